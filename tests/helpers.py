@@ -1,0 +1,147 @@
+"""What several tests share: random norms and updaters, clips, slow shifts, small backbones."""
+
+import ast
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch import Tensor, nn
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def shared_folder(name: str) -> Path | None:
+    """The folder of real videos, papers or goldens beside the checkout, or None."""
+    root = Path(os.environ.get("VIDEOZOO_SHARED", REPO.parent / "shared"))
+    folder = Path(os.environ["VIDEOZOO_DATA"]) if name == "data" and "VIDEOZOO_DATA" in os.environ else root / name
+    return folder if folder.is_dir() else None
+
+
+def golden_fill(folder: Path) -> ModuleType:
+    """``fill.py`` of the goldens: it makes their weights and their input."""
+    spec = importlib.util.spec_from_file_location("golden_fill", folder / "fill.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def randomise_norms(net: nn.Module) -> nn.Module:
+    """Random statistics, scales and shifts in every norm: fresh ResNets end their branches with a scale of zero."""
+    with torch.no_grad():
+        for module in net.modules():
+            if getattr(module, "running_mean", None) is not None:
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.6, 1.4)
+                is_norm = True
+            else:
+                is_norm = isinstance(module, nn.GroupNorm | nn.LayerNorm)
+            if is_norm and getattr(module, "weight", None) is not None:
+                module.weight.uniform_(0.6, 1.4)
+                module.bias.normal_(0, 0.2)
+    return net
+
+
+def randomise(net: nn.Module, scale: float = 0.05) -> nn.Module:
+    """Random norms, and small random numbers wherever a parameter starts at zero (what an augmenter adds)."""
+    randomise_norms(net)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter[parameter == 0] += scale * torch.randn_like(parameter[parameter == 0])
+    return net
+
+
+def calibrate(net: nn.Module, x: Tensor) -> nn.Module:
+    """Give every norm with statistics those of ``x``, so that no random network explodes or dies out."""
+    norms: list[Any] = [m for m in net.modules() if getattr(m, "running_mean", None) is not None]
+    momenta = [m.momentum for m in norms]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    with torch.no_grad():
+        net(x)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        # a channel that these clips leave nearly constant would blow up the rounding of others
+        norm.running_var.clamp_(min=max(0.1 * norm.running_var.mean().item(), 1e-2))
+        norm.train(net.training)
+    return net
+
+
+def clips(batch: int, frames: int, size: int = 48, channels: int = 3, seed: int = 1) -> Tensor:
+    """Random clips (B, C, T, H, W) with a colour per frame; they do not depend on what was drawn before."""
+    generator = torch.Generator().manual_seed(seed)
+    colours = torch.randn(batch, channels, frames, 1, 1, generator=generator)
+    return colours + torch.randn(batch, channels, frames, size, size, generator=generator)
+
+
+def small_resnet(
+    layers: tuple[int, ...] = (2, 3, 1, 2), block: type[nn.Module] = BasicBlock, channels: int = 8, **kwargs: Any
+) -> ResNet:
+    """timm's ResNet with a few channels."""
+    widths = tuple(channels * k for k in (1, 2, 2, 3))
+    return ResNet(block, layers, num_classes=0, channels=widths, stem_width=channels, zero_init_last=False, **kwargs)
+
+
+def small_bottleneck_resnet(layers: tuple[int, ...] = (2, 3, 1, 2), **kwargs: Any) -> ResNet:
+    """The same with bottleneck blocks."""
+    return small_resnet(layers, Bottleneck, **kwargs)
+
+
+def slow_shift(x: Tensor, num_segments: int, shift_div: int = 8) -> Tensor:
+    """TSM frame by frame: the first part comes from the next frame, the second from the frame before, zeros outside."""
+    rows = []
+    part = x.shape[1] // shift_div
+    for clip in x.split(num_segments):
+        for t in range(num_segments):
+            frame = clip[t].clone()
+            frame[:part] = clip[t + 1, :part] if t + 1 < num_segments else 0
+            frame[part : 2 * part] = clip[t - 1, part : 2 * part] if t > 0 else 0
+            rows.append(frame)
+    return torch.stack(rows)
+
+
+def each_module(net: nn.Module, kind: type[nn.Module]) -> Iterator[tuple[str, Any]]:
+    """Names and modules of exactly this class."""
+    return ((name, module) for name, module in net.named_modules() if type(module) is kind)
+
+
+def count_calls(module: nn.Module) -> Callable[[], int]:
+    """Count the forward calls of a module from now on."""
+    calls: list[int] = []
+    module.register_forward_hook(lambda *_: calls.append(1))
+    return lambda: len(calls)
+
+
+def gradients(net: nn.Module) -> dict[str, Tensor]:
+    """A copy of every parameter's gradient, by name."""
+    return {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+
+
+def mixes_time(net: nn.Module) -> bool:
+    """Whether a module says that the order of frames matters to it."""
+    return any(getattr(module, "mixes_time", False) for module in net.modules())
+
+
+def imports_of(path: Path) -> list[tuple[int, str]]:
+    """Line and dotted name of everything that a file imports, inside functions too, relative names made absolute."""
+    package = list(path.relative_to(REPO).parent.parts)
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found += [(node.lineno, f"{module}.{alias.name}") for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            argument = node.args[0] if node.args else None
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                found.append((node.lineno, argument.value))
+    return found
