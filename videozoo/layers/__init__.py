@@ -1,0 +1,20 @@
+"""Leaf modules and pure functions; they know torch and ``videozoo.shapes`` only."""
+
+from videozoo.layers.motion_squeeze import MotionSqueeze
+from videozoo.layers.relay_cell import RelayCell
+from videozoo.layers.temporal_adaptive import TemporalAdaptive
+from videozoo.layers.temporal_conv import TemporalConv
+from videozoo.layers.temporal_difference import MotionExcitation, TemporalDifference
+from videozoo.layers.temporal_relation import TemporalRelation
+from videozoo.layers.temporal_shift import TemporalShift
+
+__all__ = [
+    "MotionExcitation",
+    "MotionSqueeze",
+    "RelayCell",
+    "TemporalAdaptive",
+    "TemporalConv",
+    "TemporalDifference",
+    "TemporalRelation",
+    "TemporalShift",
+]

@@ -1,0 +1,107 @@
+"""The light recurrent cell of DNR that predicts a scale and a shift."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["RELAYS", "Relay", "RelayCell", "RelayState"]
+
+Relay = Literal["lstm", "fc", "se", "none"]
+RELAYS: tuple[str, ...] = ("lstm", "fc", "se", "none")
+
+
+class RelayState(NamedTuple):
+    """Hidden and cell state, each (B, C): the scale and the shift that were predicted last."""
+
+    h: Tensor
+    c: Tensor
+
+
+def _bottleneck(channels: int, hidden: int, out: int, depth: int, bias: bool) -> nn.Sequential:
+    """phi of eq. 7: ``depth`` units C -> C/r -> C with ReLU between, the last one C -> C/r -> out."""
+    layers: list[nn.Module] = []
+    for i in range(depth):
+        layers += [nn.Linear(channels, hidden, bias=bias), nn.ReLU()]
+        layers += [nn.Linear(hidden, out if i == depth - 1 else channels, bias=bias)]
+        if i < depth - 1:
+            layers += [nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class RelayCell(nn.Module):
+    """Predict a scale h and a shift c from pooled features and from the pair predicted before.
+
+    Cai et al., NeurIPS 2021, eq. 3-7. ``relay="lstm"``:
+    (f, i, g, o) = phi_h(h') + phi_x(x_bar) + b;  c = sigmoid(f) c' + sigmoid(i) tanh(g);  h = sigmoid(o) sigmoid(c),
+    phi(v) = W2 ReLU(W1 v) with W1: C -> C/r and W2: C/r -> 4C.
+
+    The other kinds are Table 1d's. ``"none"`` is the same cell with a state that is always zero. For ``"fc"`` and
+    ``"se"`` the paper gives no equation; here (u, v) = phi_h(h' + c') + phi_x(x_bar) + b, h = sigmoid(u), c = v,
+    where phi is one linear map ("fc") or the bottleneck ("se").
+
+    Args:
+        channels: C.
+        reduction: r >= 1; the bottleneck has max(1, C // r) units.
+        depth: bottleneck units in phi, at least 1.
+        relay: kind of relay.
+        linear_bias: every linear map has a bias of its own, as in the authors' code, instead of the one b of eq. 3.
+        recurrent: False leaves phi_h out, for a place that never sees a state (and would hold weights without use).
+    Shape:
+        ``embed``: (..., C) -> (..., 4C) ("lstm", "none") or (..., 2C) ("fc", "se");
+        ``step``: embedded (B, .) and a state of two (B, C), or None for zero -> state of two (B, C).
+    Raises:
+        ValueError: an unknown ``relay``, ``reduction`` or ``depth`` below 1.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 4,
+        depth: int = 1,
+        relay: Relay = "lstm",
+        linear_bias: bool = False,
+        recurrent: bool = True,
+    ) -> None:
+        super().__init__()
+        if relay not in RELAYS:
+            raise ValueError(f"RelayCell: relay is {relay!r}; choose one of {', '.join(RELAYS)}.")
+        if reduction < 1 or depth < 1:
+            raise ValueError(f"RelayCell: reduction={reduction} and depth={depth} must both be at least 1.")
+        self.channels, self.relay = channels, relay
+        hidden = max(1, channels // reduction)
+        out = (4 if relay in ("lstm", "none") else 2) * channels
+
+        def phi() -> nn.Module:
+            if relay == "fc":
+                return nn.Linear(channels, out, bias=linear_bias)
+            return _bottleneck(channels, hidden, out, depth, linear_bias)
+
+        self.phi_x = phi()
+        self.phi_h = phi() if recurrent and relay != "none" else None
+        self.linear_bias = linear_bias
+        self.register_parameter("bias", None if linear_bias else nn.Parameter(torch.zeros(out)))
+
+    def embed(self, x_bar: Tensor) -> Tensor:
+        """phi_x and the bias, which need no state: one product for all groups."""
+        embedded = self.phi_x(x_bar)
+        return embedded if self.bias is None else embedded + self.bias
+
+    def step(self, embedded: Tensor, state: RelayState | None = None) -> RelayState:
+        """One step of the recurrence; phi_h of the zero state is zero, unless it has biases, and is not computed."""
+        if state is None and self.phi_h is not None and self.linear_bias:
+            zero = embedded.new_zeros(*embedded.shape[:-1], self.channels)
+            state = RelayState(zero, zero)
+        if state is not None and self.phi_h is not None:
+            embedded = embedded + self.phi_h(state.h if self.relay == "lstm" else state.h + state.c)
+        if self.relay in ("fc", "se"):
+            u, v = embedded.chunk(2, dim=-1)
+            return RelayState(torch.sigmoid(u), v)
+        f, i, g, o = embedded.chunk(4, dim=-1)
+        c = torch.sigmoid(i) * torch.tanh(g)
+        if state is not None and self.phi_h is not None:
+            c = c + torch.sigmoid(f) * state.c
+        return RelayState(torch.sigmoid(o) * torch.sigmoid(c), c)
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}, relay={self.relay}"

@@ -1,0 +1,55 @@
+"""The temporal adaptive module of TANet."""
+
+from torch import Tensor, nn
+
+from videozoo.layers.temporal_conv import temporal_conv
+from videozoo.shapes import unfold_time
+
+__all__ = ["TemporalAdaptive"]
+
+
+class TemporalAdaptive(nn.Module):
+    """Scale features by a local attention, then convolve them over time with a kernel made for this clip.
+
+    Liu et al., 2021 (arXiv:2005.06803), section 3. With theta = mean over H, W of x, per channel a series of S values:
+    local = sigmoid(W2 ReLU(BN(conv3(theta)))) scales x; kernel = softmax(W4 ReLU(BN(W3 theta))) has three taps per
+    channel and clip; y = kernel * (local x).
+
+    Args:
+        channels: C.
+        num_segments: time steps S; the kernel's branch has weights for exactly S steps.
+        reduction: of the local branch's channels.
+        expansion: of the kernel's branch.
+    Shape:
+        input (B*S, C, H, W), output the same.
+    """
+
+    mixes_time = True
+
+    def __init__(self, channels: int, num_segments: int, reduction: int = 4, expansion: int = 2) -> None:
+        super().__init__()
+        self.num_segments = self.fixed_segments = num_segments
+        steps, hidden = num_segments * expansion, max(1, channels // reduction)
+        self.kernel = nn.Sequential(
+            nn.Linear(num_segments, steps, bias=False),
+            nn.BatchNorm1d(steps),
+            nn.ReLU(),
+            nn.Linear(steps, 3, bias=False),
+            nn.Softmax(-1),
+        )
+        self.local = nn.Sequential(
+            nn.Conv1d(channels, hidden, 3, padding=1, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Conv1d(hidden, channels, 1, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        theta = unfold_time(x.mean((2, 3)), self.num_segments).transpose(1, 2)  # (B, C, S)
+        kernel = self.kernel(theta.flatten(0, 1)).unflatten(0, (-1, x.shape[1]))  # (B, C, 3)
+        local = self.local(theta).transpose(1, 2)[..., None, None]  # (B, S, C, 1, 1)
+        return temporal_conv(unfold_time(x, self.num_segments) * local, kernel).flatten(0, 1)
+
+    def extra_repr(self) -> str:
+        return f"num_segments={self.num_segments}"

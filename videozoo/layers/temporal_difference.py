@@ -1,0 +1,100 @@
+"""Excitation by feature differences between neighbouring time steps: TDN's long-term module and TEA's."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from videozoo.shapes import unfold_time
+
+__all__ = ["MotionExcitation", "TemporalDifference"]
+
+
+def _forward_difference(now: Tensor, mapped: Tensor, num_segments: int) -> Tensor:
+    """mapped[s+1] - now[s], zero at the last step; all (B*S, C, H, W)."""
+    now, mapped = unfold_time(now, num_segments), unfold_time(mapped, num_segments)
+    return F.pad(mapped[:, 1:] - now[:, :-1], (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
+
+
+def _backward_difference(now: Tensor, mapped: Tensor, num_segments: int) -> Tensor:
+    """mapped[s-1] - now[s], zero at the first step."""
+    now, mapped = unfold_time(now, num_segments), unfold_time(mapped, num_segments)
+    return F.pad(mapped[:, :-1] - now[:, 1:], (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
+
+
+def _squeeze(channels: int, hidden: int) -> tuple[nn.Conv2d, nn.BatchNorm2d, nn.Conv2d]:
+    return (
+        nn.Conv2d(channels, hidden, 1, bias=False),
+        nn.BatchNorm2d(hidden),
+        nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden, bias=False),
+    )
+
+
+class TemporalDifference(nn.Module):
+    """Gate features by their differences to the steps before and after, seen at three scales.
+
+    The long-term module of TDN: Wang et al., 2021 (arXiv:2012.10071), section 3.3. Squeezed features b are compared
+    with a depth-wise 3x3 map of the neighbouring step; a difference d becomes sigmoid(BN(conv(d/3 + up(BN(conv(pool
+    d)))/3 + BN(conv(d))/3))) - 0.5; the mean of both directions scales x, which is added to it. As in the authors'
+    code the third scale is at full resolution, and the zeros past the ends go through the convolutions too.
+
+    Args:
+        channels: C.
+        num_segments: time steps S folded into the first dimension.
+        reduction: of the squeezed channels.
+    Shape:
+        input (B*S, C, H, W), output the same.
+    """
+
+    mixes_time = True
+
+    def __init__(self, channels: int, num_segments: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.num_segments = num_segments
+        hidden = max(1, channels // reduction)
+        self.squeeze, self.squeeze_norm, self.map = _squeeze(channels, hidden)
+        self.pooled, self.pooled_norm = nn.Conv2d(hidden, hidden, 3, padding=1, bias=False), nn.BatchNorm2d(hidden)
+        self.full, self.full_norm = nn.Conv2d(hidden, hidden, 3, padding=1, bias=False), nn.BatchNorm2d(hidden)
+        self.expand, self.expand_norm = nn.Conv2d(hidden, channels, 1, bias=False), nn.BatchNorm2d(channels)
+
+    def _gate(self, d: Tensor) -> Tensor:
+        # a map of one pixel cannot be pooled by two
+        low = F.avg_pool2d(d, 2) if min(d.shape[-2:]) > 1 else d
+        low = F.interpolate(self.pooled_norm(self.pooled(low)), d.shape[-2:])
+        d = (d + low + self.full_norm(self.full(d))) / 3
+        return torch.sigmoid(self.expand_norm(self.expand(d))) - 0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        now = self.squeeze_norm(self.squeeze(x))
+        mapped = self.map(now)
+        later = self._gate(_forward_difference(now, mapped, self.num_segments))
+        earlier = self._gate(_backward_difference(now, mapped, self.num_segments))
+        return x + x * (later + earlier) / 2
+
+
+class MotionExcitation(nn.Module):
+    """Gate channels by the spatial mean of feature differences to the next step.
+
+    The ME module of TEA: Li et al., 2020 (arXiv:2004.01398), section 3.1.
+
+    Args:
+        channels: C.
+        num_segments: time steps S folded into the first dimension.
+        reduction: of the squeezed channels.
+    Shape:
+        input (B*S, C, H, W), output the same.
+    """
+
+    mixes_time = True
+
+    def __init__(self, channels: int, num_segments: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.num_segments = num_segments
+        hidden = max(1, channels // reduction)
+        self.squeeze, self.squeeze_norm, self.map = _squeeze(channels, hidden)
+        self.expand, self.expand_norm = nn.Conv2d(hidden, channels, 1, bias=False), nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        now = self.squeeze_norm(self.squeeze(x))
+        d = _forward_difference(now, self.map(now), self.num_segments)
+        gate = torch.sigmoid(self.expand_norm(self.expand(d.mean((2, 3), keepdim=True)))) - 0.5
+        return x + x * gate
