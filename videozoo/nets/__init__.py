@@ -1,0 +1,24 @@
+"""Backbones that timm lacks: 3-D ResNets and BN-Inception, with timm's interface and in timm's registry.
+
+They are parts, not architectures of the zoo: ``videozoo.list_models`` does not show them.
+"""
+
+from videozoo.nets.base import Backbone
+from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck3d, Conv2plus1d
+from videozoo.nets.bninception import BnInception, Inception
+from videozoo.nets.registry import list_backbones
+from videozoo.nets.resnet3d import ResNet3d
+from videozoo.nets.slowfast import SlowFast
+
+__all__ = [
+    "Backbone",
+    "BasicBlock2plus1d",
+    "BasicBlock3d",
+    "BnInception",
+    "Bottleneck3d",
+    "Conv2plus1d",
+    "Inception",
+    "ResNet3d",
+    "SlowFast",
+    "list_backbones",
+]

@@ -1,0 +1,146 @@
+"""timm's interface, written once for our backbones."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.models import checkpoint_seq
+from timm.models._features import feature_take_indices
+from torch import Tensor, nn
+
+__all__ = ["Backbone", "init_convs"]
+
+_FORMATS = ("NCHW", "NCTHW")
+
+
+class Backbone(nn.Module):
+    """A stem and stages, and everything that timm and ``VideoNet`` ask of a network.
+
+    A subclass makes its modules, then calls :meth:`_finish`, and says what the stem and each stage do
+    (:meth:`_begin`, :meth:`_advance`). What runs from stage to stage may be more than one tensor; :meth:`_map` makes
+    the feature map of it.
+
+    Attributes:
+        is_3d: takes clips (B, C, T, H, W) instead of images (B, C, H, W).
+        mixes_time: whether a frame's features depend on other frames.
+        stage_names: the modules of the stages, stage 1 (the papers' res2) first.
+        feature_info: timm's rows for the stem and every stage.
+        num_features, head_hidden_size: channels of the last map.
+        frames_multiple: a clip's number of frames must be a multiple of it.
+    """
+
+    is_3d = False
+    mixes_time = False
+    stage_names: tuple[str, ...]
+    stem_pattern = r"^(?:conv1|bn1)"
+    block_pattern = r"^layer(\d+)\.(\d+)"
+
+    def _finish(self, stem: str, maps: Iterable[tuple[int, int]], num_classes: int, drop_rate: float) -> None:
+        """Set what the interface promises; ``maps`` are (channels, reduction) of the stem and of every stage."""
+        rows = zip((stem, *self.stage_names), maps, strict=True)
+        self.feature_info: list[dict[str, Any]] = [
+            {"num_chs": channels, "reduction": reduction, "module": module} for module, (channels, reduction) in rows
+        ]
+        self.num_features = self.head_hidden_size = self.feature_info[-1]["num_chs"]
+        self.frames_multiple = 1
+        self.drop_rate = drop_rate
+        self.grad_checkpointing = False
+        self.num_classes = num_classes
+        self.fc: nn.Module = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+
+    def _begin(self, x: Tensor) -> Any:
+        raise NotImplementedError
+
+    def _advance(self, stage: nn.Module, state: Any) -> Any:
+        return self._run(stage, state)
+
+    def _map(self, state: Any) -> Tensor:
+        return state
+
+    def _between(self, index: int, state: Any) -> Any:
+        """What happens before the stage of that index, outside its module: pooling of the stem's map."""
+        return state
+
+    def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
+        if self.grad_checkpointing and torch.is_grad_enabled() and isinstance(stage, nn.Sequential):
+            return checkpoint_seq(stage, x)
+        return stage(x)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The last feature map: (B, C, [T,] H, W) -> (B, num_features, [T',] H', W')."""
+        state = self._begin(x)
+        for index, name in enumerate(self.stage_names):
+            state = self._advance(getattr(self, name), self._between(index, state))
+        return self._map(state)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Global average over time and space, dropout, classifier."""
+        x = F.dropout(x.flatten(2).mean(2), self.drop_rate, self.training)
+        return x if pre_logits else self.fc(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """Maps of the stem and the stages, as timm's method of that name.
+
+        Args:
+            x: as in ``forward_features``.
+            indices: rows of ``feature_info``; an int takes the last so many, None all.
+            norm: for timm's signature; the maps are normalised already.
+            stop_early: do not run the stages behind the last wanted one.
+            output_fmt: ``"NCHW"`` or ``"NCTHW"``; the layout is that of the input either way.
+            intermediates_only: leave the final features out.
+        Raises:
+            ValueError: another ``output_fmt``.
+        """
+        if output_fmt not in _FORMATS:
+            raise ValueError(f"forward_intermediates: output_fmt is {output_fmt!r}; choose one of {_FORMATS}.")
+        take, last = feature_take_indices(len(self.feature_info), indices)
+        state = self._begin(x)
+        maps = [self._map(state)] if 0 in take else []
+        for index, name in enumerate(self.stage_names):
+            if stop_early and index >= last:
+                break
+            state = self._advance(getattr(self, name), self._between(index, state))
+            if index + 1 in take:
+                maps.append(self._map(state))
+        return maps if intermediates_only else (self._map(state), maps)
+
+    def get_classifier(self) -> nn.Module:
+        """The classifier, or an identity."""
+        return self.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A fresh classifier; 0 for none."""
+        self.num_classes = num_classes
+        like = next(self.parameters())
+        fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        self.fc = fc.to(like.device, like.dtype)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute blocks in the backward pass instead of keeping their activations."""
+        self.grad_checkpointing = enable
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """timm's patterns for layer decay."""
+        whole = self.block_pattern.partition(r"\.")[0]
+        return {"stem": self.stem_pattern, "blocks": whole if coarse else [(self.block_pattern, None), (whole, None)]}
+
+
+def init_convs(net: nn.Module) -> None:
+    """He initialisation of every convolution, by its fan-out; norms keep theirs (1 and 0)."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

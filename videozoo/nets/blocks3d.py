@@ -1,0 +1,191 @@
+"""Residual blocks on clips (B, C, T, H, W), and the factorised convolution of R(2+1)D."""
+
+from dataclasses import dataclass
+
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+__all__ = [
+    "BasicBlock2plus1d",
+    "BasicBlock3d",
+    "BlockOptions",
+    "Bottleneck3d",
+    "Conv2plus1d",
+    "conv3d",
+    "make_stage",
+    "middle_channels",
+]
+
+Stride = tuple[int, int]  # over time, over space
+
+
+@dataclass(frozen=True)
+class BlockOptions:
+    """What the networks of this family do differently inside a block.
+
+    Args:
+        temporal_kernel: frames that the temporal convolutions see: 1 or 3. In a bottleneck the first convolution is
+            (k, 1, 1), in a basic block both are (k, 3, 3).
+        eps: of the norms after whole convolutions; the one inside a (2+1)D convolution keeps 1e-5.
+        is_middle_per_block: one middle width for both (2+1)D convolutions of a block, that of its first (torchvision),
+            instead of each one's own.
+        is_shortcut_factorised: the shortcut of a (2+1)D block is a (2+1)D convolution too (MMAction2).
+        zero_init_last: start the last norm of each branch at zero.
+    """
+
+    temporal_kernel: int = 3
+    eps: float = 1e-5
+    is_middle_per_block: bool = False
+    is_shortcut_factorised: bool = False
+    zero_init_last: bool = False
+
+
+def conv3d(inputs: int, outputs: int, kernel: tuple[int, int], stride: Stride = (1, 1)) -> nn.Conv3d:
+    """A convolution without bias; kernel and stride are (time, space), padding keeps the size."""
+    (kt, ks), (st, ss) = kernel, stride
+    return nn.Conv3d(inputs, outputs, (kt, ks, ks), (st, ss, ss), (kt // 2, ks // 2, ks // 2), bias=False)
+
+
+def middle_channels(inputs: int, outputs: int, kernel: int = 3) -> int:
+    """Channels between the halves, so that they weigh as much as a full 3 x k x k convolution.
+
+    Tran et al., 2018 (arXiv:1711.11248), section 3.5; three frames whatever the temporal kernel is, as everywhere.
+    """
+    area = kernel * kernel
+    return 3 * inputs * outputs * area // (inputs * area + 3 * outputs)
+
+
+class Conv2plus1d(nn.Module):
+    """A convolution over space, norm, ReLU, and a convolution over time.
+
+    Tran et al., 2018 (arXiv:1711.11248). The stride over space is that of the first, over time that of the second.
+
+    Shape:
+        input (B, C_in, T, H, W), output (B, C_out, T', H', W').
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: tuple[int, int], stride: Stride = (1, 1), middle: int | None = None
+    ) -> None:
+        super().__init__()
+        (kt, ks), (st, ss) = kernel, stride
+        middle = middle or middle_channels(inputs, outputs, ks)
+        self.spatial = conv3d(inputs, middle, (1, ks), (1, ss))
+        self.bn = nn.BatchNorm3d(middle)
+        self.act = nn.ReLU(inplace=True)
+        self.temporal = conv3d(middle, outputs, (kt, 1), (st, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.temporal(self.act(self.bn(self.spatial(x))))
+
+
+class BasicBlock3d(nn.Module):
+    """Two (k, 3, 3) convolutions and a shortcut.
+
+    Shape:
+        input (B, C, T, H, W), output (B, width, T / stride[0], H / stride[1], W / stride[1]).
+    """
+
+    expansion = 1
+
+    def __init__(
+        self, inputs: int, width: int, options: BlockOptions, stride: Stride = (1, 1), drop_path: float = 0.0
+    ) -> None:
+        super().__init__()
+        self._make_convs(inputs, width, options, stride)
+        self.bn1 = nn.BatchNorm3d(width, options.eps)
+        self.act1 = nn.ReLU(inplace=True)
+        self.bn2 = nn.BatchNorm3d(width, options.eps)
+        self.downsample = self._shortcut(inputs, width, options, stride)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.act2 = nn.ReLU(inplace=True)
+        if options.zero_init_last:
+            nn.init.zeros_(self.bn2.weight)
+
+    def _make_convs(self, inputs: int, width: int, options: BlockOptions, stride: Stride) -> None:
+        self.conv1: nn.Module = conv3d(inputs, width, (options.temporal_kernel, 3), stride)
+        self.conv2: nn.Module = conv3d(width, width, (options.temporal_kernel, 3))
+
+    def _shortcut(self, inputs: int, outputs: int, options: BlockOptions, stride: Stride) -> nn.Module | None:
+        if inputs == outputs and stride == (1, 1):
+            return None
+        return nn.Sequential(conv3d(inputs, outputs, (1, 1), stride), nn.BatchNorm3d(outputs, options.eps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.act1(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        return self.act2(self.drop_path(x) + shortcut)
+
+
+class BasicBlock2plus1d(BasicBlock3d):
+    """A basic block whose convolutions are factorised: :class:`Conv2plus1d`."""
+
+    def _make_convs(self, inputs: int, width: int, options: BlockOptions, stride: Stride) -> None:
+        kernel = (options.temporal_kernel, 3)
+        middle = middle_channels(inputs, width) if options.is_middle_per_block else None
+        self.conv1 = Conv2plus1d(inputs, width, kernel, stride, middle)
+        self.conv2 = Conv2plus1d(width, width, kernel, (1, 1), middle)
+
+    def _shortcut(self, inputs: int, outputs: int, options: BlockOptions, stride: Stride) -> nn.Module | None:
+        if not options.is_shortcut_factorised or (inputs == outputs and stride == (1, 1)):
+            return super()._shortcut(inputs, outputs, options, stride)
+        conv = Conv2plus1d(inputs, outputs, (1, 1), stride)
+        return nn.Sequential(conv, nn.BatchNorm3d(outputs, options.eps))
+
+
+class Bottleneck3d(nn.Module):
+    """(k, 1, 1), (1, 3, 3) and (1, 1, 1) convolutions and a shortcut; the stride is that of the second.
+
+    Feichtenhofer et al., 2019 (arXiv:1812.03982), table 1.
+
+    Shape:
+        input (B, C, T, H, W), output (B, 4 width, T / stride[0], H / stride[1], W / stride[1]).
+    """
+
+    expansion = 4
+
+    def __init__(
+        self, inputs: int, width: int, options: BlockOptions, stride: Stride = (1, 1), drop_path: float = 0.0
+    ) -> None:
+        super().__init__()
+        outputs = width * self.expansion
+        self.conv1 = conv3d(inputs, width, (options.temporal_kernel, 1))
+        self.bn1 = nn.BatchNorm3d(width, options.eps)
+        self.act1 = nn.ReLU(inplace=True)
+        self.conv2 = conv3d(width, width, (1, 3), stride)
+        self.bn2 = nn.BatchNorm3d(width, options.eps)
+        self.act2 = nn.ReLU(inplace=True)
+        self.conv3 = conv3d(width, outputs, (1, 1))
+        self.bn3 = nn.BatchNorm3d(outputs, options.eps)
+        self.downsample = None
+        if inputs != outputs or stride != (1, 1):
+            shortcut = conv3d(inputs, outputs, (1, 1), stride)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm3d(outputs, options.eps))
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.act3 = nn.ReLU(inplace=True)
+        if options.zero_init_last:
+            nn.init.zeros_(self.bn3.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.act1(self.bn1(self.conv1(x)))
+        x = self.act2(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        return self.act3(self.drop_path(x) + shortcut)
+
+
+def make_stage(
+    block: type[BasicBlock3d] | type[Bottleneck3d],
+    inputs: int,
+    width: int,
+    options: BlockOptions,
+    stride: Stride,
+    drop_paths: list[float],
+) -> nn.Sequential:
+    """Blocks in a row, as many as there are drop rates; the first one has the stride."""
+    blocks: list[nn.Module] = []
+    for drop_path in drop_paths:
+        blocks.append(block(inputs, width, options, stride if not blocks else (1, 1), drop_path))
+        inputs = width * block.expansion
+    return nn.Sequential(*blocks)

@@ -1,0 +1,58 @@
+"""Our backbones in timm's registry."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import timm
+from timm.models import DefaultCfg, PretrainedCfg, build_model_with_cfg, register_model
+from torch import nn
+
+__all__ = ["list_backbones", "register_backbone", "register_with_timm"]
+
+_NAMES: list[str] = []
+
+
+def register_with_timm(entry: Callable[..., Any], cfg: PretrainedCfg) -> None:
+    """Put an entry point and its config into timm's registry, under the function's name.
+
+    Args:
+        entry: ``entry(pretrained=False, **kwargs)``.
+        cfg: the only config of that name, without a tag.
+    """
+    # timm's decorator reads the configs of the module that the function says it is from.
+    configs = sys.modules[entry.__module__].__dict__.setdefault("default_cfgs", {})
+    default = DefaultCfg()
+    default.tags.append("")
+    default.cfgs[""] = cfg
+    configs[entry.__name__] = default
+    register_model(entry)
+
+
+def register_backbone(name: str, make: Callable[..., nn.Module], summary: str, **cfg: Any) -> None:
+    """Let ``timm.create_model(name)`` build a backbone.
+
+    Args:
+        name: the backbone's name.
+        make: gives the network for ``num_classes``, ``in_chans``, ``drop_rate`` and ``drop_path_rate``.
+        summary: the entry point's docstring.
+        cfg: fields of timm's ``PretrainedCfg``.
+    Raises:
+        ValueError: there is a model of that name already.
+    """
+    if timm.is_model(name):
+        raise ValueError(f"register_backbone: timm already has a model named {name!r}; choose another name.")
+
+    def entry(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        return build_model_with_cfg(make, name, pretrained, **kwargs)
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = summary
+    defaults = {"num_classes": 0, "input_size": (3, 224, 224), "classifier": "fc"}
+    register_with_timm(entry, PretrainedCfg(**{**defaults, **cfg}))
+    _NAMES.append(name)
+
+
+def list_backbones() -> list[str]:
+    """Names of the backbones of this package, in the order of their registration."""
+    return list(_NAMES)
