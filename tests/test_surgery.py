@@ -1,0 +1,279 @@
+"""The verbs that change a network in place."""
+
+import copy
+import pickle
+
+import pytest
+import timm
+import torch
+from helpers import randomise_norms, small_bottleneck_resnet, small_resnet
+from timm.models.resnet import BasicBlock
+from torch import Tensor, nn
+
+from videozoo.layers import TemporalShift
+from videozoo.surgery import (
+    BLOCK_SITES,
+    PreConv2d,
+    RelayStage,
+    adopt,
+    find_blocks,
+    insert_before,
+    replace_modules,
+    set_submodule,
+    stage_modules,
+    thread_state,
+)
+
+
+class Double(nn.Module):
+    """Twice its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+def test_pre_conv_runs_the_module_first_and_shares_the_parameters() -> None:
+    conv = nn.Conv2d(3, 4, 3, padding=1, stride=2)
+    new = PreConv2d.from_conv(conv, Double())
+    x = torch.randn(2, 3, 5, 5)
+    assert torch.equal(new(x), conv(2 * x))
+    assert new.weight is conv.weight
+    assert new.bias is conv.bias
+    assert list(new.state_dict()) == ["weight", "bias"]
+    assert isinstance(new, nn.Conv2d)
+
+
+def test_an_optimiser_made_before_stays_valid() -> None:
+    net = small_resnet()
+    optimizer = torch.optim.SGD(net.parameters(), 1.0)
+    insert_before(net, lambda _: Double())
+    before = net.layer1[0].conv1.weight.clone()
+    net(torch.randn(2, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(net.layer1[0].conv1.weight, before)
+
+
+def test_adopt_does_not_change_what_it_was_given() -> None:
+    conv = nn.Conv2d(3, 4, 3)
+    new = adopt(PreConv2d, conv)
+    new.pre = nn.Identity()
+    assert not hasattr(conv, "pre")
+    assert list(dict(conv.named_children())) == []
+
+
+class _Other(nn.Conv2d):
+    pass
+
+
+def test_unknown_convolutions_and_hooks_are_refused() -> None:
+    with pytest.raises(ValueError, match="PreConv2d: cannot take over a _Other"):
+        PreConv2d.from_conv(_Other(3, 4, 3), nn.Identity())
+    hooked = nn.Conv2d(3, 4, 3)
+    hooked.register_forward_pre_hook(lambda *_: None)
+    with pytest.raises(ValueError, match=r"has hooks.*remove them first"):
+        PreConv2d.from_conv(hooked, nn.Identity())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_what_is_put_in_takes_the_mode_of_what_was_there(training: bool) -> None:
+    net = nn.Sequential(nn.BatchNorm2d(3)).train(training)
+    set_submodule(net, "0", nn.BatchNorm2d(3))
+    assert net[0].training == training
+
+
+def test_set_submodule_needs_a_module_there() -> None:
+    with pytest.raises(AttributeError):
+        set_submodule(nn.Sequential(nn.ReLU()), "5", nn.ReLU())
+
+
+def test_replace_modules_never_sees_its_own_work() -> None:
+    net = nn.Sequential(nn.ReLU(), nn.Sequential(nn.ReLU(), nn.Conv2d(1, 1, 1)))
+    names = replace_modules(net, lambda m, _: type(m) is nn.ReLU, lambda m, _: nn.Sequential(m))
+    assert names == ["0", "1.0"]
+    assert isinstance(net[1][0], nn.Sequential)
+    assert replace_modules(net, lambda m, _: type(m) is nn.Linear, lambda m, _: m) == []
+
+
+def test_insert_before_acts_on_the_branch_only() -> None:
+    """Behind a module that makes zeros nothing is left of a block but its shortcut: fresh norms shift nothing."""
+
+    class Zero(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.zeros_like(x)
+
+    net = small_resnet().eval()
+    expected = []
+    net.layer1[1].register_forward_pre_hook(lambda _, args: expected.append(args[0].clone()))
+    seen = []
+    net.layer1[1].register_forward_hook(lambda _, __, out: seen.append(out))
+    insert_before(net, lambda _: Zero())
+    net(torch.randn(2, 3, 32, 32))
+    torch.testing.assert_close(seen[0], expected[0])
+
+
+def test_find_blocks_counts_within_each_stage() -> None:
+    blocks = find_blocks(small_resnet((2, 1, 3, 1)))
+    assert [(b.name, b.parent, b.index) for b in blocks] == [
+        (f"layer{s}.{i}", f"layer{s}", i) for s, n in enumerate((2, 1, 3, 1), 1) for i in range(n)
+    ]
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "regnetx_002", "mobilenetv2_100", "efficientnet_b0"])
+def test_sites_name_modules_that_exist(backbone: str) -> None:
+    with torch.device("meta"):
+        net = timm.create_model(backbone)
+    blocks = find_blocks(net)
+    assert blocks
+    for block in blocks:
+        convs = [name for name in (block.sites.first_conv, block.sites.second_conv) if name is not None]
+        assert all(isinstance(block.module.get_submodule(name), nn.Conv2d) for name in convs)
+        for norm, conv in ((block.sites.first_norm, convs[0]), (block.sites.second_norm, convs[-1])):
+            module = block.module.get_submodule(norm)
+            assert hasattr(module, "running_mean")
+            if block.sites.first_conv is not None:
+                assert module.num_features == block.module.get_submodule(conv).out_channels
+
+
+def test_first_norms_follow_first_convolutions_in_the_forward() -> None:
+    """The order of calls inside one block of every class, as its forward runs."""
+    for backbone in ("resnet18", "resnet50", "regnety_002", "mobilenetv2_100", "efficientnetv2_rw_t"):
+        net = timm.create_model(backbone).eval()
+        for block in {type(b.module): b for b in find_blocks(net)}.values():
+            order: list[str] = []
+            sites = block.sites
+            wanted = [s for s in (sites.first_conv, sites.first_norm, sites.second_conv, sites.second_norm) if s]
+            for name in wanted:
+                block.module.get_submodule(name).register_forward_hook(lambda *_, n=name, o=order: o.append(n))
+            net(torch.randn(1, 3, 64, 64))
+            if sites.first_conv is None:  # depth-wise separable: its second convolution comes between the norms
+                wanted = [sites.first_norm, sites.second_conv, sites.second_norm]
+            assert order == wanted, type(block.module)
+            assert type(block.module) in BLOCK_SITES
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stages"),
+    [
+        ("resnet50", [["layer1"], ["layer2"], ["layer3"], ["layer4"]]),
+        ("resnet50d", [["layer1"], ["layer2"], ["layer3"], ["layer4"]]),
+        ("regnetx_002", [["s1"], ["s2"], ["s3"], ["s4"]]),
+    ],
+)
+def test_stages_are_the_papers(backbone: str, stages: list[list[str]]) -> None:
+    with torch.device("meta"):
+        net = timm.create_model(backbone)
+    found = stage_modules(net)
+    assert found is not None
+    with_blocks = [[n for n in names if any(b.name.startswith(f"{n}.") for b in find_blocks(net))] for names in found]
+    assert with_blocks == stages
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv2_100", "efficientnet_b0", "efficientnetv2_rw_t"])
+def test_stages_of_a_mobilenet_follow_its_resolutions(backbone: str) -> None:
+    net = timm.create_model(backbone).eval()
+    found = stage_modules(net)
+    assert found is not None
+    assert len(found) == 4
+    sizes: dict[str, int] = {}
+    for names in found:
+        for name in names:
+            net.get_submodule(name).register_forward_hook(
+                lambda _, __, out, n=name: sizes.__setitem__(n, out.shape[-1])
+            )
+    net(torch.randn(1, 3, 64, 64))
+    for stage, names in enumerate(found, 1):
+        assert {sizes[name] for name in names if name.startswith("blocks")} == {64 // 2 ** (stage + 1)}
+
+
+def test_networks_that_do_not_tell_their_stages() -> None:
+    assert stage_modules(nn.Sequential(nn.Conv2d(3, 4, 3))) is None
+
+
+class StatefulNorm(nn.Module):
+    """Adds the state and counts it on: enough to see who got what."""
+
+    def forward(self, x: Tensor, state: int | None, cell: nn.Module) -> tuple[Tensor, int]:
+        now = 1 if state is None else state + 1
+        return x + 100 * now, now
+
+
+def threaded_stage(layers: int, distance: int) -> RelayStage:
+    """A stage of identity-like blocks with a stateful first norm."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn1 = StatefulNorm()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.bn1(x)
+
+    stage = nn.Sequential(*(thread_state(Block(), "bn1") for _ in range(layers)))
+    return RelayStage(stage, [[str(i) for i in range(layers)]], [nn.Identity()], distance)
+
+
+def test_relay_stage_hands_the_state_over_its_distance() -> None:
+    assert threaded_stage(4, 1)(torch.zeros(1)).item() == 100 * (1 + 2 + 3 + 4)
+    assert threaded_stage(4, 2)(torch.zeros(1)).item() == 100 * (1 + 1 + 2 + 2)
+    assert threaded_stage(5, 3)(torch.zeros(1)).item() == 100 * (1 + 1 + 1 + 2 + 2)
+
+
+def test_relay_stage_starts_again_in_every_forward() -> None:
+    stage = threaded_stage(3, 1)
+    assert torch.equal(stage(torch.zeros(2)), stage(torch.zeros(2)))
+
+
+@pytest.mark.parametrize("make", [small_resnet, small_bottleneck_resnet])
+def test_a_threaded_block_computes_as_before(make: type) -> None:
+    """With a norm that ignores the state nothing may change, and every child keeps its name and object."""
+
+    class Ignores(nn.Module):
+        def __init__(self, norm: nn.Module) -> None:
+            super().__init__()
+            self.norm = norm
+
+        def forward(self, x: Tensor, state: object, cell: object) -> tuple[Tensor, str]:
+            return self.norm(x), "handed on"
+
+    for index in (0, 1):
+        block = randomise_norms(make()).layer2[index].eval()
+        x = torch.randn(2, block.conv1.in_channels, 6, 6)
+        expected = block(x)
+        children = dict(block.named_children())
+        block.bn1 = Ignores(block.bn1)
+        threaded = thread_state(block, "bn1")
+        y, state = threaded(x, None, None)
+        assert torch.equal(y, expected)
+        assert state == "handed on"
+        for name, child in threaded.named_children():
+            if name != "bn1":
+                assert child is children[name]
+        again = pickle.loads(pickle.dumps(copy.deepcopy(block.conv1)))
+        assert torch.equal(again.weight, block.conv1.weight)
+
+
+def test_blocks_that_cannot_be_followed_are_refused() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn1 = nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.bn1(x) if x.sum() > 0 else x
+
+    class Twice(Branches):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.bn1(self.bn1(x))
+
+    with pytest.raises(ValueError, match=r"cannot follow the forward of Branches.*order='bn_ct'"):
+        thread_state(Branches(), "bn1")
+    with pytest.raises(ValueError, match="Twice calls bn1 2 times"):
+        thread_state(Twice(), "bn1")
+
+
+def test_insert_before_names_what_it_changed_and_refuses_a_second_time() -> None:
+    net = small_resnet((1, 1, 1, 1))
+    assert insert_before(net, lambda _: TemporalShift(2)) == [f"layer{s}.0.conv1" for s in (1, 2, 3, 4)]
+    with pytest.raises(ValueError, match="apply at most one method"):
+        insert_before(net, lambda _: TemporalShift(2))
+    assert type(net.layer1[0]) is BasicBlock

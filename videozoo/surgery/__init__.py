@@ -1,0 +1,22 @@
+"""Changing a finished network in place, at sites found by exact class."""
+
+from videozoo.surgery.pre_conv import PreConv2d, adopt
+from videozoo.surgery.relay_stage import RelayStage, thread_state
+from videozoo.surgery.replace import append_to_stage, insert_before, replace_modules, set_submodule
+from videozoo.surgery.sites import BLOCK_SITES, Block, BlockSites, find_blocks, stage_modules
+
+__all__ = [
+    "BLOCK_SITES",
+    "Block",
+    "BlockSites",
+    "PreConv2d",
+    "RelayStage",
+    "adopt",
+    "append_to_stage",
+    "find_blocks",
+    "insert_before",
+    "replace_modules",
+    "set_submodule",
+    "stage_modules",
+    "thread_state",
+]
