@@ -1,0 +1,13 @@
+"""Temporal modules: what gives a 2-D backbone time. One dataclass per method."""
+
+from videozoo.temporal.msn import MSN
+from videozoo.temporal.tanet import TANet
+from videozoo.temporal.tdn import TDN
+from videozoo.temporal.tea import TEA
+from videozoo.temporal.trn import TRN
+from videozoo.temporal.tsm import TSM
+from videozoo.temporal.tsn import TSN
+
+TEMPORAL: dict[str, type] = {"tsn": TSN, "tsm": TSM, "msn": MSN, "tanet": TANet, "tdn": TDN, "trn": TRN, "tea": TEA}
+
+__all__ = ["MSN", "TDN", "TEA", "TEMPORAL", "TRN", "TSM", "TSN", "TANet"]

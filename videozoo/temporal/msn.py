@@ -1,0 +1,37 @@
+"""MSN: TSM in every block and one motion-squeeze module."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from videozoo.layers import MotionSqueeze, TemporalShift
+from videozoo.surgery import append_to_stage, insert_before
+
+__all__ = ["MSN"]
+
+
+@dataclass(frozen=True)
+class MSN:
+    """Temporal shift in every block, and the motion between frames added after one stage.
+
+    Kwon et al., 2020 (arXiv:2007.09933). Unlike TSM's code, every block is shifted, however deep the network is.
+
+    Args:
+        shift_div: 1 / the fraction of channels moved each way.
+        stage: the stage after which the motion is added (the paper: 2, that is res3).
+        reach: largest displacement, in pixels of that stage's map.
+    """
+
+    shift_div: int = 8
+    stage: int = 2
+    reach: int = 7
+
+    def apply(self, net: nn.Module, num_segments: int) -> list[str]:
+        """Insert the shifts and the motion module in place and return their names.
+
+        Raises:
+            ValueError: no known block, or no such stage.
+        """
+        names = insert_before(net, lambda _: TemporalShift(num_segments, self.shift_div))
+        motion = append_to_stage(net, self.stage, "motion", lambda c: MotionSqueeze(c, num_segments, self.reach))
+        return [*names, motion]

@@ -1,0 +1,139 @@
+"""TDN: temporal differences within a segment in the stem, between segments in the blocks."""
+
+from collections import OrderedDict
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.models import checkpoint_seq
+from timm.models._features import feature_take_indices
+from timm.models.resnet import ResNet
+from torch import Tensor, nn
+
+from videozoo.layers import TemporalConv, TemporalDifference
+from videozoo.surgery import insert_before
+
+__all__ = ["TDN", "DifferenceResNet"]
+
+
+@dataclass(frozen=True)
+class TDN:
+    """Temporal difference networks on a ResNet.
+
+    Wang et al., 2021 (arXiv:2012.10071). A clip has five frames per segment: the middle one goes through the network,
+    and the differences of the five through a path of their own up to stage 1 (:class:`DifferenceResNet`). Blocks of
+    stages 2 to 4 gate their features by differences between segments and shift them by a learned temporal convolution.
+    As in the authors' code every convolution has a bias.
+
+    Args:
+        main_weight: share of the middle frame's path where both are fused, the differences have the rest. None: the
+            authors' choice, 0.5 for 8 segments and 0.75 for any other number.
+    """
+
+    main_weight: float | None = None
+    frames_per_segment = 5
+
+    def apply(self, net: nn.Module, num_segments: int) -> list[str]:
+        """Change the ResNet in place and return the names of what was added or changed.
+
+        Raises:
+            ValueError: the backbone is not a ResNet of timm with a plain stem.
+        """
+        if type(net) is not ResNet or not isinstance(net.conv1, nn.Conv2d):
+            raise ValueError(
+                f"TDN: needs a timm ResNet with a plain stem (resnet18, resnet50, ...), not {type(net).__name__}."
+            )
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is None:
+                module.bias = nn.Parameter(torch.zeros_like(module.weight[:, 0, 0, 0]))
+        weight = self.main_weight if self.main_weight is not None else (0.5 if num_segments == 8 else 0.75)
+        added = DifferenceResNet.take_over(net, weight)
+        changed = insert_before(
+            net,
+            lambda conv: nn.Sequential(
+                OrderedDict(
+                    difference=TemporalDifference(conv.in_channels, num_segments),
+                    shift=TemporalConv(conv.in_channels, num_segments),
+                )
+            ),
+            site="second_conv",
+            stages=(2, 3, 4),
+        )
+        return [*added, *changed]
+
+
+class DifferenceResNet(ResNet):
+    """A ResNet whose stem and first stage also look at the differences of the five frames of a segment.
+
+    Short-term module of TDN (section 3.2): the four differences, pooled by two, pass a stem and a copy of stage 1 of
+    their own. Each is upsampled (nearest) and fused with the middle frame's map: after the stem's pooling, and after
+    stage 1.
+
+    Shape:
+        input (B*S, 5 * C, H, W), see ``videozoo.shapes.fold_segments``; features as the ResNet's.
+    """
+
+    main_weight: float
+    diff_stem: nn.Module
+    diff_layer1: nn.Module
+    frames_multiple = 5
+
+    @classmethod
+    def take_over(cls, net: Any, main_weight: float) -> list[str]:
+        """Turn ``net`` itself into this class, keeping its modules and keys; returns the names of the new modules."""
+        conv = net.conv1
+        stem = nn.Conv2d(
+            4 * conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=False
+        )
+        with torch.no_grad():  # as the authors: the mean over colours of the trained stem
+            stem.weight.copy_(conv.weight.mean(1, keepdim=True).expand_as(stem.weight))
+        net.diff_stem = nn.Sequential(
+            nn.AvgPool2d(2), stem, nn.BatchNorm2d(conv.out_channels), nn.ReLU(inplace=True), deepcopy(net.maxpool)
+        ).to(conv.weight.device, conv.weight.dtype)
+        net.diff_layer1 = deepcopy(net.layer1)
+        net.main_weight = main_weight
+        net.__class__ = cls
+        return ["diff_stem", "diff_layer1"]
+
+    def _fuse(self, main: Tensor, difference: Tensor) -> Tensor:
+        difference = F.interpolate(difference, main.shape[-2:])
+        return self.main_weight * main + (1 - self.main_weight) * difference
+
+    def _stages(self, x: Tensor) -> list[Tensor]:
+        """Maps of the stem and of every stage."""
+        stages: list[Any] = [self.layer1, self.layer2, self.layer3, self.layer4]
+        frames = x.unflatten(1, (5, -1))
+        difference = self.diff_stem((frames[:, 1:] - frames[:, :-1]).flatten(1, 2))
+        stem = self.act1(self.bn1(self.conv1(frames[:, 2])))
+        x = self._fuse(self.maxpool(stem), difference)
+        maps = [stem, self._fuse(self._run(stages[0], x), self._run(self.diff_layer1, difference))]
+        for stage in stages[1:]:
+            maps.append(self._run(stage, maps[-1]))
+        return maps
+
+    def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
+        out: Tensor = checkpoint_seq(stage, x) if self.grad_checkpointing else stage(x)
+        return out
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self._stages(x)[-1]
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        take, _ = feature_take_indices(5, indices)
+        maps = self._stages(x)
+        taken = [maps[i] for i in take]
+        return taken if intermediates_only else (maps[-1], taken)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        blocks = r"^(?:diff_)?layer(\d+)" if coarse else r"^(?:diff_)?layer(\d+)\.(\d+)"
+        return {"stem": r"^conv1|bn1|maxpool|diff_stem", "blocks": blocks}

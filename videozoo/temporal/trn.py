@@ -1,0 +1,30 @@
+"""TRN: frames are seen one by one, and classified by their ordered relations."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from videozoo.layers import TemporalRelation
+
+__all__ = ["TRN"]
+
+
+@dataclass(frozen=True)
+class TRN:
+    """The multi-scale relation head in place of the average over frames.
+
+    Zhou et al., 2018 (arXiv:1711.08496).
+
+    Args:
+        hidden: features of a frame in the head.
+    """
+
+    hidden: int = 256
+
+    def apply(self, net: nn.Module, num_segments: int) -> list[str]:
+        """Change nothing in the backbone and return an empty list."""
+        return []
+
+    def make_head(self, in_features: int, num_segments: int, num_classes: int) -> nn.Module:
+        """The head on frame features (B, S, in_features)."""
+        return TemporalRelation(in_features, num_segments, num_classes, self.hidden)

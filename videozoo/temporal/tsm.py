@@ -1,0 +1,46 @@
+"""TSM: part of the channels is shifted in time before every residual branch."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from torch import nn
+
+from videozoo.layers import TemporalShift
+from videozoo.surgery import find_blocks, insert_before
+
+__all__ = ["TSM"]
+
+_DEEP_STAGE = 23  # blocks from which the authors shift every second block only (ResNet-101 and deeper)
+
+
+@dataclass(frozen=True)
+class TSM:
+    """Temporal shift on the residual branch of every block.
+
+    Lin et al., 2019 (arXiv:1811.08383). As in the authors' code, a network with a stage of 23 blocks or more
+    (ResNet-101) is shifted in blocks 0, 2, 4, ... of every stage, and inverted residuals (MobileNetV2) only where they
+    have a shortcut.
+
+    Args:
+        shift_div: 1 / the fraction of channels moved each way.
+    """
+
+    shift_div: int = 8
+
+    def __post_init__(self) -> None:
+        TemporalShift(1, self.shift_div)  # raises for a wrong shift_div now, not when the network is built
+
+    def apply(self, net: nn.Module, num_segments: int) -> list[str]:
+        """Insert the shifts in place.
+
+        Args:
+            net: a 2-D network on folded frames (B*S, C, H, W), of blocks listed in ``BLOCK_SITES``.
+            num_segments: time steps S.
+        Returns:
+            the names of the convolutions that now shift their input.
+        Raises:
+            ValueError: no known block.
+        """
+        stages = Counter(block.parent for block in find_blocks(net))
+        deep = max(stages.values(), default=0) >= _DEEP_STAGE
+        return insert_before(net, lambda _: TemporalShift(num_segments, self.shift_div), every_other=deep)
