@@ -1,0 +1,26 @@
+"""Augmenters: ARC and DNR change how the layers of a network compute."""
+
+from videozoo.augment.arc import ARC
+from videozoo.augment.arc_layers import ArcConv2d, ArcConv3d, ArcLinear
+from videozoo.augment.dnr import DNR
+from videozoo.augment.dynamic_norm import (
+    CrossLayerNorm2d,
+    CrossLayerNorm3d,
+    CrossTemporalNorm2d,
+    CrossTemporalNorm3d,
+)
+
+AUGMENTERS: dict[str, type[ARC] | type[DNR]] = {"arc": ARC, "dnr": DNR}
+
+__all__ = [
+    "ARC",
+    "AUGMENTERS",
+    "DNR",
+    "ArcConv2d",
+    "ArcConv3d",
+    "ArcLinear",
+    "CrossLayerNorm2d",
+    "CrossLayerNorm3d",
+    "CrossTemporalNorm2d",
+    "CrossTemporalNorm3d",
+]

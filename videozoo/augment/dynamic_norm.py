@@ -1,0 +1,246 @@
+"""Normalisation whose scale and shift are predicted: the two modules of DNR, for folded frames and for clips.
+
+Cai, Yao, Chen, "Dynamic Normalization and Relay for Video Action Recognition", NeurIPS 2021, section 3.
+"""
+
+import math
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from timm.layers import BatchNormAct2d, GroupNormAct
+from timm.layers import GroupNorm as TimmGroupNorm
+from torch import Tensor, nn
+
+from videozoo.layers.relay_cell import RelayCell, RelayState
+from videozoo.shapes import clip_frame_means, frame_means, per_clip_frame, per_frame
+
+__all__ = [
+    "NORM_TYPES",
+    "CrossLayerNorm2d",
+    "CrossLayerNorm3d",
+    "CrossTemporalNorm2d",
+    "CrossTemporalNorm3d",
+    "DynamicNorm2d",
+    "NormKind",
+]
+
+NormKind = Literal["bn", "gn"]
+# Exact classes: an unknown subclass may carry something that would be lost.
+NORM_TYPES: tuple[type[nn.Module], ...] = (
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.GroupNorm,
+    TimmGroupNorm,
+    BatchNormAct2d,
+    GroupNormAct,
+)
+
+
+class DynamicNorm2d(nn.Module):
+    """The part that all dynamic norms share: standardise as before, then scale and shift by what was predicted.
+
+    What depends on the layout is in :meth:`pool` and :meth:`_per_frame` alone.
+
+    Not a ``BatchNorm2d``: ``SyncBatchNorm.convert_sync_batchnorm`` would turn a subclass into a plain norm.
+
+    Args:
+        norm: the norm that is replaced; statistics, eps, momentum and a fused activation are taken over, with their
+            key names. Its affine pair is dropped, unless ``keep_affine``.
+        num_segments: time steps S; the 3-D norms see the number of frames in their input and take no notice of it.
+        kind: standardise over the batch (``"bn"``) or over groups of channels (``"gn"``); None keeps that of ``norm``.
+        keep_affine: start as ``norm``: gamma = weight (1 + h_scale h), beta = bias + c_scale c with both scales at
+            zero. An extension: in the paper gamma = h and beta = c.
+    Shape:
+        input (B*S, C, H, W), output the same.
+    Raises:
+        ValueError: ``norm`` is of a class that is not in ``NORM_TYPES``, or keeps cumulative statistics.
+    """
+
+    mixes_time = False
+    is_folded = True
+    num_segments: int
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    weight: nn.Parameter | None
+    bias: nn.Parameter
+    h_scale: nn.Parameter
+    c_scale: nn.Parameter
+
+    def __init__(self, norm: Any, num_segments: int, kind: NormKind | None = None, keep_affine: bool = False):
+        super().__init__()
+        if type(norm) not in NORM_TYPES:
+            raise ValueError(
+                f"DNR: cannot replace a {type(norm).__name__}; known are {', '.join(t.__name__ for t in NORM_TYPES)}."
+            )
+        is_group = isinstance(norm, nn.GroupNorm)
+        if self.is_folded:
+            self.num_segments = num_segments
+        self.num_features: int = norm.num_channels if is_group else norm.num_features
+        self.eps: float = norm.eps
+        self.num_groups = 0
+        if (kind or ("gn" if is_group else "bn")) == "gn":
+            self.num_groups = norm.num_groups if is_group else math.gcd(32, self.num_features)
+        else:
+            self._take_statistics(norm, is_group)
+        for name in ("weight", "bias", "h_scale", "c_scale"):
+            self.register_parameter(name, None)
+        if keep_affine:
+            self._keep_affine(norm)
+        self.drop = getattr(norm, "drop", nn.Identity())
+        self.act = getattr(norm, "act", nn.Identity())
+
+    def _take_statistics(self, norm: Any, is_group: bool) -> None:
+        self.momentum: float = 0.1
+        if is_group:  # a group norm has no statistics to start from
+            norm = nn.BatchNorm2d(self.num_features, affine=False).to(norm.weight.device)
+        elif norm.momentum is None or norm.running_mean is None:
+            raise ValueError("DNR: a batch norm with momentum=None or without running statistics cannot be replaced.")
+        else:
+            self.momentum = norm.momentum
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            self.register_buffer(name, getattr(norm, name))
+
+    def _keep_affine(self, norm: Any) -> None:
+        if norm.weight is None:
+            raise ValueError("DNR: keep_affine=True, but the norm has no affine pair to keep.")
+        self.weight, self.bias = norm.weight, norm.bias
+        self.h_scale = nn.Parameter(torch.zeros_like(norm.weight))
+        self.c_scale = nn.Parameter(torch.zeros_like(norm.bias))
+
+    def pool(self, x: Tensor) -> Tensor:
+        """x_bar of each frame: (B*S, C, H, W) -> (B, S, C)."""
+        return frame_means(x, self.num_segments)
+
+    def _per_frame(self, v: Tensor, like: Tensor) -> Tensor:
+        return per_frame(v, self.num_segments).to(like.dtype)
+
+    def normalise(self, x: Tensor, state: RelayState) -> Tensor:
+        """Standardise x, then scale by h and shift by c, each (B, S, C) or (B, 1, C); then the fused activation."""
+        gamma, beta = state
+        if self.weight is not None:
+            gamma, beta = self.weight * (1 + self.h_scale * gamma), self.bias + self.c_scale * beta
+        if self.num_groups:
+            x = F.group_norm(x, self.num_groups, eps=self.eps)
+        elif self.training or x.dtype != self.running_mean.dtype:
+            if self.training:
+                self.num_batches_tracked.add_(1)
+            x = F.batch_norm(
+                x, self.running_mean, self.running_var, training=self.training, momentum=self.momentum, eps=self.eps
+            )
+        else:  # one pass: scale and shift take the statistics in (not in low precision, where they would cancel)
+            gamma = gamma * torch.rsqrt(self.running_var + self.eps)
+            beta = beta - self.running_mean * gamma
+        x = torch.addcmul(self._per_frame(beta, x), x, self._per_frame(gamma, x))
+        return self.act(self.drop(x))
+
+    def extra_repr(self) -> str:
+        kind = f"gn, num_groups={self.num_groups}" if self.num_groups else f"bn, momentum={self.momentum}"
+        return f"{self.num_features}, {kind}, eps={self.eps}, keep_affine={self.weight is not None}"
+
+
+class CrossTemporalNorm2d(DynamicNorm2d):
+    """Cross-temporal DNR: the relay runs over groups of frames of one layer.
+
+    x_bar of a group is the mean over its frames, height and width; every group is normalised with its own pair. With S
+    not a multiple of the group's length the last group is shorter. Batch statistics in training are those of the whole
+    batch, as usual (the text of the paper; its code takes them group by group).
+
+    Args:
+        norm, num_segments, kind, keep_affine: as in :class:`DynamicNorm2d`.
+        cell: the relay.
+        group_frames: frames in a group (the relay distance d_r); None: one group, the whole clip.
+        backward_cell: a second relay that runs from the last group to the first; the two pairs are averaged.
+    """
+
+    def __init__(
+        self,
+        norm: nn.Module,
+        num_segments: int,
+        cell: RelayCell,
+        group_frames: int | None,
+        backward_cell: RelayCell | None = None,
+        kind: NormKind | None = None,
+        keep_affine: bool = False,
+    ) -> None:
+        super().__init__(norm, num_segments, kind, keep_affine)
+        self.cell, self.backward_cell, self.group_frames = cell, backward_cell, group_frames
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = self.pool(x)
+        count = frames.shape[1]
+        size = self.group_frames or count
+        groups = _group_means(frames, size)
+        state = _run(self.cell, groups)
+        if self.backward_cell is not None:
+            back = _run(self.backward_cell, groups.flip(1))
+            state = RelayState((state.h + back.h.flip(1)) / 2, (state.c + back.c.flip(1)) / 2)
+        return self.normalise(x, RelayState(*(_to_frames(v, size, count) for v in state)))
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, group_frames={self.group_frames or 'all'}"
+
+
+def _to_frames(v: Tensor, size: int, count: int) -> Tensor:
+    """(B, G, C) -> (B, count, C): every frame gets its group's row."""
+    return v.unsqueeze(2).expand(-1, -1, size, -1).flatten(1, 2)[:, :count]
+
+
+def _group_means(frames: Tensor, size: int) -> Tensor:
+    """Mean over consecutive groups of ``size`` frames: (B, S, C) -> (B, ceil(S / size), C)."""
+    whole = frames.shape[1] // size * size
+    means = [frames[:, :whole].unflatten(1, (-1, size)).mean(2)] if whole else []
+    if whole < frames.shape[1]:
+        means.append(frames[:, whole:].mean(1, keepdim=True))
+    return torch.cat(means, 1) if len(means) > 1 else means[0]
+
+
+def _run(cell: RelayCell, groups: Tensor) -> RelayState:
+    """The relay over (B, G, C), in order; both results (B, G, C)."""
+    embedded = cell.embed(groups)
+    # With a single group phi_h would see no state and its weights no gradient, which DDP refuses: give it the zero.
+    zero = groups.new_zeros(groups.shape[0], groups.shape[2])
+    state = RelayState(zero, zero) if groups.shape[1] == 1 else None
+    states = []
+    for step in embedded.unbind(1):
+        state = cell.step(step, state)
+        states.append(state)
+    return RelayState(torch.stack([s.h for s in states], 1), torch.stack([s.c for s in states], 1))
+
+
+class CrossLayerNorm2d(DynamicNorm2d):
+    """Cross-layer DNR: the relay runs over depth; state and cell come from the stage and are shared by its blocks.
+
+    Shape:
+        input (B*S, C, H, W) and the state of an earlier block, or None for zero; output (x, state).
+    """
+
+    def forward(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
+        state = cell.step(cell.embed(self.pool(x).mean(1)), state)
+        return self.normalise(x, RelayState(state.h.unsqueeze(1), state.c.unsqueeze(1))), state
+
+
+class _ClipLayout(DynamicNorm2d):
+    """The same on clips: input (B, C, T, H, W), output the same; T may differ from layer to layer.
+
+    Group normalisation (``kind="gn"``) standardises over the frames of a clip together.
+    """
+
+    is_folded = False
+
+    def pool(self, x: Tensor) -> Tensor:
+        """x_bar of each frame: (B, C, T, H, W) -> (B, T, C)."""
+        return clip_frame_means(x)
+
+    def _per_frame(self, v: Tensor, like: Tensor) -> Tensor:
+        return per_clip_frame(v).to(like.dtype)
+
+
+class CrossTemporalNorm3d(_ClipLayout, CrossTemporalNorm2d):
+    """:class:`CrossTemporalNorm2d` on clips (B, C, T, H, W); groups are cut along the T of the tensor."""
+
+
+class CrossLayerNorm3d(_ClipLayout, CrossLayerNorm2d):
+    """:class:`CrossLayerNorm2d` on clips (B, C, T, H, W)."""
