@@ -1,0 +1,56 @@
+"""DNR of its authors' repository: ResNet-50 in MMAction2's frame."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from videozoo.hub.convert.base import Converted, rename, rename_all
+from videozoo.hub.convert.resnet_2d import LEAF, finish, resnet_name
+
+__all__ = ["convert", "matches"]
+
+SOURCE = "DNR authors"
+_BLOCK = r"backbone\.(layer\d)\.ModuleList\.(\d+)"
+_PHI = {"w_ih": "phi_x", "w_hh": "phi_h"}
+_RULES = [
+    (rf"backbone\.(conv1|bn1)\.{LEAF}", r"backbone.\1.\2"),
+    (rf"{_BLOCK}\.((?:conv|bn)\d|downsample\.[01])\.{LEAF}", r"backbone.\1.\2.\3.\4"),
+    *(
+        (rf"{_BLOCK}\.bn2\.lstm\.{old}\.0\.seq\.([02])\.{LEAF}", rf"backbone.\1.\2.bn2.cell.{new}.\3.\4")
+        for old, new in _PHI.items()
+    ),
+    *(
+        (rf"backbone\.(layer\d)\.lstm\.{old}\.0\.seq\.([02])\.{LEAF}", rf"backbone.\1.relay.0.{new}.\2.\3")
+        for old, new in _PHI.items()
+    ),
+    (r"cls_head\.fc_cls\.(weight|bias)", r"fc.\1"),
+]
+
+
+def matches(state: Mapping[str, Tensor]) -> bool:
+    """Whether the keys are those of the authors' DNR."""
+    return "backbone.layer1.ModuleList.0.conv1.weight" in state
+
+
+def convert(state: Mapping[str, Tensor]) -> Converted:
+    """The checkpoint under our names.
+
+    The code differs from the paper where ``DNR``'s options say: groups of two frames, no interlacing, biases in every
+    linear map. Its gates stand in the order i, f, g, o, ours f, i, g, o: the rows are reordered.
+
+    Raises:
+        ConvertError: a key has no place.
+    """
+    backbone = resnet_name(
+        state, r"backbone\.layer{stage}\.ModuleList\.(\d+)\.", "backbone.layer1.ModuleList.0.conv3.weight", SOURCE
+    )
+    new, dropped = rename_all(state, lambda key: rename(key, _RULES), SOURCE)
+    for key in new:
+        if ".phi_" in key and key.rsplit(".", 2)[1] == "2":
+            i, f, g, o = new[key].chunk(4)
+            new[key] = torch.cat([f, i, g, o])
+    converted = finish(new, dropped, backbone, {"name": "tsn"}, num_frames=8)
+    options = {"name": "dnr", "ct_group_frames": 2, "interlace": False, "linear_bias": True}
+    return replace(converted, spec={**converted.spec, "augmenters": [options]})

@@ -1,0 +1,37 @@
+"""TEA of its authors' repository."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from videozoo.hub.convert.base import Converted, rename, rename_all
+from videozoo.hub.convert.resnet_2d import LEAF, finish
+
+__all__ = ["convert", "matches"]
+
+SOURCE = "TEA authors"
+_BLOCK = r"base_model\.(layer\d\.\d+)"
+_EXCITE = {"conv1": "squeeze", "bn1": "squeeze_norm", "conv2": "map", "conv3": "expand", "bn3": "expand_norm"}
+_RULES = [
+    (rf"base_model\.(conv1|bn1)\.{LEAF}", r"backbone.\1.\2"),
+    (rf"{_BLOCK}\.((?:conv|bn)[13]|convs\.\d|bns\.\d|downsample\.[01])\.{LEAF}", r"backbone.\1.\2.\3"),
+    *((rf"{_BLOCK}\.me\.{old}\.{LEAF}", rf"backbone.\1.excite.{name}.\2") for old, name in _EXCITE.items()),
+    (rf"{_BLOCK}\.shifts\.([012])\.conv\.weight", r"backbone.\1.convs.\2.pre.weight"),
+    (rf"{_BLOCK}\.shifts\.3\.conv\.weight", r"backbone.\1.last_shift.weight"),
+    (r"(?:new_fc|base_model\.fc)\.(weight|bias)", r"fc.\1"),
+]
+
+
+def matches(state: Mapping[str, Tensor]) -> bool:
+    """Whether the keys are those of the authors' TEA."""
+    return "base_model.layer1.0.me.conv1.weight" in state
+
+
+def convert(state: Mapping[str, Tensor]) -> Converted:
+    """The checkpoint under our names. The number of frames cannot be read from the keys; 8 is assumed.
+
+    Raises:
+        ConvertError: a key has no place.
+    """
+    new, dropped = rename_all(state, lambda key: rename(key, _RULES), SOURCE)
+    return finish(new, dropped, "res2net50_26w_4s", {"name": "tea"}, num_frames=8)
