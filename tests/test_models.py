@@ -1,0 +1,546 @@
+"""One suite over every registered architecture, and over some compositions of other backbones.
+
+Norms and whatever starts at zero are randomised first: a fresh ResNet ends its branches with zeros, and then half of
+these tests would pass without a working module.
+"""
+
+import copy
+import pickle
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from helpers import calibrate, clips, count_calls, gradients, randomise
+from safetensors.torch import load_file, save_file
+from timm.optim import create_optimizer_v2, param_groups_layer_decay
+from torch import Tensor, nn
+from torch._inductor.cpp_builder import get_cpp_compiler
+
+import videozoo
+from videozoo import ARC, DNR, TSM, TSN, VideoNet
+from videozoo.augment.dynamic_norm import DynamicNorm2d
+from videozoo.models import build, spec_of
+from videozoo.shapes import fold_time
+from videozoo.temporal import MSN, TDN, TRN
+
+T, SIZE, CLASSES = 5, 40, 6  # five frames: DNR sees a whole group and a shorter one
+COMPOSED: dict[str, dict[str, Any]] = {
+    "resnet18+tsm+arc+dnr": {"backbone": "resnet18", "temporal": TSM(), "augmenters": [ARC(), DNR(ct_group_frames=2)]},
+    "resnet18+tsm+dnr+arc": {"backbone": "resnet18", "temporal": TSM(), "augmenters": [DNR(cl_distance=2), ARC()]},
+    "test_resnet+arc": {"backbone": "test_resnet", "augmenters": [ARC(stages=(1, 2, 3, 4), attention_layer="gru")]},
+    "seresnet18+dnr": {"backbone": "seresnet18", "augmenters": [DNR(keep_affine=True)]},
+    "regnety_002+dnr": {"backbone": "regnety_002", "augmenters": [DNR(norm="gn")]},
+    "mobilenetv2_050+tsm+dnr": {"backbone": "mobilenetv2_050", "temporal": TSM(), "augmenters": [DNR()]},
+    "efficientnet_b0+tsm+dnr": {
+        "backbone": "efficientnet_b0",
+        "temporal": TSM(),
+        "augmenters": [DNR(bidirectional=True)],
+    },
+}
+NAMES = videozoo.list_models()
+CASES = [*NAMES, *COMPOSED]
+# Some tests are quick on r18 and r50 only; r34 and r101 have the same blocks, more often.
+DEEP = re.compile(r"_r(34|101)$|rx101")
+# Tracing every operation in Python takes 5 to 20 seconds for these.
+SLOW_TO_TRACE = re.compile(r"_r(34|50|101)$|rx101|r50_4x16|inception|efficientnet|regnet|mobilenet|seresnet")
+
+
+def _with_slow(pattern: re.Pattern[str]) -> list[Any]:
+    return [pytest.param(case, marks=pytest.mark.slow) if pattern.search(case) else case for case in CASES]
+
+
+def frames_of(case: str) -> int:
+    """Few frames that the network takes: segments of TDN have five, SlowFast takes every fourth or eighth."""
+    default = spec_of(case).num_frames if case in NAMES else 8
+    return {8: T, 32: 16, 40: 15}[default]
+
+
+def size_of(case_or_net: str | VideoNet) -> int:
+    """A small picture; BN-Inception's strides want a multiple of 32."""
+    if isinstance(case_or_net, VideoNet):
+        return 64 if "inception" in case_or_net.spec.backbone else SIZE
+    return 64 if "inception" in case_or_net else SIZE
+
+
+every_net = pytest.mark.parametrize("net", CASES, indirect=True)
+most_nets = pytest.mark.parametrize("net", _with_slow(DEEP), indirect=True)
+traced_nets = pytest.mark.parametrize("net", _with_slow(SLOW_TO_TRACE), indirect=True)
+most_cases = pytest.mark.parametrize("case", _with_slow(DEEP))
+
+
+def make(case: str, **kwargs: Any) -> VideoNet:
+    """A registered name or a composition of this file, with this file's sizes."""
+    kwargs = {"num_classes": CLASSES, "num_frames": frames_of(case), **kwargs}
+    return videozoo.compose(**COMPOSED[case], **kwargs) if case in COMPOSED else videozoo.create_model(case, **kwargs)
+
+
+def is_order_free(net: VideoNet) -> bool:
+    """No part mixes time: frames meet in averages and maxima only."""
+    return not net.is_3d and type(net.spec.temporal) is TSN and all(type(part) is ARC for part in net.spec.augmenters)
+
+
+@pytest.fixture(scope="module")
+def net(request: pytest.FixtureRequest) -> VideoNet:
+    """One network per module and case, in evaluation, without gradients; tests that change it take a copy."""
+    torch.manual_seed(0)
+    model = randomise(make(request.param)).eval().requires_grad_(False)
+    return calibrate(model, clips(4, model.num_frames, size_of(model), seed=9))  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def x(net: VideoNet) -> Tensor:
+    """Two clips."""
+    return clips(2, net.num_frames, size_of(net))
+
+
+@pytest.fixture(scope="module")
+def y(net: VideoNet, x: Tensor) -> Tensor:
+    """The logits of the two clips."""
+    return net(x)
+
+
+def trainable(net: VideoNet) -> VideoNet:
+    """A copy in training mode."""
+    return copy.deepcopy(net).requires_grad_(True).train()
+
+
+def close(a: Tensor, b: Tensor, tolerance: float = 1e-4) -> None:
+    """Equal up to the rounding of a hundred layers, measured against the largest value."""
+    assert a.shape == b.shape
+    scale = b.abs().max().item()
+    assert scale > 0
+    torch.testing.assert_close(a, b, rtol=0, atol=tolerance * scale)
+
+
+@every_net
+def test_logits_of_a_clip_do_not_depend_on_its_batch_mates(net: VideoNet) -> None:
+    x = clips(3, net.num_frames, size_of(net))
+    together = net(x)
+    assert together.shape == (3, CLASSES)
+    assert together.isfinite().all()
+    assert (together[0] - together[1]).abs().max() > 1e-4 * together.abs().max()
+    for b in (0, 2):
+        # a 3-D convolution of one clip may add up in another order than that of three
+        close(net(x[b : b + 1]), together[b : b + 1], 5e-4 if net.is_3d else 1e-4)
+
+
+@every_net
+def test_order_of_frames_matters_unless_no_part_mixes_time(net: VideoNet, x: Tensor, y: Tensor) -> None:
+    shuffled = net(x[:, :, torch.randperm(net.num_frames, generator=torch.Generator().manual_seed(1))])
+    if is_order_free(net):
+        close(shuffled, y)
+    else:
+        assert (shuffled - y).abs().max() > 1e-3 * y.abs().max()
+
+
+@every_net
+def test_every_part_acts(net: VideoNet, x: Tensor, y: Tensor) -> None:
+    """Without any one of its parts the network answers something else."""
+    spec = net.spec
+    parts = spec.augmenters
+    fewer = [spec.replace(augmenters=parts[:i] + parts[i + 1 :]) for i in range(len(parts))]
+    if type(spec.temporal) is not TSN:  # DNR would shift in its place
+        still = tuple(replace(part, interlace=False) if isinstance(part, DNR) else part for part in parts)
+        fewer.append(spec.replace(temporal=TSN(), augmenters=still))
+    for other_spec in fewer:
+        other = build(other_spec).eval()
+        own = net.state_dict()
+        other.load_state_dict({k: own.get(k, v) for k, v in other.state_dict().items()})
+        with torch.no_grad():
+            assert (other(x[:1]) - y[:1]).abs().max() > 1e-4 * y.abs().max()
+
+
+@every_net
+def test_weights_of_the_base_load_by_the_key_rule(net: VideoNet) -> None:
+    """ARC adds keys and takes none; DNR adds its cells and drops the affine pairs of the norms that it changed."""
+    base = build(net.spec.replace(augmenters=()))
+    names = {kind: [f"backbone.{n}" for n in sites] for kind, sites in net.sites.items()}
+    missing, unexpected = set(net.state_dict()) - set(base.state_dict()), set(base.state_dict()) - set(net.state_dict())
+    dynamic = [n for n, m in net.named_modules() if isinstance(m, DynamicNorm2d)]
+    arc_keys = {
+        k
+        for k in missing
+        if k.rpartition(".")[0].removesuffix(".gru.input").removesuffix(".gru.hidden") in names.get("arc", ())
+    }
+    dnr_keys = missing - arc_keys
+    assert bool(arc_keys) == ("arc" in names)
+    assert all(k.rpartition(".")[2] in ("embed", "fuse", "attend") or ".gru." in k for k in arc_keys)
+    assert all(".relay." in k or any(k.startswith(f"{n}.") for n in dynamic) for k in dnr_keys)
+    gone = [n for n in dynamic if net.get_submodule(n).weight is None]
+    statistics = [n for n in dynamic if net.get_submodule(n).num_groups]
+    expected = {f"{n}.{leaf}" for n in gone for leaf in ("weight", "bias")}
+    expected |= {f"{n}.{leaf}" for n in statistics for leaf in ("running_mean", "running_var", "num_batches_tracked")}
+    expected &= set(base.state_dict())  # a group norm has no statistics to leave over
+    assert unexpected == expected
+
+
+@every_net
+def test_arc_starts_exactly_as_its_base(net: VideoNet) -> None:
+    spec = net.spec
+    if not any(type(part) is ARC for part in spec.augmenters):
+        pytest.skip("no ARC in it")
+    without = spec.replace(augmenters=tuple(part for part in spec.augmenters if type(part) is not ARC))
+    base, fresh = randomise(build(without)).eval(), build(spec).eval()
+    own = {k for k in fresh.state_dict() if k not in base.state_dict()}
+    result = fresh.load_state_dict(base.state_dict(), strict=False)
+    assert set(result.missing_keys) == own
+    assert own
+    assert not result.unexpected_keys
+    x = clips(2, net.num_frames, size_of(net))
+    with torch.no_grad():
+        assert torch.equal(fresh(x), base(x))
+
+
+@every_net
+def test_every_parameter_gets_a_gradient(net: VideoNet, x: Tensor) -> None:
+    model = trainable(net)
+    F.cross_entropy(model(x), torch.tensor([1, 3])).backward()
+    grads = gradients(model)
+    assert set(grads) == set(dict(model.named_parameters()))
+    assert all(g.isfinite().all() for g in grads.values())
+    still = [name for name, g in grads.items() if not g.any()]
+    # Where strides or segments leave one group of frames, its relay has no state to look at.
+    one_group = net.is_3d or net.frames_per_segment > 1
+    assert not [name for name in still if not (one_group and ".cell.phi_h." in name)]
+
+
+@most_nets
+def test_two_threads_give_what_one_gives(net: VideoNet) -> None:
+    inputs = [clips(1 + i % 2, net.num_frames, size_of(net), seed=i) for i in range(4)]
+    alone = [net(x) for x in inputs]
+
+    def call(x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return net(x)
+
+    with ThreadPoolExecutor(2) as pool:
+        for a, b in zip(pool.map(call, inputs), alone, strict=True):
+            close(a, b, 1e-6)
+
+
+@most_nets
+def test_copies_after_a_step_of_training(net: VideoNet, x: Tensor, tmp_path: Path) -> None:
+    """deepcopy, pickle, state dict and safetensors all give the network that was trained, also in training mode."""
+    model = trainable(net)
+    optimizer = torch.optim.SGD(model.parameters(), 0.001)
+    model(x).square().mean().backward()
+    optimizer.step()
+    copied = copy.deepcopy(model).eval()
+    pickled = pickle.loads(pickle.dumps(model)).eval()
+    save_file(model.state_dict(), tmp_path / "model.safetensors")  # refuses tensors that share memory
+    loaded = build(model.spec).eval()
+    loaded.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    expected = model.eval()(x)
+    for other in (copied, pickled, loaded):
+        assert torch.equal(other(x), expected)
+    pickled.train()(x).sum().backward()
+    assert set(gradients(pickled)) == set(gradients(model))
+
+
+@most_nets
+def test_synchronised_batch_norm_keeps_dynamic_norms(net: VideoNet, x: Tensor, y: Tensor) -> None:
+    dynamic = [n for n, m in net.named_modules() if isinstance(m, DynamicNorm2d)]
+    torchs = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(net))
+    assert [n for n, m in torchs.named_modules() if isinstance(m, DynamicNorm2d)] == dynamic
+    has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules())
+    assert any(isinstance(m, nn.SyncBatchNorm) for m in torchs.modules()) == has_batch_norm
+    timms = timm.layers.convert_sync_batchnorm(copy.deepcopy(net))
+    assert [n for n, m in timms.named_modules() if isinstance(m, DynamicNorm2d)] == dynamic
+    assert torch.equal(timms(x), y)
+
+
+@most_nets
+def test_gradient_checkpointing_gives_the_same_gradients(net: VideoNet, x: Tensor) -> None:
+    plain, saving = trainable(net), trainable(net)
+    saving.set_grad_checkpointing()
+    last = [m for n, m in saving.backbone.named_modules() if isinstance(m, nn.Conv2d | nn.Conv3d) and n.count(".") > 1]
+    calls = count_calls(last[-1])
+    for model in (plain, saving):
+        torch.manual_seed(0)  # TRN draws in training
+        model(x).square().mean().backward()
+    assert calls() == 2  # once more in the backward pass
+    expected = gradients(plain)
+    for name, grad in gradients(saving).items():
+        torch.testing.assert_close(grad, expected[name], rtol=1e-5, atol=1e-6 * expected[name].abs().max().item())
+    saving.set_grad_checkpointing(False)
+    saving(x).square().mean().backward()
+    assert calls() == 3
+
+
+@traced_nets
+def test_compiles_as_one_graph(net: VideoNet, x: Tensor, y: Tensor) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(net, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        close(compiled(x), y, 1e-6)
+
+
+@traced_nets
+def test_exports_with_a_free_batch(net: VideoNet, x: Tensor) -> None:
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(net, (x,), dynamic_shapes=({0: batch},))
+    for b in (1, 3):
+        other = clips(b, net.num_frames, size_of(net), seed=b)
+        with torch.no_grad():
+            close(program.module()(other), net(other), 1e-6)
+
+
+@most_nets
+def test_automatic_mixed_precision(net: VideoNet, x: Tensor) -> None:
+    expected = net.forward_head(net.forward_features(x), pre_logits=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert net(x).dtype == torch.bfloat16
+        low = net.forward_head(net.forward_features(x), pre_logits=True)
+    assert F.cosine_similarity(low.float(), expected).min() > 0.9
+    model = trainable(net)
+    # PyTorch's bfloat16 gradient of a 3x1x1 convolution over two steps is not finite on the CPU.
+    two_steps: list[bool] = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv3d) and module.kernel_size[0] > 1:
+            module.register_forward_pre_hook(lambda _, args: two_steps.append(args[0].shape[2] == 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(x).float().square().mean()
+    loss.backward()
+    grads = gradients(model).values()
+    assert all(g.dtype == torch.float32 for g in grads)
+    assert any(two_steps) or all(g.isfinite().all() for g in grads)
+
+
+@most_nets
+def test_channels_last(net: VideoNet, x: Tensor, y: Tensor) -> None:
+    close(net(x.to(memory_format=torch.channels_last_3d)), y)
+    layout = torch.channels_last_3d if net.is_3d else torch.channels_last
+    model = copy.deepcopy(net)
+    for module in model.modules():
+        if isinstance(module, nn.Conv3d if net.is_3d else nn.Conv2d):
+            module.to(memory_format=layout)
+    if not net.is_3d and net.frames_per_segment == 1:
+        folded = fold_time(x.to(memory_format=torch.channels_last_3d))
+        assert model.backbone.forward_features(folded).is_contiguous(memory_format=torch.channels_last)
+    close(model(x.to(memory_format=torch.channels_last_3d)), y)
+
+
+@most_nets
+def test_half_and_double(net: VideoNet, x: Tensor, y: Tensor) -> None:
+    double = copy.deepcopy(net).double()(x.double())
+    assert double.dtype == torch.float64
+    close(y, double.float())
+    if net.is_3d:
+        return  # PyTorch has no pooling over time in half precision on the CPU
+    half = copy.deepcopy(net).half()(x.half())
+    assert half.dtype == torch.float16
+    assert half.isfinite().all()
+    if type(net.spec.temporal) is not MSN:  # the place of its largest correlation may jump
+        # a hundred layers of grouped products, or of gates made of differences, round more than others
+        is_rough = re.search("101", net.spec.backbone) and (
+            "resnext" in net.spec.backbone or type(net.spec.temporal) is TDN
+        )
+        close(half.float(), y, 0.25 if is_rough else 0.05)
+
+
+@most_nets
+def test_other_numbers_of_frames(net: VideoNet, x: Tensor, y: Tensor) -> None:
+    model = copy.deepcopy(net)
+    unit = getattr(net.backbone, "frames_multiple", 1)
+    with pytest.raises(ValueError, match="num_frames is 0; need "):
+        model.set_num_frames(0)
+    if any(hasattr(m, "fixed_segments") for m in net.modules()):
+        with pytest.raises(ValueError, match=r"has weights for .* build the network with num_frames="):
+            model.set_num_frames(net.num_frames + unit)
+        assert torch.equal(model(x), y)
+        return
+    two = 2 * unit
+    model.set_num_frames(two)
+    assert (model.num_frames, model.spec.num_frames, model.pretrained_cfg["num_frames"]) == (two, two, two)
+    short = model(x[:, :, :two])
+    fresh = build(model.spec).eval()
+    fresh.load_state_dict(model.state_dict())
+    if type(net.spec.temporal) is not TDN:  # it chooses how to fuse by the segments that it is built for
+        with torch.no_grad():
+            close(short, fresh(x[:, :, :two]), 1e-6)
+    model.set_num_frames(unit)
+    if type(net.spec.temporal) is MSN:
+        with pytest.raises(ValueError, match="one frame has no motion"):
+            model(x[:, :, :unit])
+    else:
+        assert model(x[:, :, :unit]).isfinite().all()
+    model.set_num_frames(net.num_frames)
+    assert torch.equal(model(x), y)
+
+
+@most_nets
+def test_wrong_inputs_say_what_is_needed(net: VideoNet) -> None:
+    n = net.num_frames
+    with pytest.raises(ValueError, match=rf"shape \(3, {n}, 8, 8\); need clips \(B, C, T, H, W\).*unsqueeze\(0\)"):
+        net(torch.zeros(3, n, 8, 8))
+    with pytest.raises(ValueError, match=rf"has {n} channels, the network takes 3.*transpose\(1, 2\).*in_chans"):
+        net(torch.zeros(1, n, 3, 8, 8))
+    with pytest.raises(ValueError, match=rf"has {n - 1} frames, the network takes {n}.*set_num_frames\({n - 1}\)"):
+        net(torch.zeros(1, 3, n - 1, 8, 8))
+    with pytest.raises(ValueError, match=f"has {2 * n} frames"):  # two clips in one
+        net.forward_features(torch.zeros(1, 3, 2 * n, 8, 8))
+
+
+@most_nets
+def test_parts_of_the_forward_agree(net: VideoNet, x: Tensor, y: Tensor) -> None:
+    features = net.forward_features(x)
+    assert features.shape[:2] == (2, net.num_features)
+    assert net.is_3d or features.shape[2] == net.num_segments
+    assert torch.equal(net.forward_head(features), y)
+    pooled = net.forward_head(features, pre_logits=True)
+    assert pooled.shape == (2, net.head_hidden_size)
+    if type(net.spec.temporal) is not TRN:  # its head looks at frames
+        close(net.fc(pooled), y, 1e-6)
+    final, maps = net.forward_intermediates(x)
+    assert torch.equal(final, features)
+    assert [m.shape[1] for m in maps] == [row["num_chs"] for row in net.feature_info]
+    assert all(m.shape[0] == 2 and (net.is_3d or m.shape[2] == net.num_segments) for m in maps)
+    assert [size_of(net) / m.shape[-1] for m in maps] == pytest.approx(
+        [row["reduction"] for row in net.feature_info], rel=0.4
+    )
+    only = net.forward_intermediates(x, indices=1, intermediates_only=True)
+    assert len(only) == 1
+    assert torch.equal(only[0], maps[-1])
+
+
+@most_nets
+def test_feature_info_names_modules_whose_outputs_are_the_maps(net: VideoNet, x: Tensor) -> None:
+    if net.is_3d or type(net.spec.temporal) is TDN:
+        pytest.skip("its maps are made between modules")
+    model = copy.deepcopy(net)
+    seen: dict[str, Tensor] = {}
+    for row in model.feature_info:
+        model.get_submodule(row["module"]).register_forward_hook(
+            lambda _, __, out, name=row["module"]: seen.__setitem__(name, out)
+        )
+    model(x)
+    maps = net.forward_intermediates(x, intermediates_only=True)
+    for row, found in zip(model.feature_info, maps, strict=True):
+        torch.testing.assert_close(seen[row["module"]].unflatten(0, (2, net.num_frames)).transpose(1, 2), found)
+
+
+@most_nets
+def test_classifier_can_be_changed(net: VideoNet, x: Tensor) -> None:
+    model = copy.deepcopy(net)
+    assert model.get_classifier() is model.fc
+    pooled = model.forward_head(model.forward_features(x), pre_logits=True)
+    model.reset_classifier(0)
+    assert model.num_classes == 0
+    assert isinstance(model.get_classifier(), nn.Identity)
+    assert torch.equal(model(x), pooled)
+    model.reset_classifier(11)
+    assert model(x).shape == (2, 11)
+    assert (model.num_classes, model.spec.num_classes, model.pretrained_cfg["num_classes"]) == (11, 11, 11)
+    assert {p.dtype for p in model.double().fc.parameters()} == {torch.float64}
+    model.reset_classifier(4)
+    assert {p.dtype for p in model.fc.parameters()} == {torch.float64}
+    for wrong in ({"num_classes": -1}, {"num_classes": 3, "global_pool": "max"}):
+        with pytest.raises(ValueError, match="reset_classifier: "):
+            model.reset_classifier(**wrong)  # type: ignore[arg-type]
+
+
+@most_nets
+def test_layer_decay_reaches_every_parameter_once(net: VideoNet, x: Tensor) -> None:
+    """The stem learns slowest, the classifier at the full rate, what an augmenter adds to a block as its block."""
+    model = trainable(net)
+    groups = param_groups_layer_decay(model, weight_decay=0.05, layer_decay=0.75)
+    ids = [id(p) for group in groups for p in group["params"]]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == {id(p) for p in model.parameters()}
+    scale = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+    scales = {name: scale[id(p)] for name, p in model.named_parameters()}
+    assert {value for name, value in scales.items() if name.startswith("fc.")} == {1} == {max(scales.values())}
+    stem = next(name for name in scales if name.startswith("backbone."))
+    assert scales[stem] == min(scales.values()) < 0.5
+    blocks = [
+        scales[n] for n, m in model.named_parameters() if re.fullmatch(r"backbone\.layer\d\.\d+\.conv1\.weight", n)
+    ]
+    assert blocks == sorted(blocks)
+    for name, value in scales.items():
+        leaf = name.rpartition(".")[2]
+        if leaf in ("embed", "fuse", "attend"):
+            assert value == scales[f"{name.rpartition('.')[0]}.weight"]
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=1e-3, weight_decay=0.05, layer_decay=0.75)
+    model(x).square().mean().backward()
+    optimizer.step()
+
+
+@most_nets
+def test_patterns_of_layers_and_exceptions_from_decay(net: VideoNet) -> None:
+    assert net.no_weight_decay() <= set(dict(net.named_parameters()))
+    for coarse in (False, True):
+        layers = timm.models.group_parameters(net, net.group_matcher(coarse))
+        assert sorted(name for names in layers.values() for name in names) == sorted(dict(net.named_parameters()))
+        assert len(layers) > (2 if coarse else 5)
+
+
+@most_cases
+def test_other_channels_and_stochastic_depth(case: str) -> None:
+    has_branches = "inception" not in case
+    model = make(case, in_chans=1, drop_path_rate=0.5 * has_branches).eval()
+    x = clips(2, model.num_frames, size_of(model), channels=1)
+    assert model(x).shape == (2, CLASSES)
+    assert torch.equal(model(x), model(x))
+    with pytest.raises(ValueError, match="has 3 channels, the network takes 1"):
+        model(clips(2, model.num_frames, size_of(model)))
+    paths = [m for m in model.modules() if type(m).__name__ == "DropPath"]
+    if not has_branches:  # nothing to drop
+        assert not paths
+        return
+    assert max(m.drop_prob for m in paths) > 0
+    randomise(model.train())
+    model(x).sum().backward()
+    assert not torch.equal(model(x), model(x))
+
+
+@most_cases
+def test_builds_on_the_meta_device(case: str) -> None:
+    with torch.device("meta"):
+        model = make(case, in_chans=4)
+        assert model(torch.zeros(2, 4, model.num_frames, size_of(model), size_of(model))).shape == (2, CLASSES)
+    assert {p.device.type for p in (*model.parameters(), *model.buffers())} == {"meta"}
+    with torch.device("meta"):
+        assert make(case, num_classes=0)(torch.zeros(1, 3, model.num_frames, 64, 64)).shape == (
+            1,
+            model.head_hidden_size,
+        )
+
+
+def test_dropout_acts_in_training_only() -> None:
+    model = randomise(make("tsn_r18", drop_rate=0.5))
+    frozen = [m.eval() for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert frozen
+    x = clips(2, T, SIZE)
+    assert not torch.equal(model(x), model(x))
+    model.eval()
+    assert torch.equal(model(x), model(x))
+
+
+def test_consensus_is_the_mean_of_the_frames_logits() -> None:
+    """TSN: one frame at a time through the plain backbone, its logits averaged."""
+    model = randomise(make("tsn_r18")).eval()
+    x = clips(2, T, SIZE)
+    with torch.no_grad():
+        frames = [model.fc(model.backbone(x[:, :, t])) for t in range(T)]
+        close(model(x), torch.stack(frames).mean(0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["arc_tsm_r18", "dnr_tsn_r18"])
+def test_inductor(case: str) -> None:
+    """Generated code gives the same logits; needs a C++ compiler."""
+    try:
+        get_cpp_compiler()
+    except Exception as error:
+        pytest.skip(f"no C++ compiler: {error}")
+    torch._dynamo.reset()
+    model = randomise(make(case)).eval()
+    x = clips(2, T, SIZE)
+    with torch.no_grad():
+        close(torch.compile(model, fullgraph=True)(x), model(x), 1e-4)

@@ -1,0 +1,63 @@
+"""videozoo: video action recognition networks, composed from timm backbones, temporal modules and augmenters."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoo.version import __version__
+
+if TYPE_CHECKING:
+    from videozoo.augment import ARC, DNR
+    from videozoo.models import (
+        ModelSpec,
+        UnknownModelError,
+        VideoCfg,
+        VideoNet,
+        WeightsError,
+        compose,
+        create_model,
+        get_pretrained_cfg,
+        is_model,
+        list_models,
+        model_config,
+    )
+    from videozoo.temporal import TSM, TSN
+
+__all__ = [
+    "ARC",
+    "DNR",
+    "TSM",
+    "TSN",
+    "ModelSpec",
+    "UnknownModelError",
+    "VideoCfg",
+    "VideoNet",
+    "WeightsError",
+    "__version__",
+    "compose",
+    "create_model",
+    "get_pretrained_cfg",
+    "is_model",
+    "list_models",
+    "model_config",
+]
+
+_HOMES = {"ARC": "augment", "DNR": "augment", "TSM": "temporal", "TSN": "temporal"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'videozoo' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"videozoo.{_HOMES.get(name, 'models')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+# `videozoo --help` must answer at once, so the command line, which imports this package too, loads torch only when a
+# command needs it. For everybody else `import videozoo` registers the architectures with timm.
+_IS_COMMAND_LINE = Path(sys.argv[0] if sys.argv else "").stem == "videozoo" or sys.orig_argv[1:3] == ["-m", "videozoo"]
+if not _IS_COMMAND_LINE:
+    importlib.import_module("videozoo.models")

@@ -1,0 +1,38 @@
+"""Networks: specs, building, the registry of names, and the two doors to them."""
+
+from videozoo.hub import WeightsError
+from videozoo.models import zoo as zoo
+from videozoo.models.build import build
+from videozoo.models.config import VideoCfg
+from videozoo.models.factory import compose, create_model, load_weights, model_config, model_from_state
+from videozoo.models.registry import (
+    UnknownModelError,
+    get_pretrained_cfg,
+    is_model,
+    list_models,
+    model_entrypoint,
+    register_architecture,
+)
+from videozoo.models.spec import ModelSpec
+from videozoo.models.video_net import VideoNet
+from videozoo.models.zoo import spec_of
+
+__all__ = [
+    "ModelSpec",
+    "UnknownModelError",
+    "VideoCfg",
+    "VideoNet",
+    "WeightsError",
+    "build",
+    "compose",
+    "create_model",
+    "get_pretrained_cfg",
+    "is_model",
+    "list_models",
+    "load_weights",
+    "model_config",
+    "model_entrypoint",
+    "model_from_state",
+    "register_architecture",
+    "spec_of",
+]

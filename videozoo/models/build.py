@@ -1,0 +1,153 @@
+"""From a spec to a network: backbone, temporal module, augmenters, head."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from videozoo.hub import WeightsError, convert_backbone, read_safetensors
+from videozoo.models.registry import is_model
+from videozoo.models.spec import ModelSpec
+from videozoo.models.video_net import VideoNet, check_num_frames
+from videozoo.temporal import TSN
+
+__all__ = ["build", "load_backbone"]
+
+
+def build(spec: ModelSpec, backbone_weights: str | Path | None = None, cache_dir: str | Path | None = None) -> VideoNet:
+    """Build the network of ``spec``.
+
+    Args:
+        spec: the composition.
+        backbone_weights: weights of the backbone alone, loaded before it is changed: a timm tag (``"tv_in1k"``,
+            downloaded), a local ``.safetensors`` file with timm's or torchvision's key names, or None for random.
+        cache_dir: where timm keeps what it downloads; None for its default.
+    Raises:
+        ValueError: unknown backbone, one that is no 2-D CNN, or a part that finds nothing to change in it.
+        WeightsError: the weights are missing or do not fit.
+    """
+    if spec.num_frames < 1 or spec.in_chans < 1 or spec.num_classes < 0:
+        raise ValueError(
+            f"build: num_frames={spec.num_frames}, in_chans={spec.in_chans}, num_classes={spec.num_classes}; "
+            "need at least 1, 1 and 0."
+        )
+    backbone = load_backbone(spec, backbone_weights, cache_dir)
+    check_num_frames(backbone, spec, spec.num_frames)
+    if getattr(backbone, "is_3d", False) and type(spec.temporal) is not TSN:
+        raise ValueError(
+            f"build: {spec.backbone} is a 3-D network and mixes time itself; {type(spec.temporal).__name__} is for 2-D "
+            "backbones. Leave temporal out."
+        )
+    num_segments = spec.num_frames // getattr(spec.temporal, "frames_per_segment", 1)
+    sites = {type(part).__name__.lower(): part.apply(backbone, num_segments) for part in _parts(spec)}
+    return VideoNet(backbone, spec, sites)
+
+
+def _parts(spec: ModelSpec) -> list[Any]:
+    for part in (spec.temporal, *spec.augmenters):
+        if isinstance(part, str | type) or not hasattr(part, "apply"):
+            raise ValueError(
+                f"build: {part!r} is not a part; pass an instance such as TSM(shift_div=8) or ARC(num_steps=4)."
+            )
+    kinds = [type(part) for part in spec.augmenters]
+    if len(set(kinds)) < len(kinds):
+        raise ValueError(f"build: an augmenter is given twice: {[kind.__name__ for kind in kinds]}.")
+    return [spec.temporal, *spec.augmenters]
+
+
+def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> nn.Module:
+    """The plain timm backbone of ``spec``, without a classifier."""
+    arch, _, tag = spec.backbone.partition(".")
+    if tag:
+        raise ValueError(f"build: backbone is {spec.backbone!r}; pass backbone={arch!r}, backbone_weights={tag!r}.")
+    if is_model(arch):  # timm knows our names too
+        raise ValueError(f"build: {arch} is a network of videozoo itself; pass its backbone, an image model of timm.")
+    if not timm.is_model(arch):
+        near = timm.list_models(f"*{arch[:6]}*")[:5]
+        raise ValueError(f"build: timm has no model {arch!r}; near: {', '.join(near) or 'none'}.")
+    kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": spec.in_chans, "drop_path_rate": spec.drop_path_rate}
+    is_file = weights is not None and (
+        isinstance(weights, Path) or re.search(r"[/\\]|\.\w+$", str(weights)) is not None
+    )
+    try:
+        if weights is None or is_file:
+            backbone = timm.create_model(arch, **kwargs)
+        else:
+            backbone = _create_tagged(arch, str(weights), {**kwargs, "cache_dir": cache_dir})
+    except TypeError as error:
+        raise ValueError(f"build: {arch} is not a backbone that videozoo can use ({error}).") from error
+    if not hasattr(backbone, "forward_features") or getattr(backbone, "output_fmt", "NCHW") != "NCHW":
+        raise ValueError(f"build: {arch} gives no (B, C, H, W) feature maps; use a convolutional backbone.")
+    if hasattr(backbone, "patch_embed"):
+        raise ValueError(f"build: {arch} is a transformer on patches; use a convolutional backbone.")
+    if is_file:
+        load_backbone_file(backbone, Path(str(weights)).expanduser(), spec.in_chans)
+    return backbone
+
+
+def _create_tagged(arch: str, tag: str, kwargs: dict[str, Any]) -> nn.Module:
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
+    if tag not in tags:
+        raise WeightsError(f"timm has no weights {tag!r}; tags: {', '.join(tags) or 'none'}", source=arch)
+    try:
+        return timm.create_model(f"{arch}.{tag}", pretrained=True, **kwargs)
+    except Exception as error:  # the hub client's errors have no common type
+        raise WeightsError(
+            f"could not be fetched ({type(error).__name__}: {error}); download its model.safetensors on a machine with "
+            "a network and pass the file as backbone_weights",
+            source=f"{arch}.{tag}",
+        ) from error
+
+
+def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> None:
+    """Load a local safetensors file into a plain backbone, strictly; only a classifier may be left over.
+
+    Raises:
+        WeightsError: the file is missing, is no safetensors file, or its keys or shapes do not fit.
+    """
+    state = convert_backbone(read_safetensors(path), set(backbone.state_dict()))
+    cfg = getattr(backbone, "default_cfg", {})
+    classifiers = cfg.get("classifier") or ()
+    classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
+    state = {k: v for k, v in state.items() if k.rpartition(".")[0] not in classifiers}
+    first = cfg.get("first_conv")
+    if isinstance(first, str) and f"{first}.weight" in state:
+        state[f"{first}.weight"] = _adapt_stem(in_chans, state[f"{first}.weight"])
+    check_keys(backbone.state_dict(), state, source=str(path))
+    backbone.load_state_dict(state)
+
+
+def _adapt_stem(in_chans: int, weight: Tensor) -> Tensor:
+    """timm's adaption of a stem to another number of channels, for (O, C, H, W) and (O, C, T, H, W)."""
+    flat = weight.flatten(2, -2) if weight.ndim == 5 else weight
+    adapted: Tensor = adapt_input_conv(in_chans, flat)
+    return adapted.unflatten(2, weight.shape[2:-1]) if weight.ndim == 5 else adapted
+
+
+def check_keys(own: dict[str, Tensor], given: dict[str, Tensor], source: str) -> None:
+    """Compare two state dicts by key and shape.
+
+    Raises:
+        WeightsError: they differ; lists what is missing, left over and of another shape.
+    """
+    optional = {k for k in own if k.endswith("num_batches_tracked")}
+    missing = sorted(set(own) - set(given) - optional)
+    left = sorted(set(given) - set(own))
+    shapes = [f"{k} {tuple(given[k].shape)} for {tuple(own[k].shape)}" for k in own if k in given]
+    shapes = [s for s, k in zip(shapes, (k for k in own if k in given), strict=True) if given[k].shape != own[k].shape]
+    for key in optional - set(given):
+        given[key] = torch.zeros_like(own[key])
+    if missing or left or shapes:
+        raise WeightsError(
+            f"keys do not fit: {len(missing)} missing {_some(missing)}, {len(left)} left over {_some(left)}, "
+            f"{len(shapes)} of another shape {_some(shapes)}",
+            source=source,
+        )
+
+
+def _some(names: list[str]) -> str:
+    return f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})" if names else ""

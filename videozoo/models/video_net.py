@@ -1,0 +1,245 @@
+"""The network that everyone gets."""
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from videozoo.models.spec import ModelSpec
+from videozoo.shapes import fold_segments, fold_time, to_clips, unfold_time
+from videozoo.surgery import RelayStage
+
+__all__ = ["VideoNet", "check_num_frames"]
+
+
+class VideoNet(nn.Module):
+    """A backbone and a classifier: a 2-D backbone on the folded frames of a clip, or a 3-D one on the clip itself.
+
+    A 2-D network averages over frames (TSN's consensus, Wang et al., 2016) unless its temporal module brings a head of
+    its own. Dropout acts on every frame's features; a linear classifier of the mean equals the mean of the frames'
+    logits. Some temporal modules see several frames per time step: S = T / frames_per_segment.
+
+    Args:
+        backbone: a network without classifier, its temporal module and augmenters applied; 3-D if it says ``is_3d``.
+        spec: what it was built from.
+        sites: names of the modules that each part changed, without the prefix ``backbone.``.
+    Shape:
+        input (B, C, T, H, W) float; output (B, num_classes) logits, or (B, head_hidden_size) features where
+        ``num_classes`` is 0.
+    """
+
+    backbone: Any
+
+    def __init__(self, backbone: nn.Module, spec: ModelSpec, sites: dict[str, list[str]]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.spec, self.sites = spec, sites
+        self.num_frames, self.in_chans, self.num_classes = spec.num_frames, spec.in_chans, spec.num_classes
+        self.is_3d: bool = getattr(self.backbone, "is_3d", False)
+        self.frames_per_segment: int = getattr(spec.temporal, "frames_per_segment", 1)
+        self.num_features: int = self.backbone.num_features
+        self.head_hidden_size: int = getattr(self.backbone, "head_hidden_size", self.num_features)
+        self.drop_rate = spec.drop_rate
+        self.fc = self._make_fc(spec.num_classes)
+        self.pretrained_cfg: dict[str, Any] = {}
+
+    @property
+    def num_segments(self) -> int:
+        """Time steps that a 2-D backbone sees."""
+        return self.num_frames // self.frames_per_segment
+
+    @property
+    def default_cfg(self) -> dict[str, Any]:
+        """timm's other name for ``pretrained_cfg``."""
+        return self.pretrained_cfg
+
+    @property
+    def feature_info(self) -> list[dict[str, Any]]:
+        """timm's rows (``num_chs``, ``reduction``, ``module``) of the feature maps, one per stage."""
+        info = self.backbone.feature_info
+        rows = info if isinstance(info, list) else info.info
+        return [{**row, "module": f"backbone.{row['module']}"} for row in rows]
+
+    def _make_fc(self, num_classes: int) -> nn.Module:
+        if num_classes == 0:
+            return nn.Identity()
+        like = next(self.backbone.parameters())
+        if hasattr(self.spec.temporal, "make_head"):
+            head = self.spec.temporal.make_head(self.head_hidden_size, self.num_segments, num_classes)
+            return head.to(like.device, like.dtype)
+        fc = nn.Linear(self.head_hidden_size, num_classes, device=like.device, dtype=like.dtype)
+        nn.init.normal_(fc.weight, std=0.01)
+        nn.init.zeros_(fc.bias)
+        return fc
+
+    def _fold(self, x: Tensor) -> Tensor:
+        if x.ndim != 5:
+            raise ValueError(
+                f"VideoNet: input has shape {tuple(x.shape)}; need clips (B, C, T, H, W). "
+                "For one clip (C, T, H, W) pass x.unsqueeze(0)."
+            )
+        if x.shape[1] != self.in_chans:
+            raise ValueError(
+                f"VideoNet: input (B, C, T, H, W) has {x.shape[1]} channels, the network takes {self.in_chans}; "
+                "for (B, T, C, H, W) pass x.transpose(1, 2), for other channels build it with in_chans=."
+            )
+        if x.shape[2] != self.num_frames:
+            raise ValueError(
+                f"VideoNet: input has {x.shape[2]} frames, the network takes {self.num_frames}; "
+                f"sample {self.num_frames} frames or call model.set_num_frames({x.shape[2]})."
+            )
+        if self.is_3d:
+            return x
+        return fold_time(x) if self.frames_per_segment == 1 else fold_segments(x, self.frames_per_segment)
+
+    def _clips(self, x: Tensor) -> Tensor:
+        return x if self.is_3d else to_clips(x, self.num_segments)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Feature maps before pooling: (B, C, T, H, W) -> (B, num_features, T', H', W').
+
+        T' is the number of segments of a 2-D network, and what the strides leave of T in a 3-D one.
+        """
+        return self._clips(self._maps(x))
+
+    def _maps(self, x: Tensor) -> Tensor:
+        maps = self.backbone.forward_features(self._fold(x))
+        if maps.ndim != (5 if self.is_3d else 4):
+            raise ValueError(
+                f"VideoNet: {self.spec.backbone} gives features {tuple(maps.shape)}, not maps (B, C, H, W); "
+                "use a convolutional backbone."
+            )
+        return maps
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pool, average over frames and classify: (B, num_features, T', H', W') -> (B, num_classes).
+
+        With ``pre_logits`` the result is the pooled features (B, head_hidden_size).
+        """
+        return self._head(x if self.is_3d else fold_time(x), pre_logits)
+
+    def _head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        x = self.backbone.forward_head(x, pre_logits=True)
+        if not self.is_3d:
+            x = unfold_time(x, self.num_segments)
+        x = F.dropout(x, self.drop_rate, self.training)
+        if not self.is_3d and (pre_logits or isinstance(self.fc, nn.Linear | nn.Identity)):
+            x = x.mean(1)
+        return x if pre_logits else self.fc(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._head(self._maps(x))
+
+    def forward_intermediates(
+        self, x: Tensor, indices: int | list[int] | None = None, intermediates_only: bool = False, **kwargs: Any
+    ) -> Any:
+        """Feature maps of several stages, as timm's method of that name.
+
+        Args:
+            x: clips (B, C, T, H, W).
+            indices: which rows of ``feature_info``; an int takes the last so many, None all.
+            intermediates_only: leave the final features out.
+            kwargs: ``norm`` and ``stop_early`` of timm's method.
+        Returns:
+            a list of (B, C_i, T, H_i, W_i), or the pair (features as ``forward_features``, that list).
+        """
+        out = self.backbone.forward_intermediates(
+            self._fold(x), indices=indices, intermediates_only=intermediates_only, **kwargs
+        )
+        if intermediates_only:
+            return [self._clips(y) for y in out]
+        final, maps = out
+        return self._clips(final), [self._clips(y) for y in maps]
+
+    def get_classifier(self) -> nn.Module:
+        """The linear classifier, or an identity where ``num_classes`` is 0."""
+        return self.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Give the network a fresh classifier; class names of the old one are forgotten.
+
+        Args:
+            num_classes: new number of classes; 0 for pooled features.
+            global_pool: for timm's signature; only None is taken, the backbone's pooling stays.
+        Raises:
+            ValueError: a negative number, or a ``global_pool``.
+        """
+        if num_classes < 0 or global_pool is not None:
+            raise ValueError(
+                f"reset_classifier: num_classes={num_classes}, global_pool={global_pool!r}; need 0 or more, and None."
+            )
+        self.num_classes = num_classes
+        self.spec = self.spec.replace(num_classes=num_classes)
+        self.fc = self._make_fc(num_classes)
+        gone = ("label_names", "label_descriptions", "label_offset", "metrics")
+        kept = {k: v for k, v in self.pretrained_cfg.items() if k not in gone}
+        self.pretrained_cfg = {**kept, "num_classes": num_classes} if kept else kept
+
+    def set_num_frames(self, num_frames: int) -> None:
+        """Let the network take clips of another length.
+
+        Raises:
+            ValueError: a length that the network cannot take, or one that some of its weights do not fit.
+        """
+        check_num_frames(self.backbone, self.spec, num_frames, self.fc)
+        self.num_frames = num_frames
+        self.spec = self.spec.replace(num_frames=num_frames)
+        self.pretrained_cfg = {**self.pretrained_cfg, "num_frames": num_frames}
+        for module in self.backbone.modules():
+            if hasattr(module, "num_segments"):
+                setattr(module, "num_segments", self.num_segments)  # noqa: B010 - typed as a tensor otherwise
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute blocks in the backward pass instead of keeping their activations.
+
+        Raises:
+            ValueError: the backbone does not support it.
+        """
+        stages = [module for module in self.backbone.modules() if isinstance(module, RelayStage)]
+        for stage in stages:
+            stage.grad_checkpointing = enable
+        if not stages:  # timm's own would take relay stages apart
+            try:
+                self.backbone.set_grad_checkpointing(enable)
+            except (AttributeError, AssertionError) as error:
+                raise ValueError(
+                    f"set_grad_checkpointing: {self.spec.backbone} of timm does not support it."
+                ) from error
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """timm's patterns for layer decay and layer groups, for the keys of this network."""
+        return {group: _prefixed(spec) for group, spec in self.backbone.group_matcher(coarse=coarse).items()}
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that should not decay, beside those of one dimension."""
+        own = getattr(self.backbone, "no_weight_decay", set)
+        return {f"backbone.{name}" for name in own()}
+
+
+def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.Module | None = None) -> None:
+    """Raise where a network cannot take clips of that length.
+
+    Raises:
+        ValueError: fewer than one frame, no whole number of segments, or weights made for another number of segments.
+    """
+    per_segment: int = getattr(spec.temporal, "frames_per_segment", 1)
+    multiple: int = getattr(backbone, "frames_multiple", per_segment)
+    if num_frames < 1 or num_frames % multiple:
+        need = f"need a positive multiple of {multiple}" if multiple > 1 else "need 1 or more"
+        raise ValueError(f"{spec.backbone} with {type(spec.temporal).__name__}: num_frames is {num_frames}; {need}.")
+    for name, module in (*backbone.named_modules(), *([] if head is None else [("fc", head)])):
+        fixed = getattr(module, "fixed_segments", None)
+        if fixed is not None and fixed != num_frames // per_segment:
+            raise ValueError(
+                f"set_num_frames: {type(module).__name__} at {name} has weights for {fixed} time steps, not "
+                f"{num_frames // per_segment}; build the network with num_frames={num_frames} instead."
+            )
+
+
+def _prefixed(spec: Any) -> Any:
+    """Put ``backbone.`` before timm's patterns: a string, or a list of strings or of (pattern, order) pairs."""
+    if isinstance(spec, str):
+        return rf"^backbone\.(?:{spec.replace('^', '')})"
+    if isinstance(spec, tuple) and len(spec) == 2 and not isinstance(spec[1], str):
+        return (_prefixed(spec[0]), spec[1])
+    return type(spec)(_prefixed(item) for item in spec)

@@ -1,0 +1,81 @@
+"""The named architectures: one row each, no logic."""
+
+from typing import Any
+
+from videozoo.augment import ARC, DNR
+from videozoo.models.config import VideoCfg
+from videozoo.models.factory import create_named
+from videozoo.models.registry import model_entrypoint, register_architecture
+from videozoo.models.spec import ModelSpec
+from videozoo.models.video_net import VideoNet
+from videozoo.temporal import MSN, TDN, TEA, TRN, TSM, TSN, TANet
+
+__all__ = ["spec_of"]
+
+_SPECS: dict[str, ModelSpec] = {}
+
+
+def spec_of(name: str) -> ModelSpec:
+    """The composition of a named architecture.
+
+    Raises:
+        UnknownModelError: videozoo has no such name.
+    """
+    model_entrypoint(name)
+    return _SPECS[name]
+
+
+def _register(name: str, spec: ModelSpec, summary: str) -> None:
+    def entry(pretrained: bool = False, **kwargs: Any) -> VideoNet:
+        return create_named(name, spec, pretrained, **kwargs)
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = f"{summary} on {spec.backbone}; arguments as in videozoo.create_model."
+    register_architecture(entry, VideoCfg(architecture=name, num_frames=spec.num_frames, classifier="fc"))
+    _SPECS[name] = spec
+
+
+_RESNETS = {"r18": "resnet18", "r34": "resnet34", "r50": "resnet50", "r101": "resnet101"}
+
+for _short, _backbone in _RESNETS.items():
+    _register(f"tsn_{_short}", ModelSpec(_backbone, TSN()), "TSN")
+    _register(f"tsm_{_short}", ModelSpec(_backbone, TSM()), "TSM")
+    _register(f"arc_tsn_{_short}", ModelSpec(_backbone, TSN(), (ARC(),)), "ARC on TSN")
+    _register(f"arc_tsm_{_short}", ModelSpec(_backbone, TSM(), (ARC(),)), "ARC on TSM")
+    _register(f"dnr_tsn_{_short}", ModelSpec(_backbone, TSN(), (DNR(),)), "DNR on TSN")
+    _register(f"dnr_tsm_{_short}", ModelSpec(_backbone, TSM(), (DNR(),)), "DNR on TSM")
+
+_register("tsn_rx101", ModelSpec("resnext101_32x4d", TSN()), "TSN")
+_register("dnr_tsn_rx101", ModelSpec("resnext101_32x4d", TSN(), (DNR(),)), "DNR on TSN")
+_register("gn_tsn_r50", ModelSpec("resnet50_gn", TSN()), "TSN with group norm")
+_register("dnr_gn_tsn_r50", ModelSpec("resnet50_gn", TSN(), (DNR(),)), "DNR on TSN with group norm")
+_register("trn_r50", ModelSpec("resnet50", TRN()), "TRN")
+_register("tea_r50", ModelSpec("res2net50_26w_4s", TEA()), "TEA")
+
+for _short in ("r18", "r50"):
+    _register(f"msn_{_short}", ModelSpec(_RESNETS[_short], MSN()), "MSN")
+    _register(f"arc_msn_{_short}", ModelSpec(_RESNETS[_short], MSN(), (ARC(),)), "ARC on MSN")
+
+_register("tanet_r50", ModelSpec("resnet50", TANet()), "TANet")
+_register("dnr_tanet_r50", ModelSpec("resnet50", TANet(), (DNR(),)), "DNR on TANet")
+_register("tdn_r50", ModelSpec("resnet50", TDN(), num_frames=40), "TDN")
+_register("tdn_r101", ModelSpec("resnet101", TDN(), num_frames=40), "TDN")
+_register("dnr_tdn_r50", ModelSpec("resnet50", TDN(), (DNR(),), num_frames=40), "DNR on TDN")
+
+_register("tsn_bninception", ModelSpec("bninception", TSN()), "TSN")
+_register("dnr_tsn_bninception", ModelSpec("bninception", TSN(), (DNR(),)), "DNR on TSN")
+
+# 3-D networks. MMAction2's SlowFast, on which the DNR paper builds and whose weights are public; the authors' own
+# differs in the lateral connections: compose(backbone="slowfast_resnet50_8x8").
+_register("r2plus1d_r34", ModelSpec("r2plus1d_resnet34"), "R(2+1)D")
+_register("dnr_r2plus1d_r34", ModelSpec("r2plus1d_resnet34", augmenters=(DNR(),)), "DNR in R(2+1)D")
+_register("slowonly_r50", ModelSpec("slowonly_resnet50"), "SlowOnly")
+_register("slowfast_r18", ModelSpec("slowfast_resnet18_8x8_mm", num_frames=32), "SlowFast 8x8")
+_register("slowfast_r50", ModelSpec("slowfast_resnet50_8x8_mm", num_frames=32), "SlowFast 8x8")
+_register("slowfast_r50_4x16", ModelSpec("slowfast_resnet50_4x16_mm", num_frames=32), "SlowFast 4x16")
+_register(
+    "dnr_slowfast_r18", ModelSpec("slowfast_resnet18_8x8_mm", augmenters=(DNR(),), num_frames=32), "DNR in SlowFast"
+)
+
+_register("tsn_mbv2", ModelSpec("mobilenetv2_100", TSN()), "TSN")
+_register("tsm_mbv2", ModelSpec("mobilenetv2_100", TSM()), "TSM")
