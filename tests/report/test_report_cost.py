@@ -1,0 +1,113 @@
+"""Counting: against hand counts and torch's own counter, and without a trace on the model."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import videozoo
+from videozoo.report import count_cost
+from videozoo.report.cost import total_macs, trace_operators
+from videozoo.report.meter import Meter
+from videozoo.report.networks import Setup
+
+SMALL = (3, 64, 64)
+
+
+def on_meta(name: str, **kwargs: Any) -> nn.Module:
+    with torch.device("meta"):
+        return videozoo.create_model(name, **kwargs)
+
+
+class PerFrame(nn.Module):
+    """Conv, norm, ReLU, max pooling, linear on the frames of a clip."""
+
+    num_frames = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(4)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.bn(self.conv(x.transpose(1, 2).flatten(0, 1))))
+        return self.fc(torch.max_pool2d(x, 2).mean((2, 3)))
+
+
+def test_hand_count() -> None:
+    cost = count_cost(PerFrame(), (3, 8, 8))
+    pixels = 2 * 8 * 8
+    assert cost.by_operator == {"conv": 27 * 4 * pixels, "batch_norm": 2 * 4 * pixels, "linear": 2 * 4 * 5}
+    assert cost.macs == sum(cost.by_operator.values()) == sum(cost.by_module.values())
+    assert cost.by_module == {"conv": 27 * 4 * pixels, "bn": 2 * 4 * pixels, "fc": 2 * 4 * 5}
+    assert cost.params == 108 + 8 + 25
+    assert cost.clip_shape == (3, 2, 8, 8)
+    assert cost.gflops == cost.macs / 1e9
+    counts = trace_operators(PerFrame(), (3, 2, 8, 8))[""]
+    assert total_macs(counts, "products") == cost.macs - 8 * pixels
+    assert total_macs(counts, "arc") == cost.macs + 4 * pixels + 4 * pixels  # ReLU, max pooling
+
+
+@pytest.mark.parametrize("name", ["tsm_r18", "tsn_r50", "arc_tsm_r18", "dnr_tsn_r50", "tsm_mbv2"])
+def test_agrees_with_the_counter_of_torch(name: str) -> None:
+    model = on_meta(name, num_classes=174).eval()
+    counts = trace_operators(model, (3, 8, *SMALL[1:]))[""]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 3, 8, *SMALL[1:], device="meta"))
+    assert total_macs(counts, "products") == counter.get_total_flops() / 2
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = videozoo.create_model("dnr_tsm_r18", num_classes=5, num_frames=4).train()
+    model.set_grad_checkpointing()
+    seen: list[int] = []
+    handle = model.backbone.layer1.register_forward_hook(lambda *_: seen.append(1))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    modules = dict(model.named_modules())
+    cost = count_cost(model, SMALL)
+    after = model.state_dict()
+    assert list(before) == list(after)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert all(m.training for m in model.modules())
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+    assert dict(model.named_modules()) == modules
+    assert not seen
+    assert list(model.backbone.layer1._forward_hooks) == [handle.id]
+    assert not model.fc._forward_hooks
+    assert not model.fc._forward_pre_hooks
+    assert cost == count_cost(model.eval(), SMALL)
+
+
+def test_meta_parameters_and_other_types_count_the_same() -> None:
+    real = videozoo.create_model("arc_tsm_r18", num_classes=5, num_frames=4)
+    cost = count_cost(real, SMALL)
+    assert count_cost(on_meta("arc_tsm_r18", num_classes=5, num_frames=4), SMALL) == cost
+    assert count_cost(real.to(torch.bfloat16), SMALL) == cost
+    assert {name.partition(".")[0] for name in cost.by_module} == {"backbone", "fc"}
+    assert "backbone.layer4" in cost.by_module
+    assert sum(cost.by_module.values()) == cost.macs
+
+
+def test_size_and_frames_come_from_the_model() -> None:
+    assert count_cost(on_meta("tsn_r18", num_frames=1)).clip_shape == (3, 1, 224, 224)
+    with pytest.raises(ValueError, match=r"pass clip_size=\(3, 224, 224\), num_frames=8"):
+        count_cost(nn.Identity())
+
+
+def test_dnr_adds_at_most_one_per_cent() -> None:
+    meter = Meter()
+    plain = meter.gflops(Setup("tsn_r50", 400, 8), "executed")
+    dnr = meter.gflops(Setup("dnr_tsn_r50", 400, 8), "executed")
+    assert plain < dnr <= 1.01 * plain
+
+
+def test_setups_that_differ_in_classes_share_a_trace_and_are_exact() -> None:
+    meter = Meter()
+    meter.gflops(Setup("tsm_r18", 400, 2), "executed")
+    shared = meter.gflops(Setup("tsm_r18", 174, 2), "executed")
+    assert len(meter._traces) == 1
+    assert shared == Meter().gflops(Setup("tsm_r18", 174, 2), "executed")
+    assert shared == count_cost(on_meta("tsm_r18", num_classes=174, num_frames=2)).gflops

@@ -1,0 +1,8 @@
+"""What networks cost, and the papers' cost tables beside it."""
+
+from videozoo.report.cost import Cost, count_cost
+from videozoo.report.page import format_markdown
+from videozoo.report.paper_arc import PaperArcConv2d, use_paper_order
+from videozoo.report.tables import load_papers, paper_report
+
+__all__ = ["Cost", "PaperArcConv2d", "count_cost", "format_markdown", "load_papers", "paper_report", "use_paper_order"]

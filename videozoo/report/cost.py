@@ -1,0 +1,163 @@
+"""What one clip costs a network: parameters, and multiply-adds counted on a real trace by fvcore."""
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from fvcore.nn.jit_handles import elementwise_flop_counter
+from torch import nn
+
+__all__ = ["Accounting", "Cost", "count_cost", "total_macs", "trace_operators"]
+
+Accounting = Literal["products", "executed", "arc"]
+
+# Operators by the names that fvcore gives them in its counts.
+_PRODUCTS = frozenset({"conv", "linear", "addmm", "mm", "matmul", "bmm", "einsum"})
+_RECTIFIERS_AND_MAXIMA = frozenset({"relu", "relu_", "max_pool2d", "max_pool3d"})
+
+# What fvcore does not count by itself.
+_EXTRA_HANDLES = {
+    "aten::addcmul": elementwise_flop_counter(0, 2),  # the end of a dynamic norm: counts as the norm that it replaces
+    "aten::relu": elementwise_flop_counter(0, 1),
+    "aten::relu_": elementwise_flop_counter(0, 1),
+    "aten::max_pool2d": elementwise_flop_counter(1, 0),
+    "aten::max_pool3d": elementwise_flop_counter(1, 0),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one clip costs.
+
+    ``macs`` are multiply-adds as fvcore counts them: one for each of a convolution, a linear map or a matrix product,
+    2 per element for a batch norm in evaluation (and for the dynamic norms of DNR), 5 per element for a group or layer
+    norm, 1 per element for nearest upsampling and for adaptive average pooling. Additions, products of maps,
+    activations, max pooling, means and shifts cost nothing here.
+
+    Attributes:
+        params: number of parameters.
+        macs: multiply-adds of one clip.
+        by_operator: ``macs`` by kind of operator.
+        by_module: ``macs`` by part of the network: the stem's modules, the stages, the classifier.
+        clip_shape: (C, T, H, W) of the clip.
+    """
+
+    params: int
+    macs: int
+    by_operator: dict[str, int]
+    by_module: dict[str, int]
+    clip_shape: tuple[int, ...]
+
+    @property
+    def gflops(self) -> float:
+        """``macs`` in thousand millions: what papers print as GFLOPs, one multiply-add counted once."""
+        return self.macs / 1e9
+
+
+def count_cost(model: nn.Module, clip_size: Sequence[int] | None = None, num_frames: int | None = None) -> Cost:
+    """Count the parameters, and the multiply-adds of one clip in evaluation.
+
+    The network runs once, on zeros; it is left as it was: its mode, tensors and hooks are not touched.
+
+    Args:
+        model: a network on clips (B, C, T, H, W). Parameters on the meta device are taken as zeros.
+        clip_size: (C, H, W) of a frame; None: ``input_size`` of the model's config.
+        num_frames: T; None: the model's ``num_frames``.
+    Raises:
+        ValueError: ``clip_size`` or ``num_frames`` is neither given nor known from the model.
+    """
+    shape = _clip_shape(model, clip_size, num_frames)
+    counts = trace_operators(model, shape)
+    modules = {name: total_macs(counts[name], "executed") for name in _part_names(model)}
+    return Cost(
+        params=sum(p.numel() for p in model.parameters()),
+        macs=total_macs(counts[""], "executed"),
+        by_operator=_counted(counts[""], "executed"),
+        by_module={name: macs for name, macs in modules.items() if macs},
+        clip_shape=shape,
+    )
+
+
+def trace_operators(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Counter[str]]:
+    """Counts by module name (``""`` is the whole network) and by operator, for an accounting to choose from.
+
+    Args:
+        model: a network on clips; left as it was.
+        clip_shape: (C, T, H, W).
+    """
+    twin = _twin(model)
+    like = next(twin.parameters(), torch.zeros(()))
+    clip = torch.zeros(1, *clip_shape, device=like.device, dtype=like.dtype)
+    analysis = FlopCountAnalysis(twin, (clip,)).set_op_handle(**_EXTRA_HANDLES)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    with torch.no_grad(), _one_thread():
+        counts = analysis.by_module_and_operator()
+    return {name: Counter({op: int(n) for op, n in row.items()}) for name, row in counts.items()}
+
+
+def total_macs(counts: Mapping[str, int], accounting: Accounting) -> int:
+    """Sum what an accounting counts.
+
+    Args:
+        counts: of one module, by operator.
+        accounting: ``"products"`` counts convolutions, linear maps and matrix products alone; ``"executed"`` all that
+            :class:`Cost` lists; ``"arc"`` also 1 per element for a ReLU and 1 per input element for max pooling, as
+            the figures of the ARC paper do.
+    """
+    return sum(_counted(counts, accounting).values())
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: on zeros that is quick enough, and on a busy machine many times quicker than on all."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _counted(counts: Mapping[str, int], accounting: Accounting) -> dict[str, int]:
+    if accounting == "products":
+        return {op: n for op, n in sorted(counts.items()) if op in _PRODUCTS}
+    left_out = _RECTIFIERS_AND_MAXIMA if accounting == "executed" else frozenset()
+    return {op: n for op, n in sorted(counts.items()) if op not in left_out}
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode that shares the tensors and has no hooks: a hook might keep what it sees."""
+    memo: dict[int, Any] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        memo[id(tensor)] = torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
+    twin = copy.deepcopy(model, memo).eval()
+    for module in twin.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+    return twin
+
+
+def _clip_shape(model: nn.Module, clip_size: Sequence[int] | None, num_frames: int | None) -> tuple[int, ...]:
+    size = clip_size if clip_size is not None else (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
+    frames = num_frames if num_frames is not None else getattr(model, "num_frames", None)
+    if size is None or frames is None or len(size) != 3:
+        raise ValueError(
+            f"count_cost: clip_size is {size} and num_frames is {frames} for a {type(model).__name__}; need (C, H, W) "
+            "and a number; pass clip_size=(3, 224, 224), num_frames=8."
+        )
+    channels, height, width = (int(n) for n in size)
+    return (channels, int(frames), height, width)
+
+
+def _part_names(model: nn.Module) -> list[str]:
+    """Names of the children, those of ``backbone`` one by one."""
+    names: list[str] = []
+    for name, child in model.named_children():
+        inner = [f"{name}.{key}" for key, _ in child.named_children()] if name == "backbone" else []
+        names += inner or [name]
+    return names

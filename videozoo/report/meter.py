@@ -1,0 +1,87 @@
+"""Counting many networks, each once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from videozoo.report.cost import Accounting, total_macs, trace_operators
+from videozoo.report.networks import Setup, build_network
+from videozoo.report.paper_arc import use_paper_order
+
+__all__ = ["Meter"]
+
+_FRAME = (3, 224, 224)  # C, H, W of every figure in both papers
+
+
+@dataclass(frozen=True)
+class _Trace:
+    """Counts of one network by operator: all but the classifier, and the classifier for one class."""
+
+    body: Mapping[str, int]
+    per_class: Mapping[str, int]
+
+
+class Meter:
+    """Builds and traces the networks of setups on clips of 224 x 224, keeping what it has counted.
+
+    Setups that differ only in the number of classes share a trace where the classifier is one linear layer, whose cost
+    grows with the classes.
+    """
+
+    def __init__(self) -> None:
+        self._networks: dict[Setup, Any] = {}
+        self._traces: dict[tuple[Setup, bool], _Trace] = {}
+
+    def params_m(self, setup: Setup) -> float:
+        """Million parameters."""
+        return sum(p.numel() for p in self._network(setup).parameters()) / 1e6
+
+    def clip_shape(self, setup: Setup) -> tuple[int, ...]:
+        """(C, T, H, W) of one view."""
+        return (_FRAME[0], int(self._network(setup).num_frames), *_FRAME[1:])
+
+    def gflops(self, setup: Setup, accounting: Accounting) -> float:
+        """Thousand millions of multiply-adds per view.
+
+        With ``"executed"`` and ``"products"`` the network is counted as it is. With ``"arc"``, the accounting of the
+        ARC paper, ARC computes in the paper's order and the classifier sees every frame (TSN's consensus averages
+        logits; ours averages features before it, which comes to the same).
+        """
+        in_paper_order = accounting == "arc"
+        trace = self._trace(setup, in_paper_order)
+        times = setup.num_classes * (self._network(setup).num_frames if in_paper_order else 1)
+        return (total_macs(trace.body, accounting) + times * total_macs(trace.per_class, accounting)) / 1e9
+
+    def figure(self, field: str, setup: Setup, accounting: Accounting) -> float:
+        """What a table prints under ``field``: ``"params_m"`` or ``"gflops_per_view"``."""
+        return self.params_m(setup) if field == "params_m" else self.gflops(setup, accounting)
+
+    def _network(self, setup: Setup) -> Any:
+        if setup not in self._networks:
+            self._networks[setup] = build_network(setup)
+        return self._networks[setup]
+
+    def _trace(self, setup: Setup, in_paper_order: bool) -> _Trace:
+        net = self._network(setup)
+        classifier = _linear_classifier(net)
+        key = (setup if classifier is None else setup.change({"num_classes": 0}), in_paper_order)
+        if key not in self._traces:
+            if in_paper_order:
+                twin = build_network(setup)
+                if not use_paper_order(twin):  # nothing that the paper computes in another order
+                    self._traces[key] = self._trace(setup, False)
+                    return self._traces[key]
+                net = twin
+            counts = trace_operators(net, self.clip_shape(setup))
+            head = dict(counts[classifier]) if classifier is not None else {}
+            body = {op: n - head.get(op, 0) for op, n in counts[""].items()}
+            self._traces[key] = _Trace(body, {op: n // setup.num_classes for op, n in head.items()})
+        return self._traces[key]
+
+
+def _linear_classifier(net: Any) -> str | None:
+    """Name of the classifier, if it is a single linear layer that sees one row per clip."""
+    classifier = net.get_classifier() if hasattr(net, "get_classifier") else None
+    return next((name for name, m in net.named_modules() if m is classifier and type(m) is nn.Linear), None)

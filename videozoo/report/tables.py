@@ -1,0 +1,125 @@
+"""The papers' cost tables: what is printed beside what our networks measure."""
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any, cast
+
+from videozoo.models import list_models
+from videozoo.report.cost import Accounting
+from videozoo.report.meter import Meter
+from videozoo.report.networks import Setup, architecture_of
+
+__all__ = ["load_papers", "paper_report"]
+
+_TOLERANCE = 0.005
+_FIGURES = {"gflops_per_view": "G", "params_m": "M"}  # printed fields and their units
+
+
+def load_papers() -> dict[str, Any]:
+    """The package's ``papers.json``: the rows as printed, and how to build and to judge them."""
+    text = resources.files("videozoo.report").joinpath("papers.json").read_text("utf-8")
+    return cast(dict[str, Any], json.loads(text))
+
+
+def paper_report(paper: str | None = None) -> list[dict[str, Any]]:
+    """Measure every row of the papers' tables whose network the zoo has.
+
+    A printed figure is matched when the measured one, rounded to the printed digits, is the printed one, or when they
+    differ by at most 0.5 %. A row's verdict is ``"match"`` if all its figures are, ``"differs"`` if not, and
+    ``"no figure"`` if the paper prints none. A cause is named only if the figure that it stands for was computed and
+    rounds to the printed digits.
+
+    Args:
+        paper: ``"arc"``, ``"dnr"``, or None for both.
+    Returns:
+        the rows of the tables, in order; each has the row's own fields and
+
+        - ``architecture``: the zoo's name,
+        - ``clip_shape``: [C, T, H, W] of one view,
+        - ``measured_gflops``: per view, counted as the paper counts (:meth:`~videozoo.report.meter.Meter.gflops`),
+        - ``executed_gflops``: per view, what our network executes,
+        - ``measured_params_m``: million parameters,
+        - ``gflops_difference``, ``params_difference``: measured / printed - 1, or None,
+        - ``verdict``, and ``reason`` (empty unless the verdict is ``"differs"``).
+    Raises:
+        ValueError: an unknown paper.
+    """
+    data = load_papers()
+    if paper is not None and paper not in data["papers"]:
+        raise ValueError(f"paper_report: unknown paper {paper!r}; choose one of {', '.join(data['papers'])}.")
+    meter = Meter()
+    registered = set(list_models())
+    rows = []
+    for row in data["rows"]:
+        name = architecture_of(row, data["backbones"], data["names"])
+        if row["in_zoo"] and name in registered and paper in (None, row["paper"]):
+            rows.append(_measured_row(row, _setup(row, name, data["clips"]), data, meter))
+    return rows
+
+
+def _setup(row: Mapping[str, Any], name: str, clips: list[dict[str, Any]]) -> Setup:
+    printed = row.get("frames")
+    frames = next((clip["num_frames"] for clip in clips if _fits(row, clip["when"])), printed)
+    setup = Setup(name, row["num_classes"], frames if isinstance(frames, int) else None)
+    return setup.change({"options": row.get("options", {})})
+
+
+def _measured_row(row: Mapping[str, Any], setup: Setup, data: Mapping[str, Any], meter: Meter) -> dict[str, Any]:
+    accounting: Accounting = data["papers"][row["paper"]]["accounting"]
+    measured = {field: meter.figure(field, setup, accounting) for field in _FIGURES}
+    printed = {field: row[field] for field in _FIGURES if row.get(field) is not None}
+    reasons = [
+        _reason(field, row, setup, measured[field], data, meter)
+        for field in printed
+        if not _is_match(measured[field], printed[field])
+    ]
+    difference = {field: round(measured[field] / value - 1, 5) for field, value in printed.items()}
+    return {
+        **row,
+        "architecture": setup.architecture,
+        "clip_shape": list(meter.clip_shape(setup)),
+        "measured_gflops": round(measured["gflops_per_view"], 6),
+        "executed_gflops": round(meter.gflops(setup, "executed"), 6),
+        "measured_params_m": round(measured["params_m"], 6),
+        "gflops_difference": difference.get("gflops_per_view"),
+        "params_difference": difference.get("params_m"),
+        "verdict": "differs" if reasons else "match" if printed else "no figure",
+        "reason": "; ".join(reasons),
+    }
+
+
+def _has_digits(measured: float, printed: float) -> bool:
+    """Whether ``measured``, rounded to as many digits as ``printed`` has, is ``printed``."""
+    scale = 10 ** len(str(printed).partition(".")[2])
+    return round(measured * scale) == round(printed * scale)
+
+
+def _is_match(measured: float, printed: float) -> bool:
+    return _has_digits(measured, printed) or abs(measured / printed - 1) <= _TOLERANCE
+
+
+def _fits(row: Mapping[str, Any], when: Mapping[str, Any]) -> bool:
+    return all(row.get(key) == value for key, value in when.items())
+
+
+def _reason(
+    field: str, row: Mapping[str, Any], setup: Setup, measured: float, data: Mapping[str, Any], meter: Meter
+) -> str:
+    """The first known cause that gives the printed figure, or that there is none."""
+    unit, printed = _FIGURES[field], row[field]
+    for cause in data["known"]:
+        if cause["figure"] != field or not _fits(row, cause["when"]):
+            continue
+        instead = dict(cause["instead"])
+        accounting = instead.pop("accounting", data["papers"][row["paper"]]["accounting"])
+        times = instead.pop("times", 1)  # the authors multiplied a figure that was rounded already
+        explained = meter.figure(field, setup.change(instead), accounting)
+        if _has_digits(explained, printed if times == 1 else printed / times):
+            return str(cause["reason"]).format(
+                printed=printed,
+                explained=f"{explained:.2f} {unit}",
+                measured=f"{measured:.2f} {unit}",
+                num_classes=setup.num_classes,
+            )
+    return f"{printed} {unit} is printed, {measured:.2f} {unit} measured ({measured / printed - 1:+.3%}); cause unknown"
