@@ -1,0 +1,101 @@
+"""Which frames make a clip."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videozoo.data import SAMPLINGS, sample_clips
+
+counts = st.integers(1, 400)
+
+
+@given(n=counts, t=st.integers(1, 40), clips=st.integers(1, 12), stride=st.integers(1, 20), train=st.booleans())
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_always_in_range_and_in_order(sampling: str, n: int, t: int, clips: int, stride: int, train: bool) -> None:
+    def draw() -> np.ndarray:
+        return sample_clips(
+            n,
+            num_frames=t,
+            sampling=sampling,
+            num_clips=clips,
+            frame_stride=stride,
+            is_training=train,
+            generator=np.random.default_rng(3),
+        )
+
+    frames = draw()
+    assert frames.shape == (clips, t)
+    assert frames.dtype == np.int64
+    assert frames.min() >= 0
+    assert frames.max() < n
+    if sampling != "dense" or n > (t - 1) * stride:
+        assert (np.diff(frames) >= 0).all()
+    assert (draw() == frames).all()
+
+
+@given(n=counts, t=st.integers(1, 64))
+def test_segment_testing_is_the_authors_formula(n: int, t: int) -> None:
+    tick = n / float(t)
+    centres = [int(tick / 2.0 + tick * x) for x in range(t)]
+    starts = [int(tick * x) for x in range(t)]
+    assert sample_clips(n, num_frames=t).tolist() == [centres]
+    assert sample_clips(n, num_frames=t, num_clips=2).tolist() == [centres, starts]
+
+
+@given(n=counts, t=st.integers(1, 32), seed=st.integers(0, 99))
+def test_segment_training_takes_one_frame_of_each_segment(n: int, t: int, seed: int) -> None:
+    frames = sample_clips(n, num_frames=t, is_training=True, generator=np.random.default_rng(seed))[0]
+    for x, frame in enumerate(frames):
+        start, stop = n * x // t, n * (x + 1) // t
+        assert start <= frame < max(stop, start + 1)
+
+
+def test_segment_training_reaches_every_frame() -> None:
+    generator = np.random.default_rng(0)
+    seen = {i for _ in range(400) for i in sample_clips(21, num_frames=4, is_training=True, generator=generator)[0]}
+    assert seen == set(range(21))
+
+
+def test_more_segment_clips_spread_evenly() -> None:
+    assert sample_clips(40, num_frames=2, num_clips=4).tolist() == [[0, 20], [5, 25], [10, 30], [15, 35]]
+
+
+def test_dense() -> None:
+    one = sample_clips(100, num_frames=4, sampling="dense", frame_stride=8)
+    assert one.tolist() == [[37, 45, 53, 61]]
+    three = sample_clips(100, num_frames=4, sampling="dense", frame_stride=8, num_clips=3)
+    assert three[:, 0].tolist() == [0, 37, 75]
+    assert three[2].tolist() == [75, 83, 91, 99]
+    short = sample_clips(5, num_frames=4, sampling="dense", frame_stride=2)
+    assert short.tolist() == [[0, 2, 4, 1]]
+
+
+def test_uniform() -> None:
+    assert sample_clips(100, num_frames=4, sampling="uniform").tolist() == [[0, 33, 66, 99]]
+    assert sample_clips(9, num_frames=1, sampling="uniform").tolist() == [[4]]
+    assert sample_clips(8, num_frames=4, num_clips=2, sampling="uniform").tolist() == [[0, 2, 4, 6], [1, 3, 5, 7]]
+
+
+def test_short_videos_repeat() -> None:
+    assert sample_clips(3, num_frames=8).tolist() == [[0, 0, 0, 1, 1, 2, 2, 2]]
+    assert sample_clips(1, num_frames=4, is_training=True).tolist() == [[0, 0, 0, 0]]
+
+
+def test_without_a_generator_torch_decides() -> None:
+    def draw() -> list[list[int]]:
+        return sample_clips(1000, num_frames=8, is_training=True).tolist()
+
+    torch.manual_seed(5)
+    first, second = draw(), draw()
+    torch.manual_seed(5)
+    assert first == draw()
+    assert first != second
+
+
+def test_wrong_arguments() -> None:
+    with pytest.raises(ValueError, match="unknown sampling 'centre'; choose from segment, dense, uniform"):
+        sample_clips(10, num_frames=2, sampling="centre")
+    with pytest.raises(ValueError, match="num_video_frames is 0"):
+        sample_clips(0, num_frames=2)

@@ -1,0 +1,216 @@
+"""From frames to tensors, and the settings that a network brings."""
+
+import dataclasses
+import pickle
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision.transforms import v2
+
+from videozoo.data import create_transform, parse_views, resolve_data_config
+from videozoo.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from videozoo.data.views import crop_offsets, fixed_offsets, multiscale_sizes
+
+
+def _frames(height: int = 60, width: int = 80, num_frames: int = 3) -> Tensor:
+    return torch.randint(0, 256, (num_frames, 3, height, width), dtype=torch.uint8)
+
+
+def _plain(size: int = 32, **options: Any) -> Any:
+    """Without colours' mean and spread: what comes out is x / 255."""
+    return create_transform((3, size, size), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), **options)
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 80), (80, 60), (64, 64), (40, 300), (10, 12)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_centre_crop_is_timm_s_recipe(height: int, width: int, interpolation: str) -> None:
+    frames = _frames(height, width)
+    reference = v2.Compose(
+        [
+            v2.Resize(int(32 / 0.875), interpolation=v2.InterpolationMode(interpolation), antialias=True),
+            v2.CenterCrop(32),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )(frames)
+    ours = create_transform((3, 32, 32), interpolation=interpolation)(frames)
+    assert ours.shape == (1, 3, 3, 32, 32)
+    torch.testing.assert_close(ours[0], reference.transpose(0, 1))
+
+
+def test_not_square_input_is_covered() -> None:
+    video = _plain(crop_pct=1.0)
+    assert video(_frames(60, 200)).shape == (1, 3, 3, 32, 32)
+    wide = create_transform((3, 32, 64), crop_pct=0.5)
+    assert wide(_frames(60, 60)).shape == (1, 3, 3, 32, 64)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 64), (64, 32)])
+def test_three_crops_lie_along_the_longer_side(height: int, width: int) -> None:
+    frames = _frames(height, width)
+    crops = _plain(crop_pct=1.0, num_crops=3)(frames)
+    video = frames.transpose(0, 1).float() / 255
+    for crop, start in zip(crops, [0, 16, 32], strict=True):
+        window = video[..., start : start + 32] if width > height else video[:, :, start : start + 32]
+        torch.testing.assert_close(crop, window)
+
+
+def test_test_crop_size_keeps_the_scale() -> None:
+    transform = create_transform((3, 224, 224), crop_pct=0.875, test_crop_size=256, num_crops=3)
+    assert transform.scale_size == (256, 256)
+    assert transform.size == (256, 256)
+    assert create_transform((3, 32, 32), test_crop_size=64).scale_size == (64, 64)
+
+
+@pytest.mark.parametrize("train_crop", ["multiscale", "rrc"])
+def test_all_frames_of_a_clip_get_the_same_crop(train_crop: str) -> None:
+    frame = _frames(num_frames=1)
+    video, label = _plain(is_training=True, train_crop=train_crop)(frame.repeat(4, 1, 1, 1), 3)
+    assert video.shape == (3, 4, 32, 32)
+    assert video.dtype == torch.float32
+    assert video.is_contiguous()
+    assert label == 3
+    assert all(torch.equal(video[:, 0], video[:, t]) for t in range(4))
+
+
+def test_multiscale_sizes_and_corners_are_tsn_s() -> None:
+    sizes = multiscale_sizes(256, 340, (224, 224))
+    assert set(sizes) == {
+        *((256, 256), (256, 224), (224, 256), (224, 224), (224, 192)),
+        *((192, 224), (192, 192), (192, 168), (168, 192), (168, 168)),
+    }
+    corners = fixed_offsets(256, 340, (224, 224))
+    assert len(set(corners)) == 13
+    assert corners[:5] == [(0, 0), (0, 116), (32, 0), (32, 116), (16, 58)]
+
+
+@given(height=st.integers(1, 50), width=st.integers(1, 50), target=st.integers(1, 40))
+def test_multiscale_crops_lie_inside(height: int, width: int, target: int) -> None:
+    for size in multiscale_sizes(height, width, (target, target)):
+        for top, left in fixed_offsets(height, width, size):
+            assert 0 <= top <= top + size[0] <= height
+            assert 0 <= left <= left + size[1] <= width
+
+
+def test_training_draws_come_from_torch() -> None:
+    transform = _plain(is_training=True)
+    frames = _frames()
+    torch.manual_seed(3)
+    first = transform(frames)[0]
+    second = transform(frames)[0]
+    torch.manual_seed(3)
+    assert torch.equal(first, transform(frames)[0])
+    assert not torch.equal(first, second)
+
+
+def test_mirroring_changes_labels_by_the_map() -> None:
+    flip_labels = {3: 4, 4: 3, 7: None}
+    mirrored = _plain(64, is_training=True, hflip=1.0, flip_labels=flip_labels)
+    plain = _plain(64, is_training=True, hflip=0.0)
+    frames = _frames(64, 64)
+    for label, wanted, is_mirrored in [(3, 4, True), (4, 3, True), (5, 5, True), (7, 7, False), (-1, -1, False)]:
+        torch.manual_seed(1)
+        video, got = mirrored(frames, label)
+        torch.manual_seed(1)
+        same, _ = plain(frames, label)
+        assert got == wanted
+        assert torch.equal(video, same.flip(-1) if is_mirrored else same)
+    torch.manual_seed(1)
+    video, got = mirrored(frames)
+    assert got is None
+    assert torch.equal(video, same)
+    with pytest.raises(ValueError, match="sends 3 to 4 but 4 not back to 3"):
+        create_transform(is_training=True, flip_labels={3: 4})
+
+
+def test_transforms_pickle() -> None:
+    for transform in (create_transform(is_training=True), create_transform()):
+        assert pickle.loads(pickle.dumps(transform)) == transform
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_size": (1, 32, 32)}, "input_size"),
+        ({"mean": (0.5,)}, "mean"),
+        ({"std": (0.1, 0.0, 0.1)}, "std"),
+        ({"interpolation": "random"}, "one of nearest, bilinear, bicubic"),
+        ({"crop_pct": 1.5}, "crop_pct"),
+        ({"num_crops": 2}, "num_crops is 2, must be 1 or 3"),
+        ({"hflip": 2}, "hflip"),
+        ({"train_crop": "centre"}, "one of multiscale, rrc"),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_transform(**options)
+
+
+def test_wrong_frames() -> None:
+    with pytest.raises(ValueError, match="needs uint8"):
+        create_transform()(torch.zeros(3, 4, 32, 32))
+    with pytest.raises(ValueError, match="does not fit"):
+        crop_offsets(10, 10, (12, 8), 1)
+
+
+def test_parse_views() -> None:
+    assert parse_views("10x3") == (10, 3)
+    for text in ["10", "0x3", "x", "axb", "10x3x1"]:
+        with pytest.raises(ValueError, match="1x1 or 10x3"):
+            parse_views(text)
+
+
+def test_config_of_a_network() -> None:
+    cfg = {"input_size": [3, 96, 96], "mean": (0.5,), "std": (0.1, 0.2, 0.3), "interpolation": "bicubic", "url": "x"}
+    video = {"num_frames": 8, "frame_sampling": "dense", "frame_stride": 4, "test_crop_size": 128, "test_num_crops": 3}
+    model = SimpleNamespace(pretrained_cfg={**cfg, **video}, num_frames=16)
+    config = resolve_data_config(model)
+    assert config == {
+        **{"input_size": (3, 96, 96), "interpolation": "bicubic", "mean": (0.5, 0.5, 0.5), "std": (0.1, 0.2, 0.3)},
+        **{"crop_pct": 0.875, "num_frames": 16, "frame_sampling": "dense", "frame_stride": 4},
+        **{"test_num_clips": 1, "test_num_crops": 3, "test_crop_size": 128},
+    }
+    assert create_transform(**config)(_frames()).shape == (3, 3, 3, 128, 128)
+    assert create_transform(**config, is_training=True)(_frames())[0].shape == (3, 3, 96, 96)
+    assert create_transform(**config, num_crops=1)(_frames()).shape[0] == 1
+    changed = resolve_data_config(model, img_size=48, num_frames=None, mean=(0.1, 0.2, 0.3))
+    assert changed["input_size"] == (3, 48, 48)
+    assert changed["test_crop_size"] is None
+    assert changed["mean"] == (0.1, 0.2, 0.3)
+    assert changed["num_frames"] == 16
+
+
+def test_config_of_a_dict_or_a_dataclass() -> None:
+    @dataclasses.dataclass
+    class Cfg:
+        crop_pct: float = 1.0
+        input_size: tuple[int, int, int] = (3, 64, 64)
+
+    for cfg in (Cfg(), {"crop_pct": 1.0, "input_size": (3, 64, 64)}):
+        config = resolve_data_config(cfg)
+        assert (config["crop_pct"], config["input_size"]) == (1.0, (3, 64, 64))
+    with pytest.raises(TypeError, match="needs a network with pretrained_cfg"):
+        resolve_data_config("resnet50")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"frame_sampling": "centre"}, "one of segment, dense, uniform"),
+        ({"num_framse": 8}, "did you mean num_frames"),
+        ({"num_frames": 0}, "num_frames is 0"),
+        ({"input_size": (3, 32)}, "input_size"),
+        ({"crop_pct": 0}, "crop_pct"),
+        ({"test_num_crops": 2}, "test_num_crops is 2"),
+        ({"interpolation": "random"}, "interpolation"),
+        ({"mean": (0.1, 0.2)}, "mean"),
+    ],
+)
+def test_config_refuses(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        resolve_data_config({}, **overrides)

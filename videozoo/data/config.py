@@ -1,0 +1,102 @@
+"""How a network wants its videos, by timm's names."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from .sample import SAMPLINGS
+from .transforms import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
+
+DATA_DEFAULTS: dict[str, Any] = {
+    "input_size": (3, 224, 224),
+    "interpolation": "bilinear",
+    "mean": IMAGENET_MEAN,
+    "std": IMAGENET_STD,
+    "crop_pct": 0.875,
+    "num_frames": 8,
+    "frame_sampling": "segment",
+    "frame_stride": 1,
+    "test_num_clips": 1,
+    "test_num_crops": 1,
+    "test_crop_size": None,
+}
+
+
+def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
+    """Settle how videos are sampled and transformed for a network.
+
+    What ``overrides`` gives wins, then the network's own number of frames, its ``pretrained_cfg``, the defaults
+    (``DATA_DEFAULTS``). None counts as not given. Overriding the input size also sets the test crop to it, unless that
+    is overridden too.
+
+    Args:
+        model_or_cfg: a network with ``pretrained_cfg``, or such a config itself (mapping or dataclass).
+        overrides: any key of the result; also ``img_size``, an int or (height, width), for ``input_size``.
+    Returns:
+        dict with input_size (3, H, W), interpolation, mean, std, crop_pct, num_frames, frame_sampling, frame_stride,
+        test_num_clips, test_num_crops, test_crop_size; ``create_transform`` takes it as keywords.
+    Raises:
+        ValueError: an unknown key or sampling, or a value out of range.
+        TypeError: ``model_or_cfg`` has no config.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    for key in overrides:
+        if key not in DATA_DEFAULTS and key != "img_size":
+            near = difflib.get_close_matches(key, [*DATA_DEFAULTS, "img_size"], n=1)
+            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(DATA_DEFAULTS)}, img_size."
+            raise ValueError(f"resolve_data_config: unknown key {key!r}; {hint}")
+    if "img_size" in given:
+        img_size = given.pop("img_size")
+        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        given.setdefault("input_size", (3, height, width))
+    cfg = _config_of(model_or_cfg)
+    own_frames = getattr(model_or_cfg, "num_frames", None)
+    if isinstance(own_frames, int):
+        cfg["num_frames"] = own_frames
+    if "input_size" in given:
+        cfg.pop("test_crop_size", None)
+    known = {key: cfg[key] for key in DATA_DEFAULTS if cfg.get(key) is not None}
+    return _checked({**DATA_DEFAULTS, **known, **given})
+
+
+def _config_of(model_or_cfg: Any) -> dict[str, Any]:
+    cfg = getattr(model_or_cfg, "pretrained_cfg", model_or_cfg)
+    if dataclasses.is_dataclass(cfg) and not isinstance(cfg, type):
+        return {field.name: getattr(cfg, field.name) for field in dataclasses.fields(cfg)}
+    if not isinstance(cfg, Mapping):
+        raise TypeError(
+            f"resolve_data_config: got {type(model_or_cfg).__name__}, needs a network with pretrained_cfg or a dict."
+        )
+    return dict(cfg)
+
+
+def _checked(config: dict[str, Any]) -> dict[str, Any]:
+    def require(is_fine: bool, key: str, needed: str) -> None:
+        if not is_fine:
+            raise ValueError(f"resolve_data_config: {key} is {config[key]!r}, must be {needed}.")
+
+    def is_count(value: Any) -> bool:
+        return isinstance(value, int) and value >= 1
+
+    for key in ("input_size", "mean", "std"):
+        config[key] = tuple(config[key])
+    for key in ("mean", "std"):
+        if len(config[key]) == 1:
+            config[key] *= 3
+        require(len(config[key]) == 3, key, "three numbers, one a channel")
+    size = config["input_size"]
+    require(len(size) == 3 and size[0] == 3 and all(map(is_count, size)), "input_size", "(3, height, width)")
+    require(config["interpolation"] in INTERPOLATIONS, "interpolation", f"one of {', '.join(INTERPOLATIONS)}")
+    require(config["frame_sampling"] in SAMPLINGS, "frame_sampling", f"one of {', '.join(SAMPLINGS)}")
+    require(0 < config["crop_pct"] <= 1, "crop_pct", "in (0, 1]")
+    for key in ("num_frames", "frame_stride", "test_num_clips"):
+        require(is_count(config[key]), key, "a whole number of at least 1")
+    require(config["test_num_crops"] in (1, 3), "test_num_crops", "1 or 3")
+    crop = config["test_crop_size"]
+    if crop is not None and not isinstance(crop, int):
+        config["test_crop_size"] = crop = tuple(crop)[-2:]
+    is_pair = isinstance(crop, tuple) and len(crop) == 2 and all(map(is_count, crop))
+    is_crop = crop is None or is_count(crop) or is_pair
+    require(is_crop, "test_crop_size", "None, a whole number of at least 1, or (height, width)")
+    return config

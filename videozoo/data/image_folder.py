@@ -1,0 +1,88 @@
+"""A folder of numbered images read as a video."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .errors import VideoError
+
+IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+
+
+def natural_key(name: str) -> list[tuple[int, int | str]]:
+    """Sort key that puts ``img_2`` before ``img_10``."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(0, int(part)) if part.isdigit() and part.isascii() else (1, part) for part in parts if part]
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[str]:
+    """Names of a folder's images in natural order; hidden files and other files are left out."""
+    names = [entry.name for entry in os.scandir(folder) if is_image_name(entry.name) and entry.is_file()]
+    return sorted(names, key=lambda name: (natural_key(name), name))
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name counts as a frame."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+class ImageFolder:
+    """The frames of a folder in natural order; images are opened when read.
+
+    Args:
+        path: an existing folder.
+    Raises:
+        VideoError: the folder holds no image, or its first image cannot be read.
+    """
+
+    fps = 0.0
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._names = list_images(path)
+        except OSError as err:
+            raise VideoError(path, f"the folder cannot be listed ({err.strerror})") from err
+        if not self._names:
+            raise VideoError(path, f"a folder without images; frames are files {' '.join(sorted(IMAGE_EXTENSIONS))}")
+        self.height, self.width = self._load(0).shape[:2]
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def count(self) -> int:
+        """Number of images."""
+        return len(self._names)
+
+    def read_into(self, slots: dict[int, list[int]], out: np.ndarray) -> None:
+        """Write image ``i`` to ``out[slots[i]]`` as RGB.
+
+        Args:
+            slots: frame index to places in ``out``.
+            out: uint8 (N, height, width, 3).
+        Raises:
+            IndexError: an index is not below the number of images; its argument is that number.
+            VideoError: an image cannot be read, or is not of the first one's size.
+        """
+        if max(slots, default=-1) >= len(self._names):
+            raise IndexError(len(self._names))
+        for index, places in slots.items():
+            image = self._load(index)
+            if image.shape != out.shape[1:]:
+                raise VideoError(
+                    self.path,
+                    f"image {self._names[index]} is {image.shape[1]}x{image.shape[0]}, "
+                    f"the first one is {self.width}x{self.height}; a video's frames must have one size",
+                )
+            out[places] = image
+
+    def _load(self, index: int) -> np.ndarray:
+        name = self._names[index]
+        try:
+            with Image.open(self.path / name) as image:
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
+            raise VideoError(self.path, f"image {name} cannot be read ({type(err).__name__}, {err})") from err

@@ -1,0 +1,99 @@
+"""Which frames of a video make a clip."""
+
+import operator
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+Sampling = Literal["segment", "dense", "uniform"]
+SAMPLINGS: tuple[str, ...] = get_args(Sampling)
+
+
+def sample_clips(
+    num_video_frames: int,
+    *,
+    num_frames: int,
+    sampling: str = "segment",
+    num_clips: int = 1,
+    frame_stride: int = 1,
+    is_training: bool = False,
+    generator: np.random.Generator | None = None,
+) -> np.ndarray:
+    """Choose the frames of each clip of a video.
+
+    - ``segment`` (TSN, Wang et al., 2016, arXiv:1608.00859): T equal segments of N / T frames. Training takes a random
+      frame of each. Testing takes frame ``int(tick * x + tick * offset)`` of segment x, tick = N / T, with offset 1/2
+      for one clip, 1/2 then 0 for two (the order of TSM's authors), c / num_clips for clip c of more.
+    - ``dense``: T frames ``frame_stride`` apart. Training starts anywhere the clip fits; testing starts by linspace
+      from the first to the last place where it fits, one clip in the middle.
+    - ``uniform``: linspace over the whole video, first and last frame included; several clips interleave; not
+      random in training either.
+
+    Videos too short repeat rather than fail: ``segment`` and ``uniform`` repeat neighbouring frames, ``dense`` starts
+    at frame 0 and loops, as TSM's authors do.
+
+    Args:
+        num_video_frames: frames the video has, N >= 1.
+        num_frames: frames of a clip, T >= 1.
+        sampling: one of the three above.
+        num_clips: clips to take; in training each is a draw of its own.
+        frame_stride: video frames from one sampled frame to the next, for ``dense`` only.
+        is_training: draw at random.
+        generator: source of the draws; without one it is seeded from torch's random numbers.
+    Shape:
+        int64 (num_clips, num_frames), each in [0, N); sorted within a clip except where ``dense`` loops.
+    Raises:
+        ValueError: an unknown sampling, or a count below 1.
+    Note: TSM's authors cut training segments of N // T frames and repeat frame 0 in videos shorter than T; here the
+        segments reach the last frame, N * x // T to N * (x + 1) // T, and short videos repeat every frame they have.
+    """
+    counts = {
+        "num_video_frames": num_video_frames,
+        "num_frames": num_frames,
+        "num_clips": num_clips,
+        "frame_stride": frame_stride,
+    }
+    for name, value in counts.items():
+        if operator.index(value) < 1:
+            raise ValueError(f"sample_clips: {name} is {value}, must be at least 1.")
+    if sampling == "uniform":
+        return _uniform(num_video_frames, num_frames, num_clips)
+    if sampling not in SAMPLINGS:
+        raise ValueError(f"sample_clips: unknown sampling {sampling!r}; choose from {', '.join(SAMPLINGS)}.")
+    if is_training and generator is None:
+        generator = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
+    if not is_training:
+        generator = None
+    if sampling == "segment":
+        return _segment(num_video_frames, num_frames, num_clips, generator)
+    return _dense(num_video_frames, num_frames, num_clips, frame_stride, generator)
+
+
+def _segment(n: int, t: int, num_clips: int, generator: np.random.Generator | None) -> np.ndarray:
+    x = np.arange(t, dtype=np.int64)
+    if generator is not None:
+        start = n * x // t
+        stop = np.maximum(n * (x + 1) // t, start + 1)
+        return generator.integers(start, stop, size=(num_clips, t), dtype=np.int64)
+    offsets = {1: [0.5], 2: [0.5, 0.0]}.get(num_clips, [c / num_clips for c in range(num_clips)])
+    tick = n / t
+    frames = np.asarray(offsets)[:, None] * tick + tick * x
+    return np.minimum(frames.astype(np.int64), n - 1)
+
+
+def _dense(n: int, t: int, num_clips: int, stride: int, generator: np.random.Generator | None) -> np.ndarray:
+    last_start = max(n - ((t - 1) * stride + 1), 0)
+    if generator is not None:
+        starts = generator.integers(0, last_start + 1, size=num_clips, dtype=np.int64)
+    elif num_clips == 1:
+        starts = np.array([last_start // 2], dtype=np.int64)
+    else:
+        starts = np.linspace(0, last_start, num_clips).astype(np.int64)
+    return (starts[:, None] + stride * np.arange(t, dtype=np.int64)) % n
+
+
+def _uniform(n: int, t: int, num_clips: int) -> np.ndarray:
+    points = t * num_clips
+    frames = np.linspace(0, n - 1, points) if points > 1 else np.array([(n - 1) / 2])
+    return np.ascontiguousarray(np.rint(frames).astype(np.int64).reshape(t, num_clips).T)

@@ -1,0 +1,225 @@
+"""From uint8 frames to the tensor a network takes, by torchvision's transforms v2."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, RandomResizedCrop
+from torchvision.transforms.v2 import functional
+
+from .views import crop_offsets, fixed_offsets, multiscale_sizes
+
+TrainCrop = Literal["multiscale", "rrc"]
+FlipLabels = Mapping[int, int | None]
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """Random crop, random mirroring, normalisation: the same for all frames of a clip.
+
+    Draws come from torch's random numbers. See ``create_transform`` for the arguments.
+
+    Shape:
+        uint8 (T, 3, H, W) and a label to float32 (3, T, height, width) and the label, changed where mirroring does.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    train_crop: str
+    area: tuple[float, float]
+    aspect: tuple[float, float]
+    hflip: float
+    flip_labels: FlipLabels | None
+
+    def __call__(self, frames: Tensor, label: int | None = None) -> tuple[Tensor, int | None]:
+        _check_frames(frames)
+        top, left, height, width = self._draw_crop(frames)
+        mode = InterpolationMode(self.interpolation)
+        frames = functional.resized_crop(frames, top, left, height, width, list(self.size), mode, antialias=True)
+        wants_flip = torch.rand(()).item() < self.hflip
+        if wants_flip and self._may_flip(label):
+            frames = frames.flip(-1)
+            if self.flip_labels is not None and label is not None:
+                label = self.flip_labels.get(label, label)
+        return _normalise(frames, self.mean, self.std), label
+
+    def _draw_crop(self, frames: Tensor) -> tuple[int, int, int, int]:
+        """(top, left, height, width)."""
+        if self.train_crop == "rrc":
+            return RandomResizedCrop.get_params(frames, list(self.area), list(self.aspect))
+        full_height, full_width = frames.shape[-2:]
+        height, width = _choose(multiscale_sizes(full_height, full_width, self.size))
+        top, left = _choose(fixed_offsets(full_height, full_width, (height, width)))
+        return top, left, height, width
+
+    def _may_flip(self, label: int | None) -> bool:
+        if self.flip_labels is None:
+            return True
+        # Without its label a clip of a set that has one-sided classes is left alone.
+        return label is not None and label >= 0 and self.flip_labels.get(label, label) is not None
+
+
+@dataclass(frozen=True)
+class TestTransform:
+    """Resize, one centre crop or three along the longer side, normalisation.
+
+    See ``create_transform`` for the arguments; ``scale_size`` is what the resized frame must just cover.
+
+    Shape:
+        uint8 (T, 3, H, W) to float32 (num_crops, 3, T, height, width).
+    """
+
+    __test__ = False  # not a test, whatever pytest thinks of its name
+
+    size: tuple[int, int]
+    scale_size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    num_crops: int
+
+    def __call__(self, frames: Tensor, label: int | None = None) -> Tensor:
+        _check_frames(frames)
+        mode = InterpolationMode(self.interpolation)
+        frames = functional.resize(frames, list(_covering_size(frames, self.scale_size)), mode, antialias=True)
+        height, width = self.size
+        crops = [
+            _normalise(frames[..., top : top + height, left : left + width], self.mean, self.std)
+            for top, left in crop_offsets(frames.shape[-2], frames.shape[-1], self.size, self.num_crops)
+        ]
+        return torch.stack(crops)
+
+
+def create_transform(
+    input_size: tuple[int, int, int] = (3, 224, 224),
+    *,
+    is_training: bool = False,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+    interpolation: str = "bilinear",
+    crop_pct: float = 0.875,
+    num_crops: int | None = None,
+    hflip: float = 0.5,
+    flip_labels: FlipLabels | None = None,
+    train_crop: str = "multiscale",
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    test_num_crops: int | None = None,
+    test_crop_size: int | tuple[int, int] | None = None,
+    num_frames: int | None = None,
+    frame_sampling: str | None = None,
+    frame_stride: int | None = None,
+    test_num_clips: int | None = None,
+) -> TrainTransform | TestTransform:
+    """Make the transform of a clip, by timm's names; ``create_transform(**resolve_data_config(model))`` works.
+
+    Training: a random crop resized to the input size, then mirroring. Testing: the short side is resized to
+    ``floor(input_size / crop_pct)`` (never less than the crop), then cut. Colours end as (x / 255 - mean) / std.
+
+    Args:
+        input_size: (3, height, width).
+        is_training: which of the two.
+        mean, std: per channel, of values in [0, 1].
+        interpolation: ``nearest``, ``bilinear`` or ``bicubic``, antialiased.
+        crop_pct: in (0, 1]; the side of the test crop over the short side of the resized frame.
+        num_crops: test crops, 1 or 3; without it ``test_num_crops``, else 1.
+        hflip: probability of mirroring in training.
+        flip_labels: label to its mirror's label, such as ``{3: 4, 4: 3}``; None as its value: never mirrored, such as
+            ``{7: None}``. Labels not in it keep their meaning when mirrored. With it given, clips without a label (None
+            or -1) are not mirrored.
+        train_crop: ``multiscale``: TSN's sides (1, 0.875, 0.75, 0.66 of the short side) at 13 fixed corners; ``rrc``: a
+            random area and aspect ratio.
+        scale, ratio: for ``rrc``: range of the area, as a fraction of the frame, and of width / height.
+        test_crop_size: crop in testing where it is not the input size; an int or (height, width).
+        num_frames, frame_sampling, frame_stride, test_num_clips: of the data config, not used here.
+    Raises:
+        ValueError: a value out of range.
+    """
+    size = (int(input_size[1]), int(input_size[2]))
+    crops = num_crops if num_crops is not None else test_num_crops if test_num_crops is not None else 1
+    _check_options(input_size, mean, std, interpolation, crop_pct, crops, hflip, train_crop)
+    if is_training:
+        _check_flip_labels(flip_labels)
+        return TrainTransform(
+            size, tuple(mean), tuple(std), interpolation, train_crop, scale, ratio, hflip, flip_labels
+        )
+    if test_crop_size is None:
+        crop = size
+    elif isinstance(test_crop_size, int):
+        crop = (test_crop_size, test_crop_size)
+    else:
+        crop = (int(test_crop_size[-2]), int(test_crop_size[-1]))
+    covers = [max(math.floor(side / crop_pct), cut) for side, cut in zip(size, crop, strict=True)]
+    return TestTransform(crop, (covers[0], covers[1]), tuple(mean), tuple(std), interpolation, crops)
+
+
+def _choose(options: list[tuple[int, int]]) -> tuple[int, int]:
+    return options[int(torch.randint(len(options), ()))]
+
+
+def _covering_size(frames: Tensor, scale_size: tuple[int, int]) -> tuple[int, int]:
+    """The smallest size of the frames' aspect ratio that covers ``scale_size``; the other side is rounded down."""
+    height, width = frames.shape[-2:]
+    want_height, want_width = scale_size
+    if want_height * width >= want_width * height:
+        return want_height, max(want_height * width // height, want_width)
+    return max(want_width * height // width, want_height), want_width
+
+
+def _normalise(frames: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """uint8 (T, 3, H, W) to float32 (3, T, H, W), contiguous."""
+    t, c, h, w = frames.shape
+    out = torch.empty((c, t, h, w), dtype=torch.float32)
+    out.copy_(frames.transpose(0, 1))
+    low = torch.tensor(mean).mul_(255).view(-1, 1, 1, 1)
+    gain = torch.tensor(std).mul_(255).reciprocal_().view(-1, 1, 1, 1)
+    return out.sub_(low).mul_(gain)
+
+
+def _check_frames(frames: Tensor) -> None:
+    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3:
+        raise ValueError(
+            f"transform: got {frames.dtype} {tuple(frames.shape)}, needs uint8 (T, 3, H, W); pass read_frames' result."
+        )
+
+
+def _check_options(
+    input_size: tuple[int, int, int],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    interpolation: str,
+    crop_pct: float,
+    num_crops: int,
+    hflip: float,
+    train_crop: str,
+) -> None:
+    def require(is_fine: bool, name: str, value: object, needed: str) -> None:
+        if not is_fine:
+            raise ValueError(f"create_transform: {name} is {value!r}, must be {needed}.")
+
+    is_size = len(input_size) == 3 and input_size[0] == 3 and min(input_size) >= 1
+    require(is_size, "input_size", input_size, "(3, height, width), as videos have three channels")
+    require(len(mean) == 3, "mean", mean, "three numbers")
+    require(len(std) == 3 and min(std) > 0, "std", std, "three numbers above 0")
+    require(interpolation in INTERPOLATIONS, "interpolation", interpolation, f"one of {', '.join(INTERPOLATIONS)}")
+    require(0 < crop_pct <= 1, "crop_pct", crop_pct, "in (0, 1]")
+    require(num_crops in (1, 3), "num_crops", num_crops, "1 or 3")
+    require(0 <= hflip <= 1, "hflip", hflip, "in [0, 1]")
+    require(train_crop in get_args(TrainCrop), "train_crop", train_crop, f"one of {', '.join(get_args(TrainCrop))}")
+
+
+def _check_flip_labels(flip_labels: FlipLabels | None) -> None:
+    for label, mirror in (flip_labels or {}).items():
+        if mirror is not None and (flip_labels or {}).get(mirror, mirror) != label:
+            raise ValueError(
+                f"create_transform: flip_labels sends {label} to {mirror} but {mirror} not back to {label}; "
+                f"mirroring twice changes nothing, so give both, {{{label}: {mirror}, {mirror}: {label}}}."
+            )
