@@ -1,0 +1,28 @@
+"""Training and evaluation on accelerate, for any network that turns (B, 3, T, H, W) into (B, C)."""
+
+from videozoo.engine.checkpoint import load_train_state, load_weights, save_checkpoint
+from videozoo.engine.config import FitConfig
+from videozoo.engine.errors import CheckpointError, EngineError, TrainingError
+from videozoo.engine.evaluate import EvalResult, evaluate
+from videozoo.engine.fit import fit
+from videozoo.engine.plots import plot_confusion, plot_curves
+from videozoo.engine.results import EpochRow, FitResult, result_dict, write_results
+
+__all__ = [
+    "CheckpointError",
+    "EngineError",
+    "EpochRow",
+    "EvalResult",
+    "FitConfig",
+    "FitResult",
+    "TrainingError",
+    "evaluate",
+    "fit",
+    "load_train_state",
+    "load_weights",
+    "plot_confusion",
+    "plot_curves",
+    "result_dict",
+    "save_checkpoint",
+    "write_results",
+]

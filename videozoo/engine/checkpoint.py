@@ -1,0 +1,226 @@
+"""Checkpoints: folders that are complete or absent, of safetensors and JSON only (nothing that runs code when read)."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from videozoo.engine.errors import CheckpointError
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+STATE_TENSORS = "train_state.safetensors"
+STATE_TREE = "train_state.json"
+STATE_FORMAT = 1
+
+Tree = Any  # dicts, lists and tuples of tensors, strings, numbers, booleans and None
+
+
+def save_checkpoint(
+    folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any], train_state: Tree = None
+) -> None:
+    """Write ``model.safetensors`` and ``config.json``, and ``train_state.*`` if given, in place of what was there.
+
+    Raises:
+        CheckpointError: the disk refused; what was in ``folder`` before is still there and complete.
+    """
+
+    def fill(temporary: Path) -> None:
+        _save_tensors(weights, temporary / WEIGHTS)
+        _write(temporary / CONFIG, _to_json(config, indent=2))
+        if train_state is not None:
+            tensors, skeleton = flatten(train_state)
+            _save_tensors(tensors, temporary / STATE_TENSORS)
+            _write(temporary / STATE_TREE, _to_json({"format": STATE_FORMAT, "tree": skeleton}))
+
+    replace_folder(folder, fill)
+
+
+def load_weights(folder: Path) -> dict[str, Tensor]:
+    """Read ``model.safetensors`` of a checkpoint folder onto the CPU.
+
+    Raises:
+        CheckpointError: absent or damaged.
+    """
+    return _load_tensors(folder / WEIGHTS)
+
+
+def load_train_state(folder: Path) -> Tree:
+    """Read back the ``train_state`` given to `save_checkpoint`, tensors on the CPU.
+
+    Raises:
+        CheckpointError: absent, damaged, or of a format this version does not know.
+    """
+    path = folder / STATE_TREE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable ({error}); start a new run from the weights in it.") from error
+    if document.get("format") != STATE_FORMAT:
+        raise CheckpointError(
+            f"{path}: format {document.get('format')!r}; this version continues format {STATE_FORMAT}."
+        )
+    return unflatten(document["tree"], _load_tensors(folder / STATE_TENSORS))
+
+
+def flatten(tree: Tree) -> tuple[dict[str, Tensor], Any]:
+    """Part a tree into its tensors, named by their path, and a JSON skeleton that refers to them.
+
+    Raises:
+        TypeError: something else than dicts, lists, tuples, tensors, strings, numbers, booleans and None.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def part(node: Tree, path: str) -> Any:
+        if isinstance(node, Tensor):
+            tensors[path] = node
+            return {"__tensor__": path}
+        if node is None or isinstance(node, str | bool | int | float):
+            return node
+        if isinstance(node, Mapping):
+            items = [(key, part(value, f"{path}.{key}".lstrip("."))) for key, value in node.items()]
+            if all(isinstance(key, str) and not key.startswith("__") for key, _ in items):
+                return dict(items)
+            return {"__items__": [[key, value] for key, value in items]}  # keys that JSON would turn into strings
+        if isinstance(node, list | tuple):
+            values = [part(value, f"{path}.{number}".lstrip(".")) for number, value in enumerate(node)]
+            return values if isinstance(node, list) else {"__tuple__": values}
+        raise TypeError(
+            f"flatten: {path} is a {type(node).__name__}; only tensors, numbers, text, dicts and lists are kept."
+        )
+
+    return tensors, part(tree, "")
+
+
+def unflatten(skeleton: Any, tensors: Mapping[str, Tensor]) -> Tree:
+    """Join what `flatten` parted."""
+    if isinstance(skeleton, list):
+        return [unflatten(value, tensors) for value in skeleton]
+    if not isinstance(skeleton, dict):
+        return skeleton
+    if "__tensor__" in skeleton:
+        return tensors[skeleton["__tensor__"]]
+    if "__tuple__" in skeleton:
+        return tuple(unflatten(value, tensors) for value in skeleton["__tuple__"])
+    if "__items__" in skeleton:
+        return {key: unflatten(value, tensors) for key, value in skeleton["__items__"]}
+    return {key: unflatten(value, tensors) for key, value in skeleton.items()}
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Put a folder made by ``fill`` in the place of ``folder``, which stays whole or is restored by the next call.
+
+    It is written beside it, flushed to the disk, and renamed. Between the two renames a killed process leaves the old
+    folder under its side name, and `recover_folder` puts it back.
+
+    Raises:
+        CheckpointError: the disk refused; the old folder is still in place.
+    """
+    temporary, previous = _side_names(folder)
+    try:
+        recover_folder(folder)
+        if temporary.exists():
+            shutil.rmtree(temporary)
+        temporary.mkdir(parents=True)
+        fill(temporary)
+        _sync_folder(temporary)
+        if folder.exists():
+            folder.rename(previous)
+        temporary.rename(folder)
+        _sync_folder(folder.parent)
+    except BaseException as error:  # Ctrl-C too must leave the old folder in place
+        if previous.exists() and not folder.exists():
+            previous.rename(folder)
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError | SafetensorError):
+            kept = "the previous checkpoint is intact" if folder.exists() else "nothing was left half-written"
+            raise CheckpointError(
+                f"{folder}: could not be written ({error}); {kept}. Free space or give another output."
+            ) from error
+        raise
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Finish what a killed process left: the old folder goes back if the new one never came, else it is removed."""
+    _, previous = _side_names(folder)
+    if not previous.exists():
+        return
+    if folder.exists():
+        shutil.rmtree(previous)
+    else:
+        previous.rename(folder)
+
+
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file under a side name and rename it, so that readers see the old content or the new.
+
+    Raises:
+        CheckpointError: the disk refused; the old file is still in place.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        _write(temporary, content)
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CheckpointError(
+                f"{path}: could not be written ({error}). Free space or give another output."
+            ) from error
+        raise
+
+
+def _side_names(folder: Path) -> tuple[Path, Path]:
+    return folder.with_name(f".{folder.name}.tmp"), folder.with_name(f".{folder.name}.old")
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, indent=indent, ensure_ascii=False) + "\n"
+
+
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Tensors that share memory (tied weights) are written apart, as the format wants."""
+    seen: set[int] = set()
+    whole: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        whole[name] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
+    save_file(whole, path, metadata={"format": "pt"})
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        # Copies: the file is soon replaced by the next checkpoint.
+        return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: not readable ({error}).") from error
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,115 @@
+"""Loaders: handed to accelerate, seeded per epoch, timed."""
+
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device, set_seed
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+Batch = dict[str, Any]
+
+
+def prepare_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) -> Iterable[Batch]:
+    """Let accelerate share a DataLoader's batches among the processes; any other iterable passes as it is.
+
+    Args:
+        who: named in the errors.
+    Raises:
+        ValueError: no batch; no length; something other than a DataLoader where there are several processes.
+    """
+    if not isinstance(loader, Sized):
+        raise ValueError(f"{who}: {type(loader).__name__} has no length; the schedule needs the number of batches.")
+    if len(loader) == 0:
+        raise ValueError(f"{who}: the loader gives no batch{_why_empty(loader)}; add videos or lower the batch size.")
+    if not isinstance(loader, DataLoader):
+        if accelerator.num_processes > 1:
+            raise ValueError(
+                f"{who}: several processes can only share a torch DataLoader, not {type(loader).__name__}."
+            )
+        return loader
+    _give_generators(loader)
+    return accelerator.prepare(loader)  # marks it, so that a second call leaves it alone
+
+
+def _why_empty(loader: object) -> str:
+    if not isinstance(loader, DataLoader) or not isinstance(loader.dataset, Sized):
+        return ""
+    return f" ({len(loader.dataset)} videos, batch size {loader.batch_size}, drop_last={loader.drop_last})"
+
+
+def _give_generators(loader: DataLoader) -> None:
+    """Let the loader and its samplers draw from generators of their own, not from torch's global state.
+
+    The loader draws a seed for its workers each time they start, once an epoch or once a run: where that came from the
+    generator of the order or of dropout, a resumed run with persistent workers would go another way.
+    """
+    loader.generator = torch.Generator()
+    for part in _parts(loader):
+        if isinstance(part, Sampler) and getattr(part, "generator", part) is None:
+            part.generator = torch.Generator()  # type: ignore[attr-defined]
+
+
+def release_loader(loader: Iterable[Batch]) -> None:
+    """Tell accelerate that a prepared loader is no longer read, as it cannot know when a loop was left by an error."""
+    if hasattr(loader, "gradient_state"):
+        loader.gradient_state._remove_dataloader(loader)
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Mix a run's seed and an epoch's number into a seed below 2**31, without the clashes of a plain sum."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0] >> 1)
+
+
+def start_epoch(loader: Iterable[Batch], seed: int, epoch: int) -> None:
+    """Make every random draw of an epoch a function of (seed, epoch): nothing random need be stored to resume.
+
+    Seeds Python, NumPy, torch and the loader's workers (each process apart), every ``torch.Generator`` of its samplers
+    and its data set (all processes alike, or their shares of the shuffled set would overlap), and calls
+    ``set_epoch(epoch)`` on each of them that has it.
+    """
+    mixed = epoch_seed(seed, epoch)
+    set_seed(mixed, device_specific=True)
+    for part in _parts(loader):
+        generator = getattr(part, "generator", None)
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(torch.initial_seed() if isinstance(part, DataLoader) else mixed)
+        if hasattr(part, "set_epoch"):
+            part.set_epoch(epoch)
+
+
+def _parts(loader: object) -> list[Any]:
+    """The loader, its samplers and its data sets, however they are nested."""
+    found: list[Any] = []
+    waiting: list[Any] = [loader]
+    while waiting:
+        part = waiting.pop(0)
+        if part is None or any(part is other for other in found):
+            continue
+        found.append(part)
+        waiting += [getattr(part, name, None) for name in ("batch_sampler", "sampler", "dataset")]
+    return found
+
+
+def timed_batches(loader: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, float]]:
+    """Yield each batch on ``device`` with the seconds spent waiting for it."""
+    batches = iter(loader)
+    while True:
+        started = time.perf_counter()
+        try:
+            batch = send_to_device(next(batches), device)
+        except StopIteration:
+            return
+        yield batch, time.perf_counter() - started
+
+
+def take(batch: Batch, key: str, who: str) -> Tensor:
+    """One tensor of a batch, or an error that says what the batch has."""
+    if not isinstance(batch, dict) or not isinstance(batch.get(key), Tensor):
+        came = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
+        raise ValueError(f"{who}: a batch must be a dict with tensors video, label and index; {key} is not in {came}.")
+    return batch[key]

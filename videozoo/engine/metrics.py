@@ -1,0 +1,57 @@
+"""Accuracies from scores and labels: pure functions on CPU tensors."""
+
+import torch
+from torch import Tensor
+
+
+def rank_classes(scores: Tensor) -> Tensor:
+    """Order the classes of each row by falling score; equal scores keep the order of their class numbers.
+
+    Shape: scores (N, C); returns int64 (N, C), the best class first.
+    """
+    return scores.argsort(dim=1, descending=True, stable=True)
+
+
+def topk_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
+    """Share of the labelled rows whose label is among the ``k`` best scores.
+
+    Args:
+        labels: int64 (N,); rows with label -1 are left out.
+        k: clamped to the number of classes, so that top-5 of three classes is 1.
+    Shape: scores (N, C). Returns a ratio in [0, 1], nan where no row is labelled.
+    """
+    is_labelled = labels >= 0
+    best = rank_classes(scores[is_labelled])[:, :k]
+    hits = (best == labels[is_labelled, None]).any(dim=1)
+    return hits.double().mean().item()
+
+
+def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
+    """Count rows by (true class, best class); rows with label -1 are left out.
+
+    Shape: scores (N, C), labels (N,); returns int64 (C, C), a row per true class.
+    """
+    num_classes = scores.shape[1]
+    is_labelled = labels >= 0
+    predicted = rank_classes(scores[is_labelled])[:, 0]
+    cells = labels[is_labelled] * num_classes + predicted
+    return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def class_accuracies(confusion: Tensor) -> list[float | None]:
+    """Share of each class's videos that were given that class; None for a class without videos.
+
+    Shape: confusion (C, C), a row per true class; returns C ratios in [0, 1].
+    """
+    totals = confusion.sum(dim=1).tolist()
+    hits = confusion.diagonal().tolist()
+    return [hit / total if total else None for hit, total in zip(hits, totals, strict=True)]
+
+
+def mean_class_accuracy(confusion: Tensor) -> float:
+    """Mean of the classes' accuracies over the classes that have videos; nan where none has.
+
+    Shape: confusion (C, C), a row per true class.
+    """
+    present = [accuracy for accuracy in class_accuracies(confusion) if accuracy is not None]
+    return sum(present) / len(present) if present else float("nan")

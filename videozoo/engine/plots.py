@@ -1,0 +1,193 @@
+"""Pictures of a run: curves.png and confusion.png, drawn without a display."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from torch import Tensor
+
+from videozoo.engine.checkpoint import replace_file
+from videozoo.engine.results import EpochRow
+
+NUMBERS_UP_TO = 20  # classes: beyond, the shares no longer fit their cells
+NAMES_UP_TO = 60  # classes: beyond, the axes carry class numbers and a list names the worst confusions
+TRAIN, VAL, OTHER, FAINT = "#c2571a", "#1f5fa8", "#3a8f5c", "#8a8f98"
+
+
+def plot_curves(path: Path, history: Sequence[EpochRow], best_epoch: int | None = None) -> None:
+    """Draw loss, accuracies and learning rate over the epochs.
+
+    Args:
+        best_epoch: counted from 1; marked by a dashed line.
+    Raises:
+        ValueError: no epoch to draw.
+        CheckpointError: the disk refused.
+    """
+    if not history:
+        raise ValueError("plot_curves: the history is empty; draw after the first epoch.")
+    figure = Figure(figsize=(12.5, 4.2), layout="constrained")
+    loss, accuracy, rate = figure.subplots(1, 3, width_ratios=(1, 1.15, 0.8))
+    epochs = [row.epoch for row in history]
+    style: dict[str, Any] = {"marker": "o", "markersize": 3.5 if len(epochs) <= 40 else 0, "linewidth": 1.8}
+
+    loss.plot(epochs, [row.train_loss for row in history], color=TRAIN, label="training", **style)
+    loss.plot(epochs, [row.val_loss for row in history], color=VAL, label="validation", **style)
+    loss.set(title="loss", ylim=(0, None))
+
+    accuracy.plot(epochs, [row.train_top1 for row in history], color=TRAIN, label="training top-1", **style)
+    accuracy.plot(epochs, [row.val_top1 for row in history], color=VAL, label="validation top-1", **style)
+    mean_class = [row.val_mean_class for row in history]
+    accuracy.plot(epochs, mean_class, color=OTHER, label="validation mean-class", **style | {"linestyle": ":"})
+    if any(row.val_top5 < 1 for row in history):
+        accuracy.plot(epochs, [row.val_top5 for row in history], color=FAINT, label="validation top-5", **style)
+    accuracy.set(title="accuracy", ylim=(0, 1.02))
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+    rate.plot(epochs, [row.lr for row in history], color=FAINT, **style)
+    rate.set(title="learning rate", ylim=(0, None))
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+
+    for axes in (loss, accuracy, rate):
+        _tidy(axes, epochs)
+        if best_epoch is not None:
+            axes.axvline(best_epoch, color="#444444", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    best = next((row for row in history if row.epoch == best_epoch), None)
+    if best is not None:
+        figure.suptitle(
+            f"best epoch {best.epoch} of {epochs[-1]} (dashed): validation top-1 {best.val_top1:.1%}, "
+            f"mean-class {best.val_mean_class:.1%}",
+            fontsize=11,
+        )
+    loss.legend(frameon=False, fontsize=9)
+    accuracy.legend(frameon=False, fontsize=9, loc="best")
+    _save(figure, path, dpi=130)
+
+
+def _tidy(axes: Axes, epochs: list[int]) -> None:
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    margin = max(0.5, 0.02 * (epochs[-1] - epochs[0]))
+    axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
+    axes.grid(color="#e4e6ea", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def plot_confusion(path: Path, confusion: Tensor, class_names: Sequence[str]) -> None:
+    """Draw a confusion matrix, each row as shares of that class's videos.
+
+    Up to 20 classes each cell carries its percentage, up to 60 the axes carry the names; beyond, the axes carry class
+    numbers and a list names the most frequent confusions. Classes without videos are grey.
+
+    Args:
+        confusion: counts (C, C), a row per true class.
+    Raises:
+        ValueError: the names do not fit the matrix.
+        CheckpointError: the disk refused.
+    """
+    counts = confusion.cpu().numpy()
+    num_classes = len(class_names)
+    if counts.shape != (num_classes, num_classes):
+        raise ValueError(
+            f"plot_confusion: {counts.shape} counts for {num_classes} names; a square of that size is needed."
+        )
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    draw: Callable[..., Figure] = _named_matrix if num_classes <= NAMES_UP_TO else _numbered_matrix
+    figure = draw(shares, totals[:, 0], [_short(name) for name in class_names])
+    hits = counts.trace() / max(counts.sum(), 1)
+    title = f"top-1 {hits:.1%} of {counts.sum():,} videos, {num_classes} classes\ncells: % of the true class's videos"
+    figure.axes[0].set_title(title, fontsize=11, pad=10)
+    _save(figure, path, dpi=130)
+
+
+def _named_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> Figure:
+    """Names on both axes; numbers in the cells where they fit."""
+    num_classes = len(names)
+    has_numbers = num_classes <= NUMBERS_UP_TO
+    cell = 0.52 if has_numbers else 0.24  # inches
+    side = max(3.2, cell * num_classes)
+    margin = 0.085 * max(len(name) for name in names) + 0.9
+    figure = Figure(figsize=(side + margin + 0.9, side + margin + 0.4), layout="constrained")
+    axes = figure.subplots()
+    _image(figure, axes, shares, totals)
+    fontsize = 9 if has_numbers else 8
+    rows = [f"{name}  ({total})" for name, total in zip(names, totals, strict=True)]
+    fits = 0.1 * max(len(name) for name in names) < side / num_classes  # inches
+    axes.set_xticks(range(num_classes), names, rotation=0 if fits else 90, fontsize=fontsize)
+    axes.set_yticks(range(num_classes), rows, fontsize=fontsize)
+    axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.2)
+    axes.tick_params(which="both", length=0)
+    axes.set(xlabel="predicted class", ylabel="true class (videos)")
+    if has_numbers:
+        for (row, column), share in np.ndenumerate(shares):
+            if share > 0:
+                colour = "white" if share > 0.55 else "#1b2733"
+                text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    return figure
+
+
+def _numbered_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> Figure:
+    """Class numbers on the axes; the most frequent confusions and the weakest classes by name beside them."""
+    figure = Figure(figsize=(15, 9.6), layout="constrained")
+    axes, side = figure.subplots(1, 2, width_ratios=(1, 0.6))
+    _image(figure, axes, shares, totals, gamma=0.6)  # a single small cell must still be seen
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
+    axes.set(xlabel="predicted class (number)", ylabel="true class (number)")
+    side.axis("off")
+    text = _confusion_list(shares, totals, names)
+    side.text(0, 1.0, text, va="top", fontsize=9, family="monospace", transform=side.transAxes)
+    return figure
+
+
+def _confusion_list(shares: np.ndarray, totals: np.ndarray, names: list[str], longest: int = 20) -> str:
+    wrong = shares.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:longest]
+    lines = ["most frequent confusions: share of the true class's videos", ""]
+    for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True):
+        if wrong[row, column] > 0:
+            lines.append(f"{wrong[row, column]:4.0%}  {row:>3} {names[row]}")
+            lines.append(f"   as {column:>3} {names[column]}")
+    present = [number for number in range(len(names)) if totals[number]]
+    weakest = sorted(present, key=lambda number: shares[number, number])[:10]
+    lines += ["", "weakest classes", ""]
+    lines += [f"{shares[number, number]:4.0%}  {number:>3} {names[number]}" for number in weakest]
+    return "\n".join(lines)
+
+
+def _image(figure: Figure, axes: Axes, shares: np.ndarray, totals: np.ndarray, gamma: float = 1.0) -> None:
+    colours = colormaps["Blues"].with_extremes(bad="#dcdee2")  # classes without videos
+    drawn = np.ma.masked_array(shares, np.broadcast_to(totals[:, None] == 0, shares.shape))
+    # Nearest: every cell keeps its own colour, however small it is drawn.
+    picture = axes.imshow(drawn, cmap=colours, norm=PowerNorm(gamma, 0, 1), interpolation="nearest")
+    bar = figure.colorbar(picture, ax=axes, shrink=0.7, aspect=30, pad=0.02, format=PercentFormatter(1.0, decimals=0))
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def _short(name: str, longest: int = 40) -> str:
+    # A dollar sign would start matplotlib's formulas.
+    name = name.replace("$", r"\$")
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def _save(figure: Figure, path: Path, dpi: int) -> None:
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(w_pad=0.12, h_pad=0.12)  # type: ignore[call-arg]
+    picture = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(picture, format="png", dpi=dpi)
+    replace_file(path, picture.getvalue())

@@ -1,0 +1,96 @@
+"""The files people read after a run: summary.csv and results.json."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from videozoo.engine.checkpoint import replace_file
+from videozoo.engine.evaluate import EvalResult
+from videozoo.engine.metrics import class_accuracies
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One line of summary.csv; ``epoch`` counts from 1, accuracies are ratios, ``seconds`` take in the evaluation."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_top1: float
+    val_loss: float
+    val_top1: float
+    val_top5: float
+    val_mean_class: float
+    seconds: float
+    data_seconds: float
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished run gives back.
+
+    Args:
+        output: the run folder.
+        best_epoch: counted from 1.
+        best: the content of results.json.
+        history: a row per epoch.
+    """
+
+    output: Path
+    best_epoch: int
+    best: dict[str, Any]
+    history: tuple[EpochRow, ...]
+
+
+def result_dict(result: EvalResult) -> dict[str, Any]:
+    """The JSON form of an evaluation: ratios in [0, 1], None where there is nothing to measure.
+
+    Keys: top1, top5 (top-C where C < 5), mean_class, loss, num_videos, num_labelled, num_views, num_clips (videos times
+    views), seconds, class_names, per_class (accuracies in the order of class_names).
+    """
+    return {
+        "top1": _finite(result.top1),
+        "top5": _finite(result.top5),
+        "mean_class": _finite(result.mean_class),
+        "loss": _finite(result.loss),
+        "num_videos": result.num_videos,
+        "num_labelled": result.num_labelled,
+        "num_views": result.num_views,
+        "num_clips": result.num_videos * result.num_views,
+        "seconds": round(result.seconds, 3),
+        "class_names": list(result.class_names),
+        "per_class": class_accuracies(result.confusion),
+    }
+
+
+def write_results(path: Path, results: dict[str, Any]) -> None:
+    """Write results.json in one piece.
+
+    Raises:
+        CheckpointError: the disk refused.
+    """
+    replace_file(path, json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_summary(path: Path, history: Sequence[EpochRow]) -> None:
+    """Write summary.csv in one piece: a header and a line per finished epoch.
+
+    Raises:
+        CheckpointError: the disk refused.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(EpochRow)], lineterminator="\n")
+    writer.writeheader()
+    for row in history:
+        values = asdict(row).items()
+        writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in values})
+    replace_file(path, text.getvalue())
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
