@@ -1,0 +1,238 @@
+"""finetune: the run folder, what it can be loaded as, continuing it, and what is refused before training."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import videozoo
+from videozoo.cli import finetune, main
+from videozoo.data.motions import motion_classes
+
+REPO = Path(__file__).resolve().parents[2]
+TINY = ["--img-size", "32", "--num-frames", "4", "--batch-size", "6", "--workers", "0", "--device", "cpu"]
+Capture = pytest.CaptureFixture[str]
+
+
+def _finetune(videos: Path, output: Path, *flags: str) -> int:
+    return main(["finetune", "--model", "tsm_r18", "--data", str(videos), "--output", str(output), *TINY, *flags])
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    model = videozoo.create_model(f"local-dir:{folder}", pretrained=True)
+    return dict(model.state_dict())
+
+
+def test_the_run_folder_holds_what_was_promised(run_folder: Path) -> None:
+    names = {path.relative_to(run_folder).as_posix() for path in run_folder.rglob("*") if path.is_file()}
+    assert names == {
+        *("args.json", "summary.csv", "results.json", "curves.png", "confusion.png"),
+        *("best/model.safetensors", "best/config.json", "last/model.safetensors", "last/config.json"),
+        *("last/train_state.safetensors", "last/train_state.json"),
+    }
+    results = json.loads((run_folder / "results.json").read_text())
+    assert {"top1", "top5", "mean_class", "class_names"} <= results.keys()
+    assert results["class_names"] == list(motion_classes())
+    assert len(list(csv.DictReader((run_folder / "summary.csv").open()))) == 1
+    settings = json.loads((run_folder / "args.json").read_text())["settings"]
+    assert settings["model"] == "tsm_r18"
+    assert settings["img_size"] == 32
+
+
+def test_the_run_loads_with_its_classes_and_sampling(run_folder: Path) -> None:
+    model = videozoo.create_model(f"local-dir:{run_folder / 'best'}", pretrained=True)
+    assert tuple(model.pretrained_cfg["label_names"]) == motion_classes()
+    assert tuple(model.pretrained_cfg["input_size"]) == (3, 32, 32)
+    assert model.num_frames == 4
+    assert model.eval()(torch.zeros(1, 3, 4, 32, 32)).shape == (1, 6)
+
+
+def test_a_continued_run_equals_one_that_never_stopped(videos: Path, tmp_path: Path, capsys: Capture) -> None:
+    flags = ["--sched", "constant", "--warmup-epochs", "0", "--drop", "0.2"]
+    assert _finetune(videos, tmp_path / "whole", "--epochs", "2", *flags) == 0
+    assert _finetune(videos, tmp_path / "parts", "--epochs", "1", *flags) == 0
+    # The flags that are not given come from args.json.
+    assert main(["finetune", "--resume", "--output", str(tmp_path / "parts"), "--epochs", "2"]) == 0
+    assert "resumed after epoch 1 of 2" in capsys.readouterr().err
+    whole, parts = _weights(tmp_path / "whole" / "last"), _weights(tmp_path / "parts" / "last")
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_resume_with_nothing_there_starts_a_run(videos: Path, tmp_path: Path) -> None:
+    assert _finetune(videos, tmp_path / "run", "--epochs", "1", "--resume") == 0
+    assert (tmp_path / "run" / "best" / "model.safetensors").exists()
+
+
+def test_resume_refuses_other_settings(videos: Path, run_folder: Path, capsys: Capture) -> None:
+    assert main(["finetune", "--resume", "--output", str(run_folder), "--lr", "0.25"]) == 2
+    error = capsys.readouterr().err
+    assert "--lr was 0.0005, is 0.25" in error
+    assert "leave the flags out" in error
+
+
+def test_without_val_the_split_is_by_hash(videos: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert _finetune(videos / "train", tmp_path / "run", "--epochs", "1", "--val-frac", "0.5") == 0
+    assert "no --val: 6 of the videos are kept for validation" in capsys.readouterr().err
+
+
+def test_from_own_weights_and_with_names_from_a_file(videos: Path, run_folder: Path, tmp_path: Path) -> None:
+    """A list of indices, names beside it, a start from another run's weights with other classes."""
+    lines = [
+        f"train/{name}/scene_00{scene}.mp4 {label}"
+        for label, name in enumerate(("rising", "falling"))
+        for scene in (0, 1)
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    (tmp_path / "names.txt").write_text("up\ndown\n")
+    argv = ["finetune", "--model", f"local-dir:{run_folder / 'best'}", "--data", str(tmp_path / "list.txt")]
+    argv += [
+        "--data-root",
+        str(videos),
+        "--class-names",
+        str(tmp_path / "names.txt"),
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    argv += ["--epochs", "1", "--freeze-bn", "--model-ema", "--amp", "--batch-size", "2", "--grad-accum-steps", "2"]
+    assert main([*argv, "--workers", "1", "--device", "cpu"]) == 0
+    model = videozoo.create_model(f"local-dir:{tmp_path / 'run' / 'best'}", pretrained=True)
+    assert tuple(model.pretrained_cfg["label_names"]) == ("up", "down")
+    assert model.num_frames == 4
+    assert tuple(model.pretrained_cfg["input_size"]) == (3, 32, 32)
+    before = videozoo.create_model(f"local-dir:{run_folder / 'best'}", pretrained=True).state_dict()
+    name = "backbone.layer1.0.bn1.running_mean"
+    assert torch.equal(model.state_dict()[name], before[name])
+
+
+def _broken_video(videos: Path, folder: Path) -> list[str]:
+    shutil.copytree(videos, folder / "set")
+    (folder / "set" / "train" / "rising" / "scene_000.mp4").write_bytes(b"this is no video")
+    return ["--data", str(folder / "set")]
+
+
+def _bad_list(videos: Path, folder: Path) -> list[str]:
+    good = videos / "train" / "rising" / "scene_000.mp4"
+    (folder / "bad.txt").write_text(f"{good} up\nnot_there.mp4 down\nlonely\n")
+    return ["--data", str(folder / "bad.txt")]
+
+
+def _unknown_val_class(videos: Path, folder: Path) -> list[str]:
+    shutil.copytree(videos / "val", folder / "val")
+    (folder / "val" / "rising").rename(folder / "val" / "hovering")
+    return ["--data", str(videos / "train"), "--val", str(folder / "val")]
+
+
+def _one_class(videos: Path, folder: Path) -> list[str]:
+    shutil.copytree(videos / "train" / "rising", folder / "one" / "rising")
+    return ["--data", str(folder / "one")]
+
+
+def _empty_folder(_videos: Path, folder: Path) -> list[str]:
+    (folder / "empty").mkdir()
+    return ["--data", str(folder / "empty")]
+
+
+def _split(videos: Path, _folder: Path) -> list[str]:
+    return ["--data", str(videos / "train"), "--val-frac", "2"]
+
+
+def _flags(*flags: str) -> Callable[[Path, Path], list[str]]:
+    return lambda videos, _folder: ["--data", str(videos), *flags]
+
+
+BAD_INPUTS = {
+    "missing folder": (_flags("--val", "/not/there"), ["/not/there: no such file or folder"]),
+    "empty folder": (_empty_folder, ["empty: no class folders"]),
+    "bad list": (_bad_list, ["2 problems", "bad.txt:2: no such file", "bad.txt:3: "]),
+    "one class": (_one_class, ["one class (rising); two are needed"]),
+    "unknown class in val": (_unknown_val_class, ["hovering: unknown class"]),
+    "broken video": (_broken_video, ["1 of 18 videos cannot be read", "train/rising/scene_000.mp4"]),
+    "unknown model": (_flags("--model", "arc_tms_r18"), ["unknown model 'arc_tms_r18'; did you mean", "arc_tsm_r18"]),
+    "no such weights": (_flags("--pretrained"), ["tsm_r18: no published weights exist"]),
+    "no such run": (_flags("--model", "local-dir:/not/there"), ["/not/there: no such folder"]),
+    "no such backbone": (_flags("--backbone-weights", "no.safetensors"), ["no.safetensors: no such file"]),
+    "no such names": (_flags("--class-names", "no.txt"), ["no.txt: No such file"]),
+    "learning rate": (_flags("--lr", "-1"), ["lr is -1.0; it must be more than 0"]),
+    "schedule": (_flags("--sched", "linear"), ["argument --sched: invalid choice: 'linear'"]),
+    "optimiser": (_flags("--opt", "adamww"), ["no optimiser 'adamww'", "adamw"]),
+    "batch": (_flags("--batch-size", "0"), ["--batch-size is 0; it must be at least 1"]),
+    "frames": (_flags("--num-frames", "0"), ["num_frames=0"]),
+    "size": (_flags("--img-size", "-4"), ["input_size is (3, -4, -4)"]),
+    "split": (_split, ["val_frac is 2.0, must lie between 0 and 1"]),
+    "flag": (_flags("--batchsize", "2"), ["unrecognized arguments: --batchsize 2"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS)
+def test_bad_input_is_refused_before_training(case: str, videos: Path, tmp_path: Path, capsys: Capture) -> None:
+    make, expected = BAD_INPUTS[case]
+    status = main(["finetune", "--model", "tsm_r18", "--output", str(tmp_path / "run"), *TINY, *make(videos, tmp_path)])
+    error = capsys.readouterr().err
+    assert status == 2
+    assert error.count("videozoo: error: ") == 1
+    assert "Traceback" not in error
+    assert "unexpected" not in error
+    for text in expected:
+        assert text in error
+    assert not (tmp_path / "run" / "last").exists()
+
+
+def test_an_output_that_is_taken(videos: Path, run_folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    before = (run_folder / "best" / "model.safetensors").read_bytes()
+    assert _finetune(videos, run_folder) == 2
+    assert "holds a run already; continue it with --resume, or give another --output" in capsys.readouterr().err
+    assert (run_folder / "best" / "model.safetensors").read_bytes() == before
+    (tmp_path / "file").write_text("")
+    assert _finetune(videos, tmp_path / "file") == 2
+    assert "is a file; --output needs a folder" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_run_that_can_be_continued(videos: Path, tmp_path: Path) -> None:
+    output = tmp_path / "my run"
+    argv = ["finetune", "--model", "tsm_r18", "--data", str(videos), "--output", str(output), "--epochs", "500", *TINY]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "videozoo", *argv, "--workers", "1"],
+        env={**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        end = time.monotonic() + 120
+        summary = output / "summary.csv"
+        while not summary.exists() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)  # as the terminal does: the workers get it too
+        _, error = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    last_line = error.strip().splitlines()[-1]
+    assert last_line.startswith("videozoo: interrupted: ")
+    assert last_line.endswith(f"videozoo finetune --resume --output '{output}'")
+    num_done = len(summary.read_text().splitlines()) - 1
+    assert main(["finetune", "--resume", "--output", str(output), "--epochs", str(num_done + 1), "--workers", "0"]) == 0
+    assert len(summary.read_text().splitlines()) - 1 == num_done + 1
+
+
+def test_from_scratch_the_branches_start_open() -> None:
+    """timm starts the last norm of each residual branch at zero; a network trained from scratch gets ones there."""
+    model = videozoo.create_model("tsm_r18", num_classes=2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    closed = {name for name, value in before.items() if name.endswith("bn2.weight") and not value.any()}
+    assert closed
+    finetune._open_branches(model)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, torch.ones_like(value) if name in closed else before[name])

@@ -1,0 +1,44 @@
+"""The command ``videozoo``: one file per sub-command, heavy imports inside the functions that need them."""
+
+import argparse
+from collections.abc import Sequence
+
+from videozoo.cli import convert, evaluate, finetune, info, predict, quickstart, report
+from videozoo.cli import list as list_
+from videozoo.cli.console import Parser, answer
+from videozoo.version import __version__
+
+__all__ = ["build_parser", "main", "run_command"]
+
+_COMMANDS = (quickstart, finetune, evaluate, predict, list_, info, report, convert)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and give its exit status.
+
+    0: all done. 1: done in part (``predict`` met a broken file). 2: bad usage or bad input, one line on stderr says
+    which. 130: stopped by Ctrl-C.
+    """
+    return answer(lambda: run_command(argv))
+
+
+def run_command(argv: Sequence[str] | None = None) -> int:
+    """Parse a command line and run its sub-command; errors come out as exceptions."""
+    args = build_parser().parse_args(argv)
+    status: int = args.run(args)
+    return status
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with every sub-command."""
+    parser = Parser(
+        prog="videozoo",
+        description="Video action recognition: fine-tune a network on your videos, measure it, classify new ones.",
+        epilog="Nothing at hand? `videozoo quickstart` makes videos, trains on them and shows what comes out. "
+        "Each command has its own --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"videozoo {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    for command in _COMMANDS:
+        command.add_parser(commands)
+    return parser

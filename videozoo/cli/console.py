@@ -1,0 +1,147 @@
+"""How the command talks: usage, errors of one line, exit statuses, log lines."""
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+# Errors whose message is meant for the user, by the module that is loaded when they can occur.
+_KNOWN_ERRORS = {
+    "videozoo.data": ("VideoError", "SourceError"),
+    "videozoo.engine": ("EngineError",),
+    "videozoo.models": ("UnknownModelError", "WeightsError"),
+}
+
+
+class CommandError(Exception):
+    """Bad usage or bad input; the message says who, what came and what is needed."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with a message that says what is kept and how to go on."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with defaults in the help and errors of one line."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", _Formatter)
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message} (see {self.prog} --help)")
+
+
+class _Formatter(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        is_shown = isinstance(action.default, int | float | str) and action.default not in ("", argparse.SUPPRESS)
+        return f"{text} [%(default)s]" if is_shown and not isinstance(action.default, bool) else text
+
+
+def answer(work: Callable[[], int]) -> int:
+    """Run the work and turn what it raises into a line on stderr and an exit status.
+
+    With VIDEOZOO_DEBUG=1 the traceback of every error is shown.
+    """
+    # What libraries plan to change is not the user's concern.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        status = work()
+        sys.stdout.flush()
+        return status
+    except SystemExit as stop:  # --help and --version
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt as stop:
+        _show_traceback()
+        say_error(str(stop) or "nothing more is done", kind="interrupted")
+        return 130
+    except BrokenPipeError:  # `videozoo list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        _show_traceback()
+        say_error(_describe(error))
+        return 2
+
+
+def say_error(message: str, kind: str = "error") -> None:
+    """One ``videozoo: error: ...`` on stderr; further lines only where a list of problems follows."""
+    print(f"videozoo: {kind}: {message}", file=sys.stderr, flush=True)
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    if isinstance(error, known_errors()) or (isinstance(error, ValueError) and _is_raised_here(error)):
+        return str(error)
+    first_line = (str(error).strip().splitlines() or ["no message"])[0]
+    return (
+        f"unexpected {type(error).__name__}: {first_line} (set VIDEOZOO_DEBUG=1 to see where; "
+        "if your input is fine this is a bug of videozoo)"
+    )
+
+
+def _is_raised_here(error: Exception) -> bool:
+    """Whether videozoo raised it: then it is about an argument, and its message says what is needed."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("videozoo.")
+
+
+def known_errors() -> tuple[type[Exception], ...]:
+    """The error types that speak to the user, as far as their modules are loaded."""
+    found: list[type[Exception]] = [CommandError]
+    for module, names in _KNOWN_ERRORS.items():
+        if module in sys.modules:
+            found += [getattr(sys.modules[module], name) for name in names]
+    return tuple(found)
+
+
+def _show_traceback() -> None:
+    if os.environ.get("VIDEOZOO_DEBUG", "") not in ("", "0"):
+        traceback.print_exc()
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks: the only one, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(message: str = "") -> None:
+    """A line of the answer, on stdout."""
+    if is_main_process():
+        print(message, flush=True)
+
+
+def note(message: str) -> None:
+    """A line on what is being done, on stderr."""
+    if is_main_process():
+        print(message, file=sys.stderr, flush=True)
+
+
+def show_log() -> None:
+    """Send videozoo's log lines to stderr as they are; keep the libraries' chatter out."""
+    log = logging.getLogger("videozoo")
+    log.setLevel(logging.INFO if is_main_process() else logging.ERROR)
+    log.propagate = False
+    log.handlers = [_Lines()]
+    # torch's remark on pinned memory without a GPU, and the like, say nothing about the user's data.
+    warnings.filterwarnings("ignore", module=r"torch\.utils\.data|torch\.optim\.lr_scheduler|accelerate")
+
+
+class _Lines(logging.Handler):
+    """Writes to the stderr of the moment, which tests and notebooks exchange."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        print(prefix + record.getMessage(), file=sys.stderr, flush=True)

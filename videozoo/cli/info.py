@@ -1,0 +1,92 @@
+"""``videozoo info``: what a network is made of, what it costs, and how it wants its videos."""
+
+import argparse
+import json
+from typing import Any
+
+from videozoo.cli.console import Parser, say
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "info",
+        help="parts, size and cost of a network",
+        description="What a network is made of, its parameters and operations per view, and how it wants its videos.",
+        epilog="Example: videozoo info arc_tsm_r50",
+    )
+    parser.add_argument("model", metavar="NAME", help="a name of `videozoo list`, or local-dir:RUN/best")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build the network and print what there is to know."""
+    facts = _gather(args.model)
+    if args.json:
+        say(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        _say_facts(facts)
+    return 0
+
+
+def _gather(name: str) -> dict[str, Any]:
+    import videozoo
+    from videozoo.data import resolve_data_config
+    from videozoo.report import count_cost
+
+    model = videozoo.create_model(name, pretrained=False)
+    cost = count_cost(model)
+    spec = model.spec.to_dict()
+    parts = {key: spec[key] for key in ("backbone", "temporal", "augmenters")}
+    cfg = resolve_data_config(model)
+    return {
+        "name": name,
+        **parts,
+        "num_classes": model.num_classes,
+        "class_names": list(model.pretrained_cfg.get("label_names") or ()),
+        "num_features": model.num_features,
+        "params": cost.params,
+        "macs": cost.macs,
+        "flops": 2 * cost.macs,
+        "macs_by_operator": cost.by_operator,
+        "macs_by_module": cost.by_module,
+        "sites": {part: list(names) for part, names in model.sites.items()},
+        "has_weights": name.startswith("local-dir:") or name in videozoo.list_models(pretrained=True),
+        "videos": {key: list(value) if isinstance(value, tuple) else value for key, value in cfg.items()},
+        "metrics": model.pretrained_cfg.get("metrics"),
+    }
+
+
+def _say_facts(facts: dict[str, Any]) -> None:
+    videos = facts["videos"]
+    size = "x".join(str(side) for side in videos["input_size"][1:])
+    names = facts["class_names"]
+    shown = ": " + ", ".join(names[:6]) + (", ..." if len(names) > 6 else "") if names else ""
+    sampling = videos["frame_sampling"] + (f", stride {videos['frame_stride']}" * (videos["frame_sampling"] == "dense"))
+    rows = [
+        ("name", facts["name"]),
+        ("backbone", facts["backbone"]),
+        ("temporal", _part(facts["temporal"])),
+        *[("augmenter", _part(part)) for part in facts["augmenters"]],
+        *[("changed", f"{len(sites)} places for {part}") for part, sites in facts["sites"].items() if sites],
+        ("parameters", f"{facts['params']:,}"),
+        ("cost", f"{facts['macs'] / 1e9:.2f} GMACs = {facts['flops'] / 1e9:.2f} GFLOPs for one view"),
+        ("clip", f"{videos['num_frames']} frames of {size}, sampling: {sampling}"),
+        ("test", f"{videos['test_num_clips']}x{videos['test_num_crops']} views (clips x crops)"),
+        ("classes", f"{facts['num_classes']}{shown}"),
+        ("weights", "yes" if facts["has_weights"] else "none published; see finetune --backbone-weights"),
+    ]
+    if facts["metrics"]:
+        rows.append(("measured", ", ".join(f"{key} {_number(value)}" for key, value in facts["metrics"].items())))
+    for name, value in rows:
+        say(f"{name:<12}{value}")
+
+
+def _part(part: dict[str, Any]) -> str:
+    options = ", ".join(f"{key}={value}" for key, value in part.items() if key != "name")
+    return f"{part['name']}({options})"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,39 @@
+"""``videozoo list``: the names of the architectures."""
+
+import argparse
+import json
+
+from videozoo.cli.console import CommandError, Parser, say
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "list",
+        help="names of the networks",
+        description="The names that --model takes, one a line: [AUGMENTER_]TEMPORAL_BACKBONE.",
+        epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50`",
+    )
+    parser.add_argument(
+        "pattern", nargs="?", default="", metavar="PATTERN", help="wildcards * and ?, or a part of the name"
+    )
+    parser.add_argument("--pretrained", action="store_true", help="only those with published weights")
+    parser.add_argument("--json", action="store_true", help="print a JSON list")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the names."""
+    import videozoo
+
+    is_part = args.pattern and not any(sign in args.pattern for sign in "*?[")
+    names = videozoo.list_models(f"*{args.pattern}*" if is_part else args.pattern, pretrained=args.pretrained)
+    if not names and not args.json:
+        what = f"named like {args.pattern!r}" if args.pattern else "of that kind"
+        with_weights = " with published weights" if args.pretrained else ""
+        raise CommandError(f"no network {what}{with_weights}; `videozoo list` shows all {len(videozoo.list_models())}.")
+    if args.json:
+        say(json.dumps(names))
+    for name in names if not args.json else ():
+        say(name)
+    return 0
