@@ -1,0 +1,86 @@
+"""The order of the rooms, read from every import statement of the package."""
+
+from pathlib import Path
+
+import pytest
+from helpers import REPO, imports_of
+
+PACKAGE = REPO / "videozoo"
+# What each room may import of videozoo, beside itself and the version.
+_CORE = ["shapes", "layers", "nets", "surgery"]
+ALLOWED: dict[str, set[str]] = {
+    "version": set(),
+    "shapes": set(),
+    "layers": {"shapes"},
+    "nets": {"shapes", "layers"},
+    "surgery": {"shapes", "layers", "nets"},
+    "temporal": {*_CORE},
+    "augment": {*_CORE},
+    "hub": set(),
+    "models": {*_CORE, "temporal", "augment", "hub"},
+    "report": {*_CORE, "temporal", "augment", "hub", "models"},
+    "data": set(),
+    "engine": set(),
+    "cli": {*_CORE, "temporal", "augment", "hub", "models", "report", "data", "engine"},
+    "__main__": {"cli"},
+    # The package itself hands out names of the core.
+    "__init__": {"temporal", "augment", "models"},
+}
+TIMM_MODELS = ("surgery/sites.py", "augment/dnr.py", "models/", "nets/", "temporal/tdn.py", "temporal/tea.py")
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    """Name of the room that a file belongs to."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_lies_before_it(path: Path) -> None:
+    room = room_of(path)
+    assert room in ALLOWED, f"{room} is a new room: give it a place in the order"
+    wrong = []
+    for line, name in imports_of(path):
+        top, _, rest = name.partition(".")
+        if top == "videozoo":
+            other = rest.partition(".")[0]
+            if other not in ALLOWED:  # `from videozoo import create_model`: the public names are those of models
+                other = "models" if other and other != "__version__" else "version"
+            if other not in {room, "version"} | ALLOWED[room]:
+                wrong.append(f"{path.name}:{line}: {room} imports {name}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_models_of_timm_are_imported_in_a_few_places_only(path: Path) -> None:
+    if path.relative_to(PACKAGE).as_posix().startswith(TIMM_MODELS):
+        return
+    assert not [f"{path.name}:{line}" for line, name in imports_of(path) if name.startswith("timm.models")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_star_imports(path: Path) -> None:
+    assert not [line for line, name in imports_of(path) if name.endswith(".*")]
+
+
+def test_the_parser_sees_arrows(tmp_path: Path) -> None:
+    """The test itself: an import of every form is found."""
+    source = PACKAGE / "layers" / "made_up.py"
+
+    class Fake(type(source)):  # type: ignore[misc]
+        def read_text(self, *args: object, **kwargs: object) -> str:
+            return (
+                "import videozoo.models\nfrom videozoo import compose\nfrom ..data import views\nfrom . import x\n"
+                "def f():\n    import importlib\n    importlib.import_module('videozoo.cli')\n"
+            )
+
+    names = {name for _, name in imports_of(Fake(source))}
+    assert names == {
+        "videozoo.models",
+        "videozoo.compose",
+        "videozoo.data.views",
+        "videozoo.layers.x",
+        "importlib",
+        "videozoo.cli",
+    }
