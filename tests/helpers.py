@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,11 @@ def shared_folder(name: str) -> Path | None:
     root = Path(os.environ.get("VIDEOZOO_SHARED", REPO.parent / "shared"))
     folder = Path(os.environ["VIDEOZOO_DATA"]) if name == "data" and "VIDEOZOO_DATA" in os.environ else root / name
     return folder if folder.is_dir() else None
+
+
+def hear_ctrl_c() -> None:
+    """Give SIGINT Python's own handler: a shell's background jobs, and what they start, ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def golden_fill(folder: Path) -> ModuleType:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import hear_ctrl_c
 
 import videozoo
 from videozoo.cli import finetune, main
@@ -206,6 +207,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_continued(videos: Path, tmp_path: Path)
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
     try:
         end = time.monotonic() + 120
@@ -219,6 +221,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_continued(videos: Path, tmp_path: Path)
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130, error
     assert "Traceback" not in error
+    assert "stopping after this step" in error
     last_line = error.strip().splitlines()[-1]
     assert last_line.startswith("videozoo: interrupted: ")
     assert last_line.endswith(f"videozoo finetune --resume --output '{output}'")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from engine_tiny import FailingClips, TinyNet, run, tiny_net, train_loader
+from helpers import hear_ctrl_c
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader, WeightedRandomSampler
@@ -159,6 +160,7 @@ def start_script(output: Path, workers: int, epochs: int) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
 
 
@@ -228,22 +230,36 @@ def test_epoch_seeds_do_not_clash() -> None:
     assert max(seeds) < 2**31
 
 
-def test_an_interrupt_lost_by_python_is_heard_at_the_next_step(tmp_path: Path) -> None:
-    """As when it falls into the fork of a worker: raised where exceptions are dropped."""
+class Interrupting(FailingClips):
+    """Sends Ctrl-C while the item ``at`` is made, ``times`` times."""
 
-    class Swallowing(FailingClips):
-        def __getitem__(self, index: int) -> dict:
-            try:
-                if self.left == 1:
-                    signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt:
-                pass
-            finally:
-                self.left -= 1
-            return super(FailingClips, self).__getitem__(index)
+    def __init__(self, at: int, times: int) -> None:
+        super().__init__(KeyboardInterrupt(), at)
+        self.times, self.made = times, 0
 
-    train = DataLoader(Swallowing(KeyboardInterrupt(), at=15), batch_size=4)
+    def __getitem__(self, index: int) -> dict:
+        if self.left == 1:
+            for _ in range(self.times):
+                signal.raise_signal(signal.SIGINT)
+        self.left -= 1
+        self.made += 1
+        return super(FailingClips, self).__getitem__(index)  # past the error of FailingClips
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_waits_for_the_step_and_a_second_does_not(tmp_path: Path, times: int) -> None:
+    hear_ctrl_c()
+    clips = Interrupting(at=15, times=times)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run", train=train)
+        run(tmp_path / "run", train=DataLoader(clips, batch_size=4))
+    assert clips.made == (20 if times == 1 else 14)  # its batch of four, and the one that accelerate reads ahead
     assert len((tmp_path / "run/summary.csv").read_text().splitlines()) == 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_in_validation_is_heard_at_its_next_batch(tmp_path: Path) -> None:
+    hear_ctrl_c()
+    clips = Interrupting(at=2, times=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", val=DataLoader(clips, batch_size=4))
+    assert clips.made == 8  # accelerate reads one batch ahead

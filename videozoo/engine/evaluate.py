@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from videozoo.engine.device import make_accelerator
 from videozoo.engine.errors import TrainingError
+from videozoo.engine.interrupts import Interrupts
 from videozoo.engine.loaders import Batch, prepare_loader, release_loader, take, timed_batches
 from videozoo.engine.metrics import confusion_matrix, mean_class_accuracy, topk_accuracy
 
@@ -100,7 +101,7 @@ def evaluate(
     data_seconds, num_views = 0.0, 1
     model.to(accelerator.device)
     try:
-        with evaluation_mode(model), torch.no_grad():
+        with Interrupts() as interrupts, evaluation_mode(model), torch.no_grad():
             for batch, waited in timed_batches(loader, accelerator.device):
                 data_seconds += waited
                 labels = _check_labels(take(batch, "label", "evaluate"), len(class_names))
@@ -110,6 +111,7 @@ def evaluate(
                 losses = -log_scores.gather(1, labels.clamp(min=0)[:, None])[:, 0]
                 row = (take(batch, "index", "evaluate"), labels, losses, log_scores.exp())
                 rows.append(tuple(tensor.cpu() for tensor in row))  # type: ignore[arg-type]
+                interrupts.check()
     finally:
         release_loader(loader)
     indices, labels, losses, scores = _join(rows, accelerator)

@@ -1,47 +1,48 @@
-"""Ctrl-C that is never lost."""
+"""Ctrl-C that stops at a safe place."""
 
+import os
 import signal
-import sys
 import threading
 from types import FrameType
-from typing import Any, Self
+from typing import Self
+
+_NOTE = b"stopping after this step; Ctrl-C again stops at once\n"
 
 
 class Interrupts:
-    """A context in which SIGINT raises KeyboardInterrupt at once, and again at the next ``check`` should it be lost.
+    """A context in which the first SIGINT is noted and raised by the next ``check``; a second one raises at once.
 
-    Python drops exceptions raised in some places, such as the hooks it runs while it forks a loader's worker; an
-    interrupt that falls there would otherwise go unheard, but for a traceback on stderr, which is left out too. Only
-    Python's own handler in the main thread is replaced.
+    An exception at any moment may fall where Python drops it (the hooks run while a loader forks its workers) or where
+    it leaves things half made (a loader's iterator, whose deletion then prints a traceback); between two steps neither
+    can be. Only Python's own handler in the main thread is replaced; a context inside another shares its note.
     """
 
     def __init__(self) -> None:
         self._is_asked = False
-        self._replaced = False
+        self._is_handler = False
 
     def __enter__(self) -> Self:
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        handler = signal.getsignal(signal.SIGINT)
+        outer = getattr(handler, "__self__", None)
+        if isinstance(outer, type(self)):
+            return outer
+        if threading.current_thread() is threading.main_thread() and handler is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._note)
-            self._replaced = True
-            self._report, sys.unraisablehook = sys.unraisablehook, self._unraisable
+            self._is_handler = True
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._replaced:
+        if self._is_handler:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._replaced = False
-            sys.unraisablehook = self._report
+            self._is_handler = False
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if one was asked for."""
         if self._is_asked:
             raise KeyboardInterrupt
 
-    def _unraisable(self, dropped: Any) -> None:
-        if not issubclass(dropped.exc_type, KeyboardInterrupt):
-            self._report(dropped)
-
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._is_asked:
+            raise KeyboardInterrupt
         self._is_asked = True
-        raise KeyboardInterrupt
+        os.write(2, _NOTE)  # not print: the handler may run within another print
