@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         get_pretrained_cfg,
         is_model,
         list_models,
+        list_pretrained,
         model_config,
     )
     from videozoo.temporal import TSM, TSN
@@ -40,6 +41,7 @@ __all__ = [
     "get_pretrained_cfg",
     "is_model",
     "list_models",
+    "list_pretrained",
     "model_config",
 ]
 

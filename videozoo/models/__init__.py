@@ -10,6 +10,7 @@ from videozoo.models.registry import (
     get_pretrained_cfg,
     is_model,
     list_models,
+    list_pretrained,
     model_entrypoint,
     register_architecture,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "get_pretrained_cfg",
     "is_model",
     "list_models",
+    "list_pretrained",
     "load_weights",
     "model_config",
     "model_entrypoint",

@@ -4,11 +4,13 @@ import copy
 import difflib
 import fnmatch
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import timm
 
+from videozoo.hub import WeightsError
 from videozoo.models.config import VideoCfg
 from videozoo.nets.registry import register_with_timm
 
@@ -17,39 +19,49 @@ __all__ = [
     "get_pretrained_cfg",
     "is_model",
     "list_models",
+    "list_pretrained",
     "model_entrypoint",
+    "pretrained_name",
     "register_architecture",
+    "split_name",
 ]
 
 Entrypoint = Callable[..., Any]
 _ENTRYPOINTS: dict[str, Entrypoint] = {}
-_CFGS: dict[str, VideoCfg] = {}
+# By architecture and tag; the tag "" is the architecture itself, which has no weights.
+_CFGS: dict[str, dict[str, VideoCfg]] = {}
 
 
 class UnknownModelError(ValueError):
     """No architecture of that name; the message lists the nearest ones."""
 
 
-def register_architecture(fn: Entrypoint, cfg: VideoCfg) -> Entrypoint:
+def register_architecture(fn: Entrypoint, cfg: VideoCfg, weights: Mapping[str, VideoCfg] | None = None) -> Entrypoint:
     """Register an entry point ``fn(pretrained=False, **kwargs)`` under its name, here and in timm.
 
     Args:
         fn: named after the architecture.
         cfg: what the network expects of its videos.
+        weights: the config of each of its published weights, by tag; the first is the default.
     Raises:
-        ValueError: timm or videozoo already has a model of that name.
+        ValueError: timm or videozoo already has a model of that name, or a tag names no source of weights.
     """
     name = fn.__name__
     if name in _ENTRYPOINTS or timm.is_model(name):
         owner = "videozoo" if name in _ENTRYPOINTS else "timm"
         raise ValueError(f"register_architecture: {owner} already has a model named {name!r}; choose another name.")
-    register_with_timm(fn, cfg)
+    cfgs = {"": cfg, **{tag: replace(row, architecture=name, tag=tag) for tag, row in (weights or {}).items()}}
+    without = [tag for tag, row in cfgs.items() if tag and not row.has_weights]
+    if without:
+        raise ValueError(f"register_architecture: {name} has tags without url, file or hf_hub_id: {without}.")
+    register_with_timm(fn, cfgs)
     _ENTRYPOINTS[name] = fn
-    _CFGS[name] = cfg
+    _CFGS[name] = cfgs
     return fn
 
 
-def _split_name(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
+    """Architecture and tag of ``arch.tag``; the tag is empty where there is none."""
     arch, _, tag = name.partition(".")
     return arch, tag
 
@@ -60,21 +72,49 @@ def model_entrypoint(name: str) -> Entrypoint:
     Raises:
         UnknownModelError: videozoo has no such name, or no weights of that tag.
     """
-    arch, tag = _split_name(name)
+    arch, tag = split_name(name)
     if arch not in _ENTRYPOINTS:
         near = difflib.get_close_matches(arch, _ENTRYPOINTS, n=5, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "see videozoo.list_models()."
         if timm.is_model(arch):
             hint = f"it is an image model of timm: use timm.create_model, or videozoo.compose(backbone={arch!r}, ...)."
         raise UnknownModelError(f"unknown model {arch!r}; {hint}")
-    if tag:
-        raise UnknownModelError(f"{arch} has no weights with the tag {tag!r}; it has none at all so far.")
+    if tag not in _CFGS[arch]:
+        known = _tags(arch)
+        near = difflib.get_close_matches(tag, known, n=5, cutoff=0.3) or known
+        hint = f"it has {', '.join(near)}" if known else "it has none at all so far"
+        raise UnknownModelError(f"{arch} has no weights with the tag {tag!r}; {hint}.")
     return _ENTRYPOINTS[arch]
 
 
+def _tags(arch: str) -> list[str]:
+    return [tag for tag in _CFGS[arch] if tag]
+
+
 def is_model(name: str) -> bool:
-    """Whether videozoo has an architecture of that name."""
-    return name in _ENTRYPOINTS
+    """Whether videozoo has an architecture of that name, and weights of its tag if it has one."""
+    arch, tag = split_name(name)
+    return arch in _ENTRYPOINTS and tag in _CFGS[arch]
+
+
+def pretrained_name(name: str) -> str:
+    """The name with the tag of the weights that ``pretrained=True`` loads: its own, or the architecture's first.
+
+    Raises:
+        UnknownModelError: videozoo has no such name or tag.
+        WeightsError: the architecture has no published weights.
+    """
+    model_entrypoint(name)
+    arch, tag = split_name(name)
+    if tag:
+        return name
+    if not _tags(arch):
+        raise WeightsError(
+            "no published weights exist; start from the backbone's with backbone_weights='tv_in1k', or load your own "
+            "with create_model('local-dir:FOLDER', pretrained=True)",
+            source=name,
+        )
+    return f"{arch}.{_tags(arch)[0]}"
 
 
 def list_models(
@@ -85,9 +125,23 @@ def list_models(
     Args:
         filter: wildcard pattern (``"arc_*_r50"``), or several of which one must match; empty for all.
         exclude_filters: patterns of which none may match.
-        pretrained: only those for which weights exist.
+        pretrained: only those for which weights exist; :func:`list_pretrained` names the weights.
     """
-    names = [name for name in _ENTRYPOINTS if not pretrained or _CFGS[name].has_weights]
+    return _select([name for name in _ENTRYPOINTS if not pretrained or _tags(name)], filter, exclude_filters)
+
+
+def list_pretrained(filter: str | Sequence[str] = "", exclude_filters: str | Sequence[str] = "") -> list[str]:
+    """Names of all weights that have a source, as ``architecture.tag``, in natural order.
+
+    Args:
+        filter: wildcard pattern of the architecture (``"tsm_*"``) or of the whole name (``"*.mm_k400*"``), or several.
+        exclude_filters: patterns of which none may match.
+    """
+    names = [f"{arch}.{tag}" for arch in _ENTRYPOINTS for tag in _tags(arch)]
+    return _select(names, filter, exclude_filters)
+
+
+def _select(names: list[str], filter: str | Sequence[str], exclude_filters: str | Sequence[str]) -> list[str]:
     if filter:
         names = [name for name in names if _matches(name, filter)]
     if exclude_filters:
@@ -97,7 +151,8 @@ def list_models(
 
 def _matches(name: str, patterns: str | Sequence[str]) -> bool:
     rows = [patterns] if isinstance(patterns, str) else patterns
-    return any(fnmatch.fnmatchcase(name, row) for row in rows)
+    arch = split_name(name)[0]
+    return any(fnmatch.fnmatchcase(name, row) or fnmatch.fnmatchcase(arch, row) for row in rows)
 
 
 def _natural_key(name: str) -> list[Any]:
@@ -105,10 +160,13 @@ def _natural_key(name: str) -> list[Any]:
 
 
 def get_pretrained_cfg(name: str) -> VideoCfg:
-    """A copy of the config of an architecture: input size, mean and std, frames and their sampling.
+    """A copy of the config of an architecture or of one of its weights: input size, mean and std, frames and sampling.
 
+    Args:
+        name: ``"tsm_r50"`` for what the architecture expects, ``"tsm_r50.TAG"`` for those weights and where they are.
     Raises:
-        UnknownModelError: videozoo has no such name.
+        UnknownModelError: videozoo has no such name, or no weights of that tag.
     """
     model_entrypoint(name)
-    return copy.deepcopy(_CFGS[_split_name(name)[0]])
+    arch, tag = split_name(name)
+    return copy.deepcopy(_CFGS[arch][tag])

@@ -1,7 +1,7 @@
 """Our backbones in timm's registry."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import timm
@@ -13,18 +13,18 @@ __all__ = ["list_backbones", "register_backbone", "register_with_timm"]
 _NAMES: list[str] = []
 
 
-def register_with_timm(entry: Callable[..., Any], cfg: PretrainedCfg) -> None:
-    """Put an entry point and its config into timm's registry, under the function's name.
+def register_with_timm(entry: Callable[..., Any], cfgs: Mapping[str, PretrainedCfg]) -> None:
+    """Put an entry point and its configs into timm's registry, under the function's name.
 
     Args:
         entry: ``entry(pretrained=False, **kwargs)``.
-        cfg: the only config of that name, without a tag.
+        cfgs: its configs by tag, the default first; ``""`` is no tag.
     """
     # timm's decorator reads the configs of the module that the function says it is from.
     configs = sys.modules[entry.__module__].__dict__.setdefault("default_cfgs", {})
     default = DefaultCfg()
-    default.tags.append("")
-    default.cfgs[""] = cfg
+    default.tags.extend(cfgs)
+    default.cfgs.update(cfgs)
     configs[entry.__name__] = default
     register_model(entry)
 
@@ -49,7 +49,7 @@ def register_backbone(name: str, make: Callable[..., nn.Module], summary: str, *
     entry.__name__ = entry.__qualname__ = name
     entry.__doc__ = summary
     defaults = {"num_classes": 0, "input_size": (3, 224, 224), "classifier": "fc"}
-    register_with_timm(entry, PretrainedCfg(**{**defaults, **cfg}))
+    register_with_timm(entry, {"": PretrainedCfg(**{**defaults, **cfg})})
     _NAMES.append(name)
 
 
