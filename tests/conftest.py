@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import shared_folder
+from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores
+
+
+# No test asserts a time, not even per example; CI draws the same examples each time.
+settings.register_profile("videozoo", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("videozoo")
 
 
 @pytest.fixture(autouse=True)

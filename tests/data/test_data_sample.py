@@ -78,6 +78,31 @@ def test_uniform() -> None:
     assert sample_clips(8, num_frames=4, num_clips=2, sampling="uniform").tolist() == [[0, 2, 4, 6], [1, 3, 5, 7]]
 
 
+def test_runs_of_frames_lie_in_a_row() -> None:
+    """TDN's authors: tick = (N - 4) / segments, then five frames from there."""
+    five = sample_clips(100, num_frames=40, frames_per_segment=5)[0].reshape(8, 5)
+    assert five[:, 0].tolist() == [int(96 / 8 / 2 + 96 / 8 * x) for x in range(8)]
+    assert (np.diff(five, axis=1) == 1).all()
+    assert sample_clips(20, num_frames=10, sampling="uniform", frames_per_segment=5)[0].tolist() == [
+        *range(5),
+        *range(15, 20),
+    ]
+    dense = sample_clips(50, num_frames=4, sampling="dense", frame_stride=8, frames_per_segment=2)
+    assert dense.tolist() == [[20, 21, 28, 29]]
+    assert sample_clips(2, num_frames=6, frames_per_segment=3).tolist() == [[0, 1, 1, 0, 1, 1]]
+
+
+@given(n=counts, segments=st.integers(1, 16), k=st.integers(1, 7), seed=st.integers(0, 99))
+def test_runs_in_training_stay_inside_the_video(n: int, segments: int, k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    frames = sample_clips(n, num_frames=segments * k, frames_per_segment=k, is_training=True, generator=rng)
+    runs = frames.reshape(segments, k)
+    assert runs.min() >= 0
+    assert runs.max() < n
+    assert (np.diff(runs, axis=1) == (1 if n >= k else np.minimum(np.diff(runs, axis=1), 1))).all()
+    assert (np.diff(runs[:, 0]) >= 0).all()
+
+
 def test_short_videos_repeat() -> None:
     assert sample_clips(3, num_frames=8).tolist() == [[0, 0, 0, 1, 1, 2, 2, 2]]
     assert sample_clips(1, num_frames=4, is_training=True).tolist() == [[0, 0, 0, 0]]
@@ -99,3 +124,5 @@ def test_wrong_arguments() -> None:
         sample_clips(10, num_frames=2, sampling="centre")
     with pytest.raises(ValueError, match="num_video_frames is 0"):
         sample_clips(0, num_frames=2)
+    with pytest.raises(ValueError, match="9 frames are no whole number of runs of 5"):
+        sample_clips(10, num_frames=9, frames_per_segment=5)

@@ -172,7 +172,7 @@ def test_config_of_a_network() -> None:
     config = resolve_data_config(model)
     assert config == {
         **{"input_size": (3, 96, 96), "interpolation": "bicubic", "mean": (0.5, 0.5, 0.5), "std": (0.1, 0.2, 0.3)},
-        **{"crop_pct": 0.875, "num_frames": 16, "frame_sampling": "dense", "frame_stride": 4},
+        **{"crop_pct": 0.875, "num_frames": 16, "frame_sampling": "dense", "frame_stride": 4, "frames_per_segment": 1},
         **{"test_num_clips": 1, "test_num_crops": 3, "test_crop_size": 128},
     }
     assert create_transform(**config)(_frames()).shape == (3, 3, 3, 128, 128)

@@ -64,6 +64,8 @@ def _say_facts(facts: dict[str, Any]) -> None:
     names = facts["class_names"]
     shown = ": " + ", ".join(names[:6]) + (", ..." if len(names) > 6 else "") if names else ""
     sampling = videos["frame_sampling"] + (f", stride {videos['frame_stride']}" * (videos["frame_sampling"] == "dense"))
+    if videos["frames_per_segment"] > 1:
+        sampling += f", {videos['frames_per_segment']} in a row"
     rows = [
         ("name", facts["name"]),
         ("backbone", facts["backbone"]),

@@ -119,6 +119,7 @@ def make_train_loader(
         num_frames=cfg["num_frames"],
         sampling=cfg["frame_sampling"],
         frame_stride=cfg["frame_stride"],
+        frames_per_segment=cfg["frames_per_segment"],
         is_training=True,
         seed=seed,
     )
@@ -156,6 +157,7 @@ def make_test_dataset(model: "nn.Module", records: "Sequence[VideoRecord]", *, v
         num_frames=cfg["num_frames"],
         sampling=cfg["frame_sampling"],
         frame_stride=cfg["frame_stride"],
+        frames_per_segment=cfg["frames_per_segment"],
         num_clips=cfg["test_num_clips"],
     )
 

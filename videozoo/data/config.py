@@ -17,6 +17,7 @@ DATA_DEFAULTS: dict[str, Any] = {
     "num_frames": 8,
     "frame_sampling": "segment",
     "frame_stride": 1,
+    "frames_per_segment": 1,
     "test_num_clips": 1,
     "test_num_crops": 1,
     "test_crop_size": None,
@@ -26,7 +27,7 @@ DATA_DEFAULTS: dict[str, Any] = {
 def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
     """Settle how videos are sampled and transformed for a network.
 
-    What ``overrides`` gives wins, then the network's own number of frames, its ``pretrained_cfg``, the defaults
+    What ``overrides`` gives wins, then the network's own numbers of frames, its ``pretrained_cfg``, the defaults
     (``DATA_DEFAULTS``). None counts as not given. Overriding the input size also sets the test crop to it, unless that
     is overridden too.
 
@@ -35,7 +36,7 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
         overrides: any key of the result; also ``img_size``, an int or (height, width), for ``input_size``.
     Returns:
         dict with input_size (3, H, W), interpolation, mean, std, crop_pct, num_frames, frame_sampling, frame_stride,
-        test_num_clips, test_num_crops, test_crop_size; ``create_transform`` takes it as keywords.
+        frames_per_segment, test_num_clips, test_num_crops, test_crop_size; ``create_transform`` takes it as keywords.
     Raises:
         ValueError: an unknown key or sampling, or a value out of range.
         TypeError: ``model_or_cfg`` has no config.
@@ -51,9 +52,10 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
         given.setdefault("input_size", (3, height, width))
     cfg = _config_of(model_or_cfg)
-    own_frames = getattr(model_or_cfg, "num_frames", None)
-    if isinstance(own_frames, int):
-        cfg["num_frames"] = own_frames
+    for key in ("num_frames", "frames_per_segment"):
+        own = getattr(model_or_cfg, key, None)
+        if isinstance(own, int):
+            cfg[key] = own
     if "input_size" in given:
         cfg.pop("test_crop_size", None)
     known = {key: cfg[key] for key in DATA_DEFAULTS if cfg.get(key) is not None}
@@ -90,7 +92,7 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     require(config["interpolation"] in INTERPOLATIONS, "interpolation", f"one of {', '.join(INTERPOLATIONS)}")
     require(config["frame_sampling"] in SAMPLINGS, "frame_sampling", f"one of {', '.join(SAMPLINGS)}")
     require(0 < config["crop_pct"] <= 1, "crop_pct", "in (0, 1]")
-    for key in ("num_frames", "frame_stride", "test_num_clips"):
+    for key in ("num_frames", "frame_stride", "frames_per_segment", "test_num_clips"):
         require(is_count(config[key]), key, "a whole number of at least 1")
     require(config["test_num_crops"] in (1, 3), "test_num_crops", "1 or 3")
     crop = config["test_crop_size"]

@@ -26,6 +26,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
         num_frames: frames of a clip, T.
         sampling: ``segment``, ``dense`` or ``uniform``; see ``sample_clips``.
         frame_stride: video frames between sampled ones, for ``dense``.
+        frames_per_segment: frames in a row at each sampled place.
         num_clips: clips of a test video; 1 in training.
         is_training: random clips and one view, or fixed clips and every view.
         seed: of all draws.
@@ -45,6 +46,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
         num_frames: int,
         sampling: str = "segment",
         frame_stride: int = 1,
+        frames_per_segment: int = 1,
         num_clips: int = 1,
         is_training: bool = False,
         seed: int = 0,
@@ -62,6 +64,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
         self.num_frames = num_frames
         self.sampling = sampling
         self.frame_stride = frame_stride
+        self.frames_per_segment = frames_per_segment
         self.num_clips = num_clips
         self.is_training = is_training
         self.seed = seed
@@ -107,6 +110,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
                     sampling=self.sampling,
                     num_clips=self.num_clips,
                     frame_stride=self.frame_stride,
+                    frames_per_segment=self.frames_per_segment,
                     is_training=self.is_training,
                     generator=generator,
                 )

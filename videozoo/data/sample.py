@@ -17,6 +17,7 @@ def sample_clips(
     sampling: str = "segment",
     num_clips: int = 1,
     frame_stride: int = 1,
+    frames_per_segment: int = 1,
     is_training: bool = False,
     generator: np.random.Generator | None = None,
 ) -> np.ndarray:
@@ -39,12 +40,14 @@ def sample_clips(
         sampling: one of the three above.
         num_clips: clips to take; in training each is a draw of its own.
         frame_stride: video frames from one sampled frame to the next, for ``dense`` only.
+        frames_per_segment: frames in a row that are taken at each place, of which a clip then has
+            num_frames / frames_per_segment; 5 for TDN (Wang et al., 2021, arXiv:2012.10071).
         is_training: draw at random.
         generator: source of the draws; without one it is seeded from torch's random numbers.
     Shape:
-        int64 (num_clips, num_frames), each in [0, N); sorted within a clip except where ``dense`` loops.
+        int64 (num_clips, num_frames), each in [0, N); sorted within a clip unless ``dense`` loops or runs overlap.
     Raises:
-        ValueError: an unknown sampling, or a count below 1.
+        ValueError: an unknown sampling, a count below 1, or frames that do not fill whole segments.
     Note: TSM's authors cut training segments of N // T frames and repeat frame 0 in videos shorter than T; here the
         segments reach the last frame, N * x // T to N * (x + 1) // T, and short videos repeat every frame they have.
     """
@@ -53,21 +56,30 @@ def sample_clips(
         "num_frames": num_frames,
         "num_clips": num_clips,
         "frame_stride": frame_stride,
+        "frames_per_segment": frames_per_segment,
     }
     for name, value in counts.items():
         if operator.index(value) < 1:
             raise ValueError(f"sample_clips: {name} is {value}, must be at least 1.")
-    if sampling == "uniform":
-        return _uniform(num_video_frames, num_frames, num_clips)
+    if num_frames % frames_per_segment:
+        raise ValueError(f"sample_clips: {num_frames} frames are no whole number of runs of {frames_per_segment}.")
     if sampling not in SAMPLINGS:
         raise ValueError(f"sample_clips: unknown sampling {sampling!r}; choose from {', '.join(SAMPLINGS)}.")
     if is_training and generator is None:
         generator = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
     if not is_training:
         generator = None
+    num_places = num_frames // frames_per_segment
+    last = num_video_frames - 1
+    num_starts = max(num_video_frames - frames_per_segment + 1, 1)
     if sampling == "segment":
-        return _segment(num_video_frames, num_frames, num_clips, generator)
-    return _dense(num_video_frames, num_frames, num_clips, frame_stride, generator)
+        starts = _segment(num_starts, num_places, num_clips, generator)
+    elif sampling == "uniform":
+        starts = _uniform(num_starts, num_places, num_clips)
+    else:
+        starts = _dense(num_starts, num_places, num_clips, frame_stride, generator)
+    runs = np.minimum(starts[:, :, None] + np.arange(frames_per_segment), last)
+    return runs.reshape(num_clips, num_frames)
 
 
 def _segment(n: int, t: int, num_clips: int, generator: np.random.Generator | None) -> np.ndarray:

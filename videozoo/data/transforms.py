@@ -117,6 +117,7 @@ def create_transform(
     num_frames: int | None = None,
     frame_sampling: str | None = None,
     frame_stride: int | None = None,
+    frames_per_segment: int | None = None,
     test_num_clips: int | None = None,
 ) -> TrainTransform | TestTransform:
     """Make the transform of a clip, by timm's names; ``create_transform(**resolve_data_config(model))`` works.
@@ -139,7 +140,7 @@ def create_transform(
             random area and aspect ratio.
         scale, ratio: for ``rrc``: range of the area, as a fraction of the frame, and of width / height.
         test_crop_size: crop in testing where it is not the input size; an int or (height, width).
-        num_frames, frame_sampling, frame_stride, test_num_clips: of the data config, not used here.
+        num_frames, frame_sampling, frame_stride, frames_per_segment, test_num_clips: of the data config, not used here.
     Raises:
         ValueError: a value out of range.
     """

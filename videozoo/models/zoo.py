@@ -49,6 +49,7 @@ _register("tsn_rx101", ModelSpec("resnext101_32x4d", TSN()), "TSN")
 _register("dnr_tsn_rx101", ModelSpec("resnext101_32x4d", TSN(), (DNR(),)), "DNR on TSN")
 _register("gn_tsn_r50", ModelSpec("resnet50_gn", TSN()), "TSN with group norm")
 _register("dnr_gn_tsn_r50", ModelSpec("resnet50_gn", TSN(), (DNR(),)), "DNR on TSN with group norm")
+_register("trn_r18", ModelSpec("resnet18", TRN()), "TRN")
 _register("trn_r50", ModelSpec("resnet50", TRN()), "TRN")
 _register("tea_r50", ModelSpec("res2net50_26w_4s", TEA()), "TEA")
 
@@ -56,10 +57,11 @@ for _short in ("r18", "r50"):
     _register(f"msn_{_short}", ModelSpec(_RESNETS[_short], MSN()), "MSN")
     _register(f"arc_msn_{_short}", ModelSpec(_RESNETS[_short], MSN(), (ARC(),)), "ARC on MSN")
 
-_register("tanet_r50", ModelSpec("resnet50", TANet()), "TANet")
+for _short in ("r18", "r50"):
+    _register(f"tanet_{_short}", ModelSpec(_RESNETS[_short], TANet()), "TANet")
 _register("dnr_tanet_r50", ModelSpec("resnet50", TANet(), (DNR(),)), "DNR on TANet")
-_register("tdn_r50", ModelSpec("resnet50", TDN(), num_frames=40), "TDN")
-_register("tdn_r101", ModelSpec("resnet101", TDN(), num_frames=40), "TDN")
+for _short in ("r18", "r50", "r101"):
+    _register(f"tdn_{_short}", ModelSpec(_RESNETS[_short], TDN(), num_frames=40), "TDN")
 _register("dnr_tdn_r50", ModelSpec("resnet50", TDN(), (DNR(),), num_frames=40), "DNR on TDN")
 
 _register("tsn_bninception", ModelSpec("bninception", TSN()), "TSN")
