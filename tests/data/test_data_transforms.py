@@ -128,6 +128,17 @@ def test_mirroring_changes_labels_by_the_map() -> None:
         create_transform(is_training=True, flip_labels={3: 4})
 
 
+@pytest.mark.parametrize("is_training", [False, True])
+def test_caffe_s_networks_get_blue_first(is_training: bool) -> None:
+    frames = torch.tensor([10, 20, 30], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 40, 40)
+    made = create_transform(
+        (3, 32, 32), mean=(1 / 255, 2 / 255, 3 / 255), std=(1 / 255,) * 3, channel_order="bgr", is_training=is_training
+    )(frames)
+    video = made[0]
+    assert video.shape == (3, 2, 32, 32)
+    assert video.flatten(1).mean(1).tolist() == pytest.approx([29, 18, 7], abs=1e-4)
+
+
 def test_transforms_pickle() -> None:
     for transform in (create_transform(is_training=True), create_transform()):
         assert pickle.loads(pickle.dumps(transform)) == transform
@@ -173,6 +184,7 @@ def test_config_of_a_network() -> None:
     assert config == {
         **{"input_size": (3, 96, 96), "interpolation": "bicubic", "mean": (0.5, 0.5, 0.5), "std": (0.1, 0.2, 0.3)},
         **{"crop_pct": 0.875, "num_frames": 16, "frame_sampling": "dense", "frame_stride": 4, "frames_per_segment": 1},
+        "channel_order": "rgb",
         **{"test_num_clips": 1, "test_num_crops": 3, "test_crop_size": 128},
     }
     assert create_transform(**config)(_frames()).shape == (3, 3, 3, 128, 128)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from .sample import SAMPLINGS
-from .transforms import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
+from .transforms import CHANNEL_ORDERS, IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
 
 DATA_DEFAULTS: dict[str, Any] = {
     "input_size": (3, 224, 224),
     "interpolation": "bilinear",
     "mean": IMAGENET_MEAN,
     "std": IMAGENET_STD,
+    "channel_order": "rgb",
     "crop_pct": 0.875,
     "num_frames": 8,
     "frame_sampling": "segment",
@@ -35,8 +36,9 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
         model_or_cfg: a network with ``pretrained_cfg``, or such a config itself (mapping or dataclass).
         overrides: any key of the result; also ``img_size``, an int or (height, width), for ``input_size``.
     Returns:
-        dict with input_size (3, H, W), interpolation, mean, std, crop_pct, num_frames, frame_sampling, frame_stride,
-        frames_per_segment, test_num_clips, test_num_crops, test_crop_size; ``create_transform`` takes it as keywords.
+        dict with input_size (3, H, W), interpolation, mean, std, channel_order, crop_pct, num_frames, frame_sampling,
+        frame_stride, frames_per_segment, test_num_clips, test_num_crops, test_crop_size; ``create_transform`` takes it
+        as keywords.
     Raises:
         ValueError: an unknown key or sampling, or a value out of range.
         TypeError: ``model_or_cfg`` has no config.
@@ -90,6 +92,7 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     size = config["input_size"]
     require(len(size) == 3 and size[0] == 3 and all(map(is_count, size)), "input_size", "(3, height, width)")
     require(config["interpolation"] in INTERPOLATIONS, "interpolation", f"one of {', '.join(INTERPOLATIONS)}")
+    require(config["channel_order"] in CHANNEL_ORDERS, "channel_order", "rgb or bgr")
     require(config["frame_sampling"] in SAMPLINGS, "frame_sampling", f"one of {', '.join(SAMPLINGS)}")
     require(0 < config["crop_pct"] <= 1, "crop_pct", "in (0, 1]")
     for key in ("num_frames", "frame_stride", "frames_per_segment", "test_num_clips"):

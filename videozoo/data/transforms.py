@@ -14,6 +14,7 @@ from .views import crop_offsets, fixed_offsets, multiscale_sizes
 
 TrainCrop = Literal["multiscale", "rrc"]
 FlipLabels = Mapping[int, int | None]
+CHANNEL_ORDERS = ("rgb", "bgr")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -38,6 +39,7 @@ class TrainTransform:
     aspect: tuple[float, float]
     hflip: float
     flip_labels: FlipLabels | None
+    channel_order: str = "rgb"
 
     def __call__(self, frames: Tensor, label: int | None = None) -> tuple[Tensor, int | None]:
         _check_frames(frames)
@@ -49,7 +51,7 @@ class TrainTransform:
             frames = frames.flip(-1)
             if self.flip_labels is not None and label is not None:
                 label = self.flip_labels.get(label, label)
-        return _normalise(frames, self.mean, self.std), label
+        return _normalise(frames, self.mean, self.std, self.channel_order), label
 
     def _draw_crop(self, frames: Tensor) -> tuple[int, int, int, int]:
         """(top, left, height, width)."""
@@ -85,6 +87,7 @@ class TestTransform:
     std: tuple[float, ...]
     interpolation: str
     num_crops: int
+    channel_order: str = "rgb"
 
     def __call__(self, frames: Tensor, label: int | None = None) -> Tensor:
         _check_frames(frames)
@@ -92,7 +95,7 @@ class TestTransform:
         frames = functional.resize(frames, list(_covering_size(frames, self.scale_size)), mode, antialias=True)
         height, width = self.size
         crops = [
-            _normalise(frames[..., top : top + height, left : left + width], self.mean, self.std)
+            _normalise(frames[..., top : top + height, left : left + width], self.mean, self.std, self.channel_order)
             for top, left in crop_offsets(frames.shape[-2], frames.shape[-1], self.size, self.num_crops)
         ]
         return torch.stack(crops)
@@ -104,6 +107,7 @@ def create_transform(
     is_training: bool = False,
     mean: tuple[float, ...] = IMAGENET_MEAN,
     std: tuple[float, ...] = IMAGENET_STD,
+    channel_order: str = "rgb",
     interpolation: str = "bilinear",
     crop_pct: float = 0.875,
     num_crops: int | None = None,
@@ -128,7 +132,8 @@ def create_transform(
     Args:
         input_size: (3, height, width).
         is_training: which of the two.
-        mean, std: per channel, of values in [0, 1].
+        mean, std: per channel as the network takes them, of values in [0, 1].
+        channel_order: ``rgb``, or ``bgr`` for networks whose weights come from Caffe.
         interpolation: ``nearest``, ``bilinear`` or ``bicubic``, antialiased.
         crop_pct: in (0, 1]; the side of the test crop over the short side of the resized frame.
         num_crops: test crops, 1 or 3; without it ``test_num_crops``, else 1.
@@ -147,10 +152,12 @@ def create_transform(
     size = (int(input_size[1]), int(input_size[2]))
     crops = num_crops if num_crops is not None else test_num_crops if test_num_crops is not None else 1
     _check_options(input_size, mean, std, interpolation, crop_pct, crops, hflip, train_crop)
+    if channel_order not in CHANNEL_ORDERS:
+        raise ValueError(f"create_transform: channel_order is {channel_order!r}, must be rgb or bgr.")
     if is_training:
         _check_flip_labels(flip_labels)
         return TrainTransform(
-            size, tuple(mean), tuple(std), interpolation, train_crop, scale, ratio, hflip, flip_labels
+            size, tuple(mean), tuple(std), interpolation, train_crop, scale, ratio, hflip, flip_labels, channel_order
         )
     if test_crop_size is None:
         crop = size
@@ -159,7 +166,7 @@ def create_transform(
     else:
         crop = (int(test_crop_size[-2]), int(test_crop_size[-1]))
     covers = [max(math.floor(side / crop_pct), cut) for side, cut in zip(size, crop, strict=True)]
-    return TestTransform(crop, (covers[0], covers[1]), tuple(mean), tuple(std), interpolation, crops)
+    return TestTransform(crop, (covers[0], covers[1]), tuple(mean), tuple(std), interpolation, crops, channel_order)
 
 
 def _choose(options: list[tuple[int, int]]) -> tuple[int, int]:
@@ -175,8 +182,10 @@ def _covering_size(frames: Tensor, scale_size: tuple[int, int]) -> tuple[int, in
     return max(want_width * height // width, want_height), want_width
 
 
-def _normalise(frames: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """uint8 (T, 3, H, W) to float32 (3, T, H, W), contiguous."""
+def _normalise(frames: Tensor, mean: tuple[float, ...], std: tuple[float, ...], channel_order: str) -> Tensor:
+    """uint8 RGB (T, 3, H, W) to float32 (3, T, H, W) in the order of the network, contiguous."""
+    if channel_order == "bgr":
+        frames = frames.flip(1)
     t, c, h, w = frames.shape
     out = torch.empty((c, t, h, w), dtype=torch.float32)
     out.copy_(frames.transpose(0, 1))

@@ -15,10 +15,12 @@ class VideoCfg(PretrainedCfg):
 
     ``frame_sampling`` is ``"segment"``, ``"dense"`` or ``"uniform"``; ``frame_stride`` counts source frames and
     matters for ``"dense"`` only. A test takes ``test_num_clips x test_num_crops`` views, whose scores are averaged.
+    ``sha256_prefix`` is what the SHA-256 of the file at ``url`` starts with.
     """
 
     num_classes: int = 400
     interpolation: str = "bilinear"
+    channel_order: str = "rgb"
     num_frames: int = 8
     frame_sampling: str = "segment"
     frame_stride: int = 1
@@ -27,6 +29,14 @@ class VideoCfg(PretrainedCfg):
     test_crop_size: int | None = None
     metrics: dict[str, float] | None = None
     dataset: str | None = None
+    sha256_prefix: str | None = None
+
+    def to_dict(self, remove_source: bool = False, remove_null: bool = True) -> dict[str, Any]:
+        """All fields as plain data; ``remove_source`` leaves out where the weights are."""
+        values: dict[str, Any] = super().to_dict(remove_source, remove_null)
+        if remove_source:
+            values.pop("sha256_prefix", None)
+        return values
 
 
 def merge_cfg(base: VideoCfg, *overlays: Mapping[str, Any] | PretrainedCfg | None) -> VideoCfg:

@@ -36,9 +36,9 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 def convert(state: Mapping[str, Tensor]) -> Converted:
     """The checkpoint under our names.
 
-    The network expects what its authors feed it: blue, green, red from 0 to 255, minus (104, 117, 128). Mean and std of
-    the config say so for values from 0 to 1; the order of the channels is the caller's. The number of frames cannot be
-    read from the keys; 8 is assumed.
+    The network expects what its authors feed it: blue, green, red from 0 to 255, minus (104, 117, 128). Channel order,
+    mean and std of the config say so for values from 0 to 1. The number of frames cannot be read from the keys; 8 is
+    assumed.
 
     Raises:
         ConvertError: a key has no place.
@@ -56,4 +56,5 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     if "fc.weight" in new:
         spec["num_classes"] = new["fc.weight"].shape[0]
     mean = (104 / 255, 117 / 255, 128 / 255)
-    return Converted(new, spec, dropped, {"mean": mean, "std": (1 / 255, 1 / 255, 1 / 255)})
+    cfg = {"channel_order": "bgr", "mean": mean, "std": (1 / 255, 1 / 255, 1 / 255)}
+    return Converted(new, spec, dropped, cfg)
