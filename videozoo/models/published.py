@@ -1,0 +1,53 @@
+"""Checkpoints that others have published, as tags of the architectures that they are for."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from videozoo.models.config import VideoCfg
+
+__all__ = ["published_weights"]
+
+_HERE = Path(__file__).parent
+
+
+@cache
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((_HERE / "public_weights.json").read_text(encoding="utf-8"))
+    return table
+
+
+@cache
+def _class_names(file: str) -> tuple[str, ...]:
+    return tuple((_HERE / "class_names" / file).read_text(encoding="utf-8").splitlines())
+
+
+def published_weights(arch: str) -> dict[str, VideoCfg]:
+    """The configs of the public checkpoints of an architecture, by tag, the default first; often none."""
+    return {tag: _config(row) for tag, row in _table()["weights"].get(arch, {}).items()}
+
+
+def _config(row: dict[str, Any]) -> VideoCfg:
+    source, dataset = _table()["sources"][row["source"]], _table()["datasets"][row["dataset"]]
+    clips, _, crops = row["views"].partition("x")
+    measured_with = row.get("published_with", f"{row['views']} views (clips x crops)")
+    training = f", trained with {row['training']}" if "training" in row else ""
+    optional = {key: row[key] for key in ("sha256_prefix", "frame_stride", "test_crop_size") if key in row}
+    return VideoCfg(
+        url=row["url"],
+        num_classes=dataset["num_classes"],
+        label_names=_class_names(dataset["class_names"]) if "class_names" in dataset else None,
+        dataset=dataset["name"],
+        num_frames=row["num_frames"],
+        frame_sampling=row["frame_sampling"],
+        test_num_clips=int(clips),
+        test_num_crops=int(crops),
+        mean=tuple(row.get("mean", VideoCfg.mean)),
+        classifier="fc",
+        license=source["license"],
+        origin_url=source["origin_url"],
+        description=f"By {source['name']}{training}. Its figures are of {measured_with}.",
+        metrics={key: row[key] / 100 for key in ("top1", "top5") if key in row},
+        **optional,
+    )
