@@ -210,12 +210,12 @@ def test_ctrl_c_leaves_a_run_that_can_be_continued(videos: Path, tmp_path: Path)
         preexec_fn=hear_ctrl_c,
     )
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         summary = output / "summary.csv"
         while not summary.exists() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)  # as the terminal does: the workers get it too
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=300)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

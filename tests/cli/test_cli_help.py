@@ -25,7 +25,7 @@ def _run_script(*argv: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", _SCRIPT.format(heavy=HEAVY), *argv],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
         env={**os.environ, "PYTHONPATH": str(REPO)},
     )
@@ -53,7 +53,7 @@ def test_python_m_videozoo_is_the_command() -> None:
         [sys.executable, "-m", "videozoo", "--help"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
         env={**os.environ, "PYTHONPATH": str(REPO)},
     )

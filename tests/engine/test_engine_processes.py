@@ -41,7 +41,7 @@ def test_two_processes_equal_one(tmp_path: Path, steps: int) -> None:
     paths = [str(here), str(here.parents[1])]
     script.write_text(SCRIPT.format(paths=paths, output=str(tmp_path / "two"), settings=settings))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("TOP1")]
     assert len(lines) == 2
