@@ -4,11 +4,24 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-__all__ = ["WeightsError", "read_folder", "read_safetensors"]
+__all__ = [
+    "CONFIG",
+    "PICKLES",
+    "WEIGHTS",
+    "WeightsError",
+    "check_safetensors",
+    "how_to_convert",
+    "read_config",
+    "read_folder",
+    "read_safetensors",
+]
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+PICKLES = (".bin", ".pth", ".pt", ".pyth", ".ckpt", ".tar", ".pkl", ".pickle")
 
 
 class WeightsError(Exception):
@@ -16,23 +29,35 @@ class WeightsError(Exception):
 
     Args:
         reason: what is wrong and what to do.
-        source: the file, folder or name that was asked for.
+        source: the repository, file, folder or name that was asked for.
+        revision: which state of a repository, where that is known.
+        file: which file of it.
     """
 
-    def __init__(self, reason: str, *, source: str) -> None:
-        super().__init__(reason, source)
-        self.reason, self.source = reason, source
+    def __init__(self, reason: str, *, source: str, revision: str | None = None, file: str | None = None) -> None:
+        super().__init__(reason, source, revision, file)
+        self.reason, self.source, self.revision, self.file = reason, source, revision, file
+
+    @property
+    def repository(self) -> str:
+        """What was asked for: a repository of the hub, or whatever else the weights come from."""
+        return self.source
+
+    def at(self, *, source: str, revision: str | None = None, file: str | None = None) -> "WeightsError":
+        """The same error, told of another place."""
+        return WeightsError(self.reason, source=source, revision=revision, file=file or self.file)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross process borders by pickle, which knows no keyword arguments.
-        return (_weights_error, (self.reason, self.source))
+        return (_weights_error, (self.reason, self.source, self.revision, self.file))
 
     def __str__(self) -> str:
-        return f"{self.source}: {self.reason}"
+        where = f"{self.source}@{self.revision}" if self.revision else self.source
+        return ": ".join(part for part in (where, self.file, self.reason) if part)
 
 
-def _weights_error(reason: str, source: str) -> WeightsError:
-    return WeightsError(reason, source=source)
+def _weights_error(reason: str, source: str, revision: str | None, file: str | None) -> WeightsError:
+    return WeightsError(reason, source=source, revision=revision, file=file)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -45,13 +70,42 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError("no such file", source=str(path))
     if path.suffix != ".safetensors":
         raise WeightsError(
-            f"a {path.suffix or 'nameless'} file is not opened, since a pickle can run code; need .safetensors",
+            f"a {path.suffix or 'nameless'} file is not opened, since a pickle can run code; need .safetensors. "
+            f"Convert a published checkpoint: {how_to_convert(path)}",
             source=str(path),
         )
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"not a readable safetensors file ({error}); get it again", source=str(path)) from error
+
+
+def check_safetensors(path: Path) -> None:
+    """Look at the header of a ``.safetensors`` file, which tells how long the file must be.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    try:
+        with safe_open(path, "pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"not a readable safetensors file ({error})", source=str(path)) from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A model's ``config.json``.
+
+    Raises:
+        WeightsError: it is not a JSON object with an architecture.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise WeightsError(f"not a JSON file ({error})", source=str(path)) from error
+    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
+        raise WeightsError("has no 'architecture'", source=str(path))
+    return config
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], Path]:
@@ -63,15 +117,19 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], Path]:
     folder = folder.expanduser()
     if not folder.is_dir():
         raise WeightsError("no such folder", source=str(folder))
-    config_path, weights_path = folder / "config.json", folder / "model.safetensors"
+    config_path, weights_path = folder / CONFIG, folder / WEIGHTS
     for path in (config_path, weights_path):
         if not path.is_file():
-            held = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
-            raise WeightsError(f"{path.name} is missing; the folder holds {held}", source=str(folder))
-    try:
-        config = json.loads(config_path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise WeightsError(f"not a JSON file ({error})", source=str(config_path)) from error
-    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
-        raise WeightsError("has no 'architecture'", source=str(config_path))
-    return config, weights_path
+            names = sorted(p.name for p in folder.iterdir())
+            held = ", ".join(names[:8]) or "nothing"
+            reason = f"{path.name} is missing; the folder holds {held}"
+            pickle = next((name for name in names if name.endswith(PICKLES)), None)
+            if path == weights_path and pickle:
+                reason += f". A pickle can run code and is not opened; convert it: {how_to_convert(folder / pickle)}"
+            raise WeightsError(reason, source=str(folder))
+    return read_config(config_path), weights_path
+
+
+def how_to_convert(path: Path | str) -> str:
+    """The command that turns a checkpoint into a model folder, and the name of what it makes."""
+    return f"`videozoo convert {path} --output DIR`, then load local-dir:DIR"

@@ -1,0 +1,315 @@
+"""Model repositories of the Hugging Face Hub: one commit, checked files, retries, and the cache when offline.
+
+The client library is the transport. Of itself it resolves every file on its own, checks no hash and gives up at the
+first reset or 5xx in the middle of a file; that is what is added here.
+"""
+
+import hashlib
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import get_token, validate_repo_id
+
+from videozoo.hub.files import CONFIG, PICKLES, WEIGHTS, WeightsError, check_safetensors, how_to_convert, read_config
+from videozoo.hub.retry import attempt, describe, is_passing
+from videozoo.version import __version__
+
+__all__ = ["RemoteFolder", "download_repo", "split_repo"]
+
+_log = logging.getLogger(__name__)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+# What git forbids in a reference, and what could lead out of a folder.
+_BAD_REVISION = re.compile(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|^/|/$|//|@\{")
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """Config and weights of one commit of a repository, on this disk.
+
+    Args:
+        repo: ``organisation/name``.
+        revision: the commit.
+        config: what ``config.json`` holds.
+        weights: the ``model.safetensors``; the config lies beside it.
+    """
+
+    repo: str
+    revision: str
+    config: dict[str, Any]
+    weights: Path
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A repository, the revision as it was asked for, and how to get at it."""
+
+    repo: str
+    asked: str
+    cache: Path
+    token: str | bool | None
+
+    @property
+    def folder(self) -> Path:
+        return self.cache / f"models--{self.repo.replace('/', '--')}"
+
+    def error(self, reason: str, revision: str | None = None, file: str | None = None) -> WeightsError:
+        return WeightsError(reason, source=self.repo, revision=revision or self.asked, file=file)
+
+
+def split_repo(name: str) -> tuple[str, str | None]:
+    """Repository and revision of ``organisation/name[@revision]``."""
+    repo, _, revision = name.partition("@")
+    return repo, revision or None
+
+
+def download_repo(
+    repo: str,
+    revision: str | None = None,
+    *,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+) -> RemoteFolder:
+    """Config and weights of a repository, both of one commit and both checked against the hub's hashes.
+
+    Without a network (or with ``HF_HUB_OFFLINE=1``) the cache answers, if it holds that revision. A damaged file, on
+    its way or in the cache, is fetched once more.
+
+    Args:
+        repo: ``organisation/name``.
+        revision: a branch, tag or commit; None for ``main``.
+        cache_dir: where files are kept; None for the client's own cache.
+        token: as in huggingface_hub; None takes that of ``HF_TOKEN`` or ``hf auth login``.
+    Raises:
+        WeightsError: no such repository, revision or file; no access; no network and nothing cached; only a pickle;
+            a file that is damaged or not what it should be.
+    """
+    place = _Place(repo, revision or "main", Path(cache_dir or constants.HF_HUB_CACHE).expanduser().resolve(), token)
+    _check_names(place)
+    if _COMMIT.fullmatch(place.asked) and (found := _from_cache(place)):  # a commit never changes
+        return found
+    try:
+        commit, digests = _resolve(place)
+    except _NoNetwork as error:
+        if found := _from_cache(place):
+            _log.log(error.level, "%s: %s; using commit %s of the cache", repo, error, found.revision)
+            return found
+        _raise_not_cached(place, str(error))
+    _check_listing(place, commit, digests)
+    paths = {name: _fetch(place, commit, name, digests[name]) for name in (CONFIG, WEIGHTS)}
+    found = _open(place, commit, paths)
+    _remember(place, commit)
+    return found
+
+
+def _check_names(place: _Place) -> None:
+    try:
+        validate_repo_id(place.repo)
+        fits = place.repo.count("/") == 1
+    except HFValidationError:
+        fits = False
+    if not fits:
+        raise place.error("not a repository's name; need organisation/name, letters, digits, '-', '_' and '.'")
+    if _BAD_REVISION.search(place.asked):
+        raise place.error(f"{place.asked!r} is not a branch, tag or commit")
+
+
+class _NoNetwork(Exception):
+    """The hub cannot be reached; ``level`` says how loud to be about it."""
+
+    def __init__(self, message: str, level: int = logging.WARNING) -> None:
+        super().__init__(message)
+        self.level = level
+
+
+def _resolve(place: _Place) -> tuple[str, dict[str, str]]:
+    """The commit of a revision, and the hash of each of its files: SHA-256 in large storage, else git's SHA-1."""
+    api = HfApi(token=place.token, library_name="videozoo", library_version=__version__)
+    try:
+        info = attempt(
+            lambda: api.model_info(
+                place.repo, revision=place.asked, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
+            )
+        )
+    except OfflineModeIsEnabled as error:
+        raise _NoNetwork("offline (HF_HUB_OFFLINE is set)", logging.INFO) from error
+    except Exception as error:
+        _raise_refused(place, error)
+        raise _NoNetwork(f"the hub cannot be reached ({describe(error)})") from error
+    commit = info.sha or ""
+    if not _COMMIT.fullmatch(commit):
+        raise place.error(f"the hub names no commit but {commit!r}; is HF_ENDPOINT={constants.ENDPOINT} a hub?")
+    rows = info.siblings or []
+    return commit, {row.rfilename: str(row.lfs.sha256 if row.lfs else row.blob_id or "") for row in rows}
+
+
+def _check_listing(place: _Place, commit: str, digests: dict[str, str]) -> None:
+    held = ", ".join(sorted(digests)[:8]) or "nothing"
+    if CONFIG not in digests:
+        raise place.error(f"not in the repository, which holds {held}; it is no model of videozoo", commit, CONFIG)
+    if WEIGHTS in digests:
+        return
+    reason = f"not in the repository, which holds {held}"
+    pickle = next((name for name in sorted(digests) if name.endswith(PICKLES)), None)
+    if pickle:
+        reason += f". A pickle can run code and is never loaded; download it and convert it: {how_to_convert(pickle)}"
+    raise place.error(reason, commit, WEIGHTS)
+
+
+def _fetch(place: _Place, commit: str, name: str, digest: str) -> Path:
+    """A checked file of the cache, downloaded where it is missing or damaged."""
+    for is_second in (False, True):
+        try:
+            path = _download(place, commit, name, force=is_second)
+        except Exception as error:
+            _raise_refused(place, error, commit, name)
+            raise _not_had(place, commit, name, f"could not be downloaded ({describe(error)})") from error
+        found = _digest(path, digest)
+        if found in (digest, None):
+            return path
+        _log.warning("%s: %s of commit %s is damaged in the cache or on its way", place.repo, name, commit)
+        _discard(path)
+    kind = "SHA-256" if len(digest) == 64 else "git's SHA-1"
+    raise place.error(f"{kind} is {found}, the hub says {digest}; also after a second download", commit, name)
+
+
+def _download(place: _Place, commit: str, name: str, force: bool = False) -> Path:
+    def act() -> str:
+        return hf_hub_download(
+            place.repo,
+            name,
+            revision=commit,
+            cache_dir=place.cache,
+            token=place.token,
+            force_download=force,
+            library_name="videozoo",
+            library_version=__version__,
+        )
+
+    return Path(attempt(act))
+
+
+def _raise_refused(place: _Place, error: Exception, commit: str | None = None, file: str | None = None) -> None:
+    """The error for what the hub refuses; nothing where it was not the hub that said no."""
+    has_token = place.token is not False and bool(place.token if isinstance(place.token, str) else get_token())
+    login = "log in with `hf auth login` or set HF_TOKEN"
+    reason = None
+    if isinstance(error, GatedRepoError):
+        reason = f"gated: accept its terms at {constants.ENDPOINT}/{place.repo} and {login}"
+    elif isinstance(error, RepositoryNotFoundError):
+        private = "your token has no access to it" if has_token else f"it is private: then {login}"
+        reason = f"no such repository at {constants.ENDPOINT}, or {private}"
+    elif isinstance(error, RevisionNotFoundError):
+        reason = "the repository has no such revision"
+    elif isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        reason = "not in the repository"
+    elif isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+        reason = f"the hub refuses access (HTTP status {error.response.status_code}); {login}"
+    elif isinstance(error, HFValidationError):
+        reason = str(error)
+    elif isinstance(error, OSError) and not is_passing(error):
+        reason = f"cannot be written to the cache {place.cache} ({error})"
+    if reason is not None:
+        raise place.error(reason, commit, file) from error
+
+
+def _digest(path: Path, like: str) -> str | None:
+    """A file's hash, of the kind that ``like`` is; None if it is no hash."""
+    if len(like) == 64:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    if len(like) == 40:
+        data = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    return None
+
+
+def _open(place: _Place, commit: str, paths: dict[str, Path]) -> RemoteFolder:
+    """Both files, looked at; one that was published broken does not stay in the cache."""
+    try:
+        file = CONFIG
+        config = read_config(paths[CONFIG])
+        file = WEIGHTS
+        check_safetensors(paths[WEIGHTS])
+    except WeightsError as error:
+        _discard(paths[file])
+        raise error.at(source=place.repo, revision=commit, file=file) from error
+    return RemoteFolder(place.repo, commit, config, paths[WEIGHTS])
+
+
+def _discard(path: Path) -> None:
+    """Remove a file of the cache: its name in the snapshot, and the blob behind it."""
+    blob = path.parent / os.readlink(path) if path.is_symlink() else None
+    path.unlink(missing_ok=True)
+    if blob is not None:
+        blob.unlink(missing_ok=True)
+
+
+def _remember(place: _Place, commit: str) -> None:
+    """Note which commit a branch or tag stood at, for when there is no network; only now that its files are here."""
+    ref = place.folder / "refs" / place.asked
+    try:
+        if place.asked == commit or (ref.is_file() and ref.read_text() == commit):
+            return
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        part = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
+        part.write_text(commit)
+        part.replace(ref)
+    except OSError as error:  # a cache that may only be read
+        _log.info("%s cannot be written (%s)", ref, error)
+
+
+def _cached(place: _Place, name: str) -> Path | None:
+    path = try_to_load_from_cache(place.repo, name, cache_dir=place.cache, revision=place.asked)
+    return Path(path) if isinstance(path, str) else None
+
+
+def _from_cache(place: _Place) -> RemoteFolder | None:
+    """What the cache holds of a revision, checked by the hashes that name its blobs; None if a file is missing."""
+    paths = {name: _cached(place, name) for name in (CONFIG, WEIGHTS)}
+    there = {name: path for name, path in paths.items() if path is not None}
+    if len(there) < len(paths):
+        return None
+    commit = there[WEIGHTS].parent.name
+    for name, path in there.items():
+        # Of the link itself: what it points to may be a link into a store shared by several caches.
+        digest = Path(os.readlink(path)).name if path.is_symlink() else ""
+        if _digest(path, digest) not in (digest, None):
+            _log.warning("%s: %s of commit %s is damaged in the cache", place.repo, name, commit)
+            _discard(path)
+            return None
+    return _open(place, commit, there)
+
+
+def _not_had(place: _Place, commit: str, name: str, reason: str) -> WeightsError:
+    path = place.folder / "snapshots" / commit / name
+    return place.error(f"{reason} and is not in the cache {place.cache}; put it there as {path}", commit, name)
+
+
+def _raise_not_cached(place: _Place, reason: str) -> NoReturn:
+    """Say where each missing file belongs. A snapshot may bear the name of a branch as well as a commit's."""
+    ref = place.folder / "refs" / place.asked
+    commit = ref.read_text().strip() if ref.is_file() else place.asked
+    missing = [name for name in (CONFIG, WEIGHTS) if _cached(place, name) is None]
+    paths = " and ".join(str(place.folder / "snapshots" / commit / name) for name in missing)
+    verb = "is" if len(missing) == 1 else "are"
+    raise place.error(
+        f"{reason}, and {verb} not in the cache {place.cache}; get the repository's file where there is a network and "
+        f"put it there as {paths}",
+        commit,
+        " and ".join(missing),
+    )
