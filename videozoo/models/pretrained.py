@@ -1,21 +1,50 @@
-"""Weights of a registered name as a local folder in our layout; foreign checkpoints become one."""
+"""Weights of a registered name as a local folder in our layout; checkpoints of other code bases become one."""
 
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.utils import WeakFileLock
 
 from videozoo.hub import WeightsError
+from videozoo.hub.convert.base import Converted, ConvertError
+from videozoo.hub.convert.checkpoint import convert_checkpoint, open_checkpoint, unwrap
+from videozoo.hub.download import download_file, file_sha256
+from videozoo.hub.files import CONFIG
+from videozoo.hub.remote import download_repo, split_repo
+from videozoo.hub.write import replace_folder, save_weights
 from videozoo.models.config import VideoCfg
-from videozoo.models.registry import get_pretrained_cfg, pretrained_name
+from videozoo.models.registry import (
+    get_pretrained_cfg,
+    list_models,
+    model_entrypoint,
+    pretrained_name,
+    split_name,
+)
+from videozoo.models.spec import ModelSpec
+from videozoo.models.video_net import VideoNet
 
-__all__ = ["weights_folder"]
+__all__ = ["cache_folder", "convert_file", "place_weights", "weights_folder"]
+
+_log = logging.getLogger(__name__)
+# Beside a converted checkpoint: which file it was made from, and the hashes of what was made.
+_ORIGIN = "origin.json"
 
 
 def weights_folder(name: str, cfg: VideoCfg, cache_dir: str | Path | None = None) -> Path:
     """The folder (``config.json``, ``model.safetensors``) with the weights of a registered name, fetched if need be.
 
+    A public checkpoint is downloaded, opened for its tensors only, converted, and kept as such a folder.
+
     Args:
         name: ``arch.tag``, or an architecture for its default tag.
         cfg: its config, as ``get_pretrained_cfg`` gives it; without a source, that of the default tag.
-        cache_dir: where downloads are kept; None for the default.
+        cache_dir: where downloads are kept; None for the Hub's and torch.hub's own folders.
     Raises:
         WeightsError: no weights exist, or they cannot be had or do not fit.
     """
@@ -23,5 +52,190 @@ def weights_folder(name: str, cfg: VideoCfg, cache_dir: str | Path | None = None
         name = pretrained_name(name)
         cfg = get_pretrained_cfg(name)
     if cfg.file:
-        return Path(str(cfg.file))
-    raise WeightsError("cannot be fetched yet", source=name)
+        return Path(str(cfg.file)).expanduser()
+    if cfg.hf_hub_id:
+        repo, revision = split_repo(cfg.hf_hub_id)
+        return download_repo(repo, revision, cache_dir=cache_dir).weights.parent
+    folder = cache_folder(name, cache_dir)
+    if not _is_whole(folder, cfg):
+        _download(name, cfg, folder, is_default=cache_dir is None)
+    return folder
+
+
+def cache_folder(name: str, cache_dir: str | Path | None = None) -> Path:
+    """Where the converted checkpoint of ``arch.tag`` is kept.
+
+    Args:
+        name: ``arch.tag``.
+        cache_dir: None for torch.hub's folder (``TORCH_HOME``).
+    """
+    root = torch.hub.get_dir() if cache_dir is None else cache_dir
+    return Path(root).expanduser() / "videozoo" / name
+
+
+def _is_whole(folder: Path, cfg: VideoCfg) -> bool:
+    """Whether a folder of the cache holds what was written, made from the file that the record names."""
+    if not folder.is_dir():
+        return False
+    try:
+        origin = json.loads((folder / _ORIGIN).read_text(encoding="utf-8"))
+        is_whole = all(file_sha256(folder / file) == digest for file, digest in origin["made"].items())
+        is_same = str(origin["sha256"]).startswith(cfg.sha256_prefix or "")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        is_whole = is_same = False
+    if not (is_whole and is_same):
+        _log.warning("%s: %s; made anew", folder, "damaged" if not is_whole else "made from another file")
+    return is_whole and is_same
+
+
+def _download(name: str, cfg: VideoCfg, folder: Path, is_default: bool) -> None:
+    url, file_name = str(cfg.url), Path(str(cfg.url)).name
+    by_hand = f"videozoo convert FILE --model {name}" + ("" if is_default else f" --output {folder}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            WeakFileLock(folder.parent / f".{name}.lock"),
+            tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as part,
+        ):
+            if folder.is_dir() and _is_whole(folder, cfg):  # another process was faster
+                return
+            file = Path(part) / file_name
+            _log.info("%s: downloading %s", name, url)
+            try:
+                download_file(url, file, cfg.sha256_prefix)
+            except WeightsError as error:
+                raise WeightsError(
+                    f"{error.reason}. Get {url} where there is a network and run `{by_hand}`, "
+                    f"which makes {folder} of it",
+                    source=name,
+                    file=file_name,
+                ) from error
+            try:
+                _convert_into(file, name, cfg, folder)
+            except WeightsError as error:
+                raise error.at(source=name, file=file_name) from error
+    except OSError as error:
+        raise WeightsError(f"the cache {folder.parent} cannot be written ({error})", source=name) from error
+
+
+def place_weights(path: str | Path, name: str, folder: str | Path | None = None) -> Path:
+    """Put a public checkpoint that was got by hand where ``pretrained=True`` finds it.
+
+    Args:
+        path: the file.
+        name: ``arch.tag``, whose record it is.
+        folder: where to; None for the cache.
+    Returns:
+        the folder that was made.
+    Raises:
+        UnknownModelError: no such name or tag.
+        WeightsError: not the file of the record, by its hash, or one that does not fit.
+    """
+    cfg, path = get_pretrained_cfg(name), Path(path).expanduser()
+    target = cache_folder(name) if folder is None else Path(folder).expanduser()
+    _convert_into(path, name, cfg, target)
+    return target
+
+
+def _convert_into(path: Path, name: str, cfg: VideoCfg, folder: Path) -> None:
+    from videozoo.models.factory import model_config  # which imports this file
+
+    if not path.is_file():
+        raise WeightsError("no such file", source=str(path))
+    digest = file_sha256(path)
+    if not digest.startswith(cfg.sha256_prefix or ""):
+        raise WeightsError(
+            f"is not the file of {name}: its SHA-256 is {digest}, should start with {cfg.sha256_prefix}; get {cfg.url} "
+            f"again, or convert another file with --model {split_name(name)[0]}",
+            source=str(path),
+        )
+    model, _, _ = convert_file(path, name=name)
+    origin = {"name": name, "url": cfg.url, "sha256": digest}
+
+    def fill(new: Path) -> None:
+        save_weights(model.state_dict(), new)
+        (new / CONFIG).write_text(_json(model_config(model)), encoding="utf-8")
+        made = {file.name: file_sha256(file) for file in sorted(new.iterdir())}
+        (new / _ORIGIN).write_text(_json({**origin, "made": made}), encoding="utf-8")
+
+    replace_folder(folder, fill)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def convert_file(
+    path: str | Path,
+    *,
+    source: str | None = None,
+    name: str | None = None,
+    num_classes: int | None = None,
+    num_frames: int | None = None,
+    class_names: Sequence[str] | None = None,
+    averaged: bool = False,
+) -> tuple[VideoNet, Converted, str]:
+    """A checkpoint of another code base as a network, loaded strictly.
+
+    Args:
+        path: the file; a pickle is opened for its tensors only.
+        source: one of the converters' ``SOURCES``; None recognises it from the keys.
+        name: the architecture that it must be, or ``arch.tag`` for the config of those weights too; None tells it.
+        num_classes: classes that it must have.
+        num_frames: frames of a clip; None for those of the tag, else as the keys tell or its source usually has.
+        class_names: names by class index; None for those of the tag, if it has any.
+        averaged: take the moving average of the weights.
+    Returns:
+        the network, with its config in ``pretrained_cfg``; the converted checkpoint; the name of its source.
+    Raises:
+        UnknownModelError: no such name or tag.
+        WeightsError: the file cannot be read, is of no known source, or is not what ``name`` says.
+        ValueError: not as many class names as classes.
+    """
+    from videozoo.models.factory import model_from_state  # which imports this file
+
+    path = Path(path).expanduser()
+    record = get_pretrained_cfg(name) if name is not None and split_name(name)[1] else None
+    try:
+        state = unwrap(open_checkpoint(path), averaged=averaged)
+        converted, source = convert_checkpoint(state, source)
+        spec = ModelSpec.from_dict(converted.spec)
+    except ConvertError as error:
+        raise WeightsError(str(error), source=str(path)) from error
+    wanted = num_classes if num_classes is not None or record is None else record.num_classes
+    if wanted not in (None, spec.num_classes):
+        raise WeightsError(f"has {spec.num_classes} classes, not {wanted}", source=str(path))
+    frames = num_frames if num_frames is not None or record is None else record.num_frames
+    spec = spec if frames is None else spec.replace(num_frames=frames)
+    arch = _architecture(spec, name, path)
+    cfg = {} if record is None else {field.name: getattr(record, field.name) for field in fields(record)}
+    model = model_from_state(spec, dict(converted.state), name=arch, cfg={**cfg, **converted.cfg}, source=str(path))
+    if class_names is not None:
+        if len(class_names) != model.num_classes:
+            raise ValueError(f"convert_file: {len(class_names)} class names for {model.num_classes} classes.")
+        model.pretrained_cfg["label_names"] = tuple(class_names)
+    return model, converted, source
+
+
+def _architecture(spec: ModelSpec, wanted: str | None, path: Path) -> str:
+    """The registered name of a composition, options aside; what the user wants must be one of them."""
+    from videozoo.models.zoo import spec_of  # which imports the factory, which imports this file
+
+    if wanted is not None:
+        model_entrypoint(wanted)  # tells the nearest names
+        wanted = split_name(wanted)[0]
+
+    def kind(one: ModelSpec) -> tuple[Any, ...]:
+        # A variant of a backbone has its family's name and a suffix.
+        family = one.backbone.removesuffix("_mm").removesuffix("_tv")
+        return family, type(one.temporal), tuple(type(part) for part in one.augmenters)
+
+    specs = [(name, spec_of(name)) for name in list_models()]
+    names = [name for name, one in specs if isinstance(one, ModelSpec) and kind(one) == kind(spec)]
+    if wanted is None:
+        return names[0] if names else ""
+    if wanted not in names:
+        parts = "+".join(type(part).__name__ for part in (spec.temporal, *spec.augmenters))
+        hint = f"; it is {', '.join(names)}" if names else ""
+        raise WeightsError(f"the checkpoint is {parts} on {spec.backbone}, not {wanted}{hint}", source=str(path))
+    return wanted

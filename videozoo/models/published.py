@@ -33,11 +33,12 @@ def _config(row: dict[str, Any]) -> VideoCfg:
     clips, _, crops = row["views"].partition("x")
     measured_with = row.get("published_with", f"{row['views']} views (clips x crops)")
     training = f", trained with {row['training']}" if "training" in row else ""
+    names: Any = _class_names(dataset["class_names"]) if "class_names" in dataset else None
     optional = {key: row[key] for key in ("sha256_prefix", "frame_stride", "test_crop_size") if key in row}
     return VideoCfg(
         url=row["url"],
         num_classes=dataset["num_classes"],
-        label_names=_class_names(dataset["class_names"]) if "class_names" in dataset else None,
+        label_names=names,
         dataset=dataset["name"],
         num_frames=row["num_frames"],
         frame_sampling=row["frame_sampling"],
