@@ -1,12 +1,18 @@
 """What a network expects of its videos: timm's pretrained config and the fields that time adds."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from timm.models import PretrainedCfg
 
-__all__ = ["VideoCfg", "merge_cfg"]
+from videozoo.version import __version__
+
+__all__ = ["VideoCfg", "merge_cfg", "stored_cfg"]
+
+# Where weights are: a config that comes with its weights has no say in that.
+_PLACES = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "sha256_prefix")
 
 
 @dataclass
@@ -15,7 +21,9 @@ class VideoCfg(PretrainedCfg):
 
     ``frame_sampling`` is ``"segment"``, ``"dense"`` or ``"uniform"``; ``frame_stride`` counts source frames and
     matters for ``"dense"`` only. A test takes ``test_num_clips x test_num_crops`` views, whose scores are averaged.
-    ``sha256_prefix`` is what the SHA-256 of the file at ``url`` starts with.
+    ``sha256_prefix`` is what the SHA-256 of the file at ``url`` starts with. ``train_recipe`` and ``decoder`` tell in
+    words how the weights were trained and what decoded their videos. ``newer_fields`` are those of a config that a
+    newer version wrote; as plain data they stand among the others.
     """
 
     num_classes: int = 400
@@ -29,14 +37,18 @@ class VideoCfg(PretrainedCfg):
     test_crop_size: int | None = None
     metrics: dict[str, float] | None = None
     dataset: str | None = None
+    train_recipe: str | None = None
+    decoder: str | None = None
     sha256_prefix: str | None = None
+    newer_fields: dict[str, Any] | None = None
 
     def to_dict(self, remove_source: bool = False, remove_null: bool = True) -> dict[str, Any]:
         """All fields as plain data; ``remove_source`` leaves out where the weights are."""
         values: dict[str, Any] = super().to_dict(remove_source, remove_null)
         if remove_source:
             values.pop("sha256_prefix", None)
-        return values
+        values.pop("newer_fields", None)
+        return {**(self.newer_fields or {}), **values}
 
 
 def merge_cfg(base: VideoCfg, *overlays: Mapping[str, Any] | PretrainedCfg | None) -> VideoCfg:
@@ -58,3 +70,47 @@ def merge_cfg(base: VideoCfg, *overlays: Mapping[str, Any] | PretrainedCfg | Non
         if isinstance(values[name], list):  # JSON has no tuples
             values[name] = tuple(values[name])
     return VideoCfg(**values)
+
+
+def stored_cfg(row: Mapping[str, Any], source: str) -> VideoCfg:
+    """The ``pretrained_cfg`` of a ``config.json``. Fields that this version does not know are kept, with a warning.
+
+    Args:
+        row: the fields; those that say where weights are found are left out.
+        source: where they come from, for the warning.
+    Raises:
+        ValueError: a value of the wrong kind.
+    """
+    row = {name: value for name, value in row.items() if name not in _PLACES}
+    known = {f.name for f in fields(VideoCfg)} - {"newer_fields"}
+    newer = {name: value for name, value in row.items() if name not in known}
+    if newer:
+        warnings.warn(
+            f"{source}: config.json has fields that videozoo {__version__} does not know ({', '.join(sorted(newer))}), "
+            "as of a newer version; they are kept and do nothing.",
+            stacklevel=2,
+        )
+    cfg = merge_cfg(VideoCfg(newer_fields=newer or None), {k: v for k, v in row.items() if k in known})
+    _check_kinds(cfg)
+    return cfg
+
+
+def _check_kinds(cfg: VideoCfg) -> None:
+    def require(is_fine: bool, name: str, needed: str) -> None:
+        if not is_fine:
+            raise ValueError(f"pretrained_cfg: {name} is {getattr(cfg, name)!r}; need {needed}.")
+
+    for name in ("num_classes", "num_frames", "frame_stride", "test_num_clips", "test_num_crops"):
+        require(type(getattr(cfg, name)) is int, name, "a whole number")
+    for name in ("frame_sampling", "interpolation", "channel_order"):
+        require(isinstance(getattr(cfg, name), str), name, "a word")
+    size = cfg.input_size
+    require(isinstance(size, tuple) and len(size) == 3 and all(type(x) is int for x in size), "input_size", "(C, H, W)")
+    for name in ("mean", "std"):
+        value = getattr(cfg, name)
+        require(isinstance(value, tuple) and all(isinstance(x, int | float) for x in value), name, "numbers")
+    names: Any = cfg.label_names
+    is_names = names is None or (isinstance(names, tuple) and all(isinstance(name, str) for name in names))
+    require(is_names, "label_names", "a list of names")
+    is_complete = names is None or len(names) == cfg.num_classes
+    require(is_complete, "label_names", f"{cfg.num_classes} of them")
