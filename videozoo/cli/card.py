@@ -1,0 +1,28 @@
+"""``videozoo card``: the card of a run or a model folder, as it would be published."""
+
+import argparse
+
+from videozoo.cli.console import Parser, say
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "card",
+        help="print a model's card",
+        description="Prints the card that push would publish: what the network is, how it was trained and measured.",
+        epilog="Example: videozoo card runs/mine > README.md",
+    )
+    parser.add_argument("folder", metavar="DIR", help="a run of finetune, or a folder with config.json")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render and print."""
+    import videozoo
+    from videozoo.publish import find_source, render_card
+
+    source = find_source(args.folder)
+    model = videozoo.create_model(f"local-dir:{source.folder}", pretrained=True)
+    say(render_card(model, source).rstrip())
+    return 0

@@ -1,0 +1,8 @@
+"""Publishing a network: its card, the folder that is sent, and the push to the Hugging Face Hub."""
+
+from videozoo.publish.card import render_card
+from videozoo.publish.folder import prepare_folder
+from videozoo.publish.push import Pushed, push_to_hub
+from videozoo.publish.source import Source, find_source
+
+__all__ = ["Pushed", "Source", "find_source", "prepare_folder", "push_to_hub", "render_card"]

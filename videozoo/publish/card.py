@@ -1,0 +1,216 @@
+"""The card of a model: what it is, how it was trained and measured, how to use it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videozoo.data import resolve_data_config
+from videozoo.publish.citations import papers_of
+from videozoo.publish.metadata import accuracies, escape, license_fields, make_metadata, table
+from videozoo.publish.source import Source
+from videozoo.report import count_cost
+
+__all__ = ["PICTURE", "render_card"]
+
+PICTURE = "confusion.png"
+_WHOLE_MATRIX_UP_TO = 12  # classes
+_WORST = 10  # confusions
+
+
+def render_card(model: Any, source: Source | None = None, repo: str = "ORG/NAME", revision: str = "") -> str:
+    """Write the README of a model's repository: the Hub's metadata, then Markdown.
+
+    Args:
+        model: a network of videozoo with its config.
+        source: its folder and run, for recipe and measurements; without, the config's metrics are given.
+        repo: where it will be.
+        revision: a branch there; empty for the main one.
+    Returns:
+        text without a date or a path, so that the same model has the same card.
+    """
+    cfg: dict[str, Any] = dict(getattr(model, "pretrained_cfg", {}))
+    specs = _compositions(model)
+    run = source.run if source else None
+    results: Mapping[str, Any] = (run.results if run else cfg.get("metrics")) or {}
+    parts = [name for spec in specs for name in _part_names(spec)]
+    name = repo if revision in ("", "main") else f"{repo}@{revision}"
+    head = make_metadata(cfg, repo, accuracies(results, model.num_classes), list(dict.fromkeys(parts)))
+    sections = [
+        f"# {repo.rpartition('/')[2]}",
+        f"A network for video action recognition, made with videozoo: {_summary(specs)}.",
+        "## Use\n\n" + _use(name, model),
+        "## Network\n\n" + _network(model, cfg, specs),
+        "## Data\n\n" + _data(model, cfg, run is not None, results),
+        "## Training\n\n" + _training(cfg, source),
+        "## Evaluation\n\n" + _evaluation(model, cfg, source, results),
+        "## Classes\n\n" + _classes(model, cfg, results),
+        "## Licence\n\n" + _licence(cfg),
+        "## References\n\n" + _references(specs),
+    ]
+    return f"---\n{head}\n---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _compositions(model: Any) -> list[dict[str, Any]]:
+    """The spec as plain data; those of the members where it is an ensemble."""
+    spec = model.spec.to_dict()
+    return list(spec.get("members") or [spec])
+
+
+def _part_names(spec: Mapping[str, Any]) -> list[str]:
+    return [*(part["name"] for part in spec["augmenters"]), spec["temporal"]["name"]]
+
+
+def _summary(specs: Sequence[Mapping[str, Any]]) -> str:
+    names = [" on ".join([*(name.upper() for name in _part_names(spec)), f"`{spec['backbone']}`"]) for spec in specs]
+    return names[0] if len(names) == 1 else f"{len(names)} networks that vote, " + ", ".join(dict.fromkeys(names))
+
+
+def _use(name: str, model: Any) -> str:
+    height, width = resolve_data_config(model)["input_size"][1:]
+    clips = f"(B, {model.in_chans}, {model.num_frames}, {height}, {width})"
+    return f"""\
+```python
+import videozoo
+
+model = videozoo.create_model("hf-hub:{name}", pretrained=True).eval()
+logits = model(clips)  # clips {clips} -> (B, {model.num_classes})
+names = model.pretrained_cfg.get("label_names")
+```
+
+```bash
+videozoo predict --model hf-hub:{name} clip.mp4
+```"""
+
+
+def _network(model: Any, cfg: Mapping[str, Any], specs: Sequence[Mapping[str, Any]]) -> str:
+    cost = count_cost(model)
+    videos = resolve_data_config(model)
+    shape = " x ".join(str(n) for n in cost.clip_shape)
+    rows = [["architecture", f"`{cfg['architecture']}`" if cfg.get("architecture") else "a composition without a name"]]
+    for spec in specs:
+        rows += [["backbone", f"`{spec['backbone']}` of timm"], ["temporal module", _part(spec["temporal"])]]
+        rows += [["augmenter", _part(part)] for part in spec["augmenters"]]
+    rows += [
+        ["parameters", f"{cost.params:,}"],
+        ["cost of one view", f"{2 * cost.macs / 1e9:.2f} GFLOPs ({cost.macs / 1e9:.2f} G multiply-adds)"],
+        ["clip (C x T x H x W)", shape],
+        ["frames", _sampling(videos)],
+        ["mean, std", f"{_numbers(videos['mean'])}; {_numbers(videos['std'])}"],
+        ["resizing", f"{videos['interpolation']}, test crop {videos['crop_pct']:g} of the short side"],
+        ["decoder", escape(cfg.get("decoder") or "PyAV")],
+    ]
+    return table(["", ""], rows)
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    options = ", ".join(f"{key}={value}" for key, value in part.items() if key != "name")
+    return f"{part['name'].upper()}({escape(options)})"
+
+
+def _sampling(videos: Mapping[str, Any]) -> str:
+    text = f"{videos['num_frames']}, {videos['frame_sampling']} sampling"
+    if videos["frame_sampling"] == "dense":
+        text += f", stride {videos['frame_stride']}"
+    return text + (f", {videos['frames_per_segment']} in a row" if videos["frames_per_segment"] > 1 else "")
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _data(model: Any, cfg: Mapping[str, Any], has_run: bool, results: Mapping[str, Any]) -> str:
+    dataset = escape(cfg.get("dataset") or "")
+    if dataset:
+        text = f"{dataset}, {model.num_classes} classes."
+    elif has_run:
+        text = f"Videos of the publisher, {model.num_classes} classes."
+    else:
+        text = f"Not recorded in the config; {model.num_classes} classes."
+    if "num_labelled" in results:
+        text += f" {results['num_labelled']:,} labelled videos were kept for validation."
+    return text
+
+
+def _training(cfg: Mapping[str, Any], source: Source | None) -> str:
+    stored = [f"{escape(cfg['train_recipe'])}."] if cfg.get("train_recipe") else []
+    rows = [[escape(name), escape(value)] for name, value in (source.recipe if source else {}).items()]
+    if rows:
+        stored.append(table(["setting", "value"], rows))
+    return "\n\n".join(stored) or "How it was trained is not recorded in the config."
+
+
+def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, results: Mapping[str, Any]) -> str:
+    run = source.run if source else None
+    videos = resolve_data_config(model)
+    clips, crops = videos["test_num_clips"], videos["test_num_crops"]
+    size = videos["test_crop_size"] or videos["input_size"][1:]
+    size = (size, size) if isinstance(size, int) else size
+    views = results.get("num_views", clips * crops)
+    protocol = f"{clips} x {crops} views (clips x crops)" if views == clips * crops else f"{views} views"
+    text = (
+        f"Protocol: {protocol} of {size[0]} x {size[1]} pixels, frames: {_sampling(videos)}. Scores are averaged over "
+        "the views."
+    )
+    rows = [[title, f"{value:g} %"] for title, value in accuracies(results, model.num_classes).items()]
+    if not rows:
+        return text + "\n\nNo accuracy is recorded for these weights."
+    whose = "Measured by videozoo after training" if run else "As recorded in the config"
+    if "num_labelled" in results:
+        whose += f", on {results['num_labelled']:,} videos"
+    blocks = [text, f"{whose}:", table(["accuracy", ""], rows)]
+    if run is not None and run.confusion is not None:
+        blocks.append(_confusion(run.confusion, _names(model, cfg)))
+    if run is not None and run.picture is not None:
+        blocks.append(f"![confusion matrix]({PICTURE})")
+    return "\n\n".join(blocks)
+
+
+def _names(model: Any, cfg: Mapping[str, Any]) -> list[str]:
+    names = cfg.get("label_names") or [f"class {index}" for index in range(model.num_classes)]
+    return [escape(name) for name in names]
+
+
+def _confusion(counts: Tensor, names: Sequence[str]) -> str:
+    if len(names) <= _WHOLE_MATRIX_UP_TO:
+        rows = [[f"**{name}**", *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
+        return "Confusion, videos by true class (rows) and answer (columns):\n\n" + table(["", *names], rows)
+    wrong = counts.clone().fill_diagonal_(0).double() / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    order = torch.argsort(wrong.flatten(), descending=True, stable=True)[:_WORST].tolist()
+    cells = [divmod(cell, len(names)) for cell in order if wrong.flatten()[cell] > 0]
+    if not cells:
+        return "No video was taken for another class."
+    rows = [
+        [names[true], names[taken], f"{int(counts[true, taken])} of {int(counts[true].sum())}"] for true, taken in cells
+    ]
+    return "Most frequent confusions:\n\n" + table(["true class", "taken for", "videos"], rows)
+
+
+def _classes(model: Any, cfg: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    if not cfg.get("label_names"):
+        return f"{model.num_classes} classes by index; the config has no names for them."
+    names = _names(model, cfg)
+    shares = results.get("per_class") or []
+    if len(shares) != len(names):
+        return table(["index", "class"], [[str(index), name] for index, name in enumerate(names)])
+    cells = ["no video" if share is None else f"{100 * share:.1f} %" for share in shares]
+    rows = [[str(index), name, cell] for index, (name, cell) in enumerate(zip(names, cells, strict=True))]
+    return table(["index", "class", "accuracy"], rows)
+
+
+def _licence(cfg: Mapping[str, Any]) -> str:
+    if license_fields(cfg.get("license"))["license"] == "unknown":
+        return "Unknown: the config states none. Ask the publisher before you use these weights."
+    return f"{escape(cfg['license'])}."
+
+
+def _references(specs: Sequence[Mapping[str, Any]]) -> str:
+    papers = papers_of(specs)
+    if not papers:
+        return "The parts of this network have no paper of their own."
+    lines = []
+    for paper in papers:
+        where = ", ".join(x for x in (paper.venue, f"arXiv:{paper.arxiv}" if paper.arxiv else "") if x)
+        lines.append(f"* {paper.authors.replace(' and ', ', ')}: *{paper.title}*{f', {where}' if where else ''}.")
+    return "\n".join(lines) + "\n\n```bibtex\n" + "\n\n".join(paper.bibtex for paper in papers) + "\n```"

@@ -1,0 +1,165 @@
+"""The folder that is published, made and checked on this machine before anything is sent."""
+
+import copy
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from videozoo.hub import WeightsError
+from videozoo.hub.files import CONFIG, WEIGHTS
+from videozoo.hub.write import save_weights
+from videozoo.models import create_model, model_config
+from videozoo.publish.card import PICTURE, render_card
+from videozoo.publish.source import Source
+
+__all__ = ["CARD", "prepare_folder"]
+
+CARD = "README.md"
+# Where the weights came from on this machine is nobody's concern.
+_OWN_FIELDS = ("file", "url", "source", "state_dict", "hf_hub_id", "hf_hub_filename")
+_CLIP_SIDE = 64  # pixels of the clip that both networks are compared on
+
+
+def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, revision: str = "") -> list[str]:
+    """Write config, weights, card and picture, build the network from them again, and compare.
+
+    Args:
+        folder: to be made.
+        model: a network of videozoo with its config and weights.
+        source: the folder and run that it is from, for the card.
+        repo: where it will be published.
+        revision: the branch there; empty for the main one.
+    Returns:
+        the names of the files.
+    Raises:
+        WeightsError: tensors that share memory or are not finite, a config that names a path or cannot be written as
+            JSON, results of other classes, or a network that does not come out the same.
+    """
+    config = _public_config(model, repo)
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    _check_tensors(state, repo)
+    _check_results(model, source, repo)
+    texts = {CONFIG: json.dumps(config, indent=2, ensure_ascii=False) + "\n"}
+    texts[CARD] = render_card(model, source, repo, revision)
+    picture = source.run.picture if source and source.run else None
+    try:
+        folder.mkdir(parents=True)
+        save_weights(state, folder)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        if picture is not None:
+            shutil.copyfile(picture, folder / PICTURE)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"could not be prepared in {folder} ({error})", source=repo) from error
+    _check_rebuilt(folder, model, config, state, repo)
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _public_config(model: Any, repo: str) -> dict[str, Any]:
+    """The config as JSON holds it, without what is about this machine."""
+    config = model_config(model)
+    config["pretrained_cfg"] = {k: v for k, v in config["pretrained_cfg"].items() if k not in _OWN_FIELDS}
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(config, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"its config cannot be written as JSON ({error})", source=repo, file=CONFIG) from error
+    for name, value in _texts(plain):
+        # Class names may begin as they like.
+        if "label_" not in name and re.match(r"/|~|\\\\|[A-Za-z]:[\\/]", value):
+            raise WeightsError(
+                f"{name} is {value!r}, a path of this machine, which would be published; change or remove it",
+                source=repo,
+                file=CONFIG,
+            )
+    return plain
+
+
+def _texts(node: Any, name: str = "") -> list[tuple[str, str]]:
+    """Every string of a JSON tree with its place."""
+    if isinstance(node, str):
+        return [(name, node)]
+    rows = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    return [found for key, value in rows for found in _texts(value, f"{name}.{key}".lstrip("."))]
+
+
+def _check_tensors(state: Mapping[str, Tensor], repo: str) -> None:
+    spans = sorted((*_span(tensor), name) for name, tensor in state.items() if tensor.numel())
+    for (_, end, name), (start, _, other) in itertools.pairwise(spans):
+        if start < end:
+            raise WeightsError(
+                f"{name} and {other} share memory, and a reader would get them apart; give each its own "
+                "(tensor.clone()) before publishing",
+                source=repo,
+                file=WEIGHTS,
+            )
+    broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        names = ", ".join(broken[:4]) + (", ..." if len(broken) > 4 else "")
+        raise WeightsError(f"{len(broken)} tensors are not finite ({names})", source=repo, file=WEIGHTS)
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    """First and last address of a tensor's elements."""
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+
+
+def _check_results(model: Any, source: Source | None, repo: str) -> None:
+    """The run's results must be of these classes, or the card would tell another network's."""
+    if source is None or source.run is None:
+        return
+    measured = list(source.run.results.get("class_names") or [])
+    names = list(model.pretrained_cfg.get("label_names") or measured)
+    if measured and (measured != names or len(measured) != model.num_classes):
+        raise WeightsError(
+            f"the run's results are of {len(measured)} classes that are not the network's {model.num_classes}",
+            source=repo,
+            file="results.json",
+        )
+
+
+def _check_rebuilt(folder: Path, model: Any, config: dict[str, Any], state: dict[str, Tensor], repo: str) -> None:
+    """Read everything back: the same config, tensors and logits, or nothing is published."""
+    twin: Any = create_model(f"local-dir:{folder}", pretrained=True)
+    again = _public_config(twin, repo)
+    changed = sorted(key for key in {*config, *again} if config.get(key) != again.get(key))
+    if changed:
+        raise WeightsError(f"not the same when read back: {', '.join(changed)}", source=repo, file=CONFIG)
+    loaded = twin.state_dict()
+    other = [name for name in {**state, **loaded} if not _is_same(state.get(name), loaded.get(name))]
+    if other:
+        kinds = sorted({str(state[name].dtype) for name in other if name in state})
+        raise WeightsError(
+            f"{len(other)} tensors are not the same in the rebuilt network ({', '.join(sorted(other)[:4])}; "
+            f"{', '.join(kinds)}); publish what create_model can build, in float32",
+            source=repo,
+            file=WEIGHTS,
+        )
+    logits, expected = (_logits(net) for net in (twin, copy.deepcopy(model).cpu()))
+    if logits.shape != expected.shape or not torch.allclose(logits, expected, rtol=1e-4, atol=1e-5):
+        raise WeightsError(
+            "the network rebuilt from config and weights gives other logits than this one; it was changed in a way "
+            "that its spec does not tell",
+            source=repo,
+        )
+
+
+def _is_same(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is not None and other is not None and one.dtype == other.dtype and torch.equal(one, other)
+
+
+@torch.no_grad()
+def _logits(net: Any) -> Tensor:
+    size = net.pretrained_cfg["input_size"][1:]
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, net.in_chans, net.num_frames, *(min(int(side), _CLIP_SIDE) for side in size))
+    logits: Tensor = net.eval()(torch.randn(shape, generator=generator))
+    return logits

@@ -1,0 +1,108 @@
+"""The head of a card, which the Hub reads, and text that cannot break out of its place."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+
+__all__ = ["accuracies", "escape", "license_fields", "make_metadata", "plain", "table"]
+
+# The Hub's list of licences (its documentation, page "Licenses"), without those of single models.
+_LICENSES = (
+    "apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 "
+    "bigcode-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc "
+    "cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 "
+    "cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 "
+    "cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 "
+    "eupl-1.1 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl "
+    "openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr unknown other"
+)
+_METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class": "mean-class accuracy"}
+_TOP = 5  # classes: with so few or fewer, top-5 says nothing
+
+
+def plain(text: Any) -> str:
+    """One line of printable characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+
+
+def escape(text: Any) -> str:
+    """Text of the user as Markdown that shows it and does nothing else, inside a table too."""
+    line = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]!|~$])", r"\\\1", line)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the cells are Markdown already."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def accuracies(results: Mapping[str, Any], num_classes: int) -> dict[str, float]:
+    """Percentages of two digits, by what they are called.
+
+    Args:
+        results: ``top1``, ``top5``, ``mean_class`` as ratios; what is more than 1 is a percentage already, as published
+            figures are. None and what is not finite is left out.
+        num_classes: where top-5 of them says nothing, it is left out too.
+    """
+    found = {}
+    for key, title in _METRICS.items():
+        value = results.get(key)
+        if isinstance(value, int | float) and math.isfinite(value) and (key != "top5" or num_classes > _TOP):
+            found[title] = round(value * 100 if value <= 1 else value, 2)
+    return found
+
+
+def license_fields(name: str | None) -> dict[str, str]:
+    """The Hub's fields for a licence: its identifier, or ``other`` with the name, or ``unknown``."""
+    if not name or not name.strip():
+        return {"license": "unknown"}
+    known = name.strip().lower()
+    if known in _LICENSES.split():
+        return {"license": known}
+    return {"license": "other", "license_name": _slug(known)}
+
+
+def make_metadata(cfg: Mapping[str, Any], name: str, measured: Mapping[str, float], tags: Sequence[str]) -> str:
+    """The YAML between the two ``---`` of a card, read back and compared.
+
+    Args:
+        cfg: the network's config, for licence and data set.
+        name: of the model.
+        measured: as ``accuracies`` gives them.
+        tags: beside those that every model of videozoo has.
+    """
+    dataset = plain(cfg.get("dataset") or "")
+    results = [
+        EvalResult(
+            task_type="video-classification",
+            dataset_type=_slug(dataset) or "custom",
+            dataset_name=dataset or "validation videos of the publisher",
+            metric_type="accuracy",
+            metric_name=title,
+            metric_value=value,
+        )
+        for title, value in measured.items()
+    ]
+    fields: dict[str, Any] = dict(license_fields(cfg.get("license")))
+    data = ModelCardData(
+        **fields,
+        library_name="videozoo",
+        pipeline_tag="video-classification",
+        tags=["videozoo", "timm", "video-classification", "action-recognition", *tags],
+        datasets=[_slug(dataset)] if _slug(dataset) else None,
+        model_name=name if results else None,
+        eval_results=results or None,
+    )
+    text = data.to_yaml()
+    if yaml.safe_load(text) != data.to_dict():
+        raise ValueError(f"make_metadata: the metadata of {name} are not the same when read back: {text}")
+    return text
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")

@@ -1,0 +1,119 @@
+"""From what the user names to a model folder, and to what its run tells of it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from videozoo.engine import CheckpointError, RunRecord, read_run
+from videozoo.hub import WeightsError
+
+__all__ = ["Source", "find_source"]
+
+# Settings that say how a network was trained; the rest of a run's is about machines and folders.
+_SETTINGS = {
+    "epochs": "epochs",
+    "opt": "optimiser",
+    "lr": "learning rate",
+    "layer_decay": "layer decay",
+    "weight_decay": "weight decay",
+    "sched": "schedule",
+    "warmup_epochs": "warm-up epochs",
+    "clip_grad": "gradient clipping",
+    "smoothing": "label smoothing",
+    "grad_accum_steps": "batches per step",
+    "amp": "mixed precision",
+    "freeze_bn": "frozen norms",
+    "model_ema": "averaged weights",
+    "seed": "seed",
+}
+_FLAGS = {
+    "batch_size": "batch size",
+    "drop": "dropout",
+    "drop_path": "stochastic depth",
+    "train_crop": "training crop",
+    "hflip": "mirroring",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model folder and the run that made it.
+
+    Args:
+        folder: with ``config.json`` and ``model.safetensors``.
+        run: what the run tells; None for weights from elsewhere.
+        recipe: how it was trained, name and value, without a path.
+    """
+
+    folder: Path
+    run: RunRecord | None = None
+    recipe: dict[str, str] = field(default_factory=dict)
+
+
+def find_source(path: str | Path) -> Source:
+    """The model in a run folder of ``videozoo finetune``, in its ``best``, or in a model folder.
+
+    Raises:
+        WeightsError: none of these, or a run that is damaged.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise WeightsError("no such folder; give a run of videozoo finetune or a model folder", source=str(path))
+    is_run = (path / "best" / "config.json").is_file()
+    if not is_run and not (path / "config.json").is_file():
+        raise WeightsError(
+            "neither a run (best/config.json) nor a model folder (config.json, model.safetensors)", source=str(path)
+        )
+    folder = path / "best" if is_run else path
+    run_folder = folder.resolve().parent
+    if folder.resolve().name != "best" or not (run_folder / "results.json").is_file():
+        return Source(folder)
+    try:
+        run = read_run(run_folder)
+    except CheckpointError as error:
+        raise WeightsError(str(error), source=str(path)) from error
+    return Source(folder, run, _recipe(run, _flags(run_folder / "args.json")))
+
+
+def _flags(path: Path) -> dict[str, Any]:
+    """The flags of the command line, if a command line made the run."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"not readable ({error}); remove it to go without", source=str(path)) from error
+
+
+def _recipe(run: RunRecord, flags: Mapping[str, Any]) -> dict[str, str]:
+    rows = {"start": _start(flags)} if flags else {}
+    for names, values in ((_SETTINGS, run.settings), (_FLAGS, flags)):
+        rows |= {title: _value(values[name]) for name, title in names.items() if values.get(name) not in (None, False)}
+    if "epoch" in run.results:
+        rows["best epoch"] = f"{run.results['epoch']}, by the validation videos"
+    return rows
+
+
+def _start(flags: Mapping[str, Any]) -> str:
+    """What the weights were before, in words that name no folder of this machine."""
+    model = str(flags.get("model") or "")
+    if flags.get("initial_checkpoint"):
+        return "a weights file of the publisher"
+    if model.startswith("local-dir:"):
+        return "weights of an earlier run"
+    if flags.get("pretrained") or model.startswith("hf-hub:"):
+        return f"weights of {model}"
+    backbone = str(flags.get("backbone_weights") or "")
+    if not backbone:
+        return "from scratch"
+    is_file = re.search(r"[/\\]|\.\w+$", backbone) is not None
+    return "backbone from a weights file of the publisher" if is_file else f"backbone from {backbone}"
+
+
+def _value(value: Any) -> str:
+    if value is True:
+        return "yes"
+    return f"{value:g}" if isinstance(value, float) else str(value)
