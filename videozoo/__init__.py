@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         list_pretrained,
         model_config,
     )
+    from videozoo.publish import push_to_hub
     from videozoo.temporal import TSM, TSN
 
 __all__ = [
@@ -43,9 +44,10 @@ __all__ = [
     "list_models",
     "list_pretrained",
     "model_config",
+    "push_to_hub",
 ]
 
-_HOMES = {"ARC": "augment", "DNR": "augment", "TSM": "temporal", "TSN": "temporal"}
+_HOMES = {"ARC": "augment", "DNR": "augment", "TSM": "temporal", "TSN": "temporal", "push_to_hub": "publish"}
 
 
 def __getattr__(name: str) -> Any:
