@@ -7,10 +7,11 @@ these tests would pass without a working module.
 import copy
 import pickle
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import timm
@@ -23,9 +24,9 @@ from torch import Tensor, nn
 from torch._inductor.cpp_builder import get_cpp_compiler
 
 import videozoo
-from videozoo import ARC, DNR, TSM, TSN, VideoNet
+from videozoo import ARC, DNR, TSM, TSN, Ensemble, VideoNet
 from videozoo.augment.dynamic_norm import DynamicNorm2d
-from videozoo.models import build, spec_of
+from videozoo.models import EnsembleSpec, ModelSpec, build, spec_of
 from videozoo.shapes import fold_time
 from videozoo.temporal import MSN, TDN, TRN
 
@@ -46,9 +47,9 @@ COMPOSED: dict[str, dict[str, Any]] = {
 NAMES = videozoo.list_models()
 CASES = [*NAMES, *COMPOSED]
 # Some tests are quick on r18 and r50 only; r34 and r101 have the same blocks, more often.
-DEEP = re.compile(r"_r(34|101)$|rx101")
+DEEP = re.compile(r"_r(34|101)$|rx101|8f16f")
 # Tracing every operation in Python takes 5 to 20 seconds for these.
-SLOW_TO_TRACE = re.compile(r"_r(34|50|101)$|rx101|r50_4x16|inception|efficientnet|regnet|mobilenet|seresnet")
+SLOW_TO_TRACE = re.compile(r"_r(34|50|101)$|8f16f|rx101|r50_4x16|inception|efficientnet|regnet|mobilenet|seresnet")
 
 
 def _with_slow(pattern: re.Pattern[str]) -> list[Any]:
@@ -56,15 +57,55 @@ def _with_slow(pattern: re.Pattern[str]) -> list[Any]:
 
 
 def frames_of(case: str) -> int:
-    """Few frames that the network takes: segments of TDN have five, SlowFast takes every fourth or eighth."""
+    """Few frames that the network takes: segments of TDN have five, SlowFast takes every fourth or eighth, an 8-frame
+    member of an ensemble every second."""
     default = spec_of(case).num_frames if case in NAMES else 8
-    return {8: T, 32: 16, 40: 15}[default]
+    return {8: T, 16: 6, 32: 16, 40: 15}[default]
 
 
-def size_of(case_or_net: str | VideoNet) -> int:
+Net = VideoNet | Ensemble
+Spec = TypeVar("Spec", bound=ModelSpec | EnsembleSpec)
+
+
+def members_of(net: Net) -> list[VideoNet]:
+    """The networks of an ensemble, or the network itself."""
+    return list(net.members) if isinstance(net, Ensemble) else [net]
+
+
+def has_temporal(net: Net, kind: type) -> bool:
+    """Whether a member has that temporal module."""
+    return any(type(member.spec.temporal) is kind for member in members_of(net))
+
+
+def heads_of(net: Net) -> nn.ModuleList:
+    """The classifiers."""
+    return nn.ModuleList(member.fc for member in members_of(net))
+
+
+def with_augmenters(spec: Spec, change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> Spec:
+    """The spec, or each member's, with other augmenters."""
+    if isinstance(spec, EnsembleSpec):
+        return EnsembleSpec(tuple(with_augmenters(member, change) for member in spec.members))
+    return spec.replace(augmenters=change(spec.augmenters))
+
+
+def fewer_parts(spec: Spec) -> list[Spec]:
+    """The spec without each of its parts, or of its members' parts."""
+    if isinstance(spec, EnsembleSpec):
+        own = spec.members
+        return [EnsembleSpec((*own[:k], one, *own[k + 1 :])) for k in range(len(own)) for one in fewer_parts(own[k])]
+    parts = spec.augmenters
+    fewer = [spec.replace(augmenters=parts[:i] + parts[i + 1 :]) for i in range(len(parts))]
+    if type(spec.temporal) is not TSN:  # DNR would shift in its place
+        still = tuple(replace(part, interlace=False) if isinstance(part, DNR) else part for part in parts)
+        fewer.append(spec.replace(temporal=TSN(), augmenters=still))
+    return fewer
+
+
+def size_of(case_or_net: str | Net) -> int:
     """A small picture; BN-Inception's strides want a multiple of 32."""
-    if isinstance(case_or_net, VideoNet):
-        return 64 if "inception" in case_or_net.spec.backbone else SIZE
+    if not isinstance(case_or_net, str):
+        return 64 if any("inception" in member.spec.backbone for member in members_of(case_or_net)) else SIZE
     return 64 if "inception" in case_or_net else SIZE
 
 
@@ -74,19 +115,21 @@ traced_nets = pytest.mark.parametrize("net", _with_slow(SLOW_TO_TRACE), indirect
 most_cases = pytest.mark.parametrize("case", _with_slow(DEEP))
 
 
-def make(case: str, **kwargs: Any) -> VideoNet:
+def make(case: str, **kwargs: Any) -> Net:
     """A registered name or a composition of this file, with this file's sizes."""
     kwargs = {"num_classes": CLASSES, "num_frames": frames_of(case), **kwargs}
     return videozoo.compose(**COMPOSED[case], **kwargs) if case in COMPOSED else videozoo.create_model(case, **kwargs)
 
 
-def is_order_free(net: VideoNet) -> bool:
+def is_order_free(net: Net) -> bool:
     """No part mixes time: frames meet in averages and maxima only."""
-    return not net.is_3d and type(net.spec.temporal) is TSN and all(type(part) is ARC for part in net.spec.augmenters)
+    augmenters = [part for member in members_of(net) for part in member.spec.augmenters]
+    is_plain = all(type(member.spec.temporal) is TSN for member in members_of(net))
+    return not net.is_3d and is_plain and all(type(part) is ARC for part in augmenters)
 
 
 @pytest.fixture(scope="module")
-def net(request: pytest.FixtureRequest) -> VideoNet:
+def net(request: pytest.FixtureRequest) -> Net:
     """One network per module and case, in evaluation, without gradients; tests that change it take a copy."""
     torch.manual_seed(0)
     model = randomise(make(request.param)).eval().requires_grad_(False)
@@ -94,18 +137,18 @@ def net(request: pytest.FixtureRequest) -> VideoNet:
 
 
 @pytest.fixture(scope="module")
-def x(net: VideoNet) -> Tensor:
+def x(net: Net) -> Tensor:
     """Two clips."""
     return clips(2, net.num_frames, size_of(net))
 
 
 @pytest.fixture(scope="module")
-def y(net: VideoNet, x: Tensor) -> Tensor:
+def y(net: Net, x: Tensor) -> Tensor:
     """The logits of the two clips."""
     return net(x)
 
 
-def trainable(net: VideoNet) -> VideoNet:
+def trainable(net: Net) -> Net:
     """A copy in training mode."""
     return copy.deepcopy(net).requires_grad_(True).train()
 
@@ -119,7 +162,7 @@ def close(a: Tensor, b: Tensor, tolerance: float = 1e-4) -> None:
 
 
 @every_net
-def test_logits_of_a_clip_do_not_depend_on_its_batch_mates(net: VideoNet) -> None:
+def test_logits_of_a_clip_do_not_depend_on_its_batch_mates(net: Net) -> None:
     x = clips(3, net.num_frames, size_of(net))
     together = net(x)
     assert together.shape == (3, CLASSES)
@@ -131,7 +174,7 @@ def test_logits_of_a_clip_do_not_depend_on_its_batch_mates(net: VideoNet) -> Non
 
 
 @every_net
-def test_order_of_frames_matters_unless_no_part_mixes_time(net: VideoNet, x: Tensor, y: Tensor) -> None:
+def test_order_of_frames_matters_unless_no_part_mixes_time(net: Net, x: Tensor, y: Tensor) -> None:
     shuffled = net(x[:, :, torch.randperm(net.num_frames, generator=torch.Generator().manual_seed(1))])
     if is_order_free(net):
         close(shuffled, y)
@@ -140,15 +183,9 @@ def test_order_of_frames_matters_unless_no_part_mixes_time(net: VideoNet, x: Ten
 
 
 @every_net
-def test_every_part_acts(net: VideoNet, x: Tensor, y: Tensor) -> None:
+def test_every_part_acts(net: Net, x: Tensor, y: Tensor) -> None:
     """Without any one of its parts the network answers something else."""
-    spec = net.spec
-    parts = spec.augmenters
-    fewer = [spec.replace(augmenters=parts[:i] + parts[i + 1 :]) for i in range(len(parts))]
-    if type(spec.temporal) is not TSN:  # DNR would shift in its place
-        still = tuple(replace(part, interlace=False) if isinstance(part, DNR) else part for part in parts)
-        fewer.append(spec.replace(temporal=TSN(), augmenters=still))
-    for other_spec in fewer:
+    for other_spec in fewer_parts(net.spec):
         other = build(other_spec).eval()
         own = net.state_dict()
         other.load_state_dict({k: own.get(k, v) for k, v in other.state_dict().items()})
@@ -157,10 +194,11 @@ def test_every_part_acts(net: VideoNet, x: Tensor, y: Tensor) -> None:
 
 
 @every_net
-def test_weights_of_the_base_load_by_the_key_rule(net: VideoNet) -> None:
+def test_weights_of_the_base_load_by_the_key_rule(net: Net) -> None:
     """ARC adds keys and takes none; DNR adds its cells and drops the affine pairs of the norms that it changed."""
-    base = build(net.spec.replace(augmenters=()))
-    names = {kind: [f"backbone.{n}" for n in sites] for kind, sites in net.sites.items()}
+    base = build(with_augmenters(net.spec, lambda _: ()))
+    prefix = "" if isinstance(net, Ensemble) else "backbone."
+    names = {kind: [f"{prefix}{n}" for n in sites] for kind, sites in net.sites.items()}
     missing, unexpected = set(net.state_dict()) - set(base.state_dict()), set(base.state_dict()) - set(net.state_dict())
     dynamic = [n for n, m in net.named_modules() if isinstance(m, DynamicNorm2d)]
     arc_keys = {
@@ -181,11 +219,11 @@ def test_weights_of_the_base_load_by_the_key_rule(net: VideoNet) -> None:
 
 
 @every_net
-def test_arc_starts_exactly_as_its_base(net: VideoNet) -> None:
+def test_arc_starts_exactly_as_its_base(net: Net) -> None:
     spec = net.spec
-    if not any(type(part) is ARC for part in spec.augmenters):
+    if not any(type(part) is ARC for member in members_of(net) for part in member.spec.augmenters):
         pytest.skip("no ARC in it")
-    without = spec.replace(augmenters=tuple(part for part in spec.augmenters if type(part) is not ARC))
+    without = with_augmenters(spec, lambda parts: tuple(part for part in parts if type(part) is not ARC))
     base, fresh = randomise(build(without)).eval(), build(spec).eval()
     own = {k for k in fresh.state_dict() if k not in base.state_dict()}
     result = fresh.load_state_dict(base.state_dict(), strict=False)
@@ -198,7 +236,7 @@ def test_arc_starts_exactly_as_its_base(net: VideoNet) -> None:
 
 
 @every_net
-def test_every_parameter_gets_a_gradient(net: VideoNet, x: Tensor) -> None:
+def test_every_parameter_gets_a_gradient(net: Net, x: Tensor) -> None:
     model = trainable(net)
     F.cross_entropy(model(x), torch.tensor([1, 3])).backward()
     grads = gradients(model)
@@ -211,7 +249,7 @@ def test_every_parameter_gets_a_gradient(net: VideoNet, x: Tensor) -> None:
 
 
 @most_nets
-def test_two_threads_give_what_one_gives(net: VideoNet) -> None:
+def test_two_threads_give_what_one_gives(net: Net) -> None:
     inputs = [clips(1 + i % 2, net.num_frames, size_of(net), seed=i) for i in range(4)]
     alone = [net(x) for x in inputs]
 
@@ -225,7 +263,7 @@ def test_two_threads_give_what_one_gives(net: VideoNet) -> None:
 
 
 @most_nets
-def test_copies_after_a_step_of_training(net: VideoNet, x: Tensor, tmp_path: Path) -> None:
+def test_copies_after_a_step_of_training(net: Net, x: Tensor, tmp_path: Path) -> None:
     """deepcopy, pickle, state dict and safetensors all give the network that was trained, also in training mode."""
     model = trainable(net)
     optimizer = torch.optim.SGD(model.parameters(), 0.001)
@@ -244,7 +282,7 @@ def test_copies_after_a_step_of_training(net: VideoNet, x: Tensor, tmp_path: Pat
 
 
 @most_nets
-def test_synchronised_batch_norm_keeps_dynamic_norms(net: VideoNet, x: Tensor, y: Tensor) -> None:
+def test_synchronised_batch_norm_keeps_dynamic_norms(net: Net, x: Tensor, y: Tensor) -> None:
     dynamic = [n for n, m in net.named_modules() if isinstance(m, DynamicNorm2d)]
     torchs = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(net))
     assert [n for n, m in torchs.named_modules() if isinstance(m, DynamicNorm2d)] == dynamic
@@ -256,10 +294,10 @@ def test_synchronised_batch_norm_keeps_dynamic_norms(net: VideoNet, x: Tensor, y
 
 
 @most_nets
-def test_gradient_checkpointing_gives_the_same_gradients(net: VideoNet, x: Tensor) -> None:
+def test_gradient_checkpointing_gives_the_same_gradients(net: Net, x: Tensor) -> None:
     plain, saving = trainable(net), trainable(net)
     saving.set_grad_checkpointing()
-    last = [m for n, m in saving.backbone.named_modules() if isinstance(m, nn.Conv2d | nn.Conv3d) and n.count(".") > 1]
+    last = [m for n, m in saving.named_modules() if isinstance(m, nn.Conv2d | nn.Conv3d) and n.count(".") > 2]
     calls = count_calls(last[-1])
     for model in (plain, saving):
         torch.manual_seed(0)  # TRN draws in training
@@ -274,7 +312,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(net: VideoNet, x: Tenso
 
 
 @traced_nets
-def test_compiles_as_one_graph(net: VideoNet, x: Tensor, y: Tensor) -> None:
+def test_compiles_as_one_graph(net: Net, x: Tensor, y: Tensor) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(net, fullgraph=True, backend="eager")
     with torch.no_grad():
@@ -282,7 +320,7 @@ def test_compiles_as_one_graph(net: VideoNet, x: Tensor, y: Tensor) -> None:
 
 
 @traced_nets
-def test_exports_with_a_free_batch(net: VideoNet, x: Tensor) -> None:
+def test_exports_with_a_free_batch(net: Net, x: Tensor) -> None:
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(net, (x,), dynamic_shapes=({0: batch},))
     for b in (1, 3):
@@ -292,7 +330,7 @@ def test_exports_with_a_free_batch(net: VideoNet, x: Tensor) -> None:
 
 
 @most_nets
-def test_automatic_mixed_precision(net: VideoNet, x: Tensor) -> None:
+def test_automatic_mixed_precision(net: Net, x: Tensor) -> None:
     expected = net.forward_head(net.forward_features(x), pre_logits=True)
     with torch.autocast("cpu", torch.bfloat16):
         assert net(x).dtype == torch.bfloat16
@@ -313,21 +351,21 @@ def test_automatic_mixed_precision(net: VideoNet, x: Tensor) -> None:
 
 
 @most_nets
-def test_channels_last(net: VideoNet, x: Tensor, y: Tensor) -> None:
+def test_channels_last(net: Net, x: Tensor, y: Tensor) -> None:
     close(net(x.to(memory_format=torch.channels_last_3d)), y)
     layout = torch.channels_last_3d if net.is_3d else torch.channels_last
     model = copy.deepcopy(net)
     for module in model.modules():
         if isinstance(module, nn.Conv3d if net.is_3d else nn.Conv2d):
             module.to(memory_format=layout)
-    if not net.is_3d and net.frames_per_segment == 1:
+    if not net.is_3d and net.frames_per_segment == 1 and isinstance(net, VideoNet):
         folded = fold_time(x.to(memory_format=torch.channels_last_3d))
         assert model.backbone.forward_features(folded).is_contiguous(memory_format=torch.channels_last)
     close(model(x.to(memory_format=torch.channels_last_3d)), y)
 
 
 @most_nets
-def test_half_and_double(net: VideoNet, x: Tensor, y: Tensor) -> None:
+def test_half_and_double(net: Net, x: Tensor, y: Tensor) -> None:
     double = copy.deepcopy(net).double()(x.double())
     assert double.dtype == torch.float64
     close(y, double.float())
@@ -336,18 +374,17 @@ def test_half_and_double(net: VideoNet, x: Tensor, y: Tensor) -> None:
     half = copy.deepcopy(net).half()(x.half())
     assert half.dtype == torch.float16
     assert half.isfinite().all()
-    if type(net.spec.temporal) is not MSN:  # the place of its largest correlation may jump
+    if not has_temporal(net, MSN):  # the place of its largest correlation may jump
         # a hundred layers of grouped products, or of gates made of differences, round more than others
-        is_rough = re.search("101", net.spec.backbone) and (
-            "resnext" in net.spec.backbone or type(net.spec.temporal) is TDN
-        )
+        backbone = members_of(net)[0].spec.backbone
+        is_rough = "101" in backbone and ("resnext" in backbone or has_temporal(net, TDN))
         close(half.float(), y, 0.25 if is_rough else 0.05)
 
 
 @most_nets
-def test_other_numbers_of_frames(net: VideoNet, x: Tensor, y: Tensor) -> None:
+def test_other_numbers_of_frames(net: Net, x: Tensor, y: Tensor) -> None:
     model = copy.deepcopy(net)
-    unit = getattr(net.backbone, "frames_multiple", 1)
+    unit = 2 if isinstance(net, Ensemble) else getattr(net.backbone, "frames_multiple", 1)
     with pytest.raises(ValueError, match="num_frames is 0; need "):
         model.set_num_frames(0)
     if any(hasattr(m, "fixed_segments") for m in net.modules()):
@@ -361,11 +398,11 @@ def test_other_numbers_of_frames(net: VideoNet, x: Tensor, y: Tensor) -> None:
     short = model(x[:, :, :two])
     fresh = build(model.spec).eval()
     fresh.load_state_dict(model.state_dict())
-    if type(net.spec.temporal) is not TDN:  # it chooses how to fuse by the segments that it is built for
+    if not has_temporal(net, TDN):  # it chooses how to fuse by the segments that it is built for
         with torch.no_grad():
             close(short, fresh(x[:, :, :two]), 1e-6)
     model.set_num_frames(unit)
-    if type(net.spec.temporal) is MSN:
+    if has_temporal(net, MSN):
         with pytest.raises(ValueError, match="one frame has no motion"):
             model(x[:, :, :unit])
     else:
@@ -375,7 +412,7 @@ def test_other_numbers_of_frames(net: VideoNet, x: Tensor, y: Tensor) -> None:
 
 
 @most_nets
-def test_wrong_inputs_say_what_is_needed(net: VideoNet) -> None:
+def test_wrong_inputs_say_what_is_needed(net: Net) -> None:
     n = net.num_frames
     with pytest.raises(ValueError, match=rf"shape \(3, {n}, 8, 8\); need clips \(B, C, T, H, W\).*unsqueeze\(0\)"):
         net(torch.zeros(3, n, 8, 8))
@@ -388,14 +425,16 @@ def test_wrong_inputs_say_what_is_needed(net: VideoNet) -> None:
 
 
 @most_nets
-def test_parts_of_the_forward_agree(net: VideoNet, x: Tensor, y: Tensor) -> None:
+def test_parts_of_the_forward_agree(net: Net, x: Tensor, y: Tensor) -> None:
+    if isinstance(net, Ensemble):
+        pytest.skip("maps of two lengths and two classifiers: test_ensemble.py puts its forward together")
     features = net.forward_features(x)
     assert features.shape[:2] == (2, net.num_features)
     assert net.is_3d or features.shape[2] == net.num_segments
     assert torch.equal(net.forward_head(features), y)
     pooled = net.forward_head(features, pre_logits=True)
     assert pooled.shape == (2, net.head_hidden_size)
-    if type(net.spec.temporal) is not TRN:  # its head looks at frames
+    if not has_temporal(net, TRN):  # its head looks at frames
         close(net.fc(pooled), y, 1e-6)
     final, maps = net.forward_intermediates(x)
     assert torch.equal(final, features)
@@ -410,8 +449,8 @@ def test_parts_of_the_forward_agree(net: VideoNet, x: Tensor, y: Tensor) -> None
 
 
 @most_nets
-def test_feature_info_names_modules_whose_outputs_are_the_maps(net: VideoNet, x: Tensor) -> None:
-    if net.is_3d or type(net.spec.temporal) is TDN:
+def test_feature_info_names_modules_whose_outputs_are_the_maps(net: Net, x: Tensor) -> None:
+    if net.is_3d or has_temporal(net, TDN):
         pytest.skip("its maps are made between modules")
     model = copy.deepcopy(net)
     seen: dict[str, Tensor] = {}
@@ -422,31 +461,32 @@ def test_feature_info_names_modules_whose_outputs_are_the_maps(net: VideoNet, x:
     model(x)
     maps = net.forward_intermediates(x, intermediates_only=True)
     for row, found in zip(model.feature_info, maps, strict=True):
-        torch.testing.assert_close(seen[row["module"]].unflatten(0, (2, net.num_frames)).transpose(1, 2), found)
+        torch.testing.assert_close(seen[row["module"]].unflatten(0, (2, -1)).transpose(1, 2), found)
 
 
 @most_nets
-def test_classifier_can_be_changed(net: VideoNet, x: Tensor) -> None:
+def test_classifier_can_be_changed(net: Net, x: Tensor) -> None:
     model = copy.deepcopy(net)
-    assert model.get_classifier() is model.fc
+    classifier = model.get_classifier()
+    assert list(classifier) == list(heads_of(model)) if isinstance(net, Ensemble) else classifier is model.fc
     pooled = model.forward_head(model.forward_features(x), pre_logits=True)
     model.reset_classifier(0)
     assert model.num_classes == 0
-    assert isinstance(model.get_classifier(), nn.Identity)
+    assert all(isinstance(head, nn.Identity) for head in heads_of(model))
     assert torch.equal(model(x), pooled)
     model.reset_classifier(11)
     assert model(x).shape == (2, 11)
     assert (model.num_classes, model.spec.num_classes, model.pretrained_cfg["num_classes"]) == (11, 11, 11)
-    assert {p.dtype for p in model.double().fc.parameters()} == {torch.float64}
+    assert {p.dtype for p in heads_of(model.double()).parameters()} == {torch.float64}
     model.reset_classifier(4)
-    assert {p.dtype for p in model.fc.parameters()} == {torch.float64}
+    assert {p.dtype for p in heads_of(model).parameters()} == {torch.float64}
     for wrong in ({"num_classes": -1}, {"num_classes": 3, "global_pool": "max"}):
         with pytest.raises(ValueError, match="reset_classifier: "):
             model.reset_classifier(**wrong)  # type: ignore[arg-type]
 
 
 @most_nets
-def test_layer_decay_reaches_every_parameter_once(net: VideoNet, x: Tensor) -> None:
+def test_layer_decay_reaches_every_parameter_once(net: Net, x: Tensor) -> None:
     """The stem learns slowest, the classifier at the full rate, what an augmenter adds to a block as its block."""
     model = trainable(net)
     groups = param_groups_layer_decay(model, weight_decay=0.05, layer_decay=0.75)
@@ -455,13 +495,14 @@ def test_layer_decay_reaches_every_parameter_once(net: VideoNet, x: Tensor) -> N
     assert set(ids) == {id(p) for p in model.parameters()}
     scale = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
     scales = {name: scale[id(p)] for name, p in model.named_parameters()}
-    assert {value for name, value in scales.items() if name.startswith("fc.")} == {1} == {max(scales.values())}
-    stem = next(name for name in scales if name.startswith("backbone."))
-    assert scales[stem] == min(scales.values()) < 0.5
-    blocks = [
-        scales[n] for n, m in model.named_parameters() if re.fullmatch(r"backbone\.layer\d\.\d+\.conv1\.weight", n)
-    ]
-    assert blocks == sorted(blocks)
+    head = re.compile(r"(members\.\d\.)?fc\.")
+    assert {value for name, value in scales.items() if head.match(name)} == {1} == {max(scales.values())}
+    for member in ("", *(f"members.{k}." for k in range(len(getattr(model, "members", ()))))):
+        own = [name for name in scales if name.startswith(f"{member}backbone.")]
+        if own:
+            assert scales[own[0]] == min(scales.values()) < 0.5
+        blocks = [scales[n] for n in own if re.search(r"backbone\.layer\d\.\d+\.conv1\.weight$", n)]
+        assert blocks == sorted(blocks)
     for name, value in scales.items():
         leaf = name.rpartition(".")[2]
         if leaf in ("embed", "fuse", "attend"):
@@ -472,7 +513,7 @@ def test_layer_decay_reaches_every_parameter_once(net: VideoNet, x: Tensor) -> N
 
 
 @most_nets
-def test_patterns_of_layers_and_exceptions_from_decay(net: VideoNet) -> None:
+def test_patterns_of_layers_and_exceptions_from_decay(net: Net) -> None:
     assert net.no_weight_decay() <= set(dict(net.named_parameters()))
     for coarse in (False, True):
         layers = timm.models.group_parameters(net, net.group_matcher(coarse))

@@ -8,7 +8,7 @@ import timm
 import torch
 
 import videozoo
-from videozoo import UnknownModelError, VideoCfg, VideoNet, WeightsError
+from videozoo import Ensemble, UnknownModelError, VideoCfg, VideoNet, WeightsError
 from videozoo.models import model_entrypoint, register_architecture, spec_of
 from videozoo.models.registry import _CFGS, _ENTRYPOINTS
 
@@ -48,7 +48,7 @@ def test_wildcards(filter_: Any, exclude: Any, expected: list[str]) -> None:
 
 
 def test_nothing_claims_weights_that_do_not_exist() -> None:
-    for name in videozoo.list_models(pretrained=True):
+    for name in videozoo.list_pretrained():
         cfg = videozoo.get_pretrained_cfg(name)
         assert cfg.url or cfg.hf_hub_id or cfg.file
     for name in set(NAMES) - set(videozoo.list_models(pretrained=True)):
@@ -78,7 +78,7 @@ def test_timm_creates_every_name(name: str) -> None:
     with torch.device("meta"):
         frames = spec_of(name).num_frames // 2 // (5 if "tdn" in name else 1) * (5 if "tdn" in name else 1)
         net = timm.create_model(name, num_classes=5, num_frames=frames)
-        assert isinstance(net, VideoNet)
+        assert isinstance(net, VideoNet | Ensemble)
         ours = videozoo.create_model(name, num_classes=5, num_frames=frames)
     assert ours.spec == net.spec
     assert list(ours.state_dict()) == list(net.state_dict())
@@ -96,7 +96,12 @@ def test_timm_knows_the_config(name: str) -> None:
     assert net.pretrained_cfg["num_frames"] == net.num_frames == cfg.num_frames
     assert net.pretrained_cfg["num_classes"] == net.num_classes == cfg.num_classes
     assert net.default_cfg is net.pretrained_cfg
-    assert net.get_submodule(net.pretrained_cfg["classifier"]) is net.fc
+    classifier = net.pretrained_cfg["classifier"]
+    if isinstance(net, Ensemble):
+        assert [net.get_submodule(one) for one in classifier] == list(net.get_classifier())
+    else:
+        assert net.get_submodule(classifier) is net.fc
+    assert cfg.classifier == classifier
     first = net.pretrained_cfg["first_conv"]
     for conv in (first,) if isinstance(first, str) else first:
         assert net.get_submodule(conv).in_channels == net.pretrained_cfg["input_size"][0] == 3

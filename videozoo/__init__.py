@@ -10,6 +10,7 @@ from videozoo.version import __version__
 if TYPE_CHECKING:
     from videozoo.augment import ARC, DNR
     from videozoo.models import (
+        Ensemble,
         ModelSpec,
         UnknownModelError,
         VideoCfg,
@@ -31,6 +32,7 @@ __all__ = [
     "DNR",
     "TSM",
     "TSN",
+    "Ensemble",
     "ModelSpec",
     "UnknownModelError",
     "VideoCfg",

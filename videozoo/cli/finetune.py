@@ -13,7 +13,7 @@ from videozoo.cli.run_settings import Settings, settle, write_settings
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
     from videozoo.engine import FitConfig, FitResult
-    from videozoo.models import VideoNet
+    from videozoo.models import Ensemble, VideoNet
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -73,7 +73,7 @@ def _read_names(path: str) -> list[str]:
         raise CommandError(f"{path}: not UTF-8 text; --class-names needs one class name a line.") from error
 
 
-def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet":
+def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | Ensemble":
     """The network with the sampling and size of the flags in its config, as the run folder will keep it."""
     import torch
 
@@ -104,7 +104,7 @@ def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet":
     return model
 
 
-def _open_branches(model: "VideoNet") -> None:
+def _open_branches(model: "VideoNet | Ensemble") -> None:
     """Give the last norm of each residual branch, which timm starts at zero, the weight one.
 
     Time is seen in the branches alone: closed ones leave a short training from scratch without it. On the generated
@@ -130,7 +130,7 @@ def _config_overlay(settings: Settings) -> dict[str, Any]:
     return overlay
 
 
-def _describe_start(settings: Settings, model: "VideoNet") -> str:
+def _describe_start(settings: Settings, model: "VideoNet | Ensemble") -> str:
     size = model.pretrained_cfg["input_size"]
     if settings.is_continued:
         start = f"continued from {Path(settings.output) / 'last'}"
@@ -155,7 +155,7 @@ def _make_config(settings: Settings) -> "FitConfig":
 
 
 def _fit(
-    settings: Settings, model: "VideoNet", config: "FitConfig", train: "VideoSource", val: "VideoSource"
+    settings: Settings, model: "VideoNet | Ensemble", config: "FitConfig", train: "VideoSource", val: "VideoSource"
 ) -> "FitResult":
     from videozoo.cli.mirror import describe_mirrors, mirror_labels
     from videozoo.cli.videos import make_test_loader, make_train_loader

@@ -38,7 +38,11 @@ def _gather(name: str) -> dict[str, Any]:
     model = videozoo.create_model(name, pretrained=False)
     cost = count_cost(model)
     spec = model.spec.to_dict()
-    parts = {key: spec[key] for key in ("backbone", "temporal", "augmenters")}
+    shown = ("backbone", "temporal", "augmenters")
+    if "members" in spec:
+        parts = {"members": [{key: member[key] for key in (*shown, "num_frames")} for member in spec["members"]]}
+    else:
+        parts = {key: spec[key] for key in shown}
     cfg = resolve_data_config(model)
     return {
         "name": name,
@@ -68,9 +72,7 @@ def _say_facts(facts: dict[str, Any]) -> None:
         sampling += f", {videos['frames_per_segment']} in a row"
     rows = [
         ("name", facts["name"]),
-        ("backbone", facts["backbone"]),
-        ("temporal", _part(facts["temporal"])),
-        *[("augmenter", _part(part)) for part in facts["augmenters"]],
+        *[row for network in facts.get("members", [facts]) for row in _part_rows(network)],
         *[("changed", f"{len(sites)} places for {part}") for part, sites in facts["sites"].items() if sites],
         ("parameters", f"{facts['params']:,}"),
         ("cost", f"{facts['macs'] / 1e9:.2f} GMACs = {facts['flops'] / 1e9:.2f} GFLOPs for one view"),
@@ -83,6 +85,16 @@ def _say_facts(facts: dict[str, Any]) -> None:
         rows.append(("measured", ", ".join(f"{key} {_number(value)}" for key, value in facts["metrics"].items())))
     for name, value in rows:
         say(f"{name:<12}{value}")
+
+
+def _part_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
+    """The parts of a network, or of a member of an ensemble with the frames that it gets."""
+    frames = f", {network['num_frames']} frames" if "num_frames" in network else ""
+    return [
+        ("backbone", network["backbone"] + frames),
+        ("temporal", _part(network["temporal"])),
+        *[("augmenter", _part(part)) for part in network["augmenters"]],
+    ]
 
 
 def _part(part: dict[str, Any]) -> str:

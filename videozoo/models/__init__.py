@@ -4,6 +4,7 @@ from videozoo.hub import WeightsError
 from videozoo.models import zoo as zoo
 from videozoo.models.build import build
 from videozoo.models.config import VideoCfg
+from videozoo.models.ensemble import Ensemble
 from videozoo.models.factory import compose, create_model, load_weights, model_config, model_from_state
 from videozoo.models.registry import (
     UnknownModelError,
@@ -14,11 +15,13 @@ from videozoo.models.registry import (
     model_entrypoint,
     register_architecture,
 )
-from videozoo.models.spec import ModelSpec
+from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.models.video_net import VideoNet
 from videozoo.models.zoo import spec_of
 
 __all__ = [
+    "Ensemble",
+    "EnsembleSpec",
     "ModelSpec",
     "UnknownModelError",
     "VideoCfg",

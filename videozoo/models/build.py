@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import timm
 import torch
@@ -10,19 +10,34 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from videozoo.hub import WeightsError, convert_backbone, read_safetensors
+from videozoo.models.ensemble import Ensemble
 from videozoo.models.registry import is_model
-from videozoo.models.spec import ModelSpec
+from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.models.video_net import VideoNet, check_num_frames
 from videozoo.temporal import TSN
 
 __all__ = ["build", "load_backbone"]
 
 
-def build(spec: ModelSpec, backbone_weights: str | Path | None = None, cache_dir: str | Path | None = None) -> VideoNet:
+@overload
+def build(
+    spec: ModelSpec, backbone_weights: str | Path | None = None, cache_dir: str | Path | None = None
+) -> VideoNet: ...
+
+
+@overload
+def build(
+    spec: ModelSpec | EnsembleSpec, backbone_weights: str | Path | None = None, cache_dir: str | Path | None = None
+) -> VideoNet | Ensemble: ...
+
+
+def build(
+    spec: ModelSpec | EnsembleSpec, backbone_weights: str | Path | None = None, cache_dir: str | Path | None = None
+) -> VideoNet | Ensemble:
     """Build the network of ``spec``.
 
     Args:
-        spec: the composition.
+        spec: the composition; for an ensemble every member is built with the same arguments.
         backbone_weights: weights of the backbone alone, loaded before it is changed: a timm tag (``"tv_in1k"``,
             downloaded), a local ``.safetensors`` file with timm's or torchvision's key names, or None for random.
         cache_dir: where timm keeps what it downloads; None for its default.
@@ -30,6 +45,8 @@ def build(spec: ModelSpec, backbone_weights: str | Path | None = None, cache_dir
         ValueError: unknown backbone, one that is no 2-D CNN, or a part that finds nothing to change in it.
         WeightsError: the weights are missing or do not fit.
     """
+    if isinstance(spec, EnsembleSpec):
+        return Ensemble([build(member, backbone_weights, cache_dir) for member in spec.members])
     if spec.num_frames < 1 or spec.in_chans < 1 or spec.num_classes < 0:
         raise ValueError(
             f"build: num_frames={spec.num_frames}, in_chans={spec.in_chans}, num_classes={spec.num_classes}; "

@@ -1,8 +1,9 @@
 """The two doors to a network: by name, and by composition."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import timm
 from timm.layers import set_layer_config
@@ -11,15 +12,18 @@ from timm.models import PretrainedCfg
 from videozoo.hub import WeightsError, read_folder, read_safetensors
 from videozoo.models.build import build, check_keys
 from videozoo.models.config import VideoCfg, merge_cfg
+from videozoo.models.ensemble import Ensemble, joint_names
 from videozoo.models.registry import get_pretrained_cfg, model_entrypoint
-from videozoo.models.spec import Augmenter, ModelSpec, TemporalModule
+from videozoo.models.spec import Augmenter, EnsembleSpec, ModelSpec, TemporalModule, spec_from_dict
 from videozoo.models.video_net import VideoNet
 from videozoo.temporal import TSN
 
 __all__ = ["compose", "create_model", "create_named", "load_weights", "model_config", "model_from_state"]
 
 Cfg = Mapping[str, Any] | PretrainedCfg
+Net = TypeVar("Net", bound=VideoNet | Ensemble)
 _LOCAL = "local-dir:"
+_OF_CLASSIFIER = re.compile(r"(members\.\d+\.)?fc\.")
 
 
 def create_model(
@@ -33,7 +37,7 @@ def create_model(
     exportable: bool | None = None,
     no_jit: bool | None = None,
     **kwargs: Any,
-) -> VideoNet:
+) -> VideoNet | Ensemble:
     """Create a network by name, with timm's signature.
 
     Args:
@@ -70,7 +74,9 @@ def create_model(
     return model
 
 
-def create_named(name: str, spec: ModelSpec, pretrained: bool = False, **kwargs: Any) -> VideoNet:
+def create_named(
+    name: str, spec: ModelSpec | EnsembleSpec, pretrained: bool = False, **kwargs: Any
+) -> VideoNet | Ensemble:
     """What every registered entry point does: the spec with its arguments changed, built and configured.
 
     Args:
@@ -140,8 +146,11 @@ def _backbone_cfg(spec: ModelSpec) -> VideoCfg:
     return VideoCfg(mean=own.mean, std=own.std, interpolation=own.interpolation, crop_pct=own.crop_pct)
 
 
-def _configured(model: VideoNet, cfg: VideoCfg, name: str) -> VideoNet:
-    """Write the config that belongs to the network as it was built onto it."""
+def _configured(model: Net, cfg: VideoCfg, name: str) -> Net:
+    """Write the config that belongs to the network as it was built onto it, and onto the members of an ensemble."""
+    if isinstance(model, Ensemble):
+        for member in model.members:
+            _configured(member, merge_cfg(cfg, {"metrics": None}), "")
     spec = model.spec
     stale = cfg.num_classes != spec.num_classes
     final = merge_cfg(
@@ -152,7 +161,7 @@ def _configured(model: VideoNet, cfg: VideoCfg, name: str) -> VideoNet:
             "num_frames": spec.num_frames,
             "input_size": (spec.in_chans, *cfg.input_size[1:]),
             "first_conv": _first_conv(model),
-            "classifier": "fc",
+            "classifier": joint_names(model.members, "classifier") if isinstance(model, Ensemble) else "fc",
             **({"label_names": None, "label_descriptions": None, "metrics": None} if stale else {}),
         },
     )
@@ -160,7 +169,9 @@ def _configured(model: VideoNet, cfg: VideoCfg, name: str) -> VideoNet:
     return model
 
 
-def _first_conv(model: VideoNet) -> str | tuple[str, ...] | None:
+def _first_conv(model: VideoNet | Ensemble) -> str | tuple[str, ...] | None:
+    if isinstance(model, Ensemble):
+        return joint_names(model.members, "first_conv")
     own = getattr(model.backbone, "default_cfg", None) or {}
     first = own.get("first_conv")
     if isinstance(first, tuple | list):  # two pathways, two stems
@@ -175,7 +186,7 @@ def _given_cfg(cfg: Cfg | str | None) -> Cfg | None:
     return cfg
 
 
-def _change_spec(spec: ModelSpec, changes: Mapping[str, Any], name: str) -> ModelSpec:
+def _change_spec(spec: ModelSpec | EnsembleSpec, changes: Mapping[str, Any], name: str) -> ModelSpec | EnsembleSpec:
     allowed = ("num_classes", "num_frames", "in_chans", "drop_rate", "drop_path_rate")
     unknown = sorted(set(changes) - set(allowed))
     if unknown:
@@ -186,12 +197,14 @@ def _change_spec(spec: ModelSpec, changes: Mapping[str, Any], name: str) -> Mode
     return spec.replace(**changes)
 
 
-def _from_folder(folder: Path, pretrained: bool, overlay: Mapping[str, Any] | None, kwargs: dict[str, Any]) -> VideoNet:
+def _from_folder(
+    folder: Path, pretrained: bool, overlay: Mapping[str, Any] | None, kwargs: dict[str, Any]
+) -> VideoNet | Ensemble:
     config, weights = read_folder(folder)
     source = str(folder / "config.json")
     name = config["architecture"]
     try:
-        spec = ModelSpec.from_dict(config["spec"])
+        spec = spec_from_dict(config["spec"])
         cfg = merge_cfg(VideoCfg(), config["pretrained_cfg"], overlay)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"not a videozoo config ({error})", source=source) from error
@@ -203,12 +216,12 @@ def _from_folder(folder: Path, pretrained: bool, overlay: Mapping[str, Any] | No
     return _configured(model, cfg, cfg.architecture or "")
 
 
-def _load_with_classes(model: VideoNet, path: Path, stored_classes: int) -> None:
+def _load_with_classes(model: VideoNet | Ensemble, path: Path, stored_classes: int) -> None:
     """Load a file; where it was saved with another number of classes, all but the classifier."""
     load_weights(model, path, skip_classifier=model.num_classes != stored_classes)
 
 
-def load_weights(model: VideoNet, path: Path, *, skip_classifier: bool = False) -> None:
+def load_weights(model: VideoNet | Ensemble, path: Path, *, skip_classifier: bool = False) -> None:
     """Load a ``.safetensors`` file into a network, strictly.
 
     Args:
@@ -220,13 +233,13 @@ def load_weights(model: VideoNet, path: Path, *, skip_classifier: bool = False) 
     """
     state = read_safetensors(path)
     if skip_classifier:
-        state = {k: v for k, v in state.items() if not k.startswith("fc.")}
-        state.update({k: v for k, v in model.state_dict().items() if k.startswith("fc.")})
+        state = {k: v for k, v in state.items() if not _OF_CLASSIFIER.match(k)}
+        state.update({k: v for k, v in model.state_dict().items() if _OF_CLASSIFIER.match(k)})
     check_keys(model.state_dict(), state, source=str(path))
     model.load_state_dict(state)
 
 
-def model_config(model: VideoNet, class_names: Sequence[str] | None = None) -> dict[str, Any]:
+def model_config(model: VideoNet | Ensemble, class_names: Sequence[str] | None = None) -> dict[str, Any]:
     """What ``config.json`` holds beside the weights: timm's layout, and the composition under ``spec``.
 
     Args:

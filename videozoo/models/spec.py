@@ -1,5 +1,6 @@
 """Everything that is needed to build a network again, as plain data."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
@@ -9,7 +10,7 @@ from torch import nn
 from videozoo.augment import AUGMENTERS
 from videozoo.temporal import TEMPORAL, TSN
 
-__all__ = ["Augmenter", "ModelSpec", "TemporalModule"]
+__all__ = ["Augmenter", "EnsembleSpec", "ModelSpec", "TemporalModule", "spec_from_dict"]
 
 
 @runtime_checkable
@@ -72,6 +73,96 @@ class ModelSpec:
     def replace(self, **changes: Any) -> "ModelSpec":
         """A copy with some fields changed."""
         return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class EnsembleSpec:
+    """Several networks whose probabilities are averaged; they see the same clip.
+
+    Args:
+        members: two compositions or more. A clip has the frames of the longest; see ``Ensemble`` for what the others
+            get of it.
+    Raises:
+        ValueError: fewer than two members, or members that cannot see the same clip or have other classes.
+    """
+
+    members: tuple[ModelSpec, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.members) < 2:
+            raise ValueError(f"Ensemble: {len(self.members)} members; need two or more.")
+        for name in ("num_classes", "in_chans"):
+            self._require_equal(name, [getattr(member, name) for member in self.members])
+        runs = [getattr(member.temporal, "frames_per_segment", 1) for member in self.members]
+        self._require_equal("frames_per_segment", runs)
+        frames = [member.num_frames for member in self.members]
+        if min(frames) < 1 or any(self.num_frames % count for count in frames):
+            raise ValueError(
+                f"Ensemble: members take {_listed(frames)} frames; each number must divide the largest, so that the "
+                "members see the same clip."
+            )
+
+    @staticmethod
+    def _require_equal(name: str, values: list[int]) -> None:
+        if len(set(values)) > 1:
+            raise ValueError(f"Ensemble: members have {name} {_listed(values)}; all must have the same.")
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of a clip: those of the longest member."""
+        return max(member.num_frames for member in self.members)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of every member."""
+        return self.members[0].num_classes
+
+    @property
+    def in_chans(self) -> int:
+        """Channels of a frame."""
+        return self.members[0].in_chans
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"members": [member.to_dict() for member in self.members]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "EnsembleSpec":
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: an unknown field, or members that a spec refuses.
+        """
+        if set(data) != {"members"} or not isinstance(data["members"], list):
+            raise ValueError(f"EnsembleSpec: fields {sorted(data)}; need members alone, a list.")
+        return cls(tuple(ModelSpec.from_dict(member) for member in data["members"]))
+
+    def replace(self, **changes: Any) -> "EnsembleSpec":
+        """A copy with some fields of every member changed; of ``num_frames`` the shorter members keep their share.
+
+        Raises:
+            ValueError: a number of frames of which a member gets no whole number.
+        """
+        wanted, longest = changes.pop("num_frames", self.num_frames), self.num_frames
+        unit = longest // math.gcd(*(member.num_frames for member in self.members))
+        if wanted < 1 or wanted % unit:
+            raise ValueError(f"Ensemble: num_frames is {wanted}; need a positive multiple of {unit}.")
+        frames = [member.num_frames * wanted // longest for member in self.members]
+        members = zip(self.members, frames, strict=True)
+        return EnsembleSpec(tuple(member.replace(num_frames=count, **changes) for member, count in members))
+
+
+def spec_from_dict(data: Mapping[str, Any]) -> ModelSpec | EnsembleSpec:
+    """The spec whose :meth:`to_dict` gave ``data``.
+
+    Raises:
+        ValueError: an unknown field, part or option, or a value that is refused.
+    """
+    return EnsembleSpec.from_dict(data) if "members" in data else ModelSpec.from_dict(data)
+
+
+def _listed(values: list[int]) -> str:
+    return " and ".join(str(value) for value in values)
 
 
 def _part_to_dict(part: Any, kinds: Mapping[str, Any]) -> dict[str, Any]:

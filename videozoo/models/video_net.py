@@ -9,7 +9,7 @@ from videozoo.models.spec import ModelSpec
 from videozoo.shapes import fold_segments, fold_time, to_clips, unfold_time
 from videozoo.surgery import RelayStage
 
-__all__ = ["VideoNet", "check_num_frames"]
+__all__ = ["VideoNet", "check_clips", "check_num_frames", "forget_classes", "prefixed"]
 
 
 class VideoNet(nn.Module):
@@ -73,21 +73,7 @@ class VideoNet(nn.Module):
         return fc
 
     def _fold(self, x: Tensor) -> Tensor:
-        if x.ndim != 5:
-            raise ValueError(
-                f"VideoNet: input has shape {tuple(x.shape)}; need clips (B, C, T, H, W). "
-                "For one clip (C, T, H, W) pass x.unsqueeze(0)."
-            )
-        if x.shape[1] != self.in_chans:
-            raise ValueError(
-                f"VideoNet: input (B, C, T, H, W) has {x.shape[1]} channels, the network takes {self.in_chans}; "
-                "for (B, T, C, H, W) pass x.transpose(1, 2), for other channels build it with in_chans=."
-            )
-        if x.shape[2] != self.num_frames:
-            raise ValueError(
-                f"VideoNet: input has {x.shape[2]} frames, the network takes {self.num_frames}; "
-                f"sample {self.num_frames} frames or call model.set_num_frames({x.shape[2]})."
-            )
+        check_clips(self, x)
         if self.is_3d:
             return x
         return fold_time(x) if self.frames_per_segment == 1 else fold_segments(x, self.frames_per_segment)
@@ -171,9 +157,7 @@ class VideoNet(nn.Module):
         self.num_classes = num_classes
         self.spec = self.spec.replace(num_classes=num_classes)
         self.fc = self._make_fc(num_classes)
-        gone = ("label_names", "label_descriptions", "label_offset", "metrics")
-        kept = {k: v for k, v in self.pretrained_cfg.items() if k not in gone}
-        self.pretrained_cfg = {**kept, "num_classes": num_classes} if kept else kept
+        self.pretrained_cfg = forget_classes(self.pretrained_cfg, num_classes)
 
     def set_num_frames(self, num_frames: int) -> None:
         """Let the network take clips of another length.
@@ -208,12 +192,45 @@ class VideoNet(nn.Module):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """timm's patterns for layer decay and layer groups, for the keys of this network."""
-        return {group: _prefixed(spec) for group, spec in self.backbone.group_matcher(coarse=coarse).items()}
+        return {
+            group: prefixed(spec, r"backbone\.") for group, spec in self.backbone.group_matcher(coarse=coarse).items()
+        }
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that should not decay, beside those of one dimension."""
         own = getattr(self.backbone, "no_weight_decay", set)
         return {f"backbone.{name}" for name in own()}
+
+
+def check_clips(net: Any, x: Tensor) -> None:
+    """Raise where ``x`` is no batch of clips of the network's channels and frames.
+
+    Raises:
+        ValueError: another number of dimensions, channels or frames.
+    """
+    name = type(net).__name__
+    if x.ndim != 5:
+        raise ValueError(
+            f"{name}: input has shape {tuple(x.shape)}; need clips (B, C, T, H, W). "
+            "For one clip (C, T, H, W) pass x.unsqueeze(0)."
+        )
+    if x.shape[1] != net.in_chans:
+        raise ValueError(
+            f"{name}: input (B, C, T, H, W) has {x.shape[1]} channels, the network takes {net.in_chans}; "
+            "for (B, T, C, H, W) pass x.transpose(1, 2), for other channels build it with in_chans=."
+        )
+    if x.shape[2] != net.num_frames:
+        raise ValueError(
+            f"{name}: input has {x.shape[2]} frames, the network takes {net.num_frames}; "
+            f"sample {net.num_frames} frames or call model.set_num_frames({x.shape[2]})."
+        )
+
+
+def forget_classes(cfg: dict[str, Any], num_classes: int) -> dict[str, Any]:
+    """A config without what it says of the classes, for a fresh classifier."""
+    gone = ("label_names", "label_descriptions", "label_offset", "metrics")
+    kept = {k: v for k, v in cfg.items() if k not in gone}
+    return {**kept, "num_classes": num_classes} if kept else kept
 
 
 def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.Module | None = None) -> None:
@@ -236,10 +253,10 @@ def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.M
             )
 
 
-def _prefixed(spec: Any) -> Any:
-    """Put ``backbone.`` before timm's patterns: a string, or a list of strings or of (pattern, order) pairs."""
+def prefixed(spec: Any, prefix: str) -> Any:
+    """Put ``prefix`` before timm's patterns: a string, or a list of strings or of (pattern, order) pairs."""
     if isinstance(spec, str):
-        return rf"^backbone\.(?:{spec.replace('^', '')})"
+        return rf"^{prefix}(?:{spec.replace('^', '')})"
     if isinstance(spec, tuple) and len(spec) == 2 and not isinstance(spec[1], str):
-        return (_prefixed(spec[0]), spec[1])
-    return type(spec)(_prefixed(item) for item in spec)
+        return (prefixed(spec[0], prefix), spec[1])
+    return type(spec)(prefixed(item, prefix) for item in spec)

@@ -4,18 +4,19 @@ from typing import Any
 
 from videozoo.augment import ARC, DNR
 from videozoo.models.config import VideoCfg
+from videozoo.models.ensemble import Ensemble
 from videozoo.models.factory import create_named
 from videozoo.models.registry import model_entrypoint, register_architecture
-from videozoo.models.spec import ModelSpec
+from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.models.video_net import VideoNet
 from videozoo.temporal import MSN, TDN, TEA, TRN, TSM, TSN, TANet
 
 __all__ = ["spec_of"]
 
-_SPECS: dict[str, ModelSpec] = {}
+_SPECS: dict[str, ModelSpec | EnsembleSpec] = {}
 
 
-def spec_of(name: str) -> ModelSpec:
+def spec_of(name: str) -> ModelSpec | EnsembleSpec:
     """The composition of a named architecture.
 
     Raises:
@@ -25,13 +26,18 @@ def spec_of(name: str) -> ModelSpec:
     return _SPECS[name]
 
 
-def _register(name: str, spec: ModelSpec, summary: str) -> None:
-    def entry(pretrained: bool = False, **kwargs: Any) -> VideoNet:
+def _register(name: str, spec: ModelSpec | EnsembleSpec, summary: str) -> None:
+    def entry(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:
         return create_named(name, spec, pretrained, **kwargs)
 
     entry.__name__ = entry.__qualname__ = name
-    entry.__doc__ = f"{summary} on {spec.backbone}; arguments as in videozoo.create_model."
-    register_architecture(entry, VideoCfg(architecture=name, num_frames=spec.num_frames, classifier="fc"))
+    if isinstance(spec, EnsembleSpec):
+        backbones = " and ".join(member.backbone for member in spec.members)
+        classifier: Any = tuple(f"members.{k}.fc" for k in range(len(spec.members)))
+    else:
+        backbones, classifier = spec.backbone, "fc"
+    entry.__doc__ = f"{summary} on {backbones}; arguments as in videozoo.create_model."
+    register_architecture(entry, VideoCfg(architecture=name, num_frames=spec.num_frames, classifier=classifier))
     _SPECS[name] = spec
 
 
@@ -77,6 +83,12 @@ _register("slowfast_r50", ModelSpec("slowfast_resnet50_8x8_mm", num_frames=32), 
 _register("slowfast_r50_4x16", ModelSpec("slowfast_resnet50_4x16_mm", num_frames=32), "SlowFast 4x16")
 _register(
     "dnr_slowfast_r18", ModelSpec("slowfast_resnet18_8x8_mm", augmenters=(DNR(),), num_frames=32), "DNR in SlowFast"
+)
+
+_register(
+    "arc_tsm_r50_8f16f",
+    EnsembleSpec(tuple(ModelSpec("resnet50", TSM(), (ARC(),), num_frames=frames) for frames in (8, 16))),
+    "ARC on TSM, the probabilities of two networks averaged,",
 )
 
 _register("tsn_mbv2", ModelSpec("mobilenetv2_100", TSN()), "TSN")

@@ -155,9 +155,9 @@ def _clip_shape(model: nn.Module, clip_size: Sequence[int] | None, num_frames: i
 
 
 def _part_names(model: nn.Module) -> list[str]:
-    """Names of the children, those of ``backbone`` one by one."""
+    """Names of the children, those of ``backbone`` and of ``members`` one by one."""
     names: list[str] = []
     for name, child in model.named_children():
-        inner = [f"{name}.{key}" for key, _ in child.named_children()] if name == "backbone" else []
+        inner = [f"{name}.{key}" for key, _ in child.named_children()] if name in ("backbone", "members") else []
         names += inner or [name]
     return names

@@ -1,5 +1,6 @@
 """Counting many networks, each once."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,10 @@ _FRAME = (3, 224, 224)  # C, H, W of every figure in both papers
 
 @dataclass(frozen=True)
 class _Trace:
-    """Counts of one network by operator: all but the classifier, and the classifier for one class."""
+    """Counts of one network by operator: all but the classifiers, and each classifier for one class with its frames."""
 
     body: Mapping[str, int]
-    per_class: Mapping[str, int]
+    heads: tuple[tuple[int, Mapping[str, int]], ...]
 
 
 class Meter:
@@ -51,8 +52,8 @@ class Meter:
         """
         in_paper_order = accounting == "arc"
         trace = self._trace(setup, in_paper_order)
-        times = setup.num_classes * (self._network(setup).num_frames if in_paper_order else 1)
-        return (total_macs(trace.body, accounting) + times * total_macs(trace.per_class, accounting)) / 1e9
+        per_class = sum(total_macs(head, accounting) * (t if in_paper_order else 1) for t, head in trace.heads)
+        return (total_macs(trace.body, accounting) + setup.num_classes * per_class) / 1e9
 
     def figure(self, field: str, setup: Setup, accounting: Accounting) -> float:
         """What a table prints under ``field``: ``"params_m"`` or ``"gflops_per_view"``."""
@@ -65,8 +66,8 @@ class Meter:
 
     def _trace(self, setup: Setup, in_paper_order: bool) -> _Trace:
         net = self._network(setup)
-        classifier = _linear_classifier(net)
-        key = (setup if classifier is None else setup.change({"num_classes": 0}), in_paper_order)
+        classifiers = _linear_classifiers(net)
+        key = (setup.change({"num_classes": 0}) if classifiers else setup, in_paper_order)
         if key not in self._traces:
             if in_paper_order:
                 twin = build_network(setup)
@@ -75,13 +76,17 @@ class Meter:
                     return self._traces[key]
                 net = twin
             counts = trace_operators(net, self.clip_shape(setup))
-            head = dict(counts[classifier]) if classifier is not None else {}
-            body = {op: n - head.get(op, 0) for op, n in counts[""].items()}
-            self._traces[key] = _Trace(body, {op: n // setup.num_classes for op, n in head.items()})
+            body = Counter(counts[""])
+            for name in classifiers:
+                body.subtract(counts[name])
+            heads = [
+                (t, {op: n // setup.num_classes for op, n in counts[name].items()}) for name, t in classifiers.items()
+            ]
+            self._traces[key] = _Trace(body, tuple(heads))
         return self._traces[key]
 
 
-def _linear_classifier(net: Any) -> str | None:
-    """Name of the classifier, if it is a single linear layer that sees one row per clip."""
-    classifier = net.get_classifier() if hasattr(net, "get_classifier") else None
-    return next((name for name, m in net.named_modules() if m is classifier and type(m) is nn.Linear), None)
+def _linear_classifiers(net: Any) -> dict[str, int]:
+    """Names of the classifiers and their frames, for each that is one linear layer that sees one row per clip."""
+    nets = {f"members.{k}.fc": member for k, member in enumerate(getattr(net, "members", ()))} or {"fc": net}
+    return {name: one.num_frames for name, one in nets.items() if type(getattr(one, "fc", None)) is nn.Linear}

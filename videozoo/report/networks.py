@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from videozoo.augment import ARC, DNR
-from videozoo.models import ModelSpec, build, create_model
+from videozoo.models import EnsembleSpec, ModelSpec, build, create_model
 
 __all__ = ["Setup", "architecture_of", "build_network"]
 
@@ -85,7 +85,13 @@ def build_network(setup: Setup) -> nn.Module:
         return build(_change_spec(model.spec, options, setup.architecture)) if options else model
 
 
-def _change_spec(spec: ModelSpec, options: Mapping[str, Any], name: str) -> ModelSpec:
+def _change_spec(spec: ModelSpec | EnsembleSpec, options: Mapping[str, Any], name: str) -> ModelSpec | EnsembleSpec:
+    if isinstance(spec, EnsembleSpec):
+        return EnsembleSpec(tuple(_change_member(member, options, name) for member in spec.members))
+    return _change_member(spec, options, name)
+
+
+def _change_member(spec: ModelSpec, options: Mapping[str, Any], name: str) -> ModelSpec:
     left = dict(options)
     augmenters: list[Any] = []
     for part in spec.augmenters:
