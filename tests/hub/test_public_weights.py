@@ -1,0 +1,339 @@
+"""Checkpoints of other people behind a tag: the table, the download, the conversion, the cache, the way by hand."""
+
+import hashlib
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from fake_hub import FakeHub, Fault
+from huggingface_hub import constants
+from torch import Tensor
+
+import videozoo
+from videozoo import VideoCfg, VideoNet, WeightsError
+from videozoo.cli import main
+from videozoo.data import resolve_data_config
+from videozoo.hub import retry
+from videozoo.hub.download import download_file
+from videozoo.models import registry, spec_of
+from videozoo.models.pretrained import cache_folder, weights_folder
+
+NAME = "tsm_r18.here_set"
+PUBLIC = [name for name in videozoo.list_pretrained() if videozoo.get_pretrained_cfg(name).url]
+NAMES = ("left", "right", "up")
+
+
+def authors_state(model: VideoNet) -> dict[str, Tensor]:
+    """Our TSM under the names of its authors' code."""
+    out = {}
+    for key, value in model.state_dict().items():
+        if value.ndim == 4:
+            value = value[:, :1, :1, :1].clone().expand_as(value)
+        name = key.replace("backbone.", "base_model.").replace("fc.", "new_fc.")
+        out[re.sub(r"(layer\d\.\d+\.conv1)\.", r"\1.net.", name)] = value
+    return out
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A network, and the checkpoint file of it as its authors would save it."""
+    torch.manual_seed(5)
+    model = videozoo.create_model("tsm_r18", num_classes=3, num_frames=4)
+    path = tmp_path_factory.mktemp("published") / "tsm.pth"
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 4:  # one number per channel: the file is small
+                parameter.copy_(parameter[:, :1, :1, :1].expand_as(parameter))
+    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in authors_state(model).items()}}, path)
+    data = path.read_bytes()
+    return SimpleNamespace(model=model.eval(), path=path, data=data, sha256=hashlib.sha256(data).hexdigest())
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A server, and caches of the test's own."""
+    monkeypatch.setattr(retry, "DELAYS", (0.0, 0.0))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with FakeHub() as hub:
+        hub.patch(monkeypatch, tmp_path / "home")
+        yield hub
+
+
+@pytest.fixture
+def cfg(hub: FakeHub, published: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> VideoCfg:
+    """Its record, registered as a tag."""
+    hub.put("lab/zoo", {"tsm.pth": published.data})
+    record = VideoCfg(
+        url=f"{hub.url}/lab/zoo/resolve/main/tsm.pth",
+        sha256_prefix=published.sha256[:8],
+        architecture="tsm_r18",
+        tag="here_set",
+        num_classes=3,
+        num_frames=4,
+        frame_sampling="dense",
+        frame_stride=6,
+        test_num_clips=10,
+        test_num_crops=3,
+        label_names=NAMES,  # type: ignore[arg-type]
+        license="MIT",
+        classifier="fc",
+    )
+    monkeypatch.setitem(registry._CFGS["tsm_r18"], "here_set", record)
+    return record
+
+
+def same(folder: Path, published: SimpleNamespace) -> VideoNet:
+    """The network of a folder, which gives what the published one gives."""
+    model = videozoo.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    x = torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(model(x), published.model(x))
+    return model
+
+
+def held(folder: Path) -> list[str]:
+    """What lies in the cache, locks aside."""
+    return sorted(path.name for path in folder.parent.glob("*") if path.suffix != ".lock")
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_record_says_all_that_a_test_needs(name: str) -> None:
+    cfg = videozoo.get_pretrained_cfg(name)
+    arch, tag = name.split(".")
+    assert (cfg.architecture, cfg.tag) == (arch, tag)
+    assert re.fullmatch(r"https://\S+\.pth", str(cfg.url))
+    if cfg.sha256_prefix is not None:
+        assert re.fullmatch(r"[0-9a-f]{8,64}", cfg.sha256_prefix)
+        assert str(cfg.url).endswith(f"-{cfg.sha256_prefix}.pth")  # the habit of the sites that give one
+    assert cfg.num_classes == {"Kinetics-400": 400}.get(str(cfg.dataset), 174)
+    assert cfg.label_names is None or len(set(cfg.label_names)) == cfg.num_classes
+    assert cfg.license in ("Apache-2.0", "MIT")
+    assert cfg.metrics is not None
+    assert 0.2 < cfg.metrics["top1"] < cfg.metrics.get("top5", 1.0)
+    settled = resolve_data_config(cfg)
+    size = 256 if cfg.test_num_crops == 3 else 224
+    assert (settled["test_crop_size"] or settled["input_size"][-1]) == size
+    assert str(settled["num_frames"]) in re.findall(r"\d+", tag) or "slowfast" in arch
+    spec_of(arch).replace(num_frames=settled["num_frames"])
+    assert "figures are of" in str(cfg.description)
+
+
+def test_the_table_is_of_different_files() -> None:
+    urls = [videozoo.get_pretrained_cfg(name).url for name in PUBLIC]
+    assert len(set(urls)) == len(urls) > 30
+
+
+def test_the_table_is_what_the_owners_list() -> None:
+    from helpers import shared_folder
+
+    papers = shared_folder("papers")
+    if papers is None:
+        pytest.skip("no shared list of public checkpoints")
+    rows = {row["url"]: row for row in json.loads((papers / "public_checkpoints.json").read_text())["checkpoints"]}
+    for name in PUBLIC:
+        cfg = videozoo.get_pretrained_cfg(name)
+        row = rows.pop(str(cfg.url))
+        assert cfg.sha256_prefix == row.get("sha256_prefix")
+        assert cfg.metrics is not None
+        assert {key: round(100 * value, 2) for key, value in cfg.metrics.items()} == {
+            key: row[key] for key in ("top1", "top5") if key in row
+        }
+    # Lateral norms, and depths that no architecture of the zoo has.
+    assert all(re.search(r"slowfast_r50_8xb8-8x8x1-steplr|slow(fast|only)_r101_", row["name"]) for row in rows.values())
+
+
+def test_a_tag_is_downloaded_converted_and_kept(cfg: VideoCfg, hub: FakeHub, published: SimpleNamespace) -> None:
+    folder = weights_folder(NAME, cfg)
+    assert folder == cache_folder(NAME)
+    assert held(folder) == [NAME]
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "origin.json"]
+    own = same(folder, published).pretrained_cfg
+    assert (own["label_names"], own["frame_sampling"], own["frame_stride"]) == (NAMES, "dense", 6)
+    assert (own["num_frames"], own["test_num_clips"], own["test_num_crops"]) == (4, 10, 3)
+    assert (own["architecture"], own["tag"], own["license"]) == ("tsm_r18", "here_set", "MIT")
+    assert "url" not in own
+    origin = json.loads((folder / "origin.json").read_text())
+    assert (origin["url"], origin["sha256"]) == (cfg.url, published.sha256)
+    hub.requests.clear()
+    assert weights_folder(NAME, cfg) == folder
+    assert not hub.requests
+
+
+def test_the_name_alone_is_enough(cfg: VideoCfg, hub: FakeHub, published: SimpleNamespace, tmp_path: Path) -> None:
+    plain = videozoo.get_pretrained_cfg("tsm_r18")  # an architecture means its first tag
+    folder = weights_folder("tsm_r18", plain, cache_dir=tmp_path / "elsewhere")
+    assert folder == tmp_path / "elsewhere" / "videozoo" / NAME
+    same(folder, published)
+
+
+def test_without_a_network_the_cache_is_enough(
+    cfg: VideoCfg, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, published: SimpleNamespace
+) -> None:
+    folder = weights_folder(NAME, cfg)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    same(weights_folder(NAME, cfg), published)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"tsm_r18\.here_set.*HF_HUB_OFFLINE is set"):
+        weights_folder(NAME, cfg)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault("tsm.pth", "status", 404, times=None), "HTTP status 404"),
+        (Fault("tsm.pth", "status", 503, times=None), "HTTP status 503"),
+        (Fault("tsm.pth", "reset", times=None), "could not be downloaded"),
+        (Fault("tsm.pth", "cut", 1000, times=None), "could not be downloaded"),
+        (Fault("tsm.pth", "corrupt", times=None), "SHA-256 is .*also after a second download"),
+        (None, "HF_HUB_OFFLINE is set"),
+    ],
+)
+def test_what_cannot_be_had_says_how_to_put_it_there_by_hand(
+    cfg: VideoCfg, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, fault: Fault | None, words: str, tmp_path: Path
+) -> None:
+    if fault is None:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    else:
+        hub.faults.append(fault)
+    by_hand = f"videozoo convert FILE --model {NAME}"
+    with pytest.raises(WeightsError, match=words) as caught:
+        weights_folder(NAME, cfg)
+    message = str(caught.value)
+    assert f"Get {cfg.url} where there is a network and run `{by_hand}`" in message
+    assert message.startswith(NAME)
+    assert held(cache_folder(NAME)) == []
+    other = tmp_path / "other"
+    with pytest.raises(WeightsError, match=re.escape(f"`{by_hand} --output {cache_folder(NAME, other)}`")):
+        weights_folder(NAME, cfg, cache_dir=other)
+
+
+def test_nobody_answers(cfg: VideoCfg, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeHub() as gone:
+        url = gone.url
+    cfg.url = f"{url}/lab/zoo/resolve/main/tsm.pth"
+    with pytest.raises(WeightsError, match=r"could not be downloaded \(Connect.*videozoo convert FILE"):
+        weights_folder(NAME, cfg)
+
+
+@pytest.mark.parametrize(
+    ("do", "value"), [("status", 503), ("reset", None), ("cut", 40_000), ("reset_at", 40_000), ("corrupt", None)]
+)
+def test_a_passing_fault_passes(hub: FakeHub, tmp_path: Path, do: str, value: int | None) -> None:
+    data = bytes(range(256)) * 400
+    hub.put("lab/zoo", {"file.pth": data})
+    hub.faults.append(Fault("file.pth", do, value))
+    path = tmp_path / "file.pth"
+    download_file(f"{hub.url}/lab/zoo/resolve/main/file.pth", path, hashlib.sha256(data).hexdigest()[:8])
+    assert path.read_bytes() == data
+    assert hub.faults[0].times == 0
+
+
+def test_a_refusal_is_not_asked_for_again(hub: FakeHub, tmp_path: Path) -> None:
+    hub.put("lab/zoo", {"file.pth": b"x"})
+    hub.faults.append(Fault("file.pth", "status", 403, times=None))
+    with pytest.raises(WeightsError, match="HTTP status 403"):
+        download_file(f"{hub.url}/lab/zoo/resolve/main/file.pth", tmp_path / "file.pth")
+    assert len(hub.asked("file.pth")) == 1
+
+
+def test_a_file_that_does_not_fit_leaves_nothing(cfg: VideoCfg, hub: FakeHub, published: SimpleNamespace) -> None:
+    cfg.sha256_prefix = None
+    odd = published.path.with_name("odd.pth")
+    for content, words in (
+        ({**authors_state(published.model), "base_model.layer1.0.odd.weight": torch.zeros(1)}, "layer1.0.odd.weight"),
+        ({"weights.0": torch.zeros(1)}, "weights.0"),
+        ({"new_fc.weight": Path("harm")}, "tensors alone"),
+    ):
+        torch.save(content, odd)
+        hub.put("lab/zoo", {"tsm.pth": odd.read_bytes()})
+        with pytest.raises(WeightsError, match=rf"^{NAME}.*{re.escape(words)}"):
+            weights_folder(NAME, cfg)
+        assert held(cache_folder(NAME)) == []
+    hub.put("lab/zoo", {"tsm.pth": published.data})
+    cfg.num_classes = 5
+    with pytest.raises(WeightsError, match="has 3 classes, not 5"):
+        weights_folder(NAME, cfg)
+    assert held(cache_folder(NAME)) == []
+
+
+def test_a_damaged_cache_heals(
+    cfg: VideoCfg, hub: FakeHub, published: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = weights_folder(NAME, cfg)
+    weights = folder / "model.safetensors"
+    damaged = bytearray(weights.read_bytes())
+    damaged[-5] ^= 1
+    weights.write_bytes(damaged)
+    with caplog.at_level(logging.WARNING, "videozoo"):
+        same(weights_folder(NAME, cfg), published)
+    assert "damaged" in caplog.text
+    (folder / "origin.json").unlink()  # as a folder of another origin would be
+    same(weights_folder(NAME, cfg), published)
+
+
+def test_a_record_that_names_another_file_is_followed(cfg: VideoCfg, hub: FakeHub, published: SimpleNamespace) -> None:
+    weights_folder(NAME, cfg)
+    other = published.path.with_name("other.pth")
+    state = authors_state(published.model)
+    state["new_fc.bias"] = state["new_fc.bias"] + 1
+    torch.save(state, other)
+    hub.put("lab/zoo", {"tsm.pth": other.read_bytes()})
+    cfg.sha256_prefix = hashlib.sha256(other.read_bytes()).hexdigest()[:10]
+    model = videozoo.create_model(f"local-dir:{weights_folder(NAME, cfg)}", pretrained=True)
+    assert torch.equal(model.get_parameter("fc.bias"), state["new_fc.bias"])
+
+
+def test_two_at_once_download_once(cfg: VideoCfg, hub: FakeHub) -> None:
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda: found.append(weights_folder(NAME, cfg))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [cache_folder(NAME)] * 2
+    assert len(hub.asked("resolve/main/tsm.pth", "GET")) == 1
+
+
+def test_by_hand_into_the_cache(
+    cfg: VideoCfg,
+    hub: FakeHub,
+    published: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert main(["convert", str(published.path), "--model", NAME]) == 0
+    assert f"--model {NAME}" in capsys.readouterr().out
+    same(weights_folder(NAME, cfg), published)
+    assert not hub.requests
+
+
+def test_by_hand_the_file_must_be_the_one(
+    cfg: VideoCfg, published: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, out = tmp_path / "other.pth", tmp_path / "out"
+    torch.save(authors_state(published.model), other)
+    for argv, words in (
+        ([str(other), "--model", NAME], f"is not the file of {NAME}: its SHA-256 is"),
+        ([str(other), "--model", NAME, "--output", str(out)], "--model tsm_r18"),
+        ([str(tmp_path / "gone.pth"), "--model", NAME], "no such file"),
+        ([str(published.path), "--model", "tsm_r18.here_sat"], "it has here_set"),
+        ([str(published.path), "--model", NAME, "--num-frames", "8"], "--num-frames"),
+        ([str(published.path), "--model", NAME, "--ema"], "--ema"),
+        ([str(published.path), "--model", "tsm_r18"], "--output DIR is needed"),
+    ):
+        assert main(["convert", *argv]) == 2
+        error = capsys.readouterr().err
+        assert words in error
+        assert len(error.splitlines()) == 1
+    assert not out.exists()
+    assert held(cache_folder(NAME)) == []
+    assert main(["convert", str(published.path), "--model", NAME, "--output", str(out)]) == 0
+    same(out, published)
