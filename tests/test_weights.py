@@ -132,8 +132,25 @@ def damage(folder: Path, what: str) -> None:
     elif what == "unknown option":
         data["spec"]["augmenters"][0]["speed"] = 1
         config.write_text(json.dumps(data))
-    elif what == "unknown field":
-        data["pretrained_cfg"]["colour"] = 1
+    elif what == "unknown part":
+        data["spec"]["temporal"] = {"name": "tsm9"}
+        config.write_text(json.dumps(data))
+    elif what == "unknown architecture":
+        config.write_text(json.dumps({**data, "architecture": "arc_tsm_r5"}))
+    elif what == "unknown backbone":
+        data["spec"]["backbone"] = "../../resnet18"
+        config.write_text(json.dumps(data))
+    elif what == "frames are words":
+        data["spec"]["num_frames"] = "eight"
+        config.write_text(json.dumps(data))
+    elif what == "size is missing":
+        data["pretrained_cfg"]["input_size"] = None
+        config.write_text(json.dumps(data))
+    elif what == "too few names":
+        data["pretrained_cfg"]["label_names"] = ["a"]
+        config.write_text(json.dumps(data))
+    elif what == "other classes":
+        data["pretrained_cfg"]["num_classes"] = 5
         config.write_text(json.dumps(data))
     elif what == "truncated":
         weights.write_bytes(weights.read_bytes()[:-1000])
@@ -162,9 +179,24 @@ def damage(folder: Path, what: str) -> None:
         ("binary config", "config.json: not a JSON file"),
         ("json list", "config.json: has no 'architecture'"),
         ("no architecture", "config.json: has no 'architecture'"),
-        ("no spec", "config.json: not a videozoo config"),
+        ("no spec", "config.json: not a videozoo config: has no 'spec'"),
         ("unknown option", r"config.json: not a videozoo config .*no options \['speed'\]"),
-        ("unknown field", r"config.json: not a videozoo config .*unknown fields \['colour'\]"),
+        ("unknown part", r"config.json: not a videozoo config .*unknown part 'tsm9'"),
+        (
+            "unknown architecture",
+            r"config.json: the architecture 'arc_tsm_r5' is unknown to videozoo .*near: arc_tsm_r50",
+        ),
+        ("unknown backbone", r"config.json: its network cannot be built \(.*'../../resnet18'"),
+        ("frames are words", r"config.json: not a videozoo config \(a value of the wrong kind in .*'eight'"),
+        (
+            "size is missing",
+            r"config.json: not a videozoo config \(pretrained_cfg: input_size is None; need \(C, H, W\)",
+        ),
+        (
+            "too few names",
+            r"config.json: not a videozoo config \(pretrained_cfg: label_names is \('a',\); need 4 of them",
+        ),
+        ("other classes", r"config.json: not a videozoo config \(5 classes in pretrained_cfg, 4 in spec\)"),
         ("truncated", "model.safetensors: not a readable safetensors file"),
         ("cut in the header", "model.safetensors: not a readable safetensors file"),
         ("empty", "model.safetensors: not a readable safetensors file"),

@@ -6,13 +6,13 @@ from typing import Any, overload
 
 import timm
 import torch
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from videozoo.hub import WeightsError, convert_backbone, read_safetensors
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.registry import is_model
 from videozoo.models.spec import EnsembleSpec, ModelSpec
+from videozoo.models.stem import adapt_stems
 from videozoo.models.video_net import VideoNet, check_num_frames
 from videozoo.temporal import TSN
 
@@ -131,18 +131,9 @@ def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> No
     classifiers = cfg.get("classifier") or ()
     classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
     state = {k: v for k, v in state.items() if k.rpartition(".")[0] not in classifiers}
-    first = cfg.get("first_conv")
-    if isinstance(first, str) and f"{first}.weight" in state:
-        state[f"{first}.weight"] = _adapt_stem(in_chans, state[f"{first}.weight"])
+    adapt_stems(state, backbone.state_dict(), in_chans)
     check_keys(backbone.state_dict(), state, source=str(path))
     backbone.load_state_dict(state)
-
-
-def _adapt_stem(in_chans: int, weight: Tensor) -> Tensor:
-    """timm's adaption of a stem to another number of channels, for (O, C, H, W) and (O, C, T, H, W)."""
-    flat = weight.flatten(2, -2) if weight.ndim == 5 else weight
-    adapted: Tensor = adapt_input_conv(in_chans, flat)
-    return adapted.unflatten(2, weight.shape[2:-1]) if weight.ndim == 5 else adapted
 
 
 def check_keys(own: dict[str, Tensor], given: dict[str, Tensor], source: str) -> None:

@@ -1,6 +1,5 @@
 """The two doors to a network: by name, and by composition."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,12 +8,14 @@ import timm
 from timm.layers import set_layer_config
 from timm.models import PretrainedCfg
 
-from videozoo.hub import WeightsError, read_folder, read_safetensors
+from videozoo.hub.files import CONFIG
 from videozoo.models.build import build, check_keys
 from videozoo.models.config import VideoCfg, merge_cfg
 from videozoo.models.ensemble import Ensemble, joint_names
-from videozoo.models.registry import get_pretrained_cfg, model_entrypoint
-from videozoo.models.spec import Augmenter, EnsembleSpec, ModelSpec, TemporalModule, spec_from_dict
+from videozoo.models.init_from import build_from_base
+from videozoo.models.load import Source, is_source, load_source, load_weights, open_named, open_source
+from videozoo.models.registry import UnknownModelError, get_pretrained_cfg, model_entrypoint, split_name
+from videozoo.models.spec import Augmenter, EnsembleSpec, ModelSpec, TemporalModule
 from videozoo.models.video_net import VideoNet
 from videozoo.temporal import TSN
 
@@ -22,8 +23,8 @@ __all__ = ["compose", "create_model", "create_named", "load_weights", "model_con
 
 Cfg = Mapping[str, Any] | PretrainedCfg
 Net = TypeVar("Net", bound=VideoNet | Ensemble)
-_LOCAL = "local-dir:"
-_OF_CLASSIFIER = re.compile(r"(members\.\d+\.)?fc\.")
+# What a config says of the classes that the weights were trained on.
+_OF_CLASSES = ("label_names", "label_descriptions", "label_offset", "metrics", "dataset", "train_recipe", "tag")
 
 
 def create_model(
@@ -41,16 +42,20 @@ def create_model(
     """Create a network by name, with timm's signature.
 
     Args:
-        model_name: an architecture of :func:`list_models`, or ``local-dir:FOLDER`` with ``config.json`` and
-            ``model.safetensors`` (a run's ``best``): its own composition, class names and sampling.
-        pretrained: load the published weights of the name, or the folder's.
+        model_name: an architecture of :func:`list_models`, or one of its weights as in :func:`list_pretrained`, or
+            ``hf-hub:ORGANISATION/NAME[@REVISION]``, or ``local-dir:FOLDER`` with ``config.json`` and
+            ``model.safetensors`` (a run's ``best``; a ``Path`` is such a folder). Repositories and folders bring their
+            own composition, class names and sampling.
+        pretrained: load the published weights of the name, or those of the repository or folder.
         pretrained_cfg: config that replaces the registered one.
         pretrained_cfg_overlay: single fields over the config.
         checkpoint_path: a local ``.safetensors`` file, loaded strictly at the end.
-        cache_dir: where timm caches the backbone's weights.
+        cache_dir: where downloaded weights are kept.
         scriptable, exportable, no_jit: timm's layer settings for the backbone.
-        kwargs: ``num_classes``, ``in_chans``, ``num_frames``, ``drop_rate``, ``drop_path_rate`` and
-            ``backbone_weights`` (a timm tag such as ``"tv_in1k"``, or a local file).
+        kwargs: ``num_classes``, ``in_chans``, ``num_frames``, ``drop_rate``, ``drop_path_rate``,
+            ``backbone_weights`` (a timm tag such as ``"tv_in1k"``, or a local file), and ``init_from``: the base from
+            whose weights an ARC or DNR network starts, ``arch.tag`` or where a network lies; ``model.init_report``
+            then tells what was left new. What is not given here is as in the base.
     Raises:
         UnknownModelError: no such name; lists the nearest.
         WeightsError: weights that do not exist, cannot be read or do not fit.
@@ -58,13 +63,15 @@ def create_model(
     """
     kwargs = {key: value for key, value in kwargs.items() if value is not None}
     with set_layer_config(scriptable=scriptable, exportable=exportable, no_jit=no_jit):
-        if str(model_name).startswith(_LOCAL):
-            folder = Path(str(model_name)[len(_LOCAL) :]).expanduser()
-            model = _from_folder(folder, pretrained, pretrained_cfg_overlay, {**kwargs, "cache_dir": cache_dir})
+        if is_source(model_name):
+            if "init_from" in kwargs:
+                raise ValueError(f"create_model: init_from starts a network by its name, not {model_name}.")
+            source = open_source(model_name, cache_dir)
+            model = _from_source(source, pretrained, pretrained_cfg_overlay, {**kwargs, "cache_dir": cache_dir})
         else:
-            model = model_entrypoint(str(model_name))(
+            model = _entrypoint(str(model_name))(
                 pretrained=pretrained,
-                pretrained_cfg=pretrained_cfg,
+                pretrained_cfg=pretrained_cfg or split_name(str(model_name))[1] or None,
                 pretrained_cfg_overlay=pretrained_cfg_overlay,
                 cache_dir=cache_dir,
                 **kwargs,
@@ -74,38 +81,57 @@ def create_model(
     return model
 
 
+def _entrypoint(name: str) -> Any:
+    if "/" in name or ":" in name:
+        raise UnknownModelError(
+            f"unknown model {name!r}; for a repository write hf-hub:ORGANISATION/NAME, for a folder local-dir:FOLDER."
+        )
+    return model_entrypoint(name)
+
+
 def create_named(
     name: str, spec: ModelSpec | EnsembleSpec, pretrained: bool = False, **kwargs: Any
 ) -> VideoNet | Ensemble:
-    """What every registered entry point does: the spec with its arguments changed, built and configured.
+    """What every registered entry point does: the spec with its arguments changed, built, filled and configured.
 
     Args:
         name: the architecture.
         spec: its composition.
-        pretrained: load weights; from ``pretrained_cfg["file"]`` where timm's loader found a local folder.
+        pretrained: load the weights of the tag that ``pretrained_cfg`` is, or the default ones.
         kwargs: those of :func:`create_model`.
     """
-    cfg = merge_cfg(
-        get_pretrained_cfg(name),
-        _given_cfg(kwargs.pop("pretrained_cfg", None)),
-        kwargs.pop("pretrained_cfg_overlay", None),
-    )
-    cache_dir = kwargs.pop("cache_dir", None)
-    kwargs.pop("pretrained_model_args", None)  # timm's note of what a folder's config held; it is in kwargs already
+    given, overlay = kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None)
+    stored = kwargs.pop("pretrained_model_args", None) or {}
+    cache_dir, init_from = kwargs.pop("cache_dir", None), kwargs.pop("init_from", None)
+    if (place := _timm_place(given)) is not None:  # timm put what the config holds among the arguments
+        asked = {key: value for key, value in kwargs.items() if stored.get(key) != value}
+        source = open_source(place, cache_dir)
+        return _from_source(source, pretrained, overlay, {**asked, "cache_dir": cache_dir})
+    tagged = f"{name}.{given}" if isinstance(given, str) else name
+    cfg = merge_cfg(get_pretrained_cfg(tagged), None if isinstance(given, str) else given, overlay)
+    if init_from is not None:
+        if pretrained or "backbone_weights" in kwargs:
+            raise ValueError(f"{name}: init_from, pretrained and backbone_weights each say where to start; give one.")
+        started, base_cfg = build_from_base(name, spec, init_from, kwargs, cache_dir)
+        return _configured(started, merge_cfg(base_cfg, overlay), name)
+    if pretrained and not (cfg.file and Path(cfg.file).expanduser().is_file()):
+        source = open_named(tagged, cfg, cache_dir)
+        return _from_source(source, True, overlay, {**kwargs, "cache_dir": cache_dir})
     backbone_weights = kwargs.pop("backbone_weights", None)
-    num_classes = kwargs.get("num_classes", cfg.num_classes)
-    spec = _change_spec(spec, {"num_classes": num_classes, **kwargs}, name)
-    if pretrained and not cfg.file:
-        raise WeightsError(
-            "no published weights exist; start from the backbone's with backbone_weights='tv_in1k', or load your own "
-            "with create_model('local-dir:FOLDER', pretrained=True)",
-            source=name,
-        )
-    model = build(spec, backbone_weights, cache_dir)
-    if pretrained:
-        path = Path(str(cfg.file))  # timm's loader names the folder
-        _load_with_classes(model, read_folder(path)[1] if path.is_dir() else path, cfg.num_classes)
+    changes = {"num_classes": cfg.num_classes, **({"num_frames": cfg.num_frames} if tagged != name else {}), **kwargs}
+    model = build(_change_spec(spec, changes, name), backbone_weights, cache_dir)
+    if pretrained:  # a mere file, named in the given config
+        path = Path(str(cfg.file)).expanduser()
+        load_weights(model, path, skip_classifier=model.num_classes != cfg.num_classes)
     return _configured(model, cfg, name)
+
+
+def _timm_place(cfg: Any) -> str | None:
+    """Where timm's ``create_model`` found a network, if it was given its place and not its name."""
+    row = cfg if isinstance(cfg, Mapping) else {}
+    if row.get("source") == "hf-hub":
+        return f"hf-hub:{row['hf_hub_id']}"
+    return f"local-dir:{row['file']}" if row.get("source") == "local-dir" else None
 
 
 def compose(
@@ -162,7 +188,7 @@ def _configured(model: Net, cfg: VideoCfg, name: str) -> Net:
             "input_size": (spec.in_chans, *cfg.input_size[1:]),
             "first_conv": _first_conv(model),
             "classifier": joint_names(model.members, "classifier") if isinstance(model, Ensemble) else "fc",
-            **({"label_names": None, "label_descriptions": None, "metrics": None} if stale else {}),
+            **(dict.fromkeys(_OF_CLASSES) if stale else {}),
         },
     )
     model.pretrained_cfg = final.to_dict(remove_source=True)
@@ -179,13 +205,6 @@ def _first_conv(model: VideoNet | Ensemble) -> str | tuple[str, ...] | None:
     return f"backbone.{first}" if isinstance(first, str) else None
 
 
-def _given_cfg(cfg: Cfg | str | None) -> Cfg | None:
-    """timm hands over a tag, a dict or a config; an empty tag means the default."""
-    if isinstance(cfg, str):
-        raise WeightsError(f"has no weights with the tag {cfg!r}", source="pretrained_cfg")
-    return cfg
-
-
 def _change_spec(spec: ModelSpec | EnsembleSpec, changes: Mapping[str, Any], name: str) -> ModelSpec | EnsembleSpec:
     allowed = ("num_classes", "num_frames", "in_chans", "drop_rate", "drop_path_rate")
     unknown = sorted(set(changes) - set(allowed))
@@ -197,46 +216,21 @@ def _change_spec(spec: ModelSpec | EnsembleSpec, changes: Mapping[str, Any], nam
     return spec.replace(**changes)
 
 
-def _from_folder(
-    folder: Path, pretrained: bool, overlay: Mapping[str, Any] | None, kwargs: dict[str, Any]
+def _from_source(
+    source: Source, pretrained: bool, overlay: Mapping[str, Any] | None, kwargs: dict[str, Any]
 ) -> VideoNet | Ensemble:
-    config, weights = read_folder(folder)
-    source = str(folder / "config.json")
-    name = config["architecture"]
+    """The network that lies there, with its own config; ``kwargs`` as in :func:`create_model`."""
+    backbone_weights, cache_dir = kwargs.pop("backbone_weights", None), kwargs.pop("cache_dir", None)
+    spec = _change_spec(source.spec, kwargs, source.architecture or source.name)
     try:
-        spec = spec_from_dict(config["spec"])
-        cfg = merge_cfg(VideoCfg(), config["pretrained_cfg"], overlay)
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"not a videozoo config ({error})", source=source) from error
-    stored_classes = spec.num_classes
-    backbone_weights, cache_dir = kwargs.pop("backbone_weights", None), kwargs.pop("cache_dir")
-    model = build(_change_spec(spec, kwargs, name or "local-dir"), backbone_weights, cache_dir)
+        model = build(spec, backbone_weights, cache_dir)
+    except (AttributeError, TypeError, ValueError) as error:
+        if set(kwargs) - {"num_classes"}:
+            raise
+        raise source.error(f"its network cannot be built ({error})", CONFIG) from error
     if pretrained:
-        _load_with_classes(model, weights, stored_classes)
-    return _configured(model, cfg, cfg.architecture or "")
-
-
-def _load_with_classes(model: VideoNet | Ensemble, path: Path, stored_classes: int) -> None:
-    """Load a file; where it was saved with another number of classes, all but the classifier."""
-    load_weights(model, path, skip_classifier=model.num_classes != stored_classes)
-
-
-def load_weights(model: VideoNet | Ensemble, path: Path, *, skip_classifier: bool = False) -> None:
-    """Load a ``.safetensors`` file into a network, strictly.
-
-    Args:
-        model: the network.
-        path: a file with this network's key names.
-        skip_classifier: keep the network's own (fresh) classifier.
-    Raises:
-        WeightsError: the file cannot be read, or a key or shape does not fit.
-    """
-    state = read_safetensors(path)
-    if skip_classifier:
-        state = {k: v for k, v in state.items() if not _OF_CLASSIFIER.match(k)}
-        state.update({k: v for k, v in model.state_dict().items() if _OF_CLASSIFIER.match(k)})
-    check_keys(model.state_dict(), state, source=str(path))
-    model.load_state_dict(state)
+        load_source(model, source)
+    return _configured(model, merge_cfg(source.cfg, overlay), source.architecture)
 
 
 def model_config(model: VideoNet | Ensemble, class_names: Sequence[str] | None = None) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class VideoNet(nn.Module):
         self.drop_rate = spec.drop_rate
         self.fc = self._make_fc(spec.num_classes)
         self.pretrained_cfg: dict[str, Any] = {}
+        self.init_report: Any = None  # what came from its base, where it started from one
 
     @property
     def num_segments(self) -> int:

@@ -1,0 +1,144 @@
+"""Starting an augmented network from the weights of its base."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from videozoo.hub import WeightsError, read_safetensors
+from videozoo.models.build import build
+from videozoo.models.config import VideoCfg, merge_cfg
+from videozoo.models.load import Source, is_source, load_source, open_named, open_source
+from videozoo.models.registry import get_pretrained_cfg, is_model, split_name
+from videozoo.models.spec import EnsembleSpec, ModelSpec
+from videozoo.models.video_net import VideoNet
+
+__all__ = ["InitReport", "build_from_base", "find_base"]
+
+_log = logging.getLogger(__name__)
+# Of the base alone: figures that another network does not have.
+_NOT_INHERITED = ("metrics", "train_recipe", "tag", "description", "origin_url", "paper_name", "paper_ids", "notes")
+
+
+@dataclass(frozen=True)
+class InitReport:
+    """What a network got from its base.
+
+    Args:
+        num_taken: tensors that were taken over.
+        new: keys that the base has not, left as they are at the start.
+        left_out: keys of the base that the network has no place for.
+    """
+
+    num_taken: int
+    new: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    def __str__(self) -> str:
+        def some(keys: tuple[str, ...]) -> str:
+            listed = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")
+            return f"{len(keys)} ({listed})" if keys else "none"
+
+        return f"{self.num_taken} tensors taken over; new: {some(self.new)}; left out: {some(self.left_out)}"
+
+
+def find_base(init_from: str | Path, spec: ModelSpec, cache_dir: str | Path | None = None) -> Source:
+    """The network that another one starts from.
+
+    Args:
+        init_from: ``arch.tag``, ``hf-hub:ORGANISATION/NAME``, ``local-dir:FOLDER``, the path of a folder, or that of a
+            ``.safetensors`` file with the keys of the base.
+        spec: the network that starts, which says what the base of a mere file is.
+        cache_dir: where downloads are kept.
+    Raises:
+        WeightsError: it cannot be had.
+        UnknownModelError: an architecture without weights of that tag.
+    """
+    if isinstance(init_from, str):
+        if is_source(init_from):
+            return open_source(init_from, cache_dir)
+        if is_model(split_name(init_from)[0]):
+            return open_named(init_from, get_pretrained_cfg(init_from), cache_dir)
+    path = Path(init_from).expanduser()
+    if path.is_dir():
+        return open_source(path, cache_dir)
+    if not path.exists():
+        raise WeightsError(
+            "neither a name of videozoo.list_pretrained() nor a folder or file; for a repository write "
+            "hf-hub:ORGANISATION/NAME",
+            source=str(init_from),
+        )
+    classifier = read_safetensors(path).get("fc.weight")
+    num_classes = spec.num_classes if classifier is None else len(classifier)
+    base = spec.replace(augmenters=(), num_classes=num_classes)
+    return Source(str(path), None, "", base, VideoCfg(num_classes=num_classes), path)
+
+
+def build_from_base(
+    name: str,
+    spec: ModelSpec | EnsembleSpec,
+    init_from: str | Path,
+    changes: Mapping[str, Any],
+    cache_dir: str | Path | None = None,
+) -> tuple[VideoNet, VideoCfg]:
+    """Build a network and give it the weights of its base: the same backbone and temporal module, fewer augmenters.
+
+    The options of the base win, and what ``changes`` leaves open (classes, frames, channels) is as in the base.
+
+    Args:
+        name: the network's, for messages.
+        spec: its composition.
+        init_from: where it starts, see :func:`find_base`.
+        changes: fields of the spec that were asked for.
+        cache_dir: where downloads are kept.
+    Returns:
+        the network, with ``init_report`` telling what was left new; and the config of the base, without its figures.
+    Raises:
+        WeightsError: it cannot be had, is no base of the network, or its weights do not fit.
+        ValueError: the network is an ensemble, whose members have no common base.
+    """
+    if isinstance(spec, EnsembleSpec):
+        raise ValueError(f"{name}: init_from is for single networks; start the members of the ensemble one by one.")
+    base = find_base(init_from, spec, cache_dir)
+    own = base.spec
+    if isinstance(own, EnsembleSpec):
+        raise base.error(f"is an ensemble, no base of {name}", base.weights.name)
+    if not _is_base(own, spec):
+        raise base.error(
+            f"is {_describe(own)}, no base of {name}, which is {_describe(spec)}; need the same backbone and temporal "
+            "module, and no augmenter that it lacks",
+            base.weights.name,
+        )
+    mine = {type(part): part for part in own.augmenters}
+    augmenters = tuple(mine.get(type(part), part) for part in spec.augmenters)
+    model = build(own.replace(augmenters=augmenters, **changes))
+    plain = build(own.replace(**changes))
+    load_source(plain, base)  # strict: every key of the file has its place in the base
+    model.init_report = _take_over(model, plain, has_new_classes=model.num_classes != own.num_classes)
+    _log.info("%s starts from %s: %s", name, base.name, model.init_report)
+    return model, merge_cfg(base.cfg, dict.fromkeys(_NOT_INHERITED))
+
+
+def _is_base(own: ModelSpec, spec: ModelSpec) -> bool:
+    def family(one: ModelSpec) -> tuple[str, type]:
+        # A variant of a backbone has its family's name and a suffix.
+        return one.backbone.removesuffix("_mm").removesuffix("_tv"), type(one.temporal)
+
+    kinds = [{type(part) for part in one.augmenters} for one in (own, spec)]
+    return family(own) == family(spec) and kinds[0] <= kinds[1]
+
+
+def _describe(spec: ModelSpec) -> str:
+    return "+".join(type(part).__name__ for part in (spec.temporal, *spec.augmenters)) + f" on {spec.backbone}"
+
+
+def _take_over(model: VideoNet, plain: VideoNet, has_new_classes: bool) -> InitReport:
+    state, given = model.state_dict(), plain.state_dict()
+    taken = {key for key, value in given.items() if key in state and state[key].shape == value.shape}
+    state.update({key: given[key] for key in taken})
+    model.load_state_dict(state)
+    if has_new_classes:
+        taken -= {key for key in taken if key.startswith("fc.")}
+    new = [key for key in state if key not in taken]
+    return InitReport(len(taken), tuple(new), tuple(key for key in given if key not in state))

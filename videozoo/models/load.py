@@ -1,0 +1,176 @@
+"""Sources of weights, by name, and their way into a network: strict, and told where from."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from videozoo.hub import WeightsError, download_repo, read_folder, read_safetensors
+from videozoo.hub.files import CONFIG
+from videozoo.hub.remote import split_repo
+from videozoo.models.build import check_keys
+from videozoo.models.config import VideoCfg, stored_cfg
+from videozoo.models.ensemble import Ensemble
+from videozoo.models.pretrained import weights_folder
+from videozoo.models.registry import is_model, list_models, pretrained_name
+from videozoo.models.spec import EnsembleSpec, ModelSpec, spec_from_dict
+from videozoo.models.stem import adapt_stems
+from videozoo.models.video_net import VideoNet
+from videozoo.version import __version__
+
+__all__ = ["Source", "is_source", "load_source", "load_weights", "open_named", "open_source"]
+
+_KINDS = ("local-dir", "hf-hub")
+_OF_CLASSIFIER = re.compile(r"(members\.\d+\.)?fc\.")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network that lies somewhere, config and weights.
+
+    Args:
+        name: its folder, repository or registered name, for messages.
+        revision: the commit of a repository.
+        architecture: its registered name, or empty.
+        spec: its composition.
+        cfg: what it expects of its videos, and what it knows of itself.
+        weights: the file.
+    """
+
+    name: str
+    revision: str | None
+    architecture: str
+    spec: ModelSpec | EnsembleSpec
+    cfg: VideoCfg
+    weights: Path
+
+    def error(self, reason: str, file: str) -> WeightsError:
+        """An error about this source."""
+        return WeightsError(reason, source=self.name, revision=self.revision, file=file)
+
+
+def _split(name: str | Path) -> tuple[str, str]:
+    """Kind of source and what follows the colon; no kind for a registered name. A ``Path`` is a folder."""
+    if isinstance(name, Path):
+        return "local-dir", str(name)
+    kind, colon, rest = name.partition(":")
+    kind = kind.lower().replace("_", "-")  # timm takes hf_hub: as well
+    return (kind, rest) if colon and kind in _KINDS else ("", name)
+
+
+def is_source(name: str | Path) -> bool:
+    """Whether a model's name says where it lies: ``local-dir:FOLDER`` or ``hf-hub:ORGANISATION/NAME``."""
+    return bool(_split(name)[0])
+
+
+def open_source(name: str | Path, cache_dir: str | Path | None = None) -> Source:
+    """The network of ``local-dir:FOLDER`` or ``hf-hub:ORGANISATION/NAME[@REVISION]``.
+
+    Args:
+        name: see above; a ``Path`` is a folder.
+        cache_dir: where downloads are kept; None for the Hub's own cache.
+    Raises:
+        WeightsError: it cannot be had, or is no model of videozoo.
+    """
+    kind, rest = _split(name)
+    if kind == "hf-hub":
+        repo, revision = split_repo(rest)
+        found = download_repo(repo, revision, cache_dir=cache_dir)
+        return _understand(found.repo, found.revision, found.config, found.weights)
+    folder = Path(rest).expanduser()
+    config, weights = read_folder(folder)
+    return _understand(str(folder), None, config, weights)
+
+
+def open_named(name: str, cfg: VideoCfg, cache_dir: str | Path | None = None) -> Source:
+    """The published weights of a registered name.
+
+    Args:
+        name: ``arch.tag``, or an architecture for its default weights.
+        cfg: its config, which says where the weights are.
+        cache_dir: as in :func:`open_source`.
+    Raises:
+        WeightsError: none exist, or they cannot be had.
+    """
+    folder = weights_folder(name, cfg, cache_dir)
+    config, weights = read_folder(folder)
+    return _understand(name if cfg.has_weights else pretrained_name(name), None, config, weights)
+
+
+def _understand(name: str, revision: str | None, config: Mapping[str, Any], weights: Path) -> Source:
+    def error(reason: str) -> WeightsError:
+        return WeightsError(reason, source=name, revision=revision, file=CONFIG)
+
+    architecture: str = config["architecture"]
+    if architecture and (not is_model(architecture) or "." in architecture):
+        near = difflib.get_close_matches(architecture, list_models(), n=3, cutoff=0.6)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise error(f"the architecture {architecture!r} is unknown to videozoo {__version__}{hint}")
+    missing = [field for field in ("spec", "pretrained_cfg") if not isinstance(config.get(field), dict)]
+    if missing:
+        raise error(f"not a videozoo config: has no {' and no '.join(map(repr, missing))}")
+    try:
+        spec = spec_from_dict(config["spec"])
+        for member in spec.members if isinstance(spec, EnsembleSpec) else (spec,):
+            _check_kinds(member)
+        row = {"num_classes": spec.num_classes, **config["pretrained_cfg"]}
+        if row["num_classes"] != spec.num_classes:
+            raise ValueError(f"{row['num_classes']} classes in pretrained_cfg, {spec.num_classes} in spec")
+        cfg = stored_cfg(row, name)
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        raise error(f"not a videozoo config ({problem})") from problem
+    return Source(name, revision, architecture, spec, cfg, weights)
+
+
+def _check_kinds(spec: ModelSpec) -> None:
+    counts = (spec.num_frames, spec.num_classes, spec.in_chans)
+    rates = (spec.drop_rate, spec.drop_path_rate)
+    is_fine = all(type(x) is int for x in counts) and all(isinstance(x, int | float) for x in rates)
+    if not is_fine or not isinstance(spec.backbone, str):
+        raise ValueError(f"a value of the wrong kind in {spec.to_dict()}")
+
+
+def load_source(model: VideoNet | Ensemble, source: Source) -> None:
+    """Load a source's weights, strictly, into a network of its composition.
+
+    With another number of classes the network keeps its own classifier; with another number of channels the stem's
+    weights are adapted. Nothing else may differ.
+
+    Raises:
+        WeightsError: the file cannot be read, or a key or shape does not fit.
+    """
+    try:
+        state = read_safetensors(source.weights)
+        own = model.state_dict()
+        if model.in_chans != source.spec.in_chans:
+            adapt_stems(state, own, model.in_chans, source.spec.in_chans)
+        if model.num_classes != source.spec.num_classes:
+            state = _with_own_classifier(state, own)
+        check_keys(own, state, source=str(source.weights))
+    except WeightsError as error:
+        raise source.error(error.reason, source.weights.name) from error
+    model.load_state_dict(state)
+
+
+def load_weights(model: VideoNet | Ensemble, path: Path, *, skip_classifier: bool = False) -> None:
+    """Load a ``.safetensors`` file into a network, strictly.
+
+    Args:
+        model: the network.
+        path: a file with this network's key names.
+        skip_classifier: keep the network's own (fresh) classifier.
+    Raises:
+        WeightsError: the file cannot be read, or a key or shape does not fit.
+    """
+    state = read_safetensors(path)
+    if skip_classifier:
+        state = _with_own_classifier(state, model.state_dict())
+    check_keys(model.state_dict(), state, source=str(path))
+    model.load_state_dict(state)
+
+
+def _with_own_classifier(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {key: value for key, value in state.items() if not _OF_CLASSIFIER.match(key)}
+    return {**rest, **{key: value for key, value in own.items() if _OF_CLASSIFIER.match(key)}}
