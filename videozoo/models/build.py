@@ -14,6 +14,7 @@ from videozoo.models.registry import is_model
 from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.models.stem import adapt_stems
 from videozoo.models.video_net import VideoNet, check_num_frames
+from videozoo.nets import complete_backbone
 from videozoo.temporal import TSN
 
 __all__ = ["build", "load_backbone"]
@@ -86,7 +87,9 @@ def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir:
     if not timm.is_model(arch):
         near = timm.list_models(f"*{arch[:6]}*")[:5]
         raise ValueError(f"build: timm has no model {arch!r}; near: {', '.join(near) or 'none'}.")
-    kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": spec.in_chans, "drop_path_rate": spec.drop_path_rate}
+    kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": spec.in_chans}
+    if spec.drop_path_rate:  # networks without residual branches do not take it
+        kwargs["drop_path_rate"] = spec.drop_path_rate
     is_file = weights is not None and (
         isinstance(weights, Path) or re.search(r"[/\\]|\.\w+$", str(weights)) is not None
     )
@@ -101,6 +104,7 @@ def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir:
         raise ValueError(f"build: {arch} gives no (B, C, H, W) feature maps; use a convolutional backbone.")
     if hasattr(backbone, "patch_embed"):
         raise ValueError(f"build: {arch} is a transformer on patches; use a convolutional backbone.")
+    complete_backbone(backbone)
     if is_file:
         load_backbone_file(backbone, Path(str(weights)).expanduser(), spec.in_chans)
     return backbone

@@ -72,6 +72,7 @@ _register("dnr_tdn_r50", ModelSpec("resnet50", TDN(), (DNR(),), num_frames=40), 
 
 _register("tsn_bninception", ModelSpec("bninception", TSN()), "TSN")
 _register("dnr_tsn_bninception", ModelSpec("bninception", TSN(), (DNR(),)), "DNR on TSN")
+_register("tsn_inception_v3", ModelSpec("inception_v3", TSN()), "TSN")
 
 # 3-D networks. MMAction2's SlowFast, on which the DNR paper builds and whose weights are public; the authors' own
 # differs in the lateral connections: compose(backbone="slowfast_resnet50_8x8").

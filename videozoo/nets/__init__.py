@@ -6,6 +6,7 @@ They are parts, not architectures of the zoo: ``videozoo.list_models`` does not 
 from videozoo.nets.base import Backbone
 from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck3d, Conv2plus1d
 from videozoo.nets.bninception import BnInception, Inception
+from videozoo.nets.inception_v3 import complete_backbone
 from videozoo.nets.registry import list_backbones
 from videozoo.nets.resnet3d import ResNet3d
 from videozoo.nets.slowfast import SlowFast
@@ -20,5 +21,6 @@ __all__ = [
     "Inception",
     "ResNet3d",
     "SlowFast",
+    "complete_backbone",
     "list_backbones",
 ]
