@@ -144,6 +144,11 @@ for _depth in (18, 34):
         ),
         f"R(2+1)D-{_depth} as in torchvision: no max pooling, 45 channels inside the stem, plain shortcuts.",
     )
+_register(
+    "r2plus1d_resnet34_vmz",
+    ResNet3dCfg(34, is_factorised=True, temporal_strides=(1, 2, 2, 2), stem_middle=45, has_stem_pool=False),
+    "R(2+1)D-34 as its authors': torchvision's, but with a middle width for each convolution.",
+)
 for _depth in (50, 101):
     _register(
         f"slowonly_resnet{_depth}",

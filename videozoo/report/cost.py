@@ -12,6 +12,8 @@ from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import elementwise_flop_counter
 from torch import nn
 
+from videozoo.report.temporal import use_convolutions
+
 __all__ = ["Accounting", "Cost", "count_cost", "total_macs", "trace_operators"]
 
 Accounting = Literal["products", "executed", "arc"]
@@ -36,8 +38,9 @@ class Cost:
 
     ``macs`` are multiply-adds as fvcore counts them: one for each of a convolution, a linear map or a matrix product,
     2 per element for a batch norm in evaluation (and for the dynamic norms of DNR), 5 per element for a group or layer
-    norm, 1 per element for nearest upsampling and for adaptive average pooling. Additions, products of maps,
-    activations, max pooling, means and shifts cost nothing here.
+    norm, 1 per element for nearest upsampling and for adaptive average pooling. The temporal convolutions of TANet, TDN
+    and TEA run as products of maps and count as the depth-wise convolutions that they are, 3 per element. Other
+    additions and products of maps, activations, max pooling, means and shifts cost nothing here.
 
     Attributes:
         params: number of parameters.
@@ -131,7 +134,10 @@ def _counted(counts: Mapping[str, int], accounting: Accounting) -> dict[str, int
 
 
 def _twin(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that shares the tensors and has no hooks: a hook might keep what it sees."""
+    """A copy in evaluation mode that shares the tensors and has no hooks: a hook might keep what it sees.
+
+    Its temporal convolutions are convolutions that fvcore sees.
+    """
     memo: dict[int, Any] = {}
     for tensor in (*model.parameters(), *model.buffers()):
         memo[id(tensor)] = torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
@@ -139,6 +145,7 @@ def _twin(model: nn.Module) -> nn.Module:
     for module in twin.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
+    use_convolutions(twin)
     return twin
 
 

@@ -13,8 +13,6 @@ from videozoo.report.paper_arc import use_paper_order
 
 __all__ = ["Meter"]
 
-_FRAME = (3, 224, 224)  # C, H, W of every figure in both papers
-
 
 @dataclass(frozen=True)
 class _Trace:
@@ -25,15 +23,15 @@ class _Trace:
 
 
 class Meter:
-    """Builds and traces the networks of setups on clips of 224 x 224, keeping what it has counted.
+    """Builds and traces the networks of setups, keeping what it has counted.
 
-    Setups that differ only in the number of classes share a trace where the classifier is one linear layer, whose cost
-    grows with the classes.
+    Setups that come to the same network share a trace, and so do those that differ only in the number of classes where
+    the classifier is one linear layer, whose cost grows with the classes.
     """
 
     def __init__(self) -> None:
         self._networks: dict[Setup, Any] = {}
-        self._traces: dict[tuple[Setup, bool], _Trace] = {}
+        self._traces: dict[tuple[Any, int, bool], _Trace] = {}
 
     def params_m(self, setup: Setup) -> float:
         """Million parameters."""
@@ -41,7 +39,8 @@ class Meter:
 
     def clip_shape(self, setup: Setup) -> tuple[int, ...]:
         """(C, T, H, W) of one view."""
-        return (_FRAME[0], int(self._network(setup).num_frames), *_FRAME[1:])
+        net = self._network(setup)
+        return (int(net.in_chans), int(net.num_frames), setup.size, setup.size)
 
     def gflops(self, setup: Setup, accounting: Accounting) -> float:
         """Thousand millions of multiply-adds per view.
@@ -67,7 +66,7 @@ class Meter:
     def _trace(self, setup: Setup, in_paper_order: bool) -> _Trace:
         net = self._network(setup)
         classifiers = _linear_classifiers(net)
-        key = (setup.change({"num_classes": 0}) if classifiers else setup, in_paper_order)
+        key = (net.spec.replace(num_classes=0) if classifiers else net.spec, setup.size, in_paper_order)
         if key not in self._traces:
             if in_paper_order:
                 twin = build_network(setup)
@@ -87,6 +86,7 @@ class Meter:
 
 
 def _linear_classifiers(net: Any) -> dict[str, int]:
-    """Names of the classifiers and their frames, for each that is one linear layer that sees one row per clip."""
+    """Names of the classifiers, for each that is one linear layer on one row per clip, and the frames in that row."""
     nets = {f"members.{k}.fc": member for k, member in enumerate(getattr(net, "members", ()))} or {"fc": net}
-    return {name: one.num_frames for name, one in nets.items() if type(getattr(one, "fc", None)) is nn.Linear}
+    linear = {name: one for name, one in nets.items() if type(getattr(one, "fc", None)) is nn.Linear}
+    return {name: 1 if one.is_3d else int(one.num_segments) for name, one in linear.items()}

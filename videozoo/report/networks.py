@@ -40,13 +40,15 @@ class Setup:
         architecture: a name of ``list_models``.
         num_classes: classes.
         num_frames: frames of a clip; None: the architecture's own number.
-        options: the row's ``options`` as JSON.
+        options: the row's ``options`` as JSON; ``backbone`` among them exchanges the backbone.
+        size: height and width of a frame.
     """
 
     architecture: str
     num_classes: int
     num_frames: int | None = None
     options: str = "{}"
+    size: int = 224
 
     def change(self, changes: Mapping[str, Any]) -> "Setup":
         """A copy with some fields changed; ``options`` as a dict."""
@@ -93,6 +95,7 @@ def _change_spec(spec: ModelSpec | EnsembleSpec, options: Mapping[str, Any], nam
 
 def _change_member(spec: ModelSpec, options: Mapping[str, Any], name: str) -> ModelSpec:
     left = dict(options)
+    backbone = left.pop("backbone", spec.backbone)
     augmenters: list[Any] = []
     for part in spec.augmenters:
         if isinstance(part, ARC):
@@ -104,7 +107,7 @@ def _change_member(spec: ModelSpec, options: Mapping[str, Any], name: str) -> Mo
             augmenters.append(part)
     if left:
         raise ValueError(f"report: options {sorted(left)} of a row change nothing in {name}; correct papers.json.")
-    return spec.replace(augmenters=tuple(augmenters))
+    return spec.replace(backbone=backbone, augmenters=tuple(augmenters))
 
 
 def _taken(options: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

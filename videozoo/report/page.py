@@ -15,14 +15,15 @@ _HEAD = """\
 Every row of the cost tables of two papers whose network is in the zoo: what the paper prints, and what the network of
 that name, built with the row's options, frames and classes, measures. `videozoo report --markdown` writes this page.
 
-**One view** is what goes through the network at once: one clip and one crop, in evaluation. The column *view* says how
-many frames of 224 x 224 it has. GFLOPs are thousand millions of multiply-adds of one view, a multiply-add counted once;
-a test with 10 clips and 3 crops costs 30 times as much.
+**One view** is what goes through the network at once: one clip and one crop, in evaluation. The column *view* gives its
+frames and their size, the column before it the classes. GFLOPs are thousand millions of multiply-adds of one view, a
+multiply-add counted once; a test with 10 clips and 3 crops costs 30 times as much.
 
 - **printed**: what the paper prints.
 - **measured**: our network, counted as the paper counts, and the difference to the printed figure.
 - **executed**: our network as it runs, counted by fvcore: convolutions and linear maps, 2 per element for a batch norm
-  (and for a dynamic norm of DNR), 1 per element for nearest upsampling and adaptive average pooling. Other additions,
+  (and for a dynamic norm of DNR), 1 per element for nearest upsampling and adaptive average pooling, 3 per element for
+  the temporal convolutions of TANet and TDN, which run as products of maps. Other additions and products of maps,
   activations, shifts and poolings cost nothing.
 - **params**: million parameters.
 
@@ -95,13 +96,13 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _about(row: Mapping[str, Any]) -> list[str]:
-    frames = row["clip_shape"][1]
+    _, frames, height, width = row["clip_shape"]
     reproduced = " (reproduced)" if "reproduced" in row["model"] else ""
     return [
         f"`{row['architecture']}`{reproduced}",
         _options_text(row.get("options", {})),
         f"{row['dataset']} ({row['num_classes']})",
-        f"{frames} frame{'s' if frames > 1 else ''}",
+        f"{frames} x {height} x {width}",
     ]
 
 

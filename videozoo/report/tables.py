@@ -60,8 +60,9 @@ def paper_report(paper: str | None = None) -> list[dict[str, Any]]:
 
 def _setup(row: Mapping[str, Any], name: str, clips: list[dict[str, Any]]) -> Setup:
     printed = row.get("frames")
-    frames = next((clip["num_frames"] for clip in clips if _fits(row, clip["when"])), printed)
-    setup = Setup(name, row["num_classes"], frames if isinstance(frames, int) else None)
+    clip = next((clip for clip in clips if _fits(row, clip["when"])), {})
+    frames = clip.get("num_frames", printed)
+    setup = Setup(name, row["num_classes"], frames if isinstance(frames, int) else None, size=clip.get("size", 224))
     return setup.change({"options": row.get("options", {})})
 
 
@@ -108,18 +109,46 @@ def _reason(
 ) -> str:
     """The first known cause that gives the printed figure, or that there is none."""
     unit, printed = _FIGURES[field], row[field]
+    own = data["papers"][row["paper"]]["accounting"]
     for cause in data["known"]:
         if cause["figure"] != field or not _fits(row, cause["when"]):
             continue
-        instead = dict(cause["instead"])
-        accounting = instead.pop("accounting", data["papers"][row["paper"]]["accounting"])
-        times = instead.pop("times", 1)  # the authors multiplied a figure that was rounded already
-        explained = meter.figure(field, setup.change(instead), accounting)
-        if _has_digits(explained, printed if times == 1 else printed / times):
+        if "beside" in cause:
+            words = _addition(field, row, setup, measured, cause, data, meter)
+        elif "instead" not in cause:  # no cause, but other figures that were looked at
+            words = {"difference": f"{measured / printed - 1:+.3%}"}
+        else:
+            instead = dict(cause["instead"])
+            accounting = instead.pop("accounting", own)
+            times = instead.pop("times", 1)  # the authors multiplied a figure that was rounded already
+            explained = meter.figure(field, setup.change(instead), accounting)
+            is_cause = _has_digits(explained, printed if times == 1 else printed / times)
+            words = {"explained": f"{explained:.2f} {unit}"} if is_cause else {}
+        if words:
+            for key, other in cause.get("also", {}).items():
+                words[key] = f"{meter.figure(field, setup.change(other), own):.2f} {unit}"
             return str(cause["reason"]).format(
-                printed=printed,
-                explained=f"{explained:.2f} {unit}",
-                measured=f"{measured:.2f} {unit}",
-                num_classes=setup.num_classes,
+                printed=printed, measured=f"{measured:.2f} {unit}", num_classes=setup.num_classes, **words
             )
     return f"{printed} {unit} is printed, {measured:.2f} {unit} measured ({measured / printed - 1:+.3%}); cause unknown"
+
+
+def _addition(
+    field: str,
+    row: Mapping[str, Any],
+    setup: Setup,
+    measured: float,
+    cause: Mapping[str, Any],
+    data: Mapping[str, Any],
+    meter: Meter,
+) -> dict[str, str]:
+    """What a reason says of a figure that is another row's of the same table plus a constant; empty if it is not."""
+    same = ("paper", "table", "backbone", "dataset", "frames")
+    when = {**{key: row.get(key) for key in same}, **cause["beside"]}
+    beside = next((other for other in data["rows"] if _fits(other, when)), None)
+    if beside is None or round(row[field] - beside[field], 6) != cause["plus"]:
+        return {}
+    base = architecture_of(beside, data["backbones"], data["names"])
+    own = data["papers"][row["paper"]]["accounting"]
+    added = measured - meter.figure(field, setup.change({"architecture": base}), own)
+    return {"beside": str(beside[field]), "base": base, "added": f"{added:.2f} {_FIGURES[field]}"}
