@@ -178,6 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
                 start = json.loads(body or b"{}").get("startingPoint") or "main"
                 repo.refs[branch] = self._find(f"{org}/{name}", start)[1]
                 raise _Answer(200, {})
+            case ("DELETE", ["api", "models", org, name, "branch", branch]):
+                del self._may_write(f"{org}/{name}", must_exist=True).refs[branch]
+                raise _Answer(200, {})
             case ("POST", ["api", "models", org, name, "preupload", revision]):
                 self._may_write(f"{org}/{name}", must_exist=True)
                 files = self._find(f"{org}/{name}", revision)[2]

@@ -2,7 +2,7 @@
 
 from videozoo.publish.card import render_card
 from videozoo.publish.folder import prepare_folder
-from videozoo.publish.push import Pushed, push_to_hub
+from videozoo.publish.push import Pushed, publish_folder, push_to_hub
 from videozoo.publish.source import Source, find_source
 
-__all__ = ["Pushed", "Source", "find_source", "prepare_folder", "push_to_hub", "render_card"]
+__all__ = ["Pushed", "Source", "find_source", "prepare_folder", "publish_folder", "push_to_hub", "render_card"]

@@ -28,7 +28,7 @@ _OWN_FIELDS = ("file", "url", "source", "state_dict", "hf_hub_id", "hf_hub_filen
 _CLIP_SIDE = 64  # pixels of the clip that both networks are compared on
 
 
-def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, revision: str = "") -> list[str]:
+def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, revision: str = "") -> None:
     """Write config, weights, card and picture, build the network from them again, and compare.
 
     Args:
@@ -37,8 +37,6 @@ def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, r
         source: the folder and run that it is from, for the card.
         repo: where it will be published.
         revision: the branch there; empty for the main one.
-    Returns:
-        the names of the files.
     Raises:
         WeightsError: tensors that share memory or are not finite, a config that names a path or cannot be written as
             JSON, results of other classes, or a network that does not come out the same.
@@ -60,7 +58,6 @@ def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, r
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"could not be prepared in {folder} ({error})", source=repo) from error
     _check_rebuilt(folder, model, config, state, repo)
-    return sorted(path.name for path in folder.iterdir())
 
 
 def _public_config(model: Any, repo: str) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from videozoo.hub import WeightsError
 from videozoo.hub.retry import attempt, describe
 from videozoo.publish.folder import prepare_folder
-from videozoo.publish.source import Source, find_source
+from videozoo.publish.source import find_source
 from videozoo.version import __version__
 
-__all__ = ["Pushed", "push_to_hub"]
+__all__ = ["Pushed", "publish_folder", "push_to_hub"]
 
 _MADE_BY_HUB = {".gitattributes"}
 
@@ -67,20 +67,31 @@ def push_to_hub(
     if not dry_run and not get_token():
         raise WeightsError("no token: log in with `hf auth login` or set HF_TOKEN to one that may write", source=repo)
     source = find_source(run) if run is not None else None
-    return _push(model, source, repo, private=private, revision=revision, dry_run=dry_run)
-
-
-def _push(
-    model: Any, source: Source | None, repo: str, *, private: bool, revision: str | None, dry_run: bool
-) -> Pushed:
     with tempfile.TemporaryDirectory(prefix="videozoo-push-") as temporary:
         folder = Path(temporary) / "model"
-        names = prepare_folder(folder, model, source, repo, revision or "")
-        files = {name: (folder / name).stat().st_size for name in names}
+        prepare_folder(folder, model, source, repo, revision or "")
         if dry_run:
-            return Pushed(repo, None, False, f"{constants.ENDPOINT}/{repo}", files)
-        commit, is_new = _Remote(repo, revision or constants.DEFAULT_REVISION).publish(folder, names, private)
-    return Pushed(repo, commit, is_new, f"{constants.ENDPOINT}/{repo}/commit/{commit}", files)
+            return Pushed(repo, None, False, f"{constants.ENDPOINT}/{repo}", _sizes(sorted(folder.iterdir())))
+        return publish_folder(folder, repo, private=private, revision=revision)
+
+
+def publish_folder(folder: Path, repo: str, *, private: bool = False, revision: str | None = None) -> Pushed:
+    """Send a prepared folder in one commit, unless the Hub holds just that.
+
+    Args:
+        folder: as :func:`~videozoo.publish.folder.prepare_folder` made it.
+        repo, private, revision: as in :func:`push_to_hub`.
+    Raises:
+        WeightsError: the Hub refuses or cannot be reached; says what is left there.
+    """
+    files = sorted(folder.iterdir())
+    commit, is_new = _Remote(repo, revision or constants.DEFAULT_REVISION).publish(files, private)
+    url = f"{constants.ENDPOINT}/{repo}/commit/{commit}"
+    return Pushed(repo, commit, is_new, url, _sizes(files))
+
+
+def _sizes(files: Sequence[Path]) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in files}
 
 
 def _check_names(repo: str, revision: str | None) -> None:
@@ -110,9 +121,9 @@ class _Remote:
         self.api = HfApi(library_name="videozoo", library_version=__version__)
         self.has_begun = self.has_made_repo = self.has_made_branch = False
 
-    def publish(self, folder: Path, names: Sequence[str], private: bool) -> tuple[str, bool]:
+    def publish(self, files: Sequence[Path], private: bool) -> tuple[str, bool]:
         """Bring the files there; gives the commit that holds them, and whether it is new."""
-        digests = {name: _digests((folder / name).read_bytes()) for name in names}
+        digests = {path.name: _digests(path) for path in files}
         try:
             is_there, head = self._find(private)
             if head is not None and self._holds(head, digests):
@@ -121,7 +132,7 @@ class _Remote:
             head = head if head is not None else self._make(is_there, private)
             done = self.api.create_commit(
                 self.repo,
-                [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names],
+                [CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path) for path in files],
                 commit_message="Publish with videozoo",
                 revision=self.branch,
                 parent_commit=head.sha,
@@ -202,6 +213,8 @@ class _Remote:
 
     def _reason(self, error: Exception) -> str:
         owner = self.repo.partition("/")[0]
+        while isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
+            error = error.__cause__  # the client wraps what happened to an upload
         if not isinstance(error, HfHubHTTPError):
             # What the Hub has to say about the card comes as a ValueError of several lines.
             return " ".join(str(error).split()) if isinstance(error, ValueError) else describe(error)
@@ -215,7 +228,11 @@ class _Remote:
         return describe(error)
 
 
-def _digests(data: bytes) -> set[str]:
+def _digests(path: Path) -> set[str]:
     """By what the Hub may know a file: SHA-256 in large storage, else git's SHA-1."""
-    blob = b"blob %d\0" % len(data) + data
-    return {hashlib.sha256(data).hexdigest(), hashlib.sha1(blob, usedforsecurity=False).hexdigest()}
+    large, small = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            large.update(chunk)
+            small.update(chunk)
+    return {large.hexdigest(), small.hexdigest()}
