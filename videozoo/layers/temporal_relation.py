@@ -1,8 +1,8 @@
 """The relation head of TRN."""
 
-import math
 from itertools import combinations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,8 +15,9 @@ class TemporalRelation(nn.Module):
     """Classify a clip from ordered tuples of frames of every length.
 
     Zhou et al., 2018 (arXiv:1711.08496), eq. 3: for each scale k = S..2 a small network looks at the features of k
-    frames in order; the scores of all looked-at tuples are added. Training draws up to three tuples per scale; testing
-    takes that many spread evenly over all, so that it gives the same answer every time (the authors draw there too).
+    frames in order; the scores of all looked-at tuples are added. Every forward of the authors' code draws up to three
+    tuples per scale. So does training here; testing always takes those that their code draws after
+    ``numpy.random.seed(0)``, so that it gives one answer, and one that their code can give too.
 
     Args:
         in_features: features of a frame.
@@ -46,15 +47,18 @@ class TemporalRelation(nn.Module):
         )
         nn.init.normal_(self.project.weight, std=0.001)
         nn.init.zeros_(self.project.bias)
+        generator = np.random.RandomState(0)
+        self._tested = {num_segments: [tuple(range(num_segments))]}  # the longest is not drawn: there is one
+        for size in range(num_segments - 1, 1, -1):
+            every = list(combinations(range(num_segments), size))
+            chosen = generator.choice(len(every), min(_PER_SCALE, len(every)), replace=False)
+            self._tested[size] = [every[i] for i in chosen]
 
     def _tuples(self, size: int) -> list[tuple[int, ...]]:
+        if not self.training:
+            return self._tested[size]
         every = list(combinations(range(self.num_segments), size))
-        take = min(_PER_SCALE, len(every))
-        if self.training:
-            chosen = torch.randperm(len(every), device="cpu")[:take].tolist()
-        else:
-            chosen = [math.floor((i + 0.5) * len(every) / take) for i in range(take)]
-        return [every[i] for i in chosen]
+        return [every[i] for i in torch.randperm(len(every), device="cpu")[:_PER_SCALE].tolist()]
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.project(x)
