@@ -1,7 +1,9 @@
 """One door to the converters: a checkpoint of any known source under our names."""
 
 import pickle
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +22,7 @@ from videozoo.hub.convert import (
     tdn,
     tea,
     torchvision_r2plus1d,
+    trn,
     tsm,
 )
 from videozoo.hub.convert.base import Converted, ConvertError
@@ -29,6 +32,7 @@ __all__ = ["SOURCES", "convert_checkpoint", "open_checkpoint", "unwrap"]
 
 # Two rows of one source share its name; the keys tell which of them it is.
 _CONVERTERS: list[tuple[str, ModuleType]] = [
+    ("trn", trn),  # before those whose networks it is built on
     ("tsm", tsm),
     ("tsm", bninception),
     ("tanet", tanet),
@@ -45,6 +49,7 @@ SOURCES: tuple[str, ...] = tuple(dict.fromkeys(name for name, _ in _CONVERTERS))
 
 _WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model")
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
+_COUNTERS = ("n_averaged", "steps")  # of a moving average, beside its weights (PyTorch's, MMEngine's)
 
 
 def open_checkpoint(path: Path) -> Any:
@@ -77,7 +82,7 @@ def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
         checkpoint: a state dict, or a mapping that holds one under a usual name.
         averaged: take the moving average of the weights.
     Returns:
-        tensors by key, without the ``module.`` of data-parallel training.
+        tensors by key, without the ``module.`` of data-parallel training and the ``_orig_mod.`` of a compiled network.
     Raises:
         ConvertError: there is no state dict, or no average.
     """
@@ -92,7 +97,7 @@ def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
     foreign = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
     if foreign:
         raise ConvertError(f"no state dict: {', '.join(foreign[:8])} are no tensors.")
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
+    return {re.sub(r"^(?:module\.|_orig_mod\.)+", "", str(key)): value for key, value in state.items()}
 
 
 def convert_checkpoint(state: Mapping[str, Tensor], source: str | None = None) -> tuple[Converted, str]:
@@ -108,9 +113,12 @@ def convert_checkpoint(state: Mapping[str, Tensor], source: str | None = None) -
     """
     if source is not None and source not in SOURCES:
         raise ConvertError(f"unknown source {source!r}; known are {', '.join(SOURCES)}.")
+    counters = tuple(key for key in _COUNTERS if key in state)
+    weights = {key: value for key, value in state.items() if key not in counters}
     for name, converter in _CONVERTERS:
-        if source in (None, name) and converter.matches(state):
-            return converter.convert(state), name
+        if source in (None, name) and converter.matches(weights):
+            converted: Converted = converter.convert(weights)
+            return replace(converted, dropped=(*converted.dropped, *counters)), name
     shown = ", ".join(list(state)[:8])
     wanted = f"{source}'s" if source else f"any known source's ({', '.join(SOURCES)})"
     raise ConvertError(f"the keys are not {wanted}; the first of {len(state)}: {shown}")

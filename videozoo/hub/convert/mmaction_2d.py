@@ -1,4 +1,7 @@
-"""MMAction2's 2-D networks, 0.x and 1.x: TSN, TSM, TANet and TRN on ResNets, TSM on MobileNetV2."""
+"""MMAction2's 2-D networks, 0.x and 1.x: TSN, TSM, TANet and TRN on ResNets, TSN and TSM on MobileNetV2.
+
+TSN also on a backbone of its sister library: a ResNet or ResNeXt whose names are torchvision's.
+"""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, rename, rename_all
+from videozoo.hub.convert.base import Converted, ConvertError, rename, rename_all
 from videozoo.hub.convert.resnet_2d import LEAF, finish, resnet_name
 from videozoo.hub.convert.torchvision_mobilenet import mobilenet_v2_to_timm
 
@@ -15,6 +18,7 @@ __all__ = ["convert", "matches"]
 SOURCE = "MMAction2"
 _BLOCK = r"backbone\.(layer\d\.\d+)(?:\.block)?"
 _TRN = "cls_head.consensus.fc_fusion_scales.0.1.weight"
+_PLAIN = "backbone.conv1.weight"
 _TAM = "backbone.layer1.0.tam.G.0.weight"
 _HEAD = [
     (r"cls_head\.fc_cls\.(weight|bias)", r"fc.\1"),
@@ -30,6 +34,7 @@ _RULES = [
     (rf"{_BLOCK}\.downsample\.bn\.{LEAF}", r"backbone.\1.downsample.1.\2"),
     (rf"{_BLOCK}\.tam\.G\.(\d)\.{LEAF}", r"backbone.\1.conv2.pre.kernel.\2.\3"),
     (rf"{_BLOCK}\.tam\.L\.(\d)\.{LEAF}", r"backbone.\1.conv2.pre.local.\2.\3"),
+    (rf"backbone\.(conv1|bn1|layer\d\.\d+\.(?:(?:conv|bn)\d|downsample\.[01]))\.{LEAF}", r"backbone.\1.\2"),
     *_HEAD,
 ]
 
@@ -37,6 +42,8 @@ _RULES = [
 def matches(state: Mapping[str, Tensor]) -> bool:
     """Whether the keys are those of one of MMAction2's 2-D networks."""
     first = state.get("backbone.conv1.conv.weight")
+    if first is None and "cls_head.fc_cls.weight" in state:
+        first = state.get(_PLAIN)
     return first is not None and first.ndim == 4 and not any("ModuleList" in key for key in state)
 
 
@@ -50,9 +57,7 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     """
     if "backbone.layer1.0.conv.0.conv.weight" in state:
         return _convert_mobilenet(state)
-    has_block = "backbone.layer1.0.block.conv1.conv.weight" in state
-    third = f"backbone.layer1.0{'.block' if has_block else ''}.conv3.conv.weight"
-    backbone = resnet_name(state, r"backbone\.layer{stage}\.(\d+)\.", third, SOURCE)
+    backbone = _resnet_name(state)
     rules, num_frames = list(_RULES), 8
     temporal: dict[str, Any] = {"name": "tsn"}
     if _TAM in state:
@@ -70,6 +75,19 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     return converted
 
 
+def _resnet_name(state: Mapping[str, Tensor]) -> str:
+    block = "backbone.layer1.0.block" if "backbone.layer1.0.block.conv1.conv.weight" in state else "backbone.layer1.0"
+    leaf = "weight" if _PLAIN in state else "conv.weight"
+    name = resnet_name(state, r"backbone\.layer{stage}\.(\d+)\.", f"{block}.conv3.{leaf}", SOURCE)
+    second = state.get(f"{block}.conv2.{leaf}")
+    if second is None or second.shape[0] == second.shape[1]:
+        return name
+    width, per_group = second.shape[:2]
+    if (width, per_group) != (128, 4):
+        raise ConvertError(f"{SOURCE}: {width // per_group} groups of {per_group} channels; known are 32 of 4.")
+    return name.replace("resnet", "resnext") + "_32x4d"
+
+
 def _convert_mobilenet(state: Mapping[str, Tensor]) -> Converted:
     depths = (1, 2, 3, 4, 3, 3, 1)
 
@@ -77,7 +95,7 @@ def _convert_mobilenet(state: Mapping[str, Tensor]) -> Converted:
         stem = re.fullmatch(rf"backbone\.conv([12])\.(conv|bn)\.{LEAF}", key)
         if stem:
             return f"features.{0 if stem[1] == '1' else 18}.{0 if stem[2] == 'conv' else 1}.{stem[3]}"
-        part = re.fullmatch(rf"backbone\.layer(\d)\.(\d)\.conv\.(\d)\.(conv|bn)(?:\.net)?\.{LEAF}", key)
+        part = re.fullmatch(rf"backbone\.layer(\d)\.(\d)\.conv\.(\d)(?:\.net)?\.(conv|bn)\.{LEAF}", key)
         if part is None:
             return rename(key, _HEAD)
         stage, block, index = int(part[1]) - 1, int(part[2]), int(part[3])

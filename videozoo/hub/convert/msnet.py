@@ -1,15 +1,16 @@
-"""MSNet of the MotionSqueeze repository."""
+"""MSNet, and TSM without its motion module, of the MotionSqueeze repository."""
 
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, rename, rename_all
+from videozoo.hub.convert.base import Converted, ConvertError, rename, rename_all
 from videozoo.hub.convert.resnet_2d import LEAF, finish, resnet_name
 
 __all__ = ["convert", "matches"]
 
 SOURCE = "MotionSqueeze authors"
+_MOTION = "base_model.chnl_reduction.0.weight"
 _RULES = [
     (rf"base_model\.bn2\.{LEAF}", ""),  # registered by the authors, never used
     (rf"base_model\.(conv1|bn1)\.{LEAF}", r"backbone.\1.\2"),
@@ -24,8 +25,8 @@ _RULES = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of the authors' MSNet."""
-    return "base_model.chnl_reduction.0.weight" in state
+    """Whether the keys are those of the authors' MSNet or TSM; both register a norm that they never use."""
+    return _MOTION in state or "base_model.bn2.weight" in state
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
@@ -34,10 +35,13 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     The number of frames cannot be read from the keys; 8 is assumed.
 
     Raises:
-        ConvertError: a key has no place.
+        ConvertError: a key has no place, or TSM on a ResNet-101.
     """
+    temporal = "msn" if _MOTION in state else "tsm"
     backbone = resnet_name(state, r"base_model\.layer{stage}\.(\d+)\.", "base_model.layer1.0.conv3.weight", SOURCE)
+    if temporal == "tsm" and backbone == "resnet101":
+        raise ConvertError(f"{SOURCE}: TSM on ResNet-101 shifts in every block here; ours shifts in every second one.")
     new, dropped = rename_all(state, lambda key: rename(key, _RULES), SOURCE)
     if "fc.weight" in new:
         new["fc.weight"] = new["fc.weight"].flatten(1)
-    return finish(new, dropped, backbone, {"name": "msn"}, num_frames=8)
+    return finish(new, dropped, backbone, {"name": temporal}, num_frames=8)

@@ -24,7 +24,7 @@ _RULES = [
 def matches(state: Mapping[str, Tensor]) -> bool:
     """Whether the keys are those of the authors' TSN or TSM on a ResNet or a MobileNetV2."""
     resnet = any(f"base_model.layer1.0.conv1{net}.weight" in state for net in ("", ".net"))
-    foreign = re.compile(r"base_model\.(flow_refinement|layer\d\.\d+\.(tam|me)\b)")
+    foreign = re.compile(r"base_model\.(bn2\.|layer\d\.\d+\.(tam|me)\b)")
     return ("base_model.features.0.0.weight" in state) or (resnet and not any(map(foreign.match, state)))
 
 

@@ -1,0 +1,45 @@
+"""TRN of its authors' repository, on ResNets and BN-Inception."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from videozoo.hub.convert import bninception, tsm
+from videozoo.hub.convert.base import Converted, ConvertError, rename, rename_all
+
+__all__ = ["convert", "matches"]
+
+SOURCE = "TRN authors"
+_HEAD = "consensus."
+_LAST = "consensus.fc_fusion_scales.0.3.weight"  # the longest scale's classifier
+_RULES = [(r"consensus\.fc_fusion_scales\.(\d+)\.([13])\.(weight|bias)", r"fc.scales.\1.\2.\3")]
+
+
+def matches(state: Mapping[str, Tensor]) -> bool:
+    """Whether the keys are those of the authors' multi-scale TRN."""
+    return _LAST in state and any(source.matches(state) for source in (bninception, tsm))
+
+
+def convert(state: Mapping[str, Tensor]) -> Converted:
+    """The checkpoint under our names: below the head it is the authors' TSN.
+
+    The number of frames is read from the head.
+
+    Raises:
+        ConvertError: a key has no place (relations with a classifier of their own, another backbone).
+    """
+    below = {key: value for key, value in state.items() if not key.startswith(_HEAD)}
+    converted = (bninception if bninception.matches(below) else tsm).convert(below)
+    head, _ = rename_all({k: v for k, v in state.items() if k.startswith(_HEAD)}, lambda k: rename(k, _RULES), SOURCE)
+    if "fc.weight" not in converted.state:
+        raise ConvertError(f"{SOURCE}: new_fc.weight is missing, the map from a backbone's features to the relations.")
+    new = {f"fc.project.{k[3:]}" if k.startswith("fc.") else k: v for k, v in converted.state.items()}
+    hidden = new["fc.project.weight"].shape[0]
+    spec = {
+        **converted.spec,
+        "temporal": {"name": "trn", "hidden": hidden},
+        "num_frames": head["fc.scales.0.1.weight"].shape[1] // hidden,
+        "num_classes": state[_LAST].shape[0],
+    }
+    return replace(converted, state={**new, **head}, spec=spec)
