@@ -134,3 +134,15 @@ def test_relation_head_tests_the_same_tuples_every_time() -> None:
     torch.testing.assert_close(head(x), want)
     with pytest.raises(ValueError, match="at least 2"):
         TemporalRelation(6, 1, 3)
+
+
+def test_relation_head_tests_what_the_authors_code_draws_with_seed_0() -> None:
+    head = TemporalRelation(6, 8, 3).eval()
+    assert head._tuples(8) == [tuple(range(8))]
+    assert head._tuples(7) == [(0, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3, 4, 6, 7), (0, 1, 2, 3, 4, 5, 7)]
+    assert head._tuples(3) == [(3, 5, 6), (4, 5, 6), (0, 1, 7)]
+    assert head._tuples(2) == [(6, 7), (1, 4), (2, 3)]
+    head.train()
+    drawn = {tuple(head._tuples(2)) for _ in range(20)}
+    assert len(drawn) > 1  # training draws anew
+    assert all(len(set(tuples)) == 3 for tuples in drawn)
