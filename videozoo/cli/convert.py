@@ -11,7 +11,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = commands.add_parser(
         "convert",
         help="turn a published checkpoint into a model folder",
-        description="Reads a checkpoint of TSM, TANet, TDN, MotionSqueeze, DNR, TEA, MMAction2, PySlowFast or "
+        description="Reads a checkpoint of TSM, TANet, TDN, MotionSqueeze, DNR, TEA, TRN, MMAction2, PySlowFast or "
         "torchvision, whose source it recognises from the keys, and writes config.json and model.safetensors. "
         "A pickle is opened for its tensors only; nothing in it can run. With a name of `videozoo list --pretrained` "
         "as --model it checks that the file is the published one, and puts it where that name finds it.",
