@@ -6,6 +6,7 @@ from videozoo.augment import ARC, DNR
 from videozoo.models.config import VideoCfg
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.factory import create_named
+from videozoo.models.published import published_weights
 from videozoo.models.registry import model_entrypoint, register_architecture
 from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.models.video_net import VideoNet
@@ -37,7 +38,8 @@ def _register(name: str, spec: ModelSpec | EnsembleSpec, summary: str) -> None:
     else:
         backbones, classifier = spec.backbone, "fc"
     entry.__doc__ = f"{summary} on {backbones}; arguments as in videozoo.create_model."
-    register_architecture(entry, VideoCfg(architecture=name, num_frames=spec.num_frames, classifier=classifier))
+    cfg = VideoCfg(architecture=name, num_frames=spec.num_frames, classifier=classifier)
+    register_architecture(entry, cfg, published_weights(name))
     _SPECS[name] = spec
 
 
@@ -94,3 +96,7 @@ _register(
 
 _register("tsn_mbv2", ModelSpec("mobilenetv2_100", TSN()), "TSN")
 _register("tsm_mbv2", ModelSpec("mobilenetv2_100", TSM()), "TSM")
+
+# For trials and tests, with weights that travel with the package; timm has test_* models too.
+_register("test_arc_tsm", ModelSpec("tiny_resnet", TSM(), (ARC(),)), "A tiny ARC on TSM, for trials only,")
+_register("test_dnr_tsn", ModelSpec("tiny_resnet", TSN(), (DNR(),)), "A tiny DNR on TSN, for trials only,")

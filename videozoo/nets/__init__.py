@@ -10,6 +10,7 @@ from videozoo.nets.inception_v3 import complete_backbone
 from videozoo.nets.registry import list_backbones
 from videozoo.nets.resnet3d import ResNet3d
 from videozoo.nets.slowfast import SlowFast
+from videozoo.nets.tiny_resnet import make_tiny_resnet
 
 __all__ = [
     "Backbone",
@@ -23,4 +24,5 @@ __all__ = [
     "SlowFast",
     "complete_backbone",
     "list_backbones",
+    "make_tiny_resnet",
 ]

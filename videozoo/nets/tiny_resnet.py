@@ -1,0 +1,23 @@
+"""A ResNet of some 50 thousand parameters, for weights that travel with the package and for tests."""
+
+from typing import Any
+
+from timm.models.resnet import BasicBlock, ResNet
+
+from videozoo.nets.registry import register_backbone
+
+__all__ = ["make_tiny_resnet"]
+
+
+def make_tiny_resnet(**kwargs: Any) -> ResNet:
+    """timm's ResNet with one basic block a stage and few channels.
+
+    Args:
+        kwargs: those of timm's ``ResNet``.
+    """
+    return ResNet(BasicBlock, (1, 1, 1, 1), channels=(16, 24, 32, 48), stem_width=16, **kwargs)
+
+
+register_backbone(
+    "tiny_resnet", make_tiny_resnet, "ResNet of four basic blocks with 16 to 48 channels.", first_conv="conv1"
+)
