@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
-COMMANDS = ("quickstart", "finetune", "evaluate", "predict", "list", "info", "report")
+COMMANDS = ("quickstart", "finetune", "evaluate", "predict", "list", "info", "report", "convert", "card", "push")
 HEAVY = ("torch", "torchvision", "timm", "av", "numpy", "matplotlib", "accelerate", "fvcore", "PIL")
 _SCRIPT = """
 import sys

@@ -117,7 +117,7 @@ _SLOWFAST = Paper(
 )
 # The first pattern that the backbone's name begins with; other backbones have no paper here.
 _BACKBONES = {
-    r"resnet\d+": _RESNET,
+    r"(tiny_|test_)?resnet(\d|$)": _RESNET,
     r"resnext": Paper(
         "xie2017resnext",
         "Saining Xie and Ross Girshick and Piotr Dollár and Zhuowen Tu and Kaiming He",
@@ -162,6 +162,13 @@ _BACKBONES = {
         "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
         "ICML 2015",
         "1502.03167",
+    ),
+    r"inception_v3": Paper(
+        "szegedy2016inception",
+        "Christian Szegedy and Vincent Vanhoucke and Sergey Ioffe and Jonathon Shlens and Zbigniew Wojna",
+        "Rethinking the Inception Architecture for Computer Vision",
+        "CVPR 2016",
+        "1512.00567",
     ),
     r"r2plus1d": Paper(
         "tran2018r2plus1d",

@@ -1,0 +1,72 @@
+"""scripts/publish_all.py: which folders it finds, and that one that fails does not stop the others."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from fake_hub import TOKEN, FakeHub
+from helpers import REPO
+
+import videozoo
+from videozoo.engine import save_checkpoint
+from videozoo.hub import retry
+from videozoo.models import model_config
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("publish_all", REPO / "scripts" / "publish_all.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Two model folders, a run of which only ``best`` counts, and a folder without weights."""
+    net: Any = videozoo.compose("test_resnet", num_classes=2, num_frames=2)
+    net.pretrained_cfg |= {"input_size": (3, 32, 32)}
+    root = tmp_path / "weights"
+    for name in ("one", "two words", "run/best", "run/last"):
+        save_checkpoint(root / name, net.state_dict(), model_config(net, ["a", "b"]))
+    shutil.copytree(root / "one", root / "empty")
+    (root / "empty" / "model.safetensors").unlink()
+    return root
+
+
+def test_everything_below_a_folder_is_published(
+    script: ModuleType,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (weights / "two words" / "config.json").write_text('{"architecture": "unknown"}')
+    with FakeHub() as hub:
+        hub.patch(monkeypatch, tmp_path / "home", TOKEN)
+        monkeypatch.setattr(retry, "DELAYS", (0.0, 0.0))
+        argv = ["publish_all.py", str(weights), "--org", "lab"]
+        monkeypatch.setattr(sys, "argv", [*argv, "--dry-run"])
+        assert script.main() == 1
+        assert not hub.requests
+        assert "2 of 3 done" in capsys.readouterr().out
+        monkeypatch.setattr(sys, "argv", argv)
+        assert script.main() == 1
+        assert set(hub.repos) == {"lab/one", "lab/run"}
+        said = capsys.readouterr()
+        assert f"lab/one: published as {hub.repos['lab/one'].refs['main']}" in said.out
+        assert "failed: " in said.err
+        assert "config.json" in said.err
+
+
+def test_two_folders_of_one_name_are_refused(script: ModuleType, weights: Path) -> None:
+    assert script.find_folders(weights).keys() == {"one", "run", "two-words"}
+    shutil.copytree(weights / "one", weights / "deeper" / "one")
+    with pytest.raises(SystemExit, match="would both be one; rename one"):
+        script.find_folders(weights)
