@@ -16,6 +16,7 @@ from videozoo.augment.dynamic_norm import (
     CrossTemporalNorm2d,
     CrossTemporalNorm3d,
     NormKind,
+    Statistics,
 )
 from videozoo.layers import RelayCell, TemporalShift
 from videozoo.layers.relay_cell import RELAYS, Relay
@@ -60,6 +61,9 @@ class DNR:
         bidirectional: a second cross-temporal relay from the last group to the first (the supplement).
         keep_affine: start from the trained affine pair instead of dropping it; an extension, not in the paper.
         linear_bias: a bias in every linear map of the relay, as in the authors' code, instead of one for the gates.
+        ct_statistics: what a cross-temporal batch norm standardises by in training: ``"batch"``, all frames of the
+            batch, "as usual" as the paper says, or ``"group"``, every group by its own frames of all clips, as in the
+            authors' code. Evaluation is the same.
     Raises:
         ValueError: an option has a value that is not listed, or a count is below 1.
     """
@@ -75,9 +79,11 @@ class DNR:
     bidirectional: bool = False
     keep_affine: bool = False
     linear_bias: bool = False
+    ct_statistics: Statistics = "batch"
 
     def __post_init__(self) -> None:
-        for option, choices in (("order", _ORDERS), ("relay", RELAYS), ("norm", (None, "bn", "gn"))):
+        kinds = {"order": _ORDERS, "relay": RELAYS, "norm": (None, "bn", "gn"), "ct_statistics": ("batch", "group")}
+        for option, choices in kinds.items():
             if getattr(self, option) not in choices:
                 raise ValueError(f"DNR: {option} is {getattr(self, option)!r}; choose one of {choices}.")
         for option in ("ct_group_frames", "cl_distance", "reduction", "depth"):
@@ -144,6 +150,7 @@ class DNR:
             backward,
             self.norm,
             self.keep_affine,
+            "batch" if whole_clip else self.ct_statistics,
         )
         set_submodule(net, name, new)
         return name

@@ -13,7 +13,7 @@ from timm.layers import GroupNorm as TimmGroupNorm
 from torch import Tensor, nn
 
 from videozoo.layers.relay_cell import RelayCell, RelayState
-from videozoo.shapes import clip_frame_means, frame_means, per_clip_frame, per_frame
+from videozoo.shapes import clip_frame_means, fold_time, frame_means, per_clip_frame, per_frame, to_clips
 
 __all__ = [
     "NORM_TYPES",
@@ -23,9 +23,11 @@ __all__ = [
     "CrossTemporalNorm3d",
     "DynamicNorm2d",
     "NormKind",
+    "Statistics",
 ]
 
 NormKind = Literal["bn", "gn"]
+Statistics = Literal["batch", "group"]
 # Exact classes: an unknown subclass may carry something that would be lost.
 NORM_TYPES: tuple[type[nn.Module], ...] = (
     nn.BatchNorm2d,
@@ -127,14 +129,18 @@ class DynamicNorm2d(nn.Module):
         elif self.training or x.dtype != self.running_mean.dtype:
             if self.training:
                 self.num_batches_tracked.add_(1)
-            x = F.batch_norm(
-                x, self.running_mean, self.running_var, training=self.training, momentum=self.momentum, eps=self.eps
-            )
+            x = self._batch_norm(x)
         else:  # one pass: scale and shift take the statistics in (not in low precision, where they would cancel)
             gamma = gamma * torch.rsqrt(self.running_var + self.eps)
             beta = beta - self.running_mean * gamma
         x = torch.addcmul(self._per_frame(beta, x), x, self._per_frame(gamma, x))
         return self.act(self.drop(x))
+
+    def _batch_norm(self, x: Tensor) -> Tensor:
+        """Standardise x, folded or not; in training by its own statistics, towards which the running ones move."""
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, training=self.training, momentum=self.momentum, eps=self.eps
+        )
 
     def extra_repr(self) -> str:
         kind = f"gn, num_groups={self.num_groups}" if self.num_groups else f"bn, momentum={self.momentum}"
@@ -145,14 +151,19 @@ class CrossTemporalNorm2d(DynamicNorm2d):
     """Cross-temporal DNR: the relay runs over groups of frames of one layer.
 
     x_bar of a group is the mean over its frames, height and width; every group is normalised with its own pair. With S
-    not a multiple of the group's length the last group is shorter. Batch statistics in training are those of the whole
-    batch, as usual (the text of the paper; its code takes them group by group).
+    not a multiple of the group's length the last group is shorter. In evaluation all groups are standardised by the
+    same running statistics, whatever ``statistics`` says.
 
     Args:
         norm, num_segments, kind, keep_affine: as in :class:`DynamicNorm2d`.
         cell: the relay.
         group_frames: frames in a group (the relay distance d_r); None: one group, the whole clip.
         backward_cell: a second relay that runs from the last group to the first; the two pairs are averaged.
+        statistics: what a batch norm standardises by in training: ``"batch"``, all frames of the batch, as usual (the
+            text of the paper), or ``"group"``, every group by its own frames of all clips, after which the running
+            statistics are moved once per group, in time order (the authors' code).
+    Raises:
+        ValueError: group statistics for a group norm over channels, which has none of a batch.
     """
 
     def __init__(
@@ -164,9 +175,16 @@ class CrossTemporalNorm2d(DynamicNorm2d):
         backward_cell: RelayCell | None = None,
         kind: NormKind | None = None,
         keep_affine: bool = False,
+        statistics: Statistics = "batch",
     ) -> None:
         super().__init__(norm, num_segments, kind, keep_affine)
+        if statistics == "group" and self.num_groups:
+            raise ValueError(
+                "DNR: ct_statistics='group', but a group norm standardises each frame by itself and has no batch "
+                "statistics; leave it at 'batch'."
+            )
         self.cell, self.backward_cell, self.group_frames = cell, backward_cell, group_frames
+        self.statistics = statistics
 
     def forward(self, x: Tensor) -> Tensor:
         frames = self.pool(x)
@@ -179,8 +197,17 @@ class CrossTemporalNorm2d(DynamicNorm2d):
             state = RelayState((state.h + back.h.flip(1)) / 2, (state.c + back.c.flip(1)) / 2)
         return self.normalise(x, RelayState(*(_to_frames(v, size, count) for v in state)))
 
+    def _batch_norm(self, x: Tensor) -> Tensor:
+        if not self.training or self.statistics == "batch" or self.group_frames is None:
+            return super()._batch_norm(x)
+        standardise = super()._batch_norm
+        clips = to_clips(x, self.num_segments) if self.is_folded else x
+        clips = torch.cat([standardise(group) for group in clips.split(self.group_frames, 2)], 2)
+        return fold_time(clips) if self.is_folded else clips
+
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, group_frames={self.group_frames or 'all'}"
+        statistics = ", statistics=group" if self.statistics == "group" else ""
+        return f"{super().extra_repr()}, group_frames={self.group_frames or 'all'}{statistics}"
 
 
 def _to_frames(v: Tensor, size: int, count: int) -> Tensor:

@@ -37,8 +37,9 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 def convert(state: Mapping[str, Tensor]) -> Converted:
     """The checkpoint under our names.
 
-    The code differs from the paper where ``DNR``'s options say: groups of two frames, no interlacing, biases in every
-    linear map. Its gates stand in the order i, f, g, o, ours f, i, g, o: the rows are reordered.
+    The code differs from the paper where ``DNR``'s options say: groups of two frames, each with batch statistics of its
+    own in training, no interlacing, biases in every linear map. Its gates stand in the order i, f, g, o, ours
+    f, i, g, o: the rows are reordered.
 
     Raises:
         ConvertError: a key has no place.
@@ -52,5 +53,5 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
             i, f, g, o = new[key].chunk(4)
             new[key] = torch.cat([f, i, g, o])
     converted = finish(new, dropped, backbone, {"name": "tsn"}, num_frames=8)
-    options = {"name": "dnr", "ct_group_frames": 2, "interlace": False, "linear_bias": True}
+    options = {"name": "dnr", "ct_group_frames": 2, "interlace": False, "linear_bias": True, "ct_statistics": "group"}
     return replace(converted, spec={**converted.spec, "augmenters": [options]})
