@@ -21,7 +21,9 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         description="Top-1, top-5 and mean-class accuracy; scores are averaged over the views of each video.",
         epilog="Example: videozoo evaluate --model local-dir:run/best --data val.txt --views 10x3",
     )
-    parser.add_argument("--model", required=True, metavar="NAME", help="local-dir:RUN/best, or a name with weights")
+    parser.add_argument(
+        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
+    )
     parser.add_argument("--data", required=True, metavar="DIR_OR_LIST", help="labelled videos, as for finetune")
     parser.add_argument("--data-root", metavar="DIR", help="folder that paths in a list start from")
     parser.add_argument("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the network's own")
@@ -119,8 +121,9 @@ def open_network(name: str) -> Any:
         CommandError: a folder without the word that makes it a name.
     """
     import videozoo
+    from videozoo.models.load import is_source
 
-    if not name.startswith("local-dir:") and Path(name).expanduser().is_dir():
+    if not is_source(name) and Path(name).expanduser().is_dir():
         raise CommandError(f"--model {name} is a folder; write --model local-dir:{name}")
     return videozoo.create_model(name, pretrained=True).eval()
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from videozoo.engine import FitConfig, FitResult
     from videozoo.models import Ensemble, VideoNet
 
+_NOT_OF_THIS_RUN = ("tag", "dataset", "train_recipe", "description", "origin_url", "metrics")
+
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the sub-command."""
@@ -45,8 +47,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_name(settings: Settings) -> None:
     from videozoo.models import model_entrypoint
+    from videozoo.models.load import is_source
 
-    if not settings.is_continued and not settings.model.startswith("local-dir:"):
+    if not settings.is_continued and not is_source(settings.model):
         model_entrypoint(settings.model)
 
 
@@ -79,12 +82,17 @@ def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | E
 
     import videozoo
     from videozoo.data import resolve_data_config
+    from videozoo.models.load import brings_weights
 
     torch.manual_seed(settings.seed)
-    name, is_pretrained = settings.model, settings.pretrained or settings.model.startswith("local-dir:")
+    name, is_pretrained = settings.model, settings.pretrained or brings_weights(settings.model)
     if settings.is_continued:  # the engine loads the weights
         name, is_pretrained = f"local-dir:{Path(settings.output) / 'last'}", False
-    kept = {"backbone_weights": settings.backbone_weights, "checkpoint_path": settings.initial_checkpoint}
+    kept = {
+        "backbone_weights": settings.backbone_weights,
+        "checkpoint_path": settings.initial_checkpoint,
+        "init_from": settings.init_from,
+    }
     model = videozoo.create_model(
         name,
         pretrained=is_pretrained,
@@ -125,16 +133,22 @@ def _config_overlay(settings: Settings) -> dict[str, Any]:
         "crop_pct": settings.crop_pct,
     }
     overlay = {key: value for key, value in overlay.items() if value is not None}
+    if not settings.is_continued:  # they are about the weights that it starts from
+        overlay |= dict.fromkeys(_NOT_OF_THIS_RUN)
     if settings.img_size is not None:
         overlay |= {"input_size": (3, settings.img_size, settings.img_size), "test_crop_size": None}
     return overlay
 
 
 def _describe_start(settings: Settings, model: "VideoNet | Ensemble") -> str:
+    from videozoo.models.load import brings_weights
+
     size = model.pretrained_cfg["input_size"]
     if settings.is_continued:
         start = f"continued from {Path(settings.output) / 'last'}"
-    elif settings.model.startswith("local-dir:") or settings.pretrained or settings.initial_checkpoint:
+    elif settings.init_from:
+        start = f"starting from its base {settings.init_from}"
+    elif brings_weights(settings.model) or settings.pretrained or settings.initial_checkpoint:
         start = f"starting from the weights of {settings.initial_checkpoint or settings.model}"
     elif settings.backbone_weights:
         start = f"its backbone starting from {settings.backbone_weights}"

@@ -50,11 +50,15 @@ def _add_data(flags: _Flags, group: Group) -> None:
 
 def _add_network(flags: _Flags, group: Group) -> None:
     add = flags.add
-    add(group, "--model", metavar="NAME", help="a name of `videozoo list`, or local-dir:RUN/best for your own weights")
+    add(group, "--model", metavar="NAME",
+        help="a name of `videozoo list`, local-dir:RUN/best or hf-hub:ORG/NAME for weights of your own")  # fmt: skip
     add(group, "--pretrained", action="store_true", default=False, help="start from the name's published weights")
     add(group, "--backbone-weights", metavar="TAG_OR_FILE",
         help="image weights for the backbone: a timm tag such as tv_in1k, or a .safetensors file")  # fmt: skip
     add(group, "--initial-checkpoint", metavar="FILE", help="start from this .safetensors file of the whole network")
+    add(group, "--init-from", metavar="NAME",
+        help="start an ARC or DNR network from its base: a name with weights, local-dir:DIR or hf-hub:ORG/NAME; "
+        "frames and sampling are then the base's where no flag says otherwise")  # fmt: skip
     add(group, "--drop", type=float, metavar="P", help="dropout before the classifier")
     add(group, "--drop-path", type=float, metavar="P", help="stochastic depth of the backbone")
     add(group, "--freeze-bn", action="store_true", default=False,

@@ -15,7 +15,9 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         description="What a network is made of, its parameters and operations per view, and how it wants its videos.",
         epilog="Example: videozoo info arc_tsm_r50",
     )
-    parser.add_argument("model", metavar="NAME", help="a name of `videozoo list`, or local-dir:RUN/best")
+    parser.add_argument(
+        "model", metavar="NAME", help="a name of `videozoo list`, local-dir:RUN/best or hf-hub:ORG/NAME"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.set_defaults(run=run)
 
@@ -33,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
 def _gather(name: str) -> dict[str, Any]:
     import videozoo
     from videozoo.data import resolve_data_config
+    from videozoo.models.load import brings_weights
     from videozoo.report import count_cost
 
     model = videozoo.create_model(name, pretrained=False)
@@ -56,7 +59,7 @@ def _gather(name: str) -> dict[str, Any]:
         "macs_by_operator": cost.by_operator,
         "macs_by_module": cost.by_module,
         "sites": {part: list(names) for part, names in model.sites.items()},
-        "has_weights": name.startswith("local-dir:") or name in videozoo.list_models(pretrained=True),
+        "has_weights": brings_weights(name) or name in videozoo.list_models(pretrained=True),
         "videos": {key: list(value) if isinstance(value, tuple) else value for key, value in cfg.items()},
         "metrics": model.pretrained_cfg.get("metrics"),
     }

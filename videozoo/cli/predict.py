@@ -19,7 +19,9 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         epilog="Example: videozoo predict --model local-dir:run/best a.mp4 b.webm frames/",
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="video files or folders of frames")
-    parser.add_argument("--model", required=True, metavar="NAME", help="local-dir:RUN/best, or a name with weights")
+    parser.add_argument(
+        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
+    )
     parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to show")
     parser.add_argument("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the network's own")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")

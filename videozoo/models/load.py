@@ -14,13 +14,13 @@ from videozoo.models.build import check_keys
 from videozoo.models.config import VideoCfg, stored_cfg
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.pretrained import weights_folder
-from videozoo.models.registry import is_model, list_models, pretrained_name
+from videozoo.models.registry import is_model, list_models, pretrained_name, split_name
 from videozoo.models.spec import EnsembleSpec, ModelSpec, spec_from_dict
 from videozoo.models.stem import adapt_stems
 from videozoo.models.video_net import VideoNet
 from videozoo.version import __version__
 
-__all__ = ["Source", "is_source", "load_source", "load_weights", "open_named", "open_source"]
+__all__ = ["Source", "brings_weights", "is_source", "load_source", "load_weights", "open_named", "open_source"]
 
 _KINDS = ("local-dir", "hf-hub")
 _OF_CLASSIFIER = re.compile(r"(members\.\d+\.)?fc\.")
@@ -63,6 +63,11 @@ def _split(name: str | Path) -> tuple[str, str]:
 def is_source(name: str | Path) -> bool:
     """Whether a model's name says where it lies: ``local-dir:FOLDER`` or ``hf-hub:ORGANISATION/NAME``."""
     return bool(_split(name)[0])
+
+
+def brings_weights(name: str | Path) -> bool:
+    """Whether a model's name stands for certain weights: it says where they lie, or has a tag."""
+    return is_source(name) or bool(split_name(str(name))[1])
 
 
 def open_source(name: str | Path, cache_dir: str | Path | None = None) -> Source:
