@@ -1,17 +1,19 @@
 """Batch statistics of the cross-temporal norm in training: of the whole batch, or of each group of frames."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
 import torch
-from helpers import clips, count_calls, gradients, randomise, small_resnet
+from helpers import clips, count_calls, gradients, randomise, shared_folder, small_resnet
 from slow_dnr import apply_pairs, cross_temporal, group_rows, under
 from torch import Tensor, nn
 
 import videozoo
 from videozoo import DNR, TSN
 from videozoo.augment import CrossTemporalNorm2d, CrossTemporalNorm3d
+from videozoo.hub.convert.dnr import convert
 from videozoo.layers import RelayCell
 from videozoo.models import ModelSpec
 from videozoo.shapes import fold_time, to_clips
@@ -152,3 +154,12 @@ def test_gradient_checkpointing_gives_the_same_gradients() -> None:
     expected = gradients(plain)
     for name, grad in gradients(saving).items():
         torch.testing.assert_close(grad, expected[name])
+
+
+def test_a_checkpoint_of_the_authors_goes_on_as_it_was_trained() -> None:
+    folder = shared_folder("goldens")
+    if folder is None:
+        pytest.skip("no shared goldens: set VIDEOZOO_SHARED to a folder with goldens/dnr_official_r50.json")
+    keys = json.loads((folder / "dnr_official_r50.json").read_text())["keys"]
+    spec = ModelSpec.from_dict(convert({key: torch.zeros(shape) for key, shape in keys}).spec)
+    assert spec.augmenters == (DNR(ct_group_frames=2, interlace=False, linear_bias=True, ct_statistics="group"),)
