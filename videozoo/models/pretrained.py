@@ -80,7 +80,8 @@ def _is_whole(folder: Path, cfg: VideoCfg) -> bool:
     try:
         origin = json.loads((folder / _ORIGIN).read_text(encoding="utf-8"))
         is_whole = all(file_sha256(folder / file) == digest for file, digest in origin["made"].items())
-        is_same = str(origin["sha256"]).startswith(cfg.sha256_prefix or "")
+        prefix = cfg.sha256_prefix
+        is_same = str(origin["sha256"]).startswith(prefix) if prefix else origin["url"] == cfg.url
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         is_whole = is_same = False
     if not (is_whole and is_same):

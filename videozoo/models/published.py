@@ -5,11 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from videozoo.models.config import VideoCfg
+from videozoo.models.config import VideoCfg, merge_cfg
 
-__all__ = ["published_weights"]
+__all__ = ["SHIPPED", "SHIPPED_TAG", "published_weights"]
 
 _HERE = Path(__file__).parent
+# Tiny weights that travel with the package, a folder each; scripts/train_test_models.py makes them.
+SHIPPED, SHIPPED_TAG = _HERE / "shipped", "motions"
 
 
 @cache
@@ -25,7 +27,13 @@ def _class_names(file: str) -> tuple[str, ...]:
 
 def published_weights(arch: str) -> dict[str, VideoCfg]:
     """The configs of the public checkpoints of an architecture, by tag, the default first; often none."""
-    return {tag: _config(row) for tag, row in _table()["weights"].get(arch, {}).items()}
+    shipped = {SHIPPED_TAG: _shipped_config(SHIPPED / arch)} if (SHIPPED / arch).is_dir() else {}
+    return shipped | {tag: _config(row) for tag, row in _table()["weights"].get(arch, {}).items()}
+
+
+def _shipped_config(folder: Path) -> VideoCfg:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return merge_cfg(VideoCfg(), config["pretrained_cfg"], {"file": str(folder)})
 
 
 def _config(row: dict[str, Any]) -> VideoCfg:

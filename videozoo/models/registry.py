@@ -127,17 +127,18 @@ def list_models(
         exclude_filters: patterns of which none may match.
         pretrained: only those for which weights exist; :func:`list_pretrained` names the weights.
     """
-    return _select([name for name in _ENTRYPOINTS if not pretrained or _tags(name)], filter, exclude_filters)
+    names = sorted((name for name in _ENTRYPOINTS if not pretrained or _tags(name)), key=_natural_key)
+    return _select(names, filter, exclude_filters)
 
 
 def list_pretrained(filter: str | Sequence[str] = "", exclude_filters: str | Sequence[str] = "") -> list[str]:
-    """Names of all weights that have a source, as ``architecture.tag``, in natural order.
+    """Names of all weights that have a source, as ``architecture.tag``; the default of an architecture comes first.
 
     Args:
         filter: wildcard pattern of the architecture (``"tsm_*"``) or of the whole name (``"*.mm_k400*"``), or several.
         exclude_filters: patterns of which none may match.
     """
-    names = [f"{arch}.{tag}" for arch in _ENTRYPOINTS for tag in _tags(arch)]
+    names = [f"{arch}.{tag}" for arch in list_models() for tag in _tags(arch)]
     return _select(names, filter, exclude_filters)
 
 
@@ -146,7 +147,7 @@ def _select(names: list[str], filter: str | Sequence[str], exclude_filters: str 
         names = [name for name in names if _matches(name, filter)]
     if exclude_filters:
         names = [name for name in names if not _matches(name, exclude_filters)]
-    return sorted(names, key=_natural_key)
+    return names
 
 
 def _matches(name: str, patterns: str | Sequence[str]) -> bool:
