@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,21 @@ def test_card_prints_what_push_would_publish(run_folder: Path, capsys: Capture) 
     assert "| batch size | 6 |" in text
     assert "TSM: Temporal Shift Module" in text
     assert str(run_folder) not in text
+
+
+def test_a_run_does_not_inherit_what_is_told_of_its_start(run_folder: Path, videos: Path, tmp_path: Path) -> None:
+    """The data set and the figures of the weights that it starts from are not its own; their licence stays."""
+    shutil.copytree(run_folder / "best", tmp_path / "start")
+    config = json.loads((tmp_path / "start" / "config.json").read_text())
+    told = {"dataset": "Theirs", "description": "By them.", "train_recipe": "long", "tag": "theirs", "license": "MIT"}
+    config["pretrained_cfg"] |= told
+    (tmp_path / "start" / "config.json").write_text(json.dumps(config))
+    argv = ["finetune", "--model", f"local-dir:{tmp_path / 'start'}", "--data", str(videos), "--epochs", "1"]
+    assert (
+        main([*argv, "--output", str(tmp_path / "run"), "--batch-size", "6", "--workers", "0", "--device", "cpu"]) == 0
+    )
+    kept = json.loads((tmp_path / "run" / "best" / "config.json").read_text())["pretrained_cfg"]
+    assert told.keys() & kept.keys() == {"license"}
 
 
 def test_dry_run_push_and_push_again(hub: FakeHub, run_folder: Path, capsys: Capture) -> None:
@@ -98,7 +114,9 @@ print(json.dumps([list(model.pretrained_cfg["label_names"]), resolve_data_config
 
 
 def test_round_trip(hub: FakeHub, run_folder: Path, tmp_path: Path) -> None:
-    """Fine-tune, push, load in a new process by hf-hub: the same logits, labels and sampling."""
+    """Fine-tune, push, load in a new process by hf-hub: the same logits, labels and sampling; timm loads it too."""
+    import timm
+
     assert main(["push", str(run_folder), "--repo", NAME]) == 0
     model = videozoo.create_model(run_folder / "best", pretrained=True).eval()
     clip = torch.randn(2, 3, 4, 32, 32)
@@ -112,18 +130,10 @@ def test_round_trip(hub: FakeHub, run_folder: Path, tmp_path: Path) -> None:
         env={**os.environ, **hub.env(tmp_path / "elsewhere", TOKEN), "PYTHONPATH": str(REPO)},
     )
     assert done.returncode == 0, done.stderr
+    timms = timm.create_model(f"hf-hub:{NAME}", pretrained=True).eval()
     with torch.no_grad():
         assert torch.equal(load_file(tmp_path / "logits")["logits"], model(clip))
+        assert torch.equal(timms(clip), model(clip))
+    assert list(timms.pretrained_cfg["label_names"]) == list(motion_classes())
     expected = [list(motion_classes()), resolve_data_config(model)]
     assert json.loads(done.stdout.splitlines()[-1]) == json.loads(json.dumps(expected))
-
-
-def test_timm_loads_what_was_published(hub: FakeHub, run_folder: Path) -> None:
-    import timm
-
-    assert main(["push", str(run_folder), "--repo", NAME]) == 0
-    model = timm.create_model(f"hf-hub:{NAME}", pretrained=True).eval()
-    ours = videozoo.create_model(run_folder / "best", pretrained=True).eval()
-    clip = torch.randn(1, 3, 4, 32, 32)
-    assert torch.equal(model(clip), ours(clip))
-    assert list(model.pretrained_cfg["label_names"]) == list(motion_classes())

@@ -187,7 +187,7 @@ def test_a_run_tells_recipe_and_results_without_paths(run: Path, tmp_path: Path,
     assert (tmp_path / "out" / "confusion.png").read_bytes() == b"a picture"
     card = (tmp_path / "out" / "README.md").read_text()
     recipe = dict(row for row in cells(sections(card)["Training"]) if len(row) == 2)
-    assert recipe["start"] == "backbone from a weights file of the publisher"
+    assert recipe["start"] == "backbone from weights of the publisher"
     assert (recipe["epochs"], recipe["optimiser"], recipe["learning rate"]) == ("3", "sgd", "0.01")
     assert recipe["best epoch"].startswith("2,")
     assert recipe["batch size"] == "8"
@@ -195,6 +195,8 @@ def test_a_run_tells_recipe_and_results_without_paths(run: Path, tmp_path: Path,
     assert ["**x**", "1", "1"] in cells(evaluation)
     assert "on 4 videos" in evaluation
     assert "(confusion.png)" in evaluation
+    published = json.loads((tmp_path / "out" / "config.json").read_text())["pretrained_cfg"]
+    assert "epochs 3; optimiser sgd; learning rate 0.01" in published["train_recipe"]
     for name in ("README.md", "config.json"):
         assert str(tmp_path) not in (tmp_path / "out" / name).read_text()
 
@@ -207,6 +209,19 @@ def test_a_model_folder_alone_tells_what_its_config_does(run: Path, tmp_path: Pa
     assert ["top-1 accuracy", "50 %"] in cells(sections(card)["Evaluation"])
     assert "As recorded in the config" in card
     assert "not recorded in the config" in sections(card)["Training"]
+
+
+def test_an_ensemble_tells_its_members(tmp_path: Path) -> None:
+    nets = [videozoo.compose("test_resnet", TSM(), [part], num_classes=3, num_frames=4) for part in (ARC(), DNR())]
+    ensemble = videozoo.Ensemble(nets)
+    ensemble.pretrained_cfg |= {"input_size": (3, 32, 32), "description": "By us. Of 25 x 10 views.", "dataset": "Ours"}
+    prepare_folder(tmp_path / "out", ensemble, None, "lab/net")
+    card = (tmp_path / "out" / "README.md").read_text()
+    parts = [row[1].partition("(")[0] for row in cells(sections(card)["Network"]) if row[0] == "augmenter"]
+    assert parts == ["ARC", "DNR"]
+    assert "2 networks that vote" in card
+    assert "By us. Of 25 x 10 views." in sections(card)["Training"]
+    assert sections(card)["Data"].strip() == "Ours, 3 classes."
 
 
 def test_runs_that_are_not_whole_are_refused(run: Path, tmp_path: Path) -> None:
@@ -237,6 +252,10 @@ def test_results_of_other_classes_are_refused(run: Path, tmp_path: Path) -> None
         ({"model": "tsm_r50.mm_k400_8f", "pretrained": True}, r"weights of tsm\_r50.mm\_k400\_8f"),
         ({"model": "tsm_r18", "backbone_weights": "tv_in1k"}, r"backbone from tv\_in1k"),
         ({"model": "tsm_r18", "initial_checkpoint": "/home/me/a.safetensors"}, "a weights file of the publisher"),
+        ({"model": "arc_tsm_r50", "init_from": "tsm_r50.mm_k400_8f"}, r"its base, tsm\_r50.mm\_k400\_8f"),
+        ({"model": "arc_tsm_r50", "init_from": "local-dir:/home/me/x"}, "its base, weights of the publisher"),
+        ({"model": "arc_tsm_r50", "init_from": "mine/x"}, "its base, weights of the publisher"),
+        ({"model": "tsm_r18", "backbone_weights": "resnet.pth"}, "backbone from weights of the publisher"),
         ({"model": "tsm_r18"}, "from scratch"),
     ],
     ids=lambda x: x if isinstance(x, str) else "",

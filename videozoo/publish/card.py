@@ -99,8 +99,11 @@ def _network(model: Any, cfg: Mapping[str, Any], specs: Sequence[Mapping[str, An
         ["frames", _sampling(videos)],
         ["mean, std", f"{_numbers(videos['mean'])}; {_numbers(videos['std'])}"],
         ["resizing", f"{videos['interpolation']}, test crop {videos['crop_pct']:g} of the short side"],
-        ["decoder", escape(cfg.get("decoder") or "PyAV")],
     ]
+    if videos.get("channel_order", "rgb") != "rgb":
+        rows.append(["channels", escape(videos["channel_order"])])
+    if cfg.get("decoder"):
+        rows.append(["decoder", escape(cfg["decoder"])])
     return table(["", ""], rows)
 
 
@@ -134,11 +137,11 @@ def _data(model: Any, cfg: Mapping[str, Any], has_run: bool, results: Mapping[st
 
 
 def _training(cfg: Mapping[str, Any], source: Source | None) -> str:
-    stored = [f"{escape(cfg['train_recipe'])}."] if cfg.get("train_recipe") else []
-    rows = [[escape(name), escape(value)] for name, value in (source.recipe if source else {}).items()]
-    if rows:
-        stored.append(table(["setting", "value"], rows))
-    return "\n\n".join(stored) or "How it was trained is not recorded in the config."
+    if source and source.recipe:
+        rows = [[escape(name), escape(value)] for name, value in source.recipe.items()]
+        return table(["setting", "value"], rows)
+    told = [f"{escape(cfg[key])}" for key in ("description", "train_recipe", "origin_url") if cfg.get(key)]
+    return "\n\n".join(told) or "How it was trained is not recorded in the config."
 
 
 def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, results: Mapping[str, Any]) -> str:
@@ -157,6 +160,8 @@ def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, resul
     if not rows:
         return text + "\n\nNo accuracy is recorded for these weights."
     whose = "Measured by videozoo after training" if run else "As recorded in the config"
+    if not run and cfg.get("description"):
+        whose += f" ({escape(str(cfg['description']).rstrip('.'))})"
     if "num_labelled" in results:
         whose += f", on {results['num_labelled']:,} videos"
     blocks = [text, f"{whose}:", table(["accuracy", ""], rows)]

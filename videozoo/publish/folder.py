@@ -42,6 +42,8 @@ def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, r
             JSON, results of other classes, or a network that does not come out the same.
     """
     config = _public_config(model, repo)
+    if source and source.recipe:
+        config["pretrained_cfg"]["train_recipe"] = "; ".join(f"{name} {value}" for name, value in source.recipe.items())
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     _check_tensors(state, repo)
     _check_results(model, source, repo)

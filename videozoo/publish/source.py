@@ -99,18 +99,25 @@ def _recipe(run: RunRecord, flags: Mapping[str, Any]) -> dict[str, str]:
 
 def _start(flags: Mapping[str, Any]) -> str:
     """What the weights were before, in words that name no folder of this machine."""
-    model = str(flags.get("model") or "")
+    model, backbone = str(flags.get("model") or ""), flags.get("backbone_weights")
     if flags.get("initial_checkpoint"):
         return "a weights file of the publisher"
+    if flags.get("init_from"):
+        return f"its base, {_public(flags['init_from'])}"
     if model.startswith("local-dir:"):
         return "weights of an earlier run"
     if flags.get("pretrained") or model.startswith("hf-hub:"):
-        return f"weights of {model}"
-    backbone = str(flags.get("backbone_weights") or "")
-    if not backbone:
-        return "from scratch"
-    is_file = re.search(r"[/\\]|\.\w+$", backbone) is not None
-    return "backbone from a weights file of the publisher" if is_file else f"backbone from {backbone}"
+        return f"weights of {_public(model)}"
+    return f"backbone from {_public(backbone)}" if backbone else "from scratch"
+
+
+def _public(name: Any) -> str:
+    """A name that everybody knows as it is; a file or folder of this machine in words."""
+    is_path = re.match(r"local-dir:|[~/.]|[A-Za-z]:\\", str(name)) or re.search(
+        r"\\|\.(safetensors|pth?|bin)$", str(name)
+    )
+    is_known = str(name).startswith("hf-hub:") or "/" not in str(name)
+    return str(name) if is_known and not is_path else "weights of the publisher"
 
 
 def _value(value: Any) -> str:
