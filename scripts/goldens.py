@@ -1,8 +1,7 @@
 """Compare converted networks with the outputs of the original authors' code and write benchmarks/goldens.md.
 
-``python scripts/goldens.py FOLDER [--page PAGE]``: FOLDER holds one JSON per network (key names and shapes, a fixed
-input, logits) and ``fill.py``, which makes the weights from the key names. Notes on the page, from its first ``## `` on,
-are kept.
+``python scripts/goldens.py FOLDER``: FOLDER holds one JSON per network (key names and shapes, a fixed input, logits)
+and ``fill.py``, which makes the weights from the key names.
 """
 
 import argparse
@@ -25,7 +24,7 @@ def compare(facts: dict[str, Any], fill: Any) -> str:
     """One row of the table."""
     state = unwrap(fill.fill_keys(facts["keys"], facts["fill_gain"]))
     converted, source = convert_checkpoint(state)
-    spec = ModelSpec.from_dict(converted.spec).replace(num_frames=facts["frames"])
+    spec = ModelSpec.from_dict(converted.spec)
     model = model_from_state(spec, dict(converted.state), source=facts["name"]).eval()
     with torch.no_grad():
         logits = model(fill.make_input(facts["frames"], facts["size"]))
@@ -48,10 +47,7 @@ def compare(facts: dict[str, Any], fill: Any) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--page", type=Path, default=PAGE)
-    args = parser.parse_args()
-    folder, page = args.folder, args.page
-    _, mark, notes = page.read_text().partition("\n## ") if page.exists() else ("", "", "")
+    folder: Path = parser.parse_args().folder
     module = importlib.util.spec_from_file_location("fill", folder / "fill.py")
     if module is None or module.loader is None:
         parser.error(f"{folder} has no fill.py")
@@ -79,7 +75,7 @@ def main() -> None:
         *rows,
         "",
     ]
-    page.write_text("\n".join(text) + mark + notes)
+    PAGE.write_text("\n".join(text))
 
 
 if __name__ == "__main__":
