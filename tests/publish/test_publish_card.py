@@ -221,7 +221,44 @@ def test_an_ensemble_tells_its_members(tmp_path: Path) -> None:
     assert parts == ["ARC", "DNR"]
     assert "2 networks that vote" in card
     assert "By us. Of 25 x 10 views." in sections(card)["Training"]
-    assert sections(card)["Data"].strip() == "Ours, 3 classes."
+    assert sections(card)["Data"].strip() == "Ours; 3 classes."
+
+
+@pytest.mark.parametrize("has_scores", [True, False])
+def test_an_evaluation_in_a_model_folder_is_told(run: Path, tmp_path: Path, has_scores: bool) -> None:
+    folder = tmp_path / "alone"
+    shutil.copytree(run / "best", folder)
+    results = {"top1": 0.75, "num_views": 30, "num_labelled": 3, "class_names": ["x", "y"], "model": str(tmp_path)}
+    counts = {} if has_scores else {"confusion": [[1, 1], [0, 1]]}
+    write_results(folder / "results.json", {**results, **counts})
+    if has_scores:
+        rows = [f"{tmp_path}/a.mp4,x,x,1,0", "b.mp4,x,y,0,1", "c.mp4,y,y,0,1", "d.mp4,,x,1,0"]
+        (folder / "scores.csv").write_text("\n".join(["path,label,prediction,x,y", *rows]))
+    prepare_folder(tmp_path / "out", make(["x", "y"]), find_source(folder), "lab/net")
+    card = (tmp_path / "out" / "README.md").read_text()
+    body = sections(card)["Evaluation"]
+    assert "30 views" in body
+    assert ["top-1 accuracy", "75 %"] in cells(body)
+    assert cells(body)[-2:] == [["**x**", "1", "1"], ["**y**", "0", "1"]]
+    assert str(tmp_path) not in card
+    write_results(folder / "results.json", {**results, "is_reversed": True})
+    with pytest.raises(WeightsError, match="of clips played backwards"):
+        find_source(folder)
+
+
+def test_other_channels_and_no_config_of_sizes() -> None:
+    net = videozoo.compose("test_resnet", TSN(), num_classes=2, num_frames=2, in_chans=2)
+    net.pretrained_cfg |= {"input_size": (2, 32, 32)}
+    body = sections(render_card(net))
+    assert "(B, 2, 2, 32, 32)" in body["Use"]
+    assert "2 x 2 x 32 x 32" in body["Network"]
+
+
+def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    net = make(["x", "y"])
+    net.pretrained_cfg["label_names"] = ["x", "y", "z"]
+    with pytest.raises(WeightsError, match="label_names has 3 names for 2 classes"):
+        prepare_folder(tmp_path / "out", net, None, "lab/net")
 
 
 def test_runs_that_are_not_whole_are_refused(run: Path, tmp_path: Path) -> None:

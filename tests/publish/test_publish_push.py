@@ -306,6 +306,11 @@ def test_dry_run_sends_nothing_and_needs_no_token(
     assert not hub.requests
 
 
+def test_only_networks_of_videozoo() -> None:
+    with pytest.raises(TypeError, match=r"got Linear; need a network of videozoo .*model\.module"):
+        push_to_hub(torch.nn.Linear(2, 2), REPO)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("repo", ["net", "a/b/c", "lab/..", "lab/net name", "../x", "", "lab/net.git"])
 def test_names_are_refused_before_anything_is_asked(hub: FakeHub, model: Any, repo: str) -> None:
     assert "not a repository's name" in reason_of(push_to_hub, model, repo)

@@ -7,7 +7,7 @@ from videozoo.engine.evaluate import EvalResult, evaluate
 from videozoo.engine.fit import fit
 from videozoo.engine.plots import plot_confusion, plot_curves
 from videozoo.engine.results import EpochRow, FitResult, result_dict, write_results
-from videozoo.engine.run_record import RunRecord, read_run
+from videozoo.engine.run_record import RunRecord, read_evaluation, read_run
 
 __all__ = [
     "CheckpointError",
@@ -24,6 +24,7 @@ __all__ = [
     "load_weights",
     "plot_confusion",
     "plot_curves",
+    "read_evaluation",
     "read_run",
     "result_dict",
     "save_checkpoint",

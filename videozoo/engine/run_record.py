@@ -1,10 +1,12 @@
-"""What a run folder tells about its best weights, for those who publish them."""
+"""What a run folder tells about its best weights, or an evaluation about a network, for those who publish them."""
 
+import csv
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -14,12 +16,12 @@ from videozoo.engine.errors import CheckpointError
 
 @dataclass(frozen=True)
 class RunRecord:
-    """How ``best`` was trained, and what it measured.
+    """How weights were trained, and what they measured.
 
     Args:
         results: the content of results.json.
-        settings: those of the training, by the names of ``FitConfig``.
-        confusion: counts (C, C) of the best epoch, a row per true class; None where the run no longer has them.
+        settings: those of the training, by the names of ``FitConfig``; none for an evaluation alone.
+        confusion: counts (C, C), a row per true class; None where they are not kept.
         picture: confusion.png, if it is there.
     """
 
@@ -49,6 +51,37 @@ def read_run(path: Path) -> RunRecord:
     picture = path / "confusion.png"
     settings, confusion = _read_state(path / "last")
     return RunRecord(results, settings, confusion, picture if picture.is_file() else None)
+
+
+def read_evaluation(folder: Path) -> RunRecord:
+    """Read what ``videozoo evaluate --output`` wrote: results.json, with scores.csv or a ``confusion`` in it.
+
+    Raises:
+        CheckpointError: a file is damaged, or the clips were played backwards.
+    """
+    results = _read_json(folder / "results.json")
+    if results.get("is_reversed"):
+        raise CheckpointError(f"{folder / 'results.json'}: of clips played backwards; evaluate without --reverse.")
+    try:
+        counts = results.pop("confusion", None) or _count(folder / "scores.csv", results["class_names"])
+        confusion = None if counts is None else torch.tensor(counts, dtype=torch.int64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder}: results.json and scores.csv do not go together ({error}).") from error
+    picture = folder / "confusion.png"
+    return RunRecord(results, {}, confusion, picture if picture.is_file() else None)
+
+
+def _count(path: Path, class_names: list[str]) -> list[list[int]] | None:
+    """The confusion of a scores.csv; None where there is none."""
+    if not path.is_file():
+        return None
+    numbers = {name: number for number, name in enumerate(class_names)}
+    counts = [[0] * len(class_names) for _ in class_names]
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["label"]:
+                counts[numbers[row["label"]]][numbers[row["prediction"]]] += 1
+    return counts
 
 
 def _read_state(last: Path) -> tuple[dict[str, Any], Tensor | None]:

@@ -42,7 +42,7 @@ def render_card(model: Any, source: Source | None = None, repo: str = "ORG/NAME"
         f"A network for video action recognition, made with videozoo: {_summary(specs)}.",
         "## Use\n\n" + _use(name, model),
         "## Network\n\n" + _network(model, cfg, specs),
-        "## Data\n\n" + _data(model, cfg, run is not None, results),
+        "## Data\n\n" + _data(model, cfg, source, results),
         "## Training\n\n" + _training(cfg, source),
         "## Evaluation\n\n" + _evaluation(model, cfg, source, results),
         "## Classes\n\n" + _classes(model, cfg, results),
@@ -68,7 +68,7 @@ def _summary(specs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _use(name: str, model: Any) -> str:
-    height, width = resolve_data_config(model)["input_size"][1:]
+    height, width = _videos(model)["input_size"][1:]
     clips = f"(B, {model.in_chans}, {model.num_frames}, {height}, {width})"
     return f"""\
 ```python
@@ -84,9 +84,17 @@ videozoo predict --model hf-hub:{name} clip.mp4
 ```"""
 
 
+def _videos(model: Any) -> dict[str, Any]:
+    """How it wants its videos, whatever number of channels it takes."""
+    cfg = dict(model.pretrained_cfg)
+    size = cfg.get("input_size") or (3, 224, 224)
+    own = {"num_frames": model.num_frames, "frames_per_segment": model.frames_per_segment}
+    return resolve_data_config({**cfg, **own, "input_size": (3, *size[1:])})
+
+
 def _network(model: Any, cfg: Mapping[str, Any], specs: Sequence[Mapping[str, Any]]) -> str:
-    cost = count_cost(model)
-    videos = resolve_data_config(model)
+    videos = _videos(model)
+    cost = count_cost(model, clip_size=(model.in_chans, *videos["input_size"][1:]))
     shape = " x ".join(str(n) for n in cost.clip_shape)
     rows = [["architecture", f"`{cfg['architecture']}`" if cfg.get("architecture") else "a composition without a name"]]
     for spec in specs:
@@ -123,16 +131,12 @@ def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _data(model: Any, cfg: Mapping[str, Any], has_run: bool, results: Mapping[str, Any]) -> str:
-    dataset = escape(cfg.get("dataset") or "")
-    if dataset:
-        text = f"{dataset}, {model.num_classes} classes."
-    elif has_run:
-        text = f"Videos of the publisher, {model.num_classes} classes."
-    else:
-        text = f"Not recorded in the config; {model.num_classes} classes."
-    if "num_labelled" in results:
-        text += f" {results['num_labelled']:,} labelled videos were kept for validation."
+def _data(model: Any, cfg: Mapping[str, Any], source: Source | None, results: Mapping[str, Any]) -> str:
+    dataset, is_run = escape(cfg.get("dataset") or ""), bool(source and source.recipe)
+    what = dataset or ("Videos of the publisher" if is_run else "Not recorded in the config")
+    text = f"{what}; {model.num_classes} classes."
+    if is_run and "num_labelled" in results:
+        text += f" {results['num_labelled']:,} labelled videos were kept for measuring."
     return text
 
 
@@ -146,7 +150,7 @@ def _training(cfg: Mapping[str, Any], source: Source | None) -> str:
 
 def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, results: Mapping[str, Any]) -> str:
     run = source.run if source else None
-    videos = resolve_data_config(model)
+    videos = _videos(model)
     clips, crops = videos["test_num_clips"], videos["test_num_crops"]
     size = videos["test_crop_size"] or videos["input_size"][1:]
     size = (size, size) if isinstance(size, int) else size
@@ -159,7 +163,7 @@ def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, resul
     rows = [[title, f"{value:g} %"] for title, value in accuracies(results, model.num_classes).items()]
     if not rows:
         return text + "\n\nNo accuracy is recorded for these weights."
-    whose = "Measured by videozoo after training" if run else "As recorded in the config"
+    whose = "Measured by videozoo" if run else "As recorded in the config"
     if not run and cfg.get("description"):
         whose += f" ({escape(str(cfg['description']).rstrip('.'))})"
     if "num_labelled" in results:

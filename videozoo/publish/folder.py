@@ -46,7 +46,7 @@ def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, r
         config["pretrained_cfg"]["train_recipe"] = "; ".join(f"{name} {value}" for name, value in source.recipe.items())
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     _check_tensors(state, repo)
-    _check_results(model, source, repo)
+    _check_classes(model, source, repo)
     texts = {CONFIG: json.dumps(config, indent=2, ensure_ascii=False) + "\n"}
     texts[CARD] = render_card(model, source, repo, revision)
     picture = source.run.picture if source and source.run else None
@@ -111,12 +111,17 @@ def _span(tensor: Tensor) -> tuple[int, int]:
     return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
-def _check_results(model: Any, source: Source | None, repo: str) -> None:
-    """The run's results must be of these classes, or the card would tell another network's."""
+def _check_classes(model: Any, source: Source | None, repo: str) -> None:
+    """Names and the run's results must be of these classes, or the card would tell another network's."""
+    given = model.pretrained_cfg.get("label_names")
+    if given and len(given) != model.num_classes:
+        raise WeightsError(
+            f"label_names has {len(given)} names for {model.num_classes} classes", source=repo, file=CONFIG
+        )
     if source is None or source.run is None:
         return
     measured = list(source.run.results.get("class_names") or [])
-    names = list(model.pretrained_cfg.get("label_names") or measured)
+    names = list(given or measured)
     if measured and (measured != names or len(measured) != model.num_classes):
         raise WeightsError(
             f"the run's results are of {len(measured)} classes that are not the network's {model.num_classes}",

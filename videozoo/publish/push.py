@@ -13,6 +13,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from videozoo.hub import WeightsError
 from videozoo.hub.retry import attempt, describe
+from videozoo.models import Ensemble, VideoNet
 from videozoo.publish.folder import prepare_folder
 from videozoo.publish.source import find_source
 from videozoo.version import __version__
@@ -42,7 +43,7 @@ class Pushed:
 
 
 def push_to_hub(
-    model: Any,
+    model: VideoNet | Ensemble,
     repo: str,
     *,
     run: str | Path | None = None,
@@ -60,9 +61,14 @@ def push_to_hub(
         revision: a branch to publish on; made if it is not there.
         dry_run: prepare and check everything, send nothing.
     Raises:
+        TypeError: not a network of videozoo.
         WeightsError: the network cannot be published as it is, or the Hub refuses or cannot be reached; says what is
             left there.
     """
+    if not isinstance(model, VideoNet | Ensemble):
+        raise TypeError(
+            f"push_to_hub: got {type(model).__name__}; need a network of videozoo (of a wrapped one pass model.module)."
+        )
     _check_names(repo, revision)
     if not dry_run and not get_token():
         raise WeightsError("no token: log in with `hf auth login` or set HF_TOKEN to one that may write", source=repo)
@@ -135,7 +141,7 @@ class _Remote:
                 [CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path) for path in files],
                 commit_message="Publish with videozoo",
                 revision=self.branch,
-                parent_commit=head.sha,
+                parent_commit=head.sha if head is not None else None,
             )
             return str(done.oid), True
         except WeightsError:
@@ -160,7 +166,7 @@ class _Remote:
             return True, None
 
     def _make(self, is_there: bool, private: bool) -> Any:
-        """Make the repository and the branch, as far as they are missing; gives the branch."""
+        """Make the repository and the branch, as far as they are missing; gives the branch, if it has a commit."""
         if not is_there:
             try:
                 self.api.create_repo(self.repo, private=private or None)
@@ -169,7 +175,7 @@ class _Remote:
                 if error.response.status_code != 409:  # somebody else was faster
                     raise
             _, head = self._find(private)
-            if head is not None:
+            if head is not None or self.branch == constants.DEFAULT_REVISION:
                 return head
         self.api.create_branch(self.repo, branch=self.branch)
         self.has_made_branch = True

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from videozoo.engine import CheckpointError, RunRecord, read_run
+from videozoo.engine import CheckpointError, RunRecord, read_evaluation, read_run
 from videozoo.hub import WeightsError
 
 __all__ = ["Source", "find_source"]
@@ -44,7 +44,7 @@ class Source:
 
     Args:
         folder: with ``config.json`` and ``model.safetensors``.
-        run: what the run tells; None for weights from elsewhere.
+        run: what the run tells, or an evaluation that lies in the folder; None for weights from elsewhere.
         recipe: how it was trained, name and value, without a path.
     """
 
@@ -55,6 +55,8 @@ class Source:
 
 def find_source(path: str | Path) -> Source:
     """The model in a run folder of ``videozoo finetune``, in its ``best``, or in a model folder.
+
+    A model folder may hold what ``videozoo evaluate --output`` measured of it.
 
     Raises:
         WeightsError: none of these, or a run that is damaged.
@@ -69,13 +71,13 @@ def find_source(path: str | Path) -> Source:
         )
     folder = path / "best" if is_run else path
     run_folder = folder.resolve().parent
-    if folder.resolve().name != "best" or not (run_folder / "results.json").is_file():
-        return Source(folder)
     try:
-        run = read_run(run_folder)
+        if folder.resolve().name == "best" and (run_folder / "results.json").is_file():
+            run = read_run(run_folder)
+            return Source(folder, run, _recipe(run, _flags(run_folder / "args.json")))
+        return Source(folder, read_evaluation(folder) if (folder / "results.json").is_file() else None)
     except CheckpointError as error:
         raise WeightsError(str(error), source=str(path)) from error
-    return Source(folder, run, _recipe(run, _flags(run_folder / "args.json")))
 
 
 def _flags(path: Path) -> dict[str, Any]:
