@@ -60,9 +60,22 @@ def _gather(name: str) -> dict[str, Any]:
         "macs_by_module": cost.by_module,
         "sites": {part: list(names) for part, names in model.sites.items()},
         "has_weights": brings_weights(name) or name in videozoo.list_models(pretrained=True),
+        "weights": videozoo.list_pretrained(name) if videozoo.is_model(name) else [],
+        **_published(name),
         "videos": {key: list(value) if isinstance(value, tuple) else value for key, value in cfg.items()},
         "metrics": model.pretrained_cfg.get("metrics"),
     }
+
+
+def _published(name: str) -> dict[str, Any]:
+    """What the record of ``arch.tag`` says."""
+    import videozoo
+
+    if not (videozoo.is_model(name) and "." in name):
+        return {}
+    cfg = videozoo.get_pretrained_cfg(name)
+    keys = ("url", "file", "hf_hub_id", "sha256_prefix", "license", "origin_url", "dataset", "description")
+    return {key: getattr(cfg, key) for key in keys if getattr(cfg, key) is not None}
 
 
 def _say_facts(facts: dict[str, Any]) -> None:
@@ -82,12 +95,25 @@ def _say_facts(facts: dict[str, Any]) -> None:
         ("clip", f"{videos['num_frames']} frames of {size}, sampling: {sampling}"),
         ("test", f"{videos['test_num_clips']}x{videos['test_num_crops']} views (clips x crops)"),
         ("classes", f"{facts['num_classes']}{shown}"),
-        ("weights", "yes" if facts["has_weights"] else "none published; see finetune --backbone-weights"),
+        *_weights_rows(facts),
     ]
     if facts["metrics"]:
-        rows.append(("measured", ", ".join(f"{key} {_number(value)}" for key, value in facts["metrics"].items())))
+        title = "published" if facts.get("url") else "measured"
+        rows.append((title, ", ".join(f"{key} {_number(value)}" for key, value in facts["metrics"].items())))
     for name, value in rows:
         say(f"{name:<12}{value}")
+
+
+def _weights_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where the weights of a tag are, or which weights an architecture has; its default is the first."""
+    source = facts.get("url") or facts.get("hf_hub_id") or ("in this package" if "file" in facts else None)
+    if source:
+        kept = ("dataset", "license", "description")
+        names = {"license": "licence", "description": "about"}
+        return [("weights", source), *((names.get(key, key), facts[key]) for key in kept if key in facts)]
+    if facts["weights"]:
+        return [("weights", ", ".join(facts["weights"]))]
+    return [("weights", "yes" if facts["has_weights"] else "none published; see finetune --backbone-weights")]
 
 
 def _part_rows(network: dict[str, Any]) -> list[tuple[str, str]]:

@@ -12,12 +12,16 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "list",
         help="names of the networks",
         description="The names that --model takes, one a line: [AUGMENTER_]TEMPORAL_BACKBONE.",
-        epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50`",
+        epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50`, `videozoo list --pretrained k400`",
     )
     parser.add_argument(
         "pattern", nargs="?", default="", metavar="PATTERN", help="wildcards * and ?, or a part of the name"
     )
-    parser.add_argument("--pretrained", action="store_true", help="only those with published weights")
+    parser.add_argument(
+        "--pretrained",
+        action="store_true",
+        help="published weights instead, NAME.TAG; the first of a NAME is its default",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     parser.set_defaults(run=run)
 
@@ -27,11 +31,14 @@ def run(args: argparse.Namespace) -> int:
     import videozoo
 
     is_part = args.pattern and not any(sign in args.pattern for sign in "*?[")
-    names = videozoo.list_models(f"*{args.pattern}*" if is_part else args.pattern, pretrained=args.pretrained)
+    list_names = videozoo.list_pretrained if args.pretrained else videozoo.list_models
+    names = list_names(f"*{args.pattern}*" if is_part else args.pattern)
     if not names and not args.json:
-        what = f"named like {args.pattern!r}" if args.pattern else "of that kind"
-        with_weights = " with published weights" if args.pretrained else ""
-        raise CommandError(f"no network {what}{with_weights}; `videozoo list` shows all {len(videozoo.list_models())}.")
+        what = "published weights" if args.pretrained else "network"
+        flag = " --pretrained" * args.pretrained
+        raise CommandError(
+            f"no {what} named like {args.pattern!r}; `videozoo list{flag}` shows all {len(list_names())}."
+        )
     if args.json:
         say(json.dumps(names))
     for name in names if not args.json else ():
