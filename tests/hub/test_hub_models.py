@@ -98,8 +98,9 @@ def test_a_revision_of_the_name(hub: FakeHub) -> None:
     assert not torch.equal(logits(old), logits(new))
 
 
-def test_timm_loads_our_repositories_too(hub: FakeHub) -> None:
-    net = network()
+@pytest.mark.parametrize("named", [True, False])
+def test_timm_loads_our_repositories_too(hub: FakeHub, named: bool) -> None:
+    net = network(named)
     hub.put(REPO, files(net))
     again = timm.create_model(f"hf-hub:{REPO}", pretrained=True)
     assert torch.equal(logits(again), logits(net))
@@ -107,13 +108,20 @@ def test_timm_loads_our_repositories_too(hub: FakeHub) -> None:
     assert {key: again.pretrained_cfg[key] for key in ABOUT} == ABOUT
     other = timm.create_model(f"hf-hub:{REPO}@main", pretrained=True, num_classes=7)
     assert logits(other).shape == (2, 7)
-    assert torch.equal(other.backbone.conv1.weight, net.backbone.conv1.weight)
+    key = next(key for key, value in net.state_dict().items() if value.ndim == 4)
+    assert torch.equal(other.state_dict()[key], net.state_dict()[key])
     fresh = timm.create_model(f"hf-hub:{REPO}", num_frames=2)
     assert (fresh.num_frames, fresh.num_classes) == (2, 3)
     hub.faults.append(Fault(r"model\.safetensors", "corrupt", times=None))
     hub.put(REPO, files(network()))
     with pytest.raises(WeightsError, match=r"lab/net@.*: model.safetensors: SHA-256 is"):
         timm.create_model(f"hf-hub:{REPO}", pretrained=True)
+
+
+def test_the_word_for_compositions_is_no_network() -> None:
+    with pytest.raises(ValueError, match=r"videozoo_composed has no composition of its own; make one with"):
+        timm.create_model("videozoo_composed")
+    assert "videozoo_composed" not in videozoo.list_models()
 
 
 def test_another_number_of_classes_forgets_what_belongs_to_the_old_ones(hub: FakeHub) -> None:

@@ -219,6 +219,18 @@ def test_a_damaged_blob_of_the_cache_heals(hub: FakeHub, cache: Path, name: str,
     assert len(hub.asked(rf"{name}", "GET")) == 2
 
 
+def test_a_cache_without_links_heals_and_serves_offline(
+    hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_SYMLINKS", True)
+    found = download_repo(REPO)
+    assert not found.weights.is_symlink()
+    damage(found.weights)
+    assert seed_of(download_repo(REPO)) == (0, 0)
+    offline(monkeypatch, "variable", hub)
+    assert download_repo(REPO) == found
+
+
 def test_a_damaged_blob_under_another_commit_heals_too(hub: FakeHub, cache: Path) -> None:
     found = download_repo(REPO)
     damage(found.weights.resolve())

@@ -13,7 +13,7 @@ from videozoo.models.build import build, check_keys
 from videozoo.models.config import VideoCfg, merge_cfg
 from videozoo.models.ensemble import Ensemble, joint_names
 from videozoo.models.init_from import build_from_base
-from videozoo.models.load import Source, is_source, load_source, load_weights, open_named, open_source
+from videozoo.models.load import COMPOSED, Source, is_source, load_source, load_weights, open_named, open_source
 from videozoo.models.registry import UnknownModelError, get_pretrained_cfg, model_entrypoint, split_name
 from videozoo.models.spec import Augmenter, EnsembleSpec, ModelSpec, TemporalModule
 from videozoo.models.video_net import VideoNet
@@ -23,6 +23,11 @@ __all__ = ["compose", "create_model", "create_named", "load_weights", "model_con
 
 Cfg = Mapping[str, Any] | PretrainedCfg
 Net = TypeVar("Net", bound=VideoNet | Ensemble)
+# What a given config may say of the videos, whatever the weights.
+_OF_VIDEOS = frozenset(
+    ("input_size", "interpolation", "crop_pct", "mean", "std", "channel_order", "frame_sampling", "frame_stride")
+    + ("test_num_clips", "test_num_crops", "test_crop_size")
+)
 # What a config says of the classes that the weights were trained on.
 _OF_CLASSES = ("label_names", "label_descriptions", "label_offset", "metrics", "dataset", "train_recipe", "tag")
 
@@ -101,12 +106,9 @@ def create_named(
         kwargs: those of :func:`create_model`.
     """
     given, overlay = kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None)
-    stored = kwargs.pop("pretrained_model_args", None) or {}
+    if _timm_place(given) is not None:
+        return create_composed(pretrained, pretrained_cfg=given, pretrained_cfg_overlay=overlay, **kwargs)
     cache_dir, init_from = kwargs.pop("cache_dir", None), kwargs.pop("init_from", None)
-    if (place := _timm_place(given)) is not None:  # timm put what the config holds among the arguments
-        asked = {key: value for key, value in kwargs.items() if stored.get(key) != value}
-        source = open_source(place, cache_dir)
-        return _from_source(source, pretrained, overlay, {**asked, "cache_dir": cache_dir})
     tagged = f"{name}.{given}" if isinstance(given, str) else name
     cfg = merge_cfg(get_pretrained_cfg(tagged), None if isinstance(given, str) else given, overlay)
     if init_from is not None:
@@ -116,7 +118,8 @@ def create_named(
         return _configured(started, merge_cfg(base_cfg, overlay), name)
     if pretrained and not (cfg.file and Path(cfg.file).expanduser().is_file()):
         source = open_named(tagged, cfg, cache_dir)
-        return _from_source(source, True, overlay, {**kwargs, "cache_dir": cache_dir})
+        row = {key: value for key, value in given.items() if key in _OF_VIDEOS} if isinstance(given, Mapping) else {}
+        return _from_source(source, True, {**row, **(overlay or {})}, {**kwargs, "cache_dir": cache_dir})
     backbone_weights = kwargs.pop("backbone_weights", None)
     changes = {"num_classes": cfg.num_classes, **({"num_frames": cfg.num_frames} if tagged != name else {}), **kwargs}
     model = build(_change_spec(spec, changes, name), backbone_weights, cache_dir)
@@ -124,6 +127,25 @@ def create_named(
         path = Path(str(cfg.file)).expanduser()
         load_weights(model, path, skip_classifier=model.num_classes != cfg.num_classes)
     return _configured(model, cfg, name)
+
+
+def create_composed(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:
+    """A network that timm's ``create_model`` found at ``hf-hub:`` or ``local-dir:``; its config says what it is.
+
+    Args:
+        pretrained: load its weights.
+        kwargs: those of :func:`create_model`, and what timm adds from the config.
+    Raises:
+        WeightsError: it cannot be had, is no model of videozoo, or does not fit.
+        ValueError: called by its name, which stands for no composition.
+    """
+    place = _timm_place(kwargs.pop("pretrained_cfg", None))
+    if place is None:
+        raise ValueError(f"{COMPOSED} has no composition of its own; make one with videozoo.compose.")
+    overlay, cache_dir = kwargs.pop("pretrained_cfg_overlay", None), kwargs.pop("cache_dir", None)
+    stored = kwargs.pop("pretrained_model_args", None) or {}  # timm has put them among the arguments
+    asked = {key: value for key, value in kwargs.items() if stored.get(key) != value}
+    return _from_source(open_source(place, cache_dir), pretrained, overlay, {**asked, "cache_dir": cache_dir})
 
 
 def _timm_place(cfg: Any) -> str | None:
@@ -249,7 +271,7 @@ def model_config(model: VideoNet | Ensemble, class_names: Sequence[str] | None =
         cfg["label_names"] = list(class_names)
     spec = model.spec
     return {
-        "architecture": cfg.get("architecture") or "",
+        "architecture": cfg.get("architecture") or COMPOSED,
         "num_classes": model.num_classes,
         "num_features": model.num_features,
         "pretrained_cfg": cfg,

@@ -20,8 +20,19 @@ from videozoo.models.stem import adapt_stems
 from videozoo.models.video_net import VideoNet
 from videozoo.version import __version__
 
-__all__ = ["Source", "brings_weights", "is_source", "load_source", "load_weights", "open_named", "open_source"]
+__all__ = [
+    "COMPOSED",
+    "Source",
+    "brings_weights",
+    "is_source",
+    "load_source",
+    "load_weights",
+    "open_named",
+    "open_source",
+]
 
+# What the config of a composition without a name calls its architecture: timm wants one.
+COMPOSED = "videozoo_composed"
 _KINDS = ("local-dir", "hf-hub")
 _OF_CLASSIFIER = re.compile(r"(members\.\d+\.)?fc\.")
 
@@ -108,7 +119,7 @@ def _understand(name: str, revision: str | None, config: Mapping[str, Any], weig
     def error(reason: str) -> WeightsError:
         return WeightsError(reason, source=name, revision=revision, file=CONFIG)
 
-    architecture: str = config["architecture"]
+    architecture = "" if config["architecture"] == COMPOSED else str(config["architecture"])
     if architecture and (not is_model(architecture) or "." in architecture):
         near = difflib.get_close_matches(architecture, list_models(), n=3, cutoff=0.6)
         hint = f"; near: {', '.join(near)}" if near else ""

@@ -5,11 +5,13 @@ from typing import Any
 from videozoo.augment import ARC, DNR
 from videozoo.models.config import VideoCfg
 from videozoo.models.ensemble import Ensemble
-from videozoo.models.factory import create_named
+from videozoo.models.factory import create_composed, create_named
+from videozoo.models.load import COMPOSED
 from videozoo.models.published import published_weights
 from videozoo.models.registry import model_entrypoint, register_architecture
 from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.models.video_net import VideoNet
+from videozoo.nets.registry import register_with_timm
 from videozoo.temporal import MSN, TDN, TEA, TRN, TSM, TSN, TANet
 
 __all__ = ["spec_of"]
@@ -42,6 +44,13 @@ def _register(name: str, spec: ModelSpec | EnsembleSpec, summary: str) -> None:
     register_architecture(entry, cfg, published_weights(name))
     _SPECS[name] = spec
 
+
+def videozoo_composed(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:
+    """A composition without a name, for timm's ``hf-hub:`` and ``local-dir:``; see ``videozoo.compose``."""
+    return create_composed(pretrained, **kwargs)
+
+
+register_with_timm(videozoo_composed, {"": VideoCfg(architecture=COMPOSED)})
 
 _RESNETS = {"r18": "resnet18", "r34": "resnet34", "r50": "resnet50", "r101": "resnet101"}
 
