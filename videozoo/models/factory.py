@@ -24,9 +24,9 @@ __all__ = ["compose", "create_model", "create_named", "load_weights", "model_con
 Cfg = Mapping[str, Any] | PretrainedCfg
 Net = TypeVar("Net", bound=VideoNet | Ensemble)
 # What a given config may say of the videos, whatever the weights.
-_OF_VIDEOS = frozenset(
-    ("input_size", "interpolation", "crop_pct", "mean", "std", "channel_order", "frame_sampling", "frame_stride")
-    + ("test_num_clips", "test_num_crops", "test_crop_size")
+_OF_VIDEOS = (
+    *("input_size", "interpolation", "crop_pct", "mean", "std", "channel_order", "frame_sampling", "frame_stride"),
+    *("test_num_clips", "test_num_crops", "test_crop_size"),
 )
 # What a config says of the classes that the weights were trained on.
 _OF_CLASSES = ("label_names", "label_descriptions", "label_offset", "metrics", "dataset", "train_recipe", "tag")
