@@ -234,7 +234,8 @@ def test_an_evaluation_in_a_model_folder_is_told(run: Path, tmp_path: Path, has_
     if has_scores:
         rows = [f"{tmp_path}/a.mp4,x,x,1,0", "b.mp4,x,y,0,1", "c.mp4,y,y,0,1", "d.mp4,,x,1,0"]
         (folder / "scores.csv").write_text("\n".join(["path,label,prediction,x,y", *rows]))
-    prepare_folder(tmp_path / "out", make(["x", "y"]), find_source(folder), "lab/net")
+    net = videozoo.create_model(folder, pretrained=True)
+    prepare_folder(tmp_path / "out", net, find_source(folder), "lab/net")
     card = (tmp_path / "out" / "README.md").read_text()
     body = sections(card)["Evaluation"]
     assert "30 views" in body
@@ -273,6 +274,11 @@ def test_runs_that_are_not_whole_are_refused(run: Path, tmp_path: Path) -> None:
     (run / "results.json").write_text("{")
     with pytest.raises(CheckpointError, match="not readable"):
         read_run(run)
+
+
+def test_results_of_other_weights_are_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"its weights are not those of .*best, whose results the card would tell"):
+        prepare_folder(tmp_path / "out", make(["x", "y"]), find_source(run), "lab/net")
 
 
 def test_results_of_other_classes_are_refused(run: Path, tmp_path: Path) -> None:

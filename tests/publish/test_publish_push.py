@@ -1,6 +1,7 @@
 """Pushing with the real client to a hub of the test's own: one commit, or nothing and one clear line."""
 
 import json
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from huggingface_hub import HfApi, constants
 import videozoo
 from videozoo import ARC, TSM, WeightsError, push_to_hub
 from videozoo.hub import retry
-from videozoo.publish import prepare_folder, publish_folder
+from videozoo.publish import prepare_folder, publish_folder, push
 
 REPO = "lab/net"
 FILES = {"config.json", "model.safetensors", "README.md"}
@@ -182,6 +183,16 @@ def test_a_commit_whose_answer_is_lost_counts(hub: FakeHub, folder: Path) -> Non
     assert names(hub) == FILES
 
 
+def test_a_commit_that_comes_late_counts(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.faults.append(Fault("/commit/", "reset", None, "POST"))
+    late = types.SimpleNamespace(sleep=lambda seconds: hub.put(REPO, folder))
+    monkeypatch.setattr(push, "time", late)
+    pushed = publish_folder(folder, REPO)
+    assert pushed.commit == hub.repos[REPO].refs["main"]
+    assert names(hub) == FILES
+    assert not hub.asked("", "DELETE")
+
+
 def test_a_repository_that_was_made_without_an_answer_is_told(hub: FakeHub, folder: Path) -> None:
     hub.faults.append(Fault("repos/create", "lost", None, "POST"))
     assert reason_of(publish_folder, folder, REPO).endswith("an empty repository is there; push again to fill it")
@@ -197,16 +208,30 @@ def test_what_cannot_be_taken_back_is_told(hub: FakeHub, folder: Path) -> None:
     assert publish_folder(folder, REPO).is_new
 
 
-def test_what_others_put_into_a_new_repository_stays(hub: FakeHub, folder: Path) -> None:
+@pytest.mark.parametrize("branch", [None, "v2"])
+def test_what_others_put_into_a_new_repository_stays(hub: FakeHub, folder: Path, branch: str | None) -> None:
     """A file comes in between the making of the repository and our commit, which fails."""
     theirs = {"theirs.txt": b"1"}
     hub.faults += [
         Fault("validate-yaml", "call", lambda: hub.put(REPO, theirs), "POST"),
         Fault("/commit/", "status", 500, "POST"),
     ]
-    assert reason_of(publish_folder, folder, REPO).endswith("nothing was changed there")
+    message = reason_of(publish_folder, folder, REPO, revision=branch)
+    assert message.endswith("the repository that was made for it is in use by now, and stays")
     assert hub.repos[REPO].head() == theirs
     assert not hub.asked("", "DELETE")
+
+
+def test_what_others_put_into_a_new_branch_stays(hub: FakeHub, folder: Path, changed: Path) -> None:
+    publish_folder(folder, REPO)
+    hub.faults += [
+        Fault("validate-yaml", "call", lambda: hub.put(REPO, {"theirs.txt": b"1"}, ref="v2"), "POST"),
+        Fault("/commit/", "status", 500, "POST"),
+    ]
+    message = reason_of(publish_folder, changed, REPO, revision="v2")
+    assert message.endswith("the branch v2 that was made for it is in use by now, and stays")
+    assert names(hub, "v2") == {"theirs.txt"}
+    assert names(hub) == FILES
 
 
 def test_somebody_who_publishes_at_the_same_time_wins(hub: FakeHub, folder: Path, changed: Path) -> None:
@@ -256,6 +281,13 @@ def test_a_token_without_rights(
     assert "the token may not write to lab: it needs the role write" in message
     assert message.endswith("nothing was changed there")
     assert set(hub.repos) == ({REPO} if is_there else set())
+
+
+def test_a_new_repository_with_a_branch_alone(hub: FakeHub, folder: Path) -> None:
+    hub.faults.append(Fault("/commit/", "reset", None, "POST"))
+    message = reason_of(publish_folder, folder, REPO, revision="v2")
+    assert message.endswith("the repository that was made for it is removed again")
+    assert not hub.repos
 
 
 def test_private(hub: FakeHub, folder: Path) -> None:
@@ -317,7 +349,7 @@ def test_names_are_refused_before_anything_is_asked(hub: FakeHub, model: Any, re
     assert not hub.requests
 
 
-@pytest.mark.parametrize("branch", ["", "a b", "../main", "a..b", "-x", "refs/pr/1", "x/", "a\n"])
+@pytest.mark.parametrize("branch", ["", "a b", "../main", "a..b", "-x", "refs/pr/1", "x/", "a\n", 40 * "a"])
 def test_branches_are_refused_before_anything_is_asked(hub: FakeHub, model: Any, branch: str) -> None:
     assert "is not a branch's name" in reason_of(push_to_hub, model, REPO, revision=branch)
     assert not hub.requests

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from videozoo.hub import WeightsError
+from videozoo.hub import WeightsError, read_safetensors
 from videozoo.hub.files import CONFIG, WEIGHTS
 from videozoo.hub.write import save_weights
 from videozoo.models import create_model, model_config
@@ -47,6 +47,7 @@ def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, r
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     _check_tensors(state, repo)
     _check_classes(model, source, repo)
+    _check_source(state, source, repo)
     texts = {CONFIG: json.dumps(config, indent=2, ensure_ascii=False) + "\n"}
     texts[CARD] = render_card(model, source, repo, revision)
     picture = source.run.picture if source and source.run else None
@@ -127,6 +128,20 @@ def _check_classes(model: Any, source: Source | None, repo: str) -> None:
             f"the run's results are of {len(measured)} classes that are not the network's {model.num_classes}",
             source=repo,
             file="results.json",
+        )
+
+
+def _check_source(state: Mapping[str, Tensor], source: Source | None, repo: str) -> None:
+    """What a run or an evaluation measured is told of its own weights only."""
+    if source is None or source.run is None:
+        return
+    measured = read_safetensors(source.folder / WEIGHTS)
+    if any(not _is_same(state.get(name), measured.get(name)) for name in {**state, **measured}):
+        raise WeightsError(
+            f"its weights are not those of {source.folder}, whose results the card would tell; load them with "
+            f"create_model('local-dir:{source.folder}', pretrained=True), or leave run out",
+            source=repo,
+            file=WEIGHTS,
         )
 
 

@@ -1,7 +1,9 @@
 """Publishing: everything is ready before the Hub hears of it, and one commit carries it."""
 
 import hashlib
+import re
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-from videozoo.hub import WeightsError
+from videozoo.hub import WeightsError, retry
 from videozoo.hub.retry import attempt, describe
 from videozoo.models import Ensemble, VideoNet
 from videozoo.publish.folder import prepare_folder
@@ -116,6 +118,8 @@ def _check_names(repo: str, revision: str | None) -> None:
 
 def _is_branch(name: str) -> bool:
     has_bad = any(not c.isprintable() or c in " ~^:?*[\\@" for c in name) or ".." in name or "//" in name
+    if re.fullmatch(r"[0-9a-f]{40}", name):  # a commit
+        return False
     return not (not name or has_bad or name.startswith(("/", "-", "refs/")) or name.endswith(("/", ".", ".lock")))
 
 
@@ -126,22 +130,23 @@ class _Remote:
         self.repo, self.branch = repo, branch
         self.api = HfApi(library_name="videozoo", library_version=__version__)
         self.has_begun = self.has_made_repo = self.has_made_branch = False
+        self.start: str | None = None  # the commit of what was made, before anybody put anything into it
 
     def publish(self, files: Sequence[Path], private: bool) -> tuple[str, bool]:
         """Bring the files there; gives the commit that holds them, and whether it is new."""
         digests = {path.name: _digests(path) for path in files}
         try:
-            is_there, head = self._find(private)
-            if head is not None and self._holds(head, digests):
+            main, head = self._find(private)
+            if _holds(head, digests):
                 return str(head.sha), False
             self.has_begun = True
-            head = head if head is not None else self._make(is_there, private)
+            parent = head.sha if head is not None else self._make(main, private)
             done = self.api.create_commit(
                 self.repo,
                 [CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path) for path in files],
                 commit_message="Publish with videozoo",
                 revision=self.branch,
-                parent_commit=head.sha if head is not None else None,
+                parent_commit=parent,
             )
             return str(done.oid), True
         except WeightsError:
@@ -149,42 +154,43 @@ class _Remote:
         except BaseException as error:  # Ctrl-C too must leave nothing half-made
             return self._give_up(error, digests), True
 
-    def _find(self, private: bool = False) -> tuple[bool, Any]:
-        """Whether the repository is there, and the branch as it is; None where it is not."""
+    def _find(self, private: bool = False) -> tuple[Any, Any]:
+        """The main branch and ours as they are; None for what is not there."""
         try:
-            about = attempt(lambda: self.api.model_info(self.repo))
+            main = self._ask(constants.DEFAULT_REVISION)
         except RepositoryNotFoundError:
-            return False, None
-        if private and not about.private:
+            return None, None
+        if private and not main.private:
             raise WeightsError(
                 "is there already, and public; make it private in its settings first, or choose another name",
                 source=self.repo,
             )
         try:
-            return True, attempt(lambda: self.api.model_info(self.repo, revision=self.branch, files_metadata=True))
+            return main, main if self.branch == constants.DEFAULT_REVISION else self._ask(self.branch)
         except RevisionNotFoundError:
-            return True, None
+            return main, None
 
-    def _make(self, is_there: bool, private: bool) -> Any:
-        """Make the repository and the branch, as far as they are missing; gives the branch, if it has a commit."""
-        if not is_there:
+    def _ask(self, branch: str) -> Any:
+        timeout = constants.HF_HUB_ETAG_TIMEOUT
+        return attempt(lambda: self.api.model_info(self.repo, revision=branch, files_metadata=True, timeout=timeout))
+
+    def _make(self, main: Any, private: bool) -> str:
+        """Make the repository and the branch, as far as they are missing; gives the commit that ours stands at."""
+        if main is None:
             try:
                 self.api.create_repo(self.repo, private=private or None)
                 self.has_made_repo = True
             except HfHubHTTPError as error:
                 if error.response.status_code != 409:  # somebody else was faster
                     raise
-            _, head = self._find(private)
-            if head is not None or self.branch == constants.DEFAULT_REVISION:
-                return head
-        self.api.create_branch(self.repo, branch=self.branch)
-        self.has_made_branch = True
-        return self._find()[1]
-
-    def _holds(self, head: Any, digests: dict[str, set[str]]) -> bool:
-        """Whether the branch has exactly these files, others aside."""
-        found = {row.rfilename: row.lfs.sha256 if row.lfs else row.blob_id for row in head.siblings or []}
-        return all(found.get(name) in digest for name, digest in digests.items())
+            main, head = self._find(private)
+            if self.has_made_repo and _names(main) <= _MADE_BY_HUB:
+                self.start = main.sha
+            if head is not None:
+                return str(head.sha)
+        self.api.create_branch(self.repo, branch=self.branch, revision=main.sha)
+        self.has_made_branch, self.start = True, main.sha
+        return str(main.sha)
 
     def _give_up(self, error: BaseException, digests: dict[str, set[str]]) -> str:
         """After a failure: look what is there, take back what this push made, and say so.
@@ -194,10 +200,15 @@ class _Remote:
         left = "nothing was changed there"
         if self.has_begun:
             try:
-                _, head = self._find()
-                if head is not None and self._holds(head, digests):
+                main, head = self._find()
+                for delay in retry.DELAYS:  # the Hub may still be at it
+                    if not (isinstance(error, Exception) and retry.is_passing(error)) or _holds(head, digests):
+                        break
+                    time.sleep(delay)
+                    main, head = self._find()
+                if _holds(head, digests):
                     return str(head.sha)
-                left = self._take_back(head) or left
+                left = self._take_back(main, head)
             except Exception as trouble:
                 left = f"what is there now could not be asked ({describe(trouble)}); push again to put it right"
         if not isinstance(error, Exception):
@@ -206,16 +217,24 @@ class _Remote:
             f"not published: {self._reason(error)}; {left}", source=self.repo, revision=self.branch
         ) from error
 
-    def _take_back(self, head: Any) -> str:
-        """Remove what this push made, if it is still as it was made; says so, or nothing."""
-        is_empty = head is not None and {row.rfilename for row in head.siblings or []} <= _MADE_BY_HUB
-        if self.has_made_repo and is_empty:
+    def _take_back(self, main: Any, head: Any) -> str:
+        """Remove what this push made, if nobody has put anything into it since; says what is left."""
+        made = "repository" if self.has_made_repo else f"branch {self.branch}"
+        if self.has_made_repo:
+            refs = self.api.list_repo_refs(self.repo)
+            is_untouched = {branch.target_commit for branch in refs.branches} == {self.start}
+        else:
+            is_untouched = head is not None and head.sha == self.start
+        if not (self.has_made_repo or self.has_made_branch):
+            is_empty = main is not None and _names(main) <= _MADE_BY_HUB  # perhaps ours, its answer lost
+            return "an empty repository is there; push again to fill it" if is_empty else "nothing was changed there"
+        if not is_untouched:
+            return f"the {made} that was made for it is in use by now, and stays"
+        if self.has_made_repo:
             self.api.delete_repo(self.repo)
-            return "the repository that was made for it is removed again"
-        if self.has_made_branch and not self.has_made_repo:
+        else:
             self.api.delete_branch(self.repo, branch=self.branch)
-            return f"the branch {self.branch} that was made for it is removed again"
-        return "an empty repository is there; push again to fill it" if is_empty else ""
+        return f"the {made} that was made for it is removed again"
 
     def _reason(self, error: Exception) -> str:
         owner = self.repo.partition("/")[0]
@@ -232,6 +251,18 @@ class _Remote:
         if status == 412:
             return "somebody else has published there in the meantime; look, and push again"
         return describe(error)
+
+
+def _names(branch: Any) -> set[str]:
+    return {row.rfilename for row in branch.siblings or []}
+
+
+def _holds(branch: Any, digests: dict[str, set[str]]) -> bool:
+    """Whether a branch is there and has exactly these files, others aside."""
+    if branch is None:
+        return False
+    found = {row.rfilename: row.lfs.sha256 if row.lfs else row.blob_id for row in branch.siblings or []}
+    return all(found.get(name) in digest for name, digest in digests.items())
 
 
 def _digests(path: Path) -> set[str]:
