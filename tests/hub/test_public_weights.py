@@ -11,8 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import timm
 import torch
 from fake_hub import FakeHub, Fault
+from helpers import golden_fill, shared_folder
 from huggingface_hub import constants
 from torch import Tensor
 
@@ -23,7 +25,7 @@ from videozoo.data import resolve_data_config
 from videozoo.hub import retry
 from videozoo.hub.download import download_file
 from videozoo.models import registry, spec_of
-from videozoo.models.pretrained import cache_folder, weights_folder
+from videozoo.models.pretrained import cache_folder, place_weights, weights_folder
 
 NAME = "tsm_r18.here_set"
 PUBLIC = [name for name in videozoo.list_pretrained() if videozoo.get_pretrained_cfg(name).url]
@@ -131,8 +133,6 @@ def test_the_table_is_of_different_files() -> None:
 
 
 def test_the_table_is_what_the_owners_list() -> None:
-    from helpers import shared_folder
-
     papers = shared_folder("papers")
     if papers is None:
         pytest.skip("no shared list of public checkpoints")
@@ -162,7 +162,10 @@ def test_a_tag_is_downloaded_converted_and_kept(cfg: VideoCfg, hub: FakeHub, pub
     origin = json.loads((folder / "origin.json").read_text())
     assert (origin["url"], origin["sha256"]) == (cfg.url, published.sha256)
     hub.requests.clear()
-    assert weights_folder(NAME, cfg) == folder
+    model = videozoo.create_model(NAME, pretrained=True)
+    assert (model.pretrained_cfg["label_names"], model.num_frames) == (NAMES, 4)
+    assert torch.equal(model.get_parameter("fc.weight"), published.model.get_parameter("fc.weight"))
+    assert torch.equal(timm.create_model(NAME, pretrained=True).fc.weight, model.fc.weight)
     assert not hub.requests
 
 
@@ -171,6 +174,9 @@ def test_the_name_alone_is_enough(cfg: VideoCfg, hub: FakeHub, published: Simple
     folder = weights_folder("tsm_r18", plain, cache_dir=tmp_path / "elsewhere")
     assert folder == tmp_path / "elsewhere" / "videozoo" / NAME
     same(folder, published)
+    model = videozoo.create_model("tsm_r18", pretrained=True, num_classes=5, cache_dir=tmp_path / "elsewhere")
+    assert torch.equal(model.get_parameter("backbone.bn1.weight"), published.model.get_parameter("backbone.bn1.weight"))
+    assert (model.num_classes, model.pretrained_cfg.get("label_names")) == (5, None)
 
 
 def test_without_a_network_the_cache_is_enough(
@@ -337,3 +343,36 @@ def test_by_hand_the_file_must_be_the_one(
     assert held(cache_folder(NAME)) == []
     assert main(["convert", str(published.path), "--model", NAME, "--output", str(out)]) == 0
     same(out, published)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("golden", "name"),
+    [
+        ("mm_tsn_r50", "tsn_r50.mm_k400_8f"),
+        ("mm_tsm_r50", "tsm_r50.mm_k400_8f"),
+        ("mm_tanet_r50", "tanet_r50.mm_k400_dense_8f"),
+        ("mm_slowfast_r50_8x8", "slowfast_r50.mm_k400"),
+        ("mm_r2plus1d_r34_8x8", "r2plus1d_r34.mm_k400_8x8"),
+        ("tsm_official_r50", "tsm_r50.mit_ssv2_8f"),
+    ],
+)
+def test_a_tag_gives_what_the_original_code_gives(
+    golden: str, name: str, goldens: Path, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With made-up weights under the original key names: the real ones cannot be had in a test."""
+    fill = golden_fill(goldens)
+    facts = json.loads((goldens / f"{golden}.json").read_text())
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"state_dict": fill.fill_keys(facts["keys"], facts["fill_gain"])}, path)
+    arch, tag = name.split(".")
+    record = videozoo.get_pretrained_cfg(name)
+    record.sha256_prefix = None
+    monkeypatch.setitem(registry._CFGS[arch], tag, record)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    place_weights(path, name)
+    model = videozoo.create_model(name, pretrained=True).eval()
+    assert model.pretrained_cfg["tag"] == tag
+    with torch.no_grad():
+        logits = model(fill.make_input(facts["frames"], facts["size"]))
+    assert (logits - torch.tensor(facts["logits_all"])).abs().max() <= facts["suggested_atol"]
