@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -227,7 +228,7 @@ def test_a_cache_without_links_heals_and_serves_offline(
     assert not found.weights.is_symlink()
     damage(found.weights)
     assert seed_of(download_repo(REPO)) == (0, 0)
-    offline(monkeypatch, "variable", hub)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert download_repo(REPO) == found
 
 
@@ -246,25 +247,37 @@ def test_a_damaged_blob_that_cannot_be_fetched_again_does_not_stay(hub: FakeHub,
     assert not found.weights.exists()
 
 
-def offline(monkeypatch: pytest.MonkeyPatch, how: str, hub: FakeHub) -> None:
+@pytest.fixture
+def deaf() -> Iterator[socket.socket]:
+    """A socket that has a port and listens to nobody."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken
+
+
+def offline(monkeypatch: pytest.MonkeyPatch, how: str, deaf: socket.socket) -> None:
     """No network: by the variable, or because nobody answers."""
     if how == "variable":
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     else:
-        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}"
-        )
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/{revision}/{filename}")
 
 
 @pytest.mark.parametrize("how", ["variable", "no network"])
 def test_offline_with_a_warm_cache_just_works(
-    hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch, how: str, caplog: pytest.LogCaptureFixture
+    hub: FakeHub,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    deaf: socket.socket,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     found = download_repo(REPO)
     hub.put(REPO, files(1))
     hub.requests.clear()
-    offline(monkeypatch, how, hub)
+    offline(monkeypatch, how, deaf)
     with caplog.at_level(logging.INFO, logger="videozoo"):
         assert download_repo(REPO) == found
     assert not hub.requests
@@ -276,9 +289,9 @@ def test_offline_with_a_warm_cache_just_works(
 @pytest.mark.parametrize("how", ["variable", "no network"])
 @pytest.mark.parametrize("revision", [None, "v1.0"])
 def test_offline_with_a_cold_cache_says_where_to_put_what(
-    hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch, how: str, revision: str | None
+    hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch, how: str, deaf: socket.socket, revision: str | None
 ) -> None:
-    offline(monkeypatch, how, hub)
+    offline(monkeypatch, how, deaf)
     reason = (
         r"offline \(HF_HUB_OFFLINE is set\)" if how == "variable" else r"the hub cannot be reached \(ConnectError.*\)"
     )
@@ -305,7 +318,7 @@ def test_offline_with_the_weights_alone_missing_names_the_commit_and_the_one_fil
     data = found.weights.read_bytes()
     found.weights.resolve().unlink()
     found.weights.unlink()
-    offline(monkeypatch, "variable", hub)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     fails(
         rf"is not in the cache .* put it there as {found.weights}$", file="model.safetensors", revision=found.revision
     )
@@ -318,7 +331,7 @@ def test_offline_with_a_damaged_cache_does_not_load_it(
 ) -> None:
     found = download_repo(REPO)
     damage(found.weights)
-    offline(monkeypatch, "variable", hub)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     fails(r"is not in the cache", file="model.safetensors", revision=found.revision)
     assert not found.weights.exists()
 
@@ -330,7 +343,7 @@ def test_a_download_that_failed_leaves_the_older_commit_for_offline(
     hub.put(REPO, files(1))
     hub.faults.append(Fault(r"model\.safetensors", "status", 500, times=None))
     fails(r"could not be downloaded")
-    offline(monkeypatch, "variable", hub)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert download_repo(REPO) == first
 
 
