@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from fake_hub import TOKEN, FakeHub, Fault
+from fake_hub import FakeHub, Fault
 from helpers import REPO as CHECKOUT
 from helpers import clips, randomise
 from huggingface_hub import constants
@@ -238,16 +238,25 @@ print(net.pretrained_cfg["label_names"], net.pretrained_cfg["frame_sampling"], n
 """
 
 
-def test_a_new_process_says_the_same(hub: FakeHub, tmp_path: Path) -> None:
-    """Its variables are all that it knows of the hub."""
+@pytest.mark.slow
+def test_a_new_process_says_the_same_offline(hub: FakeHub, tmp_path: Path) -> None:
+    """Its variables are all that it knows; test_cli_push has the one that is online."""
     net = network()
-    hub.put(REPO, files(net), private=True)
+    hub.put(REPO, files(net))
+    videozoo.create_model(f"hf-hub:{REPO}", pretrained=True)
     given, result = tmp_path / "x.safetensors", tmp_path / "y.safetensors"
     given.write_bytes(save({"x": clips(2, T, SIZE)}))
-    argv = [sys.executable, "-c", SCRIPT, f"hf-hub:{REPO}", str(given), str(result)]
-    env = {**os.environ, **hub.env(tmp_path / "new_home", TOKEN), "PYTHONPATH": str(CHECKOUT)}
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300)
+    hub.requests.clear()
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, f"hf-hub:{REPO}", str(given), str(result)],
+        env={**os.environ, **hub.env(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
+    assert not hub.requests
     assert torch.equal(load(result.read_bytes())["logits"], logits(net))
     assert done.stdout.strip() == f"{tuple(NAMES)} dense {T}"
 
