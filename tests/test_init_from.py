@@ -153,6 +153,15 @@ def test_a_base_that_is_a_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         videozoo.create_model("test_arc_tsm", init_from="test_arc_tsm.nonsense")
 
 
+def test_a_record_that_leads_to_another_network_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net: Any = videozoo.create_model("test_dnr_tsn", num_classes=3)
+    record = registry.VideoCfg(file=str(write(net, tmp_path / "dnr")), architecture="test_arc_tsm")
+    monkeypatch.setitem(registry._CFGS["test_arc_tsm"], "made_up", record)
+    message = r"^test_arc_tsm.made_up: config.json: is of test_dnr_tsn, not of test_arc_tsm$"
+    with pytest.raises(WeightsError, match=message):
+        videozoo.create_model("test_arc_tsm.made_up", pretrained=True)
+
+
 def test_what_is_no_base_says_so(tmp_path: Path) -> None:
     folder = write(base_net("tiny_resnet", TSN()), tmp_path / "tsn")
     with pytest.raises(

@@ -131,6 +131,8 @@ def test_another_number_of_classes_forgets_what_belongs_to_the_old_ones(hub: Fak
     assert torch.equal(again.forward_features(clips(1, T, SIZE)), net.forward_features(clips(1, T, SIZE)))
     assert not {"label_names", "metrics", "dataset", "train_recipe"} & set(again.pretrained_cfg)
     assert again.pretrained_cfg["num_classes"] == 7
+    net.reset_classifier(7)
+    assert not {"label_names", "metrics", "dataset", "train_recipe"} & set(net.pretrained_cfg)
     assert again.pretrained_cfg["license"] == "cc-by-4.0"
     assert again.pretrained_cfg["frame_stride"] == 6
 
@@ -178,6 +180,11 @@ def broken(net: Any, what: str) -> dict[str, bytes]:
     elif what == "classes of the weights":
         config["spec"]["num_classes"] = config["num_classes"] = config["pretrained_cfg"]["num_classes"] = 4
         del config["pretrained_cfg"]["label_names"]
+    elif what == "classes without end":
+        config["spec"]["num_classes"] = config["num_classes"] = config["pretrained_cfg"]["num_classes"] = 10**15
+        del config["pretrained_cfg"]["label_names"]
+    elif what == "deep config":
+        return {**rows, "config.json": b"[" * 200_000}
     elif what == "newer composition":
         config["spec"]["optical_flow"] = True
     return {"config.json": json.dumps(config).encode(), "model.safetensors": save(state)}
@@ -196,6 +203,8 @@ def broken(net: Any, what: str) -> dict[str, bytes]:
         ("missing fields", "config.json", r"not a videozoo config: has no 'spec' and no 'pretrained_cfg'"),
         ("missing backbone", "config.json", r"not a videozoo config \(ModelSpec: .*no backbone"),
         ("classes of the weights", "model.safetensors", r"2 of another shape \(fc.weight \(3, \d+\) for \(4, "),
+        ("classes without end", "config.json", r"its network cannot be built \("),
+        ("deep config", "config.json", r"not a JSON file \("),
         ("newer composition", "config.json", r"not a videozoo config \(ModelSpec: unknown fields \['optical_flow'\]"),
     ],
 )

@@ -101,7 +101,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise WeightsError(f"not a JSON file ({error})", source=str(path)) from error
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise WeightsError("has no 'architecture'", source=str(path))

@@ -9,7 +9,10 @@ from timm.models import PretrainedCfg
 
 from videozoo.version import __version__
 
-__all__ = ["VideoCfg", "merge_cfg", "stored_cfg"]
+__all__ = ["OF_CLASSES", "VideoCfg", "merge_cfg", "stored_cfg"]
+
+# What a config says of the classes that the weights were trained on; it goes with them.
+OF_CLASSES = ("label_names", "label_descriptions", "label_offset", "metrics", "dataset", "train_recipe", "tag")
 
 # Where weights are: a config that comes with its weights has no say in that.
 _PLACES = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "sha256_prefix")

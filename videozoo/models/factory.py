@@ -10,7 +10,7 @@ from timm.models import PretrainedCfg
 
 from videozoo.hub.files import CONFIG
 from videozoo.models.build import build, check_keys
-from videozoo.models.config import VideoCfg, merge_cfg
+from videozoo.models.config import OF_CLASSES, VideoCfg, merge_cfg
 from videozoo.models.ensemble import Ensemble, joint_names
 from videozoo.models.init_from import build_from_base
 from videozoo.models.load import COMPOSED, Source, is_source, load_source, load_weights, open_named, open_source
@@ -28,8 +28,6 @@ _OF_VIDEOS = (
     *("input_size", "interpolation", "crop_pct", "mean", "std", "channel_order", "frame_sampling", "frame_stride"),
     *("test_num_clips", "test_num_crops", "test_crop_size"),
 )
-# What a config says of the classes that the weights were trained on.
-_OF_CLASSES = ("label_names", "label_descriptions", "label_offset", "metrics", "dataset", "train_recipe", "tag")
 
 
 def create_model(
@@ -51,7 +49,8 @@ def create_model(
             ``hf-hub:ORGANISATION/NAME[@REVISION]``, or ``local-dir:FOLDER`` with ``config.json`` and
             ``model.safetensors`` (a run's ``best``; a ``Path`` is such a folder). Repositories and folders bring their
             own composition, class names and sampling.
-        pretrained: load the published weights of the name, or those of the repository or folder.
+        pretrained: load the published weights of the name (of an architecture without a tag, the first that
+            :func:`list_pretrained` names), or those of the repository or folder.
         pretrained_cfg: config that replaces the registered one.
         pretrained_cfg_overlay: single fields over the config.
         checkpoint_path: a local ``.safetensors`` file, loaded strictly at the end.
@@ -210,7 +209,7 @@ def _configured(model: Net, cfg: VideoCfg, name: str) -> Net:
             "input_size": (spec.in_chans, *cfg.input_size[1:]),
             "first_conv": _first_conv(model),
             "classifier": joint_names(model.members, "classifier") if isinstance(model, Ensemble) else "fc",
-            **(dict.fromkeys(_OF_CLASSES) if stale else {}),
+            **(dict.fromkeys(OF_CLASSES) if stale else {}),
         },
     )
     model.pretrained_cfg = final.to_dict(remove_source=True)
@@ -246,7 +245,7 @@ def _from_source(
     spec = _change_spec(source.spec, kwargs, source.architecture or source.name)
     try:
         model = build(spec, backbone_weights, cache_dir)
-    except (AttributeError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         if set(kwargs) - {"num_classes"}:
             raise
         raise source.error(f"its network cannot be built ({error})", CONFIG) from error

@@ -112,7 +112,10 @@ def open_named(name: str, cfg: VideoCfg, cache_dir: str | Path | None = None) ->
     """
     folder = weights_folder(name, cfg, cache_dir)
     config, weights = read_folder(folder)
-    return _understand(name if cfg.has_weights else pretrained_name(name), None, config, weights)
+    source = _understand(name if cfg.has_weights else pretrained_name(name), None, config, weights)
+    if source.architecture not in ("", split_name(name)[0]):
+        raise source.error(f"is of {source.architecture}, not of {split_name(name)[0]}", CONFIG)
+    return source
 
 
 def _understand(name: str, revision: str | None, config: Mapping[str, Any], weights: Path) -> Source:

@@ -5,6 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from videozoo.models.config import OF_CLASSES
 from videozoo.models.spec import ModelSpec
 from videozoo.shapes import fold_segments, fold_time, to_clips, unfold_time
 from videozoo.surgery import RelayStage
@@ -229,8 +230,7 @@ def check_clips(net: Any, x: Tensor) -> None:
 
 def forget_classes(cfg: dict[str, Any], num_classes: int) -> dict[str, Any]:
     """A config without what it says of the classes, for a fresh classifier."""
-    gone = ("label_names", "label_descriptions", "label_offset", "metrics")
-    kept = {k: v for k, v in cfg.items() if k not in gone}
+    kept = {k: v for k, v in cfg.items() if k not in OF_CLASSES}
     return {**kept, "num_classes": num_classes} if kept else kept
 
 
