@@ -22,7 +22,7 @@ import videozoo
 from videozoo import VideoCfg, VideoNet, WeightsError
 from videozoo.cli import main
 from videozoo.data import resolve_data_config
-from videozoo.hub import retry
+from videozoo.hub import download, retry
 from videozoo.hub.download import download_file
 from videozoo.models import registry, spec_of
 from videozoo.models.pretrained import cache_folder, place_weights, weights_folder
@@ -229,9 +229,22 @@ def test_nobody_answers(cfg: VideoCfg, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("do", "value"), [("status", 503), ("reset", None), ("cut", 40_000), ("reset_at", 40_000), ("corrupt", None)]
+    ("do", "value"),
+    [
+        ("status", 503),
+        ("reset", None),
+        ("cut", 40_000),
+        ("reset_at", 40_000),
+        ("stall", 40_000),
+        ("short", 40_000),
+        ("corrupt", None),
+    ],
 )
-def test_a_passing_fault_passes(hub: FakeHub, tmp_path: Path, do: str, value: int | None) -> None:
+def test_a_passing_fault_passes(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, do: str, value: int | None
+) -> None:
+    if do == "stall":
+        monkeypatch.setattr(download, "_TIMEOUT", 0.5)
     data = bytes(range(256)) * 400
     hub.put("lab/zoo", {"file.pth": data})
     hub.faults.append(Fault("file.pth", do, value))
@@ -334,6 +347,7 @@ def test_by_hand_the_file_must_be_the_one(
         ([str(published.path), "--model", NAME, "--num-frames", "8"], "--num-frames"),
         ([str(published.path), "--model", NAME, "--ema"], "--ema"),
         ([str(published.path), "--model", "tsm_r18"], "--output DIR is needed"),
+        ([str(published.path), "--model", "test_arc_tsm.motions"], "has no public checkpoint"),
     ):
         assert main(["convert", *argv]) == 2
         error = capsys.readouterr().err

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from huggingface_hub.utils import WeakFileLock
@@ -90,7 +91,8 @@ def _is_whole(folder: Path, cfg: VideoCfg) -> bool:
 
 
 def _download(name: str, cfg: VideoCfg, folder: Path, is_default: bool) -> None:
-    url, file_name = str(cfg.url), Path(str(cfg.url)).name
+    url = str(cfg.url)
+    file_name = Path(urlsplit(url).path).name
     by_hand = f"videozoo convert FILE --model {name}" + ("" if is_default else f" --output {folder}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -133,6 +135,8 @@ def place_weights(path: str | Path, name: str, folder: str | Path | None = None)
         WeightsError: not the file of the record, by its hash, or one that does not fit.
     """
     cfg, path = get_pretrained_cfg(name), Path(path).expanduser()
+    if not cfg.url:
+        raise WeightsError("has no public checkpoint to be converted; pretrained=True finds its weights", source=name)
     target = cache_folder(name) if folder is None else Path(folder).expanduser()
     _convert_into(path, name, cfg, target)
     return target

@@ -15,7 +15,8 @@ def make_tiny_resnet(**kwargs: Any) -> ResNet:
     Args:
         kwargs: those of timm's ``ResNet``.
     """
-    return ResNet(BasicBlock, (1, 1, 1, 1), channels=(16, 24, 32, 48), stem_width=16, **kwargs)
+    block: Any = BasicBlock  # timm's annotation asks for an instance
+    return ResNet(block, (1, 1, 1, 1), channels=(16, 24, 32, 48), stem_width=16, **kwargs)
 
 
 register_backbone(
