@@ -52,6 +52,7 @@ def _sha256(data: bytes) -> str:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes: the second would wait for an answer to the first
     server: Any
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -30,7 +30,7 @@ def script() -> ModuleType:
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """Two model folders, a run of which only ``best`` counts, and a folder without weights."""
-    net: Any = videozoo.compose("test_resnet", num_classes=2, num_frames=2)
+    net: Any = videozoo.compose("tiny_resnet", num_classes=2, num_frames=2)
     net.pretrained_cfg |= {"input_size": (3, 32, 32)}
     root = tmp_path / "weights"
     for name in ("one", "two words", "run/best", "run/last"):

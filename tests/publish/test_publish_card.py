@@ -30,7 +30,7 @@ NASTY = [
 
 
 def make(names: list[str], **options: Any) -> Any:
-    net = videozoo.compose("test_resnet", TSM(), [ARC()], num_classes=len(names), num_frames=4, **options)
+    net = videozoo.compose("tiny_resnet", TSM(), [ARC()], num_classes=len(names), num_frames=4, **options)
     net.pretrained_cfg |= {"label_names": names, "input_size": (3, 32, 32)}
     return net.eval()
 
@@ -59,7 +59,7 @@ def test_a_card_tells_what_the_network_is() -> None:
     card = render_card(net, repo="lab/net")
     body = sections(card)
     rows = dict(row[:2] for row in cells(body["Network"]) if len(row) == 2)
-    assert rows["backbone"] == "`test_resnet` of timm"
+    assert rows["backbone"] == "`tiny_resnet` of timm"
     assert rows["temporal module"] == r"TSM(shift\_div=8)"
     assert rows["augmenter"].startswith(r"ARC(num\_steps=4")
     assert rows["parameters"] == f"{cost.params:,}"
@@ -212,7 +212,7 @@ def test_a_model_folder_alone_tells_what_its_config_does(run: Path, tmp_path: Pa
 
 
 def test_an_ensemble_tells_its_members(tmp_path: Path) -> None:
-    nets = [videozoo.compose("test_resnet", TSM(), [part], num_classes=3, num_frames=4) for part in (ARC(), DNR())]
+    nets = [videozoo.compose("tiny_resnet", TSM(), [part], num_classes=3, num_frames=4) for part in (ARC(), DNR())]
     ensemble = videozoo.Ensemble(nets)
     ensemble.pretrained_cfg |= {"input_size": (3, 32, 32), "description": "By us. Of 25 x 10 views.", "dataset": "Ours"}
     prepare_folder(tmp_path / "out", ensemble, None, "lab/net")
@@ -248,7 +248,7 @@ def test_an_evaluation_in_a_model_folder_is_told(run: Path, tmp_path: Path, has_
 
 
 def test_other_channels_and_no_config_of_sizes() -> None:
-    net = videozoo.compose("test_resnet", TSN(), num_classes=2, num_frames=2, in_chans=2)
+    net = videozoo.compose("tiny_resnet", TSN(), num_classes=2, num_frames=2, in_chans=2)
     net.pretrained_cfg |= {"input_size": (2, 32, 32)}
     body = sections(render_card(net))
     assert "(B, 2, 2, 32, 32)" in body["Use"]
