@@ -18,7 +18,7 @@ from videozoo.cli import run_command
 from videozoo.cli.evaluate import evaluate_model
 from videozoo.cli.quickstart import within_pairs
 from videozoo.data.motions import PAIRS, write_motions
-from videozoo.engine import result_dict
+from videozoo.engine import result_dict, write_results
 from videozoo.models.published import SHIPPED, SHIPPED_TAG
 from videozoo.publish import find_source, render_card
 
@@ -72,6 +72,9 @@ def ship(name: str, run: Path, test: Path) -> None:
         "train_recipe": f"scripts/train_test_models.py: videozoo finetune {RUNS[name]} {TRAINING}",
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    # Read by videozoo card and push: the accuracy with its confusion goes with the weights.
+    results = {**result_dict(result), "confusion": result.confusion.tolist()}
+    write_results(folder / "results.json", {key: value for key, value in results.items() if key != "seconds"})
     assert source.run is not None
     measured = replace(source.run, results=result_dict(result), confusion=result.confusion, picture=None)
     card = render_card(_network(folder), replace(source, folder=folder, run=measured), f"videozoo/{name}")
@@ -86,14 +89,13 @@ def _network(folder: Path) -> Any:
 
 def _as_shipped(card: str, name: str) -> str:
     """The card of something that is in the package already, on no hub."""
-    head, title, rest = card.partition(f"# {name}\n")
-    rest = rest.replace(f"hf-hub:videozoo/{name}", name).replace("`tiny_resnet` of timm", "`tiny_resnet` of videozoo")
+    card = card.replace(f"hf-hub:videozoo/{name}", name).replace(FOR_TRIALS, f"**{FOR_TRIALS}**", 1)
     pairs = "; ".join(" and ".join(pair) for pair in PAIRS)
     note = (
-        f"**{FOR_TRIALS}**\n\nThe pairs: {pairs}. The accuracies are of videos of another seed than those "
-        "of training and of choosing the best epoch."
+        f"The pairs: {pairs}. The accuracies are of videos of another seed than those of training and of choosing the "
+        "best epoch."
     )
-    return f"{head}{title}\n{note}\n{rest}"
+    return card.replace("## Use\n", f"{note}\n\n## Use\n", 1)
 
 
 def main() -> None:

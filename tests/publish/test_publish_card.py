@@ -59,7 +59,7 @@ def test_a_card_tells_what_the_network_is() -> None:
     card = render_card(net, repo="lab/net")
     body = sections(card)
     rows = dict(row[:2] for row in cells(body["Network"]) if len(row) == 2)
-    assert rows["backbone"] == "`tiny_resnet` of timm"
+    assert rows["backbone"] == "`tiny_resnet` of videozoo"
     assert rows["temporal module"] == r"TSM(shift\_div=8)"
     assert rows["augmenter"].startswith(r"ARC(num\_steps=4")
     assert rows["parameters"] == f"{cost.params:,}"
@@ -155,7 +155,9 @@ def test_licences() -> None:
 def test_dnr_and_other_backbones_have_their_papers() -> None:
     net = videozoo.compose("regnetx_002", TSN(), [DNR()], num_classes=2, num_frames=2)
     net.pretrained_cfg |= {"input_size": (3, 32, 32)}
-    references = sections(render_card(net))["References"]
+    body = sections(render_card(net))
+    assert ["backbone", "`regnetx_002` of timm"] in cells(body["Network"])
+    references = body["References"]
     assert references.count("@") == 3
     assert all(word in references for word in ("Dynamic Normalization and Relay", "Temporal Segment", "Design Spaces"))
 
@@ -220,7 +222,7 @@ def test_an_ensemble_tells_its_members(tmp_path: Path) -> None:
     parts = [row[1].partition("(")[0] for row in cells(sections(card)["Network"]) if row[0] == "augmenter"]
     assert parts == ["ARC", "DNR"]
     assert "2 networks that vote" in card
-    assert "By us. Of 25 x 10 views." in sections(card)["Training"]
+    assert "\n\nBy us. Of 25 x 10 views.\n\n## Use" in card
     assert sections(card)["Data"].strip() == "Ours; 3 classes."
 
 
@@ -260,6 +262,20 @@ def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     net.pretrained_cfg["label_names"] = ["x", "y", "z"]
     with pytest.raises(WeightsError, match="label_names has 3 names for 2 classes"):
         prepare_folder(tmp_path / "out", net, None, "lab/net")
+
+
+@pytest.mark.parametrize("name", ["test_arc_tsm", "test_dnr_tsn"])
+def test_the_weights_of_the_package_can_be_published_with_their_confusion(name: str) -> None:
+    source = find_source(Path(videozoo.__file__).parent / "models" / "shipped" / name)
+    card = render_card(videozoo.create_model(name, pretrained=True), source)
+    body = sections(card)
+    assert "\n\nFor trials only" in card
+    assert source.run is not None
+    assert source.run.confusion is not None
+    rows = [row[1:] for row in cells(body["Evaluation"]) if row[0].startswith("**")]
+    assert [[int(cell) for cell in row] for row in rows] == source.run.confusion.tolist()
+    hits = source.run.confusion.trace() / source.run.confusion.sum()
+    assert ["top-1 accuracy", f"{round(100 * hits.item(), 2):g} %"] in cells(body["Evaluation"])
 
 
 def test_runs_that_are_not_whole_are_refused(run: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from videozoo.data import resolve_data_config
+from videozoo.nets import list_backbones
 from videozoo.publish.citations import papers_of
 from videozoo.publish.metadata import accuracies, escape, license_fields, make_metadata, table
 from videozoo.publish.source import Source
@@ -40,6 +41,7 @@ def render_card(model: Any, source: Source | None = None, repo: str = "ORG/NAME"
     sections = [
         f"# {repo.rpartition('/')[2]}",
         f"A network for video action recognition, made with videozoo: {_summary(specs)}.",
+        *([escape(cfg["description"])] if cfg.get("description") else []),
         "## Use\n\n" + _use(name, model),
         "## Network\n\n" + _network(model, cfg, specs),
         "## Data\n\n" + _data(model, cfg, source, results),
@@ -98,7 +100,8 @@ def _network(model: Any, cfg: Mapping[str, Any], specs: Sequence[Mapping[str, An
     shape = " x ".join(str(n) for n in cost.clip_shape)
     rows = [["architecture", f"`{cfg['architecture']}`" if cfg.get("architecture") else "a composition without a name"]]
     for spec in specs:
-        rows += [["backbone", f"`{spec['backbone']}` of timm"], ["temporal module", _part(spec["temporal"])]]
+        whose = "videozoo" if spec["backbone"] in list_backbones() else "timm"
+        rows += [["backbone", f"`{spec['backbone']}` of {whose}"], ["temporal module", _part(spec["temporal"])]]
         rows += [["augmenter", _part(part)] for part in spec["augmenters"]]
     rows += [
         ["parameters", f"{cost.params:,}"],
@@ -144,7 +147,7 @@ def _training(cfg: Mapping[str, Any], source: Source | None) -> str:
     if source and source.recipe:
         rows = [[escape(name), escape(value)] for name, value in source.recipe.items()]
         return table(["setting", "value"], rows)
-    told = [f"{escape(cfg[key])}" for key in ("description", "train_recipe", "origin_url") if cfg.get(key)]
+    told = [f"{escape(cfg[key])}" for key in ("train_recipe", "origin_url") if cfg.get(key)]
     return "\n\n".join(told) or "How it was trained is not recorded in the config."
 
 
