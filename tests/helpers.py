@@ -30,7 +30,12 @@ def hear_ctrl_c() -> None:
 
 def golden_fill(folder: Path) -> ModuleType:
     """``fill.py`` of the goldens: it makes their weights and their input."""
-    spec = importlib.util.spec_from_file_location("golden_fill", folder / "fill.py")
+    return load_file_as_module(folder / "fill.py")
+
+
+def load_file_as_module(path: Path) -> ModuleType:
+    """A Python file that no package holds, such as one of ``scripts/``."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,10 +1,9 @@
 """``model_cards/`` is what ``scripts/model_cards.py`` writes."""
 
-import importlib.util
 from types import ModuleType
 
 import pytest
-from helpers import REPO
+from helpers import REPO, load_file_as_module
 
 import videozoo
 
@@ -12,12 +11,7 @@ CARDS = REPO / "model_cards"
 
 
 def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("model_cards", REPO / "scripts" / "model_cards.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file_as_module(REPO / "scripts" / "model_cards.py")
 
 
 def test_every_architecture_has_a_page_and_a_row() -> None:

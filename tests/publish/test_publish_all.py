@@ -1,6 +1,5 @@
 """scripts/publish_all.py: which folders it finds, and that one that fails does not stop the others."""
 
-import importlib.util
 import shutil
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 from fake_hub import TOKEN, FakeHub
-from helpers import REPO
+from helpers import REPO, load_file_as_module
 
 import videozoo
 from videozoo.engine import save_checkpoint
@@ -19,12 +18,7 @@ from videozoo.models import model_config
 
 @pytest.fixture
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("publish_all", REPO / "scripts" / "publish_all.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file_as_module(REPO / "scripts" / "publish_all.py")
 
 
 @pytest.fixture
