@@ -106,7 +106,7 @@ def build_from_base(
         raise base.error(f"is an ensemble, no base of {name}", base.weights.name)
     if not _is_base(own, spec):
         raise base.error(
-            f"is {_describe(own)}, no base of {name}, which is {_describe(spec)}; need the same backbone and temporal "
+            f"is {own.title}, no base of {name}, which is {spec.title}; need the same backbone and temporal "
             "module, and no augmenter that it lacks",
             base.weights.name,
         )
@@ -121,16 +121,8 @@ def build_from_base(
 
 
 def _is_base(own: ModelSpec, spec: ModelSpec) -> bool:
-    def family(one: ModelSpec) -> tuple[str, type]:
-        # A variant of a backbone has its family's name and a suffix.
-        return one.backbone.removesuffix("_mm").removesuffix("_tv"), type(one.temporal)
-
     kinds = [{type(part) for part in one.augmenters} for one in (own, spec)]
-    return family(own) == family(spec) and kinds[0] <= kinds[1]
-
-
-def _describe(spec: ModelSpec) -> str:
-    return "+".join(type(part).__name__ for part in (spec.temporal, *spec.augmenters)) + f" on {spec.backbone}"
+    return own.family == spec.family and kinds[0] <= kinds[1]
 
 
 def _take_over(model: VideoNet, plain: VideoNet, has_new_classes: bool) -> InitReport:

@@ -231,16 +231,13 @@ def _architecture(spec: ModelSpec, wanted: str | None, path: Path) -> str:
         wanted = split_name(wanted)[0]
 
     def kind(one: ModelSpec) -> tuple[Any, ...]:
-        # A variant of a backbone has its family's name and a suffix.
-        family = one.backbone.removesuffix("_mm").removesuffix("_tv")
-        return family, type(one.temporal), tuple(type(part) for part in one.augmenters)
+        return *one.family, tuple(type(part) for part in one.augmenters)
 
     specs = [(name, spec_of(name)) for name in list_models()]
     names = [name for name, one in specs if isinstance(one, ModelSpec) and kind(one) == kind(spec)]
     if wanted is None:
         return names[0] if names else ""
     if wanted not in names:
-        parts = "+".join(type(part).__name__ for part in (spec.temporal, *spec.augmenters))
         hint = f"; it is {', '.join(names)}" if names else ""
-        raise WeightsError(f"the checkpoint is {parts} on {spec.backbone}, not {wanted}{hint}", source=str(path))
+        raise WeightsError(f"the checkpoint is {spec.title}, not {wanted}{hint}", source=str(path))
     return wanted

@@ -48,6 +48,16 @@ class ModelSpec:
     drop_rate: float = 0.0
     drop_path_rate: float = 0.0
 
+    @property
+    def family(self) -> tuple[str, type]:
+        """Backbone, without the suffix of a variant, and kind of temporal module."""
+        return self.backbone.removesuffix("_mm").removesuffix("_tv"), type(self.temporal)
+
+    @property
+    def title(self) -> str:
+        """The parts in a few words, such as ``TSM+ARC on resnet50``."""
+        return "+".join(type(part).__name__ for part in (self.temporal, *self.augmenters)) + f" on {self.backbone}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; parts become ``{"name": "arc", <options>}``."""
         parts = {"temporal": _part_to_dict(self.temporal, TEMPORAL)}
