@@ -21,8 +21,9 @@ ALLOWED: dict[str, set[str]] = {
     "report": {*_CORE, "temporal", "augment", "hub", "models"},
     "data": set(),
     "engine": set(),
+    "inference": {*_CORE, "temporal", "augment", "hub", "models", "data"},
     "publish": {*_CORE, "temporal", "augment", "hub", "models", "report", "data", "engine"},
-    "cli": {*_CORE, "temporal", "augment", "hub", "models", "report", "data", "engine", "publish"},
+    "cli": {*_CORE, "temporal", "augment", "hub", "models", "report", "data", "engine", "inference", "publish"},
     "__main__": {"cli"},
     # The package itself hands out names of the core.
     "__init__": {"temporal", "augment", "models", "publish"},

@@ -32,12 +32,18 @@ class VideoRecord:
         source: where it is listed, such as ``train.txt:12``, for errors.
         name: its path relative to the list, the data root or the class folders' root, with ``/``; the same wherever the
             data lies.
+        span_sec: the part [start, end) of the file that is the video, in seconds; None: all of it.
+        frame_range: the half-open range of its frames, or of the folder's images; None: all of them.
+        member: (offset, size) in bytes of the file inside the tar shard ``path``; None: ``path`` is the file.
     """
 
     path: Path
     label: int
     source: str
     name: str = ""
+    span_sec: tuple[float, float] | None = None
+    frame_range: tuple[int, int] | None = None
+    member: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
