@@ -1,5 +1,6 @@
 """The settings of a training run, under timm's names."""
 
+import math
 from dataclasses import dataclass
 
 SCHEDULES = ("cosine", "constant", "step", "multistep", "poly", "tanh", "wsd", "rsqrt", "none")
@@ -7,7 +8,10 @@ EVAL_METRICS = ("top1", "mean_class")
 AMP_KINDS = ("no", "bf16", "fp16")
 
 # What may differ between a run and its continuation; anything else would make it another run.
-FREE_ON_RESUME = frozenset({"epochs", "log_interval", "device"})
+FREE_ON_RESUME = frozenset(
+    {"epochs", "log_interval", "device", "max_bad_frac", "checkpoint_minutes", "patience", "compile", "log_with"}
+)
+TRACKERS = ("tensorboard", "wandb")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,16 @@ class FitConfig:
         amp: ``no``, ``bf16`` or ``fp16`` (a GPU only).
         freeze_bn: keep the statistics and the affine pair of every norm with running statistics as they are.
         model_ema, model_ema_decay, model_ema_warmup: moving average of the weights; it is what is then evaluated.
+        sync_bn: norms with batch statistics take them over the batches of all processes.
+        channels_last: keep convolutions' weights and inputs with channels innermost, which is faster on some machines.
+        compile: train and evaluate through ``torch.compile``; checkpoints keep the network's own keys.
+        class_weights: a weight of the loss per class, as ``class_weights`` of the data room gives; the mean over the
+            classes is usually 1. None: all alike.
         eval_metric: ``top1`` or ``mean_class``: what makes an epoch the best one.
+        patience: stop after this many epochs without a better ``eval_metric``; None trains all ``epochs``.
+        max_bad_frac: share of the training videos that may turn out broken before the run stops.
+        checkpoint_minutes: time between checkpoints within an epoch.
+        log_with: trackers of accelerate that are told what summary.csv is told: ``tensorboard``, ``wandb``.
         seed: with the epoch's number it fixes every random draw of the engine.
         log_interval: optimiser steps between progress lines.
         device: ``auto`` (accelerate's choice) or ``cpu``.
@@ -63,7 +76,15 @@ class FitConfig:
     model_ema: bool = False
     model_ema_decay: float = 0.9998
     model_ema_warmup: bool = False
+    sync_bn: bool = False
+    channels_last: bool = False
+    compile: bool = False
+    class_weights: tuple[float, ...] | None = None
     eval_metric: str = "top1"
+    patience: int | None = None
+    max_bad_frac: float = 0.01
+    checkpoint_minutes: float = 10.0
+    log_with: tuple[str, ...] = ()
     seed: int = 42
     log_interval: int = 50
     device: str = "auto"
@@ -82,6 +103,13 @@ class FitConfig:
         _need(self.amp in AMP_KINDS, "amp", self.amp, "one of " + ", ".join(AMP_KINDS))
         _need(0 <= self.model_ema_decay < 1, "model_ema_decay", self.model_ema_decay, "in [0, 1)")
         _need(self.eval_metric in EVAL_METRICS, "eval_metric", self.eval_metric, "one of " + ", ".join(EVAL_METRICS))
+        weights = self.class_weights
+        _need(weights is None or (all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0),
+              "class_weights", weights, "a finite number of 0 or more per class, one of them more than 0")  # fmt: skip
+        _need(self.patience is None or self.patience >= 1, "patience", self.patience, "at least 1, or None")
+        _need(0 <= self.max_bad_frac <= 1, "max_bad_frac", self.max_bad_frac, "in [0, 1]")
+        _need(self.checkpoint_minutes >= 0, "checkpoint_minutes", self.checkpoint_minutes, "0 or more")
+        _need(set(self.log_with) <= set(TRACKERS), "log_with", self.log_with, "of " + ", ".join(TRACKERS))
         _need(self.seed >= 0, "seed", self.seed, "0 or more")
         _need(self.log_interval >= 1, "log_interval", self.log_interval, "at least 1")
         _need(self.device in ("auto", "cpu"), "device", self.device, "auto or cpu")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from videozoo.engine.config import FitConfig
 from videozoo.engine.device import make_accelerator
@@ -33,6 +33,9 @@ def fit(
     model_config: dict[str, Any],
     resume: bool = False,
     on_epoch: Callable[[EpochRow], None] | None = None,
+    train_batch: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    eval_batch: Callable[[Tensor], Tensor] | None = None,
+    train_names: Sequence[str] | None = None,
 ) -> FitResult:
     """Train a network and keep a run folder that can be continued, loaded and read.
 
@@ -60,6 +63,10 @@ def fit(
         class_names: as many as the network has outputs.
         model_config: goes into each ``config.json`` as it is, with ``pretrained_cfg.metrics`` added.
         resume: continue the run in ``output``; with nothing there, start one.
+        train_batch: turns (video, label) on the device, as the loader gives them, into what the network takes and the
+            target of the loss: int64 (B,) classes or float (B, C) shares. None: they are that already.
+        eval_batch: the same for an evaluation's video alone.
+        train_names: what to call the training videos, by index, where one is broken.
         on_epoch: called with each finished epoch's row, after everything is on the disk (first process only).
     Raises:
         ValueError: loaders, labels or network outputs that do not fit.
