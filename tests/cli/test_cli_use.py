@@ -218,7 +218,7 @@ def test_accuracy_within_pairs() -> None:
     own = torch.eye(6)
     partners = torch.eye(6)[[names.index(partner_of(name)) for name in names]]
     for scores, expected in ((own, 1.0), (partners, 0.0), (own + partners, 0.5)):
-        result = EvalResult(scores, labels, labels, names, 1, 0.0, 0.0, 0.0)
+        result = EvalResult(scores.log(), scores, labels, labels, tuple(names))
         assert within_pairs(result) == expected
 
 

@@ -3,7 +3,8 @@
 from videozoo.engine.checkpoint import load_train_state, load_weights, save_checkpoint
 from videozoo.engine.config import FitConfig
 from videozoo.engine.errors import CheckpointError, EngineError, TrainingError
-from videozoo.engine.evaluate import EvalResult, evaluate
+from videozoo.engine.eval_result import EvalResult
+from videozoo.engine.evaluate import evaluate, evaluate_together
 from videozoo.engine.fit import fit
 from videozoo.engine.plots import plot_confusion, plot_curves
 from videozoo.engine.results import EpochRow, FitResult, result_dict, write_results
@@ -19,6 +20,7 @@ __all__ = [
     "RunRecord",
     "TrainingError",
     "evaluate",
+    "evaluate_together",
     "fit",
     "load_train_state",
     "load_weights",

@@ -2,69 +2,22 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from videozoo.engine.chunks import Chunks
 from videozoo.engine.device import make_accelerator
 from videozoo.engine.errors import TrainingError
+from videozoo.engine.eval_result import EvalResult, check_average
 from videozoo.engine.interrupts import Interrupts
 from videozoo.engine.loaders import Batch, prepare_loader, release_loader, take, timed_batches
-from videozoo.engine.metrics import confusion_matrix, mean_class_accuracy, topk_accuracy
 
-
-@dataclass(frozen=True)
-class EvalResult:
-    """Scores of every video, in the order of ``indices``, and what follows from them.
-
-    Args:
-        scores: float32 (N, C) on the CPU: softmax per view, averaged over the views.
-        labels: int64 (N,), -1 where unlabelled.
-        indices: int64 (N,), rising: each video's place in its data set.
-        class_names: C names.
-        num_views: views of one video that were averaged.
-        loss: mean of -log(score of the label) over the labelled videos; nan where there are none.
-        seconds, data_seconds: time taken, and the part of it spent waiting for the loader.
-    """
-
-    scores: Tensor
-    labels: Tensor
-    indices: Tensor
-    class_names: tuple[str, ...]
-    num_views: int
-    loss: float
-    seconds: float
-    data_seconds: float
-
-    @property
-    def num_videos(self) -> int:
-        return len(self.scores)
-
-    @property
-    def num_labelled(self) -> int:
-        return int((self.labels >= 0).sum())
-
-    @property
-    def top1(self) -> float:
-        return topk_accuracy(self.scores, self.labels, 1)
-
-    @property
-    def top5(self) -> float:
-        """Top-5, or top-C where there are fewer than five classes."""
-        return topk_accuracy(self.scores, self.labels, 5)
-
-    @property
-    def mean_class(self) -> float:
-        return mean_class_accuracy(self.confusion)
-
-    @property
-    def confusion(self) -> Tensor:
-        """Counts, int64 (C, C): a row per true class, a column per best class."""
-        return confusion_matrix(self.scores, self.labels)
+Prepare = Callable[[Tensor], Tensor]
 
 
 def evaluate(
@@ -76,80 +29,150 @@ def evaluate(
     device: str = "auto",
     max_clips: int = 32,
     accelerator: Accelerator | None = None,
+    prepare_batch: Prepare | None = None,
+    average: str = "prob",
 ) -> EvalResult:
     """Score every video of a loader once and measure the accuracies.
 
     Works with any network that turns (B, 3, T, H, W) into (B, C). It is moved to the device; the training mode of each
     of its modules is put back afterwards. With several processes each gets the whole result, every video counted once.
+    A video that the loader could not read is named in ``unread`` and counted nowhere else.
 
     Args:
-        loader: a DataLoader (or, in one process, any iterable with a length) of dicts: ``video`` float
-            (B, V, 3, T, H, W), or (B, 3, T, H, W) for a single view; ``label`` (B,), -1 where unlabelled;
-            ``index`` (B,), each video's own number.
+        loader: a DataLoader (or, in one process, any iterable with a length) of dicts: ``video`` (B, V, 3, T, H, W),
+            or (B, 3, T, H, W) for a single view, or None where no video of the batch could be read; ``label`` (B,), -1
+            where unlabelled; ``index`` (B,), each video's own number; and perhaps ``broken``, a list of (index,
+            problem) of the videos that could not be read.
         amp, device: as in ``make_accelerator``; ignored where ``accelerator`` is given.
-        max_clips: views that go through the network at a time, so that many views of many videos need no more memory.
+        max_clips: views that go through the network at a time, so that many views of many videos need no more memory;
+            it is halved where memory runs out.
+        prepare_batch: turns views (N, 3, T, H, W) as the loader gives them (bytes, say), on the device, into what the
+            network takes; None where they are that already.
+        average: of the views of a video: ``prob``, the mean of the softmax, or ``logit``, the softmax of the mean.
     Raises:
         ValueError: an empty loader, a batch without a tensor that is needed, two videos with one index, labels or
-            network outputs that do not fit ``class_names``.
-        TrainingError: a score is not finite.
+            network outputs that do not fit ``class_names``, an unknown average.
+        TrainingError: a score is not finite, or no video could be read.
+        EngineError: no memory for a single view.
     """
+    return evaluate_together(
+        [model],
+        loader,
+        class_names=class_names,
+        amp=amp,
+        device=device,
+        max_clips=max_clips,
+        accelerator=accelerator,
+        prepare_batch=[prepare_batch],
+        average=average,
+    )[0]
+
+
+def evaluate_together(
+    models: Sequence[nn.Module],
+    loader: Iterable[Batch],
+    *,
+    class_names: Sequence[str],
+    amp: str = "no",
+    device: str = "auto",
+    max_clips: int = 32,
+    accelerator: Accelerator | None = None,
+    prepare_batch: Sequence[Prepare | None] = (),
+    average: str = "prob",
+) -> list[EvalResult]:
+    """Score every video with several networks in one pass over the loader; as ``evaluate`` for each.
+
+    Args:
+        models: networks with the same classes.
+        loader: as for ``evaluate``; ``video`` is a list with each network's own views (or one tensor for one network).
+        prepare_batch: one for each network; empty for none.
+    Returns:
+        a result per network, of the same videos; ``videozoo.engine.scores.join`` makes their vote of them.
+    """
+    check_average(average)
     accelerator = accelerator or make_accelerator(amp, device)
     loader = prepare_loader(loader, accelerator, "evaluate")
     _rewind(loader)
     started = time.perf_counter()
-    rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    data_seconds, num_views = 0.0, 1
-    model.to(accelerator.device)
+    rows: list[tuple[Tensor, ...]] = []
+    unread: dict[int, str] = {}
+    data_seconds, num_views = 0.0, [1] * len(models)
+    chunks = [
+        Chunks(model.to(accelerator.device), max_clips, prepare, accelerator)
+        for model, prepare in zip(models, prepare_batch or [None] * len(models), strict=True)
+    ]
     try:
-        with Interrupts() as interrupts, evaluation_mode(model), torch.no_grad():
+        with Interrupts() as interrupts, evaluation_mode(*models), torch.no_grad():
             for batch, waited in timed_batches(loader, accelerator.device):
                 data_seconds += waited
-                labels = _check_labels(take(batch, "label", "evaluate"), len(class_names))
-                video = take(batch, "video", "evaluate")
-                num_views = video.shape[1] if video.ndim == 6 else 1
-                log_scores = _log_scores(model, video, len(class_names), max_clips, accelerator)
-                losses = -log_scores.gather(1, labels.clamp(min=0)[:, None])[:, 0]
-                row = (take(batch, "index", "evaluate"), labels, losses, log_scores.exp())
-                rows.append(tuple(tensor.cpu() for tensor in row))  # type: ignore[arg-type]
+                unread.update(_broken(batch))
+                if _has_videos(batch):
+                    videos = _videos(batch, len(models))
+                    index, label = (take(batch, key, "evaluate") for key in ("index", "label"))
+                    row = [index, _check_labels(label, len(class_names))]
+                    for k, video in enumerate(videos):
+                        num_views[k] = video.shape[1]
+                        row += _averages(chunks[k], video, len(class_names))
+                    rows.append(tuple(tensor.cpu() for tensor in row))
                 interrupts.check()
     finally:
         release_loader(loader)
-    indices, labels, losses, scores = _join(rows, accelerator)
-    if not scores.isfinite().all():
-        first = int(indices[~scores.isfinite().all(dim=1)][0])
-        raise TrainingError(
-            f"evaluate: the network's scores for video {first} are not finite; the weights are broken, or {amp!r} "
-            "precision overflows: try amp='no'."
+    joined, missing = _join(rows, unread, 2 * len(models), len(class_names), accelerator)
+    indices, labels = joined[:2]
+    results = [
+        EvalResult(
+            log_probs=joined[2 + 2 * k],
+            logits=joined[3 + 2 * k],
+            labels=labels,
+            indices=indices,
+            class_names=tuple(class_names),
+            num_views=num_views[k],
+            average=average,
+            unread=missing,
+            seconds=time.perf_counter() - started,
+            data_seconds=data_seconds,
         )
-    is_labelled = labels >= 0
-    return EvalResult(
-        scores=scores,
-        labels=labels,
-        indices=indices,
-        class_names=tuple(class_names),
-        num_views=num_views,
-        loss=losses[is_labelled].double().mean().item(),
-        seconds=time.perf_counter() - started,
-        data_seconds=data_seconds,
-    )
+        for k in range(len(models))
+    ]
+    _check(results, amp)
+    return results
 
 
-def _log_scores(model: nn.Module, video: Tensor, num_classes: int, max_clips: int, accelerator: Accelerator) -> Tensor:
-    """Log of the softmax averaged over views: (B, V, 3, T, H, W) or (B, 3, T, H, W) -> float32 (B, C)."""
-    if video.ndim == 5:
-        video = video[:, None]
-    if video.ndim != 6:
-        raise ValueError(f"evaluate: video is {tuple(video.shape)}; needed: (B, V, 3, T, H, W) or (B, 3, T, H, W).")
+def _broken(batch: Batch) -> dict[int, str]:
+    found = batch.get("broken") if isinstance(batch, dict) else None
+    return {int(index): str(problem) for index, problem in found or ()}
+
+
+def _has_videos(batch: Batch) -> bool:
+    """Whether a video of the batch was read; a batch without the key is told by ``take``."""
+    return not isinstance(batch, dict) or "video" not in batch or batch["video"] is not None
+
+
+def _videos(batch: Batch, num_models: int) -> list[Tensor]:
+    """Each network's views, (B, V, 3, T, H, W)."""
+    given = batch.get("video") if isinstance(batch, dict) else None
+    if num_models == 1 and not isinstance(given, list | tuple):
+        given = [take(batch, "video", "evaluate")]
+    if not isinstance(given, list | tuple) or len(given) != num_models:
+        raise ValueError(f"evaluate: a batch for {num_models} networks needs a list of as many videos tensors.")
+    videos = [video[:, None] if video.ndim == 5 else video for video in given]
+    for video in videos:
+        if video.ndim != 6:
+            raise ValueError(f"evaluate: video is {tuple(video.shape)}; needed: (B, V, 3, T, H, W) or (B, 3, T, H, W).")
+    return videos
+
+
+def _averages(chunks: Chunks, video: Tensor, num_classes: int) -> list[Tensor]:
+    """Log of the mean softmax, and mean of the outputs, over the views: (B, V, 3, T, H, W) -> twice float32 (B, C)."""
     num_videos, num_views = video.shape[:2]
-    with accelerator.autocast():
-        logits = torch.cat([model(clips) for clips in video.flatten(0, 1).split(max_clips)])
-    if logits.shape != (num_videos * num_views, num_classes):
+    logits = chunks.logits(video.flatten(0, 1))
+    if logits.shape[1] != num_classes:
         raise ValueError(
             f"evaluate: the network gave {tuple(logits.shape)} for {num_videos} videos of {num_views} views; needed: "
             f"a row per view of {num_classes} classes; make it with num_classes={num_classes}."
         )
-    log_probabilities = logits.float().log_softmax(dim=-1).reshape(num_videos, num_views, num_classes)
-    return log_probabilities.logsumexp(dim=1) - math.log(num_views)
+    logits = logits.reshape(num_videos, num_views, num_classes)
+    return [logits.log_softmax(dim=-1).logsumexp(dim=1) - math.log(num_views), logits.mean(dim=1)]
 
 
 def _check_labels(labels: Tensor, num_classes: int) -> Tensor:
@@ -161,15 +184,19 @@ def _check_labels(labels: Tensor, num_classes: int) -> Tensor:
     return labels
 
 
-def _join(rows: list[tuple[Tensor, Tensor, Tensor, Tensor]], accelerator: Accelerator) -> tuple[Tensor, ...]:
+def _join(
+    rows: list[tuple[Tensor, ...]], unread: dict[int, str], num_scores: int, num_classes: int, accelerator: Accelerator
+) -> tuple[list[Tensor], tuple[tuple[int, str], ...]]:
     """Concatenate, bring the processes' rows together, order by index; each video stays once."""
-    joined = [torch.cat(column) for column in zip(*rows, strict=True)]
+    nothing = (*[torch.zeros(0, dtype=torch.int64)] * 2, *[torch.zeros(0, num_classes)] * num_scores)
+    joined = [torch.cat(column) for column in zip(nothing, *rows, strict=True)]
     if accelerator.num_processes > 1:
         # Shares may differ in length; padding has index -1. Accelerate repeats videos to even the shares out.
         moved = [column.to(accelerator.device) for column in joined]
         padded = [accelerator.pad_across_processes(column, dim=0, pad_index=-1) for column in moved]
         joined = [column.cpu() for column in accelerator.gather(padded)]
         joined = [column[joined[0] >= 0] for column in joined]
+        unread = dict(gather_object(list(unread.items())))
     indices = joined[0]
     order = indices.argsort(stable=True)
     ordered = indices[order]
@@ -178,7 +205,25 @@ def _join(rows: list[tuple[Tensor, Tensor, Tensor, Tensor]], accelerator: Accele
     if accelerator.num_processes == 1 and not is_first.all():
         twice = int(ordered[~is_first][0])
         raise ValueError(f"evaluate: index {twice} came twice; each video needs its own index, to be counted once.")
-    return tuple(column[order][is_first] for column in joined)
+    # A repeated video may have been read once and not the other time.
+    read = set(indices.tolist())
+    missing = sorted((index, text) for index, text in unread.items() if index not in read)
+    return [column[order][is_first] for column in joined], tuple(missing)
+
+
+def _check(results: Sequence[EvalResult], amp: str) -> None:
+    for result in results:
+        if not result.num_videos:
+            index, problem = (result.unread or ((0, "the loader gave none"),))[0]
+            raise TrainingError(
+                f"evaluate: none of {len(result.unread)} videos could be read; the first is number {index}: {problem}"
+            )
+        if not result.scores.isfinite().all():
+            first = int(result.indices[~result.scores.isfinite().all(dim=1)][0])
+            raise TrainingError(
+                f"evaluate: the network's scores for video {first} are not finite; the weights are broken, or {amp!r} "
+                "precision overflows: try amp='no'."
+            )
 
 
 def _rewind(loader: Iterable[Batch]) -> None:
@@ -188,10 +233,11 @@ def _rewind(loader: Iterable[Batch]) -> None:
 
 
 @contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(*models: nn.Module) -> Iterator[None]:
     """Evaluation mode inside, and afterwards each module's own mode again (frozen norms stay frozen)."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    modes = [(module, module.training) for model in models for module in model.modules()]
+    for model in models:
+        model.eval()
     try:
         yield
     finally:

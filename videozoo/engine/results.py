@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from videozoo.engine.checkpoint import replace_file
-from videozoo.engine.evaluate import EvalResult
+from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.metrics import class_accuracies
 
 
@@ -50,8 +50,9 @@ class FitResult:
 def result_dict(result: EvalResult) -> dict[str, Any]:
     """The JSON form of an evaluation: ratios in [0, 1], None where there is nothing to measure.
 
-    Keys: top1, top5 (top-C where C < 5), mean_class, loss, num_videos, num_labelled, num_views, num_clips (videos times
-    views), seconds, class_names, per_class (accuracies in the order of class_names).
+    Keys: top1, top5 (top-C where C < 5), mean_class, loss, num_videos (those that were read), num_labelled, num_unread,
+    num_views, num_clips (videos times views), average, seconds, class_names, per_class (accuracies in the order of
+    class_names), unread (index and problem of each video that could not be read).
     """
     return {
         "top1": _finite(result.top1),
@@ -60,11 +61,14 @@ def result_dict(result: EvalResult) -> dict[str, Any]:
         "loss": _finite(result.loss),
         "num_videos": result.num_videos,
         "num_labelled": result.num_labelled,
+        "num_unread": len(result.unread),
         "num_views": result.num_views,
         "num_clips": result.num_videos * result.num_views,
+        "average": result.average,
         "seconds": round(result.seconds, 3),
         "class_names": list(result.class_names),
         "per_class": class_accuracies(result.confusion),
+        "unread": [{"index": index, "problem": problem} for index, problem in result.unread],
     }
 
 

@@ -1,0 +1,93 @@
+"""What an evaluation found, and the accuracies that follow from it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from videozoo.engine.metrics import confusion_matrix, mean_class_accuracy, topk_accuracy
+
+AVERAGES = ("prob", "logit")
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """What the network said of every video that could be read, in the order of ``indices``, and what follows from it.
+
+    Both averages over the views are kept, so that the other one can be had without the videos.
+
+    Args:
+        log_probs: float32 (N, C) on the CPU: logarithm of the mean over the views of the softmax.
+        logits: float32 (N, C): mean over the views of the network's outputs.
+        labels: int64 (N,), -1 where unlabelled.
+        indices: int64 (N,), rising: each video's place in its data set.
+        class_names: C names.
+        num_views: views of one video that were averaged, of all members together where several networks vote.
+        average: which of the two the ``scores`` are: ``prob`` or ``logit`` (the softmax of the mean).
+        unread: (place, problem) of each video that could not be read; nothing stands in its place.
+        seconds, data_seconds: time taken, and the part of it spent waiting for the loader.
+    """
+
+    log_probs: Tensor
+    logits: Tensor
+    labels: Tensor
+    indices: Tensor
+    class_names: tuple[str, ...]
+    num_views: int = 1
+    average: str = "prob"
+    unread: tuple[tuple[int, str], ...] = ()
+    seconds: float = 0.0
+    data_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_average(self.average)
+
+    @cached_property
+    def log_scores(self) -> Tensor:
+        """Logarithms of ``scores``, exact where these are too small for float32."""
+        return self.log_probs if self.average == "prob" else self.logits.log_softmax(dim=1)
+
+    @cached_property
+    def scores(self) -> Tensor:
+        """float32 (N, C): the averaged probabilities; they add up to 1 over the classes."""
+        return self.log_scores.exp()
+
+    @property
+    def num_videos(self) -> int:
+        """Videos that were read."""
+        return len(self.labels)
+
+    @property
+    def num_labelled(self) -> int:
+        return int((self.labels >= 0).sum())
+
+    @property
+    def loss(self) -> float:
+        """Mean of -log(score of the label) over the labelled videos; nan where there are none."""
+        is_labelled = self.labels >= 0
+        own = self.log_scores[is_labelled].gather(1, self.labels[is_labelled, None])
+        return -own.double().mean().item()
+
+    @property
+    def top1(self) -> float:
+        return topk_accuracy(self.scores, self.labels, 1)
+
+    @property
+    def top5(self) -> float:
+        """Top-5, or top-C where there are fewer than five classes."""
+        return topk_accuracy(self.scores, self.labels, 5)
+
+    @property
+    def mean_class(self) -> float:
+        return mean_class_accuracy(self.confusion)
+
+    @property
+    def confusion(self) -> Tensor:
+        """Counts, int64 (C, C): a row per true class, a column per best class."""
+        return confusion_matrix(self.scores, self.labels)
+
+
+def check_average(average: str) -> None:
+    """Raise ValueError for a word that is none of ``AVERAGES``."""
+    if average not in AVERAGES:
+        raise ValueError(f"evaluate: average is {average!r}; choose from {', '.join(AVERAGES)}.")
