@@ -4,6 +4,7 @@ Cai, Yao, Chen, "Dynamic Normalization and Relay for Video Action Recognition", 
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -43,7 +44,8 @@ NORM_TYPES: tuple[type[nn.Module], ...] = (
 class DynamicNorm2d(nn.Module):
     """The part that all dynamic norms share: standardise as before, then scale and shift by what was predicted.
 
-    What depends on the layout is in :meth:`pool` and :meth:`_per_frame` alone.
+    What depends on the layout is in :meth:`pool` and :meth:`_per_frame` alone. ``batch_norm_function`` standardises; a
+    trainer of several processes puts one with the same signature there that takes the statistics over all of them.
 
     Not a ``BatchNorm2d``: ``SyncBatchNorm.convert_sync_batchnorm`` would turn a subclass into a plain norm.
 
@@ -62,6 +64,7 @@ class DynamicNorm2d(nn.Module):
 
     mixes_time = False
     is_folded = True
+    batch_norm_function: Callable[..., Tensor] = staticmethod(F.batch_norm)
     num_segments: int
     running_mean: Tensor
     running_var: Tensor
@@ -138,7 +141,7 @@ class DynamicNorm2d(nn.Module):
 
     def _batch_norm(self, x: Tensor) -> Tensor:
         """Standardise x, folded or not; in training by its own statistics, towards which the running ones move."""
-        return F.batch_norm(
+        return self.batch_norm_function(
             x, self.running_mean, self.running_var, training=self.training, momentum=self.momentum, eps=self.eps
         )
 

@@ -1,0 +1,62 @@
+"""What the processes of one run do together."""
+
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from timm.layers import convert_sync_batchnorm
+from torch import distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from videozoo.engine.sync_batch_norm import CpuSyncBatchNorm, sync_batch_norm
+
+T = TypeVar("T")
+
+
+def sync_norms(net: nn.Module) -> list[str]:
+    """Let the batch norms of a network take their training statistics over all processes, in place.
+
+    Parameters and keys stay: a checkpoint of it loads into a network that is not synchronised. Call it once the network
+    is on its device, before accelerate prepares it. Batch norms become torch's ``SyncBatchNorm`` (timm's where an
+    activation is fused); on the CPU, which that refuses, one that does the same. A module of another class takes part
+    if it computes by an attribute ``batch_norm_function``, which has the signature of
+    ``torch.nn.functional.batch_norm``: it is replaced by `sync_batch_norm`.
+
+    Returns:
+        the names of the modules; none in a single process, where nothing is changed.
+    Raises:
+        ValueError: several processes and no norm with batch statistics.
+    """
+    if not distributed.is_initialized() or distributed.get_world_size() == 1:
+        return []
+    if any(parameter.device.type != "cpu" for parameter in net.parameters()):
+        convert_sync_batchnorm(net)
+    names = []
+    for name, module in net.named_modules():
+        if isinstance(module, _BatchNorm):
+            if not isinstance(module, nn.SyncBatchNorm):
+                module.__class__ = CpuSyncBatchNorm  # the same attributes, another forward
+        elif hasattr(module, "batch_norm_function") and getattr(module, "running_mean", None) is not None:
+            module.batch_norm_function = sync_batch_norm
+        else:
+            continue
+        names.append(name)
+    if not names:
+        raise ValueError(f"sync_norms: {type(net).__name__} has no norm with batch statistics; leave sync_bn off.")
+    return names
+
+
+def broadcast_buffers(net: nn.Module, accelerator: Accelerator) -> None:
+    """Give every process the first one's buffers (running statistics), before an evaluation and a checkpoint."""
+    if accelerator.num_processes == 1:
+        return
+    with torch.no_grad():
+        for buffer in net.buffers():
+            distributed.broadcast(buffer, src=0)
+
+
+def gather_objects(value: T) -> list[T]:
+    """Give every process the values of all, in the order of their ranks; anything that can be pickled."""
+    gathered: list[Any] = gather_object([value])
+    return gathered
