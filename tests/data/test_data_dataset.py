@@ -130,8 +130,17 @@ def test_indices(records: list[VideoRecord]) -> None:
     dataset = _training(records)
     assert len(dataset) == 4
     assert dataset[-1]["index"] == 3
+    assert [item["index"] for item in dataset] == [0, 1, 2, 3]
     with pytest.raises(IndexError):
-        dataset[4]
+        dataset[-5]
+
+
+def test_indices_past_the_end_are_further_draws(records: list[VideoRecord]) -> None:
+    dataset = _training(records)
+    draws = [dataset[2 + 4 * repeat] for repeat in range(3)]
+    assert [draw["index"] for draw in draws] == [2, 2, 2]
+    assert not torch.equal(draws[0]["video"], draws[1]["video"])
+    assert torch.equal(draws[1]["video"], dataset[6]["video"])
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_transforms_pickle() -> None:
         ({"std": (0.1, 0.0, 0.1)}, "std"),
         ({"interpolation": "random"}, "one of nearest, bilinear, bicubic"),
         ({"crop_pct": 1.5}, "crop_pct"),
-        ({"num_crops": 2}, "num_crops is 2, must be 1 or 3"),
+        ({"num_crops": 2}, "num_crops is 2, must be 1, 3, 5 or 10"),
         ({"hflip": 2}, "hflip"),
         ({"train_crop": "centre"}, "one of multiscale, rrc"),
     ],

@@ -1,11 +1,14 @@
 """Videos in: exact frames, clips, transforms, labelled sources. Knows nothing of models."""
 
+from .batches import TrainBatch, collate_clips
 from .config import DATA_DEFAULTS, resolve_data_config
-from .dataset import VideoDataset
+from .dataset import JointDataset, VideoDataset
 from .decode import VideoReader, count_frames, read_frames
 from .errors import VideoError
 from .lists import SourceError
+from .normalize import ClipNormalizer
 from .sample import SAMPLINGS, sample_clips
+from .samplers import BalancedSampler, class_weights
 from .sources import VIDEO_EXTENSIONS, VideoRecord, VideoSource, load_source, split_by_hash
 from .transforms import TestTransform, TrainTransform, create_transform
 from .views import parse_views
@@ -14,14 +17,20 @@ __all__ = [
     "DATA_DEFAULTS",
     "SAMPLINGS",
     "VIDEO_EXTENSIONS",
+    "BalancedSampler",
+    "ClipNormalizer",
+    "JointDataset",
     "SourceError",
     "TestTransform",
+    "TrainBatch",
     "TrainTransform",
     "VideoDataset",
     "VideoError",
     "VideoReader",
     "VideoRecord",
     "VideoSource",
+    "class_weights",
+    "collate_clips",
     "count_frames",
     "create_transform",
     "load_source",

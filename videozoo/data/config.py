@@ -5,8 +5,10 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from .normalize import CHANNEL_ORDERS
 from .sample import SAMPLINGS
-from .transforms import CHANNEL_ORDERS, IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
+from .transforms import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
+from .views import CROPS
 
 DATA_DEFAULTS: dict[str, Any] = {
     "input_size": (3, 224, 224),
@@ -97,7 +99,7 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     require(0 < config["crop_pct"] <= 1, "crop_pct", "in (0, 1]")
     for key in ("num_frames", "frame_stride", "frames_per_segment", "test_num_clips"):
         require(is_count(config[key]), key, "a whole number of at least 1")
-    require(config["test_num_crops"] in (1, 3), "test_num_crops", "1 or 3")
+    require(config["test_num_crops"] in CROPS, "test_num_crops", "1, 3, 5 or 10")
     crop = config["test_crop_size"]
     if crop is not None and not isinstance(crop, int):
         config["test_crop_size"] = crop = tuple(crop)[-2:]

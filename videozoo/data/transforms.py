@@ -10,11 +10,12 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
-from .views import crop_offsets, fixed_offsets, multiscale_sizes
+from .augment import ColorJitter, RandAugment
+from .normalize import ClipNormalizer
+from .views import CROPS, crop_offsets, fixed_offsets, multiscale_sizes
 
 TrainCrop = Literal["multiscale", "rrc"]
 FlipLabels = Mapping[int, int | None]
-CHANNEL_ORDERS = ("rgb", "bgr")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -22,36 +23,45 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """Random crop, random mirroring, normalisation: the same for all frames of a clip.
+    """Resizing, random crop, mirroring and colours, normalisation: the same for all frames of a clip.
 
-    Draws come from torch's random numbers. See ``create_transform`` for the arguments.
+    Draws come from torch's random numbers. See ``create_transform`` for the arguments; without a normaliser bytes come
+    out.
 
     Shape:
-        uint8 (T, 3, H, W) and a label to float32 (3, T, height, width) and the label, changed where mirroring does.
+        uint8 (T, 3, H, W) and a label to float32 or uint8 (3, T, height, width) and the label, changed where mirroring
+        does.
     """
 
     size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
     interpolation: str
     train_crop: str
     area: tuple[float, float]
     aspect: tuple[float, float]
     hflip: float
     flip_labels: FlipLabels | None
-    channel_order: str = "rgb"
+    normalizer: ClipNormalizer | None
+    resize: int | tuple[int, int] | None = None
+    color_jitter: ColorJitter | None = None
+    rand_augment: RandAugment | None = None
 
     def __call__(self, frames: Tensor, label: int | None = None) -> tuple[Tensor, int | None]:
         _check_frames(frames)
-        top, left, height, width = self._draw_crop(frames)
         mode = InterpolationMode(self.interpolation)
+        if self.resize is not None:
+            size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
+            frames = functional.resize(frames, size, mode, antialias=True)
+        top, left, height, width = self._draw_crop(frames)
         frames = functional.resized_crop(frames, top, left, height, width, list(self.size), mode, antialias=True)
         wants_flip = torch.rand(()).item() < self.hflip
         if wants_flip and self._may_flip(label):
             frames = frames.flip(-1)
             if self.flip_labels is not None and label is not None:
                 label = self.flip_labels.get(label, label)
-        return _normalise(frames, self.mean, self.std, self.channel_order), label
+        for change in (self.color_jitter, self.rand_augment):
+            frames = frames if change is None else change(frames)
+        video = frames.transpose(0, 1).contiguous()
+        return (video if self.normalizer is None else self.normalizer(video)), label
 
     def _draw_crop(self, frames: Tensor) -> tuple[int, int, int, int]:
         """(top, left, height, width)."""
@@ -71,34 +81,37 @@ class TrainTransform:
 
 @dataclass(frozen=True)
 class TestTransform:
-    """Resize, one centre crop or three along the longer side, normalisation.
+    """Resize, one or several fixed crops, normalisation.
 
-    See ``create_transform`` for the arguments; ``scale_size`` is what the resized frame must just cover.
+    See ``create_transform`` for the arguments; ``scale_size`` is what the resized frame must just cover. Without a
+    normaliser bytes come out.
 
     Shape:
-        uint8 (T, 3, H, W) to float32 (num_crops, 3, T, height, width).
+        uint8 (T, 3, H, W) to float32 or uint8 (num_crops, 3, T, height, width).
     """
 
     __test__ = False  # not a test, whatever pytest thinks of its name
 
     size: tuple[int, int]
     scale_size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
     interpolation: str
     num_crops: int
-    channel_order: str = "rgb"
+    normalizer: ClipNormalizer | None
 
     def __call__(self, frames: Tensor, label: int | None = None) -> Tensor:
         _check_frames(frames)
         mode = InterpolationMode(self.interpolation)
         frames = functional.resize(frames, list(_covering_size(frames, self.scale_size)), mode, antialias=True)
         height, width = self.size
-        crops = [
-            _normalise(frames[..., top : top + height, left : left + width], self.mean, self.std, self.channel_order)
-            for top, left in crop_offsets(frames.shape[-2], frames.shape[-1], self.size, self.num_crops)
-        ]
-        return torch.stack(crops)
+        crops = torch.stack(
+            [
+                frames[..., top : top + height, left : left + width].transpose(0, 1)
+                for top, left in crop_offsets(frames.shape[-2], frames.shape[-1], self.size, self.num_crops)
+            ]
+        )
+        if len(crops) < self.num_crops:
+            crops = torch.cat([crops, crops.flip(-1)])
+        return crops if self.normalizer is None else self.normalizer(crops)
 
 
 def create_transform(
@@ -116,6 +129,10 @@ def create_transform(
     train_crop: str = "multiscale",
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    train_resize: int | tuple[int, int] | None = None,
+    color_jitter: float | tuple[float, ...] | None = None,
+    auto_augment: str | None = None,
+    normalize: bool = True,
     test_num_crops: int | None = None,
     test_crop_size: int | tuple[int, int] | None = None,
     num_frames: int | None = None,
@@ -126,8 +143,9 @@ def create_transform(
 ) -> TrainTransform | TestTransform:
     """Make the transform of a clip, by timm's names; ``create_transform(**resolve_data_config(model))`` works.
 
-    Training: a random crop resized to the input size, then mirroring. Testing: the short side is resized to
-    ``floor(input_size / crop_pct)`` (never less than the crop), then cut. Colours end as (x / 255 - mean) / std.
+    Training: a random crop resized to the input size, then mirroring, then colours, all drawn once a clip. Testing: the
+    short side is resized to ``floor(input_size / crop_pct)`` (never less than the crop), then cut. Colours end as
+    (x / 255 - mean) / std.
 
     Args:
         input_size: (3, height, width).
@@ -136,7 +154,8 @@ def create_transform(
         channel_order: ``rgb``, or ``bgr`` for networks whose weights come from Caffe.
         interpolation: ``nearest``, ``bilinear`` or ``bicubic``, antialiased.
         crop_pct: in (0, 1]; the side of the test crop over the short side of the resized frame.
-        num_crops: test crops, 1 or 3; without it ``test_num_crops``, else 1.
+        num_crops: test crops, without it ``test_num_crops``, else 1. 1: the centre; 3: along the longer side; 5: the
+            corners and the centre; 10: those and their mirrors (TSN's; one-sided classes are mirrored like all others).
         hflip: probability of mirroring in training.
         flip_labels: label to its mirror's label, such as ``{3: 4, 4: 3}``; None as its value: never mirrored, such as
             ``{7: None}``. Labels not in it keep their meaning when mirrored. With it given, clips without a label (None
@@ -144,6 +163,10 @@ def create_transform(
         train_crop: ``multiscale``: TSN's sides (1, 0.875, 0.75, 0.66 of the short side) at 13 fixed corners; ``rrc``: a
             random area and aspect ratio.
         scale, ratio: for ``rrc``: range of the area, as a fraction of the frame, and of width / height.
+        train_resize: what frames are resized to before the random crop: their short side, or (height, width).
+        color_jitter: timm's: largest change of brightness, contrast and saturation, or of each and of hue.
+        auto_augment: timm's form of RandAugment, such as ``rand-m9-n2``; see ``RandAugment.parse``.
+        normalize: False leaves colours as RGB bytes, for a ``ClipNormalizer`` on the network's device.
         test_crop_size: crop in testing where it is not the input size; an int or (height, width).
         num_frames, frame_sampling, frame_stride, frames_per_segment, test_num_clips: of the data config, not used here.
     Raises:
@@ -152,12 +175,23 @@ def create_transform(
     size = (int(input_size[1]), int(input_size[2]))
     crops = num_crops if num_crops is not None else test_num_crops if test_num_crops is not None else 1
     _check_options(input_size, mean, std, interpolation, crop_pct, crops, hflip, train_crop)
-    if channel_order not in CHANNEL_ORDERS:
-        raise ValueError(f"create_transform: channel_order is {channel_order!r}, must be rgb or bgr.")
+    normalizer = ClipNormalizer(tuple(mean), tuple(std), channel_order)
     if is_training:
         _check_flip_labels(flip_labels)
+        # Turning and shifting uncover what is around the frame: the colour that becomes 0.
+        fill = tuple(255 * value for value in (mean if channel_order == "rgb" else mean[::-1]))
         return TrainTransform(
-            size, tuple(mean), tuple(std), interpolation, train_crop, scale, ratio, hflip, flip_labels, channel_order
+            size=size,
+            interpolation=interpolation,
+            train_crop=train_crop,
+            area=scale,
+            aspect=ratio,
+            hflip=hflip,
+            flip_labels=flip_labels,
+            normalizer=normalizer if normalize else None,
+            resize=_resize_size(train_resize),
+            color_jitter=ColorJitter.of(color_jitter),
+            rand_augment=RandAugment.parse(auto_augment, fill) if auto_augment else None,
         )
     if test_crop_size is None:
         crop = size
@@ -166,7 +200,7 @@ def create_transform(
     else:
         crop = (int(test_crop_size[-2]), int(test_crop_size[-1]))
     covers = [max(math.floor(side / crop_pct), cut) for side, cut in zip(size, crop, strict=True)]
-    return TestTransform(crop, (covers[0], covers[1]), tuple(mean), tuple(std), interpolation, crops, channel_order)
+    return TestTransform(crop, (covers[0], covers[1]), interpolation, crops, normalizer if normalize else None)
 
 
 def _choose(options: list[tuple[int, int]]) -> tuple[int, int]:
@@ -182,16 +216,11 @@ def _covering_size(frames: Tensor, scale_size: tuple[int, int]) -> tuple[int, in
     return max(want_width * height // width, want_height), want_width
 
 
-def _normalise(frames: Tensor, mean: tuple[float, ...], std: tuple[float, ...], channel_order: str) -> Tensor:
-    """uint8 RGB (T, 3, H, W) to float32 (3, T, H, W) in the order of the network, contiguous."""
-    if channel_order == "bgr":
-        frames = frames.flip(1)
-    t, c, h, w = frames.shape
-    out = torch.empty((c, t, h, w), dtype=torch.float32)
-    out.copy_(frames.transpose(0, 1))
-    low = torch.tensor(mean).mul_(255).view(-1, 1, 1, 1)
-    gain = torch.tensor(std).mul_(255).reciprocal_().view(-1, 1, 1, 1)
-    return out.sub_(low).mul_(gain)
+def _resize_size(size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+    sides = (size,) if isinstance(size, int) else tuple(size or (1,))
+    if len(sides) > 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
+        raise ValueError(f"create_transform: train_resize is {size!r}, must be a short side or (height, width).")
+    return size if size is None or isinstance(size, int) else (sides[0], sides[-1])
 
 
 def _check_frames(frames: Tensor) -> None:
@@ -221,7 +250,7 @@ def _check_options(
     require(len(std) == 3 and min(std) > 0, "std", std, "three numbers above 0")
     require(interpolation in INTERPOLATIONS, "interpolation", interpolation, f"one of {', '.join(INTERPOLATIONS)}")
     require(0 < crop_pct <= 1, "crop_pct", crop_pct, "in (0, 1]")
-    require(num_crops in (1, 3), "num_crops", num_crops, "1 or 3")
+    require(num_crops in CROPS, "num_crops", num_crops, "1, 3, 5 or 10")
     require(0 <= hflip <= 1, "hflip", hflip, "in [0, 1]")
     require(train_crop in get_args(TrainCrop), "train_crop", train_crop, f"one of {', '.join(get_args(TrainCrop))}")
 

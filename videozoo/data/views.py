@@ -4,31 +4,39 @@ import re
 
 # Crop sides relative to the short side, as TSN's authors train (multi-scale corner cropping).
 TSN_SCALES = (1.0, 0.875, 0.75, 0.66)
+# Test crops: the centre; along the longer side; corners and centre; those and their mirrors.
+CROPS = (1, 3, 5, 10)
 
 
 def parse_views(text: str) -> tuple[int, int]:
     """Read ``"10x3"`` as 10 clips x 3 crops.
 
     Args:
-        text: clips x crops, both at least 1.
+        text: clips x crops; clips at least 1, crops 1, 3, 5 or 10.
     Raises:
-        ValueError: the text is of another form.
+        ValueError: the text is of another form, or there is no such number of crops.
     """
     match = re.fullmatch(r"\s*([1-9][0-9]*)\s*[xX]\s*([1-9][0-9]*)\s*", text)
     if match is None:
         raise ValueError(f"parse_views: got {text!r}; write clips x crops, such as 1x1 or 10x3.")
+    if int(match[2]) not in CROPS:
+        raise ValueError(
+            f"parse_views: got {text!r}; crops are 1 (the centre), 3 (along the longer side), 5 (corners and centre) "
+            "or 10 (those and their mirrors)."
+        )
     return int(match[1]), int(match[2])
 
 
 def crop_offsets(height: int, width: int, size: tuple[int, int], num_crops: int) -> list[tuple[int, int]]:
     """Corners (top, left) of the test crops.
 
-    One crop lies in the centre. Three lie along the longer side, at its start, centre and end, centred across it.
+    One crop lies in the centre. Three lie along the longer side, at its start, centre and end, centred across it. Five
+    lie in the corners and the centre. Ten are these five and their mirrors, so their corners are those of five.
 
     Args:
         height, width: frame size in pixels, at least the crop's.
         size: crop (height, width) in pixels.
-        num_crops: 1 or 3.
+        num_crops: 1, 3, 5 or 10.
     Raises:
         ValueError: another number of crops, or a crop larger than the frame.
     """
@@ -39,8 +47,10 @@ def crop_offsets(height: int, width: int, size: tuple[int, int], num_crops: int)
     centre = (round(free_y / 2), round(free_x / 2))
     if num_crops == 1:
         return [centre]
+    if num_crops in (5, 10):
+        return [(0, 0), (0, free_x), (free_y, 0), (free_y, free_x), centre]
     if num_crops != 3:
-        raise ValueError(f"crop_offsets: num_crops is {num_crops}, must be 1 or 3.")
+        raise ValueError(f"crop_offsets: num_crops is {num_crops}, must be 1, 3, 5 or 10.")
     if height > width:
         return [(0, centre[1]), centre, (free_y, centre[1])]
     return [(centre[0], 0), centre, (centre[0], free_x)]

@@ -1,0 +1,118 @@
+"""Batches: put together from items in the workers, made ready for the network on its device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from .normalize import ClipNormalizer
+
+ERASE_MODES = ("const", "rand", "pixel")
+
+
+def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Stack what could be read of some items of a data set; ``collate_fn`` of a DataLoader.
+
+    Args:
+        items: what ``VideoDataset`` or ``JointDataset`` gives.
+    Returns:
+        dict(video, label, index, broken): video is stacked (of a joint data set: a list of stacks), None if no item
+        could be read; label and index are int64 and of the items in the stack alone; broken is a list of
+        (index, problem) of all items.
+    """
+    kept = [item for item in items if item["video"] is not None]
+    return {
+        "video": default_collate([item["video"] for item in kept]) if kept else None,
+        "label": torch.tensor([item["label"] for item in kept], dtype=torch.int64),
+        "index": torch.tensor([item["index"] for item in kept], dtype=torch.int64),
+        "broken": [problem for item in items for problem in item["broken"]],
+    }
+
+
+@dataclass(frozen=True)
+class TrainBatch:
+    """Make a batch of bytes ready to train on, on its device: normalisation, mixup or cutmix, random erasing.
+
+    Mixing and erasing are timm's and treat all frames of a clip alike. Each clip is mixed with its opposite of the
+    batch; of an odd batch the last clip is not mixed. Draws come from the global random numbers of NumPy, Python and
+    torch.
+
+    Args:
+        normalizer: from bytes to what the network takes.
+        num_classes: K, needed where clips are mixed.
+        mixup, cutmix: alpha of the Beta distribution that mixing is drawn from; 0: off. With both, one of the two.
+        mixup_prob: probability that a batch is mixed.
+        mixup_switch_prob: probability of cutmix where both are on.
+        smoothing: of the mixed targets; without mixing smoothing is left to the loss.
+        reprob: probability that a box of a clip is erased.
+        remode: ``const``: to the mean; ``rand``: to a random colour; ``pixel``: to noise.
+    Shape:
+        uint8 (B, 3, T, H, W) and int64 (B,) to float32 (B, 3, T, H, W) and, where clips are mixed, float32 (B, K), else
+        the labels as they are.
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    normalizer: ClipNormalizer
+    num_classes: int | None = None
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mixup_prob: float = 1.0
+    mixup_switch_prob: float = 0.5
+    smoothing: float = 0.0
+    reprob: float = 0.0
+    remode: str = "const"
+
+    def __post_init__(self) -> None:
+        for name in ("mixup", "cutmix"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"TrainBatch: {name} is {getattr(self, name)}, must not be negative.")
+        for name in ("mixup_prob", "mixup_switch_prob", "smoothing", "reprob"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"TrainBatch: {name} is {getattr(self, name)}, must be in [0, 1].")
+        if self.remode not in ERASE_MODES:
+            raise ValueError(f"TrainBatch: remode is {self.remode!r}, must be one of {', '.join(ERASE_MODES)}.")
+        if self.is_mixing and not self.num_classes:
+            raise ValueError("TrainBatch: num_classes is needed to mix clips, as their targets are mixed too.")
+
+    @property
+    def is_mixing(self) -> bool:
+        """Whether targets come out as (B, K)."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    def __call__(self, video: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        video = self.normalizer(video)
+        target = self._mix(video, label) if self.is_mixing else label
+        return (self._erase(video) if self.reprob > 0 else video), target
+
+    def _mix(self, video: Tensor, label: Tensor) -> Tensor:
+        """Mix in place; timm takes even batches of images, here of 3 * T channels."""
+        # timm is slow to import, and workers need none of it.
+        from timm.data.mixup import Mixup, mixup_target
+
+        assert self.num_classes is not None
+        even = len(video) - len(video) % 2
+        targets = [mixup_target(label[even:], self.num_classes, smoothing=self.smoothing)]
+        if even:
+            mix = Mixup(
+                mixup_alpha=self.mixup,
+                cutmix_alpha=self.cutmix,
+                prob=self.mixup_prob,
+                switch_prob=self.mixup_switch_prob,
+                label_smoothing=self.smoothing,
+                num_classes=self.num_classes,
+            )
+            targets.insert(0, mix(video[:even].flatten(1, 2), label[:even])[1])
+        return torch.cat(targets)
+
+    def _erase(self, video: Tensor) -> Tensor:
+        from timm.data.random_erasing import RandomErasing
+
+        # timm paints one picture per clip; what it painted is laid over every frame.
+        picture = video.new_full((len(video), *video.shape[1:2], *video.shape[3:]), torch.nan)
+        RandomErasing(self.reprob, mode=self.remode, device=video.device)(picture)
+        picture = picture.unsqueeze(2)
+        return torch.where(picture.isnan(), video, picture)

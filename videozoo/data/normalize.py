@@ -1,0 +1,41 @@
+"""From bytes to what a network takes; on any device, so that loaders may move bytes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CHANNEL_ORDERS = ("rgb", "bgr")
+
+
+@dataclass(frozen=True)
+class ClipNormalizer:
+    """Make (x / 255 - mean) / std of a video's bytes, in the network's order of channels.
+
+    Args:
+        mean, std: per channel as the network takes them, of values in [0, 1].
+        channel_order: ``rgb``, or ``bgr`` for networks whose weights come from Caffe; what comes in is RGB.
+    Shape:
+        uint8, or float of the same range (0 to 255), (..., 3, T, H, W) to float32 of the same shape, on its device.
+    Raises:
+        ValueError: an order or a shape that is none of these.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channel_order: str = "rgb"
+
+    def __post_init__(self) -> None:
+        if self.channel_order not in CHANNEL_ORDERS:
+            raise ValueError(f"ClipNormalizer: channel_order is {self.channel_order!r}, must be rgb or bgr.")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"ClipNormalizer: mean {self.mean} and std {self.std} must be three numbers, std above 0.")
+
+    def __call__(self, video: Tensor) -> Tensor:
+        if video.ndim < 4 or video.shape[-4] != 3:
+            raise ValueError(f"ClipNormalizer: got {tuple(video.shape)}, needs (..., 3, T, H, W).")
+        if self.channel_order == "bgr":
+            video = video.flip(-4)
+        low = torch.tensor(self.mean).mul_(255).view(3, 1, 1, 1).to(video.device)
+        gain = torch.tensor(self.std).mul_(255).reciprocal_().view(3, 1, 1, 1).to(video.device)
+        return video.to(torch.float32, copy=True, memory_format=torch.contiguous_format).sub_(low).mul_(gain)
