@@ -9,6 +9,7 @@ from videozoo.version import __version__
 
 if TYPE_CHECKING:
     from videozoo.augment import ARC, DNR
+    from videozoo.inference import Prediction, Predictor
     from videozoo.models import (
         Ensemble,
         ModelSpec,
@@ -34,6 +35,8 @@ __all__ = [
     "TSN",
     "Ensemble",
     "ModelSpec",
+    "Prediction",
+    "Predictor",
     "UnknownModelError",
     "VideoCfg",
     "VideoNet",
@@ -49,7 +52,15 @@ __all__ = [
     "push_to_hub",
 ]
 
-_HOMES = {"ARC": "augment", "DNR": "augment", "TSM": "temporal", "TSN": "temporal", "push_to_hub": "publish"}
+_HOMES = {
+    "ARC": "augment",
+    "DNR": "augment",
+    "Prediction": "inference",
+    "Predictor": "inference",
+    "TSM": "temporal",
+    "TSN": "temporal",
+    "push_to_hub": "publish",
+}
 
 
 def __getattr__(name: str) -> Any:

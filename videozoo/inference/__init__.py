@@ -1,0 +1,15 @@
+"""Classes of videos nobody has labelled: a predictor for any program, and jobs over lists too long for one machine."""
+
+from .job import JobError, JobResult, predict_list
+from .listing import Listing, open_listing
+from .predictor import Prediction, Predictor
+
+__all__ = [
+    "JobError",
+    "JobResult",
+    "Listing",
+    "Prediction",
+    "Predictor",
+    "open_listing",
+    "predict_list",
+]

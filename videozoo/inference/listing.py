@@ -1,0 +1,167 @@
+"""Lists of videos to be answered, with or without labels, in little memory however long they are."""
+
+import codecs
+import hashlib
+import mmap
+import os
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from videozoo.data import VIDEO_EXTENSIONS, SourceError, VideoRecord, load_source
+
+LABELLED_SUFFIXES = (".csv", ".json", ".jsonl", ".tar")
+
+
+class Listing(Sequence[VideoRecord]):
+    """Records that are made when they are asked for, and what tells this list from another.
+
+    Args:
+        digest: SHA-256 of what is listed; the same wherever the videos lie.
+        num_repeats: lines left out because their video is listed further up.
+    """
+
+    digest: str
+    num_repeats: int = 0
+
+    @overload
+    def __getitem__(self, index: int) -> VideoRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[VideoRecord]: ...
+    def __getitem__(self, index: int | slice) -> VideoRecord | Sequence[VideoRecord]:
+        if isinstance(index, slice):
+            return [self._record(i) for i in range(len(self))[index]]
+        return self._record(range(len(self))[index])
+
+    def _record(self, index: int) -> VideoRecord:
+        raise NotImplementedError
+
+
+class PathList(Listing):
+    """A text file of one path a line: 16 bytes of memory each, whatever its length.
+
+    Args:
+        path: UTF-8 text; blank lines are passed over, a path that stands there again is left out.
+        root: folder that relative paths start from; None: the list's own.
+    Raises:
+        SourceError: it cannot be read, is not UTF-8 text, or lists nothing.
+    """
+
+    def __init__(self, path: Path, root: Path | None = None) -> None:
+        self.path = path
+        self.root = path.parent if root is None else root
+        try:
+            with open(path, "rb") as file:
+                self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:  # an empty file cannot be mapped
+            raise SourceError(f"{path}: nothing is listed; write one path a line.") from None
+        except OSError as err:
+            raise SourceError(f"{path}: cannot be read ({err.strerror}).") from err
+        self._scan()
+        if not len(self):
+            raise SourceError(f"{path}: nothing is listed; write one path a line.")
+
+    def _scan(self) -> None:
+        starts, numbers, hashes, digest = array("q"), array("q"), array("q"), hashlib.sha256()
+        position = 0
+        self._text.seek(0)
+        for number, line in enumerate(iter(self._text.readline, b""), 1):
+            try:
+                text = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode().strip()
+            except UnicodeDecodeError:
+                raise SourceError(f"{self.path}:{number}: not UTF-8 text; pass a list with one path a line.") from None
+            if "\0" in text:
+                raise SourceError(f"{self.path}:{number}: not text (it holds zero bytes); pass one path a line.")
+            if text:
+                starts.append(position)
+                numbers.append(number)
+                hashes.append(hash(os.path.normpath(text)))
+                digest.update(text.encode() + b"\n")
+            position += len(line)
+        self._starts, self._numbers = np.array(starts), np.array(numbers)
+        self.digest = digest.hexdigest()
+        repeats = self._repeats(np.array(hashes))
+        self._starts, self._numbers = np.delete(self._starts, repeats), np.delete(self._numbers, repeats)
+        self.num_repeats = len(repeats)
+
+    def _repeats(self, hashes: np.ndarray) -> list[int]:
+        """Places of paths that stand further up too; equal hashes are looked at."""
+        order = np.argsort(hashes, kind="stable")
+        is_again = np.flatnonzero(hashes[order][1:] == hashes[order][:-1]) + 1
+        repeats, seen = [], {}
+        for place in is_again:
+            before, here = int(order[place - 1]), int(order[place])
+            if place - 1 not in is_again:
+                seen = {os.path.normpath(self._line(before)): before}
+            if seen.setdefault(os.path.normpath(self._line(here)), here) != here:
+                repeats.append(here)
+        return repeats
+
+    def _line(self, index: int) -> str:
+        start = int(self._starts[index])
+        end = self._text.find(b"\n", start)
+        line = self._text[start : end if end >= 0 else len(self._text)]
+        return line.removeprefix(codecs.BOM_UTF8).decode().strip()
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def _record(self, index: int) -> VideoRecord:
+        name = self._line(index)
+        return VideoRecord(self.root / name, -1, f"{self.path.name}:{self._numbers[index]}", name)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {key: value for key, value in self.__dict__.items() if key != "_text"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        with open(self.path, "rb") as file:
+            self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+class RecordList(Listing):
+    """What `load_source` found."""
+
+    def __init__(self, records: Sequence[VideoRecord]) -> None:
+        self.records = records
+        digest = hashlib.sha256()
+        for record in records:
+            parts = (record.name or str(record.path), record.span_sec, record.frame_range, record.member)
+            digest.update(f"{parts!r}\n".encode("utf-8", "surrogateescape"))
+        self.digest = digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def _record(self, index: int) -> VideoRecord:
+        return self.records[index]
+
+
+def open_listing(
+    data: str | os.PathLike[str],
+    *,
+    data_root: str | os.PathLike[str] | None = None,
+    **source_options: str | None,
+) -> Listing:
+    """Open a text file of one path a line, or anything labelled that `load_source` knows.
+
+    A text file counts as one of paths if its first line is a path: it ends like a video, or is there.
+
+    Args:
+        data: the list.
+        data_root: folder that its paths start from, instead of the list's own.
+        source_options: for `load_source`; naming a format settles that the list is labelled.
+    Raises:
+        SourceError: it cannot be read, or `load_source` refuses it.
+    """
+    path, root = Path(data), None if data_root is None else Path(data_root)
+    options = {key: value for key, value in source_options.items() if value is not None}
+    if not options and path.is_file() and path.suffix.lower() not in (*LABELLED_SUFFIXES, *VIDEO_EXTENSIONS):
+        listing = PathList(path, root)
+        first = listing[0]
+        if Path(first.name).suffix.lower() in VIDEO_EXTENSIONS or first.path.exists():
+            return listing
+    return RecordList(load_source(data, data_root=data_root, **options).records)  # type: ignore[arg-type]

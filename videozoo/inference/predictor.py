@@ -1,0 +1,199 @@
+"""A network that answers paths: decoded by worker processes, scored in batches, a broken file is an answer too."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from torch import Tensor, nn
+
+from videozoo.data import ClipNormalizer, VideoRecord, parse_views, resolve_data_config
+
+from .clips import ClipBatch, iterate_batches
+
+log = logging.getLogger("videozoo")
+
+PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The answer for one video: the score of every class, or why there is none.
+
+    Args:
+        path: the file or folder, as asked.
+        scores: float32 (C,), softmax per view, averaged over the views; None where the video could not be read.
+        error: why it could not be read; None where it could.
+    """
+
+    path: str
+    scores: np.ndarray | None
+    error: str | None = None
+
+
+class Predictor:
+    """Give the classes of videos; a file that cannot be read is an answer with an error, never an exception.
+
+    Made from a name it is pickled as that name, and each process that unpickles it loads the weights for itself: made
+    once per worker, it serves Ray's actors, Spark's tasks and the like.
+
+    Args:
+        model: a name with weights (``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, ``arch.tag``), or a network.
+        device: ``auto`` (this process' GPU, if there is one), ``cpu``, ``cuda:1``, ...
+        views: clips and crops of each video that are averaged, as ``"10x3"`` or (10, 3); None takes the network's own.
+        amp: ``no``, ``bf16`` or ``fp16``.
+        batch_size: videos that are decoded together.
+        workers: decoding processes; 0 decodes in this one.
+        max_clips: clips that go through the network at a time; halved where the device's memory does not suffice.
+    Raises:
+        ValueError: an unknown precision, or a number or views out of range.
+        WeightsError, UnknownModelError: no such network or weights.
+    """
+
+    def __init__(
+        self,
+        model: str | nn.Module,
+        *,
+        device: str = "auto",
+        views: str | tuple[int, int] | None = None,
+        amp: str = "no",
+        batch_size: int = 8,
+        workers: int = 0,
+        max_clips: int = 32,
+    ) -> None:
+        for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("max_clips", max_clips, 1)):
+            if value < least:
+                raise ValueError(f"Predictor: {name} is {value}; it must be at least {least}.")
+        if amp not in PRECISIONS:
+            raise ValueError(f"Predictor: amp is {amp!r}; choose from {', '.join(PRECISIONS)}.")
+        self.source = model
+        self.batch_size = batch_size
+        self.workers = workers
+        self.max_clips = max_clips
+        self.amp = amp
+        self._wish = device
+        self.views = parse_views(views) if isinstance(views, str) else views
+        self._load()
+
+    def _load(self) -> None:
+        if isinstance(self.source, str):
+            from videozoo.models import create_model
+
+            model: nn.Module = create_model(self.source, pretrained=True)
+        else:
+            model = self.source
+        num_clips, num_crops = self.views or (None, None)
+        self.config = resolve_data_config(model, test_num_clips=num_clips, test_num_crops=num_crops)
+        self.normalizer = ClipNormalizer(self.config["mean"], self.config["std"], self.config["channel_order"])
+        self.device = choose_device(self._wish)
+        self.model = model.to(self.device).eval()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if isinstance(self.source, str):
+            del state["model"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "model" not in state:
+            self._load()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class; its number where the network has no names."""
+        model: Any = self.model
+        names = getattr(model, "pretrained_cfg", {}).get("label_names")
+        return tuple(names or (str(label) for label in range(model.num_classes)))
+
+    def __call__(self, videos: Iterable[str | os.PathLike[str] | VideoRecord]) -> list[Prediction]:
+        """Answer some videos, in their order.
+
+        Args:
+            videos: paths of files or of folders of frames, or records of parts of files.
+        """
+        records = [v if isinstance(v, VideoRecord) else VideoRecord(Path(v), -1, "") for v in videos]
+        return list(self.stream(records))
+
+    def stream(self, records: Sequence[VideoRecord], start: int = 0) -> Iterator[Prediction]:
+        """Answer many videos one after the other; only the batches in work are in memory.
+
+        Args:
+            records: a list, or anything with a length that makes the i-th record when asked for it.
+            start: the first one wanted.
+        """
+        for answers in self.stream_batches(records, start):
+            yield from answers
+
+    def stream_batches(self, records: Sequence[VideoRecord], start: int = 0) -> Iterator[list[Prediction]]:
+        """As `stream`, but batch by batch; what is scored together does not depend on when the reader stops."""
+        batches = iterate_batches(
+            records,
+            self.config,
+            start=start,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+        with closing(batches):
+            for batch in batches:
+                yield self._answer(batch)
+
+    def _answer(self, batch: ClipBatch) -> list[Prediction]:
+        scores = {} if batch.video is None else dict(zip(batch.read, self._score(batch.video), strict=True))
+        answers = []
+        for place, path in enumerate(batch.paths):
+            row, error = scores.get(place), batch.errors.get(place)
+            if row is not None and not np.isfinite(row).all():
+                row, error = None, "the network's scores are not finite"
+            answers.append(Prediction(path, row, error))
+        return answers
+
+    def _score(self, video: Tensor) -> np.ndarray:
+        """(B, V, 3, T, H, W) to (B, C): softmax per view, averaged."""
+        num_videos, num_views = video.shape[:2]
+        clips, logits = video.flatten(0, 1), []
+        first = 0
+        while first < len(clips):
+            some = clips[first : first + self.max_clips]
+            try:
+                logits.append(self._forward(some))
+            except RuntimeError as error:
+                if len(some) == 1 or not should_reduce_batch_size(error):
+                    raise
+                self.max_clips = len(some) // 2
+                log.warning("out of memory with %d clips; going on with %d at a time", len(some), self.max_clips)
+                clear_device_cache(garbage_collection=True)
+                continue
+            first += len(some)
+        scores = torch.cat(logits).unflatten(0, (num_videos, num_views)).softmax(dim=2).mean(dim=1)
+        return scores.cpu().numpy()
+
+    def _forward(self, clips: Tensor) -> Tensor:
+        clips = self.normalizer(clips.to(self.device, non_blocking=True))
+        dtype = PRECISIONS[self.amp]
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            logits: Tensor = self.model(clips)
+        return logits.float()
+
+
+def choose_device(wish: str) -> torch.device:
+    """The device that ``auto`` means here: this process' GPU, by torchrun's LOCAL_RANK, else the processor.
+
+    Raises:
+        ValueError: torch knows no device of this name.
+    """
+    if wish != "auto":
+        try:
+            return torch.device(wish)
+        except RuntimeError as error:
+            raise ValueError(f"Predictor: device is {wish!r}; write auto, cpu, cuda or cuda:0.") from error
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
