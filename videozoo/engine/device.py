@@ -1,5 +1,6 @@
 """One door to accelerate: the accelerator of a run, made so that a process can hold several runs one after another."""
 
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DataLoaderConfiguration
@@ -25,11 +26,13 @@ def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
     shared = AcceleratorState._shared_state
     if shared and shared.get("_mixed_precision") != amp:
         AcceleratorState._reset_state()
+    # Without the word cpu accelerate would let several processes on a machine without a GPU each train by itself.
+    is_cpu = device == "cpu" or not torch.accelerator.is_available()
     if PartialState._shared_state and device == "cpu" and PartialState().device.type != "cpu":
         AcceleratorState._reset_state(reset_partial_state=True)
-    state = PartialState(cpu=device == "cpu")
+    state = PartialState(cpu=is_cpu)
     if amp == "fp16" and state.device.type == "cpu":
         raise ValueError("make_accelerator: amp='fp16' needs a GPU and this process has none; use 'bf16' or 'no'.")
     # Shuffling is seeded per epoch by `loaders.start_epoch`, so that it does not depend on accelerate's own way.
     loading = DataLoaderConfiguration(use_seedable_sampler=False, even_batches=True, non_blocking=True)
-    return Accelerator(mixed_precision=amp, cpu=device == "cpu", dataloader_config=loading)
+    return Accelerator(mixed_precision=amp, cpu=is_cpu, dataloader_config=loading)

@@ -57,6 +57,6 @@ def broadcast_buffers(net: nn.Module, accelerator: Accelerator) -> None:
 
 
 def gather_objects(value: T) -> list[T]:
-    """Give every process the values of all, in the order of their ranks; anything that can be pickled."""
+    """Give every process the values of all, in the order of their ranks."""
     gathered: list[Any] = gather_object([value])
     return gathered
