@@ -1,12 +1,13 @@
 """How the command talks: usage, errors of one line, exit statuses, log lines."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 # Errors whose message is meant for the user, by the module that is loaded when they can occur.
@@ -115,6 +116,23 @@ def _show_traceback() -> None:
 def is_main_process() -> bool:
     """Whether this process speaks: the only one, or the first of several."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def num_processes() -> int:
+    """How many processes torchrun or accelerate started for this command."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextlib.contextmanager
+def first_process_first(device: str) -> Iterator[None]:
+    """Let the first of several processes do what follows before the others do."""
+    if num_processes() == 1:
+        yield
+        return
+    from accelerate import PartialState
+
+    with PartialState(cpu=device == "cpu").main_process_first():
+        yield
 
 
 def say(message: str = "") -> None:

@@ -1,18 +1,16 @@
 """``videozoo finetune``: train a network on a folder or list of videos and keep everything in one run folder."""
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli import finetune_flags
-from videozoo.cli.console import CommandError, Interrupted, Parser, note, say, show_log
-from videozoo.cli.run_settings import Settings, settle, write_settings
+from videozoo.cli.console import CommandError, Parser, first_process_first, note, num_processes, show_log
+from videozoo.cli.run_settings import Settings, describe_lr, settle
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
-    from videozoo.engine import FitConfig, FitResult
     from videozoo.models import Ensemble, VideoNet
 
 _NOT_OF_THIS_RUN = ("tag", "dataset", "train_recipe", "description", "origin_url", "metrics")
@@ -27,21 +25,25 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         description="Train a network on a folder root/CLASS/VIDEO.mp4 or a list of `path label` lines. "
         "The run folder holds weights (last, best), summary.csv, results.json, curves.png and confusion.png; "
         "RUN/best is a model: videozoo predict --model local-dir:RUN/best FILE...",
-        epilog="Example: videozoo finetune --model arc_tsm_r18 --data my_videos --output run --epochs 20",
+        epilog="Example: videozoo finetune --model arc_tsm_r18 --data my_videos --output run --epochs 20. With several "
+        "GPUs: torchrun --nproc-per-node 2 -m videozoo finetune ... See docs/training.md.",
     )
-    parser.set_defaults(run=run, defaults=finetune_flags.add_flags(parser))
+    parser.set_defaults(run=run, defaults=finetune_flags.add_flags(parser), parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check everything, then train."""
+    from videozoo.cli.finetune_fit import fit_model, make_config, say_result
+
     settings = settle(args)
     show_log()
-    config = _make_config(settings)
+    config = make_config(settings)
     _check_name(settings)
     train, val = _load_videos(settings)
-    model = _make_model(settings, train.class_names)
-    result = _fit(settings, model, config, train, val)
-    _say_result(result)
+    with first_process_first(settings.device):  # it downloads, the others find what it has fetched
+        model = _make_model(settings, train.class_names)
+    _say_start(settings, model)
+    say_result(fit_model(settings, model, config, train, val))
     return 0
 
 
@@ -56,15 +58,16 @@ def _check_name(settings: Settings) -> None:
 def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
     from videozoo.cli.videos import load_train_and_val, open_all
 
-    names = _read_names(settings.class_names) if settings.class_names else None
     train, val = load_train_and_val(
-        Path(settings.data),
-        Path(settings.val) if settings.val else None,
-        data_root=Path(settings.data_root) if settings.data_root else None,
-        class_names=names,
+        settings.data,
+        settings.val,
+        data_root=settings.data_root,
+        class_names=_read_names(settings.class_names) if settings.class_names else None,
         val_frac=settings.val_frac,
+        data_format=settings.data_format,
+        splits=(settings.split, settings.val_split),
     )
-    open_all([*train.records, *val.records])
+    open_all(train.records, val.records, max_bad_frac=settings.max_bad_frac, decoder=settings.decoder)
     note(f"{len(train.records)} training and {len(val.records)} validation videos of {len(train.class_names)} classes")
     return train, val
 
@@ -108,8 +111,29 @@ def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | E
         _open_branches(model)
     if settings.grad_checkpointing:
         model.set_grad_checkpointing()
-    note(_describe_start(settings, model))
     return model
+
+
+def _say_start(settings: Settings, model: "VideoNet | Ensemble") -> None:
+    note(_describe_start(settings, model))
+    is_bare = not (settings.is_continued or _brings_start(settings))
+    if settings.start_from and is_bare:
+        note(f"recipe {settings.recipe}: {settings.start_from}")
+    if settings.grad_accum_steps > 1 or num_processes() > 1:
+        note(
+            f"{settings.global_batch} clips a step: batch size {settings.batch_size} x {settings.grad_accum_steps} "
+            f"batches x {num_processes()} processes"
+        )
+    if describe_lr(settings):
+        note(describe_lr(settings))
+
+
+def _brings_start(settings: Settings) -> bool:
+    """Whether the whole network starts from weights, not the backbone alone."""
+    from videozoo.models.load import brings_weights
+
+    is_given = settings.pretrained or settings.initial_checkpoint or settings.init_from
+    return bool(is_given or brings_weights(settings.model))
 
 
 def _open_branches(model: "VideoNet | Ensemble") -> None:
@@ -127,16 +151,22 @@ def _open_branches(model: "VideoNet | Ensemble") -> None:
 
 
 def _config_overlay(settings: Settings) -> dict[str, Any]:
+    from videozoo.cli.videos import parse_views
+
     overlay = {
         "frame_sampling": settings.frame_sampling,
         "frame_stride": settings.frame_stride,
         "crop_pct": settings.crop_pct,
+        "test_crop_size": settings.test_crop_size,
     }
+    if settings.test_views is not None:
+        overlay["test_num_clips"], overlay["test_num_crops"] = parse_views(settings.test_views, "--test-views")
     overlay = {key: value for key, value in overlay.items() if value is not None}
     if not settings.is_continued:  # they are about the weights that it starts from
         overlay |= dict.fromkeys(_NOT_OF_THIS_RUN)
     if settings.img_size is not None:
-        overlay |= {"input_size": (3, settings.img_size, settings.img_size), "test_crop_size": None}
+        overlay |= {"input_size": (3, settings.img_size, settings.img_size)}
+        overlay["test_crop_size"] = settings.test_crop_size  # the network's own was for its own size
     return overlay
 
 
@@ -155,70 +185,3 @@ def _describe_start(settings: Settings, model: "VideoNet | Ensemble") -> str:
     else:
         start = "from scratch (--backbone-weights tv_in1k starts from ImageNet)"
     return f"{settings.model}, {model.num_frames} frames of {size[1]}x{size[2]}, {start}"
-
-
-def _make_config(settings: Settings) -> "FitConfig":
-    from dataclasses import fields
-
-    from videozoo.engine import FitConfig
-
-    names = {field.name for field in fields(FitConfig)} - {"amp"}
-    values = {name: value for name, value in vars(settings).items() if name in names and value is not None}
-    amp = {"bfloat16": "bf16", "float16": "fp16"}[settings.amp_dtype] if settings.amp else "no"
-    return FitConfig(amp=amp, **values)
-
-
-def _fit(
-    settings: Settings, model: "VideoNet | Ensemble", config: "FitConfig", train: "VideoSource", val: "VideoSource"
-) -> "FitResult":
-    from videozoo.cli.mirror import describe_mirrors, mirror_labels
-    from videozoo.cli.videos import make_test_loader, make_train_loader
-    from videozoo.engine import fit
-    from videozoo.models import model_config
-
-    mirrors = mirror_labels(train.class_names) if settings.hflip else {}
-    if mirrors:
-        note(describe_mirrors(train.class_names, mirrors))
-    train_loader = make_train_loader(
-        model,
-        train.records,
-        batch_size=settings.batch_size,
-        workers=settings.workers,
-        seed=settings.seed,
-        hflip=settings.hflip,
-        train_crop=settings.train_crop,
-        flip_labels=mirrors or None,
-    )
-    val_loader = make_test_loader(model, val.records, batch_size=settings.batch_size, workers=settings.workers)
-    write_settings(settings)
-    names = train.class_names
-    try:
-        return fit(
-            model,
-            train_loader,
-            val_loader,
-            config,
-            Path(settings.output),
-            class_names=names,
-            model_config=model_config(model, class_names=names),
-            resume=settings.resume,
-        )
-    except KeyboardInterrupt as stop:
-        resume = shlex.join(["videozoo", "finetune", "--resume", "--output", settings.output])
-        raise Interrupted(f"finished epochs are kept; go on with: {resume}") from stop
-
-
-def _say_result(result: "FitResult") -> None:
-    best, folder = result.best, result.output
-    model = shlex.quote(f"local-dir:{folder / 'best'}")
-    top5 = f"   top-5 {best['top5']:.1%}" if len(best["class_names"]) > 5 else ""
-    lines = (
-        f"best epoch {result.best_epoch} of {len(result.history)}: top-1 {best['top1']:.1%}{top5}   "
-        f"mean-class {best['mean_class']:.1%}   ({best['num_videos']} validation videos)",
-        f"weights    {folder / 'best'}",
-        f"curves     {folder / 'curves.png'}",
-        f"confusion  {folder / 'confusion.png'}",
-        f"classify   videozoo predict --model {model} FILE...",
-    )
-    for line in lines:
-        say(line)

@@ -1,4 +1,4 @@
-"""The settings of a run: what was given, what is the default, and what a continued run had."""
+"""The settings of a run: what was given, the recipe, what is the default, and what a continued run had."""
 
 import argparse
 import json
@@ -6,28 +6,43 @@ import os
 from pathlib import Path
 from typing import Any
 
-from videozoo.cli.console import CommandError, is_main_process
+from videozoo.cli.console import CommandError, is_main_process, num_processes
+from videozoo.cli.finetune_flags import DEFAULT_LR
+from videozoo.cli.recipes import is_recipe_file, read_recipe
 from videozoo.version import __version__
 
 FILE_NAME = "args.json"
 # What may change when a run is continued: where things lie, how fast it goes, how long it lasts.
 FREE_ON_RESUME = frozenset(
-    {"output", "resume", "data", "val", "data_root", "class_names", "workers", "epochs", "device", "log_interval"}
+    {
+        *("output", "resume", "data", "val", "data_root", "class_names", "workers", "epochs", "device", "log_interval"),
+        *("max_bad_frac", "checkpoint_minutes", "patience", "compile", "log_with"),
+    }
 )
 _PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "output")
+_LEAST = {"batch_size": 1, "workers": 0, "lr_base_size": 1, "grad_accum_steps": 1}
 
 
 class Settings(argparse.Namespace):
-    """Every flag of finetune with its value, and ``is_continued``: whether there is a run to go on with."""
+    """Every flag of finetune with its value.
+
+    ``is_continued``: whether there is a run to go on with. ``start_from``: what the recipe says to start from.
+    """
 
     is_continued: bool = False
+    start_from: str = ""
 
     def __getattr__(self, name: str) -> Any:  # only reached for names that are not there
         raise AttributeError(f"Settings: no flag {name!r}")
 
+    @property
+    def global_batch(self) -> int:
+        """Clips per optimiser step, over all processes."""
+        return int(self.batch_size * self.grad_accum_steps * num_processes())
+
 
 def settle(args: argparse.Namespace) -> Settings:
-    """Join flags, the continued run's settings and the defaults; check what can be checked at once.
+    """Join flags, the continued run's settings or the recipe, and the defaults; check what can be checked at once.
 
     Raises:
         CommandError: a flag that is needed is missing, the output is taken, or a continued run was another.
@@ -39,22 +54,74 @@ def settle(args: argparse.Namespace) -> Settings:
     output = Path(given["output"]).expanduser()
     if output.exists() and not output.is_dir():
         raise CommandError(f"{output}: is a file; --output needs a folder.")
+    if given.get("recipe") and is_recipe_file(given["recipe"]):
+        given["recipe"] = os.path.abspath(os.path.expanduser(given["recipe"]))
     stored = _read(output) if given.get("resume") else {}
     _check_same(given, stored, output)
-    settings = Settings(**{**args.defaults, **stored, **given, "output": str(output)})
+    if stored:
+        settings = Settings(**{**args.defaults, **stored, **given, "output": str(output)})
+    else:
+        settings = _start(args, {**given, "output": str(output)})
     settings.resume = bool(given.get("resume"))
     is_run = any((output / name).exists() for name in ("last", "best", "summary.csv"))
     if is_run and not settings.resume:
         raise CommandError(f"{output}: holds a run already; continue it with --resume, or give another --output.")
     settings.is_continued = settings.resume and _has_checkpoint(output)
+    _check(settings)
+    _settle_lr(settings)
+    return settings
+
+
+def _start(args: argparse.Namespace, given: dict[str, Any]) -> Settings:
+    """The settings of a new run: a flag goes before the recipe, the recipe before the default."""
+    values, start_from = dict(args.defaults), ""
+    layers = [given]
+    if given.get("recipe"):
+        recipe = read_recipe(given["recipe"], args.parser)
+        layers, start_from = [recipe.settings, given], recipe.start_from
+    for layer in layers:
+        if layer.get("lr_base") is not None:  # a flag's base goes before a recipe's rate
+            values["lr"] = None
+        if layer is given and _is_whole_start(given):  # nothing is left for a recipe's image weights to start
+            values["backbone_weights"] = None
+        values |= layer
+    return Settings(**values, start_from=start_from)
+
+
+def _is_whole_start(given: dict[str, Any]) -> bool:
+    """Whether flags give weights for the whole network."""
+    has_own = any(mark in (given.get("model") or "") for mark in (":", "."))  # local-dir:..., hf-hub:..., NAME.TAG
+    return has_own or any(given.get(name) for name in ("pretrained", "initial_checkpoint", "init_from"))
+
+
+def _settle_lr(settings: Settings) -> None:
+    """Make ``lr`` a number. A continued run has one already: the schedule must not change with the machines."""
+    if settings.lr is not None:
+        return
+    base = settings.lr_base
+    settings.lr = DEFAULT_LR if base is None else base * settings.global_batch / settings.lr_base_size
+
+
+def describe_lr(settings: Settings) -> str:
+    """Where the learning rate comes from, for the user; empty where it was given as it is."""
+    if settings.lr_base is None or settings.is_continued:
+        return ""
+    scaled = settings.lr_base * settings.global_batch / settings.lr_base_size
+    if settings.lr != scaled:
+        return f"lr {settings.lr:g} as given, not --lr-base"
+    return f"lr {settings.lr:g} = {settings.lr_base:g} x {settings.global_batch} / {settings.lr_base_size}"
+
+
+def _check(settings: Settings) -> None:
     missing = [f"--{name}" for name in ("model", "data") if not getattr(settings, name)]
     if missing:
         raise CommandError(f"finetune: {' and '.join(missing)} needed (see videozoo finetune --help).")
-    for name, least in (("batch_size", 1), ("workers", 0)):
+    for name, least in _LEAST.items():
         if getattr(settings, name) < least:
             flag = name.replace("_", "-")
             raise CommandError(f"finetune: --{flag} is {getattr(settings, name)}; it must be at least {least}.")
-    return settings
+    if settings.lr_base is not None and settings.lr_base <= 0:
+        raise CommandError(f"finetune: --lr-base is {settings.lr_base:g}; it must be more than 0.")
 
 
 def write_settings(settings: Settings) -> None:
@@ -67,7 +134,8 @@ def write_settings(settings: Settings) -> None:
 
     if not is_main_process():
         return
-    values = {name: value for name, value in vars(settings).items() if name not in ("is_continued", "resume")}
+    not_kept = ("is_continued", "start_from", "resume")
+    values = {name: value for name, value in vars(settings).items() if name not in not_kept}
     values |= {name: os.path.abspath(values[name]) for name in _PATHS if values[name]}
     output = Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -105,5 +173,7 @@ def _check_same(given: dict[str, Any], stored: dict[str, Any], output: Path) -> 
 def _has_checkpoint(output: Path) -> bool:
     from videozoo.engine.checkpoint import recover_folder
 
+    if not is_main_process():  # the first one puts the folder in order
+        return any((output / name / "config.json").exists() for name in ("last", ".last.old"))
     recover_folder(output / "last")
     return (output / "last" / "config.json").exists()

@@ -7,19 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, note
+from videozoo.cli.console import CommandError, is_main_process, note
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.utils.data import DataLoader
 
-    from videozoo.data import VideoRecord, VideoSource
+    from videozoo.data import ClipNormalizer, VideoDataset, VideoRecord, VideoSource
 
 TRAIN_FOLDERS = ("train", "training")
 VAL_FOLDERS = ("val", "valid", "validation")
 # Opening decodes a frame of each, about 5 ms; above this the first epoch finds broken files.
 OPENED_BEFORE_TRAINING = 2000
 SHOWN_PROBLEMS = 20
+# What a loader's worker waits after SIGTERM; schedulers kill after 30 seconds.
+WORKER_GRACE_SEC = 30
 
 
 def find_split(data: Path, names: Sequence[str]) -> Path | None:
@@ -33,26 +35,37 @@ def _sub_folder(data: Path, names: Sequence[str]) -> Path | None:
 
 
 def load_train_and_val(
-    data: Path, val: Path | None, *, data_root: Path | None, class_names: Sequence[str] | None, val_frac: float
+    data: str,
+    val: str | None,
+    *,
+    data_root: str | None,
+    class_names: Sequence[str] | None,
+    val_frac: float,
+    data_format: str | None = None,
+    splits: tuple[str | None, str | None] = (None, None),
 ) -> "tuple[VideoSource, VideoSource]":
     """Both sources, with the same classes: given, found as train/ and val/ in ``data``, or split by hash.
 
+    Args:
+        splits: the parts to train and to validate on, where one file lists several.
     Raises:
         SourceError: a list or folder that is not fit for training.
         CommandError: a class without a training video.
     """
     from videozoo.data import load_source, split_by_hash
 
-    train_folder = find_split(data, TRAIN_FOLDERS)
+    split, val_split = splits
+    train_folder = find_split(Path(data), TRAIN_FOLDERS)
     if train_folder is not None:
-        data, val = train_folder, val or find_split(data, VAL_FOLDERS)
+        data, val = str(train_folder), val or str(find_split(Path(data), VAL_FOLDERS))
         note(f"training on {data}, validating on {val}")
-    train_source = load_source(data, data_root=data_root, class_names=class_names)
-    if val is None:
+    where = {"data_root": data_root, "data_format": data_format}
+    train_source = load_source(data, class_names=class_names, split=split, **where)
+    if val is None and val_split is None:
         train_source, val_source = split_by_hash(train_source, val_frac)
         note(f"no --val: {len(val_source.records)} of the videos are kept for validation (by hash of their names)")
     else:
-        val_source = load_source(val, data_root=data_root, class_names=train_source.class_names)
+        val_source = load_source(val or data, class_names=train_source.class_names, split=val_split, **where)
     _check_classes(data, train_source, val_source)
     return train_source, val_source
 
@@ -72,32 +85,62 @@ def _check_classes(data: Path, train: "VideoSource", val: "VideoSource") -> None
         note(f"warning: {len(shared)} videos are in training and validation both, such as {min(shared)}")
 
 
-def open_all(records: "Sequence[VideoRecord]") -> None:
-    """Open every video of a small set once, so that a broken one is told before training, not hours into it.
+def open_all(
+    train: "Sequence[VideoRecord]", val: "Sequence[VideoRecord]", *, max_bad_frac: float, decoder: str = "pyav"
+) -> None:
+    """Open every video of a small set once, so that broken ones are told before training, not hours into it.
+
+    They stay in the set: in training another video takes their place, in validation they are counted.
 
     Raises:
-        CommandError: names the broken ones and where they are listed.
+        CommandError: more of the training videos are broken than may be; it names them and where they are listed.
     """
-    from videozoo.data import VideoError, VideoReader
-
-    if len(records) > OPENED_BEFORE_TRAINING:
+    if len(train) + len(val) > OPENED_BEFORE_TRAINING or not is_main_process():
         return
+    problems = _find_broken(train, decoder)
+    if len(problems) > max_bad_frac * len(train):
+        raise CommandError(
+            f"{len(problems)} of {len(train)} training videos cannot be read, more than --max-bad-frac "
+            f"{max_bad_frac:g} allows; take them out, replace them or allow more\n{_listed(problems)}"
+        )
+    if problems:
+        note(
+            f"warning: {len(problems)} of {len(train)} training videos cannot be read; others take their place\n"
+            + _listed(problems)
+        )
+    problems = _find_broken(val, decoder)
+    if problems:
+        note(f"warning: {len(problems)} of {len(val)} validation videos cannot be read\n{_listed(problems)}")
+
+
+def _find_broken(records: "Sequence[VideoRecord]", decoder: str) -> list[str]:
+    from videozoo.data import VideoError
+    from videozoo.data.decode import open_record
 
     def trouble(record: "VideoRecord") -> str | None:
         try:
-            with VideoReader(record.path):
+            with open_record(record, decoder):
                 return None
         except VideoError as error:
             return f"{record.source}: {error}"
 
     with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool:
-        problems = [text for text in pool.map(trouble, records) if text]
-    if problems:
-        lines = [f"  {text}" for text in problems[:SHOWN_PROBLEMS]]
-        if len(problems) > SHOWN_PROBLEMS:
-            lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more")
-        count = f"{len(problems)} of {len(records)} videos cannot be read; take them out or replace them"
-        raise CommandError("\n".join([count, *lines]))
+        return [text for text in pool.map(trouble, records) if text]
+
+
+def _listed(problems: list[str]) -> str:
+    lines = [f"  {text}" for text in problems[:SHOWN_PROBLEMS]]
+    if len(problems) > SHOWN_PROBLEMS:
+        lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more")
+    return "\n".join(lines)
+
+
+def make_normalizer(model: "nn.Module") -> "ClipNormalizer":
+    """From the bytes that the loaders here give to what the network takes; on the network's device."""
+    from videozoo.data import ClipNormalizer, resolve_data_config
+
+    cfg = resolve_data_config(model)
+    return ClipNormalizer(cfg["mean"], cfg["std"], cfg["channel_order"])
 
 
 def make_train_loader(
@@ -107,23 +150,33 @@ def make_train_loader(
     batch_size: int,
     workers: int,
     seed: int,
+    decoder: str = "pyav",
+    is_balanced: bool = False,
     **transform_options: Any,
 ) -> "DataLoader[Any]":
-    """A shuffled loader of random clips, as the network's config wants them."""
-    from videozoo.data import VideoDataset, create_transform, resolve_data_config
+    """A shuffled loader of random clips as bytes, as the network's config wants them; broken videos are replaced.
+
+    Args:
+        is_balanced: show every class equally often.
+        transform_options: of ``create_transform``.
+    """
+    from videozoo.data import BalancedSampler, VideoDataset, create_transform, resolve_data_config
 
     cfg = resolve_data_config(model)
     dataset = VideoDataset(
         records,
-        create_transform(**cfg, is_training=True, **transform_options),
+        create_transform(**cfg, is_training=True, normalize=False, **transform_options),
         num_frames=cfg["num_frames"],
         sampling=cfg["frame_sampling"],
         frame_stride=cfg["frame_stride"],
         frames_per_segment=cfg["frames_per_segment"],
         is_training=True,
         seed=seed,
+        decoder=decoder,
+        on_broken="replace",
     )
-    return _make_loader(dataset, batch_size, workers, is_shuffled=True)
+    sampler = BalancedSampler([record.label for record in records]) if is_balanced else None
+    return _make_loader(dataset, batch_size, workers, is_training=True, sampler=sampler)
 
 
 def make_test_loader(
@@ -134,35 +187,57 @@ def make_test_loader(
     workers: int,
     views: tuple[int, int] | None = None,
     is_reversed: bool = False,
+    decoder: str = "pyav",
 ) -> "DataLoader[Any]":
-    """A loader of every view of each video, in the order of the records.
+    """A loader of every view of each video as bytes, in the order of the records; broken videos are reported.
 
     Args:
         views: clips and crops; None takes the network's own.
         is_reversed: play every clip backwards.
     """
-    dataset = make_test_dataset(model, records, views=views)
-    return _make_loader(_Reversed(dataset) if is_reversed else dataset, batch_size, workers, is_shuffled=False)
+    dataset = make_test_dataset(model, records, views=views, decoder=decoder)
+    return _make_loader(_Reversed(dataset) if is_reversed else dataset, batch_size, workers)
 
 
-def make_test_dataset(model: "nn.Module", records: "Sequence[VideoRecord]", *, views: tuple[int, int] | None) -> Any:
-    """Every view of each video, as the network's config wants them."""
+def make_joint_loader(
+    models: "Sequence[nn.Module]",
+    records: "Sequence[VideoRecord]",
+    *,
+    batch_size: int,
+    workers: int,
+    views: tuple[int, int] | None = None,
+    is_reversed: bool = False,
+    decoder: str = "pyav",
+) -> "DataLoader[Any]":
+    """As ``make_test_loader`` for several networks: ``video`` is a list of each one's own views of a file read once."""
+    from videozoo.data import JointDataset
+
+    dataset = JointDataset([make_test_dataset(model, records, views=views, decoder=decoder) for model in models])
+    return _make_loader(_Reversed(dataset) if is_reversed else dataset, batch_size, workers)
+
+
+def make_test_dataset(
+    model: "nn.Module", records: "Sequence[VideoRecord]", *, views: tuple[int, int] | None, decoder: str = "pyav"
+) -> "VideoDataset":
+    """Every view of each video as bytes, as the network's config wants them; broken videos are reported."""
     from videozoo.data import VideoDataset, create_transform, resolve_data_config
 
     num_clips, num_crops = views or (None, None)
     cfg = resolve_data_config(model, test_num_clips=num_clips, test_num_crops=num_crops)
     return VideoDataset(
         records,
-        create_transform(**cfg),
+        create_transform(**cfg, normalize=False),
         num_frames=cfg["num_frames"],
         sampling=cfg["frame_sampling"],
         frame_stride=cfg["frame_stride"],
         frames_per_segment=cfg["frames_per_segment"],
         num_clips=cfg["test_num_clips"],
+        decoder=decoder,
+        on_broken="report",
     )
 
 
-def parse_views(text: str | None) -> tuple[int, int] | None:
+def parse_views(text: str | None, flag: str = "--views") -> tuple[int, int] | None:
     """``"10x3"`` as (10, 3).
 
     Raises:
@@ -173,12 +248,12 @@ def parse_views(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     try:
-        num_clips, num_crops = parse(text)
+        return parse(text)
     except ValueError as error:
-        raise CommandError(f"--views is {text!r}; write clips x crops, such as 1x1 or 10x3.") from error
-    if num_crops not in (1, 3):
-        raise CommandError(f"--views is {text!r}; crops are 1 (the centre) or 3 (along the longer side).")
-    return num_clips, num_crops
+        raise CommandError(
+            f"{flag} is {text!r}; write clips x crops, such as 1x1 or 10x3; crops are 1 (the centre), 3 (along the "
+            "longer side), 5 (corners and centre) or 10 (those mirrored too)."
+        ) from error
 
 
 class _Reversed:
@@ -192,23 +267,42 @@ class _Reversed:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = self.dataset[index]
-        return {**item, "video": item["video"].flip(-3)}
+        video = item["video"]
+        if isinstance(video, list):
+            return {**item, "video": [views.flip(-3) for views in video]}
+        return item if video is None else {**item, "video": video.flip(-3)}
 
 
-def _make_loader(dataset: Any, batch_size: int, workers: int, *, is_shuffled: bool) -> "DataLoader[Any]":
+def _make_loader(
+    dataset: Any, batch_size: int, workers: int, *, is_training: bool = False, sampler: Any = None
+) -> "DataLoader[Any]":
     import torch
     from torch.utils.data import DataLoader
+
+    from videozoo.data import collate_clips
 
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        shuffle=is_shuffled,
+        shuffle=is_training and sampler is None,
+        sampler=sampler,
         num_workers=workers,
-        worker_init_fn=_leave_ctrl_c_to_parent,
+        collate_fn=collate_clips,
+        worker_init_fn=_leave_signals_to_parent,
+        # Workers take seconds to start where they are not forked; draws depend on no worker's state.
+        persistent_workers=is_training and workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),
     )
 
 
-def _leave_ctrl_c_to_parent(_worker: int) -> None:
+def _leave_signals_to_parent(_worker: int) -> None:
+    """Ctrl-C and a scheduler's SIGTERM reach every process: the parent still wants its batch."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _go_later)
+
+
+def _go_later(number: int, frame: Any) -> None:
+    """Go some time after the parent should have gone."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(WORKER_GRACE_SEC)

@@ -1,0 +1,163 @@
+"""The training itself: settings and videos become loaders and batches, and the engine does the rest."""
+
+import dataclasses
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoo.cli.console import CommandError, Interrupted, note, say
+from videozoo.cli.run_settings import Settings, write_settings
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from videozoo.data import VideoSource
+    from videozoo.engine import FitConfig, FitResult
+    from videozoo.models import Ensemble, VideoNet
+
+
+def make_config(settings: Settings) -> "FitConfig":
+    """What the engine is told; the weights of the classes come with the videos."""
+    from videozoo.engine import FitConfig
+
+    names = {field.name for field in dataclasses.fields(FitConfig)} - {"amp", "class_weights"}
+    values = {name: value for name, value in vars(settings).items() if name in names and value is not None}
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    amp = {"bfloat16": "bf16", "float16": "fp16"}[settings.amp_dtype] if settings.amp else "no"
+    return FitConfig(amp=amp, **values)
+
+
+def fit_model(
+    settings: Settings, model: "VideoNet | Ensemble", config: "FitConfig", train: "VideoSource", val: "VideoSource"
+) -> "FitResult":
+    """Train a network on videos into the run folder.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; it says how to go on.
+    """
+    from videozoo.cli.videos import make_normalizer, make_test_loader, parse_views
+    from videozoo.engine import fit
+    from videozoo.models import model_config
+
+    config = dataclasses.replace(config, class_weights=_class_weights(settings, train))
+    train_batch = _make_train_batch(settings, model, len(train.class_names))
+    train_loader = _make_train_loader(settings, model, train)
+    val_loader = make_test_loader(
+        model,
+        val.records,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        views=parse_views(settings.val_views, "--val-views"),
+        decoder=settings.decoder,
+    )
+    write_settings(settings)
+    names = train.class_names
+    try:
+        return fit(
+            model,
+            train_loader,
+            val_loader,
+            config,
+            Path(settings.output),
+            class_names=names,
+            model_config=model_config(model, class_names=names),
+            resume=settings.resume,
+            train_batch=train_batch,
+            eval_batch=make_normalizer(model),
+            train_names=[record.name or str(record.path) for record in train.records],
+        )
+    except KeyboardInterrupt as stop:
+        resume = shlex.join(["videozoo", "finetune", "--resume", "--output", settings.output])
+        raise Interrupted(f"what is done is kept; go on with: {resume}") from stop
+
+
+def _make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "DataLoader[Any]":
+    from videozoo.cli.mirror import describe_mirrors, mirror_labels
+    from videozoo.cli.videos import make_train_loader
+
+    mirrors = mirror_labels(train.class_names) if settings.hflip else {}
+    if mirrors:
+        note(describe_mirrors(train.class_names, mirrors))
+    return make_train_loader(
+        model,
+        train.records,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        seed=settings.seed,
+        decoder=settings.decoder,
+        is_balanced=settings.balanced_sampling,
+        hflip=settings.hflip,
+        train_crop=settings.train_crop,
+        flip_labels=mirrors or None,
+        train_resize=parse_size(settings.train_resize),
+        color_jitter=settings.color_jitter,
+        auto_augment=settings.aa,
+    )
+
+
+def _make_train_batch(settings: Settings, model: "VideoNet | Ensemble", num_classes: int) -> Callable[..., Any]:
+    from videozoo.cli.videos import make_normalizer
+    from videozoo.data import TrainBatch
+
+    return TrainBatch(
+        make_normalizer(model),
+        num_classes=num_classes,
+        mixup=settings.mixup,
+        cutmix=settings.cutmix,
+        mixup_prob=settings.mixup_prob,
+        mixup_switch_prob=settings.mixup_switch_prob,
+        smoothing=settings.smoothing,
+        reprob=settings.reprob,
+        remode=settings.remode,
+    )
+
+
+def parse_size(text: str | None) -> int | tuple[int, int] | None:
+    """``"256"`` as 256, ``"240x320"`` as (240, 320).
+
+    Raises:
+        CommandError: another form.
+    """
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
+        raise CommandError(f"--train-resize is {text!r}; write the short side, as 256, or height x width, as 240x320.")
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def _class_weights(settings: Settings, train: "VideoSource") -> tuple[float, ...] | None:
+    """A weight of the loss per class."""
+    from videozoo.data import class_weights
+
+    if settings.class_weights is None:
+        return None
+    if settings.class_weights == "balanced":
+        labels = [record.label for record in train.records]
+        return tuple(class_weights(labels, len(train.class_names)).tolist())
+    path = Path(settings.class_weights).expanduser()
+    try:
+        weights = tuple(float(line) for line in path.read_text(encoding="utf-8-sig").split())
+    except ValueError as error:
+        raise CommandError(f"{path}: {error}; --class-weights needs one number a line, or `balanced`.") from error
+    if len(weights) != len(train.class_names):
+        raise CommandError(f"{path}: {len(weights)} weights for {len(train.class_names)} classes; give one a class.")
+    return weights
+
+
+def say_result(result: "FitResult") -> None:
+    """What came out, and where it lies."""
+    best, folder = result.best, result.output
+    model = shlex.quote(f"local-dir:{folder / 'best'}")
+    top5 = f"   top-5 {best['top5']:.1%}" if len(best["class_names"]) > 5 else ""
+    lines = (
+        f"best epoch {result.best_epoch} of {len(result.history)}: top-1 {best['top1']:.1%}{top5}   "
+        f"mean-class {best['mean_class']:.1%}   ({best['num_videos']} validation videos)",
+        f"weights    {folder / 'best'}",
+        f"curves     {folder / 'curves.png'}",
+        f"confusion  {folder / 'confusion.png'}",
+        f"classify   videozoo predict --model {model} FILE...",
+    )
+    for line in lines:
+        say(line)
