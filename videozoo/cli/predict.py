@@ -24,7 +24,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "and the exit status is 1. With --input the answers to a whole list go into a Parquet file: killed at any "
         "moment, the same command goes on where it was, and each file is answered once.",
         epilog="Examples: videozoo predict --model local-dir:run/best a.mp4 b.webm frames/ ; "
-        "videozoo predict --model local-dir:run/best --input paths.txt --output scores.parquet --num-shards 4 --shard 0",
+        "videozoo predict --model local-dir:run/best --input list.txt --output scores.parquet --num-shards 4 --shard 0",
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="video files or folders of frames")
     parser.add_argument(
@@ -137,7 +137,7 @@ def _check_job(args: argparse.Namespace) -> tuple[Path, int, int]:
         num_shards, shard = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if num_shards < 1 or not 0 <= shard < num_shards:
         raise CommandError(
-            f"predict: --shard is {shard} of --num-shards {num_shards}; shards count from 0 to {max(num_shards, 1) - 1}."
+            f"predict: --shard is {shard}, --num-shards {num_shards}; shards count from 0 up to N - 1."
         )
     return output, num_shards, shard
 

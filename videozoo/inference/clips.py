@@ -39,7 +39,7 @@ class ClipBatch:
 
 
 class _Views(Dataset[tuple[str, Tensor | None, str | None]]):
-    """Path, views as bytes (V, 3, T, H, W) and error of each record; records are made one by one as they are asked for."""
+    """Path, views as bytes (V, 3, T, H, W) and error of each record, which is made when it is asked for."""
 
     def __init__(self, records: Sequence[VideoRecord], config: dict[str, Any]) -> None:
         self.records = records
