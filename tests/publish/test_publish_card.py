@@ -226,16 +226,15 @@ def test_an_ensemble_tells_its_members(tmp_path: Path) -> None:
     assert sections(card)["Data"].strip() == "Ours; 3 classes."
 
 
-@pytest.mark.parametrize("has_scores", [True, False])
-def test_an_evaluation_in_a_model_folder_is_told(run: Path, tmp_path: Path, has_scores: bool) -> None:
+@pytest.mark.parametrize("has_table", [True, False])
+def test_an_evaluation_in_a_model_folder_is_told(run: Path, tmp_path: Path, has_table: bool) -> None:
     folder = tmp_path / "alone"
     shutil.copytree(run / "best", folder)
     results = {"top1": 0.75, "num_views": 30, "num_labelled": 3, "class_names": ["x", "y"], "model": str(tmp_path)}
-    counts = {} if has_scores else {"confusion": [[1, 1], [0, 1]]}
+    counts = {} if has_table else {"confusion": [[1, 1], [0, 1]]}
     write_results(folder / "results.json", {**results, **counts})
-    if has_scores:
-        rows = [f"{tmp_path}/a.mp4,x,x,1,0", "b.mp4,x,y,0,1", "c.mp4,y,y,0,1", "d.mp4,,x,1,0"]
-        (folder / "scores.csv").write_text("\n".join(["path,label,prediction,x,y", *rows]))
+    if has_table:
+        (folder / "confusion.csv").write_text(",x,y\nx,1,1\ny,0,1\n")
     net = videozoo.create_model(folder, pretrained=True)
     prepare_folder(tmp_path / "out", net, find_source(folder), "lab/net")
     card = (tmp_path / "out" / "README.md").read_text()
@@ -244,6 +243,10 @@ def test_an_evaluation_in_a_model_folder_is_told(run: Path, tmp_path: Path, has_
     assert ["top-1 accuracy", "75 %"] in cells(body)
     assert cells(body)[-2:] == [["**x**", "1", "1"], ["**y**", "0", "1"]]
     assert str(tmp_path) not in card
+    (folder / "confusion.csv").write_text(",x,z\nx,1,1\nz,0,1\n")
+    write_results(folder / "results.json", results)
+    with pytest.raises(WeightsError, match="do not go together"):
+        find_source(folder)
     write_results(folder / "results.json", {**results, "is_reversed": True})
     with pytest.raises(WeightsError, match="of clips played backwards"):
         find_source(folder)

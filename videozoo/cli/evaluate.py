@@ -1,179 +1,187 @@
-"""``videozoo evaluate``: accuracy of a network on labelled videos."""
+"""``videozoo evaluate``: accuracy of a network, or of several that vote, on labelled videos."""
 
 import argparse
 import json
-import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, Parser, is_main_process, note, say, show_log
+from videozoo.cli.console import CommandError, Parser, is_main_process, say, show_log
+from videozoo.cli.measure import BATCH_SIZE, Setup, evaluate_model, open_network
 
 if TYPE_CHECKING:
-    from videozoo.data import VideoSource
-    from videozoo.engine import EvalResult
+    from videozoo.engine import EvalResult, Scores
+
+__all__ = ["add_parser", "evaluate_model", "open_network", "run"]
+
+NAMED_UNREAD = 5
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "evaluate",
-        help="measure a network on labelled videos",
-        description="Top-1, top-5 and mean-class accuracy; scores are averaged over the views of each video.",
-        epilog="Example: videozoo evaluate --model local-dir:run/best --data val.txt --views 10x3",
+        help="measure a network, or several that vote, on labelled videos",
+        description="Top-1, top-5 and mean-class accuracy; scores are averaged over the views of each video. A video "
+        "that cannot be read is named and counted nowhere; the exit status is then 1.",
+        epilog="Examples: videozoo evaluate --model local-dir:run/best --data val.txt --views 10x3 --output result ; "
+        "videozoo evaluate --model local-dir:run8/best --model local-dir:run16/best --data val.txt ; "
+        "videozoo evaluate --scores result/scores.safetensors --groups groups.yaml --output again",
     )
     parser.add_argument(
-        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights; given several times, the networks "
+        "vote, each with its own frames and size, and every file is read once",
     )
-    parser.add_argument("--data", required=True, metavar="DIR_OR_LIST", help="labelled videos, as for finetune")
+    parser.add_argument("--data", metavar="DIR_OR_LIST", help="labelled videos, as for finetune")
     parser.add_argument("--data-root", metavar="DIR", help="folder that paths in a list start from")
-    parser.add_argument("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the network's own")
+    parser.add_argument(
+        "--scores",
+        action="append",
+        metavar="FILE",
+        help="instead of --model and --data: a scores.safetensors of an earlier evaluation, nothing is decoded; given "
+        "several times, they vote",
+    )
+    parser.add_argument("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: each network's own")
+    parser.add_argument(
+        "--average",
+        choices=("prob", "logit"),
+        help="over views and networks: the mean of the probabilities (default), or the softmax of the mean logits",
+    )
     parser.add_argument(
         "--reverse",
         action="store_true",
         help="play every clip backwards: a network that looks at the order of frames then answers differently",
     )
-    parser.add_argument("-b", "--batch-size", type=int, default=8, metavar="N", help="videos per batch")
+    parser.add_argument(
+        "--groups", metavar="FILE", help="json or yaml, group names with lists of classes: accuracy within each group"
+    )
+    parser.add_argument(
+        "-b",
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help=f"videos per batch; default: {BATCH_SIZE}, fewer for many views",
+    )
     parser.add_argument("-j", "--workers", type=int, default=2, metavar="N", help="decoding processes")
     parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
-    parser.add_argument("--output", metavar="DIR", help="write results.json, confusion.png and scores.csv there")
+    parser.add_argument("--output", metavar="DIR", help="write results, tables, pictures and scores there")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print, and write the results where they are wanted."""
+    _check(args)
+    show_log()
+    if args.output and is_main_process():
+        _make_folder(Path(args.output))  # found out before hours of decoding
+    groups: Mapping[str, Sequence[int]] = {}
+    if args.scores:
+        members = _load(args.scores, args.average)
+        groups = _groups(args.groups, members[0].result.class_names)
+    else:
+        setup = Setup(args.model, args.data, args.data_root, args.device)
+        groups = _groups(args.groups, setup.class_names)
+        members = setup.measure(
+            views=args.views,
+            is_reversed=args.reverse,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            amp="bf16" if args.amp else "no",
+            average=args.average or "prob",
+        )
+    scores, members = _vote(members, args.average)
+    if is_main_process():
+        _report(args, scores, members, groups)
+    return 1 if scores.result.unread else 0
+
+
+def _check(args: argparse.Namespace) -> None:
     for name, least in (("batch_size", 1), ("workers", 0)):
-        if getattr(args, name) < least:
-            flag = name.replace("_", "-")
-            raise CommandError(f"evaluate: --{flag} is {getattr(args, name)}; it must be at least {least}.")
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise CommandError(f"evaluate: --{name.replace('_', '-')} is {value}; it must be at least {least}.")
     if args.output and Path(args.output).exists() and not Path(args.output).is_dir():
         raise CommandError(f"{args.output}: is a file; --output needs a folder.")
-    show_log()
-    source, result = evaluate_model(
-        args.model,
-        args.data,
-        data_root=args.data_root,
-        views=args.views,
-        is_reversed=args.reverse,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        amp="bf16" if args.amp else "no",
-        device=args.device,
-    )
-    about = {"model": args.model, "data": args.data, "is_reversed": args.reverse}
-    if args.output and is_main_process():
-        _write(Path(args.output), about, source, result)
+    if args.scores:
+        given = {"--model": args.model, "--data": args.data, "--views": args.views, "--reverse": args.reverse}
+        for flag in (flag for flag, value in given.items() if value):
+            raise CommandError(f"evaluate: --scores come from an evaluation that is done; {flag} has no part in it.")
+    elif not args.model or not args.data:
+        raise CommandError("evaluate: needs --model and --data, or --scores (see videozoo evaluate --help)")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"--output {folder}: cannot be made ({error}).") from error
+
+
+def _load(files: Sequence[str], average: str | None) -> "list[Scores]":
+    from videozoo.engine import load_scores
+
+    return [load_scores(Path(file), average) for file in files]
+
+
+def _groups(file: str | None, class_names: Sequence[str]) -> Mapping[str, Sequence[int]]:
+    from videozoo.engine import load_groups
+
+    return load_groups(Path(file), class_names) if file else {}
+
+
+def _vote(members: "list[Scores]", average: str | None) -> "tuple[Scores, list[Scores]]":
+    """The whole, and what it is made of where that is more than one."""
+    from videozoo.engine import join_scores
+
+    return (members[0], []) if len(members) == 1 else (join_scores(members, average), members)
+
+
+def _report(
+    args: argparse.Namespace, scores: "Scores", members: "list[Scores]", groups: Mapping[str, Sequence[int]]
+) -> None:
+    from videozoo.engine import evaluation_dict, write_evaluation
+
+    content = evaluation_dict(scores, groups, members)
+    written = write_evaluation(Path(args.output), scores, groups, members) if args.output else []
     if args.json:
-        say(json.dumps(_as_dict(about, result), indent=2, ensure_ascii=False))
-    else:
-        _say_table(result, args.reverse, args.output)
-    return 0
-
-
-def evaluate_model(
-    name: str,
-    data: str | Path,
-    *,
-    data_root: str | None = None,
-    views: str | None = None,
-    is_reversed: bool = False,
-    batch_size: int = 8,
-    workers: int = 2,
-    amp: str = "no",
-    device: str = "auto",
-) -> "tuple[VideoSource, EvalResult]":
-    """Load a network with its weights and measure it on labelled videos.
-
-    Raises:
-        WeightsError, UnknownModelError: no such network.
-        SourceError, VideoError: the videos.
-        CommandError: wrong views, or classes that are not the network's.
-    """
-    from videozoo.cli.videos import VAL_FOLDERS, find_split, make_test_loader, parse_views
-    from videozoo.data import load_source
-    from videozoo.engine import evaluate
-
-    num_views = parse_views(views)
-    folder = find_split(Path(data), VAL_FOLDERS)
-    if folder is not None:
-        note(f"evaluating on {folder}")
-    model = open_network(name)
-    names = model.pretrained_cfg.get("label_names")
-    source = load_source(folder or data, data_root=data_root, class_names=names)
-    if len(source.class_names) > model.num_classes:
-        raise CommandError(
-            f"{data}: has {len(source.class_names)} classes, {name} tells {model.num_classes} apart and names none."
-        )
-    loader = make_test_loader(
-        model, source.records, batch_size=batch_size, workers=workers, views=num_views, is_reversed=is_reversed
-    )
-    numbers = [str(label) for label in range(len(source.class_names), model.num_classes)]
-    result = evaluate(model, loader, class_names=[*source.class_names, *numbers], amp=amp, device=device)
-    return source, result
-
-
-def open_network(name: str) -> Any:
-    """A network with its weights, for use.
-
-    Raises:
-        WeightsError, UnknownModelError: no such network or weights.
-        CommandError: a folder without the word that makes it a name.
-    """
-    import videozoo
-    from videozoo.models.load import is_source
-
-    if not is_source(name) and Path(name).expanduser().is_dir():
-        raise CommandError(f"--model {name} is a folder; write --model local-dir:{name}")
-    return videozoo.create_model(name, pretrained=True).eval()
-
-
-def _as_dict(about: dict[str, Any], result: "EvalResult") -> dict[str, Any]:
-    from videozoo.engine import result_dict
-
-    return {**about, **result_dict(result)}
-
-
-def _write(folder: Path, about: dict[str, Any], source: "VideoSource", result: "EvalResult") -> None:
-    from videozoo.engine import plot_confusion, write_results
-
-    folder.mkdir(parents=True, exist_ok=True)
-    results = {**_as_dict(about, result), "date": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    write_results(folder / "results.json", results)
-    plot_confusion(folder / "confusion.png", result.confusion, result.class_names)
-    _write_scores(folder / "scores.csv", source, result)
-
-
-def _write_scores(path: Path, source: "VideoSource", result: "EvalResult") -> None:
-    """One line per video: path, true class, best class, then the score of every class; all results follow from it."""
-    import csv
-    import io
-
-    from videozoo.engine.checkpoint import replace_file
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "prediction", *result.class_names])
-    rows = zip(result.indices.tolist(), result.labels.tolist(), result.scores.tolist(), strict=True)
-    for index, label, scores in rows:
-        best = max(range(len(scores)), key=scores.__getitem__)
-        true = result.class_names[label] if label >= 0 else ""
-        values = [f"{score:.7g}" for score in scores]
-        writer.writerow([source.records[index].path, true, result.class_names[best], *values])
-    replace_file(path, text.getvalue())
-
-
-def _say_table(result: "EvalResult", is_reversed: bool, output: str | None) -> None:
-    rows = [("top-1", f"{result.top1:.1%}")]
-    if len(result.class_names) > 5:
-        rows.append(("top-5", f"{result.top5:.1%}"))
-    rows += [
-        ("mean-class", f"{result.mean_class:.1%}"),
-        ("videos", f"{result.num_videos} of {len(result.class_names)} classes" + (", backwards" * is_reversed)),
-        ("views", f"{result.num_views} of each"),
-        ("seconds", f"{result.seconds:.1f}, of which {result.data_seconds:.1f} waiting for videos"),
-    ]
-    if output:
-        rows.append(("written", f"results.json, confusion.png and scores.csv in {output}"))
-    for name, value in rows:
+        say(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    for name, value in _table(content, scores.result):
         say(f"{name:<12}{value}")
+    for name, group in content.get("groups", {}).items():
+        shares = "no videos" if group["top1"] is None else f"{group['top1']:.1%}, within group {group['within']:.1%}"
+        say(f"{'group':<12}{name}: {shares}, {group['num_videos']} videos of {len(group['classes'])} classes")
+    if written:
+        say(f"{'written':<12}{', '.join(written)} in {args.output}")
+
+
+def _table(content: Mapping[str, Any], result: "EvalResult") -> list[tuple[str, str]]:
+    num_classes = len(content["class_names"])
+    members = content.get("models", [])
+    rows = []
+    for title, key in (("top-1", "top1"), ("top-5", "top5"), ("mean-class", "mean_class")):
+        if key != "top5" or num_classes > 5:
+            each = f"  ({', '.join(_percent(member[key]) for member in members)} each)" if members else ""
+            rows.append((title, _percent(content[key]) + each))
+    backwards = ", backwards" if content.get("is_reversed") else ""
+    rows.append(("videos", f"{content['num_videos']} of {num_classes} classes{backwards}"))
+    if content["unread"]:
+        rows.append(("not read", f"{content['num_unread']}, counted nowhere:"))
+        rows += [("", f"{row['name']}: {row['problem']}") for row in content["unread"][:NAMED_UNREAD]]
+        if content["num_unread"] > NAMED_UNREAD:
+            rows.append(("", f"and {content['num_unread'] - NAMED_UNREAD} more"))
+    networks = f" by {len(members)} networks" if members else ""
+    average = ", averaged as logits" if content["average"] == "logit" else ""
+    rows.append(("views", f"{content['num_views']} of each{networks}{average}"))
+    if not content.get("scores"):
+        rows.append(("seconds", f"{result.seconds:.1f}, of which {result.data_seconds:.1f} waiting for videos"))
+    return rows
+
+
+def _percent(value: float | None) -> str:
+    return "none labelled" if value is None else f"{value:.1%}"

@@ -5,10 +5,13 @@ from videozoo.engine.config import FitConfig
 from videozoo.engine.errors import CheckpointError, EngineError, TrainingError
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.evaluate import evaluate, evaluate_together
+from videozoo.engine.evaluation_folder import evaluation_dict, write_evaluation
 from videozoo.engine.fit import fit
-from videozoo.engine.plots import plot_confusion, plot_curves
+from videozoo.engine.groups import GroupResult, load_groups, measure_group
+from videozoo.engine.plots import plot_confusion, plot_curves, plot_group
 from videozoo.engine.results import EpochRow, FitResult, result_dict, write_results
 from videozoo.engine.run_record import RunRecord, read_evaluation, read_run
+from videozoo.engine.scores import Scores, join_scores, load_scores, name_videos, save_scores
 
 __all__ = [
     "CheckpointError",
@@ -17,18 +20,29 @@ __all__ = [
     "EvalResult",
     "FitConfig",
     "FitResult",
+    "GroupResult",
     "RunRecord",
+    "Scores",
     "TrainingError",
     "evaluate",
     "evaluate_together",
+    "evaluation_dict",
     "fit",
+    "join_scores",
+    "load_groups",
+    "load_scores",
     "load_train_state",
     "load_weights",
+    "measure_group",
+    "name_videos",
     "plot_confusion",
     "plot_curves",
+    "plot_group",
     "read_evaluation",
     "read_run",
     "result_dict",
     "save_checkpoint",
+    "save_scores",
+    "write_evaluation",
     "write_results",
 ]

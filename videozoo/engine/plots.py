@@ -1,20 +1,22 @@
 """Pictures of a run: curves.png and confusion.png, drawn without a display."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import Colormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
 from videozoo.engine.checkpoint import replace_file
+from videozoo.engine.groups import GroupResult
 from videozoo.engine.results import EpochRow
 
 NUMBERS_UP_TO = 20  # classes: beyond, the shares no longer fit their cells
@@ -101,11 +103,54 @@ def plot_confusion(path: Path, confusion: Tensor, class_names: Sequence[str]) ->
         )
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
-    draw: Callable[..., Figure] = _named_matrix if num_classes <= NAMES_UP_TO else _numbered_matrix
-    figure = draw(shares, totals[:, 0], [_short(name) for name in class_names])
+    if num_classes <= NAMES_UP_TO:
+        figure = _named_matrix(shares, totals[:, 0], [_short(name, 40) for name in class_names])
+    else:
+        figure = _numbered_matrix(shares, totals[:, 0], [_short(name, 66) for name in class_names])
     hits = counts.trace() / max(counts.sum(), 1)
     title = f"top-1 {hits:.1%} of {counts.sum():,} videos, {num_classes} classes\ncells: % of the true class's videos"
     figure.axes[0].set_title(title, fontsize=11, pad=10)
+    _save(figure, path, dpi=130)
+
+
+def plot_group(path: Path, title: str, panels: Sequence[tuple[str, GroupResult]]) -> None:
+    """Draw the part of the confusion matrix that belongs to a group of classes, for one network or several.
+
+    Cells are shares of the true class's videos; what is missing to 100 % in a row went to classes outside the group,
+    the last column. Columns are numbered as the rows are, as names are often long.
+
+    Args:
+        panels: what each network is called and its part, side by side.
+    Raises:
+        CheckpointError: the disk refused.
+    """
+    first = panels[0][1]
+    num_classes = len(first.class_names)
+    cell = 0.62 if num_classes <= 6 else 0.46  # inches
+    names = [fill(_short(name, 120), 34) for name in first.class_names]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    height = max(cell, 0.19 * max(name.count("\n") + 1 for name in names)) * num_classes
+    width = len(panels) * (cell * (num_classes + 1) + 0.35) + 0.085 * longest + 1.3
+    figure = Figure(figsize=(max(width, 5.2), height + 1.6), layout="constrained")
+    axes_row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (name, group) in zip(axes_row, panels, strict=True):
+        counts = group.counts.numpy()
+        totals = counts.sum(axis=1)
+        shares = counts / np.maximum(totals, 1)[:, None]
+        drawn = np.ma.masked_array(shares, np.broadcast_to(totals[:, None] == 0, shares.shape))
+        axes.imshow(drawn, cmap=_colours(), vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        _write_shares(axes, shares)
+        _draw_cell_borders(axes, shares.shape)
+        axes.axvline(num_classes - 0.5, color="#444444", linewidth=1.5)
+        axes.set_xticks(range(num_classes + 1), [*map(str, range(1, num_classes + 1)), "other"], fontsize=9)
+        accuracy = "no videos" if group.top1 is None else f"right {group.top1:.1%}, within group {group.within:.1%}"
+        axes.set_title("\n".join(filter(None, [_short(name, 30), accuracy])), fontsize=10)
+    totals = first.counts.sum(dim=1).tolist()
+    rows = [f"{name} ({total})  {k}" for k, (name, total) in enumerate(zip(names, totals, strict=True), 1)]
+    axes_row[0].set_yticks(range(num_classes), rows, fontsize=9)
+    axes_row[0].set_ylabel("true class (videos)")
+    figure.supxlabel("predicted class; cells: % of the true class's videos", fontsize=10)
+    figure.suptitle(_short(title, 80), fontsize=12)
     _save(figure, path, dpi=130)
 
 
@@ -124,31 +169,39 @@ def _named_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> F
     fits = 0.1 * max(len(name) for name in names) < side / num_classes  # inches
     axes.set_xticks(range(num_classes), names, rotation=0 if fits else 90, fontsize=fontsize)
     axes.set_yticks(range(num_classes), rows, fontsize=fontsize)
-    axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1.2)
-    axes.tick_params(which="both", length=0)
+    _draw_cell_borders(axes, shares.shape)
     axes.set(xlabel="predicted class", ylabel="true class (videos)")
     if has_numbers:
-        for (row, column), share in np.ndenumerate(shares):
-            if share > 0:
-                colour = "white" if share > 0.55 else "#1b2733"
-                text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
-                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+        _write_shares(axes, shares)
     return figure
+
+
+def _write_shares(axes: Axes, shares: np.ndarray) -> None:
+    for (row, column), share in np.ndenumerate(shares):
+        if share > 0:
+            colour = "white" if share > 0.55 else "#1b2733"
+            text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+
+
+def _draw_cell_borders(axes: Axes, shape: tuple[int, ...]) -> None:
+    axes.set_yticks(np.arange(shape[0] + 1) - 0.5, minor=True)
+    axes.set_xticks(np.arange(shape[1] + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.2)
+    axes.tick_params(which="both", length=0)
 
 
 def _numbered_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> Figure:
     """Class numbers on the axes; the most frequent confusions and the weakest classes by name beside them."""
-    figure = Figure(figsize=(15, 9.6), layout="constrained")
-    axes, side = figure.subplots(1, 2, width_ratios=(1, 0.6))
+    figure = Figure(figsize=(16.5, 9.6), layout="constrained")
+    axes, side = figure.subplots(1, 2, width_ratios=(1, 0.72))
     _image(figure, axes, shares, totals, gamma=0.6)  # a single small cell must still be seen
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
     axes.set(xlabel="predicted class (number)", ylabel="true class (number)")
     side.axis("off")
     text = _confusion_list(shares, totals, names)
-    side.text(0, 1.0, text, va="top", fontsize=9, family="monospace", transform=side.transAxes)
+    side.text(0, 1.0, text, va="top", fontsize=8.5, family="monospace", transform=side.transAxes)
     return figure
 
 
@@ -169,15 +222,18 @@ def _confusion_list(shares: np.ndarray, totals: np.ndarray, names: list[str], lo
 
 
 def _image(figure: Figure, axes: Axes, shares: np.ndarray, totals: np.ndarray, gamma: float = 1.0) -> None:
-    colours = colormaps["Blues"].with_extremes(bad="#dcdee2")  # classes without videos
     drawn = np.ma.masked_array(shares, np.broadcast_to(totals[:, None] == 0, shares.shape))
     # Nearest: every cell keeps its own colour, however small it is drawn.
-    picture = axes.imshow(drawn, cmap=colours, norm=PowerNorm(gamma, 0, 1), interpolation="nearest")
+    picture = axes.imshow(drawn, cmap=_colours(), norm=PowerNorm(gamma, 0, 1), interpolation="nearest")
     bar = figure.colorbar(picture, ax=axes, shrink=0.7, aspect=30, pad=0.02, format=PercentFormatter(1.0, decimals=0))
     bar.outline.set_visible(False)  # type: ignore[operator]
 
 
-def _short(name: str, longest: int = 40) -> str:
+def _colours() -> Colormap:
+    return colormaps["Blues"].with_extremes(bad="#dcdee2")  # classes without videos
+
+
+def _short(name: str, longest: int) -> str:
     # A dollar sign would start matplotlib's formulas.
     name = name.replace("$", r"\$")
     return name if len(name) <= longest else name[: longest - 1] + "…"

@@ -54,7 +54,7 @@ def read_run(path: Path) -> RunRecord:
 
 
 def read_evaluation(folder: Path) -> RunRecord:
-    """Read what ``videozoo evaluate --output`` wrote: results.json, with scores.csv or a ``confusion`` in it.
+    """Read what ``videozoo evaluate --output`` wrote: results.json, with confusion.csv or a ``confusion`` in it.
 
     Raises:
         CheckpointError: a file is damaged, or the clips were played backwards.
@@ -63,25 +63,23 @@ def read_evaluation(folder: Path) -> RunRecord:
     if results.get("is_reversed"):
         raise CheckpointError(f"{folder / 'results.json'}: of clips played backwards; evaluate without --reverse.")
     try:
-        counts = results.pop("confusion", None) or _count(folder / "scores.csv", results["class_names"])
+        counts = results.pop("confusion", None) or _read_counts(folder / "confusion.csv", results["class_names"])
         confusion = None if counts is None else torch.tensor(counts, dtype=torch.int64)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}: results.json and scores.csv do not go together ({error}).") from error
+        raise CheckpointError(f"{folder}: results.json and confusion.csv do not go together ({error}).") from error
     picture = folder / "confusion.png"
     return RunRecord(results, {}, confusion, picture if picture.is_file() else None)
 
 
-def _count(path: Path, class_names: list[str]) -> list[list[int]] | None:
-    """The confusion of a scores.csv; None where there is none."""
+def _read_counts(path: Path, class_names: list[str]) -> list[list[int]] | None:
+    """The rows of a confusion.csv; None where there is none."""
     if not path.is_file():
         return None
-    numbers = {name: number for number, name in enumerate(class_names)}
-    counts = [[0] * len(class_names) for _ in class_names]
     with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["label"]:
-                counts[numbers[row["label"]]][numbers[row["prediction"]]] += 1
-    return counts
+        head, *rows = csv.reader(file)
+    if head[1:] != class_names or [row[0] for row in rows] != class_names:
+        raise ValueError("they name other classes")
+    return [[int(count) for count in row[1:]] for row in rows]
 
 
 def _read_state(last: Path) -> tuple[dict[str, Any], Tensor | None]:

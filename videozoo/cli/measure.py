@@ -1,0 +1,142 @@
+"""Networks measured together on labelled videos, for the commands. Heavy imports inside."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoo.cli.console import CommandError, first_process_first, note
+
+if TYPE_CHECKING:
+    from videozoo.data import VideoRecord, VideoSource
+    from videozoo.engine import EvalResult, Scores
+
+BATCH_SIZE, BATCH_VIEWS = 8, 64  # videos of a batch, fewer where together they have more views
+
+
+def evaluate_model(
+    name: str,
+    data: str | Path,
+    *,
+    data_root: str | None = None,
+    views: str | None = None,
+    is_reversed: bool = False,
+    batch_size: int | None = None,
+    workers: int = 2,
+    amp: str = "no",
+    device: str = "auto",
+) -> "tuple[VideoSource, EvalResult]":
+    """Load a network with its weights and measure it on labelled videos.
+
+    Raises:
+        WeightsError, UnknownModelError: no such network.
+        SourceError, VideoError: the videos.
+        CommandError: wrong views, or classes that are not the network's.
+    """
+    setup = Setup([name], data, data_root, device)
+    measured = setup.measure(
+        views=views, is_reversed=is_reversed, batch_size=batch_size, workers=workers, amp=amp, average="prob"
+    )
+    return setup.source, measured[0].result
+
+
+class Setup:
+    """Networks with the same classes, and the videos they are measured on."""
+
+    def __init__(self, names: Sequence[str], data: str | Path, data_root: str | None, device: str) -> None:
+        from videozoo.cli.videos import VAL_FOLDERS, find_split
+        from videozoo.data import load_source
+
+        self.names, self.data, self.device = list(names), str(data), device
+        folder = find_split(Path(data), VAL_FOLDERS)
+        if folder is not None:
+            note(f"evaluating on {folder}")
+        with first_process_first(device):  # the others then find in the cache what it downloads
+            self.models = [open_network(name) for name in names]
+        own = self._check_classes()
+        self.source = load_source(folder or data, data_root=data_root, class_names=own)
+        known = list(self.source.class_names)
+        if len(known) > self.models[0].num_classes:
+            raise CommandError(
+                f"{data}: has {len(known)} classes, {names[0]} tells {self.models[0].num_classes} apart and names none."
+            )
+        self.class_names = [*known, *(str(label) for label in range(len(known), self.models[0].num_classes))]
+
+    def _check_classes(self) -> list[str] | None:
+        """The class names that the networks agree on."""
+        labels = [list(model.pretrained_cfg.get("label_names") or ()) for model in self.models]
+        first, count = next((k for k, own in enumerate(labels) if own), 0), self.models[0].num_classes
+        for name, model, own in zip(self.names, self.models, labels, strict=True):
+            if model.num_classes != count:
+                raise CommandError(
+                    f"{self.names[0]} tells {count} classes apart and {name} {model.num_classes}; networks that vote "
+                    "need the same classes."
+                )
+            other = [k for k, pair in enumerate(zip(labels[first], own, strict=False)) if pair[0] != pair[1]]
+            if other:
+                raise CommandError(
+                    f"class {other[0]} is {labels[first][other[0]]!r} for {self.names[first]} and {own[other[0]]!r} "
+                    f"for {name}; networks that vote need the same classes in the same order."
+                )
+        return labels[first] or None
+
+    def measure(
+        self, *, views: str | None, is_reversed: bool, batch_size: int | None, workers: int, amp: str, average: str
+    ) -> "list[Scores]":
+        """Each network's scores, from one pass over the videos."""
+        from videozoo.cli.videos import make_joint_loader, make_normalizer, parse_views
+        from videozoo.data import resolve_data_config
+        from videozoo.engine import Scores, evaluate_together, name_videos
+
+        clips, crops = parse_views(views) or (None, None)
+        configs = [resolve_data_config(net, test_num_clips=clips, test_num_crops=crops) for net in self.models]
+        counts = [(config["test_num_clips"], config["test_num_crops"]) for config in configs]
+        num_views = sum(clips * crops for clips, crops in counts)
+        loader = make_joint_loader(
+            self.models,
+            self.source.records,
+            batch_size=batch_size or max(1, min(BATCH_SIZE, BATCH_VIEWS // num_views)),
+            workers=workers,
+            views=parse_views(views),
+            is_reversed=is_reversed,
+        )
+        results = evaluate_together(
+            self.models,
+            loader,
+            class_names=self.class_names,
+            amp=amp,
+            device=self.device,
+            prepare_batch=[make_normalizer(model) for model in self.models],
+            average=average,
+        )
+        names = name_videos([name_record(record) for record in self.source.records])
+        return [
+            Scores(
+                result,
+                names,
+                {"model": name, "data": self.data, "views": f"{clips}x{crops}", "is_reversed": is_reversed},
+            )
+            for result, name, (clips, crops) in zip(results, self.names, counts, strict=True)
+        ]
+
+
+def open_network(name: str) -> Any:
+    """A network with its weights, for use.
+
+    Raises:
+        WeightsError, UnknownModelError: no such network or weights.
+        CommandError: a folder without the word that makes it a name.
+    """
+    import videozoo
+    from videozoo.models.load import is_source
+
+    if not is_source(name) and Path(name).expanduser().is_dir():
+        raise CommandError(f"--model {name} is a folder; write --model local-dir:{name}")
+    return videozoo.create_model(name, pretrained=True).eval()
+
+
+def name_record(record: "VideoRecord") -> str:
+    """What a video is called wherever the data lies, with the part of the file it is."""
+    name = record.name or str(record.path)
+    for part, unit in ((record.span_sec, " s"), (record.frame_range, " frames")):
+        name += f" [{part[0]:g}-{part[1]:g}{unit}]" if part else ""
+    return name

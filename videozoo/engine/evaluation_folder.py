@@ -1,0 +1,151 @@
+"""The folder that an evaluation leaves: results, tables, pictures, and the scores they follow from."""
+
+import csv
+import io
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from videozoo.engine.checkpoint import replace_file
+from videozoo.engine.eval_result import EvalResult
+from videozoo.engine.groups import GroupResult, group_dict, measure_group
+from videozoo.engine.metrics import class_accuracies, rank_classes
+from videozoo.engine.plots import plot_confusion, plot_group
+from videozoo.engine.results import result_dict, write_results
+from videozoo.engine.scores import Scores, save_scores
+
+RESULTS, SCORES, CONFUSION = "results.json", "scores.safetensors", "confusion.csv"
+_OF_A_MEMBER = ("top1", "top5", "mean_class", "loss", "num_views")
+
+
+def evaluation_dict(
+    scores: Scores, groups: Mapping[str, Sequence[int]] | None = None, members: Sequence[Scores] = ()
+) -> dict[str, Any]:
+    """The content of results.json: ``about``, ``result_dict`` with the names of unread videos, groups and members.
+
+    Args:
+        groups: numbers of each group's classes.
+        members: what an ensemble was joined from; each is told in ``models``.
+    """
+    result = scores.result
+    content = {**scores.about, **result_dict(result)}
+    content["unread"] = [{"name": scores.names[row["index"]], **row} for row in content["unread"]]
+    if groups:
+        content["groups"] = group_dict({name: measure_group(result, labels) for name, labels in groups.items()})
+    if members:
+        content["models"] = [_member_dict(member, groups) for member in members]
+    return content
+
+
+def _member_dict(member: Scores, groups: Mapping[str, Sequence[int]] | None) -> dict[str, Any]:
+    content = evaluation_dict(member, groups)
+    kept = [*member.about, *_OF_A_MEMBER, *(["groups"] if groups else [])]
+    return {key: content[key] for key in kept}
+
+
+def write_evaluation(
+    folder: Path,
+    scores: Scores,
+    groups: Mapping[str, Sequence[int]] | None = None,
+    members: Sequence[Scores] = (),
+) -> list[str]:
+    """Write an evaluation: results.json, videos.csv, per_class.csv, confusion.csv and .png, scores.safetensors.
+
+    Of each group ``groups/NAME.csv`` and ``.png``, which shows the members of an ensemble beside the whole. Each member
+    has the same files, but groups, in a folder ``member_1``, ``member_2``, ... Each file is written in one piece,
+    results.json last.
+
+    Returns:
+        the names of what was written.
+    Raises:
+        CheckpointError: the disk refused.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = ["videos.csv", "per_class.csv", CONFUSION, "confusion.png", SCORES]
+    result = scores.result
+    save_scores(folder / SCORES, scores)
+    _write_csv(folder / "videos.csv", _video_rows(scores))
+    _write_csv(folder / "per_class.csv", _class_rows(result))
+    _write_csv(folder / CONFUSION, [["", *result.class_names], *_named_rows(result)])
+    plot_confusion(folder / "confusion.png", result.confusion, result.class_names)
+    if groups:
+        _write_groups(folder / "groups", scores, groups, members)
+        written.append("groups/")
+    for number, member in enumerate(members, 1):
+        write_evaluation(folder / f"member_{number}", member)
+        written.append(f"member_{number}/")
+    content = {**evaluation_dict(scores, groups, members), "date": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    write_results(folder / RESULTS, content)
+    return [RESULTS, *written]
+
+
+def _video_rows(scores: Scores) -> Iterable[list[Any]]:
+    """A row for each video in the order of the data, the unread ones with their problem."""
+    result = scores.result
+    names = result.class_names
+    best = rank_classes(result.scores)[:, 0].tolist()
+    rows: dict[int, list[Any]] = {index: ["", "", "", "", problem] for index, problem in result.unread}
+    pairs = zip(result.indices.tolist(), result.labels.tolist(), best, result.scores, strict=True)
+    for index, label, guess, row in pairs:
+        own = f"{float(row[label]):.6g}" if label >= 0 else ""
+        rows[index] = [names[label] if label >= 0 else "", names[guess], f"{float(row[guess]):.6g}", own, ""]
+    yield ["name", "label", "prediction", "score", "label_score", "problem"]
+    for index in sorted(rows):
+        yield [scores.names[index], *rows[index]]
+
+
+def _class_rows(result: EvalResult) -> Iterable[list[Any]]:
+    confusion = result.confusion
+    columns = (confusion.sum(dim=1).tolist(), confusion.diagonal().tolist(), class_accuracies(confusion))
+    yield ["class", "videos", "correct", "accuracy"]
+    for name, total, hits, accuracy in zip(result.class_names, *columns, strict=True):
+        yield [name, total, hits, "" if accuracy is None else f"{accuracy:.6g}"]
+
+
+def _named_rows(result: EvalResult) -> Iterable[list[Any]]:
+    """A row per true class."""
+    for name, row in zip(result.class_names, result.confusion.tolist(), strict=True):
+        yield [name, *row]
+
+
+def _write_groups(folder: Path, scores: Scores, groups: Mapping[str, Sequence[int]], members: Sequence[Scores]) -> None:
+    folder.mkdir(exist_ok=True)
+    for stem, (name, labels) in zip(_stems(groups), groups.items(), strict=True):
+        whole = measure_group(scores.result, labels)
+        _write_csv(folder / f"{stem}.csv", _group_rows(whole))
+        panels = [(_panel_title(member), measure_group(member.result, labels)) for member in members]
+        plot_group(folder / f"{stem}.png", name, [*panels, ("together" if members else "", whole)])
+
+
+def _group_rows(group: GroupResult) -> Iterable[list[Any]]:
+    yield ["", *group.class_names, "other classes"]
+    for name, row in zip(group.class_names, group.counts.tolist(), strict=True):
+        yield [name, *row]
+
+
+def _panel_title(member: Scores) -> str:
+    """The end of what the network is called: the part that differs between runs beside each other."""
+    model = str(member.about.get("model", "")).removesuffix("/").removesuffix("/best")
+    return model.rpartition("/")[2]
+
+
+def _stems(names: Iterable[str]) -> list[str]:
+    """File names that stay in their folder and differ, whatever the groups are called."""
+    stems: list[str] = []
+    for name in names:
+        stem = re.sub(r"\W+", "_", name).strip("_")[:80] or "group"
+        taken = {other.casefold() for other in stems}
+        count = 2
+        unique = stem
+        while unique.casefold() in taken:
+            unique, count = f"{stem}_{count}", count + 1
+        stems.append(unique)
+    return stems
+
+
+def _write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    replace_file(path, text.getvalue())
