@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from videozoo.data import VideoError, VideoReader, av_file, count_frames, read_frames
+from videozoo.data import VideoError, VideoReader, av_stream, count_frames, exact_frames, read_frames
 
 ReadNumbers = Callable[[Tensor], list[int]]
 MakeVideo = Callable[..., Path]
@@ -71,7 +71,7 @@ def test_painted_numbers_come_back(
     read_numbers: ReadNumbers,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(av_file, "KEEP_BYTES", keep_bytes)
+    monkeypatch.setattr(exact_frames, "KEEP_BYTES", keep_bytes)
     path = make_video(tmp_path / name, num_frames=40, **KINDS[name])
     wanted = [39, 0, 17, 17, 38, 5, 1]
     assert read_numbers(read_frames(path, wanted)) == wanted
@@ -90,41 +90,6 @@ def test_variable_frame_rate_counts_frames_not_seconds(
     pts = list(itertools.accumulate(random.Random(0).choices([2, 4, 30, 200], k=20)))
     path = make_video(tmp_path / "vfr.mkv", num_frames=20, pts=pts)
     assert read_numbers(read_frames(path, [19, 7, 8])) == [19, 7, 8]
-
-
-def test_far_frames_are_sought_once_the_file_is_known(
-    tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(av_file, "KEEP_BYTES", 0)
-    path = make_video(tmp_path / "long.mp4", num_frames=250, gop=10)
-    with VideoReader(path) as reader:
-        assert reader.num_frames == 250
-        decoded = []
-        plain = av_file.AvFile._decode
-
-        def counting(self, container, stream):  # type: ignore[no-untyped-def]
-            for frame in plain(self, container, stream):
-                decoded.append(frame.pts)
-                yield frame
-
-        monkeypatch.setattr(av_file.AvFile, "_decode", counting)
-        assert read_numbers(reader.read([222, 41, 101])) == [222, 41, 101]
-    assert len(decoded) < 30
-
-
-def test_a_container_that_seeks_wrongly_is_read_from_the_start(
-    tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(av_file, "KEEP_BYTES", 0)
-    path = make_video(tmp_path / "x.mp4", num_frames=60)
-    with VideoReader(path) as reader:
-        assert reader.num_frames == 60
-        # Keyframe stamps that are not the file's: every seek lands beside the mark.
-        source = reader._source
-        assert isinstance(source, av_file.AvFile)
-        source._pts = [None if pts is None else pts + 7 for pts in source._pts]
-        assert read_numbers(reader.read([55, 20])) == [55, 20]
-        assert not source._is_seekable
 
 
 @pytest.mark.parametrize("turned", list(itertools.product([False, True], [1, -1], [1, -1])))
@@ -163,7 +128,7 @@ def test_every_clip_of_the_manifest(shared_data: Path, monkeypatch: pytest.Monke
         count, frames = _bare_decode(path, set(wanted))
         assert count == expected, path
         for keep_bytes, asks_count in [(0, False), (2**28, True), (0, True)]:
-            monkeypatch.setattr(av_file, "KEEP_BYTES", keep_bytes)
+            monkeypatch.setattr(exact_frames, "KEEP_BYTES", keep_bytes)
             with VideoReader(path) as reader:
                 if asks_count and reader.num_frames != expected:
                     wrong.append((row["file"], reader.num_frames, expected))
@@ -263,7 +228,7 @@ def test_forbidden_file_by_the_system_s_word(
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(av_file.av, "open", refuse)
+    monkeypatch.setattr(av_stream.av, "open", refuse)
     with pytest.raises(VideoError, match="permission denied"):
         VideoReader(path)
 

@@ -14,6 +14,10 @@ from torch import Tensor
 from .av_file import AvFile
 from .errors import VideoError
 from .image_folder import ImageFolder
+from .limits import TIME_LIMIT_SEC, TimeLimit
+from .sources import VideoRecord
+
+DECODERS = ("pyav", "torchcodec")
 
 
 class VideoReader:
@@ -24,24 +28,62 @@ class VideoReader:
     as stored; alpha is dropped; of several video streams the first is read, cover pictures aside.
 
     Args:
-        path: a video file, or a folder of images.
+        path: a video file, a folder of images, or a tar shard that holds the video (``member``).
+        span_sec: only the frames shown in [start, end) seconds, counted from the file's start as ffmpeg's ``-ss`` does;
+            an end past the file's is cut. Frames are then numbered from the first of the span.
+        frame_range: only the frames [start, stop), numbered from the first of these; not together with ``span_sec``.
+        member: (offset, size) in bytes of the video inside ``path``.
+        decoder: ``pyav`` or ``torchcodec``; the latter falls back to the former where it is not installed.
+        time_limit_sec: time that opening the file and one read may take together; None: no limit.
     Raises:
-        VideoError: there is no such file, or nothing in it can be read as a video.
+        ValueError: an unknown decoder, an empty span or range, or both.
+        VideoError: there is no such file, nothing in it can be read as a video, or it takes too long. Later, from
+            ``num_frames`` and ``read``: the range goes beyond the file, or the span holds no frame.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        span_sec: tuple[float, float] | None = None,
+        frame_range: tuple[int, int] | None = None,
+        member: tuple[int, int] | None = None,
+        decoder: str = "pyav",
+        time_limit_sec: float | None = TIME_LIMIT_SEC,
+    ) -> None:
+        if decoder not in DECODERS:
+            raise ValueError(f"VideoReader: unknown decoder {decoder!r}; choose from {', '.join(DECODERS)}.")
+        if span_sec is not None and frame_range is not None:
+            raise ValueError("VideoReader: span_sec and frame_range were both given; pass one of them.")
+        if span_sec is not None and not span_sec[0] < span_sec[1]:
+            raise ValueError(f"VideoReader: span_sec is {span_sec}; its end must lie after its start.")
+        if frame_range is not None and not 0 <= frame_range[0] < frame_range[1]:
+            raise ValueError(f"VideoReader: frame_range is {frame_range}; needed are 0 <= start < stop.")
         self.path = Path(path)
-        self._count: int | None = None
+        self._span_sec, self._frame_range = span_sec, frame_range
         self._is_closed = False
-        self._source = _open_source(self.path)
+        self._limit = TimeLimit(self.path, time_limit_sec)
+        with self._limit:
+            self._source = _open_source(self.path, span_sec, member, self._limit)
 
     @property
     def num_frames(self) -> int:
-        """Frames that really decode; a file is decoded to its end once to know it, whatever its header says."""
+        """Frames that can be read; after a read it may have become smaller or larger.
+
+        It is counted without decoding where the file seems whole. Should a read find that a frame does not decode, the
+        file is decoded to its end and this number is from then on that of the frames that really do.
+        """
         self._check_open()
-        if self._count is None:
-            self._count = self._source.count()
-        return self._count
+        with self._limit:
+            total = self._source.count()
+        if self._frame_range is None:
+            if not total:
+                raise VideoError(self.path, f"no frame of it is shown in its span {_text(self._span_sec)} s")
+            return total
+        start, stop = self._frame_range
+        if stop > total:
+            raise VideoError(self.path, f"its frame range {_text(self._frame_range)} goes beyond its {total} frames")
+        return stop - start
 
     @property
     def fps(self) -> float:
@@ -66,23 +108,29 @@ class VideoReader:
         Shape:
             uint8 RGB (N, 3, height, width), in channels_last memory.
         Raises:
-            IndexError: an index is negative or past the last frame.
+            IndexError: an index is negative or past the last frame; also one below the former ``num_frames`` of a
+                damaged file, whose ``num_frames`` is right from then on.
             VideoError: a frame cannot be read.
         """
         self._check_open()
+        wanted = [operator.index(index) for index in indices]
+        if wanted and min(wanted) < 0:
+            raise IndexError(f"VideoReader.read: frame {min(wanted)} asked of {self.path}; frames count from 0.")
+        start = 0
+        if self._frame_range is not None:
+            start = self._frame_range[0]
+            self._check_below(wanted, self.num_frames)
         slots: dict[int, list[int]] = {}
-        for place, index in enumerate(indices):
-            slots.setdefault(operator.index(index), []).append(place)
-        out = np.empty((len(indices), self.height, self.width, 3), np.uint8)
-        if slots and min(slots) < 0:
-            raise IndexError(f"VideoReader.read: frame {min(slots)} asked of {self.path}; frames count from 0.")
+        for place, index in enumerate(wanted):
+            slots.setdefault(start + index, []).append(place)
+        out = np.empty((len(wanted), self.height, self.width, 3), np.uint8)
         try:
-            self._source.read_into(slots, out)
+            with self._limit:
+                self._source.read_into(slots, out)
         except IndexError as err:
-            raise IndexError(
-                f"VideoReader.read: frame {max(slots)} asked of {self.path}, which has {err.args[0]} frames; "
-                "sample below reader.num_frames."
-            ) from None
+            self._check_below(wanted, err.args[0] - start)
+            raise
+        self._limit.renew()
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
     def close(self) -> None:
@@ -97,6 +145,13 @@ class VideoReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _check_below(self, wanted: list[int], count: int) -> None:
+        if wanted and max(wanted) >= count:
+            raise IndexError(
+                f"VideoReader.read: frame {max(wanted)} asked of {self.path}, which has {count} frames; "
+                "sample below reader.num_frames."
+            )
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -131,9 +186,31 @@ def count_frames(path: str | os.PathLike[str]) -> int:
         return reader.num_frames
 
 
-def _open_source(path: Path) -> AvFile | ImageFolder:
+def open_record(record: VideoRecord, decoder: str = "pyav") -> VideoReader:
+    """Open a listed video: its file, or the part of a file that the record names.
+
+    Args:
+        record: what ``load_source(...).records`` gives.
+        decoder: ``pyav`` or ``torchcodec``.
+    Raises:
+        VideoError: the video cannot be read.
+    """
+    return VideoReader(
+        record.path,
+        span_sec=record.span_sec,
+        frame_range=record.frame_range,
+        member=record.member,
+        decoder=decoder,
+    )
+
+
+def _open_source(
+    path: Path, span_sec: tuple[float, float] | None, member: tuple[int, int] | None, limit: TimeLimit
+) -> AvFile | ImageFolder:
     try:
         if path.is_dir():
+            if span_sec is not None:
+                raise VideoError(path, "a part of it is asked in seconds, but a folder of images has no times")
             return ImageFolder(path)
         size = path.stat().st_size
     except (OSError, ValueError) as err:
@@ -145,4 +222,8 @@ def _open_source(path: Path) -> AvFile | ImageFolder:
         raise VideoError(path, "neither a file nor a folder")
     if size == 0:
         raise VideoError(path, "the file is empty (0 bytes)")
-    return AvFile(path)
+    return AvFile(path, span_sec=span_sec, member=member, limit=limit)
+
+
+def _text(bounds: tuple[float, float] | None) -> str:
+    return "" if bounds is None else f"{bounds[0]:g} to {bounds[1]:g}"

@@ -1,0 +1,133 @@
+"""Frames of a video file by decoding it from its start: right for any file, damaged ones too."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+from av.video.frame import VideoFrame
+
+from .av_stream import AvStream
+from .errors import VideoError
+
+# Decoded frames that counting may keep for the read that follows, in bytes: 10 s of 340x256 take 40 MB.
+KEEP_BYTES = 256 * 2**20
+
+TakeFrame = Callable[[int, VideoFrame], None]
+
+
+class ExactFrames:
+    """Frame ``i`` is the i-th that really decodes, in the order in which the decoder puts them out.
+
+    Time stamps are not sorted: in AVI they are guesses that run backwards. A packet that does not decode is skipped, as
+    ffmpeg does; so what a damaged file holds is only known once the frames before have been decoded.
+
+    Args:
+        stream: just opened.
+        open_again: opens the same file once more.
+        fps: mean frames per second; the clock of a file whose time stamps cannot be used.
+        span_sec: only the frames of [start, end) seconds, counted from its first one; None: all.
+    """
+
+    def __init__(
+        self,
+        stream: AvStream,
+        open_again: Callable[[], AvStream],
+        fps: float,
+        span_sec: tuple[float, float] | None = None,
+    ) -> None:
+        self._stream = stream
+        self._open_again = open_again
+        self._fps = fps
+        self._span_sec = span_sec
+        self._front = stream.frames()
+        self._first = 0  # the span's first frame, among all
+        self._num_decoded = 0
+        self._is_finished = False
+        self._has_times = True
+        self._last_pts: int | None = None
+        self._kept: dict[int, VideoFrame] = {}
+        self._kept_bytes = 0
+        if span_sec is not None:
+            self._skip_to(span_sec[0])
+
+    def close(self) -> None:
+        """Close the file; frames are no longer to be had."""
+        self._kept.clear()
+        self._front = iter(())
+        self._stream.close()
+
+    def count(self) -> int:
+        """Number of frames; all are decoded on the first call."""
+        for index, frame in self._advance():
+            self._keep(index, frame)
+        return self._num_decoded - self._first
+
+    def read(self, indices: list[int], take: TakeFrame) -> None:
+        """Hand the frames of ascending indices to ``take``.
+
+        Raises:
+            IndexError: an index is not below the number of frames; its argument is that number.
+            VideoError: a frame that decoded before is no longer to be had.
+        """
+        wanted = {i + self._first for i in indices}
+        passed = {i for i in wanted if i < self._num_decoded}
+        last = max(wanted, default=-1)
+        if last >= self._num_decoded:
+            for index, frame in self._advance():
+                if index in wanted:
+                    take(index - self._first, frame)
+                if index == last:
+                    break
+        if last >= self._num_decoded:
+            raise IndexError(self._num_decoded - self._first)
+        for index in sorted(passed & self._kept.keys()):
+            take(index - self._first, self._kept[index])
+        self._read_again(passed - self._kept.keys(), take)
+
+    def _read_again(self, wanted: set[int], take: TakeFrame) -> None:
+        if not wanted:
+            return
+        stream = self._open_again()
+        try:
+            for index, frame in enumerate(itertools.islice(stream.frames(), max(wanted) + 1)):
+                if index in wanted:
+                    take(index - self._first, frame)
+                    wanted.remove(index)
+        finally:
+            stream.close()
+        if wanted:
+            raise VideoError(stream.path, f"frame {min(wanted)} decoded once but not again; did the file change?")
+
+    def _advance(self) -> Iterator[tuple[int, VideoFrame]]:
+        """Frames decoded for the first time, with their place among all, up to the end of the span."""
+        while not self._is_finished:
+            frame = next(self._front, None)
+            if frame is None or (self._span_sec is not None and self._time_of(frame) >= self._span_sec[1]):
+                self._is_finished = True
+                return
+            self._num_decoded += 1
+            yield self._num_decoded - 1, frame
+
+    def _skip_to(self, start_sec: float) -> None:
+        for frame in self._front:
+            if self._time_of(frame) >= start_sec:
+                self._front = itertools.chain([frame], self._front)
+                break
+            self._num_decoded += 1
+        self._first = self._num_decoded
+
+    def _time_of(self, frame: VideoFrame) -> float:
+        """Seconds from the file's start, by its stamp, or by its number where stamps are missing or run backwards."""
+        pts, last, self._last_pts = frame.pts, self._last_pts, frame.pts
+        if pts is None or (last is not None and pts < last):
+            self._has_times = False
+        if self._has_times and pts is not None:
+            return self._stream.time_of(pts)
+        if not self._fps:
+            raise VideoError(self._stream.path, "a part of it is asked in seconds, but it has no time stamps")
+        return self._num_decoded / self._fps
+
+    def _keep(self, index: int, frame: VideoFrame) -> None:
+        size = sum(plane.buffer_size for plane in frame.planes)
+        if self._kept_bytes + size <= KEEP_BYTES:
+            self._kept[index] = frame
+            self._kept_bytes += size
