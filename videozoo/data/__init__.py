@@ -5,16 +5,19 @@ from .config import DATA_DEFAULTS, resolve_data_config
 from .dataset import JointDataset, VideoDataset
 from .decode import VideoReader, count_frames, read_frames
 from .errors import VideoError
+from .formats import DATA_FORMATS
 from .lists import SourceError
 from .normalize import ClipNormalizer
+from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
 from .sample import SAMPLINGS, sample_clips
 from .samplers import BalancedSampler, class_weights
-from .sources import VIDEO_EXTENSIONS, VideoRecord, VideoSource, load_source, split_by_hash
+from .sources import check_splits, load_source, split_by_hash
 from .transforms import TestTransform, TrainTransform, create_transform
 from .views import parse_views
 
 __all__ = [
     "DATA_DEFAULTS",
+    "DATA_FORMATS",
     "SAMPLINGS",
     "VIDEO_EXTENSIONS",
     "BalancedSampler",
@@ -29,6 +32,7 @@ __all__ = [
     "VideoReader",
     "VideoRecord",
     "VideoSource",
+    "check_splits",
     "class_weights",
     "collate_clips",
     "count_frames",

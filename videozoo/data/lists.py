@@ -1,10 +1,14 @@
-"""Text lists of videos: reading their rows, and telling what is wrong with them, line by line."""
+"""Lists of videos as text: reading rows, csv and JSON, and telling what is wrong with them, line by line."""
 
 import csv
 import io
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
 SHOWN_PROBLEMS = 20
 
@@ -20,10 +24,12 @@ class Problems:
     Args:
         where: the list or folder.
         found: one ``place: what`` each, in the order found.
+        hint: a word on all of them together.
     """
 
-    where: Path
+    where: Path | str
     found: list[str] = field(default_factory=list)
+    hint: str = ""
 
     def add(self, place: str, what: str) -> None:
         """Note a problem."""
@@ -41,44 +47,64 @@ class Problems:
         if len(self.found) > SHOWN_PROBLEMS:
             lines.append(f"  and {len(self.found) - SHOWN_PROBLEMS} more")
         count = "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
-        raise SourceError("\n".join([f"{self.where}: {count}; nothing was loaded", *lines]))
+        raise SourceError("\n".join([f"{self.where}: {count}; nothing was loaded{self.hint}", *lines]))
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a list: where it stands (``train.txt:12``), its path and its label as written."""
+class Row(NamedTuple):
+    """One video as listed.
+
+    ``place`` is where it stands (``train.txt:12``), ``label`` as written, a class name or index; ``trouble`` says why a
+    format found no file for it.
+    """
 
     place: str
     path: str
     label: str
+    span_sec: tuple[float, float] | None = None
+    frame_range: tuple[int, int] | None = None
+    trouble: str = ""
 
 
-def read_rows(path: Path, problems: Problems) -> list[Row]:
-    """Rows of a ``path label`` list, or of a csv with the columns path and label.
+class Vocabulary(NamedTuple):
+    """The classes as a file of the data set numbers them; ``places`` is where each is listed."""
 
-    In a list the label is the last field; the path before it may hold spaces. A tab, where a line has one, separates
-    instead, and then labels may hold spaces too. Blank lines are passed over. A byte order mark and CRLF are fine.
+    names: tuple[str, ...]
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ListFile:
+    """A list (or a folder of lists) on its way into rows.
 
     Args:
-        path: the list; ``.csv`` tells the kind.
-        problems: takes lines of a wrong number of columns.
-    Raises:
-        SourceError: the list cannot be read as UTF-8 text, or a csv has no such header.
+        path: the list, or the folder.
+        base: the folder that paths start from.
+        split: which of several splits in it; None: there is one.
+        problems: takes what is wrong.
+        check_files: look whether the files are there.
     """
-    text = read_text(path)
-    if path.suffix.lower() == ".csv":
-        return _csv_rows(path, text, problems)
-    rows = []
-    for number, line in enumerate(split_lines(text), 1):
-        place = f"{path.name}:{number}"
-        if not line.strip():
-            continue
-        fields = [part.strip() for part in line.split("\t")] if "\t" in line.strip() else line.rsplit(None, 1)
-        if len(fields) != 2 or not all(fields):
-            problems.add(place, f"{len(fields)} columns in {_shorten(line)}, must be two: path and label")
-            continue
-        rows.append(Row(place, fields[0].strip(), fields[1]))
-    return rows
+
+    path: Path
+    base: Path
+    split: str | None
+    problems: Problems
+    check_files: bool = True
+
+    @cached_property
+    def text(self) -> str:
+        """The text of the list."""
+        return read_text(self.path)
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Place and text of each line that is not blank, stripped."""
+        return text_lines(self.path, self.text)
+
+
+class Listing(NamedTuple):
+    """What a format read: its rows, and the classes where the data set lists them."""
+
+    rows: list[Row]
+    vocabulary: Vocabulary | None = None
 
 
 def read_text(path: Path) -> str:
@@ -103,31 +129,114 @@ def split_lines(text: str) -> list[str]:
     return re.split(r"\r\n|\n|\r", text)
 
 
-def _csv_rows(path: Path, text: str, problems: Problems) -> list[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""))
-    rows = []
+def text_lines(path: Path, text: str) -> Iterator[tuple[str, str]]:
+    """Place and stripped text of each line that is not blank."""
+    for number, line in enumerate(split_lines(text), 1):
+        stripped = line.strip()
+        if stripped:
+            yield f"{path.name}:{number}", stripped
+
+
+def csv_header(text: str) -> list[str]:
+    """Column names of a csv in lower case; empty where its first line is none."""
+    try:
+        return [name.strip().lower() for name in next(csv.reader(io.StringIO(text, newline="")), [])]
+    except csv.Error:
+        return []
+
+
+def csv_rows(file: ListFile, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Place and fields of each row of a csv with a header; rows of another number of columns are noted as problems.
+
+    Args:
+        file: the csv.
+        columns: which must be in the header, once each.
+    Raises:
+        SourceError: the header lacks one.
+    """
+    reader = csv.reader(io.StringIO(file.text, newline=""))
     try:
         header = [name.strip().lower() for name in next(reader, [])]
-        if header.count("path") != 1 or header.count("label") != 1:
-            found = ",".join(header) or "nothing"
-            raise SourceError(f"{path}:1: the header is {_shorten(found)}, must have the columns path and label.")
-        path_column, label_column = header.index("path"), header.index("label")
+        if any(header.count(name) != 1 for name in columns):
+            found = shorten(",".join(header) or "nothing")
+            needed = " and ".join([", ".join(columns[:-1]), columns[-1]])
+            raise SourceError(f"{file.path}:1: the header is {found}, must have the columns {needed}.")
         for fields in reader:
-            place = f"{path.name}:{reader.line_num}"
+            place = f"{file.path.name}:{reader.line_num}"
             if not any(part.strip() for part in fields):
                 continue
             if len(fields) != len(header):
-                problems.add(place, f"{len(fields)} columns, the header has {len(header)}")
+                file.problems.add(place, f"{len(fields)} columns, the header has {len(header)}")
                 continue
-            row = Row(place, fields[path_column].strip(), fields[label_column].strip())
-            if row.path and row.label:
-                rows.append(row)
-            else:
-                problems.add(place, f"the {'label' if row.path else 'path'} is empty")
+            yield place, {name: part.strip() for name, part in zip(header, fields, strict=True)}
     except csv.Error as err:
-        problems.add(f"{path.name}:{reader.line_num}", f"not csv ({err})")
-    return rows
+        file.problems.add(f"{file.path.name}:{reader.line_num}", f"not csv ({err})")
 
 
-def _shorten(text: str) -> str:
+def json_items(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    """Place (``train.json:12 (item 12)``) and value of each item of a JSON list.
+
+    Items are decoded one by one, so that each is known by its line.
+
+    Raises:
+        SourceError: not a JSON list.
+    """
+    decoder = json.JSONDecoder()
+    blank = re.compile(r"[ \t\r\n]*")
+
+    def skip(position: int) -> int:
+        match = blank.match(text, position)
+        return match.end() if match else position
+
+    def fault(position: int, what: str) -> SourceError:
+        return SourceError(f"{path}:{text.count(chr(10), 0, position) + 1}: not a JSON list ({what}).")
+
+    position = skip(0)
+    if not text.startswith("[", position):
+        raise fault(position, "it must start with [")
+    position, line, counted, number = skip(position + 1), 1, 0, 0
+    while not text.startswith("]", position):
+        if number > 0:
+            if not text.startswith(",", position):
+                raise fault(position, f"after item {number} comes {text[position : position + 10]!r}")
+            position = skip(position + 1)
+        number += 1
+        line, counted = line + text.count("\n", counted, position), position
+        try:
+            value, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError) as err:
+            what = "nested too deeply" if isinstance(err, RecursionError) else getattr(err, "msg", str(err))
+            raise fault(getattr(err, "pos", position), f"item {number}, {what}") from err
+        yield f"{path.name}:{line} (item {number})", value
+        position = skip(end)
+    position = skip(position + 1)
+    if position < len(text):
+        raise fault(position, "text after its end")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        SourceError: it cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError as err:
+        raise SourceError(f"{path}: not JSON that can be read (nested too deeply).") from err
+    except json.JSONDecodeError as err:
+        raise SourceError(f"{path}:{err.lineno}: not JSON ({err.msg}).") from err
+    except ValueError as err:
+        if isinstance(err, SourceError):
+            raise
+        raise SourceError(f"{path}: not JSON that can be read ({err}).") from err
+
+
+def to_number(text: str) -> float | None:
+    """A plain decimal number of at most nine digits before the point; None for anything else."""
+    return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else None
+
+
+def shorten(text: str) -> str:
+    """The text in quotes, cut to 80 characters."""
     return repr(text if len(text) <= 80 else f"{text[:77]}...")

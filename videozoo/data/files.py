@@ -1,0 +1,147 @@
+"""The files that lists name: whether they are there, without opening them."""
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .image_folder import is_image_name, natural_key
+from .lists import ListFile, Listing, Row
+from .records import VIDEO_EXTENSIONS, VideoRecord
+
+
+class FrameFolder(NamedTuple):
+    """The frames of a folder: how many, the number in the name of the first, how many other images sort before them.
+
+    ``kinds`` are the different forms of their names; more than one means that they are not one video.
+    """
+
+    num_frames: int
+    first: int
+    skipped: int = 0
+    kinds: tuple[str, ...] = ()
+
+
+def is_video_name(name: str) -> bool:
+    """Whether a file of this name counts as a video."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
+
+
+def trouble_with(path: str | os.PathLike[str]) -> str | None:
+    """Why a path cannot be a video, as far as can be told without opening it: one stat, and a look into a folder."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            with os.scandir(path) as entries:
+                return None if any(is_image_name(entry.name) for entry in entries) else "a folder without images"
+        return "empty file (0 bytes)" if status.st_size == 0 else None
+    except FileNotFoundError:
+        return "no such file"
+    except (OSError, ValueError) as err:
+        return f"cannot be read ({getattr(err, 'strerror', None) or err})"
+
+
+def look_into(folder: str) -> FrameFolder | None:
+    """The frames of a folder, optical flow beside them aside; None where it is no folder, or cannot be listed."""
+    try:
+        names = [name for name in os.listdir(folder) if is_image_name(name)]
+    except (OSError, ValueError):
+        return None
+    kinds = {_kind(name) for name in names}
+    skipped = 0
+    if len(kinds) > 1:
+        # MMAction2 keeps img_00001.jpg beside flow_x_00001.jpg; images are read in natural order, so count what comes
+        # before.
+        names.sort(key=lambda name: (natural_key(name), name))
+        frames = [name for name in names if not name.startswith("flow")]
+        kinds = {_kind(name) for name in frames}
+        skipped = names.index(frames[0]) if frames else 0
+        names = frames
+    number = re.search(r"([0-9]{1,9})\.[^.]*$", min(names, key=natural_key, default=""))
+    return FrameFolder(len(names), int(number[1]) if number else 0, skipped, tuple(sorted(kinds)))
+
+
+def _kind(name: str) -> str:
+    return re.sub(r"[0-9]+(?=\.[^.]*$)", "#", name)
+
+
+def videos_by_stem(base: Path, folders: Sequence[str]) -> dict[str, list[str]]:
+    """Videos and folders right inside some folders, by name without ending: one look per folder, not one per video.
+
+    Args:
+        base: the folder that the others, and the paths found, are relative to.
+        folders: names of folders in it, ``""`` for itself; those that are not there are passed over.
+    """
+    found: dict[str, list[str]] = {}
+    for folder in folders:
+        try:
+            with os.scandir(base / folder) as entries:
+                for entry in entries:
+                    name = entry.name
+                    stem, ending = os.path.splitext(name)
+                    is_video = ending.lower() in VIDEO_EXTENSIONS
+                    if not name.startswith(".") and (is_video or entry.is_dir()):
+                        # Files before folders: of a video and its frames the video is taken.
+                        place = 0 if is_video else len(found.get(name, []))
+                        found.setdefault(stem if is_video else name, []).insert(place, os.path.join(folder, name))
+        except OSError:
+            continue
+    return found
+
+
+def subfolders(base: Path, folder: str) -> list[str]:
+    """Folders inside a folder of the base, relative to the base, in order of their names; hidden ones left out."""
+    try:
+        with os.scandir(base / folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:
+        return []
+    return [os.path.join(folder, name) for name in names]
+
+
+def make_records(file: ListFile, listing: Listing, labels: Sequence[int]) -> list[VideoRecord]:
+    """Records of the rows; missing and empty files and rows that come twice are noted as problems.
+
+    Args:
+        file: the list.
+        listing: its rows.
+        labels: class index of each row.
+    """
+    base = os.fspath(file.base)
+    absolute = os.path.abspath(base)
+    seen: dict[tuple[str, object, object], str] = {}
+    known: dict[str, str] = {}
+    records = []
+    num_missing = 0
+    for row, label in zip(listing.rows, labels, strict=True):
+        path = os.path.join(base, row.path)
+        key = os.path.normpath(os.path.join(absolute, row.path))
+        # A name must not depend on where the data lies, nor on ./ and doubled slashes.
+        name = key.removeprefix(absolute + os.sep) if os.path.isabs(row.path) else os.path.normpath(row.path)
+        first = seen.setdefault((key, row.span_sec, row.frame_range), row.place)
+        if first != row.place:
+            file.problems.add(row.place, f"{row.path} is listed again (first at {first})")
+        elif file.check_files:
+            if key not in known:
+                trouble = trouble_with(path) if not row.trouble else None
+                known[key] = f"{trouble}: {path}{_hint_columns(base, row)}" if trouble else row.trouble
+            if known[key]:
+                num_missing += 1
+                file.problems.add(row.place, known[key])
+        records.append(
+            VideoRecord(Path(path), label, row.place, name.replace(os.sep, "/"), row.span_sec, row.frame_range)
+        )
+    if num_missing == len(records) > 1:
+        file.problems.hint = f". None of the videos is there; is {base} the folder that they start from (data root)?"
+    elif num_missing:
+        file.problems.hint = ". 'videozoo check-data' writes a list of those that can be read"
+    return records
+
+
+def _hint_columns(base: str, row: Row) -> str:
+    """A word on lists of three columns, whose middle one (the number of frames) has ended up in the path."""
+    fields = row.path.rsplit(None, 1)
+    is_three = len(fields) == 2 and fields[1].isdigit() and os.path.exists(os.path.join(base, fields[0]))
+    return " (three columns? write path and label only)" if is_three else ""

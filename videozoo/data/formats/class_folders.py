@@ -1,0 +1,71 @@
+"""``root/class_name/video.mp4``: a folder of class folders."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..files import is_video_name, trouble_with
+from ..image_folder import is_image_name, natural_key
+from ..labels import some
+from ..lists import Problems, SourceError
+from ..records import VideoRecord, VideoSource
+
+
+def load_class_folders(root: Path, class_names: Sequence[str] | None, *, check_files: bool) -> VideoSource:
+    """Videos in class folders; classes in natural order of their folders unless given.
+
+    A folder of images inside a class folder is one video. Hidden files and files of other kinds are passed over.
+
+    Raises:
+        SourceError: no class folders, unknown classes, empty folders and files, videos one folder too deep.
+    """
+    problems = Problems(root)
+    folders = [entry for entry in _entries(root) if entry.is_dir()]
+    if not folders:
+        has_tars = any(name.endswith(".tar") for name in os.listdir(root))
+        hint = f"; for its shards pass '{root}/*.tar'" if has_tars else ", or pass a list"
+        raise SourceError(f"{root}: no class folders; put videos as {root.name}/CLASS/VIDEO.mp4{hint}.")
+    names = tuple(class_names or (folder.name for folder in folders))
+    labels = {name: label for label, name in enumerate(names)}
+    records: list[VideoRecord] = []
+    for folder in folders:
+        if folder.name not in labels:
+            problems.add(folder.name, f"unknown class; known are {some(names)}")
+            continue
+        for path in _class_videos(folder, problems, check_files):
+            name = f"{folder.name}/{path.name}"
+            records.append(VideoRecord(path, labels[folder.name], f"{root.name}/{name}", name))
+    problems.raise_if_any()
+    lacking = [name for name in names if name not in {folder.name for folder in folders}]
+    warnings = (f"{root}: no folder of the classes {some(lacking)}",) if lacking else ()
+    return VideoSource(tuple(records), names, "class_folders", warnings)
+
+
+def _class_videos(folder: Path, problems: Problems, check_files: bool) -> list[Path]:
+    """Videos right inside a class folder; files that cannot be videos are noted as problems."""
+    videos, nested, has_images = [], None, False
+    for path in _entries(folder):
+        if is_video_name(path.name) and not path.is_dir():
+            videos.append(path)
+            trouble = trouble_with(path) if check_files else None
+            if trouble:
+                problems.add(f"{folder.name}/{path.name}", trouble)
+        elif path.is_dir():
+            inside = [entry.name for entry in os.scandir(path)]
+            if any(map(is_image_name, inside)):
+                videos.append(path)
+            elif any(is_video_name(name) for name in inside):
+                nested = path
+        has_images = has_images or is_image_name(path.name)
+    if nested is not None:
+        hint = "" if videos else f"; pass {folder} if its folders are the classes"
+        problems.add(f"{folder.name}/{nested.name}", f"videos one folder too deep{hint}")
+    elif not videos:
+        hint = "; put the frames of each video in a folder of their own" if has_images else ""
+        problems.add(folder.name, f"class folder without videos{hint}")
+    return videos
+
+
+def _entries(folder: Path) -> list[Path]:
+    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return sorted(entries, key=lambda path: (natural_key(path.name), path.name))

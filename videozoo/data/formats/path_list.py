@@ -1,0 +1,60 @@
+"""``path label`` a line, and csv with the columns path and label.
+
+The former is also what MMAction2 calls a video list (``mmaction/datasets/video_dataset.py`` there) and what SlowFast
+and its successors keep in files that end in ``.csv``.
+"""
+
+from ..lists import ListFile, Listing, Row, csv_rows, shorten, to_number
+
+
+def read_path_list(file: ListFile) -> Listing:
+    """Rows of ``path label``.
+
+    The label is the last field; the path before it may hold spaces. A tab, where a line has one, separates instead, and
+    then labels may hold spaces too. Blank lines are passed over. A byte order mark and CRLF are fine.
+    """
+    rows = []
+    for place, line in file.lines():
+        fields = [part.strip() for part in line.split("\t")] if "\t" in line else line.rsplit(None, 1)
+        if len(fields) != 2 or not all(fields):
+            file.problems.add(place, f"{len(fields)} columns in {shorten(line)}, must be two: path and label")
+            continue
+        rows.append(Row(place, fields[0].strip(), fields[1]))
+    return Listing(rows)
+
+
+def read_csv(file: ListFile) -> Listing:
+    """Rows of a csv with a header.
+
+    Columns ``start`` and ``end`` (seconds) give the part of the file that is the video, ``start_frame`` and
+    ``end_frame`` (from 0, the end not counted) its frames; empty, all of it. Other columns are passed over.
+
+    Raises:
+        SourceError: the header has no path and label.
+    """
+    rows = []
+    for place, fields in csv_rows(file, ("path", "label")):
+        if not fields["path"] or not fields["label"]:
+            file.problems.add(place, f"the {'label' if fields['path'] else 'path'} is empty")
+            continue
+        span = _bounds(file, place, fields, "start", "end")
+        frames = _bounds(file, place, fields, "start_frame", "end_frame")
+        if frames is not None and not (frames[0].is_integer() and frames[1].is_integer()):
+            file.problems.add(place, f"start_frame {frames[0]} and end_frame {frames[1]} must be whole numbers")
+            continue
+        frame_range = (int(frames[0]), int(frames[1])) if frames else None
+        rows.append(Row(place, fields["path"], fields["label"], span, frame_range))
+    return Listing(rows)
+
+
+def _bounds(
+    file: ListFile, place: str, fields: dict[str, str], start_name: str, end_name: str
+) -> tuple[float, float] | None:
+    texts = fields.get(start_name, ""), fields.get(end_name, "")
+    if not any(texts):
+        return None
+    start, end = to_number(texts[0]), to_number(texts[1])
+    if start is None or end is None or start >= end:
+        file.problems.add(place, f"{start_name} is {texts[0]!r} and {end_name} {texts[1]!r}; needs 0 <= start < end")
+        return None
+    return start, end

@@ -1,0 +1,127 @@
+"""Something-Something, V1 (and Jester) as ``id;label`` with folders of frames, V2 as JSON with webm files.
+
+As the data sets were published, by TwentyBN, later Qualcomm: ``something-something-v1-{train,validation,test}.csv``
+and ``something-something-v1-labels.csv``; ``something-something-v2-{train,validation,test,labels}.json``, now
+``train.json``, ``validation.json``, ``test.json`` and ``labels.json``.
+"""
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..files import videos_by_stem
+from ..labels import check_names, read_names
+from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, json_items, read_json, shorten
+
+V1_FOLDERS = ("", "20bn-something-something-v1", "20bn-jester-v1")
+V2_FOLDERS = ("", "20bn-something-something-v2")
+
+
+def read_something_v1(file: ListFile) -> Listing:
+    """Rows of ``id;label`` (or ``id,label``), without a header; the frames of a video are the folder of its id.
+
+    Classes are those of ``...-labels.csv`` beside the list in alphabetical order, which is how TRN, TSM and what is
+    built on them number them; the file itself is not in that order.
+
+    Raises:
+        SourceError: the file of labels is not fit.
+    """
+    rows = []
+    find = _Finder(file, V1_FOLDERS, "")
+    for place, line in file.lines():
+        match = re.match(r"\s*([0-9]{1,18})\s*([;,])\s*(.*\S)", line)
+        if match is None:
+            file.problems.add(place, f"{shorten(line)} must be id;label, with a label")
+            continue
+        label = match[3]
+        if match[2] == "," and label.startswith('"'):
+            # A comma in a label needs quotes only where commas separate.
+            label = next(iter(csv.reader([label])), [label])[0].strip()
+        path, trouble = find(match[1])
+        rows.append(Row(place, path, label, trouble=trouble))
+    names_file = _labels_beside(file.path, ".csv")
+    if names_file is None:
+        return Listing(rows)
+    vocabulary = read_names(names_file)
+    pairs = sorted(zip(vocabulary.names, vocabulary.places, strict=True))
+    return Listing(rows, Vocabulary(*map(tuple, zip(*pairs, strict=True))))
+
+
+def read_something_v2(file: ListFile) -> Listing:
+    """Items with ``id`` and ``template``; the class is the template without its brackets.
+
+    Videos are ``ID.webm`` (or any other ending, or folders of frames). Classes are numbered by ``labels.json`` (or
+    ``...-labels.json``) beside the list.
+
+    Raises:
+        SourceError: not such JSON; the labels are missing or not fit.
+    """
+    rows = []
+    find = _Finder(file, V2_FOLDERS, ".webm")
+    for place, item in json_items(file.path, file.text):
+        if not isinstance(item, dict) or not _is_id(item.get("id")):
+            file.problems.add(place, f"{shorten(repr(item))} must have an id, of digits")
+            continue
+        template = item.get("template")
+        if not isinstance(template, str) or not template.strip():
+            kind = "no template: a list without labels, such as the test set's" if template is None else repr(template)
+            file.problems.add(place, f"video {item['id']} has {kind}; pass the training or validation list")
+            continue
+        path, trouble = find(str(item["id"]))
+        rows.append(Row(place, path, template.replace("[", "").replace("]", "").strip(), trouble=trouble))
+    names_file = _labels_beside(file.path, ".json")
+    if names_file is None:
+        raise SourceError(
+            f"{file.path}: the classes are numbered by labels.json, which is not beside it; put it there."
+        )
+    return Listing(rows, _read_labels(names_file))
+
+
+def _read_labels(file: Path) -> Vocabulary:
+    """``{"Approaching something with your camera": "0", ...}``, numbered without gaps."""
+    value = read_json(file)
+    if not isinstance(value, dict) or not value:
+        raise SourceError(f"{file}: must be a JSON object of names and numbers.")
+    numbers = {}
+    for name, number in value.items():
+        if not isinstance(number, str | int) or re.fullmatch(r"[0-9]{1,6}", str(number)) is None:
+            raise SourceError(f"{file}: class {name!r} is numbered {shorten(repr(number))}, must be a number from 0.")
+        numbers[int(number)] = name.strip()
+    if sorted(numbers) != list(range(len(value))):
+        raise SourceError(f"{file}: numbers of {len(value)} classes must be 0 to {len(value) - 1}, each once.")
+    names = [numbers[label] for label in range(len(value))]
+    check_names(names, str(file))
+    return Vocabulary(tuple(names), (file.name,) * len(names))
+
+
+def _labels_beside(path: Path, ending: str) -> Path | None:
+    """``labels.json`` beside ``train.json``, ``x-labels.json`` beside ``x-train.json``."""
+    prefix = re.sub(r"(train|validation|val|test)[^/]*$", "", path.name)
+    names = [
+        f"{prefix}labels{ending}",
+        f"labels{ending}",
+        *sorted(p.name for p in path.parent.glob(f"*-labels{ending}")),
+    ]
+    return next((path.parent / name for name in names if (path.parent / name).is_file() and name != path.name), None)
+
+
+class _Finder:
+    """Where the video of an id lies, from one look into each folder."""
+
+    def __init__(self, file: ListFile, folders: Sequence[str], ending: str) -> None:
+        self._folders = [file.base / name for name in folders if (file.base / name).is_dir()]
+        self._found = videos_by_stem(file.base, folders)
+        self._ending = ending
+
+    def __call__(self, video_id: str) -> tuple[str, str]:
+        """Path from the base, and what is wrong (empty if nothing)."""
+        found = self._found.get(video_id)
+        if found is None:
+            name = video_id + self._ending
+            return name, f"no {name} in {' or '.join(map(str, self._folders))}"
+        return found[0], ""
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str | int) and re.fullmatch(r"[0-9]{1,18}", str(value)) is not None

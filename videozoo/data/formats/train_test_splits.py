@@ -1,0 +1,104 @@
+"""UCF101 and HMDB51: files of three train/test splits.
+
+As published with the data sets: ``ucfTrainTestlist`` (``classInd.txt``, ``trainlist01.txt`` to ``testlist03.txt``) and
+``testTrainMulti_7030_splits`` (``CLASS_test_split1.txt`` to ``..3.txt``).
+"""
+
+import re
+from pathlib import Path
+
+from ..labels import check_names
+from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, read_text, shorten, text_lines
+
+UCF101_FILE = re.compile(r"(train|test)list0([0-9])\.txt")
+HMDB51_FILE = re.compile(r"(.+)_test_split([0-9])\.txt")
+
+
+def read_ucf101(file: ListFile) -> Listing:
+    """Rows of ``Class/video.avi 1`` (training) or ``Class/video.avi`` (test).
+
+    ``classInd.txt`` beside the list numbers the classes, from 1. Given the folder, ``split`` says which list:
+    ``train1`` is ``trainlist01.txt``.
+
+    Raises:
+        SourceError: no such split, or an unfit ``classInd.txt``.
+    """
+    path = file.path
+    if path.is_dir():
+        part, number = _parse_split(file)
+        path = path / f"{part}list{number:02d}.txt"
+        if not path.is_file():
+            raise SourceError(f"{path}: no such file; split {file.split!r} is read from it.")
+    elif file.split is not None:
+        raise SourceError(f"{path}: is one split; give the folder to choose {file.split!r} in, or no split.")
+    vocabulary = _read_class_numbers(path.parent / "classInd.txt")
+    rows = []
+    for place, line in text_lines(path, read_text(path)):
+        match = re.fullmatch(r"(.+?)(?:\s+([0-9]{1,6}))?", line)
+        video, number_text = (match[1], match[2]) if match else (line, None)
+        name = video.rpartition("/")[0].rpartition("/")[2]
+        if name not in vocabulary.names:
+            file.problems.add(place, f"{shorten(video)} must be Class/video, with a class of classInd.txt")
+            continue
+        numbered = vocabulary.names.index(name) + 1
+        if number_text is not None and int(number_text) != numbered:
+            file.problems.add(place, f"{shorten(video)} is listed as class {number_text}, but {name} is {numbered}")
+            continue
+        rows.append(Row(place, video, name))
+    return Listing(rows, vocabulary)
+
+
+def read_hmdb51(file: ListFile) -> Listing:
+    """Rows of ``video.avi N`` in a file for each class: 1 is for training, 2 for test, 0 for neither.
+
+    Videos are ``CLASS/video.avi`` from the base; ``split`` is ``train1`` to ``test3``.
+
+    Raises:
+        SourceError: not the folder of these files, or no such split.
+    """
+    if not file.path.is_dir():
+        raise SourceError(f"{file.path}: one class of HMDB51; pass the folder of all {file.path.name[-11:]} files.")
+    part, number = _parse_split(file)
+    files = {}
+    for path in sorted(file.path.iterdir()):
+        match = HMDB51_FILE.fullmatch(path.name)
+        if match and int(match[2]) == number:
+            files[match[1]] = path
+    if not files:
+        raise SourceError(
+            f"{file.path}: no files CLASS_test_split{number}.txt; split {file.split!r} is read from them."
+        )
+    rows = []
+    wanted = "1" if part == "train" else "2"
+    for name, path in files.items():
+        for place, line in text_lines(path, read_text(path)):
+            match = re.fullmatch(r"(.*\S)\s+([012])", line)
+            if match is None:
+                file.problems.add(place, f"{shorten(line)} must be a video and 0, 1 or 2")
+            elif match[2] == wanted:
+                rows.append(Row(place, f"{name}/{match[1]}", name))
+    return Listing(rows, Vocabulary(tuple(files), tuple(path.name for path in files.values())))
+
+
+def _parse_split(file: ListFile) -> tuple[str, int]:
+    match = re.fullmatch(r"(train|test)0?([1-3])", file.split or "")
+    if match is None:
+        was = "no split was chosen" if file.split is None else f"there is no split {file.split!r}"
+        raise SourceError(f"{file.path}: {was}; choose train1, test1, train2, test2, train3 or test3.")
+    return match[1], int(match[2])
+
+
+def _read_class_numbers(path: Path) -> Vocabulary:
+    """``1 ApplyEyeMakeup`` a line, numbered from 1."""
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file; it numbers the classes of UCF101's lists, put it beside them.")
+    names: list[str] = []
+    places: list[str] = []
+    for place, line in text_lines(path, read_text(path)):
+        match = re.fullmatch(r"([0-9]{1,6})\s+(\S.*)", line)
+        if match is None or int(match[1]) != len(names) + 1:
+            raise SourceError(f"{path.parent / place}: {shorten(line)} must be {len(names) + 1} and a class name.")
+        names.append(match[2])
+        places.append(place)
+    check_names(names, str(path))
+    return Vocabulary(tuple(names), tuple(places))

@@ -1,0 +1,64 @@
+"""What a source of labelled videos is made of."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+VIDEO_EXTENSIONS = frozenset(
+    f".{ending}"
+    for ending in (
+        *("mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "m2ts", "mts", "vob", "wmv", "asf"),
+        *("flv", "f4v", "3gp", "3g2", "ogv", "ogg", "gif", "y4m", "mxf", "divx", "mjpeg"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One labelled video.
+
+    Args:
+        path: the file, or the folder of its frames.
+        label: class index; -1 where unknown.
+        source: where it is listed, such as ``train.txt:12``, for errors.
+        name: its path relative to the list, the data root or the class folders' root, with ``/``; the same wherever the
+            data lies.
+        span_sec: the part [start, end) of the file that is the video, in seconds; None: all of it.
+        frame_range: the half-open range of its frames, or of the folder's images; None: all of them.
+        member: (offset, size) in bytes of the file inside the tar shard ``path``; None: ``path`` is the file.
+    """
+
+    path: Path
+    label: int
+    source: str
+    name: str = ""
+    span_sec: tuple[float, float] | None = None
+    frame_range: tuple[int, int] | None = None
+    member: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """Labelled videos and the names of their classes.
+
+    Args:
+        records: the videos in the order listed.
+        class_names: name of each label.
+        data_format: one of ``DATA_FORMATS``; empty where the source was put together by hand.
+        warnings: what is odd but no fault, such as classes without a video.
+    """
+
+    records: tuple[VideoRecord, ...]
+    class_names: tuple[str, ...]
+    data_format: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """Counts in a line: ``160 videos of 4 classes (path_list), 38 to 42 a class``."""
+        counts = Counter(record.label for record in self.records)
+        videos = "1 video" if len(self.records) == 1 else f"{len(self.records)} videos"
+        classes = "1 class" if len(self.class_names) == 1 else f"{len(self.class_names)} classes"
+        kind = f" ({self.data_format})" if self.data_format else ""
+        spread = f", {min(counts.values())} to {max(counts.values())} a class" if counts else ""
+        unused = len(self.class_names) - len(counts.keys() & set(range(len(self.class_names))))
+        return f"{videos} of {classes}{kind}{spread}" + (f"; {unused} classes have none" if unused else "")

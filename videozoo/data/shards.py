@@ -1,0 +1,234 @@
+"""Tar shards as the webdataset library writes and reads them, with random access.
+
+A shard is an uncompressed tar; members that follow each other and share the name up to the first dot are one sample:
+``000017.mp4`` and ``000017.cls``. A stream, which is how shards are mostly read, can neither visit every clip exactly
+once in a random order, nor be taken up again in the middle of an epoch, nor be shared evenly among processes. So the
+headers are read once, at start, and each video is then read at its offset.
+"""
+
+import glob
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .files import is_video_name
+from .image_folder import natural_key
+from .labels import number_labels
+from .lists import ListFile, Listing, Problems, Row, SourceError
+from .records import VideoRecord, VideoSource
+from .tar_index import Member, read_members
+
+# Labels larger than this are none.
+MAX_LABEL_BYTES = 1_000_000
+MAX_SHARDS = 1_000_000
+REMOTE = re.compile(r"(pipe:|[A-Za-z][A-Za-z0-9+.-]+://)")
+TAR_ENDING = re.compile(r"\.(tar|tgz|tar\.(gz|xz|bz2|zst|lz4))$", re.IGNORECASE)
+LABEL_ENDINGS = ("cls", "json", "txt")
+
+
+@dataclass
+class _Sample:
+    key: str
+    parts: dict[str, Member] = field(default_factory=dict)
+
+
+def is_shards(data: object) -> bool:
+    """Whether a ``data`` argument means shards: files, patterns or addresses that end in ``.tar``."""
+    if isinstance(data, str | os.PathLike):
+        text = os.fspath(data)
+        is_folder = os.path.isdir(text) if "\0" not in text else False
+        return bool(REMOTE.match(text) or (TAR_ENDING.search(text) and not is_folder))
+    return isinstance(data, Sequence) and len(data) > 0 and all(is_shards(item) for item in data)
+
+
+def load_shards(
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, class_names: Sequence[str] | None = None
+) -> VideoSource:
+    """Find the labelled videos in tar shards.
+
+    The label of a sample is its ``.cls``, else ``label`` (or ``cls``) in its ``.json``, else its ``.txt``: an index or
+    a class name.
+
+    Args:
+        data: a pattern with braces, ``*`` or both, a tar, or a list of these.
+        class_names: the classes, where they are settled already.
+    Raises:
+        SourceError: missing, compressed, damaged or remote shards; samples without a label or with several videos, keys
+            that come twice; unknown classes.
+    """
+    shards = expand_shards(data)
+    base = os.path.commonpath([path.absolute().parent for path in shards])
+    problems = Problems(shards[0] if len(shards) == 1 else base)
+    file = ListFile(shards[0], Path(base), None, problems)
+    rows: list[Row] = []
+    members: list[tuple[Path, Member]] = []
+    for shard in shards:
+        for sample in _samples(shard, problems):
+            video = _take_video(sample, shard, problems)
+            if video is None:
+                continue
+            label = _take_label(sample, shard, problems)
+            if label is not None:
+                rows.append(Row(f"{shard.name}:{sample.key}", video.name, label))
+                members.append((shard, video))
+    _note_copies(rows, members, problems)
+    if not rows and not problems.found:
+        raise SourceError(f"{problems.where}: no videos in {len(shards)} shards; members are KEY.mp4 and KEY.cls.")
+    labels, names, warnings = number_labels(file, Listing(rows), class_names)
+    problems.raise_if_any()
+    inside = {shard: os.path.relpath(os.path.abspath(shard), base).replace(os.sep, "/") for shard in shards}
+    records = tuple(
+        VideoRecord(shard, label, row.place, f"{inside[shard]}/{video.name}", member=(video.offset, video.size))
+        for row, label, (shard, video) in zip(rows, labels, members, strict=True)
+    )
+    return VideoSource(records, names, "shards", tuple(warnings))
+
+
+# Names of shards
+
+
+def expand_shards(data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Files of a pattern, or of several, in order.
+
+    Args:
+        data: ``"shards/{000000..000099}.tar"``, ``"shards/*.tar"``, one file, or a list of these.
+    Raises:
+        SourceError: remote addresses, nothing found, or a file that is named twice or not there.
+    """
+    given = [data] if isinstance(data, str | os.PathLike) else list(data)
+    paths: list[Path] = []
+    for text in [os.fspath(item) for item in given]:
+        if REMOTE.match(text):
+            raise SourceError(
+                f"{text}: remote shards are not supported, as exact sampling needs random access; copy or mount them."
+            )
+        names = [text] if os.path.exists(text) else expand_braces(text)
+        for name in names:
+            is_pattern = glob.has_magic(name) and not os.path.exists(name)
+            found = sorted(glob.glob(name), key=natural_key) if is_pattern else [name]
+            if not found:
+                raise SourceError(f"{name}: no shard is named so.")
+            paths += map(Path, found)
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise SourceError(f"{missing[0]}: no such shard; {len(missing)} of {len(paths)} are missing.")
+    seen: set[str] = set()
+    for path in paths:
+        if os.path.realpath(path) in seen:
+            raise SourceError(f"{path}: a shard that is named twice.")
+        seen.add(os.path.realpath(path))
+    if not paths:
+        raise SourceError("no shards; pass a pattern such as 'shards/{000000..000099}.tar'.")
+    return paths
+
+
+def expand_braces(text: str) -> list[str]:
+    """``{00..02}`` and ``{a,b}`` written out, as a shell does.
+
+    Raises:
+        SourceError: more than a million names.
+    """
+    match = re.search(r"\{([0-9]{1,18})\.\.([0-9]{1,18})\}|\{([^{}]*,[^{}]*)\}", text)
+    if match is None:
+        return [text]
+    if match[3] is not None:
+        choices: Sequence[str] = match[3].split(",")
+    else:
+        first, last = int(match[1]), int(match[2])
+        if abs(last - first) >= MAX_SHARDS:
+            raise SourceError(f"{text}: more than {MAX_SHARDS} shards.")
+        padded = any(len(part) > 1 and part.startswith("0") for part in (match[1], match[2]))
+        width = max(len(match[1]), len(match[2])) if padded else 0
+        step = 1 if last >= first else -1
+        choices = [str(number).zfill(width) for number in range(first, last + step, step)]
+    rest = expand_braces(text[match.end() :])
+    if len(choices) * len(rest) > MAX_SHARDS:
+        raise SourceError(f"{text}: more than {MAX_SHARDS} shards.")
+    return [text[: match.start()] + choice + end for choice in choices for end in rest]
+
+
+# What is in a shard
+
+
+def _samples(shard: Path, problems: Problems) -> Iterator[_Sample]:
+    """Members that follow each other under one key."""
+    sample: _Sample | None = None
+    done: set[str] = set()
+    for member in read_members(shard):
+        folder, _, name = member.name.removeprefix("./").rpartition("/")
+        stem, dot, ending = name.partition(".")
+        if not stem or not dot or (stem.startswith("__") and stem.endswith("__")):
+            continue
+        key = f"{folder}/{stem}" if folder else stem
+        if sample is None or sample.key != key:
+            if sample is not None:
+                yield sample
+                done.add(sample.key)
+            if key in done:
+                problems.add(f"{shard.name}:{key}", "comes again; the members of a sample must follow each other")
+            sample = _Sample(key)
+        if ending.lower() in sample.parts:
+            problems.add(f"{shard.name}:{key}", f"has two members .{ending}")
+        sample.parts[ending.lower()] = member
+    if sample is not None:
+        yield sample
+
+
+def _take_video(sample: _Sample, shard: Path, problems: Problems) -> Member | None:
+    videos = [member for ending, member in sample.parts.items() if is_video_name(f"x.{ending}")]
+    if len(videos) != 1:
+        what = f"several videos (.{', .'.join(sample.parts)})" if videos else f"no video (.{', .'.join(sample.parts)})"
+        problems.add(f"{shard.name}:{sample.key}", what)
+        return None
+    if videos[0].size == 0:
+        problems.add(f"{shard.name}:{sample.key}", f"{videos[0].name} is empty (0 bytes)")
+    return videos[0]
+
+
+def _take_label(sample: _Sample, shard: Path, problems: Problems) -> str | None:
+    place = f"{shard.name}:{sample.key}"
+    ending = next((ending for ending in LABEL_ENDINGS if ending in sample.parts), None)
+    if ending is None:
+        problems.add(place, f"no label; beside .{', .'.join(sample.parts)} must be .cls, .json or .txt")
+        return None
+    member = sample.parts[ending]
+    if member.size > MAX_LABEL_BYTES:
+        problems.add(place, f".{ending} has {member.size} bytes, too many for a label")
+        return None
+    with shard.open("rb") as file:
+        file.seek(member.offset)
+        data = file.read(member.size)
+    try:
+        text = data.decode("utf-8")
+        value = json.loads(text) if ending == "json" else text
+    except (ValueError, RecursionError):
+        problems.add(place, f".{ending} is not {'JSON' if ending == 'json' else 'text'}")
+        return None
+    if isinstance(value, dict):
+        value = value.get("label", value.get("cls"))
+    label = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not label:
+        problems.add(place, f".{ending} holds no label" + (" (label or cls)" if ending == "json" else ""))
+        return None
+    return label
+
+
+def _note_copies(rows: Sequence[Row], members: Sequence[tuple[Path, Member]], problems: Problems) -> None:
+    """Samples of the same key, size and bytes in two shards; keys alone may start anew in each."""
+    seen: dict[tuple[str, int], list[int]] = {}
+    for number, (row, (shard, video)) in enumerate(zip(rows, members, strict=True)):
+        alike = seen.setdefault((row.place.partition(":")[2], video.size), [])
+        for other in alike:
+            if members[other][0] != shard and _bytes(*members[other]) == _bytes(shard, video):
+                problems.add(row.place, f"is a copy of {rows[other].place}")
+                break
+        alike.append(number)
+
+
+def _bytes(shard: Path, member: Member) -> bytes:
+    with shard.open("rb") as file:
+        file.seek(member.offset)
+        return file.read(member.size)
