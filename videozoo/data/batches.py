@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from timm.data.mixup import Mixup, mixup_target
+from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torch.utils.data import default_collate
 
@@ -90,9 +92,6 @@ class TrainBatch:
 
     def _mix(self, video: Tensor, label: Tensor) -> Tensor:
         """Mix in place; timm takes even batches of images, here of 3 * T channels."""
-        # timm is slow to import, and workers need none of it.
-        from timm.data.mixup import Mixup, mixup_target
-
         assert self.num_classes is not None
         even = len(video) - len(video) % 2
         targets = [mixup_target(label[even:], self.num_classes, smoothing=self.smoothing)]
@@ -109,8 +108,6 @@ class TrainBatch:
         return torch.cat(targets)
 
     def _erase(self, video: Tensor) -> Tensor:
-        from timm.data.random_erasing import RandomErasing
-
         # timm paints one picture per clip; what it painted is laid over every frame.
         picture = video.new_full((len(video), *video.shape[1:2], *video.shape[3:]), torch.nan)
         RandomErasing(self.reprob, mode=self.remode, device=video.device)(picture)

@@ -109,9 +109,9 @@ class TestTransform:
                 for top, left in crop_offsets(frames.shape[-2], frames.shape[-1], self.size, self.num_crops)
             ]
         )
-        if len(crops) < self.num_crops:
+        if self.num_crops == 10:
             crops = torch.cat([crops, crops.flip(-1)])
-        return crops if self.normalizer is None else self.normalizer(crops)
+        return crops.contiguous() if self.normalizer is None else self.normalizer(crops)
 
 
 def create_transform(
