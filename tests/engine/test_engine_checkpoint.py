@@ -147,4 +147,4 @@ def test_replace_file_keeps_the_old_one(tmp_path: Path, monkeypatch: pytest.Monk
 def test_no_pickle_anywhere() -> None:
     room = Path(videozoo.engine.__file__).parent
     for path in room.glob("*.py"):
-        assert not re.search(r"torch\.(save|load)\(|pickle|gather_object|numpy\.load", path.read_text()), path.name
+        assert not re.search(r"torch\.(save|load)\(|import pickle|pickle\.|(numpy|np)\.load", path.read_text()), path.name

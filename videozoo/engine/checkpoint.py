@@ -18,7 +18,7 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 STATE_TENSORS = "train_state.safetensors"
 STATE_TREE = "train_state.json"
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 
 Tree = Any  # dicts, lists and tuples of tensors, strings, numbers, booleans and None
 

@@ -1,25 +1,27 @@
 """The training loop: one function to call, and the few it is made of, in the order they run."""
 
-import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from videozoo.engine.config import FitConfig
-from videozoo.engine.device import make_accelerator
+from videozoo.engine.distributed import broadcast_buffers
+from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.evaluate import evaluate
-from videozoo.engine.loaders import Batch, prepare_loader, release_loader
-from videozoo.engine.optim import freeze_norms, make_ema, make_optimizer, make_scheduler
+from videozoo.engine.interrupts import Interrupts, Stopped
+from videozoo.engine.loaders import Batch, release_loader
+from videozoo.engine.optim import current_lr
 from videozoo.engine.results import EpochRow, FitResult, result_dict
-from videozoo.engine.run_folder import Progress, RunFolder
-from videozoo.engine.train import Run, train_epoch
-
-_log = logging.getLogger(__name__)
+from videozoo.engine.run import Calls, Run
+from videozoo.engine.run_folder import RunFolder
+from videozoo.engine.speed import explain_compiler
+from videozoo.engine.start import start_run
+from videozoo.engine.states import is_sharded
+from videozoo.engine.train import train_epoch
 
 
 def fit(
@@ -42,22 +44,27 @@ def fit(
     Works with any network that turns (B, 3, T, H, W) into (B, C). It is trained in place and ends with the last
     epoch's weights on accelerate's device; the best ones lie in ``output/best``.
 
-    Epochs are the unit of continuation. A checkpoint is written before the first epoch and after each; Ctrl-C, a crash
-    or a killed process lose at most the epoch they hit, and ``resume=True`` does it again. Random draws are functions
-    of (seed, epoch) alone, so on the CPU a continued run ends with the very weights of one that was never stopped.
+    A checkpoint is written before the first epoch, after each, and every ``checkpoint_minutes`` within one. Ctrl-C and
+    SIGTERM stop at the next optimiser step, in all processes together, and keep it; a killed process loses what came
+    after its last checkpoint. ``resume=True`` goes on from there, without reading again what was trained on. Random
+    draws are functions of (seed, epoch, step, process) alone, so on the CPU, with as many processes, a continued run
+    ends with the very weights of one that was never stopped, wherever that was.
+
+    Training videos that a batch names as ``broken`` are logged once and listed in ``output/broken.csv``; more than
+    ``max_bad_frac`` of them end the run.
 
     ``last`` and ``best`` hold the weights that were evaluated: the averaged ones with ``model_ema``, else the trained
     ones; with ``model_ema`` the trained ones lie in ``last/train_state.safetensors``. The best epoch is the one with
     the highest ``config.eval_metric``; among equals the lowest validation loss, then the earliest.
 
     Args:
-        train_loader: a torch DataLoader of dicts ``video`` float (B, 3, T, H, W), ``label`` int64 (B,), shuffled by
-            its own sampler. Its generators are seeded anew each epoch and ``set_epoch(epoch)`` is called on its
-            samplers and data set; draws in the data set must depend on that or on torch's, NumPy's or Python's global
-            state. With persistent workers ``set_epoch`` must reach them (by shared memory) and draws must not depend
-            on their global state. With several processes accelerate shares its batches out, so its batch size is that
-            of one process. In one process any iterable with a length will do (a list of batches); its order is then
-            its own affair.
+        train_loader: a torch DataLoader of dicts ``video`` (B, 3, T, H, W), ``label`` int64 (B,) and perhaps
+            ``broken``, a list of (index, problem). Its own sampler shuffles: its generators are seeded anew each epoch
+            and ``set_epoch(epoch)`` is called on its samplers and data set; with persistent workers that must reach
+            them (by shared memory). Draws of the data set from torch's, NumPy's and Python's global state are seeded
+            for each batch. With several processes accelerate shares its batches out, so its batch size is that of one
+            process. In one process any iterable with a length will do (a list of batches); its order is then its own
+            affair, and a continued epoch reads it from the start.
         val_loader: as for `evaluate`.
         output: the run folder, made if absent.
         class_names: as many as the network has outputs.
@@ -70,119 +77,104 @@ def fit(
         on_epoch: called with each finished epoch's row, after everything is on the disk (first process only).
     Raises:
         ValueError: loaders, labels or network outputs that do not fit.
-        TrainingError: a loss or score is not finite; the last checkpoint stays.
+        TrainingError: a loss or score is not finite, too many videos are broken, the network does not compile; the last
+            checkpoint stays.
         CheckpointError: ``output`` has a run and ``resume`` is off; it cannot be continued; the disk refused.
-        KeyboardInterrupt: Ctrl-C, after the folder is in order.
+        Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM, after the folder is in order.
     """
     folder = RunFolder(Path(output), tuple(class_names), model_config)
-    accelerator = make_accelerator(config.amp, config.device)
-    run = _start(model, train_loader, val_loader, config, folder, accelerator, resume)
+    calls = Calls(train_batch, eval_batch, on_epoch)
+    run = start_run(model, train_loader, val_loader, config, folder, calls, resume, train_names)
     try:
-        with run.interrupts:
-            _fit_epochs(run, on_epoch)
-    except KeyboardInterrupt:
-        run.say("interrupted: %d of %d epochs are kept; resume to go on", run.progress.epoch, config.epochs)
-        _write_reports(run)
+        with Interrupts() as run.interrupts, explain_compiler(config.compile):
+            _fit_epochs(run)
+    except KeyboardInterrupt as stop:
+        _report_stop(run, stop)
         raise
     finally:
-        release_loader(run.train_loader)
-        _unwrap(accelerator, run.model, run.net)
-    accelerator.wait_for_everyone()
+        run.trackers.close()
+        release_loader(run.val_loader)
+        _unwrap(run)
+    run.accelerator.wait_for_everyone()
     return folder.result(run.progress)
 
 
-def _start(
-    net: nn.Module,
-    train_loader: Iterable[Batch],
-    val_loader: Iterable[Batch],
-    config: FitConfig,
-    folder: RunFolder,
-    accelerator: Accelerator,
-    resume: bool,
-) -> Run:
-    """Check everything that can be checked, put the parts together, load what is to be continued."""
-    state = folder.open(resume)
-    train_loader = prepare_loader(train_loader, accelerator, "fit: training")
-    val_loader = prepare_loader(val_loader, accelerator, "fit: validation")
-    updates_per_epoch = math.ceil(len(train_loader) / config.grad_accum_steps)  # type: ignore[arg-type]
-    net.to(accelerator.device)
-    if config.freeze_bn:
-        _log.info("freeze_bn: %d norms keep their statistics and affine pairs", len(freeze_norms(net)))
-    if state is not None:
-        folder.load_net(net, state)
-    optimizer = make_optimizer(net, config)
-    scheduler = make_scheduler(optimizer, config, updates_per_epoch)
-    ema = make_ema(net, config)
-    progress = Progress()
-    if state is not None:
-        progress = folder.restore(state, config, optimizer, accelerator.scaler, ema)
-    model, optimizer = accelerator.prepare(net, optimizer)
-    run = Run(
-        accelerator=accelerator,
-        config=config,
-        net=net,
-        model=model,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        ema=ema,
-        train_loader=train_loader,
-        val_loader=val_loader,
-        folder=folder,
-        updates_per_epoch=updates_per_epoch,
-        is_new=state is None,
-        progress=progress,
-    )
-    if state is not None:
-        run.say("resumed after epoch %d of %d", progress.epoch, config.epochs)
-    return run
-
-
-def _fit_epochs(run: Run, on_epoch: Callable[[EpochRow], None] | None) -> None:
+def _fit_epochs(run: Run) -> None:
     """The loop itself."""
     if run.is_new:
-        _save_last(run)  # a folder that cannot be written to is found out now, not an epoch later
-    for epoch in range(run.progress.epoch, run.config.epochs):
-        row = _fit_epoch(run, epoch)
-        if on_epoch is not None and run.accelerator.is_main_process:
-            on_epoch(row)
+        run.save_last(run.progress)  # a folder that cannot be written to is found out now, not an epoch later
+    while not run.progress.is_over(run.config):
+        row = _fit_epoch(run)
+        if run.calls.on_epoch is not None and run.is_main:
+            run.calls.on_epoch(row)
         run.interrupts.check()
+    run.progress = run.progress.judge(run.config)
+    if run.progress.stopped_early:
+        run.say("stopped after epoch %d of %d: patience is %s epochs, and none since epoch %d was better",
+                run.progress.epoch, run.config.epochs, run.config.patience,
+                run.folder.result(run.progress).best_epoch)  # fmt: skip
     _write_reports(run)
 
 
-def _fit_epoch(run: Run, epoch: int) -> EpochRow:
-    """Train, evaluate, write; ``run.progress`` moves on once the checkpoint is on the disk."""
+def _fit_epoch(run: Run) -> EpochRow:
+    """Train, evaluate, write; ``run.progress`` moves on to the next epoch once the checkpoint is on the disk."""
+    train_epoch(run)
     started = time.perf_counter()
-    trained = train_epoch(run, epoch)
-    result = evaluate(run.measured_net, run.val_loader, class_names=run.folder.class_names, accelerator=run.accelerator)
-    run.interrupts.check()
+    result = _evaluate(run)
     if result.num_labelled == 0:
         raise ValueError("fit: no validation video has a label, so no epoch can be the best; give labelled videos.")
+    trained, epoch = run.progress.current, run.progress.epoch + 1
     row = EpochRow(
-        epoch=epoch + 1,
-        lr=trained.lr,
+        epoch=epoch,
+        lr=current_lr(run.optimizer),
         train_loss=trained.loss,
         train_top1=trained.top1,
         val_loss=result.loss,
         val_top1=result.top1,
         val_top5=result.top5,
         val_mean_class=result.mean_class,
-        seconds=time.perf_counter() - started,
+        seconds=trained.seconds + time.perf_counter() - started,
         data_seconds=trained.data_seconds + result.data_seconds,
     )
-    results = {**result_dict(result), "epoch": epoch + 1, "weights": "trained" if run.ema is None else "averaged"}
+    results = {**result_dict(result), "epoch": epoch, "weights": "trained" if run.ema is None else "averaged"}
     progress = run.progress.add(row, results, result.confusion, run.config.eval_metric)
-    if progress.best is results and run.accelerator.is_main_process:
-        run.folder.save_best(run.measured_net, results)
-    _save_last(run, progress)
+    if progress.best is results:
+        run.save_best(results)
+    run.save_last(progress)
     run.progress = progress
     _report_epoch(run, row)
     return row
 
 
-def _save_last(run: Run, progress: Progress | None = None) -> None:
-    if run.accelerator.is_main_process:
-        scaler = run.accelerator.scaler
-        run.folder.save_last(progress or run.progress, run.config, run.net, run.optimizer, scaler, run.ema)
+def _evaluate(run: Run) -> EvalResult:
+    """Evaluate what the epoch's training has made; where that is stopped, the training of the epoch is kept."""
+    broadcast_buffers(run.measured_net, run.accelerator)  # running statistics are each process's own
+    try:
+        result = evaluate(
+            run.measured_net,
+            run.val_loader,
+            class_names=run.folder.class_names,
+            accelerator=run.accelerator,
+            prepare_batch=run.calls.eval_batch,
+        )
+        run.interrupts.check()
+    except Stopped as stop:
+        # Where the network is sharded, saving would need all processes here, and not all may have been told to stop.
+        if stop.is_safe and not is_sharded(run.accelerator):
+            run.save_last(run.progress)
+        raise
+    return result
+
+
+def _report_stop(run: Run, stop: KeyboardInterrupt) -> None:
+    """Say what is kept, and bring the reports up to date."""
+    epoch, step = run.progress.epoch, run.progress.current.step
+    if step and isinstance(stop, Stopped) and stop.is_safe:
+        run.say("interrupted: %d of %d epochs and %d of %d steps are kept; resume to go on", epoch, run.config.epochs,
+                step, run.updates_per_epoch)  # fmt: skip
+    else:
+        run.say("interrupted: %d of %d epochs are kept; resume to go on", epoch, run.config.epochs)
+    _write_reports(run)
 
 
 def _report_epoch(run: Run, row: EpochRow) -> None:
@@ -193,11 +185,13 @@ def _report_epoch(run: Run, row: EpochRow) -> None:
          "(data %.1f s), best epoch %d, about %.0f s left", row.epoch, run.config.epochs, row.train_loss,
          100 * row.train_top1, row.val_loss, 100 * row.val_top1, 100 * row.val_mean_class, row.seconds,
          row.data_seconds, best_epoch, left)  # fmt: skip
+    run.trackers.log({name: value for name, value in asdict(row).items() if name != "epoch"},
+                     row.epoch * run.updates_per_epoch)  # fmt: skip
     if not run.accelerator.is_main_process:
         return
-    if time.perf_counter() - run.drawn_at > 30:
+    if time.monotonic() - run.drawn_at > 30:
         _write_reports(run)
-        run.drawn_at = time.perf_counter()
+        run.drawn_at = time.monotonic()
     else:
         run.folder.write_tables(run.progress)
 
@@ -207,8 +201,8 @@ def _write_reports(run: Run) -> None:
         run.folder.write_reports(run.progress)
 
 
-def _unwrap(accelerator: Accelerator, model: nn.Module, net: nn.Module) -> None:
+def _unwrap(run: Run) -> None:
     """Take accelerate's marks off the network, so that it can be trained, copied and saved again like any other."""
-    accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    run.accelerator.unwrap_model(run.model, keep_fp32_wrapper=False)
     for name in ("forward", "_is_accelerate_prepared"):
-        net.__dict__.pop(name, None)
+        run.net.__dict__.pop(name, None)

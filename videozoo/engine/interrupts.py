@@ -1,48 +1,72 @@
-"""Ctrl-C that stops at a safe place."""
+"""Ctrl-C and SIGTERM that stop at a safe place."""
 
 import os
 import signal
 import threading
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 _NOTE = b"stopping after this step; Ctrl-C again stops at once\n"
+_PYTHONS_OWN: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM asked to stop.
+
+    Args:
+        number: the signal's; a command that it stopped exits with 128 more.
+        is_safe: whether it was raised between two steps, so that what has been done is whole.
+    """
+
+    def __init__(self, number: int, is_safe: bool = True) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number, self.is_safe = number, is_safe
 
 
 class Interrupts:
-    """A context in which the first SIGINT is noted and raised by the next ``check``; a second one raises at once.
+    """A context in which the first SIGINT or SIGTERM is noted and raised by ``check``; a second one raises at once.
 
     An exception at any moment may fall where Python drops it (the hooks run while a loader forks its workers) or where
     it leaves things half made (a loader's iterator, whose deletion then prints a traceback); between two steps neither
-    can be. Only Python's own handler in the main thread is replaced; a context inside another shares its note.
+    can be. Only Python's own handlers in the main thread are replaced; a context inside another shares its note.
     """
 
     def __init__(self) -> None:
-        self._is_asked = False
-        self._is_handler = False
+        self._asked: int | None = None
+        self._replaced: list[int] = []
+        self._process = os.getpid()
 
     def __enter__(self) -> Self:
-        handler = signal.getsignal(signal.SIGINT)
-        outer = getattr(handler, "__self__", None)
-        if isinstance(outer, type(self)):
-            return outer
-        if threading.current_thread() is threading.main_thread() and handler is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._note)
-            self._is_handler = True
+        for number in _PYTHONS_OWN:
+            outer = getattr(signal.getsignal(number), "__self__", None)
+            if isinstance(outer, type(self)):
+                return outer
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in _PYTHONS_OWN.items():
+                if signal.getsignal(number) is handler:
+                    signal.signal(number, self._note)
+                    self._replaced.append(number)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._is_handler:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._is_handler = False
+        for number in self._replaced:
+            signal.signal(number, _PYTHONS_OWN[number])
+        self._replaced.clear()
+
+    @property
+    def asked(self) -> int | None:
+        """The number of the signal that asked to stop."""
+        return self._asked
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if one was asked for."""
-        if self._is_asked:
-            raise KeyboardInterrupt
+        """Raise ``Stopped`` if that was asked for."""
+        if self._asked is not None:
+            raise Stopped(self._asked)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._is_asked:
-            raise KeyboardInterrupt
-        self._is_asked = True
+        if os.getpid() != self._process:  # a loader's worker, which inherited this: its parent tells it when to go
+            return
+        if self._asked is not None:
+            raise Stopped(number, is_safe=False)
+        self._asked = number
         os.write(2, _NOTE)  # not print: the handler may run within another print

@@ -1,21 +1,20 @@
-"""Loaders: handed to accelerate, seeded per epoch, timed."""
+"""Loaders: checked, handed to accelerate, timed."""
 
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device, set_seed
+from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 Batch = dict[str, Any]
 
 
-def prepare_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) -> Iterable[Batch]:
-    """Let accelerate share a DataLoader's batches among the processes; any other iterable passes as it is.
+def check_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) -> None:
+    """See that a loader can be used.
 
     Args:
         who: named in the errors.
@@ -26,13 +25,22 @@ def prepare_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) 
         raise ValueError(f"{who}: {type(loader).__name__} has no length; the schedule needs the number of batches.")
     if len(loader) == 0:
         raise ValueError(f"{who}: the loader gives no batch{_why_empty(loader)}; add videos or lower the batch size.")
+    if not isinstance(loader, DataLoader) and accelerator.num_processes > 1:
+        raise ValueError(f"{who}: several processes can only share a torch DataLoader, not {type(loader).__name__}.")
+
+
+def prepare_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) -> Iterable[Batch]:
+    """Let accelerate share a DataLoader's batches among the processes; any other iterable passes as it is.
+
+    Args:
+        who: named in the errors.
+    Raises:
+        ValueError: as for ``check_loader``.
+    """
+    check_loader(loader, accelerator, who)
     if not isinstance(loader, DataLoader):
-        if accelerator.num_processes > 1:
-            raise ValueError(
-                f"{who}: several processes can only share a torch DataLoader, not {type(loader).__name__}."
-            )
         return loader
-    _give_generators(loader)
+    give_generators(loader)
     return accelerator.prepare(loader)  # marks it, so that a second call leaves it alone
 
 
@@ -42,47 +50,24 @@ def _why_empty(loader: object) -> str:
     return f" ({len(loader.dataset)} videos, batch size {loader.batch_size}, drop_last={loader.drop_last})"
 
 
-def _give_generators(loader: DataLoader) -> None:
-    """Let the loader and its samplers draw from generators of their own, not from torch's global state.
-
-    The loader draws a seed for its workers each time they start, once an epoch or once a run: where that came from the
-    generator of the order or of dropout, a resumed run with persistent workers would go another way.
-    """
-    loader.generator = torch.Generator()
-    for part in _parts(loader):
-        if isinstance(part, Sampler) and getattr(part, "generator", part) is None:
-            part.generator = torch.Generator()  # type: ignore[attr-defined]
-
-
 def release_loader(loader: Iterable[Batch]) -> None:
     """Tell accelerate that a prepared loader is no longer read, as it cannot know when a loop was left by an error."""
     if hasattr(loader, "gradient_state"):
         loader.gradient_state._remove_dataloader(loader)
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """Mix a run's seed and an epoch's number into a seed below 2**31, without the clashes of a plain sum."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0] >> 1)
+def give_generators(loader: DataLoader) -> None:
+    """Let the loader and its samplers draw from generators of their own, alike in all processes.
 
-
-def start_epoch(loader: Iterable[Batch], seed: int, epoch: int) -> None:
-    """Make every random draw of an epoch a function of (seed, epoch): nothing random need be stored to resume.
-
-    Seeds Python, NumPy, torch and the loader's workers (each process apart), every ``torch.Generator`` of its samplers
-    and its data set (all processes alike, or their shares of the shuffled set would overlap), and calls
-    ``set_epoch(epoch)`` on each of them that has it.
+    They draw a seed each time an iteration or a worker starts; that must not move torch's global state.
     """
-    mixed = epoch_seed(seed, epoch)
-    set_seed(mixed, device_specific=True)
-    for part in _parts(loader):
-        generator = getattr(part, "generator", None)
-        if isinstance(generator, torch.Generator):
-            generator.manual_seed(torch.initial_seed() if isinstance(part, DataLoader) else mixed)
-        if hasattr(part, "set_epoch"):
-            part.set_epoch(epoch)
+    loader.generator = torch.Generator()
+    for part in loader_parts(loader):
+        if isinstance(part, Sampler) and getattr(part, "generator", part) is None:
+            part.generator = torch.Generator()  # type: ignore[attr-defined]
 
 
-def _parts(loader: object) -> list[Any]:
+def loader_parts(loader: object) -> list[Any]:
     """The loader, its samplers and its data sets, however they are nested."""
     found: list[Any] = []
     waiting: list[Any] = [loader]

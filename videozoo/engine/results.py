@@ -39,12 +39,14 @@ class FitResult:
         best_epoch: counted from 1.
         best: the content of results.json.
         history: a row per epoch.
+        stopped_early: whether ``patience`` ended it before its last epoch.
     """
 
     output: Path
     best_epoch: int
     best: dict[str, Any]
     history: tuple[EpochRow, ...]
+    stopped_early: bool = False
 
 
 def result_dict(result: EvalResult) -> dict[str, Any]:

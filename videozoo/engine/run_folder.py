@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -15,41 +14,10 @@ from videozoo.engine.checkpoint import load_train_state, load_weights, recover_f
 from videozoo.engine.config import FREE_ON_RESUME, FitConfig
 from videozoo.engine.errors import CheckpointError
 from videozoo.engine.plots import plot_confusion, plot_curves
+from videozoo.engine.progress import EpochState, Progress
 from videozoo.engine.results import EpochRow, FitResult, write_results, write_summary
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come.
-
-    Args:
-        history: a row per finished epoch.
-        best: the content of results.json: the best epoch's evaluation, with its ``epoch``.
-        best_confusion: counts (C, C) of the best epoch.
-    """
-
-    history: tuple[EpochRow, ...] = ()
-    best: dict[str, Any] | None = None
-    best_confusion: Tensor | None = None
-
-    @property
-    def epoch(self) -> int:
-        """Finished epochs."""
-        return len(self.history)
-
-    def add(self, row: EpochRow, results: dict[str, Any], confusion: Tensor, metric: str) -> "Progress":
-        """The progress after one more epoch; its evaluation becomes the best if the metric says so."""
-        history = (*self.history, row)
-        if self.best is None or _merit(results, metric) > _merit(self.best, metric):
-            return Progress(history, results, confusion)
-        return Progress(history, self.best, self.best_confusion)
-
-
-def _merit(results: Mapping[str, Any], metric: str) -> tuple[float, float]:
-    """The metric, then the lower loss; an equal epoch does not replace an earlier one."""
-    return results[metric], -results["loss"]
 
 
 @dataclass(frozen=True)
@@ -108,81 +76,77 @@ class RunFolder:
                 f"the same model and options, or give another output folder. {error}"
             ) from error
 
-    def restore(
-        self,
-        state: Mapping[str, Any],
-        config: FitConfig,
-        optimizer: torch.optim.Optimizer,
-        scaler: Any,
-        ema: ModelEmaV3 | None,
-    ) -> Progress:
-        """Load the optimiser, the loss scaler and the averaged weights; give the progress.
+    def load_averaged(self, ema: ModelEmaV3) -> None:
+        """Load the averaged weights, which ``last`` holds where there are any."""
+        ema.module.load_state_dict(load_weights(self.path / "last"))
 
+    def restore(self, state: Mapping[str, Any], config: FitConfig, layout: Mapping[str, Any]) -> Progress:
+        """Give the progress of the run to be continued.
+
+        Args:
+            layout: of the training loader; within an epoch it must be the run's.
         Raises:
             CheckpointError: the settings are not those of the run.
         """
         then, now = state["config"], _config_dict(config)
-        changed = [f"{name} was {then.get(name)!r}, is {now[name]!r}" for name in now if then.get(name) != now[name]]
-        changed = [text for text in changed if text.split(" ")[0] not in FREE_ON_RESUME]
+        changed = [name for name in now if then.get(name) != now[name] and name not in FREE_ON_RESUME]
         if changed:
+            told = "; ".join(f"{name} was {then.get(name)!r}, is {now[name]!r}" for name in changed)
             raise CheckpointError(
-                f"{self.path}: resumed with other settings ({'; '.join(changed)}); resume with the same ones, or start "
-                "a new run from the weights in it."
+                f"{self.path}: resumed with other settings ({told}); resume with the same ones, or start a new run "
+                "from the weights in it."
             )
-        optimizer.load_state_dict(state["optimizer"])
-        if scaler is not None and state["scaler"] is not None:
-            scaler.load_state_dict(state["scaler"])
-        if ema is not None:
-            ema.module.load_state_dict(load_weights(self.path / "last"))
+        current = EpochState(**state["current"])
+        was = state["layout"]
+        moved = [f"{name} {was.get(name)}, now {value}" for name, value in layout.items() if was.get(name) != value]
+        if current.step and moved:
+            raise CheckpointError(
+                f"{self.path}: stopped within an epoch, after step {current.step}, whose batches were others: "
+                f"{'; '.join(moved)}. Resume with the same training videos, and a batch size and number of processes "
+                "that make the same batch together."
+            )
         if then["epochs"] != now["epochs"]:
             _log.warning("epochs was %s, is %s: the schedule is stretched anew", then["epochs"], now["epochs"])
         history = tuple(EpochRow(**row) for row in state["history"])
-        return Progress(history, state["best"], state["best_confusion"])
+        return Progress(history, state["best"], state["best_confusion"], current)
 
     def save_last(
-        self,
-        progress: Progress,
-        config: FitConfig,
-        net: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        scaler: Any,
-        ema: ModelEmaV3 | None,
+        self, weights: Mapping[str, Tensor], progress: Progress, config: FitConfig, state: Mapping[str, Any]
     ) -> None:
         """Write ``last``: the weights that are evaluated, and all that a continuation needs.
 
+        Args:
+            state: what is not in the others: of the optimiser, the loader, ...
         Raises:
             CheckpointError: the disk refused; the ``last`` before is intact.
         """
-        state = {
+        whole = {
             "config": _config_dict(config),
             "class_names": list(self.class_names),
             "history": [asdict(row) for row in progress.history],
             "best": progress.best,
             "best_confusion": progress.best_confusion,
-            "optimizer": optimizer.state_dict(),
-            "scaler": None if scaler is None else scaler.state_dict(),
-            # Without averaging model.safetensors holds them already.
-            "trained_weights": None if ema is None else dict(net.state_dict()),
+            "current": asdict(progress.current),
+            **state,
         }
         measured = {}
-        for row in progress.history[-1:]:
+        for row in progress.history[-1:] if progress.current.step == 0 else ():  # within an epoch nothing is measured
             measured = {
                 "top1": row.val_top1,
                 "top5": row.val_top5,
                 "mean_class": row.val_mean_class,
                 "epoch": row.epoch,
             }
-        kept = net if ema is None else ema.module
-        save_checkpoint(self.path / "last", kept.state_dict(), self._config(measured), state)
+        save_checkpoint(self.path / "last", weights, self._config(measured), whole)
 
-    def save_best(self, measured_net: nn.Module, results: Mapping[str, Any]) -> None:
+    def save_best(self, weights: Mapping[str, Tensor], results: Mapping[str, Any]) -> None:
         """Write ``best``: weights and config with the metrics.
 
         Raises:
             CheckpointError: the disk refused; the ``best`` before is intact.
         """
         measured = {name: results[name] for name in ("top1", "top5", "mean_class", "epoch")}
-        save_checkpoint(self.path / "best", measured_net.state_dict(), self._config(measured))
+        save_checkpoint(self.path / "best", weights, self._config(measured))
 
     def write_reports(self, progress: Progress) -> None:
         """Write summary.csv, results.json, curves.png and confusion.png; nothing before the first epoch.
@@ -204,11 +168,12 @@ class RunFolder:
     def result(self, progress: Progress) -> FitResult:
         """What `fit` gives back."""
         best = self._results(progress)
-        return FitResult(self.path, best["epoch"], best, progress.history)
+        return FitResult(self.path, best["epoch"], best, progress.history, progress.stopped_early)
 
     def _results(self, progress: Progress) -> dict[str, Any]:
         total = sum(row.seconds for row in progress.history)
-        return {**(progress.best or {}), "epochs": progress.epoch, "total_seconds": round(total, 3)}
+        run = {"epochs": progress.epoch, "stopped_early": progress.stopped_early, "total_seconds": round(total, 3)}
+        return {**(progress.best or {}), **run}
 
     def _config(self, measured: Mapping[str, Any]) -> dict[str, Any]:
         config = copy.deepcopy(self.model_config)

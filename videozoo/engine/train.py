@@ -1,140 +1,169 @@
 """One epoch of training, down to the single optimiser step."""
 
 import contextlib
-import logging
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from itertools import islice
+from signal import SIGINT, SIGTERM
+from typing import Any
 
 import torch
-from accelerate import Accelerator
-from timm.scheduler.scheduler import Scheduler
-from timm.utils import ModelEmaV3
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from videozoo.engine.config import FitConfig
+from videozoo.engine.distributed import gather_objects
 from videozoo.engine.errors import TrainingError
-from videozoo.engine.interrupts import Interrupts
-from videozoo.engine.loaders import Batch, start_epoch, take, timed_batches
+from videozoo.engine.interrupts import Stopped
+from videozoo.engine.loaders import Batch, take
 from videozoo.engine.optim import current_lr, freeze_norms
-from videozoo.engine.run_folder import Progress, RunFolder
+from videozoo.engine.run import Run
+from videozoo.engine.train_loader import mix_seed, seed_step
 
-_log = logging.getLogger(__name__)
-
-
-@dataclass
-class Run:
-    """What the loop holds on to. ``net`` is the bare network, ``model`` what accelerate made of it."""
-
-    accelerator: Accelerator
-    config: FitConfig
-    net: nn.Module
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: Scheduler | None
-    ema: ModelEmaV3 | None
-    train_loader: Iterable[Batch]
-    val_loader: Iterable[Batch]
-    folder: RunFolder
-    updates_per_epoch: int
-    is_new: bool
-    progress: Progress
-    interrupts: Interrupts = field(default_factory=Interrupts)
-    drawn_at: float = field(default_factory=time.perf_counter)  # when the pictures were last drawn
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.folder.class_names)
-
-    @property
-    def measured_net(self) -> nn.Module:
-        """The network whose accuracy is reported and whose weights go into model.safetensors."""
-        return self.net if self.ema is None else self.ema.module
-
-    def say(self, message: str, *values: object) -> None:
-        """Log a line, once however many processes there are."""
-        if self.accelerator.is_main_process:
-            _log.info(message, *values)
+Group = list[tuple[Batch, float]]  # the batches of an optimiser step, each with the seconds spent waiting for it
 
 
-@dataclass(frozen=True)
-class Trained:
-    loss: float
-    top1: float
-    lr: float
-    data_seconds: float
+def train_epoch(run: Run) -> None:
+    """Train to the end of the epoch under way, from the step it has come to; ``run.progress.current`` moves along.
 
-
-def train_epoch(run: Run, epoch: int) -> Trained:
-    """One pass over the training loader."""
-    config = run.config
-    start_epoch(run.train_loader, config.seed, epoch)
+    Raises:
+        Stopped: that was asked for; the step before it has been kept.
+    """
+    config, state, epoch = run.config, run.progress.current, run.progress.epoch
     run.model.train()
     if config.freeze_bn:
         freeze_norms(run.net)  # train() woke their statistics
-    sums = torch.zeros(3, dtype=torch.float64)  # loss, correct, clips
-    data_seconds = 0.0
-    batches = timed_batches(run.train_loader, run.accelerator.device)
-    num_updates = epoch * run.updates_per_epoch
-    started = time.perf_counter()
-    # The last group may be smaller; `_step` weighs every clip alike.
-    for step, group in enumerate(iter(lambda: list(islice(batches, config.grad_accum_steps)), []), start=1):
+    batches = run.train_loader.batches(epoch, first=state.step * config.grad_accum_steps)
+    clock = time.perf_counter()
+    while True:
+        group = _next_group(run, batches)
+        # All processes stop, save and go on together, and all know the weight of all their clips.
+        weight, stop, is_save_due = _agree(run, group)
+        if stop:
+            run.save_last(run.progress)
+            raise Stopped(stop)
+        if is_save_due:
+            run.save_last(run.progress)
+        if not group:
+            break
+        num_updates = epoch * run.updates_per_epoch + state.step
         if run.scheduler is not None:
             run.scheduler.step_update(num_updates)
+        seed_step(mix_seed(config.seed, epoch, state.step, run.accelerator.process_index, 1))
         lr = current_lr(run.optimizer)
-        sums += _step(run, [batch for batch, _ in group], f"epoch {epoch + 1}, step {step}, lr {lr:.3g}")
-        num_updates += 1
+        loss, correct, clips = _step(run, group, weight, f"epoch {epoch + 1}, step {state.step + 1}, lr {lr:.3g}")
         if run.ema is not None:
-            run.ema.update(run.net, step=num_updates)
-        run.interrupts.check()
+            run.ema.update(run.net, step=num_updates + 1)
+        state.step += 1
+        state.sums = [old + new for old, new in zip(state.sums, (loss, weight, correct, clips), strict=True)]
         waited = sum(seconds for _, seconds in group)
-        data_seconds += waited
-        if step % config.log_interval == 0 or step == run.updates_per_epoch:
-            took = time.perf_counter() - started
+        took, clock = time.perf_counter() - clock, time.perf_counter()
+        state.seconds, state.data_seconds = state.seconds + took, state.data_seconds + waited
+        if state.step % config.log_interval == 0 or state.step == run.updates_per_epoch:
             run.say("epoch %d/%d step %d/%d: loss %.4f, top-1 %.1f %%, lr %.2e, step %.3f s (data %.3f s)", epoch + 1,
-                 config.epochs, step, run.updates_per_epoch, sums[0] / sums[2], 100 * sums[1] / sums[2], lr, took,
+                 config.epochs, state.step, run.updates_per_epoch, state.loss, 100 * state.top1, lr, took,
                  waited)  # fmt: skip
-        started = time.perf_counter()
-    if not sums[2]:
+            run.trackers.log({"train/loss": state.loss, "train/top1": state.top1, "lr": lr}, num_updates + 1)
+    if not state.step:
         raise ValueError(f"fit: the training loader gave no batch in epoch {epoch + 1}; it must start anew each epoch.")
-    loss, correct, clips = sums.tolist()
-    return Trained(loss / clips, correct / clips, lr, data_seconds)
 
 
-def _step(run: Run, group: Sequence[Batch], where: str) -> Tensor:
-    """One optimiser step over one or more batches, as if they were one; gives (loss, correct, clips) summed.
+def _next_group(run: Run, batches: Iterator[tuple[Batch, float]]) -> Group:
+    """The batches of the next optimiser step; none at the end, and where a stop was asked for."""
+    if run.interrupts.asked:
+        return []
+    try:
+        return list(islice(batches, run.config.grad_accum_steps))
+    except RuntimeError:
+        if run.interrupts.asked:  # the signal has killed the loader's workers too
+            return []
+        raise
 
-    Each clip has the same weight, however the clips are spread over batches and processes.
+
+def _agree(run: Run, group: Group) -> tuple[float, int, bool]:
+    """What the processes need to know of one another before a step.
+
+    Returns:
+        the weight of all clips of the step, the number of the signal that asked to stop or 0, whether to save.
+    Raises:
+        TrainingError: no video of a batch could be read, or too many are broken.
+    """
+    batches = [batch for batch, _ in group]
+    news: dict[int, str] = {}
+    unread, weight = 0, 0.0
+    for batch in batches:
+        news.update(run.broken.news(batch) if isinstance(batch, dict) else {})
+        if isinstance(batch, dict) and "video" in batch and batch["video"] is None:
+            unread += 1
+        else:
+            weight += _weight(run, take(batch, "label", "fit"))
+    asked, save = run.interrupts.asked, run.is_main and run.is_save_due()
+    told = [weight, unread, len(news), float(save), float(asked == SIGINT), float(asked == SIGTERM)]
+    if run.accelerator.num_processes > 1:
+        told = run.accelerator.reduce(torch.tensor(told, device=run.accelerator.device), "sum").tolist()
+    weight, num_unread, num_news, num_saves, interrupts, terminations = told
+    if num_news:
+        run.broken.add(gather_objects(news), run.is_main)
+    if num_unread:
+        raise TrainingError(
+            f"fit: no video of a batch could be read, nor any that was to take its place: {run.broken.examples()}. See "
+            "whether the folder of the videos is still there; resume then, the last checkpoint is intact."
+        )
+    return weight, SIGTERM if terminations else SIGINT if interrupts else 0, bool(num_saves)
+
+
+def _weight(run: Run, labels: Tensor) -> float:
+    """What a batch weighs in the loss: its clips, or the sum of their classes' weights."""
+    _check_labels(labels, run.num_classes)
+    return len(labels) if run.class_weights is None else run.class_weights[labels].sum().item()
+
+
+def _step(run: Run, group: Group, weight: float, where: str) -> tuple[float, float, float]:
+    """One optimiser step over one or more batches, as if they were one.
+
+    Each clip counts by its class's weight alone, however the clips are spread over batches and processes.
+
+    Args:
+        weight: of all clips of the step, over all processes.
+    Returns:
+        the loss, the right answers and the clips, summed over all processes.
     """
     accelerator, config = run.accelerator, run.config
-    num_clips = torch.tensor(sum(len(take(batch, "label", "fit")) for batch in group), device=accelerator.device)
-    # Processes average their gradients: each clip's share is one in all clips, times the processes.
-    weight = accelerator.num_processes / accelerator.reduce(num_clips, "sum").item()
+    # Processes average their gradients: each clip's share is one in all, times the processes.
+    share = accelerator.num_processes / weight if weight else 0.0
     sums = torch.zeros(3, device=accelerator.device)
-    for number, batch in enumerate(group, start=1):
+    for number, (batch, _) in enumerate(group, start=1):
         video, labels = take(batch, "video", "fit"), take(batch, "label", "fit")
-        _check_labels(labels, run.num_classes)
+        video, target = (video, labels) if run.calls.train_batch is None else run.calls.train_batch(video, labels)
         with contextlib.nullcontext() if number == len(group) else accelerator.no_sync(run.model):
             logits = run.model(video)
             _check_logits(logits, video, run.num_classes)
-            loss = functional.cross_entropy(logits, labels, label_smoothing=config.smoothing, reduction="sum")
-            accelerator.backward(loss * weight)
-        correct = (logits.argmax(dim=1) == labels).sum()
-        sums += torch.stack([loss.detach().float(), correct.float(), labels.new_tensor(len(labels)).float()])
+            loss = _loss(run, logits, target)
+            accelerator.backward(loss * share)
+        answer = target.argmax(dim=1) if target.is_floating_point() else target
+        correct = (logits.argmax(dim=1) == answer).sum()
+        sums += torch.stack([loss.detach().float(), correct.float(), sums.new_tensor(len(labels))])
     sums = accelerator.reduce(sums, "sum").cpu().double()
     if not sums[0].isfinite():
         raise TrainingError(
-            f"fit: the loss is {sums[0] / sums[2]:.3g} at {where}. The last checkpoint is intact. Try a lower lr, more "
-            f"warmup_epochs, clip_grad (now {config.clip_grad}) or amp='no' (now {config.amp!r}); if the first step "
-            "fails already, look for broken values in the videos or the weights."
+            f"fit: the loss is {sums[0] / (weight or 1):.3g} at {where}. The last checkpoint is intact. Try a lower "
+            f"lr, more warmup_epochs, clip_grad (now {config.clip_grad}) or amp='no' (now {config.amp!r}); if the "
+            "first step fails already, look for broken values in the videos or the weights."
         )
     if config.clip_grad is not None:
         accelerator.clip_grad_norm_(run.model.parameters(), config.clip_grad)
     run.optimizer.step()
     run.optimizer.zero_grad()
-    return sums
+    loss_sum, num_correct, num_clips = sums.tolist()
+    return loss_sum, num_correct, num_clips
+
+
+def _loss(run: Run, logits: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy, summed over the clips. Targets that are shares of the classes bring their own smoothing."""
+    weights = None if run.class_weights is None else run.class_weights.to(logits.dtype)
+    options: dict[str, Any] = {"weight": weights, "reduction": "sum"}
+    if target.is_floating_point():
+        return functional.cross_entropy(logits, target.to(logits.dtype), **options)
+    return functional.cross_entropy(logits, target, label_smoothing=run.config.smoothing, **options)
 
 
 def _check_labels(labels: Tensor, num_classes: int) -> None:

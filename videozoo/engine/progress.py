@@ -1,0 +1,83 @@
+"""How far a run has come: finished epochs, and the epoch under way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from videozoo.engine.config import FitConfig
+from videozoo.engine.results import EpochRow
+
+
+@dataclass
+class EpochState:
+    """What the epoch under way has done so far; all that its row of summary.csv is made of.
+
+    Args:
+        step: optimiser steps done.
+        sums: of the loss, of the clips' weights in it, of the right answers, of the clips.
+        seconds, data_seconds: time taken, and the part of it spent waiting for the loader.
+    """
+
+    step: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0] * 4)
+    seconds: float = 0.0
+    data_seconds: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        return self.sums[0] / self.sums[1] if self.sums[1] else 0.0
+
+    @property
+    def top1(self) -> float:
+        return self.sums[2] / self.sums[3]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Args:
+        history: a row per finished epoch.
+        best: the content of results.json: the best epoch's evaluation, with its ``epoch``.
+        best_confusion: counts (C, C) of the best epoch.
+        current: the epoch under way.
+        stopped_early: whether ``patience`` ended the run before its last epoch.
+    """
+
+    history: tuple[EpochRow, ...] = ()
+    best: dict[str, Any] | None = None
+    best_confusion: Tensor | None = None
+    current: EpochState = field(default_factory=EpochState)
+    stopped_early: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return len(self.history)
+
+    def add(self, row: EpochRow, results: dict[str, Any], confusion: Tensor, metric: str) -> "Progress":
+        """The progress after one more epoch; its evaluation becomes the best if the metric says so."""
+        done = replace(self, history=(*self.history, row), current=EpochState())
+        if self.best is None or _merit(results, metric) > _merit(self.best, metric):
+            return replace(done, best=results, best_confusion=confusion)
+        return done
+
+    def is_over(self, config: FitConfig) -> bool:
+        """Whether all epochs are done, or ``patience`` epochs brought nothing better."""
+        return self.epoch >= config.epochs or self._has_stalled(config)
+
+    def judge(self, config: FitConfig) -> "Progress":
+        """The same progress, with ``stopped_early`` told."""
+        return replace(self, stopped_early=self.epoch < config.epochs and self._has_stalled(config))
+
+    def _has_stalled(self, config: FitConfig) -> bool:
+        if config.patience is None or self.best is None:
+            return False
+        return self.epoch - int(self.best["epoch"]) >= config.patience
+
+
+def _merit(results: Mapping[str, Any], metric: str) -> tuple[float, float]:
+    """The metric, then the lower loss; an equal epoch does not replace an earlier one."""
+    return results[metric], -results["loss"]

@@ -1,0 +1,116 @@
+"""What the training loop holds on to, and its checkpoints."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from timm.scheduler.scheduler import Scheduler
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from videozoo.engine.broken import BrokenVideos
+from videozoo.engine.config import FitConfig
+from videozoo.engine.interrupts import Interrupts
+from videozoo.engine.loaders import Batch
+from videozoo.engine.progress import Progress
+from videozoo.engine.results import EpochRow
+from videozoo.engine.run_folder import RunFolder
+from videozoo.engine.states import is_sharded, optimizer_state, weights_of
+from videozoo.engine.trackers import Trackers
+from videozoo.engine.train_loader import TrainLoader
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What the caller of `fit` lets it call; see there."""
+
+    train_batch: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    eval_batch: Callable[[Tensor], Tensor] | None = None
+    on_epoch: Callable[[EpochRow], None] | None = None
+
+
+@dataclass
+class Run:
+    """A run under way. ``net`` is the bare network, ``model`` what accelerate made of it."""
+
+    accelerator: Accelerator
+    config: FitConfig
+    net: nn.Module
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: Scheduler | None
+    ema: ModelEmaV3 | None
+    train_loader: TrainLoader
+    val_loader: Iterable[Batch]
+    calls: Calls
+    class_weights: Tensor | None
+    folder: RunFolder
+    updates_per_epoch: int
+    is_new: bool
+    progress: Progress
+    broken: BrokenVideos
+    trackers: Trackers
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    saved_at: float = field(default_factory=time.monotonic)
+    drawn_at: float = field(default_factory=time.monotonic)  # when the pictures were last drawn
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.folder.class_names)
+
+    @property
+    def is_main(self) -> bool:
+        return self.accelerator.is_main_process
+
+    @property
+    def measured_net(self) -> nn.Module:
+        """The network whose accuracy is reported and whose weights go into model.safetensors."""
+        if self.ema is not None:
+            return self.ema.module
+        return self.model if is_sharded(self.accelerator) else self.net
+
+    def say(self, message: str, *values: object) -> None:
+        """Log a line, once however many processes there are."""
+        if self.is_main:
+            _log.info(message, *values)
+
+    def is_save_due(self) -> bool:
+        """Whether the last checkpoint is ``checkpoint_minutes`` old."""
+        return time.monotonic() - self.saved_at >= 60 * self.config.checkpoint_minutes
+
+    def save_last(self, progress: Progress) -> None:
+        """Write ``last`` at the end of an epoch, or of a step in the middle of one; all processes call it together.
+
+        Raises:
+            CheckpointError: the disk refused; the ``last`` before is intact.
+        """
+        net = self.model if is_sharded(self.accelerator) else self.net
+        trained = weights_of(net, self.accelerator)
+        state: dict[str, Any] = {
+            "optimizer": optimizer_state(self.optimizer, net, self.accelerator),
+            "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
+            # Without averaging model.safetensors holds them already.
+            "trained_weights": None if self.ema is None else dict(trained),
+            "layout": self.train_loader.layout,
+            "broken": self.broken.rows(),
+        }
+        if self.is_main:
+            measured = trained if self.ema is None else self.ema.module.state_dict()
+            self.folder.save_last(measured, progress, self.config, state)
+        self.saved_at = time.monotonic()
+
+    def save_best(self, results: dict[str, Any]) -> None:
+        """Write ``best``; all processes call it together.
+
+        Raises:
+            CheckpointError: the disk refused; the ``best`` before is intact.
+        """
+        weights = weights_of(self.measured_net, self.accelerator) if self.ema is None else self.ema.module.state_dict()
+        if self.is_main:
+            self.folder.save_best(weights, results)

@@ -1,0 +1,122 @@
+"""What comes before the first step: everything is checked, put together and, in a continued run, loaded."""
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from videozoo.engine.broken import BrokenVideos
+from videozoo.engine.config import FitConfig
+from videozoo.engine.device import make_accelerator
+from videozoo.engine.distributed import sync_norms
+from videozoo.engine.loaders import Batch, prepare_loader
+from videozoo.engine.optim import freeze_norms, make_ema, make_optimizer, make_scheduler
+from videozoo.engine.progress import Progress
+from videozoo.engine.run import Calls, Run
+from videozoo.engine.run_folder import RunFolder
+from videozoo.engine.speed import compile_forward, use_channels_last
+from videozoo.engine.states import is_sharded, load_optimizer
+from videozoo.engine.trackers import Trackers
+from videozoo.engine.train_loader import TrainLoader
+
+_log = logging.getLogger(__name__)
+
+
+def start_run(
+    net: nn.Module,
+    train_loader: Iterable[Batch],
+    val_loader: Iterable[Batch],
+    config: FitConfig,
+    folder: RunFolder,
+    calls: Calls,
+    resume: bool,
+    train_names: Sequence[str] | None,
+) -> Run:
+    """Make the run that `fit` goes through; see there."""
+    accelerator = make_accelerator(config.amp, config.device)
+    state = folder.open(resume)
+    train = TrainLoader(train_loader, accelerator, config.seed)
+    val = prepare_loader(val_loader, accelerator, "fit: validation")
+    class_weights = _class_weights(config, len(folder.class_names), accelerator)
+    progress = Progress() if state is None else folder.restore(state, config, train.layout)
+    trackers = Trackers(config.log_with, folder.path, vars(config), accelerator.is_main_process)
+    updates_per_epoch = math.ceil(len(train) / config.grad_accum_steps)
+    _prepare_net(net, config, accelerator)
+    if state is not None:
+        folder.load_net(net, state)
+    if is_sharded(accelerator) and config.model_ema:
+        raise ValueError("fit: model_ema needs the whole network in each process; leave it out, or train without FSDP.")
+    optimizer = make_optimizer(net, config)
+    scheduler = make_scheduler(optimizer, config, updates_per_epoch)
+    ema = make_ema(net, config)
+    if ema is not None and state is not None:
+        folder.load_averaged(ema)
+    if config.compile:
+        for module in (net,) if ema is None else (net, ema.module):
+            compile_forward(module)
+    model, optimizer = accelerator.prepare(net, optimizer)
+    if state is not None:
+        _load_states(state, model if is_sharded(accelerator) else net, optimizer, accelerator)
+    run = Run(
+        accelerator=accelerator,
+        config=config,
+        net=net,
+        model=model,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        ema=ema,
+        train_loader=train,
+        val_loader=val,
+        calls=calls,
+        class_weights=class_weights,
+        folder=folder,
+        updates_per_epoch=updates_per_epoch,
+        is_new=state is None,
+        progress=progress,
+        broken=BrokenVideos(
+            folder.path, train.num_videos, config.max_bad_frac, train_names, [] if state is None else state["broken"]
+        ),
+        trackers=trackers,
+    )
+    if state is not None:
+        within = f" and step {progress.current.step} of {updates_per_epoch}" if progress.current.step else ""
+        run.say("resumed after epoch %d of %d%s", progress.epoch, config.epochs, within)
+    return run
+
+
+def _class_weights(config: FitConfig, num_classes: int, accelerator: Accelerator) -> Tensor | None:
+    if config.class_weights is None:
+        return None
+    if len(config.class_weights) != num_classes:
+        raise ValueError(
+            f"fit: class_weights has {len(config.class_weights)} numbers; needed: one for each of the "
+            f"{num_classes} classes."
+        )
+    return torch.tensor(config.class_weights, device=accelerator.device)
+
+
+def _prepare_net(net: nn.Module, config: FitConfig, accelerator: Accelerator) -> None:
+    net.to(accelerator.device)
+    if config.channels_last:
+        use_channels_last(net)
+    told = []
+    if config.sync_bn:
+        told.append(f"sync_bn: {len(sync_norms(net))} norms take their statistics over {accelerator.num_processes} "
+                    "processes")  # fmt: skip
+    if config.freeze_bn:
+        told.append(f"freeze_bn: {len(freeze_norms(net))} norms keep their statistics and affine pairs")
+    if accelerator.is_main_process:
+        for line in told:
+            _log.info(line)
+
+
+def _load_states(
+    state: Mapping[str, Any], net: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator
+) -> None:
+    load_optimizer(optimizer, net, state["optimizer"], accelerator)
+    if accelerator.scaler is not None and state["scaler"] is not None:
+        accelerator.scaler.load_state_dict(state["scaler"])

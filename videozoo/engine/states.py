@@ -1,0 +1,54 @@
+"""The states of network and optimiser, whole on the first process also where they are sharded among several."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether each process holds a part of the network only; every process must then take part in the calls below."""
+    return accelerator.distributed_type == DistributedType.FSDP
+
+
+def weights_of(net: nn.Module, accelerator: Accelerator) -> Mapping[str, Tensor]:
+    """The network's weights under its own keys; nothing is copied where they are not sharded."""
+    return accelerator.get_state_dict(net) if is_sharded(accelerator) else net.state_dict()
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, net: nn.Module, accelerator: Accelerator) -> dict[str, Any]:
+    """The optimiser's state, which `load_optimizer` takes."""
+    if is_sharded(accelerator):
+        return dict(get_optimizer_state_dict(net, _bare(optimizer), options=_WHOLE))
+    return optimizer.state_dict()
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, net: nn.Module, state: dict[str, Any], accelerator: Accelerator
+) -> None:
+    """Load what `optimizer_state` gave; the optimiser has been prepared by accelerate."""
+    if is_sharded(accelerator):
+        set_optimizer_state_dict(net, _bare(optimizer), state, options=_WHOLE)
+        return
+    optimizer.load_state_dict(state)
+    # Files hold rows innermost. The order in memory is part of the result: it is the order in which norms are summed.
+    for parameter, values in _bare(optimizer).state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _bare(optimizer: Any) -> torch.optim.Optimizer:
+    """The optimiser inside accelerate's."""
+    bare: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
+    return bare

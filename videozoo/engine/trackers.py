@@ -1,0 +1,84 @@
+"""Trackers of accelerate beside summary.csv: TensorBoard and Weights & Biases."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
+from accelerate.utils import is_tensorboard_available, is_wandb_available
+
+from videozoo.engine.errors import EngineError
+
+_log = logging.getLogger(__name__)
+_AVAILABLE = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
+
+
+class Trackers:
+    """The trackers of a run. What they cannot take is told once and never stops the training: summary.csv has it all.
+
+    Args:
+        names: ``tensorboard`` writes to RUN/tensorboard, ``wandb`` to RUN/wandb, and to its service where a key for it
+            is known; ``WANDB_MODE`` and its other variables hold.
+        folder: the run folder.
+        settings: of the run.
+        is_main: whether this is the first process; the others track nothing.
+    Raises:
+        EngineError: a tracker's package is not installed, or it cannot start.
+    """
+
+    def __init__(self, names: Sequence[str], folder: Path, settings: Mapping[str, Any], is_main: bool) -> None:
+        self._trackers: list[GeneralTracker] = []
+        for name in names:
+            if not _AVAILABLE[name]():
+                raise EngineError(f"log_with: {name} is not installed; install videozoo[{name}], or leave it out.")
+        if not is_main:
+            return
+        shown = {
+            key: value if isinstance(value, str | bool | int | float) else str(value) for key, value in settings.items()
+        }
+        for name in names:
+            try:
+                self._trackers.append(_start(name, folder, shown))
+            except Exception as error:  # whatever the tracker's package raises
+                raise EngineError(f"log_with: {name} could not start ({error}); mend that, or leave it out.") from error
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Tell every tracker."""
+        for tracker in list(self._trackers):
+            try:
+                tracker.log(dict(values), step=step)
+            except Exception as error:  # an extra must not end a run of days
+                _log.warning("%s is told nothing more: %s", tracker.name, error)
+                self._trackers.remove(tracker)
+
+    def close(self) -> None:
+        """Let the trackers write what they hold."""
+        for tracker in self._trackers:
+            try:
+                tracker.finish()
+            except Exception as error:
+                _log.warning("%s: %s", tracker.name, error)
+        self._trackers = []
+
+
+def _start(name: str, folder: Path, settings: dict[str, Any]) -> GeneralTracker:
+    folder.mkdir(parents=True, exist_ok=True)
+    if name == "wandb":
+        options: dict[str, Any] = {"dir": str(folder), "name": folder.name}
+        if "WANDB_MODE" not in os.environ and not _has_wandb_key():
+            _log.info("wandb: no key, so it is kept in %s; `wandb sync` sends it", folder / "wandb")
+            options["mode"] = "offline"
+        tracker: GeneralTracker = LOGGER_TYPE_TO_CLASS[name]("videozoo", **options)
+    else:
+        tracker = LOGGER_TYPE_TO_CLASS[name](name, logging_dir=str(folder))
+    tracker.start()
+    tracker.store_init_configuration(settings)
+    return tracker
+
+
+def _has_wandb_key() -> bool:
+    import wandb
+
+    return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
