@@ -1,15 +1,16 @@
 """Videos as samples for a DataLoader."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .decode import VideoReader
+from .decode import VideoReader, open_record
 from .errors import VideoError
 from .sample import SAMPLINGS, sample_clips
 from .sources import VideoRecord
@@ -21,9 +22,12 @@ MAX_REPLACEMENTS = 10
 MAX_ROUNDS = 4
 # A frame longer than this many times its width would be resized to one that fills the memory.
 MAX_ASPECT = 32
+# Decoded frames that a test holds at a time; 80 frames of 1920x1080 would be twice as many bytes.
+PIECE_BYTES = 256 * 2**20
 
 # From a number of frames to the frames of each clip, (num_clips, T).
 Draw = Callable[[int], np.ndarray]
+Made = TypeVar("Made")
 
 
 @dataclass(eq=False, repr=False)
@@ -36,7 +40,8 @@ class VideoDataset(Dataset[dict[str, Any]]):
 
     Args:
         records: what ``load_source(...).records`` gives.
-        transform: what ``create_transform`` gives, for training or for testing as ``is_training`` says.
+        transform: what ``create_transform`` gives, for training or for testing as ``is_training`` says. In training it
+            is given a clip, in testing frames in any number, of which it must treat each by itself.
         num_frames: frames of a clip, T.
         sampling: ``segment``, ``dense`` or ``uniform``; see ``sample_clips``.
         frame_stride: video frames between sampled ones, for ``dense``.
@@ -117,14 +122,19 @@ class VideoDataset(Dataset[dict[str, Any]]):
             key = (self.seed, self.epoch, index, attempt)[: 4 if attempt else 3]
             clip_seed, transform_seed, place_seed = np.random.SeedSequence(key).generate_state(3, np.uint64).tolist()
             place = (place_seed if attempt else index) % len(self)
+            record = self.records[place]
             try:
-                clips = read_clips(self.records[place], [self._draw(clip_seed)], self.decoder)[0]
+                if self.is_training:
+                    clip = _sampled(record, [self._draw(clip_seed)], self.decoder, _read_clip)
+                else:
+                    video, label = _read_tests([self], record)[0], record.label
             except VideoError as error:
                 if self.on_broken == "raise":
                     raise
                 broken.append((place, str(error)))
                 continue
-            video, label = self._transformed(clips, self.records[place].label, transform_seed)
+            if self.is_training:
+                video, label = self._augmented(clip, record.label, transform_seed)
             return {"video": video, "label": label, "index": place, "broken": broken}
         place = index % len(self)
         return {"video": None, "label": self.records[place].label, "index": place, "broken": broken}
@@ -146,14 +156,11 @@ class VideoDataset(Dataset[dict[str, Any]]):
 
         return draw
 
-    def _transformed(self, clips: list[Tensor], label: int, seed: int) -> tuple[Tensor, int]:
-        if not self.is_training:
-            views = [self.transform(clip, label) for clip in clips]
-            return (torch.cat(views) if len(views) > 1 else views[0]), label
-        with torch.random.fork_rng(devices=[]):
+    def _augmented(self, clip: Tensor, label: int, seed: int) -> tuple[Tensor, int]:
+        with torch.random.fork_rng(devices=[]), _one_thread():
             # Not torch.manual_seed: that would also seed the accelerators, which fork_rng does not restore here.
             torch.default_generator.manual_seed(seed >> 1)
-            return self.transform(clips[0], label)
+            return self.transform(clip, label)
 
 
 class JointDataset(Dataset[dict[str, Any]]):
@@ -187,51 +194,84 @@ class JointDataset(Dataset[dict[str, Any]]):
         record = self.records[index]
         item: dict[str, Any] = {"video": None, "label": record.label, "index": index, "broken": []}
         try:
-            clips = read_clips(record, [dataset._draw(0) for dataset in self.datasets], first.decoder)
+            return {**item, "video": _read_tests(self.datasets, record)}
         except VideoError as error:
             if first.on_broken == "raise":
                 raise
             return {**item, "broken": [(index, str(error))]}
-        pairs = zip(self.datasets, clips, strict=True)
-        return {**item, "video": [dataset._transformed(own, record.label, 0)[0] for dataset, own in pairs]}
 
 
-def read_clips(record: VideoRecord, draws: Sequence[Draw], decoder: str = "pyav") -> list[list[Tensor]]:
-    """Read several sets of clips of one video; a frame that several clips share is decoded once.
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute as a worker does: the last bit of a sum depends on the number of threads that add it up."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
-    Args:
-        record: the video.
-        draws: from the number of its frames to the frames of each clip, (num_clips, T); called again where reading
-            finds another number of frames.
-        decoder: one of ``DECODERS``.
-    Shape:
-        for each draw, for each of its clips: uint8 (T, 3, H, W).
+
+def _sampled(
+    record: VideoRecord, draws: Sequence[Draw], decoder: str, make: Callable[[list[np.ndarray], VideoReader], Made]
+) -> Made:
+    """What ``make`` makes of the drawn clips of a video; drawn and made anew where reading finds fewer or more frames.
+
     Raises:
         VideoError: the video cannot be read; it names the file and where it was listed.
     """
     try:
-        with VideoReader(record.path) as reader:
+        with open_record(record, decoder) as reader:
             if max(reader.height, reader.width) > MAX_ASPECT * min(reader.height, reader.width):
                 raise VideoError(record.path, f"frames of {reader.width}x{reader.height} are too long and thin")
-            counts: list[int] = []
-            while True:
-                counts.append(reader.num_frames)
-                if len(counts) > MAX_ROUNDS:
-                    raise VideoError(record.path, f"its number of frames keeps changing ({counts}) while it is read")
-                clips = [draw(counts[-1]) for draw in draws]
-                unique, places = np.unique(np.concatenate([c.ravel() for c in clips]), return_inverse=True)
+            for _ in range(MAX_ROUNDS):
+                count = reader.num_frames
                 try:
-                    frames = reader.read(unique)
+                    made = make([draw(count) for draw in draws], reader)
                 except IndexError:
                     # Damage that only reading finds: fewer frames than were counted.
-                    if reader.num_frames == counts[-1]:
+                    if reader.num_frames == count:
                         raise
-                if reader.num_frames == counts[-1]:
-                    break
+                    continue
+                if reader.num_frames == count:
+                    return made
+            raise VideoError(record.path, "its number of frames changes each time it is read")
     except VideoError as err:
         raise VideoError(err.path, f"{err.reason} [listed in {record.source}]") from err
-    ends = np.cumsum([c.size for c in clips])[:-1]
-    return [
-        [frames[torch.from_numpy(row)] for row in rows.reshape(c.shape)]
-        for c, rows in zip(clips, np.split(places, ends), strict=True)
-    ]
+
+
+def _read_clip(clips: list[np.ndarray], reader: VideoReader) -> Tensor:
+    return reader.read(clips[0][0])
+
+
+def _read_tests(datasets: Sequence[VideoDataset], record: VideoRecord) -> list[Tensor]:
+    """Every view of a video for each data set; a frame that several clips share is decoded and transformed once."""
+
+    def make(clips: list[np.ndarray], reader: VideoReader) -> list[Tensor]:
+        wanted = [np.unique(own) for own in clips]
+        every = np.unique(np.concatenate(wanted))
+        pieces: list[list[Tensor]] = [[] for _ in datasets]
+        for part in np.array_split(every, -(-len(every) * 3 * reader.height * reader.width // PIECE_BYTES)):
+            frames = reader.read(part)
+            for dataset, own, views in zip(datasets, wanted, pieces, strict=True):
+                places = np.isin(part, own)
+                if places.any():
+                    mine = frames if places.all() else frames[torch.from_numpy(places)]
+                    views.append(dataset.transform(mine, record.label))
+        return [
+            _arranged(views[0] if len(views) == 1 else torch.cat(views, 2), np.searchsorted(own, frames_of_clips))
+            for views, own, frames_of_clips in zip(pieces, wanted, clips, strict=True)
+        ]
+
+    return _sampled(record, [dataset._draw(0) for dataset in datasets], datasets[0].decoder, make)
+
+
+def _arranged(crops: Tensor, places: np.ndarray) -> Tensor:
+    """(num_crops, 3, N, H, W) and which of the N frames make each clip (num_clips, T) to views, clip by clip."""
+    num_clips, num_frames = places.shape
+    if places.ravel().tolist() == list(range(crops.shape[2])) and num_clips == 1:
+        return crops
+    out = crops.new_empty((num_clips, *crops.shape[:2], num_frames, *crops.shape[3:]))
+    for clip, row in zip(out, torch.from_numpy(places), strict=True):
+        torch.index_select(crops, 2, row, out=clip)
+    return out.flatten(0, 1)
