@@ -1,53 +1,106 @@
-"""Two processes do what one does with the same global batch, and count each video once."""
+"""Several processes do what one does with the same global batch, and count each video once."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from engine_tiny import run, tiny_net, train_loader, val_loader
+from processes_run import train
 from safetensors.torch import load_file
+from torch import Tensor
 
-SCRIPT = """
-import sys
-from pathlib import Path
-sys.path[:0] = {paths!r}
-import torch
-torch.set_num_threads(1)
-from engine_tiny import run, tiny_net, train_loader, val_loader
-net = tiny_net(norm=False, seed=1)
-train = train_loader(12, 2, jitter=0.0, generator=torch.Generator())
-result = run(Path({output!r}), net=net, train=train, val=val_loader(9), **{settings!r})
-print("TOP1", result.best["num_videos"], result.history[-1].val_loss)
-torch.distributed.destroy_process_group()
-"""
+from videozoo.engine.shares import BatchShares
+
+HERE = Path(__file__).parent
+# 12 videos fill every step; of 11, the last step has 3 clips; of 13, it has one clip for two processes.
+SIZES = [(12, 1), (11, 2), (13, 1)]
+NETS = [
+    ("gn", {}),
+    ("bn", {"freeze_bn": True}),
+    ("arc", {"freeze_bn": True}),
+    ("bn", {"sync_bn": True}),
+    ("dnr", {"sync_bn": True}),
+    ("dnr_groups", {"sync_bn": True}),
+    ("dnr_3d", {"sync_bn": True}),
+]
+CASES: dict[str, dict[str, Any]] = {
+    f"{kind}{'_sync' if settings.get('sync_bn') else ''}_{videos}": {
+        "kind": kind, "num_videos": videos, "grad_accum_steps": steps, **settings
+    }
+    for kind, settings in NETS
+    for videos, steps in SIZES
+}  # fmt: skip
+
+
+def launch(folder: Path, cases: dict[str, dict[str, Any]], processes: int = 2) -> Path:
+    """Train every case in several processes that torchrun starts once."""
+    for name in cases:
+        (folder / name).mkdir(parents=True)
+    file = folder / "cases.json"
+    file.write_text(json.dumps(cases))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    done = subprocess.run([*command, str(HERE / "processes_run.py"), str(file)], capture_output=True, text=True,
+                          timeout=600)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    """Equal in float64, but for the order of sums."""
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every case, trained in two processes with half the batch."""
+    cases = {name: {**settings, "batch_size": 2} for name, settings in CASES.items()}
+    return launch(tmp_path_factory.mktemp("two"), cases)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [1, 2])
-def test_two_processes_equal_one(tmp_path: Path, steps: int) -> None:
-    settings = {"opt": "sgd", "model_ema": True, "model_ema_decay": 0.5, "clip_grad": 1.0}
-    one = run(
-        tmp_path / "one",
-        net=tiny_net(norm=False, seed=1),
-        train=train_loader(12, 4 * steps, jitter=0.0, generator=torch.Generator()),
-        val=val_loader(9),
-        **settings,
-    )
-    here = Path(__file__).parent
-    script = tmp_path / "script.py"
-    settings["grad_accum_steps"] = steps
-    paths = [str(here), str(here.parents[1])]
-    script.write_text(SCRIPT.format(paths=paths, output=str(tmp_path / "two"), settings=settings))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("TOP1")]
-    assert len(lines) == 2
-    assert lines[0] == lines[1]  # both processes know the whole result
-    assert lines[0][1] == "9"
-    assert float(lines[0][2]) == pytest.approx(one.history[-1].val_loss, rel=1e-4)
-    first, second = (load_file(tmp_path / name / "last/model.safetensors") for name in ("one", "two"))
-    for name in first:
-        torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_give_the_gradients_of_one(tmp_path: Path, two: Path, name: str) -> None:
+    """Those of every step, and the weights, statistics and losses that follow."""
+    settings = CASES[name]
+    one, net, gradients = train(tmp_path, batch_size=4, **settings)
+    assert {key.split(".")[0] for key in gradients} == {str(step) for step in range(1, 1 + one_steps(settings))}
+    # A last clip that both processes have counts as two in the correction of the running variances, and only there.
+    is_doubled = settings["num_videos"] == 13 and settings.get("sync_bn", False)
+    for rank in (0, 1):
+        assert_same(gradients, load_file(two / name / f"gradients{rank}.safetensors"))
+        theirs = load_file(two / name / f"net{rank}.safetensors")
+        ours = {key: tensor for key, tensor in net.state_dict().items() if not is_doubled or "running_var" not in key}
+        assert_same(ours, {key: theirs[key] for key in ours})
+        result = json.loads((two / name / f"result{rank}.json").read_text())
+        assert result["loss"] == pytest.approx(one.best["loss"], rel=1e-2 if is_doubled else 1e-6)
+        assert result["num_videos"] == 5
+
+
+def one_steps(settings: dict[str, Any]) -> int:
+    """Optimiser steps of two epochs."""
+    clips = 4 * settings["grad_accum_steps"]
+    return 2 * -(-settings["num_videos"] // clips)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(("videos", "batch", "processes"), [(12, 2, 2), (11, 2, 2), (13, 2, 2), (7, 1, 3), (2, 4, 3)])
+def test_shares_of_batches(videos: int, batch: int, processes: int, drop_last: bool) -> None:
+    """Together the shares of a step are what one process would get, in order, and no process has a step more."""
+    whole = torch.utils.data.BatchSampler(range(videos), batch, drop_last)
+    shares = [BatchShares(whole, rank, processes) for rank in range(processes)]
+    steps = list(zip(*shares, strict=True))
+    assert all(len(share) == len(steps) for share in shares)
+    expected = list(torch.utils.data.BatchSampler(range(videos), batch * processes, drop_last))
+    for step, clips in zip(steps, expected, strict=True):
+        assert all(step)
+        together = [clip for share in step for clip in share]
+        if len(clips) >= processes:
+            assert together == clips
+            assert max(map(len, step)) - min(map(len, step)) <= 1
+        else:
+            assert set(together) == set(clips)

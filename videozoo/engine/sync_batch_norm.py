@@ -29,7 +29,7 @@ def sync_batch_norm(
     """
     if not training or not distributed.is_initialized() or distributed.get_world_size() == 1:
         return functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
-    values = x.float()
+    values = x.to(torch.promote_types(x.dtype, torch.float32))  # sums in half precision would be worth nothing
     own_var, own_mean = torch.var_mean(values, [dim for dim in range(x.ndim) if dim != 1], correction=0)
     # In float64, so that nothing is lost in the difference of the squares below.
     own_var, own_mean = own_var.double(), own_mean.double()
@@ -49,7 +49,7 @@ def sync_batch_norm(
     if bias is not None:
         shift = shift + bias
     shape = [1, -1, *[1] * (x.ndim - 2)]
-    return torch.addcmul(shift.float().view(shape), values, scale.float().view(shape)).to(x.dtype)
+    return torch.addcmul(shift.to(values.dtype).view(shape), values, scale.to(values.dtype).view(shape)).to(x.dtype)
 
 
 class _SumOverProcesses(torch.autograd.Function):

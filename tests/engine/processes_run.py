@@ -1,0 +1,144 @@
+"""Runs for one process, called by a test, or for several: ``torchrun ... processes_run.py CASES.json``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from engine_tiny import NAMES, TinyClips, TinyNet, config
+from safetensors.torch import save_file
+from timm.models.resnet import BasicBlock
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.data import DataLoader
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from helpers import randomise, small_resnet
+
+from videozoo.augment import ARC, DNR
+from videozoo.engine import FitResult, fit
+from videozoo.shapes import fold_time
+from videozoo.temporal import TSM
+
+FRAMES = 4
+
+
+class Folded(nn.Module):
+    """A small residual network on frames, and the mean over time."""
+
+    def __init__(self, *parts: Any, layers: tuple[int, ...] = (2, 1), norm_layer: Any = nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.backbone = small_resnet((*layers, 1, 1), BasicBlock, norm_layer=norm_layer)
+        self.fc = nn.Linear(self.backbone.num_features, len(NAMES))
+        for part in parts:
+            part.apply(self.backbone, FRAMES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.backbone(fold_time(x)).unflatten(0, (-1, FRAMES)).mean(1))
+
+
+class Block3d(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv3d(channels, channels, 3, padding=1) for _ in range(2))
+        self.bn1, self.bn2 = nn.BatchNorm3d(channels), nn.BatchNorm3d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())) + x).relu()
+
+
+class Clips3d(nn.Module):
+    """A small residual network on clips, with DNR."""
+
+    def __init__(self, dnr: DNR) -> None:
+        super().__init__()
+        self.stem = nn.Conv3d(3, 6, 3, padding=1)
+        self.stage = nn.Sequential(Block3d(6), Block3d(6))
+        self.fc = nn.Linear(6, len(NAMES))
+        dnr.apply(self, FRAMES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.stage(self.stem(x)).mean((2, 3, 4)))
+
+
+def _group_norm(channels: int, **_: Any) -> nn.GroupNorm:
+    return nn.GroupNorm(2, channels)
+
+
+NETS = {
+    "tiny": lambda: TinyNet(norm=False),
+    "tiny_bn": TinyNet,
+    "gn": lambda: Folded(norm_layer=_group_norm),
+    "bn": lambda: Folded(TSM()),
+    "arc": lambda: Folded(TSM(), ARC()),
+    "dnr": lambda: Folded(DNR()),
+    "dnr_groups": lambda: Folded(DNR(ct_group_frames=2, ct_statistics="group", keep_affine=True)),
+    "dnr_3d": lambda: Clips3d(DNR(ct_group_frames=2)),
+}
+
+
+class Enlarging(nn.Module):
+    """A network in float64, so that the order of sums does not matter, on clips of a size that it can halve."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x.repeat_interleave(3, -1).repeat_interleave(3, -2).double())
+
+
+def make_net(kind: str) -> nn.Module:
+    """One of ``NETS``, the same in every process."""
+    torch.manual_seed(0)
+    return Enlarging(randomise(NETS[kind](), 0.3))
+
+
+def record_gradients(net: nn.Module, kept: dict[str, Tensor]) -> Any:
+    """Keep every parameter's gradient at every step of any optimiser; returns the hook's handle."""
+    steps: list[int] = []
+
+    def record(*_: object) -> None:
+        steps.append(1)
+        kept.update({f"{len(steps)}.{n}": p.grad.clone() for n, p in net.named_parameters() if p.grad is not None})
+
+    return register_optimizer_step_pre_hook(record)
+
+
+def train(
+    output: Path, kind: str, num_videos: int, batch_size: int, num_val: int = 5, **settings: Any
+) -> tuple[FitResult, nn.Module, dict[str, Tensor]]:
+    """Train one of ``NETS``; gives the result, the network and the gradients of every step."""
+    net, kept = make_net(kind), dict[str, Tensor]()
+    handle = record_gradients(net, kept)
+    try:
+        result = fit(
+            net,
+            DataLoader(TinyClips(num_videos, jitter=0.0), batch_size, shuffle=True),
+            DataLoader(TinyClips(num_val, num_views=2), batch_size),
+            config(**{"opt": "sgd", "lr": 0.003, "epochs": 2, **settings}),
+            output,
+            class_names=NAMES,
+            model_config={"architecture": "tiny", "pretrained_cfg": {"num_frames": FRAMES}},
+        )
+    finally:
+        handle.remove()
+    return result, net, kept
+
+
+def main() -> None:
+    """Train each case in this process, one of several, and write what it has seen beside the runs."""
+    torch.set_num_threads(1)
+    for name, settings in json.loads(Path(sys.argv[1]).read_text()).items():
+        output = Path(sys.argv[1]).with_name(name)
+        result, net, kept = train(output / "run", **settings)
+        rank = torch.distributed.get_rank()
+        save_file(kept, output / f"gradients{rank}.safetensors")
+        save_file(dict(net.state_dict()), output / f"net{rank}.safetensors")
+        (output / f"result{rank}.json").write_text(json.dumps(result.best))
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
