@@ -3,7 +3,7 @@
 from .batches import TrainBatch, collate_clips
 from .config import DATA_DEFAULTS, resolve_data_config
 from .dataset import JointDataset, VideoDataset
-from .decode import VideoReader, count_frames, read_frames
+from .decode import DECODERS, VideoReader, count_frames, open_record, read_frames
 from .errors import VideoError
 from .formats import DATA_FORMATS
 from .lists import SourceError
@@ -18,6 +18,7 @@ from .views import parse_views
 __all__ = [
     "DATA_DEFAULTS",
     "DATA_FORMATS",
+    "DECODERS",
     "SAMPLINGS",
     "VIDEO_EXTENSIONS",
     "BalancedSampler",
@@ -38,6 +39,7 @@ __all__ = [
     "count_frames",
     "create_transform",
     "load_source",
+    "open_record",
     "parse_views",
     "read_frames",
     "resolve_data_config",

@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 from .decode import VideoReader, open_record
 from .errors import VideoError
+from .records import VideoRecord
 from .sample import SAMPLINGS, sample_clips
-from .sources import VideoRecord
 
 ON_BROKEN = ("raise", "replace", "report")
 # Videos tried in place of a broken one.
