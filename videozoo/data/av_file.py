@@ -2,10 +2,12 @@
 
 import functools
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
+from av.packet import Packet
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
@@ -14,6 +16,7 @@ from .av_stream import AvStream
 from .errors import VideoError
 from .exact_frames import ExactFrames
 from .limits import TimeLimit
+from .packet_index import IndexedFrames, PacketRow, index_file, index_span
 
 
 class AvFile:
@@ -37,29 +40,37 @@ class AvFile:
         limit: TimeLimit,
     ) -> None:
         self.path = path
+        self._span_sec = span_sec
         self._reformatter = VideoReformatter()
         self._open = functools.partial(AvStream, path, member, limit)
-        stream = self._open()
+        self._exact: ExactFrames | None = None
+        self._indexed: IndexedFrames | None = None
+        self._stream = self._open()
         try:
-            first = next(stream.frames(), None)
+            self._begin: list[PacketRow] = []
+            first = next(self._stream.frames(self._noted_packets()), None)
             if first is None:
-                codec = stream.stream.codec_context.name
+                codec = self._stream.stream.codec_context.name
                 raise VideoError(path, f"it has a {codec} video stream, but no frame of it decodes")
-            self._stored_size = (first.width, first.height)
-            self._transpose, self._flip_x, self._flip_y = _orientation(first)
-            self.width, self.height = self._stored_size[:: -1 if self._transpose else 1]
-            self.fps = float(stream.stream.average_rate or stream.stream.guessed_rate or 0)
-        finally:
-            stream.close()
-        self._frames = ExactFrames(self._open(), self._open, self.fps, span_sec)
+        except BaseException:
+            self._stream.close()
+            raise
+        self._first_pts = first.pts
+        self._stored_size = (first.width, first.height)
+        self._transpose, self._flip_x, self._flip_y = _orientation(first)
+        self.width, self.height = self._stored_size[:: -1 if self._transpose else 1]
+        self.fps = float(self._stream.stream.average_rate or self._stream.stream.guessed_rate or 0)
 
     def close(self) -> None:
         """Close the file; frames are no longer to be had."""
-        self._frames.close()
+        self._stream.close()
+        if self._exact is not None:
+            self._exact.close()
 
     def count(self) -> int:
-        """Number of frames that decode."""
-        return self._frames.count()
+        """Number of frames: by the index where there is one, else of those that decode."""
+        self._prepare()
+        return self._indexed.count() if self._indexed is not None else self._fall_back().count()
 
     def read_into(self, slots: dict[int, list[int]], out: np.ndarray) -> None:
         """Write frame ``i`` to ``out[slots[i]]`` as RGB.
@@ -75,7 +86,41 @@ class AvFile:
         def take(index: int, frame: VideoFrame) -> None:
             out[slots[index]] = self._to_rgb(frame)
 
-        self._frames.read(sorted(slots), take)
+        self._prepare()
+        indices = sorted(slots)
+        if self._indexed is not None:
+            if indices and indices[-1] >= self._indexed.count():
+                raise IndexError(self._indexed.count())
+            if self._indexed.read(indices, take):
+                return
+        self._fall_back().read(indices, take)
+
+    def _noted_packets(self) -> Iterator[Packet]:
+        """Packets from the file's start on, noted for the index."""
+        for packet in self._stream.packets():
+            self._begin.append(PacketRow.of(packet))
+            yield packet
+
+    def _prepare(self) -> None:
+        """Index the file, once."""
+        if self._indexed is not None or self._exact is not None:
+            return
+        if self._span_sec is None:
+            index = index_file(self._stream, self._begin)
+        else:
+            index = index_span(self._stream, self._span_sec, self._first_pts)
+        if index is None:
+            self._fall_back()
+        else:
+            self._indexed = IndexedFrames(self._stream, index)
+
+    def _fall_back(self) -> ExactFrames:
+        """Read by decoding from the start, from now on."""
+        if self._exact is None:
+            self._indexed = None
+            self._stream.close()
+            self._exact = ExactFrames(self._open(), self._open, self.fps, self._span_sec)
+        return self._exact
 
     def _to_rgb(self, frame: VideoFrame) -> np.ndarray:
         """(H, W, 3) after rotation; alpha is dropped, a frame of another size is scaled to the first one's."""

@@ -57,6 +57,19 @@ class AvStream:
         # The start is known in microseconds only.
         return round(float(pts * (self.stream.time_base or 0)) - start, 5)
 
+    def pts_of(self, seconds: float) -> int:
+        """The time stamp of a time."""
+        start = (self.container.start_time or 0) / 1e6
+        return round((seconds + start) / float(self.stream.time_base or 1))
+
+    def seek(self, pts: int) -> Iterator[Packet]:
+        """Packets from a keyframe at or before a time stamp on; none where the file does not allow it."""
+        try:
+            self.container.seek(pts, stream=self.stream, backward=True)
+        except av.FFmpegError:
+            return iter(())
+        return self.packets()
+
     def close(self) -> None:
         """Close the file."""
         self.container.close()
@@ -124,6 +137,9 @@ class AvStream:
             raise VideoError(self.path, "its video codec is not known to this build of FFmpeg")
         check_frame_size(self.path, context.width, context.height)
         context.options = {"max_pixels": str(MAX_PIXELS)}
+        for other in container.streams:
+            if other is not stream:
+                other.discard = av.stream.Discard.all
         stream.thread_type = "NONE"
         context.thread_count = 1
         return stream

@@ -1,0 +1,178 @@
+"""Frames of a video file by the time stamps of its packets: only what is needed is decoded."""
+
+import itertools
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+from av.packet import Packet
+
+from .av_stream import AvStream
+from .exact_frames import TakeFrame
+
+# Codecs of which a packet holds exactly one frame that is shown. (VP8, Theora and others have packets that show none.)
+ONE_FRAME_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "mjpeg", "prores", "ffv1", "gif"})
+# A seek must save at least this many frames of decoding.
+SEEK_GAIN_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class PacketRow:
+    """What the index takes of a packet.
+
+    Args:
+        pts, dts: time stamps; None: not stated.
+        is_key: decoding can start here.
+        is_odd: the packet is damaged, or not to be shown.
+    """
+
+    pts: int | None
+    dts: int | None
+    is_key: bool
+    is_odd: bool
+
+    @classmethod
+    def of(cls, packet: Packet) -> "PacketRow":
+        """The row of a packet."""
+        return cls(packet.pts, packet.dts, packet.is_keyframe, packet.is_corrupt or packet.is_discard)
+
+
+@dataclass(frozen=True)
+class PacketIndex:
+    """The frames of a file, or of the part around a span, in the order shown.
+
+    Args:
+        pts: their time stamps, ascending.
+        keys: places in ``pts`` of those at which decoding can start; the first one is 0.
+        first, stop: places in ``pts`` of the frames that can be read.
+    """
+
+    pts: list[int]
+    keys: list[int]
+    first: int
+    stop: int
+
+
+def index_file(source: AvStream, begin: list[PacketRow]) -> PacketIndex | None:
+    """Index all frames by reading the rest of the packets; None where a packet casts doubt on them.
+
+    Args:
+        source: behind the packets of ``begin``.
+        begin: the packets read so far.
+    """
+    if source.stream.codec_context.codec.canonical_name not in ONE_FRAME_CODECS:
+        return None
+    rows = [*begin, *map(PacketRow.of, source.packets())]
+    stated = source.stream.frames
+    if stated and stated != len(rows):
+        return None
+    index = None if source.is_damaged else _index_rows(rows)
+    # A file that begins in the middle of a group: its first frames may not decode.
+    return index if index is not None and index.pts[0] == rows[0].pts else None
+
+
+def index_span(source: AvStream, span_sec: tuple[float, float], first_pts: int | None) -> PacketIndex | None:
+    """Seek to a span and index its frames and those that they need; None on any doubt.
+
+    Args:
+        source: anywhere.
+        span_sec: start and end in seconds.
+        first_pts: time stamp of the file's first frame.
+    """
+    if source.stream.codec_context.codec.canonical_name not in ONE_FRAME_CODECS:
+        return None
+    rows: list[PacketRow] = []
+    for packet in _seek_before(source, span_sec[0], first_pts):
+        row = PacketRow.of(packet)
+        # No frame is shown before it is decoded: none of the packets from here on belongs to the span.
+        if row.dts is not None and source.time_of(row.dts) >= span_sec[1]:
+            break
+        rows.append(row)
+    index = None if source.is_damaged or not rows else _index_rows(rows)
+    if index is None:
+        return None
+    first, stop = (bisect_left(index.pts, t, key=source.time_of) for t in span_sec)
+    return PacketIndex(index.pts, index.keys, first, stop)
+
+
+def _index_rows(rows: list[PacketRow]) -> PacketIndex | None:
+    """In the order shown, from the first packet's frame on: those shown before it need what lies before it."""
+    if any(row.pts is None or row.is_odd for row in rows) or not rows or not rows[0].is_key:
+        return None
+    shown = sorted((row.pts, row.is_key) for row in rows if row.pts >= rows[0].pts)  # type: ignore[operator]
+    pts = [stamp for stamp, _ in shown if stamp is not None]
+    if any(a == b for a, b in itertools.pairwise(pts)):
+        return None
+    return PacketIndex(pts, [i for i, (_, is_key) in enumerate(shown) if is_key], 0, len(pts))
+
+
+def _seek_before(source: AvStream, start_sec: float, first_pts: int | None) -> Iterator[Packet]:
+    """Packets from the last keyframe that is shown at ``start_sec`` or before; none if it is not found."""
+    target = source.pts_of(start_sec)
+    for _ in range(3):
+        packets = source.seek(target)
+        packet = next(packets, None)
+        if packet is None or packet.pts is None or not packet.is_keyframe:
+            return iter(())
+        if packet.pts == first_pts or source.time_of(packet.pts) <= start_sec:
+            return itertools.chain([packet], packets)
+        target = min(target, packet.pts) - max(packet.duration or 0, 1)
+    return iter(())
+
+
+class IndexedFrames:
+    """Reads the frames of an index; every frame that decodes is compared with it.
+
+    Args:
+        source: the file.
+        index: of this file.
+    """
+
+    def __init__(self, source: AvStream, index: PacketIndex) -> None:
+        self._source = source
+        self._index = index
+        self._frames: Iterator[av.VideoFrame] = iter(())
+        self._next: int | None = None  # place of the frame that the decoder gives next
+
+    def count(self) -> int:
+        """Number of frames."""
+        return self._index.stop - self._index.first
+
+    def read(self, indices: list[int], take: TakeFrame) -> bool:
+        """Hand the frames of ascending indices to ``take``; False where the file is not what its index says."""
+        pts, keys = self._index.pts, self._index.keys
+        for index in indices:
+            target = index + self._index.first
+            key = keys[bisect_right(keys, target) - 1]
+            is_far = self._next is None or target < self._next or key > self._next + SEEK_GAIN_FRAMES
+            if is_far and not self._seek(key):
+                return False
+            while self._next is not None and self._next <= target:
+                frame = next(self._frames, None)
+                if frame is None or frame.is_corrupt or frame.pts != pts[self._next] or self._source.is_damaged:
+                    self._next = None
+                    return False
+                if self._next == target:
+                    take(index, frame)
+                self._next += 1
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._frames = iter(())
+        self._source.close()
+
+    def _seek(self, key: int) -> bool:
+        """Go to a keyframe, whose frame is the next one; False if the file does not have it where it should be."""
+        key_pts = self._index.pts[key]
+        packets = self._source.seek(key_pts)
+        # A seek may land at an earlier one.
+        packet = next((p for p in packets if p.is_keyframe and (p.pts is None or p.pts >= key_pts)), None)
+        if packet is None or packet.pts != key_pts:
+            return False
+        frames = self._source.frames(itertools.chain([packet], packets))
+        # Frames that follow the keyframe but are shown before it lack what they refer to.
+        self._frames = itertools.dropwhile(lambda frame: frame.pts is not None and frame.pts < key_pts, frames)
+        self._next = key
+        return True
