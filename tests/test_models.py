@@ -50,7 +50,11 @@ CASES = [*NAMES, *COMPOSED]
 # Some tests are quick on r18 and r50 only; r34 and r101 have the same blocks, more often.
 DEEP = re.compile(r"_r(34|101)$|rx101|8f16f")
 # Tracing every operation in Python takes 5 to 20 seconds for these.
-SLOW_TO_TRACE = re.compile(r"_r(34|50|101)$|8f16f|rx101|r50_4x16|inception|efficientnet|regnet|mobilenet|seresnet")
+SLOW_TO_TRACE = re.compile(
+    r"_r(34|50|101)$|8f16f|rx101|r50_4x16|inception|efficientnet|regnet|mobilenet|seresnet|arc\+dnr|dnr\+arc"
+)
+# Several passes in training: bottlenecks take two to ten seconds there.
+SLOW_TO_TRAIN = re.compile(DEEP.pattern + "|_r50|efficientnet|dnr_slowfast")
 
 
 def _with_slow(pattern: re.Pattern[str]) -> list[Any]:
@@ -112,8 +116,10 @@ def size_of(case_or_net: str | Net) -> int:
 
 every_net = pytest.mark.parametrize("net", CASES, indirect=True)
 most_nets = pytest.mark.parametrize("net", _with_slow(DEEP), indirect=True)
+trained_nets = pytest.mark.parametrize("net", _with_slow(SLOW_TO_TRAIN), indirect=True)
 traced_nets = pytest.mark.parametrize("net", _with_slow(SLOW_TO_TRACE), indirect=True)
 most_cases = pytest.mark.parametrize("case", _with_slow(DEEP))
+trained_cases = pytest.mark.parametrize("case", _with_slow(SLOW_TO_TRAIN))
 
 
 def make(case: str, **kwargs: Any) -> Net:
@@ -263,7 +269,7 @@ def test_two_threads_give_what_one_gives(net: Net) -> None:
             close(a, b, 1e-6)
 
 
-@most_nets
+@trained_nets
 def test_copies_after_a_step_of_training(net: Net, x: Tensor, tmp_path: Path) -> None:
     """deepcopy, pickle, state dict and safetensors all give the network that was trained, also in training mode."""
     model = trainable(net)
@@ -294,7 +300,7 @@ def test_synchronised_batch_norm_keeps_dynamic_norms(net: Net, x: Tensor, y: Ten
     assert torch.equal(timms(x), y)
 
 
-@most_nets
+@trained_nets
 def test_gradient_checkpointing_gives_the_same_gradients(net: Net, x: Tensor) -> None:
     plain, saving = trainable(net), trainable(net)
     saving.set_grad_checkpointing()
@@ -523,7 +529,7 @@ def test_patterns_of_layers_and_exceptions_from_decay(net: Net) -> None:
         assert len(layers) > (2 if coarse else 5)
 
 
-@most_cases
+@trained_cases
 def test_other_channels_and_stochastic_depth(case: str) -> None:
     has_branches = "inception" not in case
     model = make(case, in_chans=1, drop_path_rate=0.5 * has_branches).eval()
