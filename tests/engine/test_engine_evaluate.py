@@ -1,5 +1,6 @@
 """Accuracies against hand counts and a second implementation; views, order, labels."""
 
+import logging
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from engine_tiny import NAMES, TinyNet, tiny_net, val_loader
 from torch import Tensor, nn
 
-from videozoo.engine import EvalResult, TrainingError, evaluate, result_dict
+from videozoo.engine import EngineError, EvalResult, TrainingError, evaluate, evaluate_together, result_dict
 from videozoo.engine.metrics import class_accuracies, confusion_matrix, mean_class_accuracy, topk_accuracy
 
 
@@ -73,6 +74,119 @@ def test_views_are_averaged_as_probabilities(max_clips: int) -> None:
     assert result.num_views == 5
     loss = -wanted[torch.arange(3), torch.arange(3)].log().mean().item()
     assert result.loss == pytest.approx(loss, rel=1e-5)
+
+
+def test_views_are_averaged_as_logits() -> None:
+    given = batch([0, 1, 2], num_views=5)
+    net = tiny_net().eval()
+    with torch.no_grad():
+        wanted = [net(views).mean(dim=0).softmax(dim=0) for views in given["video"]]
+    result = evaluate(net, [given], class_names=NAMES, device="cpu", average="logit")
+    torch.testing.assert_close(result.scores, torch.stack(wanted))
+    as_probs = evaluate(net, [given], class_names=NAMES, device="cpu")
+    assert not torch.equal(result.scores, as_probs.scores)
+    assert torch.equal(result.log_probs, as_probs.log_probs)  # both are kept, whichever counts
+    assert result.loss == pytest.approx(-sum(row[k].log().item() for k, row in enumerate(wanted)) / 3, rel=1e-5)
+    with pytest.raises(ValueError, match="average is 'mean'; choose from prob, logit"):
+        evaluate(net, [given], class_names=NAMES, device="cpu", average="mean")
+
+
+def test_bytes_are_made_ready_on_the_way() -> None:
+    given = batch([0, 1, 2], num_views=2)
+    as_bytes = {**given, "video": (given["video"] * 40 + 128).clamp(0, 255).byte()}
+    seen: list[tuple[int, ...]] = []
+
+    def prepare(views: Tensor) -> Tensor:
+        seen.append(tuple(views.shape))
+        return (views.float() - 128) / 40
+
+    plain = {**given, "video": (as_bytes["video"].float() - 128) / 40}
+    ours, wanted = (
+        evaluate(tiny_net(), [one], class_names=NAMES, device="cpu", max_clips=4, prepare_batch=ready)
+        for one, ready in ((as_bytes, prepare), (plain, None))
+    )
+    assert torch.equal(ours.scores, wanted.scores)
+    assert seen == [(4, 3, 4, 6, 6), (2, 3, 4, 6, 6)]
+
+
+def test_several_networks_at_once_are_each_as_alone() -> None:
+    first, second = batch([0, 1, 2], num_views=2), batch([0, 1, 2], num_views=3)
+    nets = [tiny_net(0), tiny_net(1)]
+    both = {**first, "video": [first["video"], second["video"] / 2]}
+    together = evaluate_together(nets, [both], class_names=NAMES, device="cpu", prepare_batch=[None, lambda x: x * 2])
+    for net, given, result in zip(nets, (first, second), together, strict=True):
+        alone = evaluate(net, [given], class_names=NAMES, device="cpu")
+        torch.testing.assert_close(result.scores, alone.scores)
+        assert result.num_views == alone.num_views
+        assert net.training
+    with pytest.raises(ValueError, match="a batch for 2 networks needs a list"):
+        evaluate_together(nets, [first], class_names=NAMES, device="cpu")
+
+
+def test_unread_videos_are_named_and_counted_nowhere() -> None:
+    read = batch([0, 1], indices=[0, 3])
+    batches = [
+        {**read, "broken": [(1, "b.mp4: not a video")]},
+        {"video": None, "label": torch.zeros(0).long(), "index": torch.zeros(0).long(), "broken": [(2, "c.mp4: gone")]},
+    ]
+    result = evaluate(tiny_net(), batches, class_names=NAMES, device="cpu")
+    alone = evaluate(tiny_net(), [read], class_names=NAMES, device="cpu")
+    assert torch.equal(result.scores, alone.scores)
+    assert result.indices.tolist() == [0, 3]
+    assert result.unread == ((1, "b.mp4: not a video"), (2, "c.mp4: gone"))
+    told = result_dict(result)
+    assert (told["num_videos"], told["num_unread"]) == (2, 2)
+    assert told["unread"][1] == {"index": 2, "problem": "c.mp4: gone"}
+    with pytest.raises(TrainingError, match=r"none of 1 videos could be read; the first is number 2: c.mp4: gone"):
+        evaluate(tiny_net(), batches[1:], class_names=NAMES, device="cpu")
+
+
+class Greedy(nn.Module):
+    """A network whose memory holds ``most`` clips; it counts what it answered."""
+
+    def __init__(self, most: int, error: Exception) -> None:
+        super().__init__()
+        self.net, self.most, self.error, self.answered = tiny_net(), most, error, []
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.most:
+            raise self.error
+        self.answered += x[:, 0, 0, 0, 0].tolist()
+        return self.net(x)
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    torch.OutOfMemoryError("the device is full"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "most"), list(zip(OUT_OF_MEMORY, (3, 5, 1), strict=True)), ids=["cuda", "type", "cpu"]
+)
+def test_out_of_memory_halves_the_chunk_and_counts_nothing_twice(
+    error: Exception, most: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("videozoo"), "propagate", True)  # the command line turns it off
+    given = batch([0, 1, 2, 1], num_views=5)
+    net = Greedy(most, error)
+    with caplog.at_level(logging.WARNING, logger="videozoo"):
+        batches = [given, {**given, "index": torch.arange(4, 8)}]
+        result = evaluate(net, batches, class_names=NAMES, device="cpu", max_clips=8)
+    wanted = evaluate(net.net, [given], class_names=NAMES, device="cpu")
+    torch.testing.assert_close(result.scores, wanted.scores.repeat(2, 1))
+    assert net.answered == 2 * given["video"][:, :, 0, 0, 0, 0].flatten().tolist()
+    sizes = {1: [4, 2, 1], 3: [4, 2], 5: [4]}[most]
+    assert [record.args[0] for record in caplog.records] == sizes  # said once each, not again for the second batch
+    assert "4 views go through the network at a time" in caplog.text
+
+
+def test_out_of_memory_with_one_clip_is_told() -> None:
+    with pytest.raises(EngineError, match="out of memory with a single view of 3 x 4 x 6 x 6; free memory"):
+        evaluate(Greedy(0, OUT_OF_MEMORY[0]), [batch([0, 1])], class_names=NAMES, device="cpu")
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):  # another error is no matter of memory
+        evaluate(Greedy(0, RuntimeError("mat1 and mat2")), [batch([0, 1])], class_names=NAMES, device="cpu")
 
 
 def test_single_view_without_view_axis() -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from videozoo.engine import EpochRow, plot_confusion, plot_curves
+from videozoo.engine import EpochRow, GroupResult, plot_confusion, plot_curves, plot_group
 
 
 def history(num_epochs: int) -> list[EpochRow]:
@@ -50,7 +51,7 @@ def test_curves(tmp_path: Path, num_epochs: int) -> None:
     assert (tmp_path / "curves.png").stat().st_size > 20_000
 
 
-@pytest.mark.parametrize("num_classes", [2, 12, 40, 174])
+@pytest.mark.parametrize("num_classes", [2, 24, 174])
 def test_confusion(tmp_path: Path, num_classes: int) -> None:
     plot_confusion(tmp_path / "confusion.png", confusion(num_classes), names(num_classes))
     assert (tmp_path / "confusion.png").stat().st_size > 10_000
@@ -62,6 +63,22 @@ def test_awkward_names_and_an_empty_row(tmp_path: Path) -> None:
     counts[1] = 0
     plot_confusion(tmp_path / "confusion.png", counts, ["a $very$ ^odd_ name", "x" * 80, "跳"])
     assert (tmp_path / "confusion.png").exists()
+
+
+@pytest.mark.parametrize(("num_classes", "num_panels"), [(2, 1), (7, 2)])
+def test_group(tmp_path: Path, num_classes: int, num_panels: int) -> None:
+    counts = torch.cat([confusion(num_classes), torch.ones(num_classes, 1, dtype=torch.int64)], dim=1)
+    counts[0] = 0
+    long_names = tuple(
+        f"Pulling two $ends$ of something so that it separates into {n} pieces" for n in range(num_classes)
+    )
+    panels = [
+        ("" if num_panels == 1 else f"net {k}", GroupResult(long_names, counts, 0.5, 0.75)) for k in range(num_panels)
+    ]
+    plot_group(tmp_path / "group.png", "pulling", panels)
+    with Image.open(tmp_path / "group.png") as image:
+        assert image.width > 300 * num_panels
+        assert len(image.getcolors(1 << 24)) > 50
 
 
 def test_wrong_input_is_named(tmp_path: Path) -> None:

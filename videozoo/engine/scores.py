@@ -199,7 +199,7 @@ def _title(k: int, part: Scores) -> str:
 
 def _check(result: EvalResult, names: Mapping[int, str], about: Any) -> None:
     """Raise ValueError for parts that do not fit together, whoever wrote them."""
-    num_videos, num_classes = len(result.labels), len(result.class_names)
+    num_videos, num_classes = len(result.indices), len(result.class_names)
     shapes: dict[str, tuple[Tensor, tuple[int, ...], torch.dtype]] = {
         "log_probs": (result.log_probs, (num_videos, num_classes), torch.float32),
         "logits": (result.logits, (num_videos, num_classes), torch.float32),
