@@ -1,10 +1,12 @@
 """A network, a data set and loaders small enough for hundreds of steps a second."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -85,6 +87,8 @@ def run(
     val: Any = None,
     resume: bool = False,
     on_epoch: Callable[[Any], None] | None = None,
+    train_batch: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    train_names: Sequence[str] | None = None,
     **settings: Any,
 ) -> FitResult:
     return fit(
@@ -97,6 +101,8 @@ def run(
         model_config={"architecture": "tiny", "pretrained_cfg": {"num_frames": 4}},
         resume=resume,
         on_epoch=on_epoch,
+        train_batch=train_batch,
+        train_names=train_names,
     )
 
 
@@ -112,3 +118,16 @@ class FailingClips(TinyClips):
         if self.left == 0:
             raise self.error
         return super().__getitem__(index)
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Every weight and state equal bit for bit, and every figure but the times."""
+    for name in ("last/model", "best/model", "last/train_state"):
+        first, second = load_file(one / f"{name}.safetensors"), load_file(other / f"{name}.safetensors")
+        assert first.keys() == second.keys()
+        assert [key for key in first if not torch.equal(first[key], second[key])] == []
+    times = {"seconds", "data_seconds", "total_seconds"}
+    first, second = (json.loads((folder / "results.json").read_text()) for folder in (one, other))
+    assert {k: v for k, v in first.items() if k not in times} == {k: v for k, v in second.items() if k not in times}
+    first, second = ((folder / "summary.csv").read_text().splitlines() for folder in (one, other))
+    assert [line.rsplit(",", 2)[0] for line in first] == [line.rsplit(",", 2)[0] for line in second]

@@ -1,6 +1,5 @@
 """Stopped anywhere and resumed, a run ends with the same weights bit for bit as one never stopped."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_tiny import FailingClips, TinyNet, run, tiny_net, train_loader
+from engine_tiny import FailingClips, TinyNet, assert_same_run, run, tiny_net, train_loader
 from helpers import hear_ctrl_c
 from safetensors.torch import load_file
 from torch import Tensor
@@ -23,26 +22,6 @@ from videozoo.engine.train_loader import mix_seed
 
 def weights(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / "model.safetensors")
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    for name in ("last", "best"):
-        first, second = weights(one / name), weights(other / name)
-        assert first.keys() == second.keys()
-        assert all(torch.equal(first[key], second[key]) for key in first)
-    first, second = load_file(one / "last/train_state.safetensors"), load_file(other / "last/train_state.safetensors")
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[key], second[key]) for key in first)
-    times = {"seconds", "data_seconds", "total_seconds"}
-    tables = [json.loads((folder / "results.json").read_text()) for folder in (one, other)]
-    assert {k: v for k, v in tables[0].items() if k not in times} == {
-        k: v for k, v in tables[1].items() if k not in times
-    }
-    lines = [
-        [line.rsplit(",", 2)[0] for line in (folder / "summary.csv").read_text().splitlines()]
-        for folder in (one, other)
-    ]
-    assert lines[0] == lines[1]
 
 
 class Stop(Exception):

@@ -65,7 +65,8 @@ def load_train_state(folder: Path) -> Tree:
         raise CheckpointError(f"{path}: not readable ({error}); start a new run from the weights in it.") from error
     if document.get("format") != STATE_FORMAT:
         raise CheckpointError(
-            f"{path}: format {document.get('format')!r}; this version continues format {STATE_FORMAT}."
+            f"{path}: format {document.get('format')!r}, and this version continues format {STATE_FORMAT} only; start "
+            f"a new run from the weights in {folder}."
         )
     return unflatten(document["tree"], _load_tensors(folder / STATE_TENSORS))
 

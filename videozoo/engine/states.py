@@ -42,7 +42,8 @@ def load_optimizer(
         return
     optimizer.load_state_dict(state)
     # Files hold rows innermost. The order in memory is part of the result: it is the order in which norms are summed.
-    for parameter, values in _bare(optimizer).state.items():
+    bare = _bare(optimizer)
+    for parameter, values in getattr(bare, "_base_optimizer", bare).state.items():  # timm's Lookahead has one inside
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
