@@ -25,7 +25,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def _finetune(videos: Path, output: Path, *flags: str) -> int:
-    return main(["finetune", "--model", "tsm_r18", "--data", str(videos), "--output", str(output), *TINY, *flags])
+    return main(["finetune", "--model", "test_arc_tsm", "--data", str(videos), "--output", str(output), *TINY, *flags])
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -157,13 +157,28 @@ BAD_INPUTS = {
     "bad list": (_bad_list, ["2 problems", "bad.txt:2: no such file", "bad.txt:3: "]),
     "one class": (_one_class, ["one class (rising); two are needed"]),
     "unknown class in val": (_unknown_val_class, ["hovering: unknown class"]),
-    "broken video": (_broken_video, ["1 of 18 videos cannot be read", "train/rising/scene_000.mp4"]),
+    "broken video": (
+        _broken_video,
+        ["1 of 12 training videos cannot be read, more than --max-bad-frac 0.01", "rising/scene_000.mp4"],
+    ),
     "unknown model": (_flags("--model", "arc_tms_r18"), ["unknown model 'arc_tms_r18'; did you mean", "arc_tsm_r18"]),
     "no such weights": (_flags("--pretrained"), ["tsm_r18: no published weights exist"]),
     "no such run": (_flags("--model", "local-dir:/not/there"), ["/not/there: no such folder"]),
     "no such backbone": (_flags("--backbone-weights", "no.safetensors"), ["no.safetensors: no such file"]),
     "no such names": (_flags("--class-names", "no.txt"), ["no.txt: No such file"]),
     "learning rate": (_flags("--lr", "-1"), ["lr is -1.0; it must be more than 0"]),
+    "base rate": (_flags("--lr-base", "-1"), ["--lr-base is -1; it must be more than 0"]),
+    "base size": (_flags("--lr-base", "1", "--lr-base-size", "0"), ["--lr-base-size is 0; it must be at least 1"]),
+    "class weights": (_flags("--class-weights", "no.txt"), ["no.txt: No such file"]),
+    "format": (_flags("--data-format", "kinetic"), ["data_format is 'kinetic'; choose from "]),
+    "split in a folder": (_flags("--split", "train"), ["split"]),
+    "views": (_flags("--test-views", "10x2"), ["--test-views is '10x2'; write clips x crops"]),
+    "resize": (_flags("--train-resize", "big"), ["--train-resize is 'big'; write the short side"]),
+    "augmentation": (_flags("--aa", "augmix"), ["auto_augment: got 'augmix'; write rand-m9-n2"]),
+    "mixing": (_flags("--mixup", "-1"), ["mixup is -1.0, must not be negative"]),
+    "tracker": (_flags("--log-with", "diary"), ["argument --log-with: invalid choice: 'diary'"]),
+    "bad share": (_flags("--max-bad-frac", "2"), ["max_bad_frac is 2.0; it must be in [0, 1]"]),
+    "recipe": (_flags("--recipe", "arc_sv1"), ["no recipe 'arc_sv1'; did you mean arc_ssv1?"]),
     "schedule": (_flags("--sched", "linear"), ["argument --sched: invalid choice: 'linear'"]),
     "optimiser": (_flags("--opt", "adamww"), ["no optimiser 'adamww'", "adamw"]),
     "batch": (_flags("--batch-size", "0"), ["--batch-size is 0; it must be at least 1"]),
@@ -200,9 +215,9 @@ def test_an_output_that_is_taken(videos: Path, run_folder: Path, tmp_path: Path,
 
 def test_ctrl_c_leaves_a_run_that_can_be_continued(videos: Path, tmp_path: Path) -> None:
     output = tmp_path / "my run"
-    argv = ["finetune", "--model", "tsm_r18", "--data", str(videos), "--output", str(output), "--epochs", "500", *TINY]
+    argv = ["finetune", "--model", "test_arc_tsm", "--data", str(videos), "--output", str(output), *TINY]
     process = subprocess.Popen(
-        [sys.executable, "-m", "videozoo", *argv, "--workers", "1"],
+        [sys.executable, "-m", "videozoo", *argv, "--epochs", "500", "--workers", "1"],
         env={**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,

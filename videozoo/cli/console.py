@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -23,7 +24,15 @@ class CommandError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with a message that says what is kept and how to go on."""
+    """Ctrl-C or SIGTERM, with a message that says what is kept and how to go on.
+
+    Args:
+        stop: what was raised at first; the engine's has the ``number`` of the signal.
+    """
+
+    def __init__(self, message: str, stop: KeyboardInterrupt | None = None) -> None:
+        super().__init__(message)
+        self.number = getattr(stop, "number", signal.SIGINT)
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,8 +71,9 @@ def answer(work: Callable[[], int]) -> int:
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt as stop:
         _show_traceback()
-        say_error(str(stop) or "nothing more is done", kind="interrupted")
-        return 130
+        if is_main_process():
+            say_error(str(stop) or "nothing more is done", kind="interrupted")
+        return 128 + int(getattr(stop, "number", signal.SIGINT))
     except BrokenPipeError:  # `videozoo list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -129,9 +139,11 @@ def first_process_first(device: str) -> Iterator[None]:
     if num_processes() == 1:
         yield
         return
+    import torch
     from accelerate import PartialState
 
-    with PartialState(cpu=device == "cpu").main_process_first():
+    # As the engine chooses, so that the processes are joined once.
+    with PartialState(cpu=device == "cpu" or not torch.accelerator.is_available()).main_process_first():
         yield
 
 

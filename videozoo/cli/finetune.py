@@ -159,8 +159,9 @@ def _config_overlay(settings: Settings) -> dict[str, Any]:
         "crop_pct": settings.crop_pct,
         "test_crop_size": settings.test_crop_size,
     }
-    if settings.test_views is not None:
-        overlay["test_num_clips"], overlay["test_num_crops"] = parse_views(settings.test_views, "--test-views")
+    views = parse_views(settings.test_views, "--test-views")
+    if views is not None:
+        overlay |= {"test_num_clips": views[0], "test_num_crops": views[1]}
     overlay = {key: value for key, value in overlay.items() if value is not None}
     if not settings.is_continued:  # they are about the weights that it starts from
         overlay |= dict.fromkeys(_NOT_OF_THIS_RUN)

@@ -69,7 +69,7 @@ def fit_model(
         )
     except KeyboardInterrupt as stop:
         resume = shlex.join(["videozoo", "finetune", "--resume", "--output", settings.output])
-        raise Interrupted(f"what is done is kept; go on with: {resume}") from stop
+        raise Interrupted(f"what is done is kept; go on with: {resume}", stop) from stop
 
 
 def _make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "DataLoader[Any]":

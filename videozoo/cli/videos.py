@@ -59,7 +59,7 @@ def load_train_and_val(
     if train_folder is not None:
         data, val = str(train_folder), val or str(find_split(Path(data), VAL_FOLDERS))
         note(f"training on {data}, validating on {val}")
-    where = {"data_root": data_root, "data_format": data_format}
+    where: dict[str, Any] = {"data_root": data_root, "data_format": data_format}
     train_source = load_source(data, class_names=class_names, split=split, **where)
     if val is None and val_split is None:
         train_source, val_source = split_by_hash(train_source, val_frac)
@@ -70,19 +70,22 @@ def load_train_and_val(
     return train_source, val_source
 
 
-def _check_classes(data: Path, train: "VideoSource", val: "VideoSource") -> None:
+def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
+    """Two classes at least; what else is odd, about the two sources and between them, is told."""
+    from videozoo.data import check_splits
+
     names = train.class_names
     if len(names) < 2:
         raise CommandError(f"{data}: one class ({', '.join(names)}); two are needed to tell apart.")
+    warnings = [*train.warnings, *(text for text in val.warnings if text not in train.warnings)]
     for source, what in ((train, "training"), (val, "validation")):
         seen = {record.label for record in source.records}
         lacking = [name for label, name in enumerate(names) if label not in seen]
         if lacking:
             few = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
-            note(f"warning: no {what} video of {few}")
-    shared = {os.path.realpath(r.path) for r in train.records} & {os.path.realpath(r.path) for r in val.records}
-    if shared:
-        note(f"warning: {len(shared)} videos are in training and validation both, such as {min(shared)}")
+            warnings.append(f"no {what} video of {few}")
+    for text in [*warnings, *check_splits(train, val)]:
+        note(f"warning: {text}")
 
 
 def open_all(
