@@ -1,5 +1,7 @@
 """What the processes of one run do together."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -9,9 +11,11 @@ from timm.layers import convert_sync_batchnorm
 from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from videozoo.engine.errors import EngineError
 from videozoo.engine.sync_batch_norm import CpuSyncBatchNorm, sync_batch_norm
 
 T = TypeVar("T")
+_LOST_PEER = ("gloo", "nccl", "closed by peer", "reset by peer")  # what the backends say, in a plain RuntimeError
 
 
 def sync_norms(net: nn.Module) -> list[str]:
@@ -60,3 +64,24 @@ def gather_objects(value: T) -> list[T]:
     """Give every process the values of all, in the order of their ranks."""
     gathered: list[Any] = gather_object([value])
     return gathered
+
+
+@contextmanager
+def explain_lost_process() -> Iterator[None]:
+    """Tell what it means that another process does not answer: it has ended, and so must this one.
+
+    Raises:
+        EngineError: in the place of what the backend says.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = (str(error).strip().splitlines() or [""])[0]
+        is_lost = isinstance(error, distributed.DistError) or any(word in text.lower() for word in _LOST_PEER)
+        if isinstance(error, EngineError) or not is_lost or not distributed.is_initialized():
+            raise
+        raise EngineError(
+            f"process {distributed.get_rank()} of {distributed.get_world_size()}: another process of this run has "
+            f"ended; its own last line tells why, if it was not killed. What was kept is intact; resume to go on. "
+            f"({text})"
+        ) from error

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from videozoo.engine.config import FitConfig
-from videozoo.engine.distributed import broadcast_buffers
+from videozoo.engine.distributed import broadcast_buffers, explain_lost_process
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.evaluate import evaluate
 from videozoo.engine.interrupts import Interrupts, Stopped
@@ -62,7 +62,7 @@ def fit(
             ``broken``, a list of (index, problem). Its own sampler shuffles: its generators are seeded anew each epoch
             and ``set_epoch(epoch)`` is called on its samplers and data set; with persistent workers that must reach
             them (by shared memory). Draws of the data set from torch's, NumPy's and Python's global state are seeded
-            for each batch. With several processes accelerate shares its batches out, so its batch size is that of one
+            for each batch. With several processes its batches are shared out, so its batch size is that of one
             process. In one process any iterable with a length will do (a list of batches); its order is then its own
             affair, and a continued epoch reads it from the start.
         val_loader: as for `evaluate`.
@@ -86,7 +86,7 @@ def fit(
     calls = Calls(train_batch, eval_batch, on_epoch)
     run = start_run(model, train_loader, val_loader, config, folder, calls, resume, train_names)
     try:
-        with Interrupts() as run.interrupts, explain_compiler(config.compile):
+        with Interrupts() as run.interrupts, explain_compiler(config.compile), explain_lost_process():
             _fit_epochs(run)
     except KeyboardInterrupt as stop:
         _report_stop(run, stop)

@@ -10,6 +10,8 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from videozoo.engine.shares import BatchShares, share_loader
+
 Batch = dict[str, Any]
 
 
@@ -30,18 +32,24 @@ def check_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) ->
 
 
 def prepare_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) -> Iterable[Batch]:
-    """Let accelerate share a DataLoader's batches among the processes; any other iterable passes as it is.
+    """Share a DataLoader's batches among the processes; in a single one any other iterable passes as it is.
 
     Args:
         who: named in the errors.
     Raises:
-        ValueError: as for ``check_loader``.
+        ValueError: as for ``check_loader`` and ``share_loader``.
     """
     check_loader(loader, accelerator, who)
     if not isinstance(loader, DataLoader):
         return loader
     give_generators(loader)
-    return accelerator.prepare(loader)  # marks it, so that a second call leaves it alone
+    if accelerator.num_processes == 1:
+        return accelerator.prepare(loader)  # marks it, so that a second call leaves it alone
+    if isinstance(loader.batch_sampler, BatchShares):
+        return loader
+    shared = share_loader(loader, accelerator.process_index, accelerator.num_processes)
+    check_loader(shared, accelerator, f"{who}: the share of a process")
+    return shared
 
 
 def _why_empty(loader: object) -> str:

@@ -13,6 +13,7 @@ from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from videozoo.engine.loaders import Batch, check_loader, give_generators, loader_parts, prepare_loader
+from videozoo.engine.shares import BatchShares
 
 _KEPT = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context",
          "prefetch_factor", "persistent_workers", "pin_memory_device", "in_order")  # fmt: skip
@@ -44,6 +45,7 @@ class TrainLoader:
             else:
                 self._order = _SeededBatches(loader.batch_sampler, accelerator)
                 self._loader = _seeded_loader(loader, self._order)
+                check_loader(self._loader, accelerator, "fit: this process's share of the training")
 
     def __len__(self) -> int:
         return len(self._loader)  # type: ignore[arg-type]
@@ -132,7 +134,7 @@ class _SeededBatches:
             batch_sampler = batch_sampler.batch_sampler
         self._processes, self._process = accelerator.num_processes, accelerator.process_index
         self._shard = (
-            BatchSamplerShard(batch_sampler, self._processes, self._process) if self._processes > 1 else batch_sampler
+            BatchShares(batch_sampler, self._process, self._processes) if self._processes > 1 else batch_sampler
         )
         self._place = (0, 0, 0)
 
