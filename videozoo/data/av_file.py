@@ -16,7 +16,8 @@ from .av_stream import AvStream
 from .errors import VideoError
 from .exact_frames import ExactFrames
 from .limits import TimeLimit
-from .packet_index import IndexedFrames, PacketRow, index_file, index_span
+from .nal_units import nal_format
+from .packet_index import ONE_FRAME_CODECS, IndexedFrames, PacketIndex, PacketRow, index_file, index_span
 
 
 class AvFile:
@@ -97,22 +98,27 @@ class AvFile:
 
     def _noted_packets(self) -> Iterator[Packet]:
         """Packets from the file's start on, noted for the index."""
+        nals = nal_format(self._stream.stream.codec_context)
         for packet in self._stream.packets():
-            self._begin.append(PacketRow.of(packet))
+            self._begin.append(PacketRow.of(packet, nals))
             yield packet
 
     def _prepare(self) -> None:
         """Index the file, once."""
         if self._indexed is not None or self._exact is not None:
             return
-        if self._span_sec is None:
-            index = index_file(self._stream, self._begin)
-        else:
-            index = index_span(self._stream, self._span_sec, self._first_pts)
+        index = self._index()
         if index is None:
             self._fall_back()
         else:
             self._indexed = IndexedFrames(self._stream, index)
+
+    def _index(self) -> PacketIndex | None:
+        if self._stream.is_damaged or self._stream.stream.codec_context.codec.canonical_name not in ONE_FRAME_CODECS:
+            return None
+        if self._span_sec is None:
+            return index_file(self._stream, self._begin)
+        return index_span(self._stream, self._span_sec, self._first_pts)
 
     def _fall_back(self) -> ExactFrames:
         """Read by decoding from the start, from now on."""

@@ -3,13 +3,15 @@
 import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-import av
 from av.packet import Packet
+from av.video.frame import VideoFrame
 
 from .av_stream import AvStream
 from .exact_frames import TakeFrame
+from .nal_units import NalFormat, nal_format
 
 # Codecs of which a packet holds exactly one frame that is shown. (VP8, Theora and others have packets that show none.)
 ONE_FRAME_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "mjpeg", "prores", "ffv1", "gif"})
@@ -17,25 +19,28 @@ ONE_FRAME_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video
 SEEK_GAIN_FRAMES = 4
 
 
-@dataclass(frozen=True)
-class PacketRow:
+class PacketRow(NamedTuple):
     """What the index takes of a packet.
 
     Args:
         pts, dts: time stamps; None: not stated.
         is_key: decoding can start here.
         is_odd: the packet is damaged, or not to be shown.
+        is_unreferenced: no other frame needs this one.
     """
 
     pts: int | None
     dts: int | None
     is_key: bool
     is_odd: bool
+    is_unreferenced: bool
 
     @classmethod
-    def of(cls, packet: Packet) -> "PacketRow":
+    def of(cls, packet: Packet, nals: NalFormat | None) -> "PacketRow":
         """The row of a packet."""
-        return cls(packet.pts, packet.dts, packet.is_keyframe, packet.is_corrupt or packet.is_discard)
+        is_whole, is_unreferenced = (True, False) if nals is None else nals.look(packet)
+        is_odd = packet.is_corrupt or packet.is_discard or not is_whole
+        return cls(packet.pts, packet.dts, packet.is_keyframe, is_odd, is_unreferenced)
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,13 @@ class PacketIndex:
     Args:
         pts: their time stamps, ascending.
         keys: places in ``pts`` of those at which decoding can start; the first one is 0.
+        unreferenced: time stamps of those that no other frame needs.
         first, stop: places in ``pts`` of the frames that can be read.
     """
 
     pts: list[int]
     keys: list[int]
+    unreferenced: frozenset[int]
     first: int
     stop: int
 
@@ -61,15 +68,14 @@ def index_file(source: AvStream, begin: list[PacketRow]) -> PacketIndex | None:
         source: behind the packets of ``begin``.
         begin: the packets read so far.
     """
-    if source.stream.codec_context.codec.canonical_name not in ONE_FRAME_CODECS:
-        return None
-    rows = [*begin, *map(PacketRow.of, source.packets())]
+    nals = nal_format(source.stream.codec_context)
+    rows = [*begin, *(PacketRow.of(packet, nals) for packet in source.packets())]
     stated = source.stream.frames
-    if stated and stated != len(rows):
+    if source.is_damaged or (stated and stated != len(rows)):
         return None
-    index = None if source.is_damaged else _index_rows(rows)
+    index = _index_rows(rows)
     # A file that begins in the middle of a group: its first frames may not decode.
-    return index if index is not None and index.pts[0] == rows[0].pts else None
+    return index if index is not None and len(index.pts) == len(rows) else None
 
 
 def index_span(source: AvStream, span_sec: tuple[float, float], first_pts: int | None) -> PacketIndex | None:
@@ -80,31 +86,34 @@ def index_span(source: AvStream, span_sec: tuple[float, float], first_pts: int |
         span_sec: start and end in seconds.
         first_pts: time stamp of the file's first frame.
     """
-    if source.stream.codec_context.codec.canonical_name not in ONE_FRAME_CODECS:
-        return None
+    nals = nal_format(source.stream.codec_context)
     rows: list[PacketRow] = []
     for packet in _seek_before(source, span_sec[0], first_pts):
-        row = PacketRow.of(packet)
+        row = PacketRow.of(packet, nals)
         # No frame is shown before it is decoded: none of the packets from here on belongs to the span.
         if row.dts is not None and source.time_of(row.dts) >= span_sec[1]:
             break
         rows.append(row)
-    index = None if source.is_damaged or not rows else _index_rows(rows)
+    index = None if source.is_damaged else _index_rows(rows)
     if index is None:
         return None
     first, stop = (bisect_left(index.pts, t, key=source.time_of) for t in span_sec)
-    return PacketIndex(index.pts, index.keys, first, stop)
+    return replace(index, first=first, stop=stop)
 
 
 def _index_rows(rows: list[PacketRow]) -> PacketIndex | None:
     """In the order shown, from the first packet's frame on: those shown before it need what lies before it."""
-    if any(row.pts is None or row.is_odd for row in rows) or not rows or not rows[0].is_key:
+    if not rows or not rows[0].is_key or any(row.pts is None or row.is_odd for row in rows):
         return None
-    shown = sorted((row.pts, row.is_key) for row in rows if row.pts >= rows[0].pts)  # type: ignore[operator]
+    begin = rows[0].pts
+    shown = sorted((row.pts, row.is_key) for row in rows if row.pts >= begin)  # type: ignore[operator]
     pts = [stamp for stamp, _ in shown if stamp is not None]
     if any(a == b for a, b in itertools.pairwise(pts)):
         return None
-    return PacketIndex(pts, [i for i, (_, is_key) in enumerate(shown) if is_key], 0, len(pts))
+    keys = [i for i, (_, is_key) in enumerate(shown) if is_key]
+    return PacketIndex(
+        pts, keys, frozenset(r.pts for r in rows if r.is_unreferenced and r.pts is not None), 0, len(pts)
+    )
 
 
 def _seek_before(source: AvStream, start_sec: float, first_pts: int | None) -> Iterator[Packet]:
@@ -124,6 +133,8 @@ def _seek_before(source: AvStream, start_sec: float, first_pts: int | None) -> I
 class IndexedFrames:
     """Reads the frames of an index; every frame that decodes is compared with it.
 
+    Frames that were not asked and that no other frame needs are not decoded.
+
     Args:
         source: the file.
         index: of this file.
@@ -132,8 +143,10 @@ class IndexedFrames:
     def __init__(self, source: AvStream, index: PacketIndex) -> None:
         self._source = source
         self._index = index
-        self._frames: Iterator[av.VideoFrame] = iter(())
+        self._frames: Iterator[VideoFrame] = iter(())
         self._next: int | None = None  # place of the frame that the decoder gives next
+        self._wanted: set[int] = set()  # time stamps
+        self._left_out: set[int] = set()  # time stamps of packets not decoded since the last seek
 
     def count(self) -> int:
         """Number of frames."""
@@ -142,26 +155,37 @@ class IndexedFrames:
     def read(self, indices: list[int], take: TakeFrame) -> bool:
         """Hand the frames of ascending indices to ``take``; False where the file is not what its index says."""
         pts, keys = self._index.pts, self._index.keys
+        self._wanted = {pts[index + self._index.first] for index in indices}
         for index in indices:
             target = index + self._index.first
             key = keys[bisect_right(keys, target) - 1]
-            is_far = self._next is None or target < self._next or key > self._next + SEEK_GAIN_FRAMES
-            if is_far and not self._seek(key):
+            is_behind = self._next is None or target < self._next or pts[target] in self._left_out
+            if (is_behind or key > (self._next or 0) + SEEK_GAIN_FRAMES) and not self._seek(key):
                 return False
-            while self._next is not None and self._next <= target:
-                frame = next(self._frames, None)
-                if frame is None or frame.is_corrupt or frame.pts != pts[self._next] or self._source.is_damaged:
-                    self._next = None
-                    return False
-                if self._next == target:
-                    take(index, frame)
-                self._next += 1
+            frame = self._decode_to(target)
+            if frame is None:
+                return False
+            take(index, frame)
         return True
 
     def close(self) -> None:
         """Close the file."""
         self._frames = iter(())
         self._source.close()
+
+    def _decode_to(self, target: int) -> VideoFrame | None:
+        """Frame ``target``; None if it or one before it is not what the index says."""
+        pts, place, self._next = self._index.pts, self._next or 0, None
+        for frame in self._frames:
+            while place < target and pts[place] in self._left_out:
+                place += 1
+            if frame.pts != pts[place] or frame.is_corrupt or self._source.is_damaged:
+                return None
+            place += 1
+            if place > target:
+                self._next = place
+                return frame
+        return None
 
     def _seek(self, key: int) -> bool:
         """Go to a keyframe, whose frame is the next one; False if the file does not have it where it should be."""
@@ -171,8 +195,16 @@ class IndexedFrames:
         packet = next((p for p in packets if p.is_keyframe and (p.pts is None or p.pts >= key_pts)), None)
         if packet is None or packet.pts != key_pts:
             return False
-        frames = self._source.frames(itertools.chain([packet], packets))
+        self._left_out = set()
+        frames = self._source.frames(self._needed(itertools.chain([packet], packets)))
         # Frames that follow the keyframe but are shown before it lack what they refer to.
         self._frames = itertools.dropwhile(lambda frame: frame.pts is not None and frame.pts < key_pts, frames)
         self._next = key
         return True
+
+    def _needed(self, packets: Iterator[Packet]) -> Iterator[Packet]:
+        for packet in packets:
+            if packet.pts in self._index.unreferenced and packet.pts not in self._wanted:
+                self._left_out.add(packet.pts)
+            else:
+                yield packet
