@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
-COMMANDS = ("quickstart", "finetune", "evaluate", "predict", "list", "info", "report", "convert", "card", "push")
+COMMANDS = (
+    *("quickstart", "check-data", "prepare", "finetune", "evaluate", "predict"),
+    *("list", "info", "report", "convert", "card", "push"),
+)
 HEAVY = ("torch", "torchvision", "timm", "av", "numpy", "matplotlib", "accelerate", "fvcore", "PIL")
 _SCRIPT = """
 import sys

@@ -210,7 +210,7 @@ def test_a_file_of_something_else_is_left_alone(predictor: Predictor, listing: P
 def test_one_process_at_a_time(
     predictor: Predictor, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "_lock", lambda _: False)
+    monkeypatch.setattr(parts, "lock", lambda _: False)
     with pytest.raises(JobError, match="another process is writing it"):
         answer(predictor, listing, tmp_path / "scores.parquet")
 

@@ -3,14 +3,27 @@
 import argparse
 from collections.abc import Sequence
 
-from videozoo.cli import card, convert, evaluate, finetune, info, predict, push, quickstart, report
+from videozoo.cli import card, check_data, convert, evaluate, finetune, info, predict, prepare, push, quickstart, report
 from videozoo.cli import list as list_
 from videozoo.cli.console import Parser, answer
 from videozoo.version import __version__
 
 __all__ = ["build_parser", "main", "run_command"]
 
-_COMMANDS = (quickstart, finetune, evaluate, predict, list_, info, report, convert, card, push)
+_COMMANDS = (
+    quickstart,
+    check_data,
+    prepare,
+    finetune,
+    evaluate,
+    predict,
+    list_,
+    info,
+    report,
+    convert,
+    card,
+    push,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

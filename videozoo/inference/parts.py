@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from videozoo.data.work import lock
+
 from .predictor import Prediction
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ class Parts:
         self.folder = parts_folder(output)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.folder / "lock", "ab")  # noqa: SIM115
-        if not _lock(self._lock.fileno()):
+        if not lock(self._lock.fileno()):
             self._lock.close()
             raise JobError(f"{output}: another process is writing it; end that one, or give another --shard.")
         found = self.folder / "job.json"
@@ -199,16 +201,3 @@ def write_whole(path: Path, fill: Callable[[Any], Any], temporary: Path | None =
         raise JobError(
             f"{path}: cannot be written ({error.strerror or error}); what is finished is kept, run again to go on."
         ) from error
-
-
-def _lock(descriptor: int) -> bool:
-    """Whether this process may have the file; it is given back when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        return True
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

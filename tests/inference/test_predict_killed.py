@@ -1,0 +1,87 @@
+"""SIGKILL at many moments: what is resumed ends as a job that was never killed, each file answered once."""
+
+import multiprocessing
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pq = pytest.importorskip("pyarrow.parquet")
+MODEL = "test_dnr_tsn.motions"
+
+
+def _work(listing: Path, output: Path, decoded: Path, workers: int) -> None:
+    """A process' whole life: answer the list, noting each file that is asked of the reader."""
+    import torch
+
+    from videozoo.data import VideoDataset
+    from videozoo.inference import Predictor, clips, job, open_listing, predict_list
+
+    class Noting(VideoDataset):
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            with open(decoded, "a") as file:
+                file.write(f"{self.records[index].path}\n")
+            return super().__getitem__(index)
+
+    torch.set_num_threads(1)
+    clips.VideoDataset = Noting  # type: ignore[misc]
+    job.PART_SECONDS = 0.0
+    predict_list(Predictor(MODEL, device="cpu", batch_size=2, workers=workers), open_listing(listing), output)
+
+
+def _count_lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "num_kills"), [(0, 20), (1, 6)])
+def test_killed_at_any_moment(workers: int, num_kills: int, clips: list[Path], tmp_path: Path) -> None:
+    from videozoo.inference import Predictor, open_listing, predict_list
+
+    paths = []
+    for number in range(60):
+        path = tmp_path / f"{number:03d}.mp4"
+        path.write_bytes(b"broken" if number % 11 == 3 else clips[number % len(clips)].read_bytes())
+        paths.append(path)
+    listing = tmp_path / "list.txt"
+    listing.write_text("".join(f"{path.name}\n" for path in paths))
+    whole = tmp_path / "whole.parquet"
+    predict_list(Predictor(MODEL, device="cpu", batch_size=2), open_listing(listing), whole)
+
+    # A server that has imported everything forks each process: they start at once and share nothing with this one.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["videozoo.inference"])
+    output, decoded = tmp_path / "scores.parquet", tmp_path / "decoded.txt"
+    draw = random.Random(workers)
+    num_killed, reached = 0, []
+    for _ in range(num_kills):
+        process = context.Process(target=_work, args=(listing, output, decoded, workers))
+        process.start()
+        # Some files on, then somewhere between two lines of the program.
+        goal = _count_lines(decoded) + draw.randint(1, 8)
+        limit = time.monotonic() + 120
+        while process.is_alive() and _count_lines(decoded) < goal and time.monotonic() < limit:
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.03))
+        process.kill()
+        process.join()
+        num_killed += process.exitcode != 0
+        reached.append(len(list((tmp_path / "scores.parquet.parts").glob("*.parquet"))))
+    last = context.Process(target=_work, args=(listing, output, decoded, workers))
+    last.start()
+    last.join(300)
+    assert last.exitcode == 0
+    assert num_killed >= 4
+    rows = pq.read_table(output).to_pylist()
+    assert Counter(row["path"] for row in rows) == Counter(str(path) for path in paths)
+    assert rows == pq.read_table(whole).to_pylist()
+    assert pq.read_schema(output).metadata == pq.read_schema(whole).metadata
+    assert not (tmp_path / "scores.parquet.parts").exists()
+    # What was safe was not decoded again: a kill costs at most what was in work.
+    times = Counter(decoded.read_text().splitlines())
+    in_work = 2 * (1 + 2 * workers)
+    assert sum(times.values()) <= len(paths) + num_killed * in_work
+    assert len(set(reached)) >= 3, "the kills hit different moments"

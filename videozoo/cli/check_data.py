@@ -1,0 +1,86 @@
+"""``videozoo check-data``: decodes every file of a data set and tells what is wrong."""
+
+import argparse
+from pathlib import Path
+
+from videozoo.cli.console import CommandError, Interrupted, Parser, note, say, show_log
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "check-data",
+        help="decode every file of a data set and tell what is wrong",
+        description="Decodes every video from its first frame to its last, several at a time, and writes a report "
+        "(report.csv: frames, fps, size, seconds, error) and a list of those that can be read, with the same classes "
+        "(clean.csv). Killed and run again, it goes on where it was; remove DIR to check everything anew. The exit "
+        "status is 1 if some are broken.",
+        epilog="Example: videozoo check-data --data train.csv --output check -j 8",
+    )
+    add_source_flags(parser)
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the report and the cleaned list")
+    add_work_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def add_source_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that name labelled videos."""
+    parser.add_argument("--data", required=True, metavar="DIR_OR_LIST", help="labelled videos, as for finetune")
+    parser.add_argument("--data-root", metavar="DIR", help="folder that paths in a list start from")
+    parser.add_argument("--data-format", metavar="NAME", help="format of the list, where it is not recognised")
+    parser.add_argument("--split", metavar="NAME", help="split, where one list holds several")
+
+
+def add_work_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of work done by several processes."""
+    parser.add_argument("-j", "--workers", type=int, default=2, metavar="N", help="files worked on at a time")
+    parser.add_argument(
+        "--time-limit", type=float, default=300.0, metavar="SEC", help="a file that takes longer counts as broken"
+    )
+
+
+def check_work_flags(args: argparse.Namespace, command: str) -> None:
+    """Refuse numbers that make no sense.
+
+    Raises:
+        CommandError: which.
+    """
+    if args.workers < 1:
+        raise CommandError(f"{command}: --workers is {args.workers}; it must be at least 1.")
+    if not args.time_limit > 0:
+        raise CommandError(f"{command}: --time-limit is {args.time_limit:g}; it must be above 0.")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, then tell what was found."""
+    check_work_flags(args, "check-data")
+    from tqdm import tqdm
+
+    from videozoo.data import load_source
+    from videozoo.data.check import check_source, summary
+
+    show_log()
+    # A file that is not there is one of the things to find.
+    source = load_source(
+        args.data, data_root=args.data_root, data_format=args.data_format, split=args.split, check_files=False
+    )
+    folder = Path(args.output)
+    with tqdm(total=len(source.records), unit="video") as bar:
+
+        def show(done: int, num_broken: int) -> None:
+            bar.initial = bar.initial or done
+            bar.update(done - bar.n)
+            bar.set_postfix(broken=num_broken, refresh=False)
+
+        try:
+            findings = check_source(source, folder, workers=args.workers, limit_sec=args.time_limit, on_progress=show)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(f"what is checked stands in {folder}; run again to go on") from stop
+    for name, value in summary(findings):
+        say(f"{name:<9}{value}")
+    num_broken = sum(bool(finding.error) for finding in findings)
+    is_list = (folder / "clean.csv").exists()
+    say(f"{'written':<9}report.csv{' and clean.csv' * is_list} in {folder}")
+    if num_broken and not is_list:
+        note("members of shards cannot be left out by a list; prepare --shards writes shards without the broken ones")
+    return 1 if num_broken else 0

@@ -1,0 +1,90 @@
+"""``videozoo prepare``: a data set written anew, small and quick to read."""
+
+import argparse
+import re
+from pathlib import Path
+
+from videozoo.cli.check_data import add_source_flags, add_work_flags, check_work_flags
+from videozoo.cli.console import CommandError, Interrupted, Parser, say, say_error, show_log
+
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+SHOWN_BROKEN = 20
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "prepare",
+        help="re-encode a data set: small, quick to read, as files or shards",
+        description="Writes every video anew as H.264 without sound: scaled to a short side, upright, with keyframes "
+        "close to each other, in its own time; parts of files are cut out. With --shards into tar shards, else as "
+        "files with list.csv. Killed and run again, it goes on where it was. What cannot be read is named and left "
+        "out, and the exit status is 1.",
+        epilog="Example: videozoo prepare --data train.csv --output small --short-side 256 --gop 12 -j 8",
+    )
+    add_source_flags(parser)
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the videos and their list")
+    parser.add_argument(
+        "--short-side", type=int, default=256, metavar="PIXELS", help="of the frames; smaller ones keep their size"
+    )
+    parser.add_argument("--gop", type=int, default=12, metavar="FRAMES", help="from one keyframe to the next, at most")
+    parser.add_argument("--shards", metavar="SIZE", help="write tar shards of about this size, such as 500MB")
+    add_work_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the videos, then tell what is left out."""
+    check_work_flags(args, "prepare")
+    if args.short_side < 2:
+        raise CommandError(f"prepare: --short-side is {args.short_side}; it must be at least 2.")
+    if args.gop < 1:
+        raise CommandError(f"prepare: --gop is {args.gop}; it must be at least 1.")
+    shard_bytes = None if args.shards is None else _parse_size(args.shards)
+    from tqdm import tqdm
+
+    from videozoo.data import load_source
+    from videozoo.data.prepare import prepare_source
+
+    show_log()
+    source = load_source(
+        args.data, data_root=args.data_root, data_format=args.data_format, split=args.split, check_files=False
+    )
+    folder = Path(args.output)
+    with tqdm(total=len(source.records), unit="video") as bar:
+
+        def show(done: int, num_broken: int) -> None:
+            bar.initial = bar.initial or done
+            bar.update(done - bar.n)
+            bar.set_postfix(broken=num_broken, refresh=False)
+
+        try:
+            prepared = prepare_source(
+                source,
+                folder,
+                short_side=args.short_side,
+                gop=args.gop,
+                shard_bytes=shard_bytes,
+                workers=args.workers,
+                limit_sec=args.time_limit,
+                on_progress=show,
+            )
+        except KeyboardInterrupt as stop:
+            raise Interrupted(f"what is written stays in {folder}; run again to go on") from stop
+    for place, reason in prepared.broken[:SHOWN_BROKEN]:
+        say_error(f"{place}: {reason}")
+    if len(prepared.broken) > SHOWN_BROKEN:
+        say_error(f"and {len(prepared.broken) - SHOWN_BROKEN} more; prepared.jsonl in {folder} names them")
+    where = prepared.written[0] if prepared.written else folder
+    if len(prepared.written) > 1:
+        where = folder / f"{{{prepared.written[0].stem}..{prepared.written[-1].stem}}}.tar"
+    say(f"{where}: {prepared.num_videos} videos, {len(prepared.broken)} left out")
+    return 1 if prepared.broken else 0
+
+
+def _parse_size(text: str) -> int:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]B|)", text.strip(), re.IGNORECASE)
+    size = int(float(match[1]) * UNITS[match[2].upper()]) if match else 0
+    if size < 1:
+        raise CommandError(f"prepare: --shards is {text!r}; write a size such as 500MB or 1GB.")
+    return size

@@ -1,0 +1,163 @@
+"""Every file of a source decoded once: what it holds, and what is wrong with it."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .errors import VideoError
+from .records import VideoRecord, VideoSource
+from .whole import WholeVideo, size_of, stamp_of
+from .work import Journal, claim_folder, run_all, write_text_whole
+from .write_list import write_list
+
+JOURNAL = "checked.jsonl"
+REPORT = "report.csv"
+CLEAN = "clean.csv"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one video holds.
+
+    Args:
+        frames: frames that decode.
+        fps: mean frames per second; 0 for folders of images.
+        width, height: of the first frame, after rotation.
+        seconds: from the first frame to the end of the last; 0 for folders of images.
+        error: why it cannot be used; empty where it can.
+        note: what is wrong with a video that can be used.
+    """
+
+    frames: int = 0
+    fps: float = 0.0
+    width: int = 0
+    height: int = 0
+    seconds: float = 0.0
+    error: str = ""
+    note: str = ""
+
+
+def check_video(record: VideoRecord) -> Finding:
+    """Decode a video from its first frame to its last.
+
+    Args:
+        record: what ``load_source(...).records`` gives.
+    """
+    count, first, last = 0, None, None
+    size = (0, 0)
+    try:
+        with WholeVideo(record) as video:
+            fps = float(video.fps or 0)
+            for frame in video.frames():
+                if not count:
+                    size = size_of(frame)
+                    first = frame.time
+                    frame.to_ndarray(format="rgb24")  # colours that cannot be had are an error of each frame
+                count, last = count + 1, frame.time
+            seconds = count / fps if fps else 0.0
+            if fps and first is not None and last is not None and last > first:
+                seconds = last - first + 1 / fps
+            note = "some of its data does not decode" if video.is_damaged else ""
+            if count < video.stated_frames:
+                note = f"{count} of the {video.stated_frames} frames that it states decode"
+    except VideoError as error:
+        return Finding(count, width=size[0], height=size[1], error=error.reason)
+    except Exception as error:  # whatever a file does to a decoder, it is this file's error
+        return Finding(count, width=size[0], height=size[1], error=f"unexpected {type(error).__name__}, {error}")
+    return Finding(count, round(fps, 3), *size, round(seconds, 3), note=note)
+
+
+def check_source(
+    source: VideoSource,
+    folder: Path,
+    *,
+    workers: int = 2,
+    limit_sec: float = 300.0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Finding]:
+    """Check every video of a source in parallel and write ``report.csv`` and ``clean.csv``.
+
+    What is found stands in ``checked.jsonl`` at once: killed and called again, it checks the rest, and of what was
+    checked only files of another size or time of change.
+
+    Args:
+        source: what ``load_source`` gives; ``check_files=False`` lets it list files that are not there.
+        folder: for what is written; new, or of an earlier check.
+        workers: processes; one that crashes marks its file.
+        limit_sec: time that a file may take.
+        on_progress: called with the videos checked and the broken ones among them.
+    Raises:
+        WorkError: the folder holds other things, another process writes it, or the disk refused.
+    """
+    claim_folder(folder, JOURNAL)
+    with closing(Journal(folder / JOURNAL)) as journal:
+        known = {entry["file"]: entry["found"] for entry in journal.read() if {"file", "found"} <= entry.keys()}
+        stamps = [stamp_of(record) for record in source.records]
+        found: dict[int, Finding] = {
+            place: Finding(**known[stamp]) for place, stamp in enumerate(stamps) if stamp in known
+        }
+        num_broken = sum(bool(finding.error) for finding in found.values())
+        if on_progress is not None:
+            on_progress(len(found), num_broken)
+        rest = [(place, record) for place, record in enumerate(source.records) if place not in found]
+        outcomes = run_all(_check_item, rest, workers=min(workers, max(len(rest), 1)), limit_sec=limit_sec)
+        with closing(outcomes):
+            for outcome in outcomes:
+                place, _ = outcome.item
+                finding = outcome.value or Finding(error=outcome.trouble)
+                journal.add({"file": stamps[place], "found": asdict(finding)})
+                found[place] = finding
+                num_broken += bool(finding.error)
+                if on_progress is not None:
+                    on_progress(len(found), num_broken)
+        findings = [found[place] for place in range(len(source.records))]
+        _write(folder, source, findings)
+        return findings
+
+
+def _check_item(item: tuple[int, VideoRecord]) -> Finding:
+    return check_video(item[1])
+
+
+def _write(folder: Path, source: VideoSource, findings: Sequence[Finding]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "frames", "fps", "width", "height", "seconds", "error", "note"])
+    for record, finding in zip(source.records, findings, strict=True):
+        numbers = (finding.frames, finding.fps, finding.width, finding.height, finding.seconds)
+        name = record.name if record.member else record.path
+        writer.writerow([name, *numbers, finding.error, finding.note])
+    write_text_whole(folder / REPORT, text.getvalue())
+    if not any(record.member for record in source.records):
+        good = [record for record, finding in zip(source.records, findings, strict=True) if not finding.error]
+        write_list(folder / CLEAN, good, source.class_names)
+
+
+def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
+    """What was found, as names and values."""
+    good = [finding for finding in findings if not finding.error]
+    rows = [
+        ("videos", str(len(findings))),
+        ("broken", str(len(findings) - len(good))),
+        ("damaged", f"{sum(bool(f.note) for f in good)} that can be used in part"),
+    ]
+    if good:
+        frames = sorted(finding.frames for finding in good)
+        rows.append(("frames", f"{frames[0]} to {frames[-1]}, median {frames[len(frames) // 2]}"))
+        sizes = Counter(f"{finding.width}x{finding.height}" for finding in good).most_common()
+        more = f" and {len(sizes) - 5} other sizes" if len(sizes) > 5 else ""
+        rows.append(("sizes", ", ".join(f"{size} ({count})" for size, count in sizes[:5]) + more))
+    times = sorted(finding.seconds for finding in good if finding.seconds)
+    if times:
+        rows.append(
+            (
+                "seconds",
+                f"{times[0]:.1f} to {times[-1]:.1f}, median {times[len(times) // 2]:.1f}, all {sum(times):,.0f}",
+            )
+        )
+    errors = Counter(finding.error for finding in findings if finding.error).most_common(10)
+    return rows + [("error", f"{count} x {error}") for error, count in errors]

@@ -1,0 +1,280 @@
+"""A data set written anew for training: small videos with short GOPs, as files with a list or as tar shards."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .errors import VideoError
+from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
+from .reencode import reencode
+from .whole import stamp_of
+from .work import Journal, WorkError, claim_folder, run_all, write_text_whole
+from .write_list import CLASSES, write_list
+
+JOURNAL = "prepared.jsonl"
+SETTINGS = "prepare.json"
+LIST = "list.csv"
+# Encoded videos on their way into shards.
+WAITING = ".videos"
+TAR_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of a data set.
+
+    Args:
+        written: the list, or the shards.
+        num_videos: videos in it.
+        broken: of those that could not be read, place in the list and reason.
+    """
+
+    written: tuple[Path, ...]
+    num_videos: int
+    broken: tuple[tuple[str, str], ...]
+
+
+def prepare_source(
+    source: VideoSource,
+    folder: Path,
+    *,
+    short_side: int = 256,
+    gop: int = 12,
+    shard_bytes: int | None = None,
+    workers: int = 2,
+    limit_sec: float = 600.0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Write every video of a source anew; killed and called again, it goes on with those that are not there yet.
+
+    Args:
+        source: what ``load_source`` gives.
+        folder: for what is written; new, or of an earlier run with the same settings and list.
+        short_side, gop: see ``reencode``.
+        shard_bytes: size of tar shards, about; None writes files and ``list.csv``.
+        workers: videos worked on at a time.
+        limit_sec: time that one may take.
+        on_progress: called with the videos done and the broken ones among them.
+    Raises:
+        WorkError: the folder holds other things or another run's, another process writes it, a file changed in between,
+            or the disk refused.
+    """
+    claim_folder(folder, JOURNAL)
+    with closing(Journal(folder / JOURNAL)) as journal:
+        names = output_names(source.records, has_shards=shard_bytes is not None)
+        _check_settings(folder, source, {"short_side": short_side, "gop": gop, "shard_bytes": shard_bytes})
+        home = folder if shard_bytes is None else folder / WAITING
+        _remove_leftovers(folder)
+        done = _finished(journal, source, names, home, has_shards=_has_shards(folder))
+        num_broken = sum("error" in entry for entry in done.values())
+        if on_progress is not None:
+            on_progress(len(done), num_broken)
+        rest = [
+            _Task(record, home / name, short_side, gop)
+            for record, name in zip(source.records, names, strict=True)
+            if name not in done
+        ]
+        if rest and _has_shards(folder):
+            raise WorkError(f"{folder}: {len(rest)} videos changed since its shards were written; remove it first.")
+        outcomes = run_all(_encode, rest, workers=min(workers, max(len(rest), 1)), limit_sec=limit_sec)
+        with closing(outcomes):
+            for outcome in outcomes:
+                name = outcome.item.target.relative_to(home).as_posix()
+                trouble = {"file": stamp_of(outcome.item.record), "error": outcome.trouble}
+                entry = {"name": name, **(outcome.value or trouble)}
+                journal.add(entry)
+                done[name] = entry
+                num_broken += "error" in entry
+                if on_progress is not None:
+                    on_progress(len(done), num_broken)
+        return _finish(source, folder, names, done, shard_bytes)
+
+
+@dataclass(frozen=True)
+class _Task:
+    record: VideoRecord
+    target: Path
+    short_side: int
+    gop: int
+
+
+def _encode(task: _Task) -> dict[str, Any]:
+    about = {"file": stamp_of(task.record)}
+    try:
+        frames, size = reencode(task.record, task.target, short_side=task.short_side, gop=task.gop)
+    except VideoError as error:
+        return {**about, "error": error.reason}
+    except WorkError:
+        raise
+    except Exception as error:  # whatever a file does to a decoder, it is this file's error
+        return {**about, "error": f"unexpected {type(error).__name__}, {error}"}
+    return {**about, "frames": frames, "bytes": size}
+
+
+def output_names(records: Sequence[VideoRecord], *, has_shards: bool = False) -> list[str]:
+    """Where each record is written, relative to the folder: its own relative name where that can be, never outside.
+
+    Args:
+        records: names that differ in nothing but case, ending or part get numbers.
+        has_shards: names for members of shards, whose key ends at the first dot.
+    """
+    taken: set[str] = set()
+    folders: set[str] = set()
+    names = []
+    for record in records:
+        stem = _safe_stem(record.name or record.path.name, has_shards)
+        number = 1
+        while True:
+            name = f"{stem}.mp4" if number == 1 else f"{stem}_{number}.mp4"
+            parents = [str(parent).casefold() for parent in PurePosixPath(name).parents][:-1]
+            if name.casefold() not in taken | folders and taken.isdisjoint(parents):
+                break
+            number += 1
+        taken.add(name.casefold())
+        folders.update(parents)
+        names.append(name)
+    return names
+
+
+def _safe_stem(name: str, has_shards: bool) -> str:
+    text = name.encode("utf-8", "replace").decode()
+    text = re.sub(r'[\x00-\x1f\x7f\\:*?"<>|]', "_", text)
+    parts = [part.strip() for part in text.split("/")]
+    parts = [part for part in parts if part.strip(".")]
+    folders, last = parts[:-1], parts[-1] if parts else "video"
+    stem, ending = os.path.splitext(last)
+    last = stem if ending.lower() in VIDEO_EXTENSIONS else last
+    # Names that begin with a dot are passed over by readers.
+    folders = [re.sub(r"^\.", "_", part) for part in folders]
+    last = re.sub(r"^\.", "_", last)
+    return "/".join([*folders, last.replace(".", "_") if has_shards else last])
+
+
+def _check_settings(folder: Path, source: VideoSource, settings: dict[str, Any]) -> None:
+    """Refuse to mix two runs in a folder."""
+    digest = hashlib.sha256("\n".join(source.class_names).encode("utf-8", "surrogateescape"))
+    for record in source.records:
+        parts = (os.path.abspath(record.path), record.label, record.span_sec, record.frame_range, record.member)
+        digest.update(f"{parts!r}\n".encode("utf-8", "surrogateescape"))
+    settings = {**settings, "list": digest.hexdigest()}
+    path = folder / SETTINGS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        write_text_whole(path, json.dumps(settings, indent=2))
+        return
+    for key, value in settings.items():
+        if found.get(key) != value:
+            what = "of another list" if key == "list" else f"with {key.replace('_', ' ')} {found.get(key)}, now {value}"
+            raise WorkError(f"{folder}: was begun {what}; give another --output.")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What killed processes had begun to write."""
+    for path in folder.rglob(".*.tmp"):
+        if re.search(r"\.[0-9]+\.tmp$", path.name):
+            path.unlink(missing_ok=True)
+
+
+def _finished(
+    journal: Journal, source: VideoSource, names: Sequence[str], home: Path, *, has_shards: bool
+) -> dict[str, dict[str, Any]]:
+    """Journal entries by name, of what is there and whose source is as it was."""
+    stamps = {name: stamp_of(record) for name, record in zip(names, source.records, strict=True)}
+    done: dict[str, dict[str, Any]] = {}
+    for entry in journal.read():
+        name = entry.get("name")
+        if name not in stamps:
+            continue
+        done.pop(name, None)
+        if entry.get("file") == stamps[name]:
+            done[name] = entry
+    for name, entry in list(done.items()):
+        if "error" not in entry and not has_shards and _size_of(home / name) != entry.get("bytes"):
+            del done[name]
+    return done
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _finish(
+    source: VideoSource, folder: Path, names: Sequence[str], done: dict[str, dict[str, Any]], shard_bytes: int | None
+) -> Prepared:
+    records = [
+        replace(record, path=folder / name, name=name, span_sec=None, frame_range=None, member=None)
+        for record, name in zip(source.records, names, strict=True)
+    ]
+    good = [record for record in records if "error" not in done[record.name]]
+    pairs = zip(source.records, records, strict=True)
+    broken = tuple((old.source, done[new.name]["error"]) for old, new in pairs if "error" in done[new.name])
+    if shard_bytes is None:
+        write_list(folder / LIST, good, source.class_names)
+        return Prepared((folder / LIST,), len(good), broken)
+    write_text_whole(folder / CLASSES, "".join(f"{name}\n" for name in source.class_names))
+    sizes = {record.name: done[record.name]["bytes"] for record in good}
+    shards = _write_shards(folder, good, sizes, shard_bytes)
+    return Prepared(tuple(shards), len(good), broken)
+
+
+# Shards
+
+
+def _has_shards(folder: Path) -> bool:
+    return (folder / "000000.tar").exists()
+
+
+def _write_shards(folder: Path, records: Sequence[VideoRecord], sizes: dict[str, int], limit: int) -> list[Path]:
+    """Tars of KEY.mp4 and KEY.cls, in an order that mixes the classes; each is there whole or not at all."""
+    order = sorted(records, key=lambda record: hashlib.sha256(record.name.encode()).digest())
+    groups: list[list[VideoRecord]] = []
+    filled = 0
+    for record in order:
+        size = sizes[record.name] + 4 * TAR_BLOCK
+        if not groups or filled + size > limit:
+            groups.append([])
+            filled = 0
+        groups[-1].append(record)
+        filled += size
+    # The first one is written last: once it is there, all are.
+    paths = [folder / f"{number:06d}.tar" for number in range(len(groups))]
+    for path, group in reversed(list(zip(paths, groups, strict=True))):
+        if not path.exists():
+            _write_shard(path, folder / WAITING, group)
+    shutil.rmtree(folder / WAITING, ignore_errors=True)
+    return paths
+
+
+def _write_shard(path: Path, home: Path, records: Sequence[VideoRecord]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with tarfile.open(temporary, "w") as tar:
+            for record in records:
+                video = home / record.name
+                with open(video, "rb") as file:
+                    tar.addfile(_member(record.name, video.stat().st_size), file)
+                label = str(record.label).encode()
+                tar.addfile(_member(f"{record.name.removesuffix('.mp4')}.cls", len(label)), io.BytesIO(label))
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise WorkError(f"{path}: cannot be written ({error.strerror}); run again to go on.") from error
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    return member

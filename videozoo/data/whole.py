@@ -1,0 +1,131 @@
+"""All frames of a listed video in their order, once, with their times."""
+
+import json
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from .av_file import _orientation as orientation
+from .av_stream import AvStream
+from .errors import VideoError
+from .image_folder import ImageFolder
+from .limits import TimeLimit
+from .records import VideoRecord
+
+
+class WholeVideo:
+    """A record's frames from first to last: those that really decode, of the part that the record names.
+
+    Args:
+        record: what ``load_source(...).records`` gives.
+    Raises:
+        VideoError: it cannot be opened as a video.
+    """
+
+    def __init__(self, record: VideoRecord) -> None:
+        self.record = record
+        self._stream: AvStream | None = None
+        if not record.path.exists():
+            raise VideoError(record.path, "no such file or folder")
+        if record.path.is_dir():
+            if record.span_sec is not None:
+                raise VideoError(record.path, "a part of it is asked in seconds, but a folder of images has no times")
+            self._images = ImageFolder(record.path)
+            self.fps = self.time_base = None
+            return
+        if not os.path.getsize(record.path):
+            raise VideoError(record.path, "the file is empty (0 bytes)")
+        # No limit here: how long a whole file may take is settled by who watches over this process.
+        self._stream = AvStream(record.path, record.member, TimeLimit(record.path, None))
+        stream = self._stream.stream
+        self.fps = stream.average_rate or stream.guessed_rate
+        self.time_base = stream.time_base
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether a packet could not be read or decoded so far."""
+        return self._stream is not None and self._stream.is_damaged
+
+    @property
+    def stated_frames(self) -> int:
+        """Frames that the file says it has; 0 where it says nothing, or only a part of it is asked."""
+        is_part = self.record.span_sec is not None or self.record.frame_range is not None
+        return 0 if self._stream is None or is_part else self._stream.stream.frames
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """The frames; those of images have no time stamps.
+
+        Raises:
+            VideoError: none is in the part that the record names, an image cannot be read, or the range goes beyond.
+        """
+        start, stop = self.record.frame_range or (0, None)
+        count = 0
+        for number, frame in enumerate(self._of_images() if self._stream is None else self._of_span(self._stream)):
+            if stop is not None and number >= stop:
+                break
+            if number >= start:
+                count += 1
+                yield frame
+        if stop is not None and count < stop - start:
+            raise VideoError(
+                self.record.path, f"its frame range {start} to {stop} goes beyond its {start + count} frames"
+            )
+        if not count:
+            span = self.record.span_sec
+            where = f" in its span {span[0]:g} to {span[1]:g} s" if span else ""
+            raise VideoError(self.record.path, f"no frame of it decodes{where}")
+
+    def _of_images(self) -> Iterator[VideoFrame]:
+        out = np.empty((1, self._images.height, self._images.width, 3), np.uint8)
+        for index in range(self._images.count()):
+            self._images.read_into({index: [0]}, out)
+            yield VideoFrame.from_ndarray(out[0], format="rgb24")
+
+    def _of_span(self, stream: AvStream) -> Iterator[VideoFrame]:
+        span, last, has_times = self.record.span_sec, None, True
+        for number, frame in enumerate(stream.frames()):
+            if span is not None:
+                # The same clock as the reader's: stamps, or numbers where stamps are missing or run backwards.
+                pts = frame.pts
+                has_times = has_times and pts is not None and (last is None or pts >= last)
+                last = pts
+                seconds = stream.time_of(pts) if has_times and pts is not None else number / float(self.fps or 25)
+                if seconds >= span[1]:
+                    return
+                if seconds < span[0]:
+                    continue
+            yield frame
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def size_of(frame: VideoFrame) -> tuple[int, int]:
+    """Width and height after rotation."""
+    is_lying = orientation(frame)[0]
+    return (frame.height, frame.width) if is_lying else (frame.width, frame.height)
+
+
+def stamp_of(record: VideoRecord) -> str:
+    """What tells whether a video is the one seen before: its place, its part, its file's size and time of change."""
+    try:
+        status = os.stat(record.path)
+        size, changed = status.st_size, status.st_mtime_ns
+    except (OSError, ValueError):
+        size, changed = -1, -1
+    path = os.path.abspath(record.path)
+    return json.dumps([path, record.span_sec, record.frame_range, record.member, size, changed])

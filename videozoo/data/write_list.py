@@ -1,0 +1,64 @@
+"""Labelled videos written as a list that ``load_source`` reads with the same classes."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .lists import SourceError
+from .records import VideoRecord
+from .sources import load_source
+from .work import write_text_whole
+
+CLASSES = "classes.txt"
+
+
+def write_list(path: Path, records: Sequence[VideoRecord], class_names: Sequence[str]) -> None:
+    """Write a csv of path, label and, where records are parts of files, the parts.
+
+    Labels are names where these alone give the same classes in the same order, else indices with ``classes.txt`` beside
+    (a class may have lost all its videos).
+
+    Args:
+        path: the csv.
+        records: of files, not of members of shards; paths inside the csv's folder are written relative to it.
+        class_names: of all classes.
+    Raises:
+        WorkError: the disk refused.
+    """
+    if not records:
+        write_text_whole(path, "path,label\n")
+        return
+    write_text_whole(path, _to_csv(path.parent, records, class_names))
+    if not _reads_as(path, records, class_names):
+        write_text_whole(path.with_name(CLASSES), "".join(f"{name}\n" for name in class_names))
+        write_text_whole(path, _to_csv(path.parent, records, None))
+
+
+def _to_csv(folder: Path, records: Sequence[VideoRecord], class_names: Sequence[str] | None) -> str:
+    has_spans = any(record.span_sec for record in records)
+    has_ranges = any(record.frame_range for record in records)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", *["start", "end"] * has_spans, *["start_frame", "end_frame"] * has_ranges])
+    home = os.path.abspath(folder)
+    for record in records:
+        full = os.path.abspath(record.path)
+        name = os.path.relpath(full, home) if full.startswith(home + os.sep) else full
+        row = [name, record.label if class_names is None else class_names[record.label]]
+        if has_spans:
+            row += [*map(repr, record.span_sec)] if record.span_sec else ["", ""]
+        if has_ranges:
+            row += [*map(str, record.frame_range)] if record.frame_range else ["", ""]
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def _reads_as(path: Path, records: Sequence[VideoRecord], class_names: Sequence[str]) -> bool:
+    try:
+        source = load_source(path, check_files=False)
+    except SourceError:
+        return False
+    is_same = [record.label for record in source.records] == [record.label for record in records]
+    return is_same and source.class_names == tuple(class_names)
