@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ _KNOWN_ERRORS = {
     "videozoo.engine": ("EngineError",),
     "videozoo.models": ("UnknownModelError", "WeightsError"),
 }
+
+_HEAR_FIRST_SEC = 3.0
 
 
 class CommandError(Exception):
@@ -79,8 +82,18 @@ def answer(work: Callable[[], int]) -> int:
         return 1
     except Exception as error:
         _show_traceback()
+        _let_first_process_speak()
         say_error(_describe(error))
         return 2
+
+
+def _let_first_process_speak() -> None:
+    """Wait a little, as what is wrong is mostly wrong in all processes: the launcher ends this one if the first fails.
+
+    A process that fails alone is still heard.
+    """
+    if not is_main_process():
+        time.sleep(_HEAR_FIRST_SEC)
 
 
 def say_error(message: str, kind: str = "error") -> None:
