@@ -1,6 +1,5 @@
 """Accuracies against hand counts and a second implementation; views, order, labels."""
 
-import logging
 import math
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from engine_tiny import NAMES, TinyNet, tiny_net, val_loader
 from torch import Tensor, nn
 
-from videozoo.engine import EngineError, EvalResult, TrainingError, evaluate, evaluate_together, result_dict
+from videozoo.engine import EngineError, EvalResult, TrainingError, chunks, evaluate, evaluate_together, result_dict
 from videozoo.engine.metrics import class_accuracies, confusion_matrix, mean_class_accuracy, topk_accuracy
 
 
@@ -166,20 +165,20 @@ OUT_OF_MEMORY = [
     ("error", "most"), list(zip(OUT_OF_MEMORY, (3, 5, 1), strict=True)), ids=["cuda", "type", "cpu"]
 )
 def test_out_of_memory_halves_the_chunk_and_counts_nothing_twice(
-    error: Exception, most: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    error: Exception, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("videozoo"), "propagate", True)  # the command line turns it off
+    said: list[str] = []
+    monkeypatch.setattr(chunks._log, "warning", lambda text, *args: said.append(text % args))
     given = batch([0, 1, 2, 1], num_views=5)
     net = Greedy(most, error)
-    with caplog.at_level(logging.WARNING, logger="videozoo"):
-        batches = [given, {**given, "index": torch.arange(4, 8)}]
-        result = evaluate(net, batches, class_names=NAMES, device="cpu", max_clips=8)
+    batches = [given, {**given, "index": torch.arange(4, 8)}]
+    result = evaluate(net, batches, class_names=NAMES, device="cpu", max_clips=8)
     wanted = evaluate(net.net, [given], class_names=NAMES, device="cpu")
     torch.testing.assert_close(result.scores, wanted.scores.repeat(2, 1))
     assert net.answered == 2 * given["video"][:, :, 0, 0, 0, 0].flatten().tolist()
-    sizes = {1: [4, 2, 1], 3: [4, 2], 5: [4]}[most]
-    assert [record.args[0] for record in caplog.records] == sizes  # said once each, not again for the second batch
-    assert "4 views go through the network at a time" in caplog.text
+    sizes = {1: ["4 views go", "2 views go", "1 view goes"], 3: ["4 views go", "2 views go"], 5: ["4 views go"]}[most]
+    # Said once each, not again for the second batch.
+    assert said == [f"out of memory: from here on {size} through the network at a time" for size in sizes]
 
 
 def test_out_of_memory_with_one_clip_is_told() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, is_main_process, say, show_log
+from videozoo.cli.finetune_flags import DECODERS
 from videozoo.cli.measure import BATCH_SIZE, Setup, evaluate_model, open_network
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     parser.add_argument("--data", metavar="DIR_OR_LIST", help="labelled videos, as for finetune")
     parser.add_argument("--data-root", metavar="DIR", help="folder that paths in a list start from")
+    parser.add_argument("--data-format", metavar="NAME", help="what --data is, where that cannot be told from it")
+    parser.add_argument("--split", metavar="NAME", help="part of --data, where one file lists several")
     parser.add_argument(
         "--scores",
         action="append",
@@ -66,6 +69,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         help=f"videos per batch; default: {BATCH_SIZE}, fewer for many views",
     )
     parser.add_argument("-j", "--workers", type=int, default=2, metavar="N", help="decoding processes")
+    parser.add_argument("--decoder", default="pyav", choices=DECODERS, help="torchcodec: the extra of that name")
     parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
     parser.add_argument("--output", metavar="DIR", help="write results, tables, pictures and scores there")
@@ -84,13 +88,15 @@ def run(args: argparse.Namespace) -> int:
         members = _load(args.scores, args.average)
         groups = _groups(args.groups, members[0].result.class_names)
     else:
-        setup = Setup(args.model, args.data, args.data_root, args.device)
+        where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split}
+        setup = Setup(args.model, args.data, device=args.device, **where)
         groups = _groups(args.groups, setup.class_names)
         members = setup.measure(
             views=args.views,
             is_reversed=args.reverse,
             batch_size=args.batch_size,
             workers=args.workers,
+            decoder=args.decoder,
             amp="bf16" if args.amp else "no",
             average=args.average or "prob",
         )

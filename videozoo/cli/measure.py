@@ -14,35 +14,23 @@ BATCH_SIZE, BATCH_VIEWS = 8, 64  # videos of a batch, fewer where together they 
 
 
 def evaluate_model(
-    name: str,
-    data: str | Path,
-    *,
-    data_root: str | None = None,
-    views: str | None = None,
-    is_reversed: bool = False,
-    batch_size: int | None = None,
-    workers: int = 2,
-    amp: str = "no",
-    device: str = "auto",
+    name: str, data: str | Path, *, device: str = "auto", workers: int = 2
 ) -> "tuple[VideoSource, EvalResult]":
-    """Load a network with its weights and measure it on labelled videos.
+    """Load a network with its weights and measure it on labelled videos, with its own views.
 
     Raises:
         WeightsError, UnknownModelError: no such network.
-        SourceError, VideoError: the videos.
-        CommandError: wrong views, or classes that are not the network's.
+        SourceError: the videos.
+        CommandError: classes that are not the network's.
     """
-    setup = Setup([name], data, data_root, device)
-    measured = setup.measure(
-        views=views, is_reversed=is_reversed, batch_size=batch_size, workers=workers, amp=amp, average="prob"
-    )
-    return setup.source, measured[0].result
+    setup = Setup([name], data, device=device)
+    return setup.source, setup.measure(workers=workers)[0].result
 
 
 class Setup:
-    """Networks with the same classes, and the videos they are measured on."""
+    """Networks with the same classes, and the videos they are measured on; ``where`` is for ``load_source``."""
 
-    def __init__(self, names: Sequence[str], data: str | Path, data_root: str | None, device: str) -> None:
+    def __init__(self, names: Sequence[str], data: str | Path, *, device: str, **where: Any) -> None:
         from videozoo.cli.videos import VAL_FOLDERS, find_split
         from videozoo.data import load_source
 
@@ -53,7 +41,7 @@ class Setup:
         with first_process_first(device):  # the others then find in the cache what it downloads
             self.models = [open_network(name) for name in names]
         own = self._check_classes()
-        self.source = load_source(folder or data, data_root=data_root, class_names=own)
+        self.source = load_source(folder or data, class_names=own, **where)
         known = list(self.source.class_names)
         if len(known) > self.models[0].num_classes:
             raise CommandError(
@@ -80,7 +68,15 @@ class Setup:
         return labels[first] or None
 
     def measure(
-        self, *, views: str | None, is_reversed: bool, batch_size: int | None, workers: int, amp: str, average: str
+        self,
+        *,
+        views: str | None = None,
+        is_reversed: bool = False,
+        batch_size: int | None = None,
+        workers: int = 2,
+        decoder: str = "pyav",
+        amp: str = "no",
+        average: str = "prob",
     ) -> "list[Scores]":
         """Each network's scores, from one pass over the videos."""
         from videozoo.cli.videos import make_joint_loader, make_normalizer, parse_views
@@ -98,6 +94,7 @@ class Setup:
             workers=workers,
             views=parse_views(views),
             is_reversed=is_reversed,
+            decoder=decoder,
         )
         results = evaluate_together(
             self.models,

@@ -75,7 +75,8 @@ class Chunks:
             )
         self.size = min(self.size, len(views)) // 2
         clear_device_cache(garbage_collection=True)
-        _log.warning("out of memory: from here on %d views go through the network at a time", self.size)
+        words = f"{self.size} views go" if self.size > 1 else "1 view goes"
+        _log.warning("out of memory: from here on %s through the network at a time", words)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
