@@ -1,6 +1,7 @@
 """Broken and vanishing files, files that shrink while they are read, several networks on one file."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from videozoo.data import (
     VideoRecord,
     collate_clips,
     create_transform,
+    load_source,
     read_frames,
     sample_clips,
 )
@@ -206,7 +208,7 @@ def test_large_frames_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch, record
 
 
 @pytest.mark.parametrize("sampling", ["segment", "dense", "uniform"])
-@pytest.mark.parametrize(("num_clips", "num_crops"), [(1, 1), (2, 3), (25, 10)])
+@pytest.mark.parametrize(("num_clips", "num_crops"), [(1, 1), (2, 3), (5, 10)])
 def test_views_lie_clip_by_clip(
     sampling: str, num_clips: int, num_crops: int, tmp_path: Path, make_video: Callable[..., Path]
 ) -> None:
@@ -254,3 +256,27 @@ def test_joint_data_set_refuses(records: list[VideoRecord]) -> None:
         JointDataset([_testing(records, on_broken="raise")])[1]
     with pytest.raises(ValueError, match="one of raise, replace, report"):
         _testing(records, on_broken="skip")
+
+
+def test_damaged_clips_among_real_ones(shared_data: Path, tmp_path: Path) -> None:
+    """Every twentieth file is torn, overwritten or gone: all batches are full, and all of these are named."""
+    sound = load_source(shared_data / "order4" / "val.txt").records[:40]
+    damaged = []
+    for n, place in enumerate((7, 29)):
+        content = sound[place].path.read_bytes()
+        path = tmp_path / f"{n}.mp4"
+        path.write_bytes(content[: len(content) // 3] if n else b"\0" * 400 + content[400:])
+        damaged.append(replace(sound[place], path=path))
+    gone = replace(sound[17], path=tmp_path / "gone.mp4")
+    records = list(sound)
+    records[7], records[29], records[17] = *damaged, gone
+    loader = DataLoader(_training(records), batch_size=8, num_workers=1, collate_fn=collate_clips)
+    batches = list(loader)
+    assert [tuple(batch["video"].shape) for batch in batches] == [(8, 3, 4, 32, 32)] * 5
+    named = {index for batch in batches for index, _ in batch["broken"]}
+    assert {7, 17} <= named <= {7, 17, 29}
+    used = [index for batch in batches for index in batch["index"].tolist()]
+    assert not named & set(used)
+    report = DataLoader(_testing(records), batch_size=8, collate_fn=collate_clips)
+    lost = {index for batch in report for index, _ in batch["broken"]}
+    assert lost == named

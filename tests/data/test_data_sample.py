@@ -11,7 +11,7 @@ from videozoo.data import SAMPLINGS, sample_clips
 counts = st.integers(1, 400)
 
 
-@given(n=counts, t=st.integers(1, 40), clips=st.integers(1, 12), stride=st.integers(1, 20), train=st.booleans())
+@given(n=counts, t=st.integers(1, 40), clips=st.integers(1, 25), stride=st.integers(1, 20), train=st.booleans())
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_always_in_range_and_in_order(sampling: str, n: int, t: int, clips: int, stride: int, train: bool) -> None:
     def draw() -> np.ndarray:

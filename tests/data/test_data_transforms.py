@@ -169,8 +169,26 @@ def test_wrong_frames() -> None:
         crop_offsets(10, 10, (12, 8), 1)
 
 
+@given(height=st.integers(1, 60), width=st.integers(1, 60), cut=st.tuples(st.integers(1, 60), st.integers(1, 60)))
+@pytest.mark.parametrize(("num_crops", "num_places"), [(1, 1), (3, 3), (5, 5), (10, 5)])
+def test_test_crops_lie_inside(height: int, width: int, cut: tuple[int, int], num_crops: int, num_places: int) -> None:
+    size = (min(cut[0], height), min(cut[1], width))
+    places = crop_offsets(height, width, size, num_crops)
+    assert len(places) == num_places
+    assert crop_offsets(height, width, size, 1)[0] in places
+    assert all(0 <= top <= height - size[0] and 0 <= left <= width - size[1] for top, left in places)
+    if num_crops >= 5:
+        far = (height - size[0], width - size[1])
+        assert {(0, 0), (0, far[1]), (far[0], 0), far} <= set(places)
+
+
 def test_parse_views() -> None:
     assert parse_views("10x3") == (10, 3)
+    assert parse_views(" 25X10 ") == (25, 10)
+    assert parse_views("1x5") == (1, 5)
+    for text in ["1x2", "10x4", "1x30"]:
+        with pytest.raises(ValueError, match=r"crops are 1 .* 3 .* 5 .* or 10"):
+            parse_views(text)
     for text in ["10", "0x3", "x", "axb", "10x3x1"]:
         with pytest.raises(ValueError, match="1x1 or 10x3"):
             parse_views(text)
