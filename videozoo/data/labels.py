@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .image_folder import natural_key
-from .lists import ListFile, Listing, Problems, Row, SourceError, Vocabulary, read_text, split_lines
+from .lists import ListFile, Listing, Problems, Row, SourceError, Vocabulary, read_text, shorten, split_lines
 
 # Above this a class index is a slip of the pen, not a class.
 MAX_CLASSES = 100_000
+MAX_NAME = 1000
 # Names, a line each, beside a list of indices: ours, TSM's and TRN's, MMAction2's.
 CLASS_FILES = ("classes.txt", "category.txt", "label_map.txt")
 
@@ -57,13 +58,16 @@ def number_labels(
     are_indices = bool(rows) and is_index(rows[0].label)
     if vocabulary is None and are_indices:
         vocabulary = _names_beside(file.path)
-    fitting = [row for row in rows if is_index(row.label) == are_indices]
-    if len(fitting) < len(rows):
-        kind, other = ("name", "an index") if are_indices else ("index", "a name")
-        for row in rows:
-            if is_index(row.label) != are_indices:
-                what = f"label {row.label!r} is a class {kind}, the first ({rows[0].place}) is {other}"
-                file.problems.add(row.place, what)
+    fitting = []
+    for row in rows:
+        if len(row.label) > MAX_NAME or not row.label.isprintable():
+            file.problems.add(row.place, f"{shorten(row.label)} is no class name: it is too long, or not one line")
+        elif is_index(row.label) == are_indices:
+            fitting.append(row)
+        else:
+            kind, other = ("name", "an index") if are_indices else ("index", "a name")
+            what = f"label {row.label!r} is a class {kind}, the first ({rows[0].place}) is {other}"
+            file.problems.add(row.place, what)
     if are_indices:
         labels, names = _check_indices(rows, vocabulary, class_names, file.problems)
     else:
@@ -97,8 +101,6 @@ def _look_up(
     for row in fitting:
         if row.label not in numbers:
             problems.add(row.place, f"unknown class {row.label!r}; known are {some(tuple(numbers))}")
-        elif not row.label.isprintable():
-            problems.add(row.place, f"class name {row.label!r} has characters that cannot be printed")
     return [numbers.get(row.label, -1) for row in rows], names
 
 

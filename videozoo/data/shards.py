@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from .files import is_video_name
 from .image_folder import natural_key
@@ -66,14 +67,15 @@ def load_shards(
     rows: list[Row] = []
     members: list[tuple[Path, Member]] = []
     for shard in shards:
-        for sample in _samples(shard, problems):
-            video = _take_video(sample, shard, problems)
-            if video is None:
-                continue
-            label = _take_label(sample, shard, problems)
-            if label is not None:
-                rows.append(Row(f"{shard.name}:{sample.key}", video.name, label))
-                members.append((shard, video))
+        found = read_members(shard)
+        with shard.open("rb") as opened:
+            for sample in _samples(found, shard, problems):
+                place = f"{shard.name}:{sample.key}"
+                video = _take_video(sample, place, problems)
+                label = _take_label(sample, opened, place, problems) if video is not None else None
+                if video is not None and label is not None:
+                    rows.append(Row(place, video.name, label))
+                    members.append((shard, video))
     _note_copies(rows, members, problems)
     if not rows and not problems.found:
         raise SourceError(f"{problems.where}: no videos in {len(shards)} shards; members are KEY.mp4 and KEY.cls.")
@@ -153,11 +155,11 @@ def expand_braces(text: str) -> list[str]:
 # What is in a shard
 
 
-def _samples(shard: Path, problems: Problems) -> Iterator[_Sample]:
+def _samples(members: Sequence[Member], shard: Path, problems: Problems) -> Iterator[_Sample]:
     """Members that follow each other under one key."""
     sample: _Sample | None = None
     done: set[str] = set()
-    for member in read_members(shard):
+    for member in members:
         folder, _, name = member.name.removeprefix("./").rpartition("/")
         stem, dot, ending = name.partition(".")
         if not stem or not dot or (stem.startswith("__") and stem.endswith("__")):
@@ -177,19 +179,18 @@ def _samples(shard: Path, problems: Problems) -> Iterator[_Sample]:
         yield sample
 
 
-def _take_video(sample: _Sample, shard: Path, problems: Problems) -> Member | None:
+def _take_video(sample: _Sample, place: str, problems: Problems) -> Member | None:
     videos = [member for ending, member in sample.parts.items() if is_video_name(f"x.{ending}")]
     if len(videos) != 1:
         what = f"several videos (.{', .'.join(sample.parts)})" if videos else f"no video (.{', .'.join(sample.parts)})"
-        problems.add(f"{shard.name}:{sample.key}", what)
+        problems.add(place, what)
         return None
     if videos[0].size == 0:
-        problems.add(f"{shard.name}:{sample.key}", f"{videos[0].name} is empty (0 bytes)")
+        problems.add(place, f"{videos[0].name} is empty (0 bytes)")
     return videos[0]
 
 
-def _take_label(sample: _Sample, shard: Path, problems: Problems) -> str | None:
-    place = f"{shard.name}:{sample.key}"
+def _take_label(sample: _Sample, shard: BinaryIO, place: str, problems: Problems) -> str | None:
     ending = next((ending for ending in LABEL_ENDINGS if ending in sample.parts), None)
     if ending is None:
         problems.add(place, f"no label; beside .{', .'.join(sample.parts)} must be .cls, .json or .txt")
@@ -198,9 +199,8 @@ def _take_label(sample: _Sample, shard: Path, problems: Problems) -> str | None:
     if member.size > MAX_LABEL_BYTES:
         problems.add(place, f".{ending} has {member.size} bytes, too many for a label")
         return None
-    with shard.open("rb") as file:
-        file.seek(member.offset)
-        data = file.read(member.size)
+    shard.seek(member.offset)
+    data = shard.read(member.size)
     try:
         text = data.decode("utf-8")
         value = json.loads(text) if ending == "json" else text

@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 from .lists import SourceError
 
 BLOCK = 512
+OCTAL = re.compile(rb"[ \0]*([0-7]+)[ \0]*")
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -78,7 +79,7 @@ def _read_plain(file: BinaryIO, shard: Path, size: int) -> list[Member] | None:
 
 
 def _octal(field: bytes) -> int | None:
-    match = re.fullmatch(rb"[ \0]*([0-7]+)[ \0]*", field)
+    match = OCTAL.fullmatch(field)
     return int(match[1], 8) if match else None
 
 

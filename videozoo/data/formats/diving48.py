@@ -4,11 +4,12 @@ As published by its authors (SVCL, University of California San Diego; RESOUND, 
 ``vid_name``, ``label``, ``start_frame`` and ``end_frame``, and the vocabulary, a list of the four parts of each class.
 """
 
+import reprlib
 from pathlib import Path
 
 from ..files import videos_by_stem
 from ..labels import check_names
-from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, json_items, read_json, shorten
+from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, json_items, read_json
 
 FOLDERS = ("", "rgb", "videos")
 
@@ -16,7 +17,9 @@ FOLDERS = ("", "rgb", "videos")
 def read_diving48(file: ListFile) -> Listing:
     """Items with ``vid_name`` and ``label``, and the frames from ``start_frame`` up to before ``end_frame``.
 
-    Classes are named by ``Diving48_vocab.json`` beside the list, where it is, their parts joined by ``+``.
+    Where ``start_frame`` is 0 the file is taken whole: the published files are cut to their dive, ``end_frame`` is then
+    its number of frames, and decoders may differ by one. Classes are named by ``Diving48_vocab.json`` beside the list,
+    where it is, their parts joined by ``+``.
 
     Raises:
         SourceError: not such JSON, or an unfit vocabulary.
@@ -27,24 +30,24 @@ def read_diving48(file: ListFile) -> Listing:
     for place, item in json_items(file.path, file.text):
         name = item.get("vid_name") if isinstance(item, dict) else None
         if not isinstance(name, str) or not name:
-            file.problems.add(place, f"{shorten(repr(item))} must have a vid_name")
+            file.problems.add(place, f"{reprlib.repr(item)} must have a vid_name")
             continue
         label = item.get("label")
         limit = len(vocabulary.names) if vocabulary else 10**6
         if not _is_count(label) or not label < limit:
-            file.problems.add(place, f"{name} has label {shorten(repr(label))}, must be 0 to {limit - 1}")
+            file.problems.add(place, f"{name} has label {reprlib.repr(label)}, must be 0 to {limit - 1}")
             continue
-        start, end = item.get("start_frame", 0), item.get("end_frame")
-        is_whole = end is None and start == 0
-        if not is_whole and not (_is_count(start) and _is_count(end) and start < end):
-            what = f"start_frame {shorten(repr(start))} and end_frame {shorten(repr(end))}"
+        start, end = item.get("start_frame", 0), item.get("end_frame", 0)
+        is_cut = "start_frame" in item or "end_frame" in item
+        if is_cut and not (_is_count(start) and _is_count(end) and start < end):
+            what = f"start_frame {reprlib.repr(start)} and end_frame {reprlib.repr(end)}"
             file.problems.add(place, f"{name} has {what}; needs 0 <= start < end")
             continue
         paths = found.get(name, [])
         path = paths[0] if paths else f"{name}.mp4"
         trouble = "" if paths else f"no {name}.mp4 in {file.base}, its rgb or its videos"
         text = vocabulary.names[label] if vocabulary else str(label)
-        rows.append(Row(place, path, text, None, None if is_whole else (start, end), trouble))
+        rows.append(Row(place, path, text, None, (start, end) if start else None, trouble))
     return Listing(rows, vocabulary)
 
 

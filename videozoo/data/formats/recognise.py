@@ -53,7 +53,7 @@ def _recognise_folder(file: ListFile) -> str:
 def _recognise_json(file: ListFile) -> str:
     if re.match(r"\s*\{", file.text):
         value = read_json(file.path)
-        if isinstance(value, dict) and value and all(str(number).isdigit() for number in value.values()):
+        if isinstance(value, dict) and value and all(isinstance(number, str | int) for number in value.values()):
             raise SourceError(f"{file.path}: numbers of classes, not videos; pass the list that is beside it.")
         raise SourceError(
             f"{file.path}: JSON of an unknown kind; known are lists of Something-Something V2 (id, template) and of "

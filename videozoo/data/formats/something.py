@@ -7,6 +7,7 @@ and ``something-something-v1-labels.csv``; ``something-something-v2-{train,valid
 
 import csv
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,12 +62,12 @@ def read_something_v2(file: ListFile) -> Listing:
     find = _Finder(file, V2_FOLDERS, ".webm")
     for place, item in json_items(file.path, file.text):
         if not isinstance(item, dict) or not _is_id(item.get("id")):
-            file.problems.add(place, f"{shorten(repr(item))} must have an id, of digits")
+            file.problems.add(place, f"{reprlib.repr(item)} must have an id, of digits")
             continue
         template = item.get("template")
         if not isinstance(template, str) or not template.strip():
-            kind = "no template: a list without labels, such as the test set's" if template is None else repr(template)
-            file.problems.add(place, f"video {item['id']} has {kind}; pass the training or validation list")
+            has = "no template" if template is None else f"template {reprlib.repr(template)}"
+            file.problems.add(place, f"video {item['id']} has {has}; pass the training or validation list")
             continue
         path, trouble = find(str(item["id"]))
         rows.append(Row(place, path, template.replace("[", "").replace("]", "").strip(), trouble=trouble))
@@ -86,7 +87,7 @@ def _read_labels(file: Path) -> Vocabulary:
     numbers = {}
     for name, number in value.items():
         if not isinstance(number, str | int) or re.fullmatch(r"[0-9]{1,6}", str(number)) is None:
-            raise SourceError(f"{file}: class {name!r} is numbered {shorten(repr(number))}, must be a number from 0.")
+            raise SourceError(f"{file}: class {name!r} is numbered {reprlib.repr(number)}, must be a number from 0.")
         numbers[int(number)] = name.strip()
     if sorted(numbers) != list(range(len(value))):
         raise SourceError(f"{file}: numbers of {len(value)} classes must be 0 to {len(value) - 1}, each once.")

@@ -32,17 +32,19 @@ def read_ucf101(file: ListFile) -> Listing:
     elif file.split is not None:
         raise SourceError(f"{path}: is one split; give the folder to choose {file.split!r} in, or no split.")
     vocabulary = _read_class_numbers(path.parent / "classInd.txt")
+    numbers = {name: number for number, name in enumerate(vocabulary.names, 1)}
     rows = []
     for place, line in text_lines(path, read_text(path)):
-        match = re.fullmatch(r"(.+?)(?:\s+([0-9]{1,6}))?", line)
-        video, number_text = (match[1], match[2]) if match else (line, None)
+        fields = line.rsplit(None, 1)
+        is_numbered = len(fields) == 2 and re.fullmatch("[0-9]{1,6}", fields[1]) is not None
+        video = fields[0] if is_numbered else line
         name = video.rpartition("/")[0].rpartition("/")[2]
-        if name not in vocabulary.names:
+        if name not in numbers:
             file.problems.add(place, f"{shorten(video)} must be Class/video, with a class of classInd.txt")
             continue
-        numbered = vocabulary.names.index(name) + 1
-        if number_text is not None and int(number_text) != numbered:
-            file.problems.add(place, f"{shorten(video)} is listed as class {number_text}, but {name} is {numbered}")
+        numbered = numbers[name]
+        if is_numbered and int(fields[1]) != numbered:
+            file.problems.add(place, f"{shorten(video)} is listed as class {fields[1]}, but {name} is {numbered}")
             continue
         rows.append(Row(place, video, name))
     return Listing(rows, vocabulary)
