@@ -16,7 +16,7 @@ SIZE = 64
 
 
 def draw(label: int, number: int, num_frames: int = 12) -> np.ndarray:
-    """uint8 (T, H, W, 3)."""
+    """uint8 (T, H, W, 3), T within a quarter of ``num_frames``."""
     rng = np.random.default_rng([label, number])
     return draw_motion(MOTIONS[label % 2], size=SIZE, num_frames=num_frames, rng=rng)
 
@@ -95,8 +95,9 @@ def diving48(root: Path, sizes: tuple[int, int]) -> list[str]:
         for index in range(size):
             number += 1
             name = f"_8Vy3dlHg2w_{number:05d}"
-            write_video(root / "rgb" / f"{name}.mp4", draw(index % 2, number, num_frames=18))
-            items.append({"vid_name": name, "label": index % 2, "start_frame": 0, "end_frame": 18})
+            frames = draw(index % 2, number, num_frames=18)
+            write_video(root / "rgb" / f"{name}.mp4", frames)
+            items.append({"vid_name": name, "label": index % 2, "start_frame": 0, "end_frame": len(frames)})
         (root / f"Diving48_V2_{split}.json").write_text(json.dumps(items))
     return ["--data", str(root / "Diving48_V2_train.json"), "--val", str(root / "Diving48_V2_test.json")]
 

@@ -85,6 +85,7 @@ def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | E
 
     import videozoo
     from videozoo.data import resolve_data_config
+    from videozoo.models import WeightsError
     from videozoo.models.load import brings_weights
 
     torch.manual_seed(settings.seed)
@@ -96,16 +97,22 @@ def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | E
         "checkpoint_path": settings.initial_checkpoint,
         "init_from": settings.init_from,
     }
-    model = videozoo.create_model(
-        name,
-        pretrained=is_pretrained,
-        pretrained_cfg_overlay=_config_overlay(settings),
-        num_classes=len(class_names),
-        num_frames=settings.num_frames,
-        drop_rate=settings.drop,
-        drop_path_rate=settings.drop_path,
-        **({} if settings.is_continued else kept),
-    )
+    try:
+        model = videozoo.create_model(
+            name,
+            pretrained=is_pretrained,
+            pretrained_cfg_overlay=_config_overlay(settings),
+            num_classes=len(class_names),
+            num_frames=settings.num_frames,
+            drop_rate=settings.drop,
+            drop_path_rate=settings.drop_path,
+            **({} if settings.is_continued else kept),
+        )
+    except WeightsError as error:
+        if not (settings.recipe and settings.backbone_weights):
+            raise
+        hint = f"recipe {settings.recipe} asks for them; --backbone-weights FILE or none goes before it"
+        raise CommandError(f"{error} ({hint})") from error
     resolve_data_config(model)  # a wrong size or sampling is told here
     if not (is_pretrained or settings.is_continued or any(kept.values())):
         _open_branches(model)
