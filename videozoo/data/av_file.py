@@ -3,6 +3,7 @@
 import functools
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -62,6 +63,26 @@ class AvFile:
         self.width, self.height = self._stored_size[:: -1 if self._transpose else 1]
         self.fps = float(self._stream.stream.average_rate or self._stream.stream.guessed_rate or 0)
 
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether its frames are shown mirrored, not only turned."""
+        return self._transpose != (self._flip_x != self._flip_y)
+
+    @property
+    def stream_index(self) -> int:
+        """Place of the video stream among all streams of the file."""
+        return self._stream.stream.index
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds of one unit of time stamps."""
+        return self._stream.stream.time_base or Fraction(1)
+
+    def index(self) -> PacketIndex | None:
+        """The index of its frames; None where there is none that can be trusted."""
+        self._prepare()
+        return None if self._indexed is None else self._indexed.index
+
     def close(self) -> None:
         """Close the file; frames are no longer to be had."""
         self._stream.close()
@@ -107,13 +128,13 @@ class AvFile:
         """Index the file, once."""
         if self._indexed is not None or self._exact is not None:
             return
-        index = self._index()
+        index = self._make_index()
         if index is None:
             self._fall_back()
         else:
             self._indexed = IndexedFrames(self._stream, index)
 
-    def _index(self) -> PacketIndex | None:
+    def _make_index(self) -> PacketIndex | None:
         if self._stream.is_damaged or self._stream.stream.codec_context.codec.canonical_name not in ONE_FRAME_CODECS:
             return None
         if self._span_sec is None:

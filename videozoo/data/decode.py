@@ -16,6 +16,7 @@ from .errors import VideoError
 from .image_folder import ImageFolder
 from .limits import TIME_LIMIT_SEC, TimeLimit
 from .sources import VideoRecord
+from .torchcodec_file import TorchcodecFile, load_torchcodec
 
 DECODERS = ("pyav", "torchcodec")
 
@@ -64,7 +65,7 @@ class VideoReader:
         self._is_closed = False
         self._limit = TimeLimit(self.path, time_limit_sec)
         with self._limit:
-            self._source = _open_source(self.path, span_sec, member, self._limit)
+            self._source = _open_source(self.path, span_sec, member, decoder, self._limit)
 
     @property
     def num_frames(self) -> int:
@@ -205,8 +206,8 @@ def open_record(record: VideoRecord, decoder: str = "pyav") -> VideoReader:
 
 
 def _open_source(
-    path: Path, span_sec: tuple[float, float] | None, member: tuple[int, int] | None, limit: TimeLimit
-) -> AvFile | ImageFolder:
+    path: Path, span_sec: tuple[float, float] | None, member: tuple[int, int] | None, decoder: str, limit: TimeLimit
+) -> AvFile | TorchcodecFile | ImageFolder:
     try:
         if path.is_dir():
             if span_sec is not None:
@@ -222,7 +223,8 @@ def _open_source(
         raise VideoError(path, "neither a file nor a folder")
     if size == 0:
         raise VideoError(path, "the file is empty (0 bytes)")
-    return AvFile(path, span_sec=span_sec, member=member, limit=limit)
+    kind = TorchcodecFile if decoder == "torchcodec" and load_torchcodec() is not None else AvFile
+    return kind(path, span_sec=span_sec, member=member, limit=limit)
 
 
 def _text(bounds: tuple[float, float] | None) -> str:

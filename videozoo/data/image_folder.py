@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .errors import VideoError
+from .limits import check_frame_size
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
@@ -83,6 +84,7 @@ class ImageFolder:
         name = self._names[index]
         try:
             with Image.open(self.path / name) as image:
+                check_frame_size(self.path, *image.size)
                 return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
             raise VideoError(self.path, f"image {name} cannot be read ({type(err).__name__}, {err})") from err

@@ -142,7 +142,7 @@ class IndexedFrames:
 
     def __init__(self, source: AvStream, index: PacketIndex) -> None:
         self._source = source
-        self._index = index
+        self.index = index
         self._frames: Iterator[VideoFrame] = iter(())
         self._next: int | None = None  # place of the frame that the decoder gives next
         self._wanted: set[int] = set()  # time stamps
@@ -150,14 +150,14 @@ class IndexedFrames:
 
     def count(self) -> int:
         """Number of frames."""
-        return self._index.stop - self._index.first
+        return self.index.stop - self.index.first
 
     def read(self, indices: list[int], take: TakeFrame) -> bool:
         """Hand the frames of ascending indices to ``take``; False where the file is not what its index says."""
-        pts, keys = self._index.pts, self._index.keys
-        self._wanted = {pts[index + self._index.first] for index in indices}
+        pts, keys = self.index.pts, self.index.keys
+        self._wanted = {pts[index + self.index.first] for index in indices}
         for index in indices:
-            target = index + self._index.first
+            target = index + self.index.first
             key = keys[bisect_right(keys, target) - 1]
             is_behind = self._next is None or target < self._next or pts[target] in self._left_out
             if (is_behind or key > (self._next or 0) + SEEK_GAIN_FRAMES) and not self._seek(key):
@@ -168,14 +168,9 @@ class IndexedFrames:
             take(index, frame)
         return True
 
-    def close(self) -> None:
-        """Close the file."""
-        self._frames = iter(())
-        self._source.close()
-
     def _decode_to(self, target: int) -> VideoFrame | None:
         """Frame ``target``; None if it or one before it is not what the index says."""
-        pts, place, self._next = self._index.pts, self._next or 0, None
+        pts, place, self._next = self.index.pts, self._next or 0, None
         for frame in self._frames:
             while place < target and pts[place] in self._left_out:
                 place += 1
@@ -189,7 +184,7 @@ class IndexedFrames:
 
     def _seek(self, key: int) -> bool:
         """Go to a keyframe, whose frame is the next one; False if the file does not have it where it should be."""
-        key_pts = self._index.pts[key]
+        key_pts = self.index.pts[key]
         packets = self._source.seek(key_pts)
         # A seek may land at an earlier one.
         packet = next((p for p in packets if p.is_keyframe and (p.pts is None or p.pts >= key_pts)), None)
@@ -204,7 +199,7 @@ class IndexedFrames:
 
     def _needed(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         for packet in packets:
-            if packet.pts in self._index.unreferenced and packet.pts not in self._wanted:
+            if packet.pts in self.index.unreferenced and packet.pts not in self._wanted:
                 self._left_out.add(packet.pts)
             else:
                 yield packet
