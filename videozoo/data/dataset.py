@@ -122,20 +122,14 @@ class VideoDataset(Dataset[dict[str, Any]]):
             key = (self.seed, self.epoch, index, attempt)[: 4 if attempt else 3]
             clip_seed, transform_seed, place_seed = np.random.SeedSequence(key).generate_state(3, np.uint64).tolist()
             place = (place_seed if attempt else index) % len(self)
-            record = self.records[place]
             try:
-                if self.is_training:
-                    clip = _sampled(record, [self._draw(clip_seed)], self.decoder, _read_clip)
-                else:
-                    video, label = _read_tests([self], record)[0], record.label
+                video, label = self._read(self.records[place], clip_seed, transform_seed)
             except VideoError as error:
                 if self.on_broken == "raise":
                     raise
                 broken.append((place, str(error)))
-                continue
-            if self.is_training:
-                video, label = self._augmented(clip, record.label, transform_seed)
-            return {"video": video, "label": label, "index": place, "broken": broken}
+            else:
+                return {"video": video, "label": label, "index": place, "broken": broken}
         place = index % len(self)
         return {"video": None, "label": self.records[place].label, "index": place, "broken": broken}
 
@@ -156,11 +150,14 @@ class VideoDataset(Dataset[dict[str, Any]]):
 
         return draw
 
-    def _augmented(self, clip: Tensor, label: int, seed: int) -> tuple[Tensor, int]:
+    def _read(self, record: VideoRecord, clip_seed: int, transform_seed: int) -> tuple[Tensor, int]:
+        if not self.is_training:
+            return _read_tests([self], record)[0], record.label
+        clip = _sampled(record, [self._draw(clip_seed)], self.decoder, _read_clip)
         with torch.random.fork_rng(devices=[]), _one_thread():
             # Not torch.manual_seed: that would also seed the accelerators, which fork_rng does not restore here.
-            torch.default_generator.manual_seed(seed >> 1)
-            return self.transform(clip, label)
+            torch.default_generator.manual_seed(transform_seed >> 1)
+            return self.transform(clip, record.label)
 
 
 class JointDataset(Dataset[dict[str, Any]]):
