@@ -19,7 +19,7 @@ _KNOWN_ERRORS = {
     "videozoo.models": ("UnknownModelError", "WeightsError"),
 }
 
-_HEAR_FIRST_SEC = 3.0
+_HEAR_FIRST_SEC = 20.0  # a process that has failed needs some of it to end
 
 
 class CommandError(Exception):
