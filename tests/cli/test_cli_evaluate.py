@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -213,6 +215,27 @@ def test_unread_videos_are_named_and_the_status_says_so(
     assert [row[0] for row in told[1:]] == ["rising/a broken one.mp4"]
     evaluate("--scores", str(tmp_path / "out" / "scores.safetensors"), "--json", status=1)
     assert json.loads(capsys.readouterr().out)["num_unread"] == 1
+
+
+@pytest.mark.slow
+def test_two_processes_count_every_video_once(models: dict[str, str], videos: Path, tmp_path: Path) -> None:
+    """Seven videos in batches of two, one of them broken: shares of unequal length, named by the first process."""
+    data = tmp_path / "data"
+    shutil.copytree(videos / "val", data)
+    (data / "falling" / "a broken one.mp4").write_bytes(b"no video")
+    argv = ["evaluate", "--model", models["two"], "--model", models["six"], "--data", str(data), "--batch-size", "2"]
+    evaluate(*argv[1:], "--output", str(tmp_path / "one"), status=1)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "videozoo"]
+    command = [*launch, *argv, *QUIET, "--output", str(tmp_path / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.count("top-1") == 1
+    one, two = (read_json(tmp_path / name) for name in ("one", "two"))
+    assert two["unread"] == one["unread"]
+    assert (two["num_videos"], two["num_unread"]) == (6, 1)
+    ours, theirs = (load_scores(tmp_path / name / "scores.safetensors").result for name in ("one", "two"))
+    torch.testing.assert_close(ours.scores, theirs.scores)
+    assert torch.equal(ours.labels, theirs.labels)
 
 
 def test_an_evaluation_beside_the_weights_is_told_in_the_card(

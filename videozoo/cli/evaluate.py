@@ -101,8 +101,9 @@ def run(args: argparse.Namespace) -> int:
             average=args.average or "prob",
         )
     scores, members = _vote(members, args.average)
-    if is_main_process():
-        _report(args, scores, members, groups)
+    if not is_main_process():
+        return 0  # a launcher that sees another status ends the first process, which is still writing
+    _report(args, scores, members, groups)
     return 1 if scores.result.unread else 0
 
 
