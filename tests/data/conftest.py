@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -84,5 +85,17 @@ def make_video() -> Callable[..., Path]:
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
         return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_frames() -> Callable[..., None]:
+    """Writes images, named from 1 on, that show ``numbers``."""
+
+    def make(folder: Path, numbers: range, pattern: str = "{:05d}.jpg") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place, number in enumerate(numbers, 1):
+            Image.fromarray(paint_number(number, 48, 64)).save(folder / pattern.format(place), quality=95)
 
     return make

@@ -83,11 +83,13 @@ def videos_by_stem(base: Path, folders: Sequence[str]) -> dict[str, list[str]]:
                     stem, ending = os.path.splitext(name)
                     is_video = ending.lower() in VIDEO_EXTENSIONS
                     if not name.startswith(".") and (is_video or entry.is_dir()):
-                        # Files before folders: of a video and its frames the video is taken.
-                        place = 0 if is_video else len(found.get(name, []))
-                        found.setdefault(stem if is_video else name, []).insert(place, os.path.join(folder, name))
+                        found.setdefault(stem if is_video else name, []).append(os.path.join(folder, name))
         except OSError:
             continue
+    for paths in found.values():
+        if len(paths) > 1:
+            # Files before folders: of a video and its frames the video is taken.
+            paths.sort(key=lambda path: (not is_video_name(os.path.basename(path)), path))
     return found
 
 

@@ -1,0 +1,357 @@
+"""Small sets exactly as the data sets are published, each read down to a clip."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from videozoo.data import (
+    SourceError,
+    VideoDataset,
+    VideoSource,
+    create_transform,
+    load_source,
+    open_record,
+)
+
+MakeVideo = Callable[..., Path]
+MakeFrames = Callable[..., None]
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return path
+
+
+@pytest.fixture
+def shown(read_numbers: Callable[..., list[int]]) -> Callable[[VideoSource], list[tuple[str, str, list[int]]]]:
+    """Name, class and first and last painted number of each video; a clip of each is read on the way."""
+
+    def look(source: VideoSource) -> list[tuple[str, str, list[int]]]:
+        transform = create_transform(input_size=(3, 32, 32))
+        dataset = VideoDataset(source.records, transform, num_frames=2)
+        found = []
+        for index, record in enumerate(source.records):
+            item: dict[str, Any] = dataset[index]
+            assert item["label"] == record.label
+            assert item["video"].shape == (1, 3, 2, 32, 32)
+            with open_record(record) as reader:
+                frames = reader.read([0, reader.num_frames - 1])
+            found.append((record.name, source.class_names[record.label], read_numbers(frames)))
+        return found
+
+    return look
+
+
+Shown = Callable[[VideoSource], list[tuple[str, str, list[int]]]]
+
+
+def test_something_v1(tmp_path: Path, make_frames: MakeFrames, shown: Shown) -> None:
+    labels = (
+        "Turning something upside down\nLifting something up completely, then letting it drop down\nHolding something"
+    )
+    write(tmp_path / "something-something-v1-labels.csv", labels)
+    path = write(
+        tmp_path / "something-something-v1-train.csv",
+        "100218;Turning something upside down\n24413;Lifting something up completely, then letting it drop down\n",
+    )
+    make_frames(tmp_path / "20bn-something-something-v1" / "100218", range(3, 8))
+    make_frames(tmp_path / "20bn-something-something-v1" / "24413", range(4))
+    source = load_source(path)
+    assert source.data_format == "something_v1"
+    # As TRN and TSM number them: in alphabetical order, whatever the order of the file.
+    assert source.class_names == (
+        "Holding something",
+        "Lifting something up completely, then letting it drop down",
+        "Turning something upside down",
+    )
+    assert shown(source) == [
+        ("20bn-something-something-v1/100218", source.class_names[2], [3, 7]),
+        ("20bn-something-something-v1/24413", source.class_names[1], [0, 3]),
+    ]
+    (warning,) = source.warnings
+    assert "1 of 3 classes has no video: Holding something (something-something-v1-labels.csv:3)" in warning
+    root = load_source(path, data_root=tmp_path / "20bn-something-something-v1")
+    assert [record.name for record in root.records] == ["100218", "24413"]
+    # A network whose classes are only numbered, as those that TSM's authors publish.
+    numbered = load_source(path, class_names=["0", "1", "2"])
+    assert [record.label for record in numbered.records] == [2, 1]
+    with pytest.raises(SourceError, match=r"train\.csv:1: unknown class 'Turning something upside down'; known are x"):
+        load_source(path, class_names=["x"])
+    write(path, "100218;Turning something upside down\n7;Holding something\n;Holding something\n100218;\n")
+    with pytest.raises(SourceError) as caught:
+        load_source(path)
+    assert "train.csv:2: no 7 in" in str(caught.value)
+    assert "train.csv:3: ';Holding something' must be id;label" in str(caught.value)
+    assert "train.csv:4: '100218;' must be id;label" in str(caught.value)
+
+
+def test_ids_and_labels_may_be_separated_by_commas(tmp_path: Path, make_frames: MakeFrames) -> None:
+    path = write(tmp_path / "train.csv", '5,Doing other things\n6,"Lifting, then dropping"\n7,Pushing, then pulling\n')
+    for name in "567":
+        make_frames(tmp_path / name, range(1))
+    source = load_source(path)
+    assert source.data_format == "something_v1"
+    assert source.class_names == ("Doing other things", "Lifting, then dropping", "Pushing, then pulling")
+
+
+def test_something_v2(tmp_path: Path, make_video: MakeVideo, shown: Shown) -> None:
+    items = [
+        {"id": "78687", "label": "holding potato", "template": "Holding [something]", "placeholders": ["potato"]},
+        {"id": "42326", "label": "x", "template": "Putting [something] on a surface", "placeholders": ["a cup"]},
+    ]
+    text = "[" + ",\n".join(json.dumps(item) for item in items) + "]"
+    path = write(tmp_path / "something-something-v2-train.json", text)
+    labels = tmp_path / "something-something-v2-labels.json"
+    write(labels, '{"Putting something on a surface":"0","Holding something":"1"}')
+    for item in items:
+        video = tmp_path / "20bn-something-something-v2" / f"{item['id']}.webm"
+        make_video(video, 6, codec="libvpx", crf="4", b="1M", deadline="realtime")
+    source = load_source(path)
+    assert source.data_format == "something_v2"
+    assert source.class_names == ("Putting something on a surface", "Holding something")
+    assert shown(source) == [
+        ("20bn-something-something-v2/78687.webm", "Holding something", [0, 5]),
+        ("20bn-something-something-v2/42326.webm", "Putting something on a surface", [0, 5]),
+    ]
+    write(path, text.replace("surface", "table").replace('"78687"', '"1"'))
+    with pytest.raises(SourceError) as caught:
+        load_source(path)
+    assert "train.json:1 (item 1): no 1.webm in" in str(caught.value)
+    assert "train.json:2 (item 2): unknown class 'Putting something on a table'" in str(caught.value)
+    write(path, '[{"id":"1420"},{"id":"3"}]')
+    with pytest.raises(SourceError, match="video 1420 has no template; pass the training or validation list"):
+        load_source(path)
+    with pytest.raises(SourceError, match="numbers of classes, not videos; pass the list that is beside it"):
+        load_source(labels)
+    write(path, text)
+    write(labels, '{"Putting something on a surface":"0","Holding something":"2"}')
+    with pytest.raises(SourceError, match="numbers of 2 classes must be 0 to 1, each once"):
+        load_source(path)
+    labels.unlink()
+    with pytest.raises(SourceError, match=r"the classes are numbered by labels\.json, which is not beside it"):
+        load_source(path)
+
+
+def test_kinetics(tmp_path: Path, make_video: MakeVideo, shown: Shown) -> None:
+    header = "label,youtube_id,time_start,time_end,split,is_cc\n"
+    rows = '"petting animal (not cat)",-3B32lodo2M,59,69,train,0\nabseiling,Gu_l8DfpZRM,0,1,val,0\n'
+    path = write(tmp_path / "k.csv", header + rows + "abseiling,ab_cdefghij,1,2,validate,1\n")
+    videos = tmp_path / "videos"
+    make_video(videos / "train" / "petting_animal_not_cat" / "-3B32lodo2M_000059_000069.mp4", 6)
+    make_video(videos / "val" / "Gu_l8DfpZRM_000000_000001.mp4", 6)
+    make_video(videos / "ab_cdefghij.mp4", 60)
+    train = load_source(path, data_root=videos, split="train")
+    assert train.data_format == "kinetics"
+    assert shown(train) == [
+        ("train/petting_animal_not_cat/-3B32lodo2M_000059_000069.mp4", "petting animal (not cat)", [0, 5])
+    ]
+    val = load_source(path, data_root=videos, split="val", class_names=["abseiling", "petting animal (not cat)"])
+    # Of the whole film only the second from 1 s to 2 s, at 25 frames a second.
+    assert shown(val) == [
+        ("val/Gu_l8DfpZRM_000000_000001.mp4", "abseiling", [0, 5]),
+        ("ab_cdefghij.mp4", "abseiling", [25, 49]),
+    ]
+    assert [record.span_sec for record in val.records] == [None, (1.0, 2.0)]
+    with pytest.raises(SourceError, match=r"holds several splits: train \(1\), val \(2\); choose one with split"):
+        load_source(path, data_root=videos)
+    with pytest.raises(SourceError, match="has no split 'test'; it holds"):
+        load_source(path, data_root=videos, split="test")
+    write(path, header + "abseiling,Gu_l8DfpZRM,9,9,val,0\nabseiling,gone,0,10,val,0\n,ab_cdefghij,0,1,val,0\n")
+    with pytest.raises(SourceError) as caught:
+        load_source(path, data_root=videos)
+    assert "k.csv:2: time_start to time_end is '9' to '9'; needs 0 <= start < end" in str(caught.value)
+    assert "k.csv:3: no gone_000000_000010.mp4 and no gone.mp4 in" in str(caught.value)
+    assert "k.csv:4: the label is empty" in str(caught.value)
+    write(path, "youtube_id,time_start,time_end,split\nx,0,10,test\n")
+    with pytest.raises(SourceError, match="must have the columns label, youtube_id, time_start and time_end"):
+        load_source(path)
+
+
+def test_a_kinetics_clip_in_two_classes_is_the_one_of_its_class(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "k.csv",
+        "label,youtube_id,time_start,time_end,split\nair drumming,ab,1,2,train\nclapping,ab,1,2,train\n",
+    )
+    for folder in ("air_drumming", "clapping"):
+        write(tmp_path / folder / "ab_000001_000002.mp4", "x")
+    records = load_source(path).records
+    assert [record.name for record in records] == ["air_drumming/ab_000001_000002.mp4", "clapping/ab_000001_000002.mp4"]
+    (tmp_path / "clapping").rename(tmp_path / "other")
+    (tmp_path / "air_drumming").rename(tmp_path / "third")
+    with pytest.raises(SourceError, match=r"ab_000001_000002\.mp4 lies in several folders: other"):
+        load_source(path)
+
+
+def test_diving48(tmp_path: Path, make_video: MakeVideo, shown: Shown) -> None:
+    items = [
+        {"vid_name": "-mmq0PT-u8k_00155", "label": 1, "start_frame": 0, "end_frame": 13},
+        {"vid_name": "2x00lRzlTVQ_00000", "label": 0, "start_frame": 4, "end_frame": 9},
+    ]
+    path = write(tmp_path / "Diving48_V2_train.json", json.dumps(items))
+    vocab = write(
+        tmp_path / "Diving48_vocab.json",
+        '[["Back", "15som", "05Twis", "FREE"], ["Back", "15som", "15Twis", "FREE"]]',
+    )
+    for item in items:
+        make_video(tmp_path / "rgb" / f"{item['vid_name']}.mp4", 12)
+    source = load_source(path)
+    assert source.data_format == "diving48"
+    assert source.class_names == ("Back+15som+05Twis+FREE", "Back+15som+15Twis+FREE")
+    assert shown(source) == [
+        ("rgb/-mmq0PT-u8k_00155.mp4", "Back+15som+15Twis+FREE", [0, 11]),
+        ("rgb/2x00lRzlTVQ_00000.mp4", "Back+15som+05Twis+FREE", [4, 8]),
+    ]
+    write(path, json.dumps([{**items[0], "label": 2}, {**items[1], "end_frame": True}, {"vid_name": "x", "label": 0}]))
+    with pytest.raises(SourceError) as caught:
+        load_source(path)
+    assert "train.json:1 (item 1): -mmq0PT-u8k_00155 has label 2, must be 0 to 1" in str(caught.value)
+    assert "train.json:1 (item 2): 2x00lRzlTVQ_00000 has start_frame 4 and end_frame True" in str(caught.value)
+    assert "train.json:1 (item 3): no x.mp4" in str(caught.value)
+    vocab.unlink()
+    write(path, json.dumps(items))
+    assert load_source(path).class_names == ("0", "1")
+
+
+def test_ucf101(tmp_path: Path, make_video: MakeVideo, shown: Shown) -> None:
+    lists = tmp_path / "ucfTrainTestlist"
+    write(lists / "classInd.txt", "1 ApplyEyeMakeup\r\n2 HandstandPushups\r\n")
+    apply, stand = "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi", "HandstandPushups/v_HandStandPushups_g01_c01.avi"
+    train = write(lists / "trainlist01.txt", f"{apply} 1\r\n")
+    write(lists / "testlist01.txt", f"{stand}\r\n")
+    videos = tmp_path / "UCF-101"
+    for name in (apply, stand):
+        make_video(videos / name, 6)
+    first = load_source(lists, data_root=videos, split="train1")
+    assert first.data_format == "ucf101"
+    assert shown(first) == [(apply, "ApplyEyeMakeup", [0, 5])]
+    assert shown(load_source(lists / "testlist01.txt", data_root=videos)) == [(stand, "HandstandPushups", [0, 5])]
+    assert load_source(train, data_root=videos).records == first.records
+    with pytest.raises(SourceError, match="no split was chosen; choose train1, test1"):
+        load_source(lists, data_root=videos)
+    with pytest.raises(SourceError, match=r"trainlist03\.txt: no such file"):
+        load_source(lists, data_root=videos, split="train3")
+    with pytest.raises(SourceError, match="is one split; give the folder"):
+        load_source(train, data_root=videos, split="train1")
+    write(train, f"{apply} 2\n{apply}\nOther/x.avi 1\n")
+    with pytest.raises(SourceError) as caught:
+        load_source(train, data_root=videos)
+    assert f"trainlist01.txt:1: '{apply}' is listed as class 2, but ApplyEyeMakeup is 1" in str(caught.value)
+    assert "trainlist01.txt:3: 'Other/x.avi' must be Class/video, with a class of classInd.txt" in str(caught.value)
+    (lists / "classInd.txt").unlink()
+    with pytest.raises(SourceError, match=r"\(ucf101\), counting classes from 1, or any list \(path_list\)\?"):
+        load_source(train, data_root=videos)
+
+
+def test_hmdb51(tmp_path: Path, make_video: MakeVideo, shown: Shown) -> None:
+    lists, videos = tmp_path / "testTrainMulti_7030_splits", tmp_path / "videos"
+    names = [f"April_09_brush_hair_u_nm_np1_ba_goo_{i}.avi" for i in range(3)]
+    write(lists / "brush_hair_test_split1.txt", "".join(f"{name} {i} \n" for i, name in enumerate(names)))
+    write(lists / "cartwheel_test_split1.txt", "(Rad)#2_cartwheel_f_cm_np1_ba_bad_8.avi 1 \n")
+    for number, name in enumerate(names):
+        make_video(videos / "brush_hair" / name, 6 + number)
+    make_video(videos / "cartwheel" / "(Rad)#2_cartwheel_f_cm_np1_ba_bad_8.avi", 5)
+    train = load_source(lists, data_root=videos, split="train1")
+    assert train.data_format == "hmdb51"
+    assert shown(train) == [
+        (f"brush_hair/{names[1]}", "brush_hair", [0, 6]),
+        ("cartwheel/(Rad)#2_cartwheel_f_cm_np1_ba_bad_8.avi", "cartwheel", [0, 4]),
+    ]
+    test = load_source(lists, data_root=videos, split="test1")
+    assert shown(test) == [(f"brush_hair/{names[2]}", "brush_hair", [0, 7])]
+    assert test.class_names == train.class_names
+    assert "cartwheel (cartwheel_test_split1.txt)" in test.warnings[0]
+    with pytest.raises(SourceError, match=r"no files CLASS_test_split2\.txt"):
+        load_source(lists, data_root=videos, split="train2")
+    with pytest.raises(SourceError, match=r"one class of HMDB51's splits \(hmdb51\), or any list \(path_list\)"):
+        load_source(lists / "cartwheel_test_split1.txt")
+    as_list = load_source(lists / "cartwheel_test_split1.txt", data_root=videos / "cartwheel", data_format="path_list")
+    assert [record.label for record in as_list.records] == [1]
+
+
+def test_video_lists_of_mmaction2_and_slowfast(tmp_path: Path, make_video: MakeVideo, shown: Shown) -> None:
+    make_video(tmp_path / "some" / "path" / "000.mp4", 5)
+    make_video(tmp_path / "some" / "path" / "001.mp4", 6)
+    text = "some/path/000.mp4 1\nsome/path/001.mp4 0\n"
+    write(tmp_path / "label_map.txt", "abseiling\nair drumming\n")
+    for name in ("kinetics400_train_list_videos.txt", "train.csv"):
+        source = load_source(write(tmp_path / name, text))
+        assert source.data_format == "path_list"
+        assert shown(source) == [
+            ("some/path/000.mp4", "air drumming", [0, 4]),
+            ("some/path/001.mp4", "abseiling", [0, 5]),
+        ]
+
+
+def test_rawframe_lists_of_mmaction2_and_lists_of_tsm(tmp_path: Path, make_frames: MakeFrames, shown: Shown) -> None:
+    make_frames(tmp_path / "some" / "directory-1", range(8), "img_{:05d}.jpg")
+    make_frames(tmp_path / "some" / "directory 2", range(10, 14), "img_{:05d}.jpg")
+    # Optical flow beside the frames, which comes first in natural order.
+    make_frames(tmp_path / "some" / "directory 2", range(50, 54), "flow_x_{:05d}.jpg")
+    make_frames(tmp_path / "some" / "directory 2", range(50, 54), "flow_y_{:05d}.jpg")
+    write(tmp_path / "category.txt", "Holding something\nTurning something")
+    path = write(tmp_path / "train_videofolder.txt", "some/directory-1 5 1\nsome/directory 2 4 0\n")
+    source = load_source(path)
+    assert source.data_format == "frame_list"
+    assert shown(source) == [
+        ("some/directory-1", "Turning something", [0, 4]),
+        ("some/directory 2", "Holding something", [10, 13]),
+    ]
+    write(path, "some/directory-1 9 1\nsome/directory 2 0 0\nsome/gone 4 0\nsome/directory-1 x 1\n")
+    with pytest.raises(SourceError) as caught:
+        load_source(path)
+    assert "train_videofolder.txt:1: frames 9 would be frame 9 of the 8 in some/directory-1" in str(caught.value)
+    assert "train_videofolder.txt:2: frames 0 would be no frame of some/directory 2" in str(caught.value)
+    assert "train_videofolder.txt:3: no such file" in str(caught.value)
+    assert "train_videofolder.txt:4: 'some/directory-1 x 1' must be 3 columns: path, frames, label" in str(caught.value)
+
+
+def test_lists_with_an_offset_or_a_range(tmp_path: Path, make_frames: MakeFrames, shown: Shown) -> None:
+    make_frames(tmp_path / "directory-1", range(10), "img_{:05d}.jpg")
+    offset = write(tmp_path / "offset.txt", "directory-1 2 5 0\ndirectory-1 7 3 1\n")
+    source = load_source(offset)
+    assert source.data_format == "offset_list"
+    assert [(label, numbers) for _, label, numbers in shown(source)] == [("0", [2, 6]), ("1", [7, 9])]
+    ranges = write(tmp_path / "ranges.txt", "directory-1 1 5 0\ndirectory-1 6 10 1\n")
+    source = load_source(ranges)
+    assert source.data_format == "range_list"
+    assert [(label, numbers) for _, label, numbers in shown(source)] == [("0", [0, 4]), ("1", [5, 9])]
+    both = write(tmp_path / "both.txt", "directory-1 1 5 0\ndirectory-1 2 5 1\n")
+    with pytest.raises(
+        SourceError, match=r"four columns may be path offset frames label \(offset_list\) or path start"
+    ):
+        load_source(both)
+    ranged = load_source(both, data_format="range_list")
+    assert [record.frame_range for record in ranged.records] == [(0, 5), (1, 5)]
+
+
+def test_csv_with_parts_of_files(tmp_path: Path, make_video: MakeVideo, shown: Shown) -> None:
+    make_video(tmp_path / "film.mp4", 60)
+    path = write(
+        tmp_path / "train.csv",
+        "path,label,start,end,start_frame,end_frame\nfilm.mp4,jump,0.4,1.2,,\nfilm.mp4,run,,,30,33\nfilm.mp4,run,,,,\n",
+    )
+    source = load_source(path)
+    assert source.data_format == "csv"
+    assert [numbers for _, _, numbers in shown(source)] == [[10, 29], [30, 32], [0, 59]]
+    write(path, "path,label,start,end\nfilm.mp4,jump,2,1\nfilm.mp4,jump,1,\nfilm.mp4,jump,a,b\nfilm.mp4,jump,0,1\n")
+    with pytest.raises(SourceError) as caught:
+        load_source(path)
+    assert str(caught.value).count("needs 0 <= start < end") == 3
+    assert "train.csv:2: start is '2' and end '1'" in str(caught.value)
+    write(path, "path,label,start,end\nfilm.mp4,jump,0,1\nfilm.mp4,jump,0,1\n")
+    with pytest.raises(SourceError, match=r"train\.csv:3: film\.mp4 is listed again \(first at train\.csv:2\)"):
+        load_source(path)
+
+
+def test_class_folders_give_a_clip(
+    tmp_path: Path, make_frames: MakeFrames, make_video: MakeVideo, shown: Shown
+) -> None:
+    make_video(tmp_path / "jump" / "a.mp4", 5)
+    make_frames(tmp_path / "run" / "b", range(4))
+    assert shown(load_source(tmp_path)) == [("jump/a.mp4", "jump", [0, 4]), ("run/b", "run", [0, 3])]
+    assert torch.equal(*(open_record(r).read([0])[0, 0, 0, :8] for r in load_source(tmp_path).records))
