@@ -60,6 +60,24 @@ def test_three_crops_lie_along_the_longer_side(height: int, width: int) -> None:
         torch.testing.assert_close(crop, window)
 
 
+def test_test_resize_gives_frames_of_exactly_that_size() -> None:
+    """A picture of two halves stays one, squeezed; its centre is then cut."""
+    frames = torch.zeros(2, 3, 40, 100, dtype=torch.uint8)
+    frames[..., 50:] = 200
+    config = resolve_data_config({"input_size": (3, 24, 24), "test_resize": [30, 40]})
+    crop = create_transform(**config, normalize=False)(frames)
+    assert crop.shape == (1, 3, 2, 24, 24)
+    assert crop[..., :8].eq(0).all()
+    assert crop[..., 16:].eq(200).all()
+    three = create_transform(**config, normalize=False, num_crops=3)(frames)
+    assert three[0][..., 23].eq(200).all()  # the crop at the left reaches beyond the middle, at column 20 of 40
+    assert resolve_data_config(config, img_size=16)["test_resize"] is None
+    with pytest.raises(ValueError, match="must hold the test crop"):
+        create_transform((3, 32, 32), test_resize=(30, 40))
+    with pytest.raises(ValueError, match="test_resize is"):
+        resolve_data_config({"test_resize": (30, 0)})
+
+
 def test_test_crop_size_keeps_the_scale() -> None:
     transform = create_transform((3, 224, 224), crop_pct=0.875, test_crop_size=256, num_crops=3)
     assert transform.scale_size == (256, 256)
@@ -203,7 +221,7 @@ def test_config_of_a_network() -> None:
         **{"input_size": (3, 96, 96), "interpolation": "bicubic", "mean": (0.5, 0.5, 0.5), "std": (0.1, 0.2, 0.3)},
         **{"crop_pct": 0.875, "num_frames": 16, "frame_sampling": "dense", "frame_stride": 4, "frames_per_segment": 1},
         "channel_order": "rgb",
-        **{"test_num_clips": 1, "test_num_crops": 3, "test_crop_size": 128},
+        **{"test_num_clips": 1, "test_num_crops": 3, "test_crop_size": 128, "test_resize": None},
     }
     assert create_transform(**config)(_frames()).shape == (3, 3, 3, 128, 128)
     assert create_transform(**config, is_training=True)(_frames())[0].shape == (3, 3, 96, 96)

@@ -158,6 +158,7 @@ def _open_branches(model: "VideoNet | Ensemble") -> None:
 
 
 def _config_overlay(settings: Settings) -> dict[str, Any]:
+    from videozoo.cli.finetune_fit import parse_frame_size
     from videozoo.cli.videos import parse_views
 
     overlay = {
@@ -165,6 +166,7 @@ def _config_overlay(settings: Settings) -> dict[str, Any]:
         "frame_stride": settings.frame_stride,
         "crop_pct": settings.crop_pct,
         "test_crop_size": settings.test_crop_size,
+        "test_resize": parse_frame_size(settings.test_resize),
     }
     views = parse_views(settings.test_views, "--test-views")
     if views is not None:
@@ -174,7 +176,8 @@ def _config_overlay(settings: Settings) -> dict[str, Any]:
         overlay |= dict.fromkeys(_NOT_OF_THIS_RUN)
     if settings.img_size is not None:
         overlay |= {"input_size": (3, settings.img_size, settings.img_size)}
-        overlay["test_crop_size"] = settings.test_crop_size  # the network's own was for its own size
+        # The network's own are for its own size.
+        overlay |= {"test_crop_size": settings.test_crop_size, "test_resize": parse_frame_size(settings.test_resize)}
     return overlay
 
 

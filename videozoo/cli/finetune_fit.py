@@ -75,6 +75,7 @@ def fit_model(
 def _make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "DataLoader[Any]":
     from videozoo.cli.mirror import describe_mirrors, mirror_labels
     from videozoo.cli.videos import make_train_loader
+    from videozoo.data import resolve_data_config
 
     mirrors = mirror_labels(train.class_names) if settings.hflip else {}
     if mirrors:
@@ -90,7 +91,7 @@ def _make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: 
         hflip=settings.hflip,
         train_crop=settings.train_crop,
         flip_labels=mirrors or None,
-        train_resize=parse_size(settings.train_resize),
+        train_resize=parse_size(settings.train_resize) or resolve_data_config(model)["test_resize"],
         color_jitter=settings.color_jitter,
         auto_augment=settings.aa,
     )
@@ -113,7 +114,7 @@ def _make_train_batch(settings: Settings, model: "VideoNet | Ensemble", num_clas
     )
 
 
-def parse_size(text: str | None) -> int | tuple[int, int] | None:
+def parse_size(text: str | None, flag: str = "--train-resize") -> int | tuple[int, int] | None:
     """``"256"`` as 256, ``"240x320"`` as (240, 320).
 
     Raises:
@@ -123,8 +124,22 @@ def parse_size(text: str | None) -> int | tuple[int, int] | None:
         return None
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
-        raise CommandError(f"--train-resize is {text!r}; write the short side, as 256, or height x width, as 240x320.")
+        raise CommandError(f"{flag} is {text!r}; write the short side, as 256, or height x width, as 240x320.")
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def parse_frame_size(text: str | None) -> tuple[int, int] | None:
+    """``"240x320"`` as (240, 320).
+
+    Raises:
+        CommandError: another form.
+    """
+    size = parse_size(text, "--test-resize")
+    if isinstance(size, int):
+        raise CommandError(
+            f"--test-resize is {text!r}; write height x width, as 240x320 (a short side: --crop-pct)."
+        )
+    return size
 
 
 def _class_weights(settings: Settings, train: "VideoSource") -> tuple[float, ...] | None:

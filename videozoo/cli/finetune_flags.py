@@ -151,6 +151,7 @@ def _add_clips(flags: _Flags, group: Group) -> None:
         help="clips x crops that `evaluate` takes, instead of the network's own",
     )
     add(group, "--test-crop-size", type=int, metavar="N", help="test crop, where it is not --img-size")
+    add(group, "--test-resize", metavar="HxW", help="size of the frames before the test crop, instead of --crop-pct")
 
 
 def _add_augmentation(flags: _Flags, group: Group) -> None:

@@ -84,8 +84,8 @@ def _start(args: argparse.Namespace, given: dict[str, Any]) -> Settings:
             values["lr"] = None
         if layer is given and _is_whole_start(given):  # nothing is left for a recipe's image weights to start
             values["backbone_weights"] = None
-        if layer is given and "img_size" in given:  # a recipe's test crop was for its own size
-            values["test_crop_size"] = None
+        if layer is given and "img_size" in given:  # a recipe's test crop is for its own size
+            values |= {"test_crop_size": None, "test_resize": None}
         values |= layer
     return Settings(**values, start_from=start_from)
 

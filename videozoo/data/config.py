@@ -24,6 +24,7 @@ DATA_DEFAULTS: dict[str, Any] = {
     "test_num_clips": 1,
     "test_num_crops": 1,
     "test_crop_size": None,
+    "test_resize": None,
 }
 
 
@@ -39,8 +40,8 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
         overrides: any key of the result; also ``img_size``, an int or (height, width), for ``input_size``.
     Returns:
         dict with input_size (3, H, W), interpolation, mean, std, channel_order, crop_pct, num_frames, frame_sampling,
-        frame_stride, frames_per_segment, test_num_clips, test_num_crops, test_crop_size; ``create_transform`` takes it
-        as keywords.
+        frame_stride, frames_per_segment, test_num_clips, test_num_crops, test_crop_size, test_resize;
+        ``create_transform`` takes it as keywords.
     Raises:
         ValueError: an unknown key or sampling, or a value out of range.
         TypeError: ``model_or_cfg`` has no config.
@@ -61,7 +62,7 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
         if isinstance(own, int):
             cfg[key] = own
     if "input_size" in given:
-        cfg.pop("test_crop_size", None)
+        cfg = {key: value for key, value in cfg.items() if key not in ("test_crop_size", "test_resize")}
     known = {key: cfg[key] for key in DATA_DEFAULTS if cfg.get(key) is not None}
     return _checked({**DATA_DEFAULTS, **known, **given})
 
@@ -106,4 +107,6 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     is_pair = isinstance(crop, tuple) and len(crop) == 2 and all(map(is_count, crop))
     is_crop = crop is None or is_count(crop) or is_pair
     require(is_crop, "test_crop_size", "None, a whole number of at least 1, or (height, width)")
+    resize = config["test_resize"] = config["test_resize"] and tuple(config["test_resize"])
+    require(resize is None or (len(resize) == 2 and all(map(is_count, resize))), "test_resize", "(height, width)")
     return config

@@ -83,8 +83,8 @@ class TrainTransform:
 class TestTransform:
     """Resize, one or several fixed crops, normalisation.
 
-    See ``create_transform`` for the arguments; ``scale_size`` is what the resized frame must just cover. Without a
-    normaliser bytes come out.
+    See ``create_transform`` for the arguments; ``scale_size`` is what the resized frame must just cover, or exactly its
+    size where ``keeps_aspect`` is off. Without a normaliser bytes come out.
 
     Shape:
         uint8 (T, 3, H, W) to float32 or uint8 (num_crops, 3, T, height, width).
@@ -97,11 +97,13 @@ class TestTransform:
     interpolation: str
     num_crops: int
     normalizer: ClipNormalizer | None
+    keeps_aspect: bool = True
 
     def __call__(self, frames: Tensor, label: int | None = None) -> Tensor:
         _check_frames(frames)
         mode = InterpolationMode(self.interpolation)
-        frames = functional.resize(frames, list(_covering_size(frames, self.scale_size)), mode, antialias=True)
+        size = _covering_size(frames, self.scale_size) if self.keeps_aspect else self.scale_size
+        frames = functional.resize(frames, list(size), mode, antialias=True)
         height, width = self.size
         crops = torch.stack(
             [
@@ -135,6 +137,7 @@ def create_transform(
     normalize: bool = True,
     test_num_crops: int | None = None,
     test_crop_size: int | tuple[int, int] | None = None,
+    test_resize: tuple[int, int] | None = None,
     num_frames: int | None = None,
     frame_sampling: str | None = None,
     frame_stride: int | None = None,
@@ -168,6 +171,8 @@ def create_transform(
         auto_augment: timm's form of RandAugment, such as ``rand-m9-n2``; see ``RandAugment.parse``.
         normalize: False leaves colours as RGB bytes, for a ``ClipNormalizer`` on the network's device.
         test_crop_size: crop in testing where it is not the input size; an int or (height, width).
+        test_resize: (height, width) that frames are resized to before the test crop, whatever their aspect ratio; in
+            place of ``crop_pct``.
         num_frames, frame_sampling, frame_stride, frames_per_segment, test_num_clips: of the data config, not used here.
     Raises:
         ValueError: a value out of range.
@@ -199,8 +204,14 @@ def create_transform(
         crop = (test_crop_size, test_crop_size)
     else:
         crop = (int(test_crop_size[-2]), int(test_crop_size[-1]))
-    covers = [max(math.floor(side / crop_pct), cut) for side, cut in zip(size, crop, strict=True)]
-    return TestTransform(crop, (covers[0], covers[1]), interpolation, crops, normalizer if normalize else None)
+    if test_resize is None:
+        height, width = (max(math.floor(side / crop_pct), cut) for side, cut in zip(size, crop, strict=True))
+    else:
+        height, width = test_resize
+        if height < crop[0] or width < crop[1]:
+            raise ValueError(f"create_transform: test_resize is {test_resize}, must hold the test crop {crop}.")
+    kept = normalizer if normalize else None
+    return TestTransform(crop, (height, width), interpolation, crops, kept, keeps_aspect=test_resize is None)
 
 
 def _choose(options: list[tuple[int, int]]) -> tuple[int, int]:

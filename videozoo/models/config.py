@@ -23,7 +23,8 @@ class VideoCfg(PretrainedCfg):
     """timm's ``PretrainedCfg`` with how frames are taken and how a video is tested.
 
     ``frame_sampling`` is ``"segment"``, ``"dense"`` or ``"uniform"``; ``frame_stride`` counts source frames and
-    matters for ``"dense"`` only. A test takes ``test_num_clips x test_num_crops`` views, whose scores are averaged.
+    matters for ``"dense"`` only. A test takes ``test_num_clips x test_num_crops`` views, whose scores are averaged;
+    ``test_resize`` is the (height, width) of frames before the crop, None: ``crop_pct`` says.
     ``sha256_prefix`` is what the SHA-256 of the file at ``url`` starts with. ``train_recipe`` and ``decoder`` tell in
     words how the weights were trained and what decoded their videos. ``newer_fields`` are those of a config that a
     newer version wrote; as plain data they stand among the others.
@@ -38,6 +39,7 @@ class VideoCfg(PretrainedCfg):
     test_num_clips: int = 1
     test_num_crops: int = 1
     test_crop_size: int | None = None
+    test_resize: tuple[int, int] | None = None
     metrics: dict[str, float] | None = None
     dataset: str | None = None
     train_recipe: str | None = None
@@ -69,7 +71,7 @@ def merge_cfg(base: VideoCfg, *overlays: Mapping[str, Any] | PretrainedCfg | Non
         if unknown:
             raise ValueError(f"pretrained_cfg: unknown fields {unknown}; known are {sorted(values)}.")
         values.update(row)
-    for name in ("input_size", "test_input_size", "mean", "std", "label_names"):
+    for name in ("input_size", "test_input_size", "mean", "std", "label_names", "test_resize"):
         if isinstance(values[name], list):  # JSON has no tuples
             values[name] = tuple(values[name])
     return VideoCfg(**values)

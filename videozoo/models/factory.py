@@ -26,7 +26,7 @@ Net = TypeVar("Net", bound=VideoNet | Ensemble)
 # What a given config may say of the videos, whatever the weights.
 _OF_VIDEOS = (
     *("input_size", "interpolation", "crop_pct", "mean", "std", "channel_order", "frame_sampling", "frame_stride"),
-    *("test_num_clips", "test_num_crops", "test_crop_size"),
+    *("test_num_clips", "test_num_crops", "test_crop_size", "test_resize"),
 )
 
 

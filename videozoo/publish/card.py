@@ -109,13 +109,19 @@ def _network(model: Any, cfg: Mapping[str, Any], specs: Sequence[Mapping[str, An
         ["clip (C x T x H x W)", shape],
         ["frames", _sampling(videos)],
         ["mean, std", f"{_numbers(videos['mean'])}; {_numbers(videos['std'])}"],
-        ["resizing", f"{videos['interpolation']}, test crop {videos['crop_pct']:g} of the short side"],
+        ["resizing", f"{videos['interpolation']}, {_resizing(videos)}"],
     ]
     if videos.get("channel_order", "rgb") != "rgb":
         rows.append(["channels", escape(videos["channel_order"])])
     if cfg.get("decoder"):
         rows.append(["decoder", escape(cfg["decoder"])])
     return table(["", ""], rows)
+
+
+def _resizing(videos: Mapping[str, Any]) -> str:
+    if videos["test_resize"]:
+        return "test frames of {} x {} pixels".format(*videos["test_resize"])
+    return f"test crop {videos['crop_pct']:g} of the short side"
 
 
 def _part(part: Mapping[str, Any]) -> str:
