@@ -136,9 +136,7 @@ def parse_frame_size(text: str | None) -> tuple[int, int] | None:
     """
     size = parse_size(text, "--test-resize")
     if isinstance(size, int):
-        raise CommandError(
-            f"--test-resize is {text!r}; write height x width, as 240x320 (a short side: --crop-pct)."
-        )
+        raise CommandError(f"--test-resize is {text!r}; write height x width, as 240x320 (a short side: --crop-pct).")
     return size
 
 
