@@ -16,7 +16,9 @@ import torch
 from helpers import hear_ctrl_c
 
 import videozoo
-from videozoo.cli import finetune, main
+from videozoo.cli import finetune, finetune_fit, main
+from videozoo.cli.run_settings import Settings
+from videozoo.data import load_source
 from videozoo.data.motions import motion_classes
 
 REPO = Path(__file__).resolve().parents[2]
@@ -113,6 +115,45 @@ def test_from_own_weights_and_with_names_from_a_file(videos: Path, run_folder: P
     before = videozoo.create_model(f"local-dir:{run_folder / 'best'}", pretrained=True).state_dict()
     name = "backbone.layer1.0.bn1.running_mean"
     assert torch.equal(model.state_dict()[name], before[name])
+
+
+def test_what_the_batches_are_made_of(videos: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Every flag of clips, augmentation and classes at once; evaluate takes other views than training did."""
+    (tmp_path / "weights.txt").write_text("1\n2\n0.5\n1\n1\n1\n")
+    flags = ["--class-weights", str(tmp_path / "weights.txt"), "--balanced-sampling", "--smoothing", "0.1"]
+    flags += ["--mixup", "0.2", "--cutmix", "1", "--mixup-prob", "0.9", "--mixup-switch-prob", "0.4"]
+    flags += ["--color-jitter", "0.4", "--aa", "rand-m5-n1", "--reprob", "0.5", "--remode", "pixel"]
+    flags += ["--train-resize", "40", "--train-crop", "rrc", "--channels-last", "--patience", "1", "--decoder", "pyav"]
+    flags += ["--val-views", "2x1", "--test-views", "3x5", "--test-resize", "40x48", "--checkpoint-minutes", "0"]
+    assert _finetune(videos, tmp_path / "run", "--epochs", "1", *flags) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["num_views"] == 2
+    cfg = videozoo.create_model(f"local-dir:{tmp_path / 'run' / 'best'}", pretrained=True).pretrained_cfg
+    assert (cfg["test_num_clips"], cfg["test_num_crops"], cfg["test_resize"]) == (3, 5, (40, 48))
+    state = json.loads((tmp_path / "run" / "last" / "train_state.json").read_text())
+    assert "[1.0, 2.0, 0.5, 1.0, 1.0, 1.0]" in json.dumps(state)
+    capsys.readouterr()
+    assert _finetune(videos, tmp_path / "other", "--class-weights", str(videos / "../names.txt")) == 2
+    (tmp_path / "weights.txt").write_text("1\n2\n")
+    assert _finetune(videos, tmp_path / "other", "--class-weights", str(tmp_path / "weights.txt")) == 2
+    assert "weights.txt: 2 weights for 6 classes; give one a class" in capsys.readouterr().err
+    (tmp_path / "weights.txt").write_text("1\nheavy\n")
+    assert _finetune(videos, tmp_path / "other", "--class-weights", str(tmp_path / "weights.txt")) == 2
+    assert "--class-weights needs one number a line, or `balanced`" in capsys.readouterr().err
+
+
+def test_fine_tuning_resizes_as_the_weights_are_tested(videos: Path) -> None:
+    """Weights for squeezed frames are trained on squeezed frames, unless a flag says otherwise."""
+    model = videozoo.create_model("test_arc_tsm", pretrained_cfg_overlay={"test_resize": (40, 64)}, num_classes=6)
+    settings = Settings(workers=0, batch_size=2, seed=0, decoder="pyav", balanced_sampling=False, hflip=0.5, aa=None)
+    settings.train_crop, settings.color_jitter = "multiscale", None
+    train = load_source(videos / "train")
+    for flag, resize in ((None, (40, 64)), ("50", 50)):
+        settings.train_resize = flag
+        loader = finetune_fit._make_train_loader(settings, model, train)
+        assert loader.dataset.transform.resize == resize
+        assert loader.dataset.transform.normalizer is None  # the workers move bytes
+        assert loader.dataset.on_broken == "replace"
 
 
 def _broken_video(videos: Path, folder: Path) -> list[str]:
@@ -213,7 +254,9 @@ def test_an_output_that_is_taken(videos: Path, run_folder: Path, tmp_path: Path,
     assert "is a file; --output needs a folder" in capsys.readouterr().err
 
 
-def test_ctrl_c_leaves_a_run_that_can_be_continued(videos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_signal_leaves_a_run_that_can_be_continued(number: int, videos: Path, tmp_path: Path) -> None:
+    """Ctrl-C, and what a scheduler sends; each reaches the loader's workers too, which still make their batches."""
     output = tmp_path / "my run"
     argv = ["finetune", "--model", "test_arc_tsm", "--data", str(videos), "--output", str(output), *TINY]
     process = subprocess.Popen(
@@ -229,12 +272,12 @@ def test_ctrl_c_leaves_a_run_that_can_be_continued(videos: Path, tmp_path: Path)
         summary = output / "summary.csv"
         while not summary.exists() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)  # as the terminal does: the workers get it too
+        os.killpg(process.pid, number)
         _, error = process.communicate(timeout=300)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 130, error
+    assert process.returncode == 128 + number, error
     assert "Traceback" not in error
     assert "stopping after this step" in error
     last_line = error.strip().splitlines()[-1]
