@@ -1,0 +1,274 @@
+"""Read thousands of damaged videos and lists, count what comes, and write the page.
+
+``python benchmarks/robustness.py --data FOLDER`` damages copies of the videos in FOLDER (looked for at any depth) and
+reads them in processes of their own, so that a crash of a decoder is noticed, counted and named by the number of its
+case: ``--only NUMBER --keep FILE`` makes that file again. It also reads 10,000 whole small ones in one process and
+notes its memory, and runs ``robustness_lists.py``. Results depend on the seed alone, but for times and memory.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from damaged_videos import MUTATIONS, list_videos, make_case
+
+HERE = Path(__file__).resolve().parent
+# What the reader may take for one file, and after which the process that reads it counts as hung.
+FILE_SEC, HANG_SEC = 30.0, 120.0
+SMALL_BYTES = 200_000
+
+
+def read_case(path: Path, number: int, decoder: str = "pyav") -> str:
+    """Read 8 frames of a video, or of a part of it as the number says; the outcome in a word."""
+    from videozoo.data import VideoError, VideoReader
+
+    part: dict[str, Any] = [{}, {"span_sec": (0.3, 1.2)}, {"frame_range": (2, 10)}, {"member": None}][number // 6 % 4]
+    if "member" in part:
+        data = path.read_bytes()
+        path.write_bytes(bytes(512) + data + bytes(1024))
+        part = {"member": (512, len(data))}
+    try:
+        with VideoReader(path, decoder=decoder, time_limit_sec=FILE_SEC, **part) as reader:
+            for _ in range(3):
+                count = reader.num_frames
+                try:
+                    frames = reader.read([(2 * i + 1) * count // 16 for i in range(8)])
+                except IndexError:
+                    if reader.num_frames == count:
+                        raise
+                    continue  # found shorter than it seemed: sample again
+                if frames.shape != (8, 3, reader.height, reader.width):
+                    return f"wrong shape {tuple(frames.shape)}"
+                return "frames"
+            return "count kept changing"
+    except VideoError as err:
+        return "time limit" if "that one file may take" in err.reason else "VideoError"
+
+
+def rss_mb() -> float:
+    """Memory of this process that is in RAM."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+
+def work(args: argparse.Namespace) -> None:
+    """A worker: cases from ``--first`` on, one line of JSON before and one after each."""
+    import torch
+
+    torch.set_num_threads(1)
+    paths = list_videos(args.data)
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(args.first, args.count):
+            kind, source, data = make_case(paths, args.seed, number)
+            path = Path(folder) / f"case{source.suffix}"
+            path.write_bytes(data)
+            row: dict[str, Any] = {"number": number, "kind": kind, "source": source.name}
+            print(json.dumps(row), flush=True)
+            start = time.monotonic()
+            try:
+                row["outcome"] = read_case(path, number, args.decoder)
+            except Exception as err:
+                row |= {"outcome": type(err).__name__, "trace": traceback.format_exc()[-1500:]}
+            print(json.dumps(row | {"sec": time.monotonic() - start, "rss_mb": rss_mb()}), flush=True)
+
+
+def watch(command: list[str], limit_sec: float = HANG_SEC) -> Iterator[dict[str, Any] | str]:
+    """Lines of a worker; at its end, where it did not end by itself, a word on how."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector, process:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        buffer = b""
+        while True:
+            if not selector.select(limit_sec):
+                process.kill()
+                yield "hang"
+                return
+            data = os.read(process.stdout.fileno(), 65536)
+            if not data:
+                break
+            *lines, buffer = (buffer + data).split(b"\n")
+            yield from map(json.loads, lines)
+    if process.returncode:
+        yield f"crash ({process.returncode})"
+
+
+def fuzz(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every case's row; after a crash or a hang a new worker goes on with the next case."""
+    rows: list[dict[str, Any]] = []
+    first, begun = 0, None
+    while first < args.count:
+        command = [sys.executable, __file__, "--worker", "--data", str(args.data), "--seed", str(args.seed)]
+        for line in watch([*command, "--count", str(args.count), "--first", str(first), "--decoder", args.decoder]):
+            if isinstance(line, str):
+                if begun is None:
+                    raise SystemExit(f"the worker ended before its first case: {line}")
+                rows.append(begun | {"outcome": line})
+                print(rows[-1], flush=True)
+            elif "outcome" in line:
+                rows.append(line)
+                if "trace" in line:
+                    print(line["number"], line["trace"], flush=True)
+            else:
+                begun = line
+        first = rows[-1]["number"] + 1
+    return rows
+
+
+def read_many(args: argparse.Namespace) -> None:
+    """A worker that reads small whole videos again and again; prints its memory on the way."""
+    import torch
+
+    from videozoo.data import VideoError, VideoReader
+
+    torch.set_num_threads(1)
+    paths = [path for path in list_videos(args.data) if path.stat().st_size <= SMALL_BYTES]
+    for number in range(args.count + 1):
+        if number % max(args.count // 20, 1) == 0:
+            print(json.dumps({"number": number, "rss_mb": rss_mb(), "files": len(paths)}), flush=True)
+        try:
+            with VideoReader(paths[number % len(paths)], decoder=args.decoder) as reader:
+                count = reader.num_frames
+                reader.read([(2 * i + 1) * count // 16 for i in range(8)])
+        except VideoError:
+            pass
+
+
+def page(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    kinds, outcomes = result["videos"], sorted({name for row in result["videos"].values() for name in row})
+    first, last = result["rss_mb"]
+    lines = [
+        "# Damaged videos and lists",
+        "",
+        f"{result['machine']}; seed {result['seed']}.",
+        "`python benchmarks/robustness.py --data FOLDER` makes this page again.",
+        "",
+        "Each damaged video is read whole, by seconds, by frames or out of a shard, in turn, 8 frames each, in a",
+        f"process of its own that is watched. A file may take {FILE_SEC:g} s; a process that is silent for {HANG_SEC:g} s",
+        "counts as hung. *frames*: what still decodes was read.",
+        "",
+        f"| damage | {' | '.join(outcomes)} |",
+        "|---|" + "---|" * len(outcomes),
+        *(f"| {kind} | {' | '.join(str(row.get(name, 0)) for name in outcomes)} |" for kind, row in kinds.items()),
+        "",
+        f"{result['count']} videos, made of {result['sources']}: crashes {result['crashes']}, hangs {result['hangs']},",
+        f"other errors {result['others']}. The slowest took {result['slowest_sec']:.1f} s. Memory of the reading process:",
+        f"{first:.0f} MB after a tenth of the videos, {last:.0f} MB after all.",
+        "",
+        "## Memory over many videos",
+        "",
+        f"{result['many'][-1]['number']:,} reads of 8 frames of {result['many'][0]['files']} small whole videos, one after",
+        "the other in one process; most of the memory is that of the libraries.",
+        "",
+        "| videos read | memory (MB) |",
+        "|---|---|",
+        *(f"| {row['number']:,} | {row['rss_mb']:.0f} |" for row in result["many"]),
+        "",
+    ]
+    return "\n".join(lines + lists_page(result["lists"]))
+
+
+def lists_page(lists: dict[str, Any]) -> list[str]:
+    """The lists' part of the page."""
+    outcomes = sorted(lists["outcomes"])
+    return [
+        "## Lists",
+        "",
+        f"{lists['count']} damaged lists in the formats that are read; seed {lists['seed']}. *source*: what was left could",
+        "be loaded.",
+        "",
+        f"| format | {' | '.join(outcomes)} |",
+        "|---|" + "---|" * len(outcomes),
+        *(
+            f"| {name} | {' | '.join(str(row.get(outcome, 0)) for outcome in outcomes)} |"
+            for name, row in lists["by_format"].items()
+        ),
+        "",
+        f"Other errors: {len(lists['others'])}. The slowest took {lists['slowest_sec']:.2f} s; memory grew by",
+        f"{lists['memory_growth_mb']:.0f} MB.",
+        "",
+    ]
+
+
+def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Counts by kind of damage and outcome, and what must not be."""
+    kinds = {kind: dict(Counter(row["outcome"] for row in rows if row["kind"] == kind)) for kind in MUTATIONS}
+    fine = {"frames", "VideoError", "time limit"}
+    bad = [row for row in rows if row["outcome"] not in fine]
+    memory = [row["rss_mb"] for row in rows if "rss_mb" in row]
+    return {
+        "videos": kinds,
+        "crashes": sum(row["outcome"].startswith("crash") for row in bad),
+        "hangs": sum(row["outcome"] == "hang" for row in bad),
+        "others": sum(row["outcome"] != "hang" and not row["outcome"].startswith("crash") for row in bad),
+        "bad": bad,
+        "slowest_sec": max((row.get("sec", 0.0) for row in rows), default=0.0),
+        "rss_mb": [memory[len(memory) // 10], memory[-1]] if memory else [0.0, 0.0],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of videos, at any depth")
+    parser.add_argument("--count", type=int, default=2000, help="damaged videos, and damaged lists")
+    parser.add_argument("--reads", type=int, default=10_000, help="reads of whole videos in one process")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--decoder", default="pyav")
+    parser.add_argument("--output", type=Path, default=HERE, help="folder for robustness.json and robustness.md")
+    parser.add_argument("--only", type=int, help="make one damaged video again, at --keep")
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--many", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.only is not None:
+        args.keep.write_bytes(make_case(list_videos(args.data), args.seed, args.only)[2])
+    elif args.worker:
+        work(args)
+    elif args.many:
+        read_many(args)
+    else:
+        raise SystemExit(run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Everything, and both files; 1 if anything came that must not."""
+    import av
+
+    result = {
+        "machine": f"{os.cpu_count()} CPU cores, Python {platform.python_version()}, PyAV {av.__version__} with "
+        f"libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}, decoder {args.decoder}",
+        "seed": args.seed,
+        "count": args.count,
+        "sources": len(list_videos(args.data)),
+    }
+    result |= summarize(fuzz(args))
+    command = [sys.executable, __file__, "--many", "--data", str(args.data), "--count", str(args.reads)]
+    result["many"] = [line for line in watch([*command, "--decoder", args.decoder]) if isinstance(line, dict)]
+    lists = subprocess.run(
+        [sys.executable, str(HERE / "robustness_lists.py"), "--count", str(args.count)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    result["lists"] = json.loads(lists.stdout)
+    for name, text in (("robustness.json", json.dumps(result, indent=1) + "\n"), ("robustness.md", page(result))):
+        (args.output / name).write_text(text)
+    print(page(result))
+    return int(bool(result["crashes"] or result["hangs"] or result["others"] or lists.returncode))
+
+
+if __name__ == "__main__":
+    main()
