@@ -81,3 +81,12 @@ def test_a_group_without_videos() -> None:
     result = EvalResult(torch.zeros(1, 5), torch.zeros(1, 5), torch.tensor([4]), torch.arange(1), NAMES)
     measured = measure_group(result, [0, 1])
     assert (measured.num_videos, measured.top1, measured.within) == (0, None, None)
+
+
+def test_the_groups_of_the_documentation_are_classes_of_something_something_v1(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (tmp_path / "g.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    names = (root / "videozoo/models/class_names/mm_ssv1.txt").read_text(encoding="utf-8").splitlines()
+    groups = load_groups(tmp_path / "g.yaml", names)
+    assert [len(labels) for labels in groups.values()] == [3, 3, 3, 6]
