@@ -67,23 +67,17 @@ def load_shards(
     rows: list[Row] = []
     members: list[tuple[Path, Member]] = []
     for shard in shards:
-        found = read_members(shard)
-        with shard.open("rb") as opened:
-            for sample in _samples(found, shard, problems):
-                place = f"{shard.name}:{sample.key}"
-                video = _take_video(sample, place, problems)
-                label = _take_label(sample, opened, place, problems) if video is not None else None
-                if video is not None and label is not None:
-                    rows.append(Row(place, video.name, label))
-                    members.append((shard, video))
+        inside = os.path.relpath(shard.absolute(), base).replace(os.sep, "/")
+        for place, video, label in _read_shard(shard, inside, problems):
+            rows.append(Row(place, f"{inside}/{video.name}", label))
+            members.append((shard, video))
     _note_copies(rows, members, problems)
     if not rows and not problems.found:
         raise SourceError(f"{problems.where}: no videos in {len(shards)} shards; members are KEY.mp4 and KEY.cls.")
     labels, names, warnings = number_labels(file, Listing(rows), class_names)
     problems.raise_if_any()
-    inside = {shard: os.path.relpath(os.path.abspath(shard), base).replace(os.sep, "/") for shard in shards}
     records = tuple(
-        VideoRecord(shard, label, row.place, f"{inside[shard]}/{video.name}", member=(video.offset, video.size))
+        VideoRecord(shard, label, row.place, row.path, member=(video.offset, video.size))
         for row, label, (shard, video) in zip(rows, labels, members, strict=True)
     )
     return VideoSource(records, names, "shards", tuple(warnings))
@@ -155,7 +149,22 @@ def expand_braces(text: str) -> list[str]:
 # What is in a shard
 
 
-def _samples(members: Sequence[Member], shard: Path, problems: Problems) -> Iterator[_Sample]:
+def _read_shard(shard: Path, name: str, problems: Problems) -> Iterator[tuple[str, Member, str]]:
+    """Place, video and label of each sample that has them."""
+    found = read_members(shard)
+    try:
+        with shard.open("rb") as opened:
+            for sample in _samples(found, name, problems):
+                place = f"{name}:{sample.key}"
+                video = _take_video(sample, place, problems)
+                label = _take_label(sample, opened, place, problems) if video is not None else None
+                if video is not None and label is not None:
+                    yield place, video, label
+    except OSError as err:
+        raise SourceError(f"{shard}: cannot be read ({err.strerror or err}).") from err
+
+
+def _samples(members: Sequence[Member], shard_name: str, problems: Problems) -> Iterator[_Sample]:
     """Members that follow each other under one key."""
     sample: _Sample | None = None
     done: set[str] = set()
@@ -170,10 +179,10 @@ def _samples(members: Sequence[Member], shard: Path, problems: Problems) -> Iter
                 yield sample
                 done.add(sample.key)
             if key in done:
-                problems.add(f"{shard.name}:{key}", "comes again; the members of a sample must follow each other")
+                problems.add(f"{shard_name}:{key}", "comes again; the members of a sample must follow each other")
             sample = _Sample(key)
         if ending.lower() in sample.parts:
-            problems.add(f"{shard.name}:{key}", f"has two members .{ending}")
+            problems.add(f"{shard_name}:{key}", f"has two members .{ending}")
         sample.parts[ending.lower()] = member
     if sample is not None:
         yield sample
