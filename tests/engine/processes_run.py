@@ -22,6 +22,7 @@ from videozoo.shapes import fold_time
 from videozoo.temporal import TSM
 
 FRAMES = 4
+_WRITES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "os.truncate", "os.link"}
 
 
 class Folded(nn.Module):
@@ -79,20 +80,25 @@ NETS = {
 
 
 class Enlarging(nn.Module):
-    """A network in float64, so that the order of sums does not matter, on clips of a size that it can halve."""
+    """A network on clips of a size that it can halve; it keeps the statistics of its last forwards."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.net = net.double()
+        self.net = net.to(dtype)
+        self.dtype = dtype
+        self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x.repeat_interleave(3, -1).repeat_interleave(3, -2).double())
+        y = self.net(x.repeat_interleave(3, -1).repeat_interleave(3, -2).to(self.dtype))
+        mode = "train" if self.training else "eval"
+        self.seen |= {f"{mode}.{name}": buffer.clone() for name, buffer in self.net.named_buffers()}
+        return y
 
 
-def make_net(kind: str) -> nn.Module:
+def make_net(kind: str, dtype: torch.dtype) -> Enlarging:
     """One of ``NETS``, the same in every process."""
     torch.manual_seed(0)
-    return Enlarging(randomise(NETS[kind](), 0.3))
+    return Enlarging(randomise(NETS[kind](), 0.3), dtype)
 
 
 def record_gradients(net: nn.Module, kept: dict[str, Tensor]) -> Any:
@@ -108,9 +114,12 @@ def record_gradients(net: nn.Module, kept: dict[str, Tensor]) -> Any:
 
 def train(
     output: Path, kind: str, num_videos: int, batch_size: int, num_val: int = 5, **settings: Any
-) -> tuple[FitResult, nn.Module, dict[str, Tensor]]:
-    """Train one of ``NETS``; gives the result, the network and the gradients of every step."""
-    net, kept = make_net(kind), dict[str, Tensor]()
+) -> tuple[FitResult, Enlarging, dict[str, Tensor]]:
+    """Train one of ``NETS``; gives the result, the network and the gradients of every step.
+
+    In float64, so that the order of sums does not matter, unless in mixed precision.
+    """
+    net, kept = make_net(kind, torch.float32 if "amp" in settings else torch.float64), dict[str, Tensor]()
     handle = record_gradients(net, kept)
     try:
         result = fit(
@@ -127,13 +136,28 @@ def train(
     return result, net, kept
 
 
+def _changes(event: str, args: tuple[Any, ...], runs: list[Path]) -> list[str]:
+    """What a Python call of this process is about to change in a run folder."""
+    if event not in _WRITES or (event == "open" and not set(str(args[1])) & set("wax+")):
+        return []
+    paths = [str(arg) for arg in args[:2]]
+    return [f"{event} {path}" for path in paths if any(path.startswith(str(run)) for run in runs)]
+
+
 def main() -> None:
     """Train each case in this process, one of several, and write what it has seen beside the runs."""
     torch.set_num_threads(1)
+    changes: list[str] = []
+    runs: list[Path] = []
+    sys.addaudithook(lambda event, args: changes.extend(_changes(event, args, runs)))
     for name, settings in json.loads(Path(sys.argv[1]).read_text()).items():
         output = Path(sys.argv[1]).with_name(name)
+        runs.append(output / "run")
         result, net, kept = train(output / "run", **settings)
         rank = torch.distributed.get_rank()
+        save_file(net.seen, output / f"seen{rank}.safetensors")
+        (output / f"changes{rank}.txt").write_text("\n".join(changes))
+        changes.clear()
         save_file(kept, output / f"gradients{rank}.safetensors")
         save_file(dict(net.state_dict()), output / f"net{rank}.safetensors")
         (output / f"result{rank}.json").write_text(json.dumps(result.best))

@@ -15,8 +15,8 @@ from torch import Tensor
 from videozoo.engine.shares import BatchShares
 
 HERE = Path(__file__).parent
-# 12 videos fill every step; of 11, the last step has 3 clips; of 13, it has one clip for two processes.
-SIZES = [(12, 1), (11, 2), (13, 1)]
+# Videos and batches a step: of 11, the last step has 3 clips; of 13, it has one clip for two processes.
+SIZES = [(11, 2), (13, 1)]
 NETS = [
     ("gn", {}),
     ("bn", {"freeze_bn": True}),
@@ -33,6 +33,13 @@ CASES: dict[str, dict[str, Any]] = {
     for kind, settings in NETS
     for videos, steps in SIZES
 }  # fmt: skip
+# Trained in two processes, and looked at: plain batch norm, an averaged network, one video to validate on, bf16.
+OTHERS: dict[str, dict[str, Any]] = {
+    "plain_bn": {"kind": "bn", "num_videos": 12, "num_val": 7},
+    "averaged": {"kind": "gn", "num_videos": 12, "model_ema": True, "model_ema_decay": 0.5, "clip_grad": 1.0},
+    "one_video": {"kind": "gn", "num_videos": 12, "num_val": 1},
+    "bf16": {"kind": "dnr", "num_videos": 12, "num_val": 7, "sync_bn": True, "amp": "bf16"},
+}
 
 
 def launch(folder: Path, cases: dict[str, dict[str, Any]], processes: int = 2) -> Path:
@@ -58,7 +65,7 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every case, trained in two processes with half the batch."""
-    cases = {name: {**settings, "batch_size": 2} for name, settings in CASES.items()}
+    cases = {name: {**settings, "batch_size": 2} for name, settings in (CASES | OTHERS).items()}
     return launch(tmp_path_factory.mktemp("two"), cases)
 
 
@@ -79,6 +86,56 @@ def test_two_processes_give_the_gradients_of_one(tmp_path: Path, two: Path, name
         result = json.loads((two / name / f"result{rank}.json").read_text())
         assert result["loss"] == pytest.approx(one.best["loss"], rel=1e-2 if is_doubled else 1e-6)
         assert result["num_videos"] == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES | OTHERS)
+def test_the_first_process_alone_writes_and_both_know_the_result(two: Path, name: str) -> None:
+    first, second = ((two / name / f"changes{rank}.txt").read_text() for rank in (0, 1))
+    assert "os.rename" in first
+    assert second == ""
+    results = [json.loads((two / name / f"result{rank}.json").read_text()) for rank in (0, 1)]
+    for key in results[0].keys() - {"seconds", "data_seconds", "total_seconds"}:
+        assert results[0][key] == results[1][key], key
+    assert results[0]["num_videos"] == (CASES | OTHERS)[name].get("num_val", 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["averaged", "one_video"])
+def test_two_processes_measure_what_one_does(tmp_path: Path, two: Path, name: str) -> None:
+    """Averaged weights and clipped gradients; fewer videos than processes."""
+    one, _, _ = train(tmp_path, batch_size=4, **OTHERS[name])
+    result = json.loads((two / name / "result0.json").read_text())
+    for key in ("loss", "top1", "top5", "mean_class", "num_videos", "num_labelled"):
+        assert result[key] == pytest.approx(one.best[key], rel=1e-6)
+    assert_same(load_file(tmp_path / "last/model.safetensors"), load_file(two / name / "run/last/model.safetensors"))
+
+
+@pytest.mark.slow
+def test_statistics_are_the_first_process_at_evaluation(two: Path) -> None:
+    """Without synchronised norms each process trains with its own, and then measures with the first one's."""
+    seen = [load_file(two / f"plain_bn/seen{rank}.safetensors") for rank in (0, 1)]
+    means = [name.removeprefix("train.") for name in seen[0] if name.startswith("train.") and "mean" in name]
+    assert len(means) > 5
+    assert any(not seen[0][f"train.{name}"].equal(seen[1][f"train.{name}"]) for name in means)
+    weights = load_file(two / "plain_bn/run/last/model.safetensors")
+    for name in means:
+        for rank in (0, 1):
+            assert seen[rank][f"eval.{name}"].equal(seen[0][f"train.{name}"])
+        assert weights[f"net.{name}"].equal(seen[0][f"train.{name}"])
+
+
+@pytest.mark.slow
+def test_bf16_in_two_processes(tmp_path: Path, two: Path) -> None:
+    one, _, _ = train(tmp_path, batch_size=4, **OTHERS["bf16"])
+    result = json.loads((two / "bf16/result0.json").read_text())
+    assert result["loss"] == pytest.approx(one.best["loss"], rel=0.05)
+    weights = [load_file(path / "last/model.safetensors") for path in (tmp_path, two / "bf16/run")]
+    for name, tensor in weights[0].items():
+        if "running" not in name:
+            torch.testing.assert_close(
+                tensor, weights[1][name], rtol=0.05, atol=0.05, msg=lambda m, n=name: f"{n}: {m}"
+            )
 
 
 def one_steps(settings: dict[str, Any]) -> int:
