@@ -8,10 +8,10 @@ import pytest
 
 from videozoo.cli import build_parser, main
 from videozoo.cli.console import CommandError
-from videozoo.cli.finetune_fit import make_config, parse_size
+from videozoo.cli.finetune_fit import make_config
 from videozoo.cli.finetune_flags import DEFAULT_LR
 from videozoo.cli.recipes import recipe_names
-from videozoo.cli.run_settings import FREE_ON_RESUME, Settings, describe_lr, settle
+from videozoo.cli.run_settings import FREE_ON_RESUME, Settings, describe_lr, parse_frame_size, parse_size, settle
 from videozoo.data import parse_views
 from videozoo.engine.config import FREE_ON_RESUME as ENGINE_FREE
 from videozoo.models.registry import is_model
@@ -66,6 +66,14 @@ def test_a_flag_wins_over_a_recipe_and_a_recipe_over_a_default(tmp_path: Path) -
     assert (recipe.model, flags.model) == ("arc_tsm_r50", "tsm_r18")
     assert flags.clip_grad == recipe.clip_grad == 20
     assert plain.seed == recipe.seed == 42
+
+
+def test_another_image_size_takes_the_test_sizes_along(tmp_path: Path) -> None:
+    settings = _settle(tmp_path, "--recipe", "dnr_k400", "--img-size", "112")
+    assert (settings.img_size, settings.test_crop_size, settings.test_resize) == (112, 128, "128x170")
+    given = _settle(tmp_path, "--recipe", "dnr_k400", "--img-size", "112", "--test-resize", "none")
+    assert (given.test_crop_size, given.test_resize) == (128, None)
+    assert _settle(tmp_path, "--recipe", "arc_k400", "--img-size", "112").test_crop_size is None
 
 
 def test_none_takes_back_what_a_recipe_sets(tmp_path: Path) -> None:
@@ -193,6 +201,9 @@ def test_bad_sizes(text: str) -> None:
 
 
 def test_sizes() -> None:
+    assert parse_frame_size("240x320") == (240, 320)
+    with pytest.raises(CommandError, match="--test-resize is '256'; write height x width"):
+        parse_frame_size("256")
     assert parse_size("256") == 256
     assert parse_size("240x320") == (240, 320)
     assert parse_size(None) is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.cli import finetune_flags
 from videozoo.cli.console import CommandError, Parser, first_process_first, note, num_processes, show_log
-from videozoo.cli.run_settings import Settings, describe_lr, settle
+from videozoo.cli.run_settings import Settings, describe_lr, parse_frame_size, settle
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
@@ -158,7 +158,6 @@ def _open_branches(model: "VideoNet | Ensemble") -> None:
 
 
 def _config_overlay(settings: Settings) -> dict[str, Any]:
-    from videozoo.cli.finetune_fit import parse_frame_size
     from videozoo.cli.videos import parse_views
 
     overlay = {

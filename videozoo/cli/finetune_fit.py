@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Interrupted, note, say
-from videozoo.cli.run_settings import Settings, write_settings
+from videozoo.cli.run_settings import Settings, parse_size, write_settings
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -112,32 +112,6 @@ def _make_train_batch(settings: Settings, model: "VideoNet | Ensemble", num_clas
         reprob=settings.reprob,
         remode=settings.remode,
     )
-
-
-def parse_size(text: str | None, flag: str = "--train-resize") -> int | tuple[int, int] | None:
-    """``"256"`` as 256, ``"240x320"`` as (240, 320).
-
-    Raises:
-        CommandError: another form.
-    """
-    if text is None:
-        return None
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
-        raise CommandError(f"{flag} is {text!r}; write the short side, as 256, or height x width, as 240x320.")
-    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
-
-
-def parse_frame_size(text: str | None) -> tuple[int, int] | None:
-    """``"240x320"`` as (240, 320).
-
-    Raises:
-        CommandError: another form.
-    """
-    size = parse_size(text, "--test-resize")
-    if isinstance(size, int):
-        raise CommandError(f"--test-resize is {text!r}; write height x width, as 240x320 (a short side: --crop-pct).")
-    return size
 
 
 def _class_weights(settings: Settings, train: "VideoSource") -> tuple[float, ...] | None:

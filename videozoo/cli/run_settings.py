@@ -56,6 +56,8 @@ def settle(args: argparse.Namespace) -> Settings:
         raise CommandError(f"{output}: is a file; --output needs a folder.")
     if given.get("recipe") and is_recipe_file(given["recipe"]):
         given["recipe"] = os.path.abspath(os.path.expanduser(given["recipe"]))
+    if given.get("class_weights") not in (None, "balanced"):
+        given["class_weights"] = os.path.abspath(os.path.expanduser(given["class_weights"]))
     stored = _read(output) if given.get("resume") else {}
     _check_same(given, stored, output)
     if stored:
@@ -75,19 +77,52 @@ def settle(args: argparse.Namespace) -> Settings:
 def _start(args: argparse.Namespace, given: dict[str, Any]) -> Settings:
     """The settings of a new run: a flag goes before the recipe, the recipe before the default."""
     values, start_from = dict(args.defaults), ""
-    layers = [given]
     if given.get("recipe"):
         recipe = read_recipe(given["recipe"], args.parser)
-        layers, start_from = [recipe.settings, given], recipe.start_from
-    for layer in layers:
-        if layer.get("lr_base") is not None:  # a flag's base goes before a recipe's rate
+        values, start_from = {**values, **recipe.settings}, recipe.start_from
+        values |= _scaled_test_sizes(values, given.get("img_size"))
+        if given.get("lr_base") is not None:  # a flag's base goes before a recipe's rate
             values["lr"] = None
-        if layer is given and _is_whole_start(given):  # nothing is left for a recipe's image weights to start
+        if _is_whole_start(given):  # nothing is left for image weights to start
             values["backbone_weights"] = None
-        if layer is given and "img_size" in given:  # a recipe's test crop is for its own size
-            values |= {"test_crop_size": None, "test_resize": None}
-        values |= layer
-    return Settings(**values, start_from=start_from)
+    return Settings(**{**values, **given}, start_from=start_from)
+
+
+def _scaled_test_sizes(recipe: dict[str, Any], img_size: int | None) -> dict[str, Any]:
+    """A recipe's test crop and test frames for another image size than its own: in proportion."""
+    if not recipe["img_size"] or not img_size:
+        return {}
+    factor, frame = img_size / recipe["img_size"], parse_frame_size(recipe["test_resize"])
+    sizes: dict[str, Any] = {"test_resize": frame and "x".join(str(round(side * factor)) for side in frame)}
+    if recipe["test_crop_size"]:
+        sizes["test_crop_size"] = round(recipe["test_crop_size"] * factor)
+    return sizes
+
+
+def parse_size(text: str | None, flag: str = "--train-resize") -> int | tuple[int, int] | None:
+    """``"256"`` as 256, ``"240x320"`` as (240, 320).
+
+    Raises:
+        CommandError: another form.
+    """
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
+        raise CommandError(f"{flag} is {text!r}; write the short side, as 256, or height x width, as 240x320.")
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def parse_frame_size(text: str | None) -> tuple[int, int] | None:
+    """``"240x320"`` as (240, 320).
+
+    Raises:
+        CommandError: another form.
+    """
+    size = parse_size(text, "--test-resize")
+    if isinstance(size, int):
+        raise CommandError(f"--test-resize is {text!r}; write height x width, as 240x320 (a short side: --crop-pct).")
+    return size
 
 
 def _is_whole_start(given: dict[str, Any]) -> bool:
