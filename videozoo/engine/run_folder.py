@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,12 +55,21 @@ class RunFolder:
                 _log.warning("%s: nothing to resume; a new run starts", self.path)
             return None
         state = load_train_state(last)
+        self._try_writing()
         if tuple(state["class_names"]) != self.class_names:
             raise CheckpointError(
                 f"{self.path}: its run has {len(state['class_names'])} classes {_few(state['class_names'])}, now came "
                 f"{len(self.class_names)} {_few(self.class_names)}; resume with the same data, or give another output."
             )
         return state
+
+    def _try_writing(self) -> None:
+        """Find out now, not at the next checkpoint."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(b"0")
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: cannot be written to ({error}); the run in it is intact.") from error
 
     def load_net(self, net: nn.Module, state: Mapping[str, Any]) -> None:
         """Load the trained weights into the network.

@@ -38,7 +38,8 @@ def start_run(
 ) -> Run:
     """Make the run that `fit` goes through; see there."""
     accelerator = make_accelerator(config.amp, config.device)
-    state = folder.open(resume)
+    with accelerator.main_process_first():  # it puts in order what a killed run has left
+        state = folder.open(resume)
     train = TrainLoader(train_loader, accelerator, config.seed)
     val = prepare_loader(val_loader, accelerator, "fit: validation")
     class_weights = _class_weights(config, len(folder.class_names), accelerator)
