@@ -247,6 +247,9 @@ def test_an_evaluation_in_a_model_folder_is_told(run: Path, tmp_path: Path, has_
     write_results(folder / "results.json", results)
     with pytest.raises(WeightsError, match="do not go together"):
         find_source(folder)
+    write_results(folder / "results.json", {**results, "models": [{"model": "one"}, {"model": "other"}]})
+    with pytest.raises(WeightsError, match="the vote of several networks"):
+        find_source(folder)
     write_results(folder / "results.json", {**results, "is_reversed": True})
     with pytest.raises(WeightsError, match="of clips played backwards"):
         find_source(folder)

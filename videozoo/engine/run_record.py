@@ -57,11 +57,13 @@ def read_evaluation(folder: Path) -> RunRecord:
     """Read what ``videozoo evaluate --output`` wrote: results.json, with confusion.csv or a ``confusion`` in it.
 
     Raises:
-        CheckpointError: a file is damaged, or the clips were played backwards.
+        CheckpointError: a file is damaged, the clips were played backwards, or it is the vote of several networks.
     """
     results = _read_json(folder / "results.json")
     if results.get("is_reversed"):
         raise CheckpointError(f"{folder / 'results.json'}: of clips played backwards; evaluate without --reverse.")
+    if results.get("models"):
+        raise CheckpointError(f"{folder / 'results.json'}: the vote of several networks; evaluate this one alone.")
     try:
         counts = results.pop("confusion", None) or _read_counts(folder / "confusion.csv", results["class_names"])
         confusion = None if counts is None else torch.tensor(counts, dtype=torch.int64)
