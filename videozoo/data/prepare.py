@@ -132,17 +132,20 @@ def output_names(records: Sequence[VideoRecord], *, has_shards: bool = False) ->
     names = []
     for record in records:
         stem = _safe_stem(record.name or record.path.name, has_shards)
-        number = 1
-        while True:
-            name = f"{stem}.mp4" if number == 1 else f"{stem}_{number}.mp4"
-            parents = [str(parent).casefold() for parent in PurePosixPath(name).parents][:-1]
-            if name.casefold() not in taken | folders and taken.isdisjoint(parents):
-                break
+        if not taken.isdisjoint(_parents(stem)):
+            stem = stem.replace("/", "_")  # a folder of its path is a file by now
+        name, number = f"{stem}.mp4", 1
+        while name.casefold() in taken or name.casefold() in folders:
             number += 1
+            name = f"{stem}_{number}.mp4"
         taken.add(name.casefold())
-        folders.update(parents)
+        folders.update(_parents(name))
         names.append(name)
     return names
+
+
+def _parents(name: str) -> list[str]:
+    return [str(parent).casefold() for parent in PurePosixPath(name).parents][:-1]
 
 
 def _safe_stem(name: str, has_shards: bool) -> str:

@@ -1,0 +1,135 @@
+"""Processes that crash, hang or lose their parent; journals of killed runs; folders of something else."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from videozoo.data import work
+from videozoo.data.work import Journal, WorkError, claim_folder, run_all
+
+REPO = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="these functions reach a worker by fork alone"
+)
+
+
+def _do(item: Any) -> Any:
+    if item == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item == "leave":
+        os._exit(3)
+    if item == "hang":
+        time.sleep(600)
+    if item == "full":
+        raise WorkError("the disk is full")
+    return item * 2
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_item_has_an_outcome_whatever_it_does(workers: int) -> None:
+    items = [1, "crash", 2, "hang", "leave", 3, "crash", 4, 5]
+    outcomes = list(run_all(_do, iter(items), workers=workers, limit_sec=1))
+    assert sorted(str(outcome.item) for outcome in outcomes) == sorted(map(str, items))
+    found = {str(outcome.item): outcome for outcome in outcomes}
+    assert [found[str(i)].value for i in range(1, 6)] == [2, 4, 6, 8, 10]
+    assert found["crash"].trouble == "the process that read it died (SIGKILL)"
+    assert found["leave"].trouble == "the process that read it died"
+    assert found["hang"].trouble == "it took more than 1 s"
+
+
+def test_no_items_no_processes() -> None:
+    assert list(run_all(_do, [], workers=2, limit_sec=2)) == []
+
+
+def test_an_error_of_the_function_ends_all() -> None:
+    with pytest.raises(WorkError, match="the disk is full"):
+        list(run_all(_do, [1, "full", "hang"], workers=2, limit_sec=60))
+    assert not multiprocessing.active_children()
+
+
+def test_workers_end_with_the_one_who_wants_no_more() -> None:
+    outcomes = run_all(_do, [1, "hang"], workers=2, limit_sec=600)
+    assert next(outcomes).value == 2
+    outcomes.close()
+    assert not multiprocessing.active_children()
+
+
+_ORPHANS = """
+import sys, os
+from videozoo.data import work
+work.PARENT_SECONDS = 0.1
+def do(item):
+    print(os.getpid(), flush=True)
+    return item
+outcomes = work.run_all(do, [1, 2, 3], workers=2, limit_sec=600)
+next(outcomes)
+next(outcomes)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_parent() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _ORPHANS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPO)},
+    )
+    assert parent.stdout is not None
+    workers = {int(parent.stdout.readline()) for _ in range(2)}
+    parent.kill()
+    parent.wait()
+    limit = time.monotonic() + 60
+    while any(_is_running(pid) for pid in workers) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not [pid for pid in workers if _is_running(pid)]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_journal_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.add({"n": 1})
+    journal.close()
+    with open(path, "a") as file:
+        file.write('{"n": 2, "cut": ')
+    journal = Journal(path)
+    assert list(journal.read()) == [{"n": 1}]
+    journal.add({"n": 3})
+    assert list(journal.read()) == [{"n": 1}, {"n": 3}]
+    journal.close()
+    assert json.loads(path.read_text().splitlines()[-1]) == {"n": 3}
+
+
+def test_two_processes_do_not_share_a_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "lock", lambda _: False)
+    with pytest.raises(WorkError, match="another process is writing it"):
+        Journal(tmp_path / "journal.jsonl")
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    claim_folder(tmp_path / "new" / "deep", "mark")
+    claim_folder(tmp_path / "new" / "deep", "mark")
+    (tmp_path / "new" / "deep" / "notes.txt").write_text("mine")
+    with pytest.raises(WorkError, match="holds other files"):
+        claim_folder(tmp_path / "new" / "deep", "mark")
+    (tmp_path / "new" / "deep" / "mark").touch()
+    claim_folder(tmp_path / "new" / "deep", "mark")
+    with pytest.raises(WorkError, match="cannot be made a folder"):
+        claim_folder(tmp_path / "new" / "deep" / "notes.txt", "mark")
