@@ -179,3 +179,27 @@ def test_splits_whose_classes_differ(videos: Path) -> None:
     both = VideoSource(many, ("x",))
     assert check_splits(both, both)[-1] == "and 10 more videos are in both training and validation"
     assert len(check_splits(both, both)) == 21
+
+
+def test_formats_that_look_alike_are_told_apart(videos: Path) -> None:
+    (videos / "12").mkdir()
+    for name in ("1.jpg", "2.jpg"):
+        _write(videos / "12" / name, "x")
+    (videos / "take 2 3").mkdir()
+    _write(videos / "take 2 3" / "1.jpg", "x")
+    (videos / "[a] b.mp4").write_bytes(b"x")
+    for text, data_format in (
+        ("12 2 0\n", "frame_list"),
+        # A path that ends in numbers, as far as it is there.
+        ("take 2 3 0\n", "path_list"),
+        ("[a] b.mp4 0\n", "path_list"),
+        ("a.mp4\tsit down\n", "path_list"),
+        ("label,path\n0,a.mp4\n", "csv"),
+    ):
+        assert load_source(_write(videos / "train.txt", text)).data_format == data_format, text
+
+
+def test_summary() -> None:
+    records = tuple(VideoRecord(Path(str(i)), i % 2, "") for i in range(5))
+    assert VideoSource(records, ("a", "b", "c")).summary() == "5 videos of 3 classes, 2 to 3 a class; 1 class has none"
+    assert VideoSource(records[:1], ("a",)).summary() == "1 video of 1 class, 1 to 1 a class"

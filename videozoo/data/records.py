@@ -61,4 +61,5 @@ class VideoSource:
         kind = f" ({self.data_format})" if self.data_format else ""
         spread = f", {min(counts.values())} to {max(counts.values())} a class" if counts else ""
         unused = len(self.class_names) - len(counts.keys() & set(range(len(self.class_names))))
-        return f"{videos} of {classes}{kind}{spread}" + (f"; {unused} classes have none" if unused else "")
+        empty = f"; {unused} {'class has' if unused == 1 else 'classes have'} none" if unused else ""
+        return f"{videos} of {classes}{kind}{spread}{empty}"

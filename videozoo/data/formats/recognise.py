@@ -29,7 +29,8 @@ def recognise(file: ListFile) -> str:
         return "kinetics"
     if {"path", "label"} <= set(header):
         return "csv"
-    if re.match(r"\s*[0-9]+\s*(;|,(?!\s*[0-9]+\s*$))", file.text, re.MULTILINE):
+    is_csv = file.path.suffix.lower() == ".csv"
+    if re.match(r"\s*[0-9]{1,18}\s*" + (r"[;,]\s*[^0-9\s]" if is_csv else r";\s*[^0-9\s]"), file.text):
         return "something_v1"
     if HMDB51_FILE.fullmatch(file.path.name) and all(re.search(r"\s[012]$", line) for _, line in file.lines()):
         raise SourceError(
