@@ -168,6 +168,7 @@ def test_out_of_memory_halves_the_chunk_and_counts_nothing_twice(
     error: Exception, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
+    monkeypatch.setattr(chunks, "clear_device_cache", lambda garbage_collection: None)  # slow; nothing is full here
     monkeypatch.setattr(chunks._log, "warning", lambda text, *args: said.append(text % args))
     given = batch([0, 1, 2, 1], num_views=5)
     net = Greedy(most, error)
@@ -181,7 +182,8 @@ def test_out_of_memory_halves_the_chunk_and_counts_nothing_twice(
     assert said == [f"out of memory: from here on {size} through the network at a time" for size in sizes]
 
 
-def test_out_of_memory_with_one_clip_is_told() -> None:
+def test_out_of_memory_with_one_clip_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "clear_device_cache", lambda garbage_collection: None)
     with pytest.raises(EngineError, match="out of memory with a single view of 3 x 4 x 6 x 6; free memory"):
         evaluate(Greedy(0, OUT_OF_MEMORY[0]), [batch([0, 1])], class_names=NAMES, device="cpu")
     with pytest.raises(RuntimeError, match="mat1 and mat2"):  # another error is no matter of memory
