@@ -128,6 +128,13 @@ def test_something_v2(tmp_path: Path, make_video: MakeVideo, shown: Shown) -> No
         load_source(path)
     with pytest.raises(SourceError, match="numbers of classes, not videos; pass the list that is beside it"):
         load_source(labels)
+    write(labels, '{"Putting something on a surface":"0",\n"Holding something":"1",\n"Tearing something": "2"}')
+    write(path, json.dumps(items[:1]))
+    (warning,) = load_source(path).warnings
+    assert (
+        "surface (something-something-v2-labels.json:1), Tearing something (something-something-v2-labels.json:3)"
+        in warning
+    )
     write(path, text)
     write(labels, '{"Putting something on a surface":"0","Holding something":"2"}')
     with pytest.raises(SourceError, match="numbers of 2 classes must be 0 to 1, each once"):
@@ -212,6 +219,11 @@ def test_diving48(tmp_path: Path, make_video: MakeVideo, shown: Shown) -> None:
     assert "train.json:1 (item 1): -mmq0PT-u8k_00155 has label 2, must be 0 to 1" in str(caught.value)
     assert "train.json:1 (item 2): 2x00lRzlTVQ_00000 has start_frame 4 and end_frame True" in str(caught.value)
     assert "train.json:1 (item 3): no x.mp4" in str(caught.value)
+    write(path, json.dumps(items[:1]))
+    assert "FREE (Diving48_vocab.json:1 (item 1))" in load_source(path).warnings[0]
+    write(vocab, '[["Back", "15som"],\n"FREE"]')
+    with pytest.raises(SourceError, match=r"Diving48_vocab\.json:2 \(item 2\): must be a list of the words of a class"):
+        load_source(path)
     vocab.unlink()
     write(path, json.dumps(items))
     assert load_source(path).class_names == ("0", "1")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..files import videos_by_stem
 from ..labels import check_names
-from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, json_items, read_json
+from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, json_items, read_text
 
 FOLDERS = ("", "rgb", "videos")
 
@@ -54,15 +54,15 @@ def read_diving48(file: ListFile) -> Listing:
 def _read_vocabulary(file: Path) -> Vocabulary | None:
     if not file.is_file():
         return None
-    value = read_json(file)
-    is_fine = isinstance(value, list) and all(
-        isinstance(parts, list) and parts and all(isinstance(part, str) for part in parts) for parts in value
-    )
-    if not is_fine:
-        raise SourceError(f"{file}: must be a JSON list of lists of words, one for each class.")
-    names = tuple("+".join(parts) for parts in value)
+    names: list[str] = []
+    places: list[str] = []
+    for place, parts in json_items(file, read_text(file)):
+        if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
+            raise SourceError(f"{file.parent / place}: must be a list of the words of a class.")
+        names.append("+".join(parts))
+        places.append(place)
     check_names(names, str(file))
-    return Vocabulary(names, (file.name,) * len(names))
+    return Vocabulary(tuple(names), tuple(places))
 
 
 def _is_count(value: object) -> bool:

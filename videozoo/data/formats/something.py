@@ -6,6 +6,7 @@ and ``something-something-v1-labels.csv``; ``something-something-v2-{train,valid
 """
 
 import csv
+import json
 import re
 import reprlib
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from ..files import videos_by_stem
 from ..labels import check_names, read_names
-from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, json_items, read_json, shorten
+from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, json_items, read_json, read_text, shorten
 
 V1_FOLDERS = ("", "20bn-something-something-v1", "20bn-jester-v1")
 V2_FOLDERS = ("", "20bn-something-something-v2")
@@ -93,7 +94,9 @@ def _read_labels(file: Path) -> Vocabulary:
         raise SourceError(f"{file}: numbers of {len(value)} classes must be 0 to {len(value) - 1}, each once.")
     names = [numbers[label] for label in range(len(value))]
     check_names(names, str(file))
-    return Vocabulary(tuple(names), (file.name,) * len(names))
+    text = read_text(file)
+    lines = [text.count("\n", 0, max(text.find(json.dumps(name, ensure_ascii=False)), 0)) + 1 for name in names]
+    return Vocabulary(tuple(names), tuple(f"{file.name}:{line}" for line in lines))
 
 
 def _labels_beside(path: Path, ending: str) -> Path | None:
