@@ -18,14 +18,16 @@ from test_engine_midway import Mixing, drawing_loader
 
 from videozoo.engine import checkpoint, run_folder
 
-SETTINGS = {"epochs": 4, "model_ema": True, "model_ema_decay": 0.7, "checkpoint_minutes": 0}
+job: dict[str, Any] = {}  # what the command line asks for
+SETTINGS = {"model_ema": True, "model_ema_decay": 0.7, "checkpoint_minutes": 0}
 
 
 def train(output: Path, workers: int, ready: Callable[[], None] = lambda: None) -> None:
     torch.set_num_threads(1)
     run_folder.plot_curves = run_folder.plot_confusion = lambda *args: None  # type: ignore[assignment]
     loader = drawing_loader(num_workers=workers)
-    run(output, net=tiny_net(drop=0.2), train=loader, train_batch=Mixing(1, ready), resume=True, **SETTINGS)
+    run(output, net=tiny_net(drop=0.2), train=loader, train_batch=Mixing(1, ready), resume=True, epochs=job["epochs"],
+        **SETTINGS)  # fmt: skip
 
 
 def start(work: Callable[[], None]) -> int:
@@ -104,14 +106,14 @@ def doom(at: int) -> None:
 
 
 if __name__ == "__main__":
-    job = json.loads(sys.argv[1])
+    job.update(json.loads(sys.argv[1]))
     folder = Path(job["output"])
     started = time.monotonic()
     if not end(start(lambda: train(folder / "whole", 0))):
         sys.exit("the whole run failed")
     took = time.monotonic() - started
     if job["kind"] == "random":
-        counts = kill_at_random(folder / "parts", job["workers"], 20, took / 20, job["seed"])
+        counts = kill_at_random(folder / "parts", job["workers"], job["times"], took / job["times"], job["seed"])
     else:
         counts = kill_at_every_write(folder / "parts")
     sys.stdout.write(f"COUNTS {json.dumps(counts)}\n")
