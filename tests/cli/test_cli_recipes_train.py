@@ -18,6 +18,13 @@ from videozoo.data.motions import write_motions
 Capture = pytest.CaptureFixture[str]
 SMALL = ["--img-size", "32", "--train-resize", "40", "--device", "cpu", "--workers", "0"]
 CORRUPT = ("PHP-FFMpeg/WrongFile.mp4", "moviepy/result.webm", "derived_from_mmaction2_demo/truncated_no_moov.mp4")
+# Of frames whose image size is 32 instead of 224.
+TEST_SIZES = {
+    "arc_ssv1": {"test_resize": (34, 46)},
+    "arc_diving48": {"test_resize": (34, 46)},
+    "dnr_k200": {"test_resize": (37, 49), "test_crop_size": 37},
+    "dnr_k400": {"test_resize": (37, 49), "test_crop_size": 37},
+}
 VIEWS = {"arc_diving48": (2, 1), "arc_k400": (10, 3), "dnr_k200": (10, 3), "dnr_k400": (10, 3)}
 
 
@@ -42,6 +49,8 @@ def test_a_recipe_trains_on_its_own_format(name: str, tmp_path: Path, capsys: Ca
     model = videozoo.create_model(f"local-dir:{run / 'best'}", pretrained=True)
     wanted = resolve_data_config(model)
     assert (wanted["test_num_clips"], wanted["test_num_crops"]) == VIEWS.get(name, (1, 1))  # what evaluate takes
+    sizes = {"test_resize": None, "test_crop_size": None, **TEST_SIZES.get(name, {})}
+    assert {key: wanted[key] for key in sizes} == sizes
     assert model.num_frames == settings["num_frames"]
     assert all(value.isfinite().all() for value in model.state_dict().values())
 
@@ -51,7 +60,7 @@ def test_evaluate_takes_the_protocol_of_the_recipe(tmp_path: Path, capsys: Captu
     data = FORMATS["k400"](tmp_path, (4, 2))
     run = tmp_path / "run"
     flags = ["--model", "test_dnr_tsn", "--batch-size", "2", "--epochs", "1", "--warmup-epochs", "0", *SMALL]
-    argv = ["finetune", "--recipe", "dnr_k400", *data, "--output", str(run), *flags, "--test-crop-size", "40"]
+    argv = ["finetune", "--recipe", "dnr_k400", *data, "--output", str(run), *flags]
     assert main(argv) == 0
     argv = ["evaluate", "--model", f"local-dir:{run / 'best'}", "--data", data[3], "--workers", "0", "--json"]
     capsys.readouterr()
