@@ -20,6 +20,10 @@ from .limits import TimeLimit
 from .nal_units import nal_format
 from .packet_index import ONE_FRAME_CODECS, IndexedFrames, PacketIndex, PacketRow, index_file, index_span
 
+# PyAV 17 and later convert colours in as many threads as there are cores, which loader workers use anyway; and a
+# converter that had threads when its process was forked hangs where the worker frees it.
+ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+
 
 class AvFile:
     """One video file: counts its frames, gives any of them as RGB.
@@ -153,7 +157,7 @@ class AvFile:
         """(H, W, 3) after rotation; alpha is dropped, a frame of another size is scaled to the first one's."""
         width, height = self._stored_size
         try:
-            rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24")
+            rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", **ONE_THREAD)
         except (av.FFmpegError, ValueError) as err:
             raise VideoError(self.path, f"a {frame.format.name} frame cannot be turned into RGB ({err})") from err
         plane = rgb.planes[0]
