@@ -2,7 +2,8 @@
 
 Every row is three commands of the command line, which the page shows: finetune, evaluate, and evaluate with the test
 clips played backwards. ``python benchmarks/order4.py --data FOLDER`` runs those rows that have no run yet, so a broken
-run goes on where it stopped.
+run goes on where it stopped. With ``--processes 2`` it fills the second table instead: a few networks with several
+seeds, trained by one process and by two that torchrun starts, which share the same batch and its statistics.
 
 ``FOLDER`` holds ``order4/train.txt``, ``order4/val.txt`` and ``weights/*.safetensors``.
 """
@@ -12,6 +13,7 @@ import json
 import os
 import platform
 import shlex
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).resolve().parent
-COMMON = ["--img-size", "64", "--epochs", "12", "-b", "8", "-j", "1", "--hflip", "0.5"]
+COMMON = ["--img-size", "64", "--epochs", "12", "-j", "1", "--hflip", "0.5"]
 MOBILENET = [
     "--freeze-bn",
     "--lr",
@@ -41,28 +43,42 @@ ROWS: dict[str, list[str]] = {
     "tdn_r18": [],
     "trn_r18": [],
 }
+BATCH_SIZE = 8
+SHARED_MODELS = ("tsm_r18", "dnr_tsn_r18")
+SEEDS = (42, 43, 44)
+Row = dict[str, float | str]
 
 
-def finetune_args(name: str, data: str, run: str) -> list[str]:
-    """Arguments of ``videozoo finetune`` for one row."""
+def finetune_args(name: str, data: str, run: str, processes: int = 1) -> list[str]:
+    """Arguments of ``videozoo finetune`` for one row; several processes share the batch and its statistics."""
     args = ["--model", name, "--data", f"{data}/order4/train.txt", "--val", f"{data}/order4/val.txt", "--output", run]
-    return [*args, *COMMON, *(flag.format(data=data) for flag in ROWS[name])]
+    args += [*COMMON, "-b", str(BATCH_SIZE // processes), *(["--sync-bn"] if processes > 1 else [])]
+    return [*args, *(flag.format(data=data) for flag in ROWS[name])]
 
 
-def videozoo(*args: str) -> str:
+def torchrun(processes: int) -> list[str]:
+    """What starts the processes of a run."""
+    return ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+
+
+def videozoo(*args: str, processes: int = 1) -> str:
     """Run one command, show it, and return what it prints."""
-    print("$ videozoo", shlex.join(args), flush=True)
-    done = subprocess.run([sys.executable, "-m", "videozoo", *args], stdout=subprocess.PIPE, text=True, check=True)
+    command = [*torchrun(processes), "-m", "videozoo", *args]
+    print("$ python", shlex.join(command), flush=True)
+    done = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout
 
 
-def run_row(name: str, data: Path, runs: Path) -> dict[str, float | str]:
+def run_row(name: str, data: Path, runs: Path, seed: int | None = None, processes: int = 1) -> Row:
     """Train and evaluate one network; a row that is there already is read back."""
-    run, result = runs / name, runs / f"{name}.json"
+    own = "" if seed is None else f"_{processes}_processes_seed_{seed}"
+    run, result = runs / f"{name}{own}", runs / f"{name}{own}.json"
     if result.exists():
         return json.loads(result.read_text())
-    videozoo("finetune", *finetune_args(name, str(data), str(run)), *(["--resume"] if run.exists() else []))
-    row: dict[str, float | str] = {"model": name}
+    flags = [] if seed is None else ["--seed", str(seed)]
+    flags += ["--resume"] if run.exists() else []
+    videozoo("finetune", *finetune_args(name, str(data), str(run), processes), *flags, processes=processes)
+    row: Row = {"model": name} if seed is None else {"model": name, "seed": seed, "processes": processes}
     for key, flags in (("", []), ("reversed_", ["--reverse"])):
         out = videozoo(
             "evaluate", "--model", f"local-dir:{run}/best", "--data", f"{data}/order4/val.txt", "--json", *flags
@@ -73,8 +89,43 @@ def run_row(name: str, data: Path, runs: Path) -> dict[str, float | str]:
     return row
 
 
-def page(rows: list[dict[str, float | str]], machine: str) -> str:
-    """The table and the commands as Markdown."""
+def shared_section(rows: list[Row]) -> list[str]:
+    """The table of one process beside several."""
+    if not rows:
+        return []
+    count = max(int(row["processes"]) for row in rows)
+    lines = [
+        f"## One process and {count}",
+        "",
+        f"The same networks again, trained by one process and by {count}, `-b {BATCH_SIZE // count}` each and",
+        "`--sync-bn`, so that both see the same clips in every step and take the same statistics; what is left is the",
+        f"order of sums. {len({row['seed'] for row in rows})} seeds each; mean and range of the best epoch's top-1.",
+        "",
+        "| network | processes | top-1 | lowest to highest | top-1 reversed |",
+        "|---|---|---|---|---|",
+    ]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        for processes in (1, count):
+            own = [row for row in rows if (row["model"], row["processes"]) == (model, processes)]
+            scores = [float(row["top1"]) for row in own]
+            back = statistics.mean(float(row["reversed_top1"]) for row in own)
+            span = f"{min(scores):.3f} to {max(scores):.3f}"
+            lines.append(f"| `{model}` | {processes} | {statistics.mean(scores):.3f} | {span} | {back:.3f} |")
+    name = str(rows[0]["model"])
+    args = [*finetune_args(name, "DATA", f"runs/{name}_{count}", count), "--seed", str(SEEDS[0])]
+    lines += [
+        "",
+        "```bash",
+        f"torchrun --standalone --nproc-per-node={count} -m videozoo finetune {shlex.join(args)}",
+        f"python benchmarks/order4.py --data DATA --processes {count}  # all of them",
+        "```",
+        "",
+    ]
+    return lines
+
+
+def page(rows: list[Row], shared: list[Row], machine: str) -> str:
+    """The tables and the commands as Markdown."""
     lines = [
         "# order4: real clips whose classes differ in the order of their frames",
         "",
@@ -104,15 +155,25 @@ def page(rows: list[dict[str, float | str]], machine: str) -> str:
         lines.append(f"videozoo finetune {shlex.join(finetune_args(name, 'DATA', f'runs/{name}'))}")
         for flags in ("", " --reverse"):
             lines.append(f"videozoo evaluate --model local-dir:runs/{name}/best --data DATA/order4/val.txt{flags}")
-    lines += ["```", ""]
+    lines += ["```", "", *shared_section(shared)]
     return "\n".join(lines)
+
+
+def write(key: str, rows: list[Row], machine: str) -> None:
+    """Put one of the two tables into order4.json and write the page; the other one stays."""
+    path = HERE / "order4.json"
+    content = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    content |= {"machine": machine, key: rows}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    (HERE / "order4.md").write_text(page(content["rows"], content.get("shared", []), machine))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with order4/ and weights/")
     parser.add_argument("--runs", type=Path, default=Path("runs/order4"), help="folder for the run folders")
-    parser.add_argument("--models", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--models", nargs="+", choices=list(ROWS))
+    parser.add_argument("--processes", type=int, default=1, help="fill the second table, of so many beside one")
     args = parser.parse_args()
     args.runs.mkdir(parents=True, exist_ok=True)
     device = (
@@ -121,12 +182,20 @@ def main() -> None:
         else f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} thread(s)"
     )
     machine = f"{device}, torch {torch.__version__}, Python {platform.python_version()}"
-    rows = [run_row(name, args.data, args.runs) for name in args.models]
+    if args.processes > 1:
+        each = [
+            (name, seed, count)
+            for name in args.models or SHARED_MODELS
+            for count in (1, args.processes)
+            for seed in SEEDS
+        ]
+        write("shared", [run_row(name, args.data, args.runs, seed, count) for name, seed, count in each], machine)
+        return
+    rows = [run_row(name, args.data, args.runs) for name in args.models or ROWS]
     for row in rows:
         print(row)
     if len(rows) == len(ROWS):
-        (HERE / "order4.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-        (HERE / "order4.md").write_text(page(rows, machine))
+        write("rows", rows, machine)
 
 
 if __name__ == "__main__":
