@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from videozoo.data import SourceError, VideoDataset, create_transform, load_source, open_record, split_by_hash
+from videozoo.data import (
+    SourceError,
+    VideoDataset,
+    check_splits,
+    create_transform,
+    load_source,
+    open_record,
+    split_by_hash,
+)
 from videozoo.data.shards import expand_braces
 from videozoo.data.tar_index import read_members
 
@@ -63,6 +71,8 @@ def test_samples_of_several_shards(tmp_path: Path, film: Callable[[int], bytes],
     assert globbed == load_source([tmp_path / "s" / f"00000{i}.tar" for i in range(3)]) == source
     train, val = split_by_hash(source, 0.5)
     assert len(train.records) + len(val.records) == 4
+    assert check_splits(train, val) == []
+    assert check_splits(train, source)[0].endswith(f"is also in training ({train.records[0].source})")
     (tmp_path / "s" / "classes.txt").write_text("zero\none\ntwo\n")
     assert load_source(pattern).class_names == ("zero", "one", "two")
 

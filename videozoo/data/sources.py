@@ -5,6 +5,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from .files import make_records
@@ -12,9 +13,11 @@ from .formats import DATA_FORMATS, READERS, SPLIT_FORMATS
 from .formats.class_folders import load_class_folders
 from .formats.recognise import recognise
 from .labels import check_names, number_labels
-from .lists import SHOWN_PROBLEMS, ListFile, Problems, SourceError
+from .lists import ListFile, Problems, SourceError
 from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
 from .shards import is_shards, load_shards
+
+SHOWN_SHARED = 5
 
 
 def load_source(
@@ -77,8 +80,8 @@ def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
     Args:
         train, val: what ``load_source`` gives.
     Returns:
-        a sentence each, with the places in both lists, empty where all is well; of the videos in both the first 20, and
-        the number of the rest.
+        a sentence each, with the places in both lists, empty where all is well; of the videos in both the first five,
+        and the number of the rest.
     """
     found = []
     if train.class_names != val.class_names:
@@ -92,16 +95,21 @@ def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
         place = next(record.source for record in val.records if record.label == label)
         found.append(f"{place}: class {name!r} has {count} validation videos and no training video")
     by_file: dict[object, list[VideoRecord]] = defaultdict(list)
+    find_file = lru_cache(maxsize=None)(_find_file)
     for record in train.records:
-        by_file[_file_id(record)].append(record)
-    shared = [(b, a) for b in val.records for a in by_file.get(_file_id(b), ()) if _overlap(a, b)]
-    for b, a in shared[:SHOWN_PROBLEMS]:
+        by_file[find_file(record.path), record.member].append(record)
+    shared = []
+    for b in val.records:
+        a = next((a for a in by_file.get((find_file(b.path), b.member), ()) if _overlap(a, b)), None)
+        if a is not None:
+            shared.append((b, a))
+    for b, a in shared[:SHOWN_SHARED]:
         is_same = (a.span_sec, a.frame_range) == (b.span_sec, b.frame_range)
         classes = "" if a.label == b.label else f", with another class ({b.label} here, {a.label} there)"
         part = "is also" if is_same else "overlaps a part that is"
         found.append(f"{b.source}: {b.name or b.path} {part} in training ({a.source}){classes}")
-    if len(shared) > SHOWN_PROBLEMS:
-        found.append(f"and {len(shared) - SHOWN_PROBLEMS} more videos are in both training and validation")
+    if len(shared) > SHOWN_SHARED:
+        found.append(f"and {len(shared) - SHOWN_SHARED} more videos are in both training and validation")
     return found
 
 
@@ -137,17 +145,16 @@ def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSour
     return replace(source, records=train), replace(source, records=val)
 
 
-def _file_id(record: VideoRecord) -> object:
+def _find_file(path: Path) -> object:
+    """What tells a file from others under whatever name."""
     try:
-        status = os.stat(record.path)
+        status = os.stat(path)
     except (OSError, ValueError):
-        return os.path.abspath(record.path)
+        return os.path.abspath(path)
     return status.st_dev, status.st_ino
 
 
 def _overlap(a: VideoRecord, b: VideoRecord) -> bool:
-    if a.member != b.member:
-        return False
     parts = ((a.span_sec, b.span_sec), (a.frame_range, b.frame_range))
     return all(p is None or q is None or (p[0] < q[1] and q[0] < p[1]) for p, q in parts)
 
