@@ -309,6 +309,15 @@ def test_results_of_other_classes_are_refused(run: Path, tmp_path: Path) -> None
         prepare_folder(tmp_path / "out", net, find_source(run), "lab/net")
 
 
+def test_the_recipe_is_told_without_a_path(run: Path) -> None:
+    for recipe, words in (("arc_ssv1", "arc_ssv1 of videozoo"), ("/home/me/own.yaml", "a file of the publisher")):
+        flags = {"model": "tsm_r18", "recipe": recipe, "mixup": 0.2, "cutmix": 0.0, "aa": None}
+        (run / "args.json").write_text(json.dumps({"settings": flags}))
+        told = find_source(run).recipe
+        assert (told["recipe"], told["mixup"]) == (words, "0.2")
+        assert not {"cutmix", "RandAugment"} & told.keys()
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -33,8 +33,15 @@ _FLAGS = {
     "batch_size": "batch size",
     "drop": "dropout",
     "drop_path": "stochastic depth",
+    "train_resize": "training frames",
     "train_crop": "training crop",
     "hflip": "mirroring",
+    "color_jitter": "colour jitter",
+    "aa": "RandAugment",
+    "mixup": "mixup",
+    "cutmix": "cutmix",
+    "reprob": "random erasing",
+    "balanced_sampling": "balanced sampling",
 }
 
 
@@ -92,6 +99,9 @@ def _flags(path: Path) -> dict[str, Any]:
 
 def _recipe(run: RunRecord, flags: Mapping[str, Any]) -> dict[str, str]:
     rows = {"start": _start(flags)} if flags else {}
+    if flags.get("recipe"):
+        is_own = re.search(r"[/\\]|\.ya?ml$", str(flags["recipe"]))
+        rows["recipe"] = "a file of the publisher" if is_own else f"{flags['recipe']} of videozoo"
     for names, values in ((_SETTINGS, run.settings), (_FLAGS, flags)):
         rows |= {title: _value(values[name]) for name, title in names.items() if values.get(name) not in (None, False)}
     if "epoch" in run.results:
