@@ -97,10 +97,10 @@ def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
     by_file: dict[object, list[VideoRecord]] = defaultdict(list)
     find_file = lru_cache(maxsize=None)(_find_file)
     for record in train.records:
-        by_file[find_file(record.path), record.member].append(record)
+        by_file[find_file(os.fspath(record.path)), record.member].append(record)
     shared = []
     for b in val.records:
-        a = next((a for a in by_file.get((find_file(b.path), b.member), ()) if _overlap(a, b)), None)
+        a = next((a for a in by_file.get((find_file(os.fspath(b.path)), b.member), ()) if _overlap(a, b)), None)
         if a is not None:
             shared.append((b, a))
     for b, a in shared[:SHOWN_SHARED]:
@@ -145,7 +145,7 @@ def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSour
     return replace(source, records=train), replace(source, records=val)
 
 
-def _find_file(path: Path) -> object:
+def _find_file(path: str) -> object:
     """What tells a file from others under whatever name."""
     try:
         status = os.stat(path)
