@@ -110,7 +110,8 @@ def test_display_matrix_turns_and_mirrors(turned: tuple[bool, int, int], tmp_pat
     assert int(line.argmax() > 32) == white_end
 
 
-def test_every_clip_of_the_manifest(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_large", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_every_clip_of_the_manifest(is_large: bool, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = shared_data / "clips"
     with open(clips / "manifest.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -122,14 +123,18 @@ def test_every_clip_of_the_manifest(shared_data: Path, monkeypatch: pytest.Monke
                 VideoReader(path)
             assert caught.value.path == path
             continue
+        if is_large != (int(row["width"]) * int(row["height"]) > 200_000):
+            continue
         expected = int(row["frames_decoded"])
         rng = random.Random(row["file"])
         wanted = [expected - 1, 0, *(rng.randrange(expected) for _ in range(4))]
         count, frames = _bare_decode(path, set(wanted))
         assert count == expected, path
-        for keep_bytes, asks_count in [(0, False), (2**28, True), (0, True)]:
+        for keep_bytes, is_exact, asks_count in [(0, False, True), (2**28, True, True), (0, True, False)]:
             monkeypatch.setattr(exact_frames, "KEEP_BYTES", keep_bytes)
             with VideoReader(path) as reader:
+                if is_exact:
+                    reader._source._fall_back()  # type: ignore[union-attr]
                 if asks_count and reader.num_frames != expected:
                     wrong.append((row["file"], reader.num_frames, expected))
                 got = reader.read(wanted).permute(0, 2, 3, 1).numpy()
@@ -151,14 +156,19 @@ def test_damaged_files_give_what_decodes_or_one_error(
     path = tmp_path / name
     codec = "mpeg4" if name == "a.avi" else "libx264"
     whole = make_video(tmp_path / "whole" / name, num_frames=20, codec=codec, movflags="faststart").read_bytes()
-    damaged = bytearray(whole[: data.draw(st.integers(1, len(whole)))])
+    # Places as fractions: the sizes of the files differ by some bytes from run to run.
+    place = st.floats(0, 1, exclude_max=True)
+    damaged = bytearray(whole[: 1 + int(data.draw(place) * len(whole))])
     for _ in range(data.draw(st.integers(0, 8))):
-        damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        damaged[int(data.draw(place) * len(damaged))] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(damaged)
     with contextlib.suppress(VideoError), VideoReader(path) as reader:
-        count = reader.num_frames
-        first = reader.read(range(count))
-        assert count == _bare_decode(path, set())[0]
+        try:
+            first = reader.read(range(reader.num_frames))
+        except IndexError:
+            first = reader.read(range(reader.num_frames))
+        count = len(first)
+        assert count == reader.num_frames == _bare_decode(path, set())[0]
         assert torch.equal(first[[count - 1, 0]], reader.read([count - 1, 0]))
         assert torch.equal(first[[count // 2]], read_frames(path, [count // 2]))
 

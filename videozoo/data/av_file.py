@@ -143,6 +143,8 @@ class AvFile:
             return None
         if self._span_sec is None:
             return index_file(self._stream, self._begin)
+        if not self._stream.has_times:
+            return None
         return index_span(self._stream, self._span_sec, self._first_pts)
 
     def _fall_back(self) -> ExactFrames:

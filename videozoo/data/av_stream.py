@@ -45,6 +45,8 @@ class AvStream:
         except BaseException:
             self._close_window()
             raise
+        # AVI has none; those that FFmpeg makes up are off by some frames, or run backwards, where there are B-frames.
+        self.has_times = self.container.format.name != "avi"
         try:
             self.stream = self._choose_stream()
         except BaseException:

@@ -129,6 +129,8 @@ class VideoReader:
             with self._limit:
                 self._source.read_into(slots, out)
         except IndexError as err:
+            if self._frame_range is not None:
+                _ = self.num_frames  # the file is shorter than it seemed: says that the range goes beyond it
             self._check_below(wanted, err.args[0] - start)
             raise
         self._limit.renew()

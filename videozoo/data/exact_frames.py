@@ -42,7 +42,7 @@ class ExactFrames:
         self._first = 0  # the span's first frame, among all
         self._num_decoded = 0
         self._is_finished = False
-        self._has_times = True
+        self._has_times = stream.has_times
         self._last_pts: int | None = None
         self._kept: dict[int, VideoFrame] = {}
         self._kept_bytes = 0

@@ -1,0 +1,183 @@
+"""Ranges of frames, members of shards, limits of time and size."""
+
+import io
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from videozoo.data import VideoError, VideoReader, VideoRecord, byte_window, limits, open_record, read_frames
+from videozoo.data.byte_window import ByteWindow
+
+ReadNumbers = Callable[[Tensor], list[int]]
+MakeVideo = Callable[..., Path]
+
+
+def test_ranges_of_frames(tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers) -> None:
+    path = make_video(tmp_path / "x.mp4", num_frames=30)
+    with VideoReader(path, frame_range=(10, 22)) as reader:
+        assert reader.num_frames == 12
+        assert read_numbers(reader.read([11, 0, 3])) == [21, 10, 13]
+        with pytest.raises(IndexError, match=r"frame 12 asked of .*x\.mp4, which has 12 frames"):
+            reader.read([12])
+        with pytest.raises(IndexError, match="count from 0"):
+            reader.read([-1])
+    for beyond in [(10, 31), (40, 50)]:
+        with VideoReader(path, frame_range=beyond) as reader:
+            for ask in (lambda reader: reader.num_frames, lambda reader: reader.read([0])):
+                with pytest.raises(VideoError, match="goes beyond its 30 frames"):
+                    ask(reader)
+
+
+def test_ranges_of_images(tmp_path: Path) -> None:
+    for number in range(6):
+        Image.new("L", (8, 6), number * 40).save(tmp_path / f"{number}.png")
+    with VideoReader(tmp_path, frame_range=(2, 5)) as reader:
+        assert reader.num_frames == 3
+        assert reader.read([0, 2])[:, 0, 0, 0].tolist() == [80, 160]
+    with VideoReader(tmp_path, frame_range=(2, 7)) as reader, pytest.raises(VideoError, match="beyond its 6 frames"):
+        _ = reader.num_frames
+    with pytest.raises(VideoError, match="a folder of images has no times"):
+        VideoReader(tmp_path, span_sec=(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"span_sec": (2, 2)}, "its end must lie after its start"),
+        ({"span_sec": (0.0, float("nan"))}, "its end must lie after its start"),
+        ({"frame_range": (3, 3)}, "needed are 0 <= start < stop"),
+        ({"frame_range": (-1, 3)}, "needed are 0 <= start < stop"),
+        ({"frame_range": (0, 3), "span_sec": (0, 1)}, "pass one of them"),
+        ({"decoder": "magic"}, "choose from pyav, torchcodec"),
+    ],
+)
+def test_parts_that_make_no_sense(options: dict, message: str, tmp_path: Path, make_video: MakeVideo) -> None:
+    with pytest.raises(ValueError, match=message):
+        VideoReader(make_video(tmp_path / "x.mp4"), **options)
+
+
+def write_shard(path: Path, files: list[Path]) -> dict[str, tuple[int, int]]:
+    """A tar of files; offset and size of each by name."""
+    with tarfile.open(path, "w") as tar:
+        for file in files:
+            tar.add(file, file.name)
+    with tarfile.open(path) as tar:
+        return {member.name: (member.offset_data, member.size) for member in tar}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.ts", "a.avi"])
+def test_members_of_a_shard(
+    name: str, tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = {"a.webm": "libvpx-vp9", "a.ts": "libx264"}.get(name, "mpeg4")
+    path = make_video(tmp_path / name, num_frames=40, codec=codec)
+    other = make_video(tmp_path / f"other_{name}", num_frames=12, codec=codec)
+    members = write_shard(tmp_path / "x.tar", [other, path, other])
+    num_bytes = []
+    plain = ByteWindow.readinto
+
+    def counting(self: ByteWindow, buffer: bytearray) -> int:
+        num_bytes.append(plain(self, buffer))
+        return num_bytes[-1]
+
+    monkeypatch.setattr(ByteWindow, "readinto", counting)
+    with VideoReader(tmp_path / "x.tar", member=members[name]) as reader:
+        assert reader.num_frames == 40
+        got = reader.read([39, 0, 20])
+    assert read_numbers(got) == [39, 0, 20]
+    assert torch.equal(got, read_frames(path, [39, 0, 20]))
+    assert 0 < sum(num_bytes) < 4 * path.stat().st_size + 2**17
+    record = VideoRecord(tmp_path / "x.tar", 0, "x", frame_range=(5, 9), member=members[name])
+    with open_record(record) as reader:
+        assert (reader.num_frames, read_numbers(reader.read([3]))) == (4, [8])
+
+
+def test_members_that_are_not_there(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "a.mp4")
+    members = write_shard(tmp_path / "x.tar", [path])
+    offset, size = members["a.mp4"]
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "x.tar").read_bytes()[: offset + size - 1])
+    cases = [
+        ("cut.tar", (offset, size), "was it cut short"),
+        ("x.tar", (0, 2**60), "was it cut short"),
+        ("x.tar", (-1, 5), "no member of a shard lies"),
+        ("x.tar", (offset, 0), "no member of a shard lies"),
+        ("x.tar", (0, 400), "not a video"),
+        ("x.tar", (offset, size // 2), "(moov|no video stream)"),
+    ]
+    for name, member, message in cases:
+        with pytest.raises(VideoError, match=message) as caught:
+            VideoReader(tmp_path / name, member=member)
+        assert caught.value.path == tmp_path / name
+
+
+def test_a_window_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(bytes(range(100)))
+    window = byte_window.ByteWindow(tmp_path / "x", (20, 30))
+    assert window.read() == bytes(range(20, 50))
+    assert window.read(1) == b""
+    assert (window.seek(-3, io.SEEK_END), window.read(9), window.tell()) == (27, bytes([47, 48, 49]), 30)
+    assert (window.seek(5), window.seek(2, io.SEEK_CUR), window.read(2)) == (5, 7, bytes([27, 28]))
+    assert (window.seek(1000), window.read(5)) == (1000, b"")
+    with pytest.raises(ValueError, match="before the window"):
+        window.seek(-1)
+    window.close()
+
+
+def test_a_file_that_takes_too_long(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video(tmp_path / "x.mp4", num_frames=40)
+    now = [0.0]
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now[0])
+    with VideoReader(path, time_limit_sec=5) as reader:
+        now[0] += 1000  # between calls the clock stands
+        reader.read([39])
+        plain = reader._source.read_into
+
+        def slow(slots: dict[int, list[int]], out: np.ndarray) -> None:
+            now[0] += 6
+            plain(slots, out)
+
+        monkeypatch.setattr(reader._source, "read_into", slow)
+        with pytest.raises(VideoError, match="more than the 5 s that one file may take") as caught:
+            reader.read([0])
+        assert caught.value.path == path
+    with VideoReader(path, time_limit_sec=None) as reader:
+        monkeypatch.setattr(limits.time, "monotonic", lambda: time.time() * 1e6)
+        assert len(reader.read([0, 39])) == 2
+
+
+def test_the_time_counts_anew_after_each_read(tmp_path: Path, make_video: MakeVideo) -> None:
+    limit = limits.TimeLimit(tmp_path, 5)
+    with limit:
+        limit._spent = 4.0
+        limit.check()
+        limit._spent = 5.5
+        with pytest.raises(VideoError, match="5 s"):
+            limit.check()
+        limit.renew()
+        limit.check()
+
+
+def test_frames_too_large(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video(tmp_path / "x.gif", codec="gif")
+    data = bytearray(path.read_bytes())
+    data[6:10] = (60000).to_bytes(2, "little") * 2
+    path.write_bytes(data)
+    with pytest.raises(VideoError, match=r"(60000x60000|FFmpeg|no frame of it decodes|no video stream)"):
+        VideoReader(path)
+    good = make_video(tmp_path / "x.mp4")
+    monkeypatch.setattr(limits, "MAX_PIXELS", 64 * 48 - 1)
+    with pytest.raises(VideoError, match="its frames are 64x48; at most 3071 pixels are read"):
+        VideoReader(good)
+    Image.new("L", (64, 48)).save(tmp_path / "a.png")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "folder" / "a.png")
+    with pytest.raises(VideoError, match="its frames are 64x48"):
+        VideoReader(tmp_path / "folder")
