@@ -3,7 +3,7 @@
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DataLoaderConfiguration
+from accelerate.utils import DataLoaderConfiguration, DistributedType
 
 from videozoo.engine.config import AMP_KINDS
 
@@ -25,7 +25,9 @@ def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
         )
     shared = AcceleratorState._shared_state
     if shared and shared.get("_mixed_precision") != amp:
-        AcceleratorState._reset_state()
+        # Where accelerate shards (FSDP) it has noted that in the part that is else kept, and would not look again.
+        is_sharded = shared.get("distributed_type") == DistributedType.FSDP
+        AcceleratorState._reset_state(reset_partial_state=is_sharded)
     # Without the word cpu accelerate would let several processes on a machine without a GPU each train by itself.
     is_cpu = device == "cpu" or not torch.accelerator.is_available()
     if PartialState._shared_state and device == "cpu" and PartialState().device.type != "cpu":

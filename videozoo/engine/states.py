@@ -29,6 +29,8 @@ def weights_of(net: nn.Module, accelerator: Accelerator) -> Mapping[str, Tensor]
 def optimizer_state(optimizer: torch.optim.Optimizer, net: nn.Module, accelerator: Accelerator) -> dict[str, Any]:
     """The optimiser's state, which `load_optimizer` takes."""
     if is_sharded(accelerator):
+        if not _bare(optimizer).state:  # torch would make one by a step of its own, which starts momenta and counts
+            return {}
         return dict(get_optimizer_state_dict(net, _bare(optimizer), options=_WHOLE))
     return optimizer.state_dict()
 
@@ -38,7 +40,8 @@ def load_optimizer(
 ) -> None:
     """Load what `optimizer_state` gave; the optimiser has been prepared by accelerate."""
     if is_sharded(accelerator):
-        set_optimizer_state_dict(net, _bare(optimizer), state, options=_WHOLE)
+        if state:
+            set_optimizer_state_dict(net, _bare(optimizer), state, options=_WHOLE)
         return
     optimizer.load_state_dict(state)
     # Files hold rows innermost. The order in memory is part of the result: it is the order in which norms are summed.
