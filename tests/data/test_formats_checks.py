@@ -107,6 +107,15 @@ def test_the_format_may_be_named_and_must_fit(videos: Path) -> None:
             load_source(strange)
 
 
+def test_folders_that_may_not_be_listed(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(SourceError, match=r"cannot be read \(Permission denied\)"):
+        load_source(videos)
+
+
 def test_files_may_be_left_unchecked(videos: Path) -> None:
     path = _write(videos / "train.txt", "a.mp4 0\ngone.mp4 1\n")
     with pytest.raises(SourceError, match=r"'videozoo check-data' writes a list(.|\n)*train\.txt:2: no such file"):

@@ -53,22 +53,10 @@ def load_source(
     """
     if class_names is not None:
         check_names(class_names, "class_names")
-    if data_format is not None and data_format not in DATA_FORMATS:
-        raise SourceError(f"data_format is {data_format!r}; choose from {', '.join(DATA_FORMATS)}.")
-    if data_format == "shards" or (data_format is None and is_shards(data)):
-        _refuse_split(split, "shards", data)
-        return load_shards(data, class_names=class_names)
-    if not isinstance(data, str | os.PathLike):
-        raise SourceError(f"{data!r}: several files can only be shards (.tar); pass one list or folder.")
-    file = _open_list(Path(data), data_root, split, check_files)
-    kind = data_format or recognise(file)
-    if kind not in SPLIT_FORMATS:
-        _refuse_split(split, kind, data)
-    if kind == "class_folders":
-        if not file.path.is_dir():
-            raise SourceError(f"{file.path}: a file, not a folder of class folders.")
-        return load_class_folders(file.path, class_names, check_files=check_files)
-    return _load_list(file, kind, class_names)
+    try:
+        return _load(data, data_root, class_names, data_format, split, check_files)
+    except OSError as err:
+        raise SourceError(f"{err.filename or data}: cannot be read ({err.strerror or err}).") from err
 
 
 def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
@@ -143,6 +131,32 @@ def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSour
     train = tuple(record for record in source.records if record not in chosen)
     val = tuple(record for record in source.records if record in chosen)
     return replace(source, records=train), replace(source, records=val)
+
+
+def _load(
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    data_root: str | os.PathLike[str] | None,
+    class_names: Sequence[str] | None,
+    data_format: str | None,
+    split: str | None,
+    check_files: bool,
+) -> VideoSource:
+    if data_format is not None and data_format not in DATA_FORMATS:
+        raise SourceError(f"data_format is {data_format!r}; choose from {', '.join(DATA_FORMATS)}.")
+    if data_format == "shards" or (data_format is None and is_shards(data)):
+        _refuse_split(split, "shards", data)
+        return load_shards(data, class_names=class_names)
+    if not isinstance(data, str | os.PathLike):
+        raise SourceError(f"{data!r}: several files can only be shards (.tar); pass one list or folder.")
+    file = _open_list(Path(data), data_root, split, check_files)
+    kind = data_format or recognise(file)
+    if kind not in SPLIT_FORMATS:
+        _refuse_split(split, kind, data)
+    if kind == "class_folders":
+        if not file.path.is_dir():
+            raise SourceError(f"{file.path}: a file, not a folder of class folders.")
+        return load_class_folders(file.path, class_names, check_files=check_files)
+    return _load_list(file, kind, class_names)
 
 
 def _find_file(path: str) -> object:

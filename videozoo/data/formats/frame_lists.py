@@ -80,7 +80,7 @@ def _read(file: ListFile, data_format: str) -> Listing:
                 continue
             folder = FrameFolder(2**62, 1)
         chosen, trouble = frame_range(data_format, numbers, folder)
-        if trouble and file.check_files:
+        if trouble and (file.check_files or not 0 <= chosen[0] < chosen[1]):
             said = ", ".join(f"{name} {number}" for name, number in zip(names[1:], numbers, strict=False))
             file.problems.add(place, f"{said} would be {trouble} {path}")
         is_whole = chosen == (0, folder.num_frames) and folder.skipped == 0
