@@ -157,21 +157,21 @@ def page(result: dict[str, Any]) -> str:
         "`python benchmarks/robustness.py --data FOLDER` makes this page again.",
         "",
         "Each damaged video is read whole, by seconds, by frames or out of a shard, in turn, 8 frames each, in a",
-        f"process of its own that is watched. A file may take {FILE_SEC:g} s; a process that is silent for {HANG_SEC:g} s",
-        "counts as hung. *frames*: what still decodes was read.",
+        f"process of its own that is watched. A file may take {FILE_SEC:g} s; a process that is silent for",
+        f"{HANG_SEC:g} s counts as hung. *frames*: what still decodes was read.",
         "",
         f"| damage | {' | '.join(outcomes)} |",
         "|---|" + "---|" * len(outcomes),
         *(f"| {kind} | {' | '.join(str(row.get(name, 0)) for name in outcomes)} |" for kind, row in kinds.items()),
         "",
         f"{result['count']} videos, made of {result['sources']}: crashes {result['crashes']}, hangs {result['hangs']},",
-        f"other errors {result['others']}. The slowest took {result['slowest_sec']:.1f} s. Memory of the reading process:",
-        f"{first:.0f} MB after a tenth of the videos, {last:.0f} MB after all.",
+        f"other errors {result['others']}. The slowest took {result['slowest_sec']:.1f} s. Memory of the reading",
+        f"process: {first:.0f} MB after a tenth of the videos, {last:.0f} MB after all.",
         "",
         "## Memory over many videos",
         "",
-        f"{result['many'][-1]['number']:,} reads of 8 frames of {result['many'][0]['files']} small whole videos, one after",
-        "the other in one process; most of the memory is that of the libraries.",
+        f"{result['many'][-1]['number']:,} reads of 8 frames of {result['many'][0]['files']} small whole videos,",
+        "one after the other in one process; most of the memory is that of the libraries.",
         "",
         "| videos read | memory (MB) |",
         "|---|---|",
@@ -187,8 +187,8 @@ def lists_page(lists: dict[str, Any]) -> list[str]:
     return [
         "## Lists",
         "",
-        f"{lists['count']} damaged lists in the formats that are read; seed {lists['seed']}. *source*: what was left could",
-        "be loaded.",
+        f"{lists['count']} damaged lists in the formats that are read; seed {lists['seed']}. *source*: what was left",
+        "could be loaded.",
         "",
         f"| format | {' | '.join(outcomes)} |",
         "|---|" + "---|" * len(outcomes),
@@ -225,6 +225,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of videos, at any depth")
     parser.add_argument("--count", type=int, default=2000, help="damaged videos, and damaged lists")
     parser.add_argument("--reads", type=int, default=10_000, help="reads of whole videos in one process")
+    parser.add_argument("--small", type=Path, help="folder of the whole videos, without it --data")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--decoder", default="pyav")
     parser.add_argument("--output", type=Path, default=HERE, help="folder for robustness.json and robustness.md")
@@ -256,7 +257,7 @@ def run(args: argparse.Namespace) -> int:
         "sources": len(list_videos(args.data)),
     }
     result |= summarize(fuzz(args))
-    command = [sys.executable, __file__, "--many", "--data", str(args.data), "--count", str(args.reads)]
+    command = [sys.executable, __file__, "--many", "--data", str(args.small or args.data), "--count", str(args.reads)]
     result["many"] = [line for line in watch([*command, "--decoder", args.decoder]) if isinstance(line, dict)]
     lists = subprocess.run(
         [sys.executable, str(HERE / "robustness_lists.py"), "--count", str(args.count)],
