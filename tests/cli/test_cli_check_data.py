@@ -1,0 +1,77 @@
+"""check-data and prepare on the command line: exit status, what is told, one-line errors."""
+
+from pathlib import Path
+
+import pytest
+
+from videozoo.cli import main
+from videozoo.data import load_source
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def listing(videos: Path, tmp_path: Path) -> Path:
+    """The six validation videos, one of them replaced by noise, and one that is not there."""
+    paths = [str(path) for path in sorted((videos / "val").rglob("*.mp4"))]
+    labels = [Path(path).parent.name for path in paths]
+    (tmp_path / "noise.mp4").write_bytes(b"no video at all")
+    paths[2] = "noise.mp4"
+    rows = [f"{path},{label}\n" for path, label in zip([*paths, "gone.mp4"], [*labels, labels[0]], strict=True)]
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(rows))
+    return tmp_path / "list.csv"
+
+
+def test_check_data_tells_and_writes_what_is_wrong(listing: Path, tmp_path: Path, capsys: Capture) -> None:
+    argv = ["check-data", "--data", str(listing), "--output", str(tmp_path / "out"), "-j", "1"]
+    assert main(argv) == 1
+    out = capsys.readouterr().out
+    told = {line.split()[0]: line.split(None, 1)[1] for line in out.splitlines()}
+    assert (told["videos"], told["broken"], told["sizes"]) == ("7", "2", "32x32 (5)")
+    assert "1 x no such file or folder" in out
+    clean = tmp_path / "out" / "clean.csv"
+    assert len(load_source(clean).records) == 5
+    assert load_source(clean).class_names == load_source(listing, check_files=False).class_names
+    assert main(["check-data", "--data", str(clean), "--output", str(tmp_path / "again"), "-j", "2"]) == 0
+    assert main(argv) == 1
+    assert capsys.readouterr().out.endswith(out)
+
+
+def test_prepare_writes_what_can_be_read(listing: Path, tmp_path: Path, capsys: Capture) -> None:
+    argv = ["prepare", "--data", str(listing), "--output", str(tmp_path / "out"), "--short-side", "24", "-j", "1"]
+    assert main(argv) == 1
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'out' / 'list.csv'}: 5 videos, 2 left out\n"
+    errors = [line for line in captured.err.splitlines() if line.startswith("videozoo: error: ")]
+    assert [line.split(": ")[2] for line in errors] == ["list.csv:4", "list.csv:8"]
+    assert len(load_source(tmp_path / "out" / "list.csv").records) == 5
+    shards = ["prepare", "--data", str(tmp_path / "out" / "list.csv"), "--output", str(tmp_path / "tars")]
+    assert main([*shards, "--shards", "5KB", "-j", "1"]) == 0
+    pattern = capsys.readouterr().out.split(": ")[0]
+    assert len(load_source(pattern).records) == 5
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["check-data", "--data", "nowhere", "--output", "out"], "nowhere: no such file or folder"),
+        (["check-data", "--data", "LIST", "--output", "out", "-j", "0"], "--workers is 0"),
+        (["check-data", "--data", "LIST", "--output", "out", "--time-limit", "0"], "--time-limit is 0"),
+        (["check-data", "--data", "LIST", "--output", "LIST"], "cannot be made a folder"),
+        (["check-data", "--data", "LIST", "--output", "HERE"], "holds other files"),
+        (["prepare", "--data", "LIST", "--output", "HERE"], "holds other files"),
+        (["prepare", "--data", "LIST", "--output", "out", "--short-side", "0"], "--short-side is 0"),
+        (["prepare", "--data", "LIST", "--output", "out", "--gop", "0"], "--gop is 0"),
+        (["prepare", "--data", "LIST", "--output", "out", "--shards", "many"], "--shards is 'many'"),
+        (["prepare", "--data", "LIST", "--output", "out", "--shards", "0MB"], "--shards is '0MB'"),
+        (["prepare", "--data", "LIST", "--output", "out", "--data-format", "odd"], "data_format is 'odd'"),
+    ],
+)
+def test_they_refuse(argv: list[str], expected: str, listing: Path, tmp_path: Path, capsys: Capture) -> None:
+    places = {"LIST": str(listing), "HERE": str(tmp_path), "out": str(tmp_path / "out")}
+    before = sorted(tmp_path.iterdir())
+    assert main([places.get(arg, arg) for arg in argv]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert expected in error
+    assert error.startswith("videozoo: error: ")
+    assert sorted(tmp_path.iterdir()) == before

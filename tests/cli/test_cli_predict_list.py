@@ -1,0 +1,94 @@
+"""predict --input on the command line: shards, torchrun's ranks, one-line errors."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from videozoo.cli import main
+
+pq = pytest.importorskip("pyarrow.parquet")
+Capture = pytest.CaptureFixture[str]
+MODEL = "test_dnr_tsn.motions"
+BASE = ["predict", "--model", MODEL, "--device", "cpu", "--workers", "0", "--batch-size", "4"]
+
+
+@pytest.fixture
+def listing(videos: Path, tmp_path: Path) -> Path:
+    """The six validation videos by paths from the data's root, and a broken one."""
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    names = [path.relative_to(videos).as_posix() for path in sorted((videos / "val").rglob("*.mp4"))]
+    (tmp_path / "list.txt").write_text("\n".join([*names, str(tmp_path / "broken.mp4"), names[0]]) + "\n")
+    return tmp_path / "list.txt"
+
+
+def rows(*files: Path) -> list[dict[str, Any]]:
+    return sorted((row for file in files for row in pq.read_table(file).to_pylist()), key=lambda row: row["index"])
+
+
+def test_a_list_in_one_file_and_in_shards(listing: Path, videos: Path, tmp_path: Path, capsys: Capture) -> None:
+    argv = [*BASE, "--input", str(listing), "--data-root", str(videos), "--topk", "2", "--views", "2x1"]
+    assert main([*argv, "--output", str(tmp_path / "all.parquet")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'all.parquet'}: 7 videos, 1 could not be read\n"
+    assert "1 paths stand there again" in captured.err
+    whole = rows(tmp_path / "all.parquet")
+    assert [bool(row["error"]) for row in whole] == [False] * 6 + [True]
+    assert all(len(row["classes"]) == 2 for row in whole[:6])
+    for shard, status in ((0, 1), (1, 0)):
+        options = ["--output", str(tmp_path / "s.parquet"), "--num-shards", "2", "--shard", str(shard)]
+        assert main([*argv, *options]) == status
+    together = rows(*(tmp_path / f"s-{k:05d}-of-00002.parquet" for k in range(2)))
+    assert [row["path"] for row in together] == [row["path"] for row in whole]
+    assert [row["classes"] for row in together] == [row["classes"] for row in whole]
+    assert main([*argv, "--output", str(tmp_path / "all.parquet")]) == 1
+    assert "7 videos, 7 of them earlier, 1 could not be read" in capsys.readouterr().out
+
+
+def test_torchrun_gives_the_shards(
+    listing: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """A rank that ends with another status than 0 would have torchrun end the others: broken files do not."""
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        argv = [*BASE, "--input", str(listing), "--data-root", str(videos), "--output", str(tmp_path / "s.parquet")]
+        assert main(argv) == 0
+    files = [tmp_path / f"s-{k:05d}-of-00003.parquet" for k in range(3)]
+    assert [row["index"] for row in rows(*files)] == list(range(7))
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ([], "give video files, or --input LIST"),
+        (["a.mp4", "--input", "list.txt", "--output", "s.parquet"], "not both"),
+        (["a.mp4", "--output", "s.parquet"], "--output is for --input LIST"),
+        (["a.mp4", "--shard", "0"], "--shard is for --input LIST"),
+        (["--input", "list.txt"], "--input needs --output FILE"),
+        (["--input", "list.txt", "--output", "scores.csv"], "its name must end in .parquet"),
+        (["--input", "list.txt", "--output", "s.parquet", "--shard", "1"], "--num-shards and --shard both"),
+        (["--input", "list.txt", "--output", "s.parquet", "--num-shards", "2", "--shard", "2"], "--shard is 2"),
+        (["--input", "nowhere.txt", "--output", "s.parquet"], "nowhere.txt: no such file or folder"),
+        (["--input", "LIST", "--output", "s.parquet", "--batch-size", "0"], "--batch-size is 0"),
+        (["--input", "LIST", "--output", "s.parquet", "--model", "tsn_r18"], "no published weights"),
+        (["--input", "LIST", "--output", "s.parquet", "--views", "3"], "--views is '3'"),
+        (["--input", "LIST", "--output", "LIST/s.parquet"], "Not a directory"),
+    ],
+)
+def test_predict_refuses(argv: list[str], expected: str, listing: Path, capsys: Capture) -> None:
+    assert main([*BASE, *(arg.replace("LIST", str(listing)) if "LIST" in arg else arg for arg in argv)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert expected in error
+    assert error.startswith("videozoo: error: ")
+
+
+def test_without_pyarrow_it_says_what_to_install(
+    listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main([*BASE, "--input", str(listing), "--output", str(tmp_path / "s.parquet")]) == 2
+    assert "pip install 'videozoo[parquet]'" in capsys.readouterr().err
+    assert not list(tmp_path.glob("s.parquet*"))
