@@ -1,10 +1,14 @@
 """What is found wrong between lists, and in lists that are damaged."""
 
+import csv
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 from helpers import load_file_as_module
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from videozoo.data import DATA_FORMATS, SourceError, VideoRecord, VideoSource, check_splits, load_source
 
@@ -88,6 +92,9 @@ def test_json_that_is_no_list_of_videos(tmp_path: Path, text: str, place: str) -
 def test_the_format_may_be_named_and_must_fit(videos: Path) -> None:
     path = _write(videos / "train.txt", "a.mp4 0\nb.mp4 1\n")
     assert load_source(path, data_format="path_list").summary() == "2 videos of 2 classes (path_list), 1 to 1 a class"
+    with pytest.raises(SourceError, match=r"nothing was loaded \(read as path_list; another data_format\?\)"):
+        load_source(_write(videos / "train.txt", "a.mp4 0\nb.mp4\n"))
+    _write(path, "a.mp4 0\nb.mp4 1\n")
     with pytest.raises(SourceError, match="data_format is 'tsm'; choose from class_folders, path_list, csv"):
         load_source(path, data_format="tsm")
     with pytest.raises(SourceError, match=r"train\.txt:1: 'a\.mp4 0' must be 3 columns: path, frames, label"):
@@ -212,3 +219,25 @@ def test_summary() -> None:
     records = tuple(VideoRecord(Path(str(i)), i % 2, "") for i in range(5))
     assert VideoSource(records, ("a", "b", "c")).summary() == "5 videos of 3 classes, 2 to 3 a class; 1 class has none"
     assert VideoSource(records[:1], ("a",)).summary() == "1 video of 1 class, 1 to 1 a class"
+
+
+# What a file system takes for a name; spaces at the ends are cut in lists, and lone surrogates are no text.
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters="/"), min_size=1
+)
+FILES = NAMES.map(str.strip).filter(lambda name: name not in ("", ".", "..") and len(name.encode()) < 200)
+CLASSES = NAMES.map(str.strip).filter(lambda name: name.isprintable() and name and not name.lstrip("+-").isdigit())
+
+
+@settings(max_examples=25)
+@given(st.dictionaries(FILES, CLASSES, min_size=1, max_size=5))
+def test_csv_holds_any_names(labels: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        videos, path = Path(folder) / "videos", Path(folder) / "list.csv"
+        videos.mkdir()
+        for name in labels:
+            (videos / name).write_bytes(b"x")
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("path", "label"), *labels.items()])
+        source = load_source(path, data_root=videos)
+        assert {record.name: source.class_names[record.label] for record in source.records} == labels

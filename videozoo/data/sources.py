@@ -197,6 +197,7 @@ def _load_list(file: ListFile, kind: str, class_names: Sequence[str] | None) -> 
         raise SourceError(f"{file.path}: nothing is listed; write one 'path label' a line.")
     labels, names, warnings = number_labels(file, listing, class_names)
     records = make_records(file, listing, labels)
+    file.problems.hint = f" (read as {kind}; another data_format?){file.problems.hint}"
     file.problems.raise_if_any()
     return VideoSource(tuple(records), names, kind, tuple(warnings))
 
