@@ -84,7 +84,8 @@ def fit(
     """
     folder = RunFolder(Path(output), tuple(class_names), model_config)
     calls = Calls(train_batch, eval_batch, on_epoch)
-    run = start_run(model, train_loader, val_loader, config, folder, calls, resume, train_names)
+    with explain_lost_process():
+        run = start_run(model, train_loader, val_loader, config, folder, calls, resume, train_names)
     try:
         with Interrupts() as run.interrupts, explain_compiler(config.compile), explain_lost_process():
             _fit_epochs(run)

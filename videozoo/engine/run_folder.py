@@ -33,9 +33,11 @@ class RunFolder:
     class_names: tuple[str, ...]
     model_config: dict[str, Any]
 
-    def open(self, resume: bool) -> dict[str, Any] | None:
+    def open(self, resume: bool, is_main: bool = True) -> dict[str, Any] | None:
         """Give the state to continue from, or None for a new run.
 
+        Args:
+            is_main: whether to put in order what a killed run has left; of several processes the first one does, first.
         Raises:
             CheckpointError: there is a run and ``resume`` is off, or it is damaged or of other classes.
         """
@@ -43,8 +45,9 @@ class RunFolder:
             raise CheckpointError(f"{self.path}: is a file; give a folder for the run.")
         last = self.path / "last"
         try:
-            recover_folder(last)
-            recover_folder(self.path / "best")
+            if is_main:
+                recover_folder(last)
+                recover_folder(self.path / "best")
         except OSError as error:
             raise CheckpointError(f"{last}: could not be put in order ({error}); make {self.path} writable.") from error
         has_run = any((self.path / name).exists() for name in ("last", "best", "summary.csv"))
@@ -55,7 +58,8 @@ class RunFolder:
                 _log.warning("%s: nothing to resume; a new run starts", self.path)
             return None
         state = load_train_state(last)
-        self._try_writing()
+        if is_main:
+            self._try_writing()
         if tuple(state["class_names"]) != self.class_names:
             raise CheckpointError(
                 f"{self.path}: its run has {len(state['class_names'])} classes {_few(state['class_names'])}, now came "

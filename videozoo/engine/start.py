@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from videozoo.engine.broken import BrokenVideos
 from videozoo.engine.config import FitConfig
 from videozoo.engine.device import make_accelerator
-from videozoo.engine.distributed import sync_norms
+from videozoo.engine.distributed import gather_objects, sync_norms
+from videozoo.engine.errors import CheckpointError
 from videozoo.engine.loaders import Batch, prepare_loader
 from videozoo.engine.optim import freeze_norms, make_ema, make_optimizer, make_scheduler
 from videozoo.engine.progress import Progress
@@ -39,7 +40,9 @@ def start_run(
     """Make the run that `fit` goes through; see there."""
     accelerator = make_accelerator(config.amp, config.device)
     with accelerator.main_process_first():  # it puts in order what a killed run has left
-        state = folder.open(resume)
+        state = folder.open(resume, accelerator.is_main_process)
+    if len(set(gather_objects(state is None))) > 1:
+        raise CheckpointError(f"{folder.path}: not every process sees the run there; give a folder that all share.")
     train = TrainLoader(train_loader, accelerator, config.seed)
     val = prepare_loader(val_loader, accelerator, "fit: validation")
     class_weights = _class_weights(config, len(folder.class_names), accelerator)
