@@ -162,6 +162,13 @@ def _broken_video(videos: Path, folder: Path) -> list[str]:
     return ["--data", str(folder / "set")]
 
 
+def _broken_val(videos: Path, folder: Path) -> list[str]:
+    shutil.copytree(videos, folder / "set")
+    for file in (folder / "set" / "val").glob("*/*.mp4"):
+        file.write_bytes(b"this is no video")
+    return ["--data", str(folder / "set")]
+
+
 def _bad_list(videos: Path, folder: Path) -> list[str]:
     good = videos / "train" / "rising" / "scene_000.mp4"
     (folder / "bad.txt").write_text(f"{good} up\nnot_there.mp4 down\nlonely\n")
@@ -202,6 +209,7 @@ BAD_INPUTS = {
         _broken_video,
         ["1 of 12 training videos cannot be read, more than --max-bad-frac 0.01", "rising/scene_000.mp4"],
     ),
+    "broken validation": (_broken_val, ["none of the 6 validation videos can be read", "rising/scene_000.mp4"]),
     "unknown model": (_flags("--model", "arc_tms_r18"), ["unknown model 'arc_tms_r18'; did you mean", "arc_tsm_r18"]),
     "no such weights": (_flags("--pretrained"), ["tsm_r18: no published weights exist"]),
     "no such run": (_flags("--model", "local-dir:/not/there"), ["/not/there: no such folder"]),

@@ -96,7 +96,8 @@ def open_all(
     They stay in the set: in training another video takes their place, in validation they are counted.
 
     Raises:
-        CommandError: more of the training videos are broken than may be; it names them and where they are listed.
+        CommandError: more of the training videos are broken than may be, or all validation videos; it names them and
+            where they are listed.
     """
     if len(train) + len(val) > OPENED_BEFORE_TRAINING or not is_main_process():
         return
@@ -112,6 +113,8 @@ def open_all(
             + _listed(problems)
         )
     problems = _find_broken(val, decoder)
+    if len(problems) == len(val):
+        raise CommandError(f"none of the {len(val)} validation videos can be read\n{_listed(problems)}")
     if problems:
         note(f"warning: {len(problems)} of {len(val)} validation videos cannot be read\n{_listed(problems)}")
 
