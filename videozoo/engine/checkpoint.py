@@ -1,5 +1,6 @@
 """Checkpoints: folders that are complete or absent, of safetensors and JSON only (nothing that runs code when read)."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -154,10 +155,11 @@ def recover_folder(folder: Path) -> None:
     _, previous = _side_names(folder)
     if not previous.exists():
         return
-    if folder.exists():
-        shutil.rmtree(previous)
-    else:
-        previous.rename(folder)
+    with contextlib.suppress(FileNotFoundError):  # another process of the same run was faster
+        if folder.exists():
+            shutil.rmtree(previous)
+        else:
+            previous.rename(folder)
 
 
 def replace_file(path: Path, content: str | bytes) -> None:

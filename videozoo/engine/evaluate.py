@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from videozoo.engine.chunks import Chunks
 from videozoo.engine.device import make_accelerator
+from videozoo.engine.distributed import explain_lost_process
 from videozoo.engine.errors import TrainingError
 from videozoo.engine.eval_result import EvalResult, check_average
 from videozoo.engine.interrupts import Interrupts
@@ -117,7 +118,8 @@ def evaluate_together(
                 interrupts.check()
     finally:
         release_loader(loader)
-    joined, missing = _join(rows, unread, 2 * len(models), len(class_names), accelerator)
+    with explain_lost_process():
+        joined, missing = _join(rows, unread, 2 * len(models), len(class_names), accelerator)
     indices, labels = joined[:2]
     results = [
         EvalResult(
