@@ -146,9 +146,10 @@ def page(result: dict) -> str:
         f"{result['machine']}. `python benchmarks/loader.py --data FOLDER` makes this page again.",
         "",
         "8 segment frames of each video, short side to 256, crop 224x224, as bytes. *Plain* is a loop over PyAV that",
-        "decodes up to the last frame that is wanted, with torchvision's resize and crop. Both take turns; seconds are the",
-        f"processor's, which other work on the machine changes little. Medians of {result['rounds']} rounds, and of the",
-        "ratio of their times round by round (least to most): below 1, `videozoo` is faster. *Same*: share of the videos of",
+        "decodes up to the last frame that is wanted, with torchvision's resize and crop. Both take turns; seconds are",
+        "the processor's, which other work on the machine changes little. Medians of "
+        f"{result['rounds']} rounds, and of the ratio",
+        "of their times round by round (least to most): below 1, `videozoo` is faster. *Same*: share of the videos of",
         "which both give the same bytes.",
         "",
         "| videos | `videozoo` clips/s | plain clips/s | time, ours / plain | same |",

@@ -7,6 +7,8 @@ notes its memory, and runs ``robustness_lists.py``. Results depend on the seed a
 """
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
 import platform
@@ -144,6 +146,9 @@ def read_many(args: argparse.Namespace) -> None:
                 reader.read([(2 * i + 1) * count // 16 for i in range(8)])
         except VideoError:
             pass
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    print(json.dumps({"trimmed_mb": rss_mb()}), flush=True)
 
 
 def page(result: dict[str, Any]) -> str:
@@ -176,6 +181,8 @@ def page(result: dict[str, Any]) -> str:
         "| videos read | memory (MB) |",
         "|---|---|",
         *(f"| {row['number']:,} | {row['rss_mb']:.0f} |" for row in result["many"]),
+        "",
+        f"After the last, with what the allocator held free given back (`malloc_trim`): {result['trimmed_mb']:.0f} MB.",
         "",
     ]
     return "\n".join(lines + lists_page(result["lists"]))
@@ -258,7 +265,8 @@ def run(args: argparse.Namespace) -> int:
     }
     result |= summarize(fuzz(args))
     command = [sys.executable, __file__, "--many", "--data", str(args.small or args.data), "--count", str(args.reads)]
-    result["many"] = [line for line in watch([*command, "--decoder", args.decoder]) if isinstance(line, dict)]
+    *result["many"], trimmed = watch([*command, "--decoder", args.decoder])
+    result |= trimmed
     lists = subprocess.run(
         [sys.executable, str(HERE / "robustness_lists.py"), "--count", str(args.count)],
         stdout=subprocess.PIPE,
