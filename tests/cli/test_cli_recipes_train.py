@@ -10,7 +10,7 @@ import torch
 from formats_tiny import FORMATS
 
 import videozoo
-from videozoo.cli import main, videos
+from videozoo.cli import main, opening
 from videozoo.cli.recipes import recipe_names
 from videozoo.data import resolve_data_config
 from videozoo.data.motions import write_motions
@@ -112,7 +112,7 @@ def test_more_broken_videos_than_allowed_end_the_run(
 ) -> None:
     """A small set is refused before training; of a large one the engine finds them on its way."""
     if not is_small:
-        monkeypatch.setattr(videos, "OPENED_BEFORE_TRAINING", 0)
+        monkeypatch.setattr(opening, "OPENED_BEFORE_TRAINING", 0)
     assert _train(mixed, tmp_path / "run") == 2
     error = capsys.readouterr().err
     assert "of 60 training videos" in error

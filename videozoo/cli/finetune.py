@@ -56,7 +56,8 @@ def _check_name(settings: Settings) -> None:
 
 
 def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
-    from videozoo.cli.videos import load_train_and_val, open_all
+    from videozoo.cli.opening import open_all
+    from videozoo.cli.videos import load_train_and_val
 
     train, val = load_train_and_val(
         settings.data,

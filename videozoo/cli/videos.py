@@ -1,13 +1,11 @@
 """Videos for the commands: sources checked, data sets and loaders made. Heavy imports inside."""
 
-import os
 import signal
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, is_main_process, note
+from videozoo.cli.console import CommandError, note
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,9 +15,6 @@ if TYPE_CHECKING:
 
 TRAIN_FOLDERS = ("train", "training")
 VAL_FOLDERS = ("val", "valid", "validation")
-# Opening decodes a frame of each, about 5 ms; above this the first epoch finds broken files.
-OPENED_BEFORE_TRAINING = 2000
-SHOWN_PROBLEMS = 20
 # What a loader's worker waits after SIGTERM; schedulers kill after 30 seconds.
 WORKER_GRACE_SEC = 30
 
@@ -86,59 +81,6 @@ def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
             warnings.append(f"no {what} video of {few}")
     for text in [*warnings, *check_splits(train, val)]:
         note(f"warning: {text}")
-
-
-def open_all(
-    train: "Sequence[VideoRecord]", val: "Sequence[VideoRecord]", *, max_bad_frac: float, decoder: str = "pyav"
-) -> None:
-    """Open every video of a small set once, so that broken ones are told before training, not hours into it.
-
-    They stay in the set: in training another video takes their place, in validation they are counted.
-
-    Raises:
-        CommandError: more of the training videos are broken than may be, or all validation videos; it names them and
-            where they are listed.
-    """
-    if len(train) + len(val) > OPENED_BEFORE_TRAINING or not is_main_process():
-        return
-    problems = _find_broken(train, decoder)
-    if len(problems) > max_bad_frac * len(train):
-        raise CommandError(
-            f"{len(problems)} of {len(train)} training videos cannot be read, more than --max-bad-frac "
-            f"{max_bad_frac:g} allows; take them out, replace them or allow more\n{_listed(problems)}"
-        )
-    if problems:
-        note(
-            f"warning: {len(problems)} of {len(train)} training videos cannot be read; others take their place\n"
-            + _listed(problems)
-        )
-    problems = _find_broken(val, decoder)
-    if len(problems) == len(val):
-        raise CommandError(f"none of the {len(val)} validation videos can be read\n{_listed(problems)}")
-    if problems:
-        note(f"warning: {len(problems)} of {len(val)} validation videos cannot be read\n{_listed(problems)}")
-
-
-def _find_broken(records: "Sequence[VideoRecord]", decoder: str) -> list[str]:
-    from videozoo.data import VideoError
-    from videozoo.data.decode import open_record
-
-    def trouble(record: "VideoRecord") -> str | None:
-        try:
-            with open_record(record, decoder):
-                return None
-        except VideoError as error:
-            return f"{record.source}: {error}"
-
-    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool:
-        return [text for text in pool.map(trouble, records) if text]
-
-
-def _listed(problems: list[str]) -> str:
-    lines = [f"  {text}" for text in problems[:SHOWN_PROBLEMS]]
-    if len(problems) > SHOWN_PROBLEMS:
-        lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more")
-    return "\n".join(lines)
 
 
 def make_normalizer(model: "nn.Module") -> "ClipNormalizer":
