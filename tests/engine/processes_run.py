@@ -1,15 +1,22 @@
 """Runs for one process, called by a test, or for several: ``torchrun ... processes_run.py CASES.json``."""
 
+import contextlib
 import json
+import os
+import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType
 from engine_tiny import NAMES, TinyClips, TinyNet, config
 from safetensors.torch import save_file
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader
 
@@ -17,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers import randomise, small_resnet
 
 from videozoo.augment import ARC, DNR
-from videozoo.engine import FitResult, fit
+from videozoo.engine import FitResult, Stopped, fit
 from videozoo.shapes import fold_time
 from videozoo.temporal import TSM
 
@@ -101,26 +108,50 @@ def make_net(kind: str, dtype: torch.dtype) -> Enlarging:
     return Enlarging(randomise(NETS[kind](), 0.3), dtype)
 
 
-def record_gradients(net: nn.Module, kept: dict[str, Tensor]) -> Any:
-    """Keep every parameter's gradient at every step of any optimiser; returns the hook's handle."""
+def record_gradients(net: nn.Module, kept: dict[str, Tensor], stop_after: int | None) -> Any:
+    """Keep every parameter's gradient at every step of any optimiser; returns the hook's handle.
+
+    At step ``stop_after`` one process sends itself SIGTERM.
+    """
     steps: list[int] = []
 
     def record(*_: object) -> None:
+        if not any(p.grad is not None and p.grad.any() for p in net.parameters()):
+            return  # torch makes a sharded optimiser's state by a step with zeros
         steps.append(1)
         kept.update({f"{len(steps)}.{n}": p.grad.clone() for n, p in net.named_parameters() if p.grad is not None})
+        if len(steps) == stop_after and PartialState().is_last_process:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     return register_optimizer_step_pre_hook(record)
 
 
 def train(
-    output: Path, kind: str, num_videos: int, batch_size: int, num_val: int = 5, **settings: Any
+    output: Path,
+    kind: str,
+    num_videos: int,
+    batch_size: int,
+    num_val: int = 5,
+    stop_after: int | None = None,
+    **settings: Any,
 ) -> tuple[FitResult, Enlarging, dict[str, Tensor]]:
     """Train one of ``NETS``; gives the result, the network and the gradients of every step.
 
-    In float64, so that the order of sums does not matter, unless in mixed precision.
+    In float64, so that the order of sums does not matter, unless in mixed precision. With ``stop_after`` the run is
+    stopped after that step and continued with a new network.
     """
+    if stop_after is not None:
+        with contextlib.suppress(Stopped):
+            _fit(output, kind, num_videos, batch_size, num_val, stop_after, **settings)
+            raise AssertionError("the run was not stopped")
+    return _fit(output, kind, num_videos, batch_size, num_val, None, **settings)
+
+
+def _fit(
+    output: Path, kind: str, num_videos: int, batch_size: int, num_val: int, stop_after: int | None, **settings: Any
+) -> tuple[FitResult, Enlarging, dict[str, Tensor]]:
     net, kept = make_net(kind, torch.float32 if "amp" in settings else torch.float64), dict[str, Tensor]()
-    handle = record_gradients(net, kept)
+    handle = record_gradients(net, kept, stop_after)
     try:
         result = fit(
             net,
@@ -130,6 +161,7 @@ def train(
             output,
             class_names=NAMES,
             model_config={"architecture": "tiny", "pretrained_cfg": {"num_frames": FRAMES}},
+            resume=True,
         )
     finally:
         handle.remove()
@@ -144,9 +176,17 @@ def _changes(event: str, args: tuple[Any, ...], runs: list[Path]) -> list[str]:
     return [f"{event} {path}" for path in paths if any(path.startswith(str(run)) for run in runs)]
 
 
+def _whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, gathered where they are sharded."""
+    return {key: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor for key, tensor in tensors.items()}
+
+
 def main() -> None:
     """Train each case in this process, one of several, and write what it has seen beside the runs."""
     torch.set_num_threads(1)
+    state = PartialState(cpu=True)
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":  # accelerate shards among GPUs only: these pass for some
+        state._shared_state["distributed_type"] = DistributedType.MULTI_GPU
     changes: list[str] = []
     runs: list[Path] = []
     sys.addaudithook(lambda event, args: changes.extend(_changes(event, args, runs)))
@@ -158,8 +198,8 @@ def main() -> None:
         save_file(net.seen, output / f"seen{rank}.safetensors")
         (output / f"changes{rank}.txt").write_text("\n".join(changes))
         changes.clear()
-        save_file(kept, output / f"gradients{rank}.safetensors")
-        save_file(dict(net.state_dict()), output / f"net{rank}.safetensors")
+        save_file(_whole(kept), output / f"gradients{rank}.safetensors")
+        save_file(_whole(net.state_dict()), output / f"net{rank}.safetensors")
         (output / f"result{rank}.json").write_text(json.dumps(result.best))
     torch.distributed.destroy_process_group()
 

@@ -1,6 +1,7 @@
 """Several processes do what one does with the same global batch, and count each video once."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,11 +39,20 @@ OTHERS: dict[str, dict[str, Any]] = {
     "plain_bn": {"kind": "bn", "num_videos": 12, "num_val": 7},
     "averaged": {"kind": "gn", "num_videos": 12, "model_ema": True, "model_ema_decay": 0.5, "clip_grad": 1.0},
     "one_video": {"kind": "gn", "num_videos": 12, "num_val": 1},
+    "stopped": {"kind": "dnr", "num_videos": 11, "sync_bn": True, "opt": "adamw", "stop_after": 2},
+    "not_stopped": {"kind": "dnr", "num_videos": 11, "sync_bn": True, "opt": "adamw"},
     "bf16": {"kind": "dnr", "num_videos": 12, "num_val": 7, "sync_bn": True, "amp": "bf16"},
 }
+SHARDED: dict[str, dict[str, Any]] = {
+    "gn": {"kind": "gn", "num_videos": 11, "grad_accum_steps": 2, "clip_grad": 1.0, "weight_decay": 0.05},
+    "dnr": {"kind": "dnr", "num_videos": 11, "sync_bn": True, "opt": "adamw"},
+    "stopped": {"kind": "arc", "num_videos": 11, "freeze_bn": True, "opt": "adamw", "stop_after": 2},
+}
+FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+        "FSDP_RESHARD_AFTER_FORWARD": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "false"}  # fmt: skip
 
 
-def launch(folder: Path, cases: dict[str, dict[str, Any]], processes: int = 2) -> Path:
+def launch(folder: Path, cases: dict[str, dict[str, Any]], processes: int = 2, **variables: str) -> Path:
     """Train every case in several processes that torchrun starts once."""
     for name in cases:
         (folder / name).mkdir(parents=True)
@@ -50,7 +60,7 @@ def launch(folder: Path, cases: dict[str, dict[str, Any]], processes: int = 2) -
     file.write_text(json.dumps(cases))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run([*command, str(HERE / "processes_run.py"), str(file)], capture_output=True, text=True,
-                          timeout=600)  # fmt: skip
+                          timeout=900, env={**os.environ, **variables})  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -136,6 +146,35 @@ def test_bf16_in_two_processes(tmp_path: Path, two: Path) -> None:
             torch.testing.assert_close(
                 tensor, weights[1][name], rtol=0.05, atol=0.05, msg=lambda m, n=name: f"{n}: {m}"
             )
+
+
+@pytest.mark.slow
+def test_a_stop_that_one_process_is_asked_for_and_a_resume(two: Path) -> None:
+    """The weights are those of the run that was not stopped, bit for bit."""
+    ours, theirs = (load_file(two / name / "run/last/model.safetensors") for name in ("stopped", "not_stopped"))
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+    for rank in (0, 1):
+        continued = load_file(two / f"stopped/gradients{rank}.safetensors")
+        assert {name.split(".")[0] for name in continued} == {"1", "2", "3", "4"}  # of six
+
+
+@pytest.mark.slow
+def test_sharded_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
+    """Each holds a part of the weights (FSDP2); the checkpoints are whole, with the same keys, and can be continued."""
+    cases = {name: {**settings, "batch_size": 2} for name, settings in SHARDED.items()}
+    launch(tmp_path, cases, **FSDP)
+    for name, settings in SHARDED.items():
+        one, _, gradients = train(tmp_path / name / "one", batch_size=4, **{**settings, "stop_after": None})
+        theirs = load_file(tmp_path / name / "gradients0.safetensors")
+        skipped = settings.get("stop_after", 0)
+        numbered = {tuple(key.split(".", 1)): tensor for key, tensor in gradients.items()}
+        assert_same(
+            {f"{int(step) - skipped}.{key}": t for (step, key), t in numbered.items() if int(step) > skipped}, theirs
+        )
+        weights = [load_file(tmp_path / name / run / "last/model.safetensors") for run in ("one", "run")]
+        assert_same(*weights)
+        result = json.loads((tmp_path / name / "result1.json").read_text())
+        assert result["loss"] == pytest.approx(one.best["loss"], rel=1e-6)
 
 
 def one_steps(settings: dict[str, Any]) -> int:
