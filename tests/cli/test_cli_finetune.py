@@ -18,7 +18,7 @@ from helpers import hear_ctrl_c
 import videozoo
 from videozoo.cli import finetune, finetune_fit, main
 from videozoo.cli.run_settings import Settings
-from videozoo.data import load_source
+from videozoo.data import load_source, torchcodec_file
 from videozoo.data.motions import motion_classes
 
 REPO = Path(__file__).resolve().parents[2]
@@ -140,6 +140,20 @@ def test_what_the_batches_are_made_of(videos: Path, tmp_path: Path, capsys: Capt
     (tmp_path / "weights.txt").write_text("1\nheavy\n")
     assert _finetune(videos, tmp_path / "other", "--class-weights", str(tmp_path / "weights.txt")) == 2
     assert "--class-weights needs one number a line, or `balanced`" in capsys.readouterr().err
+
+
+def test_a_decoder_that_cannot_be_loaded_is_told_once(
+    videos: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by each thread that opens files and each worker."""
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    torchcodec_file.load_torchcodec.cache_clear()
+    try:
+        flags = ["--epochs", "1", "--warmup-epochs", "0", "--decoder", "torchcodec", "--workers", "2"]
+        assert _finetune(videos, tmp_path / "run", *flags) == 0
+    finally:
+        torchcodec_file.load_torchcodec.cache_clear()
+    assert capsys.readouterr().err.count("torchcodec cannot be loaded") == 1
 
 
 def test_fine_tuning_resizes_as_the_weights_are_tested(videos: Path) -> None:

@@ -110,7 +110,7 @@ def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | E
             **({} if settings.is_continued else kept),
         )
     except WeightsError as error:
-        if not (settings.recipe and settings.backbone_weights):
+        if settings.is_continued or not (settings.recipe and settings.backbone_weights):
             raise
         hint = f"recipe {settings.recipe} asks for them; --backbone-weights FILE or none goes before it"
         raise CommandError(f"{error} ({hint})") from error

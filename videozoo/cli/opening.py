@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from videozoo.cli.console import CommandError, is_main_process, note
+from videozoo.cli.videos import ready_decoder
 
 if TYPE_CHECKING:
     from videozoo.data import VideoRecord
@@ -28,6 +29,7 @@ def open_all(
     """
     if len(train) + len(val) > OPENED_BEFORE_TRAINING or not is_main_process():
         return
+    ready_decoder(decoder)
     problems = _find_broken(train, decoder)
     if len(problems) > max_bad_frac * len(train):
         raise CommandError(

@@ -83,6 +83,14 @@ def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
         note(f"warning: {text}")
 
 
+def ready_decoder(decoder: str) -> None:
+    """Load torchcodec in this process: where it cannot be, that is told once, not by each thread and worker."""
+    if decoder == "torchcodec":
+        from videozoo.data.torchcodec_file import load_torchcodec
+
+        load_torchcodec()
+
+
 def make_normalizer(model: "nn.Module") -> "ClipNormalizer":
     """From the bytes that the loaders here give to what the network takes; on the network's device."""
     from videozoo.data import ClipNormalizer, resolve_data_config
@@ -110,6 +118,7 @@ def make_train_loader(
     """
     from videozoo.data import BalancedSampler, VideoDataset, create_transform, resolve_data_config
 
+    ready_decoder(decoder)
     cfg = resolve_data_config(model)
     dataset = VideoDataset(
         records,
@@ -170,6 +179,7 @@ def make_test_dataset(
     """Every view of each video as bytes, as the network's config wants them; broken videos are reported."""
     from videozoo.data import VideoDataset, create_transform, resolve_data_config
 
+    ready_decoder(decoder)
     num_clips, num_crops = views or (None, None)
     cfg = resolve_data_config(model, test_num_clips=num_clips, test_num_crops=num_crops)
     return VideoDataset(
