@@ -1,11 +1,15 @@
 """One door to accelerate: the accelerator of a run, made so that a process can hold several runs one after another."""
 
+import logging
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DataLoaderConfiguration, DistributedType
+from accelerate.utils import DataLoaderConfiguration, DistributedType, parse_flag_from_env
 
 from videozoo.engine.config import AMP_KINDS
+
+_log = logging.getLogger(__name__)
 
 
 def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
@@ -37,4 +41,8 @@ def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
         raise ValueError("make_accelerator: amp='fp16' needs a GPU and this process has none; use 'bf16' or 'no'.")
     # Shuffling is seeded per epoch by `loaders.start_epoch`, so that it does not depend on accelerate's own way.
     loading = DataLoaderConfiguration(use_seedable_sampler=False, even_batches=True, non_blocking=True)
-    return Accelerator(mixed_precision=amp, cpu=is_cpu, dataloader_config=loading)
+    accelerator = Accelerator(mixed_precision=amp, cpu=is_cpu, dataloader_config=loading)
+    is_asked = parse_flag_from_env("ACCELERATE_USE_FSDP")
+    if is_asked and accelerator.distributed_type != DistributedType.FSDP and accelerator.is_main_process:
+        _log.warning("FSDP: accelerate shards a network among GPUs only; here each process holds the whole of it")
+    return accelerator
