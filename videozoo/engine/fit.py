@@ -94,6 +94,7 @@ def fit(
         raise
     finally:
         run.trackers.close()
+        run.train_loader.release()
         release_loader(run.val_loader)
         _unwrap(run)
     run.accelerator.wait_for_everyone()
@@ -108,7 +109,6 @@ def _fit_epochs(run: Run) -> None:
         row = _fit_epoch(run)
         if run.calls.on_epoch is not None and run.is_main:
             run.calls.on_epoch(row)
-        run.interrupts.check()
     run.progress = run.progress.judge(run.config)
     if run.progress.stopped_early:
         run.say("stopped after epoch %d of %d: patience is %s epochs, and none since epoch %d was better",
@@ -151,20 +151,18 @@ def _evaluate(run: Run) -> EvalResult:
     """Evaluate what the epoch's training has made; where that is stopped, the training of the epoch is kept."""
     broadcast_buffers(run.measured_net, run.accelerator)  # running statistics are each process's own
     try:
-        result = evaluate(
+        return evaluate(
             run.measured_net,
             run.val_loader,
             class_names=run.folder.class_names,
             accelerator=run.accelerator,
             prepare_batch=run.calls.eval_batch,
         )
-        run.interrupts.check()
     except Stopped as stop:
         # Where the network is sharded, saving would need all processes here, and not all may have been told to stop.
         if stop.is_safe and not is_sharded(run.accelerator):
             run.save_last(run.progress)
         raise
-    return result
 
 
 def _report_stop(run: Run, stop: KeyboardInterrupt) -> None:

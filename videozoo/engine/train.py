@@ -39,7 +39,8 @@ def train_epoch(run: Run) -> None:
         # All processes stop, save and go on together, and all know the weight of all their clips.
         weight, stop, is_save_due = _agree(run, group)
         if stop:
-            run.save_last(run.progress)
+            if state.step:  # else the epoch before has just been kept
+                run.save_last(run.progress)
             raise Stopped(stop)
         if is_save_due:
             run.save_last(run.progress)

@@ -12,7 +12,7 @@ from accelerate.data_loader import BatchSamplerShard
 from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from videozoo.engine.loaders import Batch, check_loader, give_generators, loader_parts, prepare_loader
+from videozoo.engine.loaders import Batch, check_loader, give_generators, loader_parts, prepare_loader, release_loader
 from videozoo.engine.shares import BatchShares
 
 _KEPT = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context",
@@ -76,7 +76,7 @@ class TrainLoader:
         while True:
             started = time.perf_counter()
             if self._order is None:  # it may draw in this process
-                seed_draws(mix_seed(self._seed, epoch, number))
+                seed_draws(mix_seed(self._seed, epoch, number, 0, 2))
             try:
                 batch = next(batches)
             except StopIteration:
@@ -84,6 +84,10 @@ class TrainLoader:
             number += 1
             if number > first:
                 yield send_to_device(batch, self._accelerator.device, non_blocking=True), time.perf_counter() - started
+
+    def release(self) -> None:
+        """Tell accelerate that no more is read."""
+        release_loader(self._loader)
 
 
 def start_epoch(loader: Iterable[Batch], seed: int, epoch: int) -> None:
@@ -150,7 +154,7 @@ class _SeededBatches:
         for number, indices in enumerate(self._shard):
             if number >= first:
                 batch = _SeededIndices(indices)
-                batch.seed = mix_seed(seed, epoch, number, self._process)
+                batch.seed = mix_seed(seed, epoch, number, self._process, 2)  # 1 is the training step's
                 yield batch
 
 
