@@ -49,7 +49,7 @@ def train_epoch(run: Run) -> None:
         num_updates = epoch * run.updates_per_epoch + state.step
         if run.scheduler is not None:
             run.scheduler.step_update(num_updates)
-        seed_step(mix_seed(config.seed, epoch, state.step, run.accelerator.process_index, 1))
+        seed_step(mix_seed(config.seed, epoch, state.step, run.accelerator.process_index, 1), run.accelerator.device)
         lr = current_lr(run.optimizer)
         loss, correct, clips = _step(run, group, weight, f"epoch {epoch + 1}, step {state.step + 1}, lr {lr:.3g}")
         if run.ema is not None:

@@ -118,10 +118,11 @@ def seed_draws(seed: int) -> None:
     torch.default_generator.manual_seed(seed)  # torch.manual_seed wakes the GPU, which a forked worker must not
 
 
-def seed_step(seed: int) -> None:
-    """Seed the global draws on the CPU and on every device."""
+def seed_step(seed: int, device: torch.device) -> None:
+    """Seed the global draws on the CPU and, where ``device`` is another, on all devices."""
     seed_draws(seed)
-    torch.manual_seed(seed)
+    if device.type != "cpu":
+        torch.manual_seed(seed)
 
 
 class _SeededIndices(list[int]):
