@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
+from .av_file import ONE_THREAD
 from .av_file import _orientation as orientation
 from .errors import VideoError
 from .records import VideoRecord
@@ -161,7 +162,9 @@ class _Upright:
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
         width, height = self._size
-        rgb = self._scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation="BICUBIC")
+        rgb = self._scaler.reformat(
+            frame, width=width, height=height, format="rgb24", interpolation="BICUBIC", **ONE_THREAD
+        )
         image: np.ndarray = rgb.to_ndarray()
         is_lying, flip_x, flip_y = self._turns
         image = image.transpose(1, 0, 2) if is_lying else image
@@ -172,4 +175,5 @@ class _Upright:
             format="yuv420p",
             dst_colorspace=Colorspace.ITU601,
             dst_color_range=ColorRange.MPEG,
+            **ONE_THREAD,
         )

@@ -86,7 +86,7 @@ class WholeVideo:
             yield VideoFrame.from_ndarray(out[0], format="rgb24")
 
     def _of_span(self, stream: AvStream) -> Iterator[VideoFrame]:
-        span, last, has_times = self.record.span_sec, None, True
+        span, last, has_times = self.record.span_sec, None, stream.has_times
         for number, frame in enumerate(stream.frames()):
             if span is not None:
                 # The same clock as the reader's: stamps, or numbers where stamps are missing or run backwards.
