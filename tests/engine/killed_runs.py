@@ -51,12 +51,13 @@ def end(child: int) -> bool:
     return os.WIFEXITED(status)
 
 
-def kill_at_random(output: Path, workers: int, times: int, longest: float, seed: int) -> dict[str, int]:
-    """Kill the run ``times`` times at a random moment after its first step, then let it end."""
+def kill_at_random(folder: Path, workers: int, times: int, longest: float, seed: int) -> dict[str, int]:
+    """Kill a run at random moments after its first step, then let it end; a next one if it ended before ``times``."""
     draws = random.Random(seed)
-    kills = halves = 0
+    kills = halves = runs = 0
     is_done = False
-    while not is_done:
+    while kills < times or not is_done:
+        output = folder / f"parts{runs}"
         reads, writes = os.pipe()
         child = start(lambda: train(output, workers, lambda: os.write(writes, b"1")))  # noqa: B023
         os.close(writes)
@@ -66,9 +67,9 @@ def kill_at_random(output: Path, workers: int, times: int, longest: float, seed:
             time.sleep(draws.uniform(0, longest))
             os.kill(child, signal.SIGKILL)
         is_done = end(child)
-        kills += not is_done
+        kills, runs = kills + (not is_done), runs + is_done
         halves += any(path.name.endswith((".tmp", ".old")) for path in output.iterdir())
-    return {"kills": kills, "while writing": halves}
+    return {"kills": kills, "while writing": halves, "runs": runs}
 
 
 def kill_at_every_write(output: Path) -> dict[str, int]:
@@ -113,7 +114,7 @@ if __name__ == "__main__":
         sys.exit("the whole run failed")
     took = time.monotonic() - started
     if job["kind"] == "random":
-        counts = kill_at_random(folder / "parts", job["workers"], job["times"], took / job["times"], job["seed"])
+        counts = kill_at_random(folder, job["workers"], job["times"], took / job["times"], job["seed"])
     else:
-        counts = kill_at_every_write(folder / "parts")
+        counts = kill_at_every_write(folder / "parts0")
     sys.stdout.write(f"COUNTS {json.dumps(counts)}\n")

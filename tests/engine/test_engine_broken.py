@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from engine_tiny import TinyClips, run
+from helpers import shared_folder
 from torch.utils.data import DataLoader, default_collate
 
+from videozoo.data import VideoDataset, VideoRecord, collate_clips, create_transform
 from videozoo.engine import TrainingError, load_train_state
 
 
@@ -77,3 +79,35 @@ def test_a_batch_without_any_video_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"no video of a batch could be read.*gone.mp4: absent"):
         run(tmp_path / "run", train=[good, nothing])
     assert load_train_state(tmp_path / "run/last")["current"]["step"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shared_folder("data") is None, reason="needs the shared videos")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_real_files_corrupt_and_vanishing(tmp_path: Path, workers: int, caplog: pytest.LogCaptureFixture) -> None:
+    """5 % of the files cut short from the start, and two that are gone after the first epoch."""
+    source = sorted((shared_folder("data") / "order4/videos").glob("*/*.mp4"))[::3][:40]  # type: ignore[operator]
+    files = [tmp_path / f"{number}.mp4" for number in range(len(source))]
+    for number, (path, file) in enumerate(zip(source, files, strict=True)):
+        content = path.read_bytes()
+        file.write_bytes(content[: len(content) // 2] if number in (7, 20) else content)
+    records = [VideoRecord(file, number % 3, "list.txt", file.name) for number, file in enumerate(files)]
+    transform = create_transform((3, 16, 16), is_training=True, normalize=False)
+    clips = VideoDataset(records, transform, num_frames=4, is_training=True, on_broken="replace")
+    train = DataLoader(clips, batch_size=8, shuffle=True, collate_fn=collate_clips, num_workers=workers)
+
+    def vanish(row: Any) -> None:
+        for number in (3, 30):
+            files[number].unlink(missing_ok=True)
+
+    settings = {"train": train, "epochs": 2, "train_batch": lambda video, label: (video.float() / 255, label)}
+    with caplog.at_level(logging.WARNING, logger="videozoo.engine"):
+        result = run(tmp_path / "run", max_bad_frac=0.1, on_epoch=vanish, **settings)
+    with (tmp_path / "run/broken.csv").open(newline="") as file:
+        rows = {int(row["index"]): row["problem"] for row in csv.DictReader(file)}
+    assert sorted(rows) == [3, 7, 20, 30]
+    assert all(f"{number}.mp4" in problem and "list.txt" in problem for number, problem in rows.items())
+    assert all(caplog.text.count(f"broken training video {number}, ") == 1 for number in rows)
+    assert len(result.history) == 2
+    with pytest.raises(TrainingError, match=r"[34] of 40 training videos are broken, more than max_bad_frac=0.05"):
+        run(tmp_path / "strict", max_bad_frac=0.05, **settings)
