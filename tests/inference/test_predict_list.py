@@ -147,14 +147,14 @@ def test_a_finished_shard_stays_as_it_is(
     assert not leftover.exists()
 
 
-@pytest.mark.parametrize("is_finished", [True, False])
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("change", "expected", "is_finished"),
     [
-        ("list", "its list is"),
-        ("weights", "its weights is"),
-        ("views", "its videos is"),
-        ("topk", "its topk is 5, now it is 3"),
+        ("list", "list: ", True),
+        ("weights", "weights: ", True),
+        ("list", "list: ", False),
+        ("views", "videos: ", False),
+        ("topk", "topk: 5, now 3", False),
     ],
 )
 def test_another_job_into_the_same_output_is_refused(

@@ -88,7 +88,7 @@ def iterate_batches(
                 yield batch
                 first += len(batch.paths)
             return
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:
             if not _is_death(error):
                 raise
             log.warning("a decoding process died; its files are tried one by one")
@@ -129,7 +129,7 @@ def _load_singly(views: _Views, places: Sequence[int]) -> ClipBatch:
             (batch,) = _load(views, [[place]], 1, pin_memory=False)
             video = None if batch.video is None else batch.video[0]
             items.append((batch.paths[0], video, batch.errors.get(0)))
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:
             if not _is_death(error):
                 raise
             items.append((str(views.records[place].path), None, "the process that decoded it died"))
@@ -143,8 +143,9 @@ def _collate(items: list[tuple[str, Tensor | None, str | None]]) -> ClipBatch:
     return ClipBatch([path for path, _, _ in items], torch.stack(videos) if videos else None, read, errors)
 
 
-def _is_death(error: RuntimeError) -> bool:
-    return "DataLoader worker" in str(error)
+def _is_death(error: Exception) -> bool:
+    """Whether a decoding process is gone: it was found dead, or what it had sent can no longer be fetched from it."""
+    return isinstance(error, ConnectionError | FileNotFoundError | EOFError) or "DataLoader worker" in str(error)
 
 
 def _leave_signals_to_parent(_worker: int) -> None:

@@ -172,8 +172,8 @@ def check_same_job(found: dict[str, Any], wanted: dict[str, Any], where: Path) -
     for key in wanted:
         if found.get(key) != wanted[key]:
             raise JobError(
-                f"{where}: belongs to another run: its {key.replace('_', ' ')} is {_short(found.get(key))}, now it is "
-                f"{_short(wanted[key])}; remove it, or give another --output."
+                f"{where}: belongs to another run ({key.replace('_', ' ')}: {_short(found.get(key))}, now "
+                f"{_short(wanted[key])}); remove it, or give another --output."
             )
 
 
