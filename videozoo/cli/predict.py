@@ -136,9 +136,7 @@ def _check_job(args: argparse.Namespace) -> tuple[Path, int, int]:
     if num_shards is None:
         num_shards, shard = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if num_shards < 1 or not 0 <= shard < num_shards:
-        raise CommandError(
-            f"predict: --shard is {shard}, --num-shards {num_shards}; shards count from 0 up to N - 1."
-        )
+        raise CommandError(f"predict: --shard is {shard}, --num-shards {num_shards}; shards count from 0 up to N - 1.")
     return output, num_shards, shard
 
 
