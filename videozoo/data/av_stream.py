@@ -114,8 +114,8 @@ class AvStream:
             self.is_damaged = True
 
     def _open(self) -> InputContainer:
-        # Only files of this machine: a play list must not fetch anything. Titles may be in any encoding. Opening decodes
-        # some frames: two of 81 million pixels took 350 MB without the limit.
+        # Only files of this machine: a play list must not fetch anything. Titles may be in any encoding. Opening
+        # decodes some frames: two of 81 million pixels took 350 MB without the limit.
         source = os.path.abspath(self.path) if self._window is None else self._window
         options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
         try:
