@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from videozoo.data import VideoError
+from videozoo.data import VideoDataset, VideoError, VideoSource, create_transform, open_record
 
 BITS = 8
 
@@ -99,3 +99,23 @@ def make_frames() -> Callable[..., None]:
             Image.fromarray(paint_number(number, 48, 64)).save(folder / pattern.format(place), quality=95)
 
     return make
+
+
+@pytest.fixture
+def shown(read_numbers: Callable[[Tensor], list[int]]) -> Callable[[VideoSource], list[tuple[str, str, list[int]]]]:
+    """Name, class and first and last painted number of each video; a clip of each is read on the way."""
+
+    def look(source: VideoSource) -> list[tuple[str, str, list[int]]]:
+        transform = create_transform(input_size=(3, 32, 32))
+        dataset = VideoDataset(source.records, transform, num_frames=2)
+        found = []
+        for index, record in enumerate(source.records):
+            item: dict[str, Any] = dataset[index]
+            assert item["label"] == record.label
+            assert item["video"].shape == (1, 3, 2, 32, 32)
+            with open_record(record) as reader:
+                frames = reader.read([0, reader.num_frames - 1])
+            found.append((record.name, source.class_names[record.label], read_numbers(frames)))
+        return found
+
+    return look

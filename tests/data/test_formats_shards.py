@@ -192,7 +192,7 @@ def test_damaged_tars_give_members_inside_the_file_or_the_one_error(tmp_path: Pa
     rng = random.Random(1)
     path = tmp_path / "0.tar"
     outcomes = []
-    for number in range(400):
+    for number in range(150):
         kind = rng.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT))
         members = {f"{'x' * rng.choice((1, 120))}{i}.{e}": rng.randbytes(700) for i in range(2) for e in ("mp4", "cls")}
         data = bytearray(_write_tar(path, members, format=kind).read_bytes())
@@ -206,7 +206,7 @@ def test_damaged_tars_give_members_inside_the_file_or_the_one_error(tmp_path: Pa
             outcomes.append("members")
         except SourceError:
             outcomes.append("error")
-    assert min(outcomes.count("members"), outcomes.count("error")) > 20
+    assert min(outcomes.count("members"), outcomes.count("error")) > 5
 
 
 def test_braces_are_those_of_webdataset() -> None:
