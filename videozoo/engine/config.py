@@ -44,7 +44,7 @@ class FitConfig:
         eval_metric: ``top1`` or ``mean_class``: what makes an epoch the best one.
         patience: stop after this many epochs without a better ``eval_metric``; None trains all ``epochs``.
         max_bad_frac: share of the training videos that may turn out broken before the run stops.
-        checkpoint_minutes: time between checkpoints within an epoch.
+        checkpoint_minutes: time between checkpoints within an epoch; 0 writes one after every step.
         log_with: trackers of accelerate that are told what summary.csv is told: ``tensorboard``, ``wandb``.
         seed: with the epoch's number it fixes every random draw of the engine.
         log_interval: optimiser steps between progress lines.
