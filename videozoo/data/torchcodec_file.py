@@ -27,11 +27,12 @@ def load_torchcodec() -> Any:
         reason = str(err)
     if not reason:
         return VideoDecoder
-    first_line = reason.strip().partition("\n")[0]
+    # Its own text goes on for pages.
+    first_sentence = reason.strip().partition("\n")[0].partition(". ")[0]
     logger.warning(
         "torchcodec cannot be loaded (%s), so videos are decoded by PyAV, to the same frames. It needs "
         "`pip install torchcodec` and FFmpeg's shared libraries.",
-        first_line,
+        first_sentence,
     )
     return None
 
