@@ -171,6 +171,24 @@ def test_a_file_that_kills_its_decoder_costs_itself_only(clips: list[Path], monk
     assert errors == {str(deadly): "the process that decoded it died"}
 
 
+def test_decoding_processes_are_replaced_now_and_then(
+    clips: list[Path], predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[int] = []
+    real = clips_module._load
+
+    def noting(views: Any, places: Any, workers: int, pin_memory: bool) -> Any:
+        loads.append(len(places))
+        return real(views, places, workers, pin_memory)
+
+    monkeypatch.setattr(clips_module, "_load", noting)
+    monkeypatch.setattr(clips_module, "RENEW_BATCHES", 2)
+    answers = Predictor(MODEL, device="cpu", batch_size=2, workers=1)(clips[:9])
+    assert loads == [2, 2, 1]
+    for one, other in zip(predictor(clips[:9]), answers, strict=True):
+        np.testing.assert_array_equal(one.scores, other.scores)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -15,6 +15,9 @@ from videozoo.data import VideoDataset, VideoError, VideoRecord, create_transfor
 
 log = logging.getLogger("videozoo")
 
+# A decoding process is replaced after so many batches.
+RENEW_BATCHES = 2000
+
 
 @dataclass(frozen=True)
 class ClipBatch:
@@ -77,17 +80,19 @@ def iterate_batches(
 ) -> Generator[ClipBatch]:
     """Batches of the records from ``start`` on, in order.
 
-    A file that kills the process that decodes it becomes an error of that file.
+    A file that kills the process that decodes it becomes an error of that file. Processes are replaced now and then, so
+    that what decoders do not give back (about 2 KB a file) does not add up.
     """
     views = _Views(records, config)
     first = start
     while first < len(records):
-        places = BatchSampler(range(first, len(records)), batch_size, drop_last=False)
+        stop = min(first + RENEW_BATCHES * max(workers, 1) * batch_size, len(records))
+        places = BatchSampler(range(first, stop), batch_size, drop_last=False)
         try:
             for batch in _load(views, places, workers, pin_memory):
                 yield batch
                 first += len(batch.paths)
-            return
+            continue
         except (RuntimeError, OSError, EOFError) as error:
             if not _is_death(error):
                 raise
