@@ -76,12 +76,12 @@ def explain_lost_process() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        text = (str(error).strip().splitlines() or [""])[0]
+        text = (str(error).strip().splitlines() or [""])[0]  # [source file] what. Advice
         is_lost = isinstance(error, distributed.DistError) or any(word in text.lower() for word in _LOST_PEER)
         if isinstance(error, EngineError) or not is_lost or not distributed.is_initialized():
             raise
         raise EngineError(
             f"process {distributed.get_rank()} of {distributed.get_world_size()}: another process of this run has "
             f"ended; its own last line tells why, if it was not killed. What was kept is intact; resume to go on. "
-            f"({text})"
+            f"({text.rpartition('] ')[2].partition('. ')[0]})"
         ) from error
