@@ -45,6 +45,12 @@ def test_each_item_has_an_outcome_whatever_it_does(workers: int) -> None:
     assert found["hang"].trouble == "it took more than 1 s"
 
 
+def test_workers_are_replaced_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "RENEW_ITEMS", 2)
+    pids = [outcome.value for outcome in run_all(lambda _: os.getpid(), range(5), workers=1, limit_sec=60)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [2, 2, 1]
+
+
 def test_no_items_no_processes() -> None:
     assert list(run_all(_do, [], workers=2, limit_sec=2)) == []
 

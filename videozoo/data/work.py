@@ -15,6 +15,8 @@ from typing import Any
 
 # A worker looks after its parent so often.
 PARENT_SECONDS = 1.0
+# A worker is replaced after so many items: decoders do not give back all memory.
+RENEW_ITEMS = 2000
 
 
 class WorkError(ValueError):
@@ -74,13 +76,17 @@ class _Worker:
         self._function = function
         self._process: BaseProcess | None = None
         self._item: Any = None
+        self._num_items = 0
         self.is_busy = False
         self.deadline = 0.0
 
     def take_next(self, items: Iterator[Any], limit_sec: float) -> bool:
         for item in items:
+            if self._num_items >= RENEW_ITEMS:
+                self.end()
             if self._process is None:
                 self._start()
+            self._num_items += 1
             # A process that died while it had nothing to do is replaced; else sending would raise.
             try:
                 self.connection.send(item)
@@ -121,6 +127,7 @@ class _Worker:
             target=_serve, args=(theirs, self.connection, self._function), daemon=True
         )
         self._process.start()
+        self._num_items = 0
         theirs.close()
 
     def _cause(self) -> str:
