@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -22,7 +23,7 @@ from .packet_index import ONE_FRAME_CODECS, IndexedFrames, PacketIndex, PacketRo
 
 # PyAV 17 and later convert colours in as many threads as there are cores, which loader workers use anyway; and a
 # converter that had threads when its process was forked hangs where the worker frees it.
-ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 
 class AvFile:
@@ -63,7 +64,7 @@ class AvFile:
             raise
         self._first_pts = first.pts
         self._stored_size = (first.width, first.height)
-        self._transpose, self._flip_x, self._flip_y = _orientation(first)
+        self._transpose, self._flip_x, self._flip_y = orientation(first)
         self.width, self.height = self._stored_size[:: -1 if self._transpose else 1]
         self.fps = float(self._stream.stream.average_rate or self._stream.stream.guessed_rate or 0)
 
@@ -170,7 +171,7 @@ class AvFile:
         return image[:: -1 if self._flip_y else 1, :: -1 if self._flip_x else 1]
 
 
-def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
+def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """(transpose, then mirror x, mirror y) that turn a stored frame as its display matrix asks.
 
     FFmpeg's matrix maps (x, y) to (a x + c y, b x + d y), y downwards; angles are taken to the next quarter turn.

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .av_file import ONE_THREAD
 from .errors import VideoError
 from .records import VideoRecord, VideoSource
 from .whole import WholeVideo, size_of, stamp_of
@@ -56,7 +57,7 @@ def check_video(record: VideoRecord) -> Finding:
                 if not count:
                     size = size_of(frame)
                     first = frame.time
-                    frame.to_ndarray(format="rgb24")  # colours that cannot be had are an error of each frame
+                    frame.to_ndarray(format="rgb24", **ONE_THREAD)  # fails where the colours cannot be had
                 count, last = count + 1, frame.time
             seconds = count / fps if fps else 0.0
             if fps and first is not None and last is not None and last > first:

@@ -14,8 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
-from .av_file import ONE_THREAD
-from .av_file import _orientation as orientation
+from .av_file import ONE_THREAD, orientation
 from .errors import VideoError
 from .records import VideoRecord
 from .whole import WholeVideo, size_of

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from av.video.frame import VideoFrame
 
-from .av_file import _orientation as orientation
+from .av_file import orientation
 from .av_stream import AvStream
 from .errors import VideoError
 from .image_folder import ImageFolder
