@@ -95,7 +95,7 @@ def shared_section(rows: list[Row]) -> list[str]:
         return []
     count = max(int(row["processes"]) for row in rows)
     lines = [
-        f"## One process and {count}",
+        f"## One process and {count} processes",
         "",
         f"The same networks again, trained by one process and by {count}, `-b {BATCH_SIZE // count}` each and",
         "`--sync-bn`, so that both see the same clips in every step and take the same statistics; what is left is the",
