@@ -116,18 +116,14 @@ def make_train_loader(
         is_balanced: show every class equally often.
         transform_options: of ``create_transform``.
     """
-    from videozoo.data import BalancedSampler, VideoDataset, create_transform, resolve_data_config
+    from videozoo.data import BalancedSampler, VideoDataset, create_transform, resolve_data_config, sampling_options
 
     ready_decoder(decoder)
     cfg = resolve_data_config(model)
     dataset = VideoDataset(
         records,
         create_transform(**cfg, is_training=True, normalize=False, **transform_options),
-        num_frames=cfg["num_frames"],
-        sampling=cfg["frame_sampling"],
-        frame_stride=cfg["frame_stride"],
-        frames_per_segment=cfg["frames_per_segment"],
-        is_training=True,
+        **sampling_options(cfg, is_training=True),
         seed=seed,
         decoder=decoder,
         on_broken="replace",
@@ -177,7 +173,7 @@ def make_test_dataset(
     model: "nn.Module", records: "Sequence[VideoRecord]", *, views: tuple[int, int] | None, decoder: str = "pyav"
 ) -> "VideoDataset":
     """Every view of each video as bytes, as the network's config wants them; broken videos are reported."""
-    from videozoo.data import VideoDataset, create_transform, resolve_data_config
+    from videozoo.data import VideoDataset, create_transform, resolve_data_config, sampling_options
 
     ready_decoder(decoder)
     num_clips, num_crops = views or (None, None)
@@ -185,11 +181,7 @@ def make_test_dataset(
     return VideoDataset(
         records,
         create_transform(**cfg, normalize=False),
-        num_frames=cfg["num_frames"],
-        sampling=cfg["frame_sampling"],
-        frame_stride=cfg["frame_stride"],
-        frames_per_segment=cfg["frames_per_segment"],
-        num_clips=cfg["test_num_clips"],
+        **sampling_options(cfg),
         decoder=decoder,
         on_broken="report",
     )

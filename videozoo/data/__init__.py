@@ -1,7 +1,7 @@
 """Videos in: exact frames, clips, transforms, labelled sources. Knows nothing of models."""
 
 from .batches import TrainBatch, collate_clips
-from .config import DATA_DEFAULTS, resolve_data_config
+from .config import DATA_DEFAULTS, resolve_data_config, sampling_options
 from .dataset import JointDataset, VideoDataset
 from .decode import DECODERS, VideoReader, count_frames, open_record, read_frames
 from .errors import VideoError
@@ -44,5 +44,6 @@ __all__ = [
     "read_frames",
     "resolve_data_config",
     "sample_clips",
+    "sampling_options",
     "split_by_hash",
 ]

@@ -67,6 +67,23 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
     return _checked({**DATA_DEFAULTS, **known, **given})
 
 
+def sampling_options(config: Mapping[str, Any], is_training: bool = False) -> dict[str, Any]:
+    """The part of a data config that ``VideoDataset`` takes as keywords; ``create_transform`` takes all of it.
+
+    Args:
+        config: what ``resolve_data_config`` gives.
+        is_training: one clip of each video, instead of those of a test.
+    """
+    return {
+        "num_frames": config["num_frames"],
+        "sampling": config["frame_sampling"],
+        "frame_stride": config["frame_stride"],
+        "frames_per_segment": config["frames_per_segment"],
+        "num_clips": 1 if is_training else config["test_num_clips"],
+        "is_training": is_training,
+    }
+
+
 def _config_of(model_or_cfg: Any) -> dict[str, Any]:
     cfg = getattr(model_or_cfg, "pretrained_cfg", model_or_cfg)
     if dataclasses.is_dataclass(cfg) and not isinstance(cfg, type):

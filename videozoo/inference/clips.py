@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
-from videozoo.data import VideoDataset, VideoError, VideoRecord, create_transform
+from videozoo.data import VideoDataset, VideoError, VideoRecord, create_transform, sampling_options
 
 log = logging.getLogger("videozoo")
 
@@ -47,13 +47,7 @@ class _Views(Dataset[tuple[str, Tensor | None, str | None]]):
     def __init__(self, records: Sequence[VideoRecord], config: dict[str, Any]) -> None:
         self.records = records
         self.transform = create_transform(**config, normalize=False)
-        self.sampling = {
-            "num_frames": config["num_frames"],
-            "sampling": config["frame_sampling"],
-            "frame_stride": config["frame_stride"],
-            "frames_per_segment": config["frames_per_segment"],
-            "num_clips": config["test_num_clips"],
-        }
+        self.sampling = sampling_options(config)
 
     def __len__(self) -> int:
         return len(self.records)
