@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from videozoo.cli.console import CommandError, Interrupted, Parser, note, say, show_log
+from videozoo.cli.console import CommandError, Interrupted, Parser, note, progress_bar, say, show_log
+
+if TYPE_CHECKING:
+    from videozoo.data import VideoSource
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -51,27 +55,24 @@ def check_work_flags(args: argparse.Namespace, command: str) -> None:
         raise CommandError(f"{command}: --time-limit is {args.time_limit:g}; it must be above 0.")
 
 
+def load_listed(args: argparse.Namespace) -> "VideoSource":
+    """The videos that `add_source_flags` names; a file that is not there is one of the things to find."""
+    from videozoo.data import load_source
+
+    return load_source(
+        args.data, data_root=args.data_root, data_format=args.data_format, split=args.split, check_files=False
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Check, then tell what was found."""
     check_work_flags(args, "check-data")
-    from tqdm import tqdm
-
-    from videozoo.data import load_source
     from videozoo.data.check import check_source, summary
 
     show_log()
-    # A file that is not there is one of the things to find.
-    source = load_source(
-        args.data, data_root=args.data_root, data_format=args.data_format, split=args.split, check_files=False
-    )
+    source = load_listed(args)
     folder = Path(args.output)
-    with tqdm(total=len(source.records), unit="video") as bar:
-
-        def show(done: int, num_broken: int) -> None:
-            bar.initial = bar.initial or done
-            bar.update(done - bar.n)
-            bar.set_postfix(broken=num_broken, refresh=False)
-
+    with progress_bar(len(source.records)) as show:
         try:
             findings = check_source(source, folder, workers=args.workers, limit_sec=args.time_limit, on_progress=show)
         except KeyboardInterrupt as stop:

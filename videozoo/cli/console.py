@@ -172,6 +172,28 @@ def note(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def progress_bar(total: int, title: str | None = None) -> Iterator[Callable[[int, int], None]]:
+    """A bar of videos on stderr, in the first process alone.
+
+    Gives a function of how many are done, those of earlier runs included, and how many of them are broken. What is done
+    when it is first called does not count for the speed.
+    """
+    from tqdm import tqdm
+
+    is_started = False
+    with tqdm(total=total, unit="video", desc=title, disable=not is_main_process()) as bar:
+
+        def show(done: int, num_broken: int) -> None:
+            nonlocal is_started
+            if not is_started:
+                is_started, bar.initial = True, done
+            bar.update(done - bar.n)
+            bar.set_postfix(broken=num_broken, refresh=False)
+
+        yield show
+
+
 def show_log() -> None:
     """Send videozoo's log lines to stderr as they are; keep the libraries' chatter out."""
     log = logging.getLogger("videozoo")

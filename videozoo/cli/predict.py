@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, Parser, is_main_process, note, say, say_error, show_log
+from videozoo.cli.console import CommandError, Parser, note, progress_bar, say, say_error, show_log
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,8 +92,6 @@ def _answer_files(args: argparse.Namespace) -> int:
 
 def _answer_list(args: argparse.Namespace) -> int:
     output, num_shards, shard = _check_job(args)
-    from tqdm import tqdm
-
     from videozoo.inference import open_listing, predict_list
 
     listing = open_listing(args.input, data_root=args.data_root, data_format=args.data_format, split=args.split)
@@ -101,16 +99,7 @@ def _answer_list(args: argparse.Namespace) -> int:
         note(f"{args.input}: {listing.num_repeats} paths stand there again; each file is answered once")
     predictor = _make_predictor(args, batch_size=args.batch_size, workers=args.workers)
     total = len(range(shard, len(listing), num_shards))
-    started: list[int] = []
-    with tqdm(total=total, unit="video", desc=f"shard {shard} of {num_shards}", disable=not is_main_process()) as bar:
-
-        def show(done: int, num_errors: int) -> None:
-            if not started:
-                started.append(done)
-                bar.initial = done
-            bar.update(done - bar.n)
-            bar.set_postfix(broken=num_errors, refresh=False)
-
+    with progress_bar(total, f"shard {shard} of {num_shards}") as show:
         result = predict_list(
             predictor, listing, output, num_shards=num_shards, shard=shard, topk=args.topk, on_progress=show
         )

@@ -4,8 +4,8 @@ import argparse
 import re
 from pathlib import Path
 
-from videozoo.cli.check_data import add_source_flags, add_work_flags, check_work_flags
-from videozoo.cli.console import CommandError, Interrupted, Parser, say, say_error, show_log
+from videozoo.cli.check_data import add_source_flags, add_work_flags, check_work_flags, load_listed
+from videozoo.cli.console import CommandError, Interrupted, Parser, progress_bar, say, say_error, show_log
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 SHOWN_BROKEN = 20
@@ -41,23 +41,12 @@ def run(args: argparse.Namespace) -> int:
     if args.gop < 1:
         raise CommandError(f"prepare: --gop is {args.gop}; it must be at least 1.")
     shard_bytes = None if args.shards is None else _parse_size(args.shards)
-    from tqdm import tqdm
-
-    from videozoo.data import load_source
     from videozoo.data.prepare import prepare_source
 
     show_log()
-    source = load_source(
-        args.data, data_root=args.data_root, data_format=args.data_format, split=args.split, check_files=False
-    )
+    source = load_listed(args)
     folder = Path(args.output)
-    with tqdm(total=len(source.records), unit="video") as bar:
-
-        def show(done: int, num_broken: int) -> None:
-            bar.initial = bar.initial or done
-            bar.update(done - bar.n)
-            bar.set_postfix(broken=num_broken, refresh=False)
-
+    with progress_bar(len(source.records)) as show:
         try:
             prepared = prepare_source(
                 source,
