@@ -23,6 +23,13 @@ def shared_folder(name: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def write(path: Path, text: str) -> Path:
+    """A file with that text, byte for byte, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return path
+
+
 def hear_ctrl_c() -> None:
     """Give SIGINT Python's own handler: a shell's background jobs, and what they start, ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

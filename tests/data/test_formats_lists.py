@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import write
 
 from videozoo.data import (
     SourceError,
@@ -15,12 +16,6 @@ from videozoo.data import (
 
 MakeVideo = Callable[..., Path]
 MakeFrames = Callable[..., None]
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode())
-    return path
 
 
 Shown = Callable[[VideoSource], list[tuple[str, str, list[int]]]]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers import write
 
 from videozoo.data import (
     SourceError,
@@ -14,12 +15,6 @@ from videozoo.data import (
 
 MakeVideo = Callable[..., Path]
 MakeFrames = Callable[..., None]
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode())
-    return path
 
 
 Shown = Callable[[VideoSource], list[tuple[str, str, list[int]]]]
