@@ -1,0 +1,228 @@
+"""Time and memory of the networks beside timm's backbones, plain references and other packages; writes the page.
+
+``python benchmarks/speed.py`` measures everything in one run, side by side and in turns, and writes ``speed.json`` and
+``speed.md`` (on a GPU, where it adds float16, compilation of every network and CUDA graphs: ``speed_cuda.*``).
+``--only WORDS`` takes the sections whose names hold one of the words (``--list`` prints them); their results replace
+those in the JSON. ``--check`` writes nothing: it compares ratios with the JSON that is there and prints what got worse.
+Nothing else should run on the machine meanwhile. Compiled networks take most of a first run; a second finds them in
+torch's cache. ``--no-compile`` leaves them out.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from loader import CLIPS_PER_KIND, KINDS, write_video
+from loader import compare as compare_loading
+from speed_measure import DTYPES, Setting, compare, machine, matrix_rate, peak_memory
+from speed_networks import Unavailable, count_macs, same_as, split_row
+from speed_page import page
+from speed_targets import BASE, TASKS, figures, worse
+
+HERE = Path(__file__).resolve().parent
+PEERS = ["torchvision r3d_18", "torchvision r2plus1d_18", "transformers timesformer", "transformers videomae"]
+LOADING, MEMORY = "loading", "memory"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows that are timed in turns."""
+
+    setting: Setting
+    depth: str
+    rows: tuple[str, ...]
+    rounds: int
+    note: str = ""
+
+    @property
+    def key(self) -> str:
+        s = self.setting
+        layout = "channels_last" if s.channels_last else "contiguous"
+        return f"{s.task} {self.depth} batch {s.batch} {s.dtype} {layout}{self.note}"
+
+
+def rows_of(depth: str, task: str, device: str, names: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The base and our networks of one depth; with ``names`` those alone."""
+    ours = names or ("tsn", "tsm", "msn", "tanet", "tdn", "arc_tsm", "dnr_tsn")
+    rows = [BASE[depth], *(f"{name}_{depth}" for name in ours)]
+    if not names:
+        rows += [f"plain arc_tsm_{depth}", f"plain dnr_tsn_{depth}"]
+        if task == "inference":
+            rows += [f"fuse {name}_{depth}" for name in ("tsn", "tsm", "arc_tsm", "dnr_tsn")]
+        else:
+            rows += [f"arc_tsm_{depth} n=4 recompute"]
+    if device == "cuda":
+        rows += [f"{row}, {mode}" for row in rows for mode in ("compiled", "graphs")]
+    elif not names:
+        rows += [f"{name}_{depth}, compiled" for name in ("tsm", "arc_tsm", "tsn", "dnr_tsn")]
+    return tuple(rows)
+
+
+def sections(device: str) -> list[Section]:
+    """All that is timed: on a CPU, in other types, layouts and batches, the networks of the targets alone."""
+    main = ("tsn", "tsm", "arc_tsm", "dnr_tsn")
+    few = () if device == "cuda" else main
+    found = []
+    for task in TASKS:
+        rounds = {"inference": (9, 7, 5), "training": (7, 5, 3)}[task]
+        for depth, more in (("r18", 0), ("r50", 1)):
+            base = Setting(task, device=device)
+            found.append(Section(base, depth, rows_of(depth, task, device), rounds[more]))
+            found.append(Section(replace(base, batch=4), depth, rows_of(depth, task, device, few), rounds[more + 1]))
+    for depth in BASE:
+        for task in TASKS if device == "cuda" or depth == "r18" else TASKS[:1]:
+            base = Setting(task, device=device)
+            low = ("bfloat16", "float16") if device == "cuda" else ("bfloat16",)
+            for dtype in low:
+                for batch in (1, 4) if device == "cuda" else (1,):
+                    setting = replace(base, dtype=dtype, batch=batch)
+                    found.append(Section(setting, depth, rows_of(depth, task, device, few), 5))
+            found.append(Section(replace(base, channels_last=False), depth, rows_of(depth, task, device, few), 5))
+    for task in TASKS:
+        peers = (BASE["r18"], "tsm_r18", "tsm_r50", *(PEERS if task == "inference" else PEERS[:2]))
+        found.append(Section(Setting(task, device=device), "peers", peers, 3))
+    return found
+
+
+def memory_rows(task: str) -> list[str]:
+    """Networks whose peak is measured."""
+    rows = []
+    for depth in BASE:
+        names = ("tsn", "tsm", "msn", "tanet", "tdn", "arc_tsm", "dnr_tsn")
+        rows += [BASE[depth], *(f"{name}_{depth}" for name in names)]
+        rows += [f"plain arc_tsm_{depth}", f"plain dnr_tsn_{depth}"]
+        if task == "training":
+            rows += [f"arc_tsm_{depth} n={n}{how}" for how in ("", " recompute") for n in (1, 4, 8) if n > 1 or not how]
+    return rows
+
+
+def measure_sections(result: dict[str, Any], chosen: list[Section], args: argparse.Namespace) -> None:
+    """Time the chosen sections, and count what has no count yet."""
+    for section in chosen:
+        start = time.perf_counter()
+        rows = [row for row in section.rows if args.compile or split_row(row)[1] == "eager"]
+        rounds = args.rounds or section.rounds
+        found = compare(rows, section.setting, rounds)
+        layout = "channels_last" if section.setting.channels_last else "contiguous"
+        result["sections"][section.key] = {
+            "task": section.setting.task,
+            "depth": section.depth,
+            "batch": section.setting.batch,
+            "dtype": section.setting.dtype,
+            "layout": layout,
+            "base": section.rows[0],
+            "rounds": rounds,
+            **found,
+        }
+        print(f"{section.key}: {time.perf_counter() - start:.0f} s", flush=True)
+    names = {split_row(row)[0] for section in result["sections"].values() for row in section["rows"]}
+    for name in sorted(names - set(result["macs"])):
+        twin = same_as(name) or name
+        result["macs"][name] = result["macs"].get(twin) or count_macs(name)
+
+
+def measure_memory(result: dict[str, Any], args: argparse.Namespace, device: str) -> None:
+    """Peaks of inference and training at batch 1, each in a process of its own."""
+    for task in TASKS:
+        rows = result["memory"].setdefault(task, {})
+        for row in memory_rows(task):
+            try:
+                rows[row] = peak_memory(row, Setting(task, device=device), args.threads)
+            except Unavailable as error:
+                print(f"  {row}: left out, {error}", flush=True)
+                continue
+            print(f"  {task} {row}: {', '.join(f'{k} {v:.0f} MB' for k, v in rows[row].items())}", flush=True)
+
+
+def measure_loading(result: dict[str, Any], rounds: int) -> None:
+    """The data set beside a plain loop over PyAV, on one thread as in a worker; see ``loader.py``."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, options in KINDS.items():
+            paths = [Path(folder) / f"{kind.replace(' ', '-')}{i}.mp4" for i in range(CLIPS_PER_KIND)]
+            for i, path in enumerate(paths):
+                write_video(path, seed=i, **options)  # type: ignore[arg-type]
+            result["loading"][f"10 s of 340x256, {kind}"] = compare_loading(paths, rounds)
+
+
+def run(args: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
+    """Measure what ``--only`` names, everything without it; the rest is taken from an earlier result."""
+    start = time.perf_counter()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.benchmark = True
+    torch._dynamo.config.recompile_limit = 64  # many networks of one class in one process
+    result: dict[str, Any] = {**machine(device, args.threads), "threads": args.threads}
+    result |= {key: dict(before.get(key, {})) for key in ("matrix_rate", "macs", "memory", "loading", "sections")}
+
+    def is_wanted(key: str) -> bool:
+        return not args.only or any(word in key for word in args.only)
+
+    if is_wanted(MEMORY):
+        measure_memory(result, args, device)
+    torch.set_num_threads(args.threads)
+    chosen = [section for section in sections(device) if is_wanted(section.key)]
+    for dtype in DTYPES if device == "cuda" else ("float32", "bfloat16"):
+        result["matrix_rate"][dtype] = matrix_rate(device, dtype)
+    measure_sections(result, chosen, args)
+    order = [section.key for section in sections(device)]
+    result["sections"] = {key: result["sections"][key] for key in order if key in result["sections"]}
+    if is_wanted(LOADING):
+        measure_loading(result, args.rounds or 5)
+    return {**result, "minutes": (time.perf_counter() - start) / 60}
+
+
+def as_json(result: dict[str, Any]) -> str:
+    """JSON with the times of a row on one line."""
+    return (
+        re.sub(r"\[\s+([-\d.,\s]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", json.dumps(result, indent=1)) + "\n"
+    )
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="WORDS", help="sections whose names hold one of these")
+    parser.add_argument("--rounds", type=int, help="rounds of every section, instead of each one's own")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads on a CPU")
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave compiled networks out")
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if a ratio got worse beyond its spread")
+    parser.add_argument("--list", action="store_true", help="print the names of the sections")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder for the JSON and the page")
+    args = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if args.list:
+        print("\n".join([MEMORY, *(section.key for section in sections(device)), LOADING]))
+        return 0
+    path = args.out / ("speed_cuda.json" if device == "cuda" else "speed.json")
+    before = json.loads(path.read_text()) if path.exists() else {}
+    if args.check and not before:
+        print(f"there is no {path.name} in {args.out} to compare with; run without --check first", file=sys.stderr)
+        return 2
+    result = run(args, {} if args.check or not args.only else before)
+    if not args.check:
+        write(path, as_json(result))
+        write(path.with_suffix(".md"), page(result))
+        print(page(result))
+        return 0
+    lines = worse(before, result)
+    shared = len(figures(before).keys() & figures(result).keys())
+    print("\n".join([f"{shared} ratios compared, {len(lines)} got worse", *lines]))
+    return int(bool(lines))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

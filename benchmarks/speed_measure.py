@@ -1,0 +1,213 @@
+"""Time and memory of steps: networks side by side in turns, memory in a process of its own."""
+
+import gc
+import math
+import multiprocessing
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from speed_networks import FRAMES, SIZE, Unavailable, make_input, make_network, run_as, same_as, split_row
+from torch import Tensor
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SAMPLE_SEC = 0.05  # quicker steps are repeated within one measurement
+ALLOWED_DIFFERENCE = 1e-3  # float32, largest difference over largest output; more would mean another network
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for all rows of a section."""
+
+    task: str  # "inference" or "training"
+    batch: int = 1
+    dtype: str = "float32"
+    channels_last: bool = True
+    num_frames: int = FRAMES
+    size: int = SIZE
+    device: str = "cpu"
+
+
+def make_step(row: str, setting: Setting) -> Callable[[], Tensor]:
+    """A function that predicts, or trains for one step with SGD at a learning rate of zero, and gives the outputs."""
+    name, mode = split_row(row)
+    net = make_network(name, setting.num_frames).to(setting.device)
+    x = make_input(name, setting.batch, setting.num_frames, setting.size, setting.channels_last).to(setting.device)
+    if setting.channels_last:
+        net = net.to(memory_format=torch.channels_last)
+    train = setting.task == "training"
+    net.train(train)
+    model = run_as(net, mode)
+
+    def autocast() -> AbstractContextManager[Any]:
+        mixed = setting.dtype != "float32"
+        return torch.autocast(setting.device, DTYPES[setting.dtype]) if mixed else nullcontext()
+
+    def predict() -> Tensor:
+        with torch.no_grad(), autocast():
+            return model(x)
+
+    if not train:
+        return predict
+    # No step may change the weights: rows are compared with each other, and every round does the same work.
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=0.9)
+
+    def step() -> Tensor:
+        with autocast():
+            y = model(x)
+        y.float().square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return y.detach()
+
+    return step
+
+
+def synchronize(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure(step: Callable[[], Any], device: str, repeats: int = 1) -> float:
+    """Milliseconds of one step."""
+    synchronize(device)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    synchronize(device)
+    return (time.perf_counter() - start) * 1e3 / repeats
+
+
+def compare(rows: list[str], setting: Setting, rounds: int, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Times of all rows in turns, A B A B; rows that cannot run are left out, with the reason.
+
+    Raises:
+        RuntimeError: a row's outputs differ in float32 from those of the row that it must equal.
+    """
+    torch.compiler.reset()
+    steps: dict[str, Callable[[], Tensor]] = {}
+    outputs: dict[str, Tensor] = {}
+    result: dict[str, Any] = {"rows": {}, "skipped": {}}
+    for row in rows:
+        try:
+            step = make_step(row, setting)
+            outputs[row] = step().float().clone()
+            for _ in range(2 if split_row(row)[1] == "graphs" else 0):
+                step()  # warms up, then records
+        except (Unavailable, NotImplementedError, torch.cuda.OutOfMemoryError) as error:
+            result["skipped"][row] = str(error).splitlines()[0]
+            say(f"  {row}: left out, {error}")
+            continue
+        steps[row] = step
+        result["rows"][row] = entry = {"ms": []}
+        entry |= _difference(row, outputs, setting)
+    repeats = {row: max(1, math.ceil(SAMPLE_SEC * 1e3 / measure(step, setting.device))) for row, step in steps.items()}
+    gc.collect()
+    for _ in range(rounds):
+        for row, step in steps.items():
+            result["rows"][row]["ms"].append(round(measure(step, setting.device, repeats[row]), 3))
+    return result
+
+
+def _difference(row: str, outputs: dict[str, Tensor], setting: Setting) -> dict[str, float]:
+    other = outputs.get(same_as(row) or "")
+    if other is None:
+        return {}
+    difference = float((outputs[row] - other).abs().max() / other.abs().max())
+    if setting.dtype == "float32" and difference > ALLOWED_DIFFERENCE:
+        raise RuntimeError(f"{row} differs from {same_as(row)} by {difference:.1e} of its largest output: {setting}")
+    return {"difference": difference}
+
+
+def matrix_rate(device: str, dtype: str) -> float:
+    """Multiply-adds per second of a large matrix product, the best of several: what the machine can do."""
+    size = 8192 if device == "cuda" else 2048
+    a = torch.randn(size, size, device=device, dtype=DTYPES[dtype])
+    step = lambda: a @ a  # noqa: E731
+    step()
+    return size**3 / (min(measure(step, device) for _ in range(10)) / 1e3)
+
+
+def peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
+    """Peak memory (MB) of a network's second step, its weights included, in a process of its own.
+
+    ``tensors`` is the allocator's own count, which does not depend on the run; ``resident`` is what the process grew
+    by on a CPU.
+
+    Raises:
+        Unavailable: the network cannot be made here.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "timm", "videozoo.models", "speed_networks"])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_peak_memory, row, setting, threads).result()
+
+
+def _peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
+    torch.set_num_threads(threads)
+    if setting.device == "cuda":
+        step = make_step(row, setting)
+        step()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return {"tensors": torch.cuda.max_memory_allocated() / 2**20}
+    os.environ["KINETO_LOG_LEVEL"] = "6"
+    before = _status_mb("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    step = make_step(row, setting)
+    step()
+    gc.collect()
+    held = sum(t.untyped_storage().nbytes() for t in _tensors())
+    step()
+    resident = _status_mb("VmHWM") - before
+    with torch.profiler.profile(profile_memory=True) as profile:
+        step()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    now = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return {"tensors": (held + peak) / 2**20, "resident": resident}
+
+
+def _tensors() -> list[Tensor]:
+    """Every tensor that Python knows of, one for each storage."""
+    found = [o for o in gc.get_objects() if isinstance(o, Tensor)]
+    return list({t.untyped_storage().data_ptr(): t for t in found}.values())
+
+
+def _status_mb(key: str) -> float:
+    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def machine(device: str, threads: int) -> dict[str, str]:
+    """What was measured on, without its name."""
+    import timm
+    import torchvision
+
+    import videozoo
+
+    processor = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    where = f"{os.cpu_count()} CPU cores ({processor[1] if processor else platform.machine()}), {threads} threads"
+    if device == "cuda":
+        where = f"{torch.cuda.get_device_name()}, cuDNN {torch.backends.cudnn.version()}, CUDA {torch.version.cuda}"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}"
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
+    ).stdout.strip()
+    return {
+        "machine": where,
+        "versions": f"{versions}, timm {timm.__version__}, videozoo {videozoo.__version__}",
+        "commit": commit or "unknown",
+        "device": device,
+    }

@@ -1,0 +1,216 @@
+"""Figures from a result of ``speed.py``: ratios and their spread, the targets, and what got worse. Nothing is run."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Result = dict[str, Any]
+BASE = {"r18": "timm resnet18", "r50": "timm resnet50"}
+TASKS = ("inference", "training")
+# Where a run differs from the committed one by less than this, it may be the day.
+TOLERANCE = 0.03
+ARC_TARGETS = {
+    ("inference", "r18"): 1.20,
+    ("inference", "r50"): 1.15,
+    ("training", "r18"): 1.35,
+    ("training", "r50"): 1.25,
+}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One line of the table of targets; ``value`` is None where the run holds no such measurement."""
+
+    what: str
+    where: str
+    limit: float
+    value: Spread | None
+
+    @property
+    def verdict(self) -> str:
+        if self.value is None:
+            return "not measured"
+        return "met" if self.value.median <= self.limit else "not met"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Median and quartiles of some values."""
+    if len(values) == 1:
+        return Spread(values[0], values[0], values[0])
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Spread(median, low, high)
+
+
+def ratio(section: Result, row: str, over: str) -> Spread | None:
+    """Time of a row over that of another, round by round; None where one of them was not measured."""
+    rows = section["rows"]
+    if row not in rows or over not in rows:
+        return None
+    return spread([a / b for a, b in zip(rows[row]["ms"], rows[over]["ms"], strict=True)])
+
+
+def fastest(section: Result, name: str) -> str | None:
+    """The row of a network in the mode in which it is fastest."""
+    modes = [row for row in section["rows"] if row == name or row.startswith(f"{name}, ")]
+    return min(modes, key=lambda row: statistics.median(section["rows"][row]["ms"]), default=None)
+
+
+def find(result: Result, **wanted: Any) -> Result | None:
+    """The section of these settings: float32 and channels_last unless they say otherwise."""
+    wanted = {"batch": 1, "dtype": "float32", "layout": "channels_last", **wanted}
+    matching = (s for s in result["sections"].values() if all(s[key] == value for key, value in wanted.items()))
+    return next(matching, None)
+
+
+def targets(result: Result) -> list[Target]:
+    """The targets with what was measured."""
+    return [
+        *_plain_targets(result),
+        *_arc_targets(result),
+        *_dnr_targets(result),
+        *_family_targets(result),
+        *_fuse_targets(result),
+        *_loading_targets(result),
+    ]
+
+
+def _over(result: Result, row: str, over: str, **wanted: Any) -> Spread | None:
+    section = find(result, **wanted)
+    return None if section is None else ratio(section, row, over)
+
+
+def _cases(result: Result, name: str, batches: Sequence[int] = (1,)) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Task, depth and batch: those asked for, and others that hold the network."""
+    for task in TASKS:
+        for depth in BASE:
+            for batch in (1, 4):
+                section = find(result, task=task, depth=depth, batch=batch)
+                if batch in batches or (section and f"{name}_{depth}" in section["rows"]):
+                    yield f"{task}, batch {batch}", {"task": task, "depth": depth, "batch": batch}
+
+
+def _plain_targets(result: Result) -> Iterator[Target]:
+    for name in ("tsn", "tsm"):
+        for where, case in _cases(result, name):
+            row, base = f"{name}_{case['depth']}", BASE[case["depth"]]
+            yield Target(f"{row} over {base}", where, 1.05, _over(result, row, base, **case))
+
+
+def _arc_targets(result: Result) -> Iterator[Target]:
+    for where, case in _cases(result, "arc_tsm"):
+        depth = case["depth"]
+        section = find(result, **case)
+        arc, tsm = (fastest(section, f"{name}_{depth}") if section else None for name in ("arc_tsm", "tsm"))
+        value = ratio(section, arc, tsm) if section and arc and tsm else None
+        modes = f" ({_mode(arc)} over {_mode(tsm)})" if arc and tsm else ""
+        limit = ARC_TARGETS[case["task"], depth]
+        yield Target(f"arc_tsm_{depth} over tsm_{depth}, each at its fastest", where + modes, limit, value)
+    for depth in BASE:
+        rows = [f"arc_tsm_{depth} n={n}" for n in (1, 4, 8)]
+        one, four, eight = rows[0], f"{rows[1]} recompute", f"{rows[2]} recompute"
+        where = "peak memory, training, batch 1"
+        yield Target(f"{four} over {one}", where, 1.25, _memory_over(result, four, one))
+        yield Target(f"{eight} over {four}", where, 1.05, _memory_over(result, eight, four))
+        plain = f"arc_tsm_{depth}"
+        time = _over(result, four, plain, task="training", depth=depth)
+        yield Target(f"{four} over {plain}", "training step, batch 1", 1.25, time)
+
+
+def _mode(row: str) -> str:
+    return row.partition(", ")[2] or "eager"
+
+
+def _memory_over(result: Result, row: str, over: str) -> Spread | None:
+    rows = result.get("memory", {}).get("training", {})
+    if row not in rows or over not in rows:
+        return None
+    return spread([rows[row]["tensors"] / rows[over]["tensors"]])
+
+
+def _dnr_targets(result: Result) -> Iterator[Target]:
+    for mode, limit in (("", 1.10), (", compiled", 1.20)):
+        for where, case in _cases(result, "dnr_tsn", (1, 4)):
+            row, over = (f"{name}_{case['depth']}{mode}" for name in ("dnr_tsn", "tsn"))
+            yield Target(f"{row} over {over}", where, limit, _over(result, row, over, **case))
+
+
+def _family_targets(result: Result) -> Iterator[Target]:
+    for name in ("msn", "tanet", "tdn"):
+        for where, case in _cases(result, name):
+            row, over = (f"{word}_{case['depth']}" for word in (name, "tsm"))
+            value = _over(result, row, over, **case)
+            if value is not None:
+                value = over_flops(result, value, row, over)
+            yield Target(f"{row} over {over}, over the ratio of FLOPs", where, 1.1, value)
+
+
+def over_flops(result: Result, value: Spread, row: str, over: str) -> Spread | None:
+    """A ratio of times over the ratio of multiply-adds; None where one was not counted."""
+    a, b = (result["macs"].get(name.partition(", ")[0]) for name in (row, over))
+    if not a or not b:
+        return None
+    flops = a / b
+    return Spread(value.median / flops, value.low / flops, value.high / flops)
+
+
+def _fuse_targets(result: Result) -> Iterator[Target]:
+    for name in ("tsn", "tsm", "arc_tsm", "dnr_tsn"):
+        for depth in BASE:
+            row = f"{name}_{depth}"
+            section = find(result, task="inference", depth=depth)
+            value = ratio(section, f"fuse {row}", row) if section else None
+            yield Target(f"fuse {row} over {row}", "inference, batch 1", 0.85, value)
+            entry = section["rows"].get(f"fuse {row}", {}) if section else {}
+            same = spread([entry["difference"]]) if "difference" in entry else None
+            yield Target(f"fuse {row}: largest difference over largest output", "inference, batch 1", 1e-4, same)
+
+
+def _loading_targets(result: Result) -> Iterator[Target]:
+    rows = result.get("loading") or {"8 frames of 10 s of 340x256": None}
+    for kind, row in rows.items():
+        value = Spread(row["time_ratio"], row["time_ratio_low"], row["time_ratio_high"]) if row else None
+        yield Target("decoding and transforms over a bare PyAV loop", kind, 1.15, value)
+
+
+def figures(result: Result) -> dict[str, Spread]:
+    """Every ratio that a later run is compared with, by a name that tells what it is."""
+    found: dict[str, Spread] = {}
+    for key, section in result["sections"].items():
+        for row in section["rows"]:
+            value = ratio(section, row, section["base"])
+            if row != section["base"] and value is not None:
+                found[f"{key}: time of {row} over {section['base']}"] = value
+    for task, rows in result.get("memory", {}).items():
+        for row, entry in rows.items():
+            base = rows.get(BASE["r50" if "50" in row else "r18"])
+            if base and row not in BASE.values():
+                found[f"{task}: memory of {row} over timm"] = spread([entry["tensors"] / base["tensors"]])
+    for kind, row in result.get("loading", {}).items():
+        found[f"loading {kind}"] = Spread(row["time_ratio"], row["time_ratio_low"], row["time_ratio_high"])
+    return found
+
+
+def worse(before: Result, now: Result) -> list[str]:
+    """What got worse: the median by more than the tolerance, and the quartiles do not touch."""
+    old, new = figures(before), figures(now)
+    lines = []
+    for name, value in new.items():
+        if name not in old:
+            continue
+        was = old[name]
+        if value.median > was.median * (1 + TOLERANCE) and value.low > was.high:
+            lines.append(f"{name}: {was} -> {value}")
+    return lines
