@@ -16,6 +16,7 @@ from videozoo.models.registry import (
     register_architecture,
 )
 from videozoo.models.spec import EnsembleSpec, ModelSpec
+from videozoo.models.streaming import Stream, causal_form
 from videozoo.models.video_net import VideoNet
 from videozoo.models.zoo import spec_of
 
@@ -23,11 +24,13 @@ __all__ = [
     "Ensemble",
     "EnsembleSpec",
     "ModelSpec",
+    "Stream",
     "UnknownModelError",
     "VideoCfg",
     "VideoNet",
     "WeightsError",
     "build",
+    "causal_form",
     "compose",
     "create_model",
     "get_pretrained_cfg",

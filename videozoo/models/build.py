@@ -13,6 +13,7 @@ from videozoo.models.ensemble import Ensemble
 from videozoo.models.registry import is_model
 from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.models.stem import adapt_stems
+from videozoo.models.streaming import make_causal
 from videozoo.models.video_net import VideoNet, check_num_frames
 from videozoo.nets import complete_backbone
 from videozoo.temporal import TSN
@@ -62,7 +63,10 @@ def build(
         )
     num_segments = spec.num_frames // getattr(spec.temporal, "frames_per_segment", 1)
     sites = {type(part).__name__.lower(): part.apply(backbone, num_segments) for part in _parts(spec)}
-    return VideoNet(backbone, spec, sites)
+    net = VideoNet(backbone, spec, sites)
+    if spec.causal:
+        make_causal(net, nearest=True)
+    return net
 
 
 def _parts(spec: ModelSpec) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -185,6 +185,16 @@ class Ensemble(nn.Module):
         for member, new in pairs:
             member.set_num_frames(new.num_frames)
         self.pretrained_cfg = {**self.pretrained_cfg, "num_frames": num_frames}
+
+    def streaming(self, **options: Any) -> NoReturn:
+        """Refused: the members see different frames of a clip.
+
+        Args:
+            options: those of ``VideoNet.streaming``.
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("Ensemble: members see different frames of a clip; stream one of its members.")
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute blocks in the backward pass instead of keeping their activations.

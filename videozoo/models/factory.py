@@ -56,7 +56,7 @@ def create_model(
         checkpoint_path: a local ``.safetensors`` file, loaded strictly at the end.
         cache_dir: where downloaded weights are kept.
         scriptable, exportable, no_jit: timm's layer settings for the backbone.
-        kwargs: ``num_classes``, ``in_chans``, ``num_frames``, ``drop_rate``, ``drop_path_rate``,
+        kwargs: ``num_classes``, ``in_chans``, ``num_frames``, ``drop_rate``, ``drop_path_rate``, ``causal``,
             ``backbone_weights`` (a timm tag such as ``"tv_in1k"``, or a local file), and ``init_from``: the base from
             whose weights an ARC or DNR network starts, ``arch.tag`` or where a network lies; ``model.init_report``
             then tells what was left new. What is not given here is as in the base.
@@ -165,6 +165,7 @@ def compose(
     in_chans: int = 3,
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
+    causal: bool = False,
     backbone_weights: str | Path | None = None,
 ) -> VideoNet:
     """Compose a network from any timm CNN.
@@ -173,14 +174,14 @@ def compose(
         backbone: a timm name without tag, for example ``"seresnet50"``.
         temporal: ``TSN()``, ``TSM(shift_div=8)``.
         augmenters: ``[ARC(num_steps=4)]``, ``[DNR()]``; applied in this order.
-        num_classes, num_frames, in_chans, drop_rate, drop_path_rate: as in :class:`ModelSpec`.
+        num_classes, num_frames, in_chans, drop_rate, drop_path_rate, causal: as in :class:`ModelSpec`.
         backbone_weights: as in :func:`build`.
     Raises:
         ValueError: unknown backbone, or a part that finds nothing to change in it.
         WeightsError: the backbone's weights are missing or do not fit.
     """
     spec = ModelSpec(
-        backbone, temporal, tuple(augmenters), num_frames, num_classes, in_chans, drop_rate, drop_path_rate
+        backbone, temporal, tuple(augmenters), num_frames, num_classes, in_chans, drop_rate, drop_path_rate, causal
     )
     return _configured(build(spec, backbone_weights), _backbone_cfg(spec), "")
 
@@ -227,7 +228,7 @@ def _first_conv(model: VideoNet | Ensemble) -> str | tuple[str, ...] | None:
 
 
 def _change_spec(spec: ModelSpec | EnsembleSpec, changes: Mapping[str, Any], name: str) -> ModelSpec | EnsembleSpec:
-    allowed = ("num_classes", "num_frames", "in_chans", "drop_rate", "drop_path_rate")
+    allowed = ("num_classes", "num_frames", "in_chans", "drop_rate", "drop_path_rate", "causal")
     unknown = sorted(set(changes) - set(allowed))
     if unknown:
         raise ValueError(

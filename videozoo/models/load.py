@@ -147,7 +147,7 @@ def _check_kinds(spec: ModelSpec) -> None:
     counts = (spec.num_frames, spec.num_classes, spec.in_chans)
     rates = (spec.drop_rate, spec.drop_path_rate)
     is_fine = all(type(x) is int for x in counts) and all(isinstance(x, int | float) for x in rates)
-    if not is_fine or not isinstance(spec.backbone, str):
+    if not is_fine or not isinstance(spec.backbone, str) or type(spec.causal) is not bool:
         raise ValueError(f"a value of the wrong kind in {spec.to_dict()}")
 
 

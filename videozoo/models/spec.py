@@ -37,6 +37,7 @@ class ModelSpec:
         in_chans: channels of a frame.
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth of the backbone.
+        causal: every frame sees earlier ones only (``models.streaming``); for ARC and TANet that is an extension.
     """
 
     backbone: str
@@ -47,6 +48,7 @@ class ModelSpec:
     in_chans: int = 3
     drop_rate: float = 0.0
     drop_path_rate: float = 0.0
+    causal: bool = False
 
     @property
     def family(self) -> tuple[str, type]:
@@ -56,12 +58,15 @@ class ModelSpec:
     @property
     def title(self) -> str:
         """The parts in a few words, such as ``TSM+ARC on resnet50``."""
-        return "+".join(type(part).__name__ for part in (self.temporal, *self.augmenters)) + f" on {self.backbone}"
+        parts = "+".join(type(part).__name__ for part in (self.temporal, *self.augmenters))
+        return f"{'causal ' * self.causal}{parts} on {self.backbone}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; parts become ``{"name": "arc", <options>}``."""
         parts = {"temporal": _part_to_dict(self.temporal, TEMPORAL)}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("temporal", "augmenters")}
+        if not self.causal:
+            del plain["causal"]
         return {**plain, **parts, "augmenters": [_part_to_dict(part, AUGMENTERS) for part in self.augmenters]}
 
     @classmethod

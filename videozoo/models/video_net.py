@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from videozoo.models.config import OF_CLASSES
 from videozoo.models.spec import ModelSpec
+from videozoo.models.streaming import Stream
 from videozoo.shapes import fold_segments, fold_time, to_clips, unfold_time
 from videozoo.surgery import RelayStage
 
@@ -174,6 +175,17 @@ class VideoNet(nn.Module):
         for module in self.backbone.modules():
             if hasattr(module, "num_segments"):
                 setattr(module, "num_segments", self.num_segments)  # noqa: B010 - typed as a tensor otherwise
+
+    def streaming(self, *, average: int | None = None, nearest: bool = False) -> Stream:
+        """A stream of this network in its causal form: one frame (B, C, H, W) in, the logits of now out.
+
+        Args:
+            average: frames whose features are averaged; None: as many as a clip has.
+            nearest: take the nearest causal form of what has none in a paper (ARC, TANet).
+        Raises:
+            ValueError: the network has no causal form, or ``nearest`` is needed.
+        """
+        return Stream(self, average=average, nearest=nearest)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute blocks in the backward pass instead of keeping their activations.

@@ -1,0 +1,125 @@
+"""DNR's norms and ARC's layers for frames as they come."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from videozoo.augment.arc_layers import ArcConv2d
+from videozoo.augment.dynamic_norm import CrossLayerNorm2d, CrossTemporalNorm2d
+from videozoo.layers.causal import Causal
+from videozoo.layers.relay_cell import RelayCell, RelayState
+from videozoo.shapes import unfold_time
+
+__all__ = ["CausalArcConv2d", "CausalCrossLayerNorm2d", "CausalCrossTemporalNorm2d"]
+
+
+class CausalCrossTemporalNorm2d(Causal, CrossTemporalNorm2d):
+    """Cross-temporal DNR with causal groups.
+
+    Groups of frames complete in order, as in :class:`CrossTemporalNorm2d`. A frame's pair is predicted from the mean of
+    its group's frames so far and from the state of the group before: that is the group's own pair at its last frame,
+    and its first guess at the first. With groups of one frame it is the module itself. Where there is one group only,
+    the whole clip, the mean runs over the last frames of the window.
+
+    Shape:
+        input (B*S, C, H, W), output the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = self.pool(x)
+        if self.group_frames is None:
+            state = self.cell.step(self.cell.embed(self._mean_so_far(frames)))
+        else:
+            state = self._relay(frames, self.group_frames)
+        return self.normalise(x, state)
+
+    def _relay(self, frames: Tensor, size: int) -> RelayState:
+        """Both results (B, S, C) from the means of frames (B, S, C)."""
+        batch, _, channels = frames.shape
+        total = self._recall("total", (batch, channels), frames)
+        count = self._recall("count", (batch, 1), frames)
+        means, ends = [], []
+        for frame in frames.unbind(1):
+            total, count = total + frame, count + 1
+            means.append(total / count)
+            ends.append(count == size)
+            total, count = (torch.where(ends[-1], 0, v) for v in (total, count))
+        before = RelayState(*(self._recall(name, (batch, channels), frames) for name in RelayState._fields))
+        states = []
+        for embedded, is_end in zip(self.cell.embed(torch.stack(means, 1)).unbind(1), ends, strict=True):
+            states.append(self.cell.step(embedded, before))
+            before = RelayState(*(torch.where(is_end, *pair) for pair in zip(states[-1], before, strict=True)))
+        for name, value in (("total", total), ("count", count), *before._asdict().items()):
+            self._keep(name, value)
+        return RelayState(*(torch.stack(rows, 1) for rows in zip(*states, strict=True)))
+
+
+class CausalCrossLayerNorm2d(Causal, CrossLayerNorm2d):
+    """Cross-layer DNR on the mean of the last frames of the window: every frame relays a state of its own over depth.
+
+    Shape:
+        input (B*S, C, H, W) and states (B, S, C) of an earlier block, or None for zero; output (x, state).
+    """
+
+    def forward(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
+        state = cell.step(cell.embed(self._mean_so_far(self.pool(x))), state)
+        return self.normalise(x, state), state
+
+
+class CausalArcConv2d(Causal, ArcConv2d):
+    """The nearest causal form of ARC's convolution, an extension: a maximum over the frames so far.
+
+    Pool_T takes the maximum over the last frames of the window instead of all frames of the clip; all else is as in
+    :class:`ArcConv2d`. With two parts it is that layer itself at the last frame of a clip; with more it is not, as the
+    later parts of earlier frames have seen less. Not for ``attention_layer="gru"``.
+
+    Shape:
+        input (B*S, C_in, H, W), output that of the convolution.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        x = self.pre(input)
+        base = x if self.embed is None else x + F.conv2d(x, self.embed)
+        weights = self.weight.split(self.sizes)
+        biases = [None] * len(weights) if self.bias is None else self.bias.split(self.sizes)
+        parts = [self._conv_forward(x, weights[0], biases[0])]
+        fused = attention = None
+        for j in range(len(weights) - 1):
+            y, columns = parts[-1], slice(sum(self.sizes[:j]), sum(self.sizes[: j + 1]))
+            if self.fuse is not None:
+                fused = _add(fused, F.conv2d(y, self.fuse[:, columns]))
+            if self.attend is not None:
+                for pooled in self._pooled(unfold_time(y, self.num_segments), f"part{j}"):
+                    attention = _add(attention, F.conv2d(pooled.flatten(0, 1), self.attend[:, columns]))
+            parts.append(self._conv_forward(self._refined(base, fused, attention), weights[j + 1], biases[j + 1]))
+        return torch.cat(parts, 1)
+
+    def _pooled(self, y: Tensor, name: str) -> list[Tensor]:
+        """Maxima of Y_j (B, S, C, H, W) over space, over the frames so far, or over both."""
+        which = self.options.aggregation
+        space = y.amax((3, 4), keepdim=True)
+        if which == "S":
+            return [space]
+        if which == "ST":
+            return [self._max_so_far(space, name)]
+        time = self._max_so_far(y, name)
+        return [time] if which == "T" else [space, time]
+
+    def _refined(self, base: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
+        """Z_i of eq. 5."""
+        if attention is not None and self.options.interaction == "multiplicative":
+            state = base if fused is None else base + _grow(fused, base)
+            return F.relu(state * _grow(2 * torch.sigmoid(attention), base))
+        if attention is not None:
+            fused = _add(fused, attention)
+        return F.relu(base if fused is None else base + _grow(fused, base))
+
+
+def _add(total: Tensor | None, more: Tensor) -> Tensor:
+    return more if total is None else total + more
+
+
+def _grow(x: Tensor, like: Tensor) -> Tensor:
+    """Nearest upsampling to the size of ``like``; a single position is left to broadcasting."""
+    size = like.shape[2:]
+    return x if x.shape[2:] in (size, (1, 1)) else F.interpolate(x, size=size, mode="nearest")

@@ -1,0 +1,168 @@
+"""Layers that look at past frames only, on clips and on streams alike: the frames before come from a memory."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from videozoo.layers.temporal_adaptive import TemporalAdaptive
+from videozoo.shapes import unfold_time
+
+__all__ = ["Causal", "CausalMean", "CausalShift", "CausalTemporalAdaptive", "Memory"]
+
+
+class Memory:
+    """What one layer keeps of the frames that have passed: tensors whose first dimension is the streams.
+
+    Args:
+        window: frames that a mean or a maximum over "the clip" reaches back over, the present one counted.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self._kept: dict[str, tuple[Tensor, float]] = {}
+
+    def recall(self, name: str) -> Tensor | None:
+        """What was kept under a name; None before the first frame."""
+        return self._kept[name][0] if name in self._kept else None
+
+    def keep(self, name: str, value: Tensor, fill: float) -> None:
+        """Keep a tensor; ``fill`` stands for frames that there were not."""
+        self._kept[name] = (value, fill)
+
+    def reset(self, rows: Iterable[int] | None = None) -> None:
+        """Forget everything, or what belongs to some streams."""
+        if rows is None:
+            self._kept.clear()
+            return
+        index = list(rows)
+        for name, (value, fill) in self._kept.items():
+            fresh = value.clone()
+            fresh[index] = fill
+            self._kept[name] = (fresh, fill)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(value.nbytes for value, _ in self._kept.values())
+
+
+class Causal(nn.Module):
+    """A layer whose output at a frame depends on that frame and on earlier ones.
+
+    On clips (``memory`` is None) nothing comes before the first frame. On a stream ``memory`` holds what is needed of
+    the frames before, so that frames in one call or in many give the same.
+    """
+
+    memory: Memory | None = None
+
+    def _window(self, num_frames: int) -> int:
+        return num_frames if self.memory is None else self.memory.window
+
+    def _recall(self, name: str, shape: tuple[int, ...], like: Tensor, fill: float = 0.0) -> Tensor:
+        kept = None if self.memory is None else self.memory.recall(name)
+        return like.new_full(shape, fill) if kept is None else kept
+
+    def _keep(self, name: str, value: Tensor, fill: float = 0.0) -> None:
+        if self.memory is not None:
+            self.memory.keep(name, value, fill)
+
+    def _with_past(self, x: Tensor, frames: int, name: str, fill: float = 0.0) -> Tensor:
+        """Put the ``frames`` frames before it in front of x: (B, S, ...) -> (B, frames + S, ...)."""
+        if not frames:
+            return x
+        past = self._recall(name, (x.shape[0], frames, *x.shape[2:]), x, fill)
+        both = torch.cat([past, x], 1)
+        if self.memory is not None:
+            self._keep(name, both[:, -frames:].clone(), fill)
+        return both
+
+    def _mean_so_far(self, x: Tensor, name: str = "mean") -> Tensor:
+        """Mean over the last frames of the window, or as many as there are: (B, S, C) -> (B, S, C)."""
+        window = self._window(x.shape[1])
+        counted = torch.cat([x, x.new_ones(*x.shape[:2], 1)], -1)
+        sums = self._with_past(counted, window - 1, name).unfold(1, window, 1).sum(-1)
+        return sums[..., :-1] / sums[..., -1:]
+
+    def _max_so_far(self, x: Tensor, name: str) -> Tensor:
+        """Maximum over the last frames of the window: (B, S, ...) -> (B, S, ...)."""
+        window = self._window(x.shape[1])
+        both = self._with_past(x, window - 1, name, fill=-torch.inf)
+        return torch.stack([both[:, s : s + window].amax(1) for s in range(x.shape[1])], 1)
+
+
+class CausalMean(Causal):
+    """Mean over the frames so far.
+
+    Shape:
+        input (B, S, C), output the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._mean_so_far(x)
+
+
+class CausalShift(Causal):
+    """TSM for frames as they come: some channels are taken from the frame before, all others stay.
+
+    Lin et al., 2019 (arXiv:1811.08383), online models: one eighth of the channels comes from the frame before. The
+    authors' online network takes the first eighth; here it is the second, which a network trained in both directions
+    takes from the past already, so that its weights keep their meaning: with f = C // shift_div,
+    y[s, f:2f] = x[s-1, f:2f], zeros before the first frame. The first eighth, which came from the future, stays.
+
+    Args:
+        num_segments: time steps S folded into the first dimension.
+        shift_div: 1 / the fraction of channels taken from the frame before.
+    Shape:
+        input (B*S, C, H, W), output the same. No parameters.
+    """
+
+    mixes_time = True
+
+    def __init__(self, num_segments: int, shift_div: int = 8) -> None:
+        super().__init__()
+        self.num_segments, self.shift_div = num_segments, shift_div
+
+    def forward(self, x: Tensor) -> Tensor:
+        fold = x.shape[1] // self.shift_div
+        if fold == 0:
+            return x
+        clips = unfold_time(x, self.num_segments)
+        before = self._with_past(clips[:, :, fold : 2 * fold], 1, "shift")[:, :-1].flatten(0, 1)
+        out = torch.empty_like(x)  # keeps the memory format, which torch.cat would lose
+        out[:, :fold] = x[:, :fold]
+        out[:, fold : 2 * fold] = before
+        out[:, 2 * fold :] = x[:, 2 * fold :]
+        return out
+
+    def extra_repr(self) -> str:
+        return f"num_segments={self.num_segments}, shift_div={self.shift_div}"
+
+
+class CausalTemporalAdaptive(Causal, TemporalAdaptive):
+    """The nearest causal form of TANet's module, an extension: every frame is treated as the last one of a clip.
+
+    At the last frame of a clip of S frames, S the number that the kernel's weights are made for, it is the module
+    itself: the attention has a zero in place of the next frame, and the kernel, made from the last S frames, has
+    nothing to weigh by its third tap. Elsewhere it differs: frames that there were not are zeros for the kernel.
+
+    Shape:
+        input (B*S, C, H, W), output the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        clips = unfold_time(x, self.num_segments)
+        theta = clips.mean((3, 4))  # (B, S, C)
+        linear, conv = self.kernel[0], self.local[0]
+        assert isinstance(linear, nn.Linear)
+        assert isinstance(conv, nn.Conv1d)
+        steps = linear.in_features
+        series = self._with_past(theta, steps - 1, "series").unfold(1, steps, 1)  # (B, S, C, steps)
+        kernel = self.kernel(series.flatten(0, 2)).unflatten(0, theta.shape)
+        triples = self._with_past(theta, 2, "theta").transpose(1, 2)  # (B, C, 2 + S)
+        # The frame before now knows its next one, the present one does not.
+        local_before = self.local[1:](F.conv1d(triples, conv.weight)).transpose(1, 2)
+        local = self.local[1:](F.conv1d(triples[:, :, 1:], conv.weight[:, :, :2])).transpose(1, 2)
+        before = self._with_past(clips, 1, "maps")[:, :-1] * (local_before * kernel[..., 0])[..., None, None]
+        return (before + clips * (local * kernel[..., 1])[..., None, None]).flatten(0, 1)
