@@ -92,13 +92,13 @@ def sections(device: str) -> list[Section]:
     return found
 
 
-def memory_rows(task: str) -> list[str]:
-    """Networks whose peak is measured."""
+def memory_rows(task: str, batch: int) -> list[str]:
+    """Networks whose peak is measured: of many clips those of the first depth and of the targets alone."""
     rows = []
-    for depth in BASE:
-        names = ("tsn", "tsm", "msn", "tanet", "tdn", "arc_tsm", "dnr_tsn")
-        rows += [BASE[depth], *(f"{name}_{depth}" for name in names)]
-        rows += [f"plain arc_tsm_{depth}", f"plain dnr_tsn_{depth}"]
+    for depth in BASE if batch == 1 else ["r18"]:
+        more = ("tsn", "msn", "tanet", "tdn") if depth == "r18" and batch == 1 else ()
+        rows += [BASE[depth], *(f"{name}_{depth}" for name in ("tsm", *more, "arc_tsm", "dnr_tsn"))]
+        rows += [f"plain {name}_{depth}" for name in ("arc_tsm", "dnr_tsn")]
         if task == "training":
             rows += [f"arc_tsm_{depth} n={n}{how}" for how in ("", " recompute") for n in (1, 4, 8) if n > 1 or not how]
     return rows
@@ -130,16 +130,15 @@ def measure_sections(result: dict[str, Any], chosen: list[Section], args: argpar
 
 
 def measure_memory(result: dict[str, Any], args: argparse.Namespace, device: str) -> None:
-    """Peaks of inference and training at batch 1, each in a process of its own."""
-    for task in TASKS:
-        rows = result["memory"].setdefault(task, {})
-        for row in memory_rows(task):
+    """Peaks, each in a process of its own."""
+    for task, batch in (("inference", 1), ("training", 1), ("training", 4)):
+        rows = result["memory"].setdefault(f"{task} batch {batch}", {})
+        for row in memory_rows(task, batch):
             try:
-                rows[row] = peak_memory(row, Setting(task, device=device), args.threads)
+                rows[row] = peak_memory(row, Setting(task, batch, device=device), args.threads)
             except Unavailable as error:
                 print(f"  {row}: left out, {error}", flush=True)
-                continue
-            print(f"  {task} {row}: {', '.join(f'{k} {v:.0f} MB' for k, v in rows[row].items())}", flush=True)
+    print("memory measured", flush=True)
 
 
 def measure_loading(result: dict[str, Any], rounds: int) -> None:
@@ -156,6 +155,7 @@ def measure_loading(result: dict[str, Any], rounds: int) -> None:
 def run(args: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
     """Measure what ``--only`` names, everything without it; the rest is taken from an earlier result."""
     start = time.perf_counter()
+    os.environ["KINETO_LOG_LEVEL"] = "6"
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.benchmark = True
     torch._dynamo.config.recompile_limit = 64  # many networks of one class in one process

@@ -141,13 +141,12 @@ def peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
     """Peak memory (MB) of a network's second step, its weights included, in a process of its own.
 
     ``tensors`` is the allocator's own count, which does not depend on the run; ``resident`` is what the process grew
-    by on a CPU.
+    by on a CPU. There the process is a copy of this one: call this before anything has computed with several threads.
 
     Raises:
         Unavailable: the network cannot be made here.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "timm", "videozoo.models", "speed_networks"])
+    context = multiprocessing.get_context("fork" if setting.device == "cpu" else "spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_peak_memory, row, setting, threads).result()
 
@@ -160,9 +159,8 @@ def _peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
         torch.cuda.reset_peak_memory_stats()
         step()
         return {"tensors": torch.cuda.max_memory_allocated() / 2**20}
-    os.environ["KINETO_LOG_LEVEL"] = "6"
-    before = _status_mb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _status_mb("VmRSS")
     step = make_step(row, setting)
     step()
     gc.collect()
@@ -181,7 +179,7 @@ def _peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
 
 def _tensors() -> list[Tensor]:
     """Every tensor that Python knows of, one for each storage."""
-    found = [o for o in gc.get_objects() if isinstance(o, Tensor)]
+    found = [o for o in gc.get_objects() if issubclass(type(o), Tensor)]
     return list({t.untyped_storage().data_ptr(): t for t in found}.values())
 
 

@@ -21,8 +21,8 @@ def page(result: Result) -> str:
         "timm's backbone alone on the same images. *FLOPs*: multiply-adds over those of the base. *Time over FLOPs*:",
         "what a network costs beside its arithmetic. *Rate*: share of the rate of a large matrix product on this",
         "machine in the same type (a training step counts three times the forward). *Differs*: largest difference over",
-        "largest output from the same network run plainly. `plain` networks are written straight from the equations, in",
-        "`benchmarks/reference/`; a training step is forward, backward and SGD with momentum.",
+        "largest output from the same network run plainly. `plain` networks are written straight from the equations,",
+        "in `benchmarks/reference/`; a training step is forward, backward and SGD with momentum.",
         "",
         "## Targets",
         "",
@@ -86,9 +86,9 @@ def _section(result: Result, section: Result) -> list[str]:
 
 def _memory(result: Result) -> list[str]:
     lines = [
-        "MB at the highest point of a step after the first, batch 1, float32, channels_last, eager, each network in a",
-        "process of its own, weights, momenta and the clip included. *Tensors*: what torch had allocated, the same in",
-        "every run. *Resident*: what the process grew by, on a CPU.",
+        "MB at the highest point of a step after the first, float32, channels_last, eager, each network in a process",
+        "of its own, weights, momenta and the clip included. *Tensors*: what torch had allocated, the same in every",
+        "run. *Resident*: what the process grew by, on a CPU.",
         "",
         "| network | task | tensors | over base | resident |",
         "|---|---|---|---|---|",

@@ -121,9 +121,11 @@ def _arc_targets(result: Result) -> Iterator[Target]:
     for depth in BASE:
         rows = [f"arc_tsm_{depth} n={n}" for n in (1, 4, 8)]
         one, four, eight = rows[0], f"{rows[1]} recompute", f"{rows[2]} recompute"
-        where = "peak memory, training, batch 1"
-        yield Target(f"{four} over {one}", where, 1.25, _memory_over(result, four, one))
-        yield Target(f"{eight} over {four}", where, 1.05, _memory_over(result, eight, four))
+        for batch in (1, 4):
+            for row, over, limit in ((four, one, 1.25), (eight, four, 1.05)):
+                value = _memory_over(result, f"training batch {batch}", row, over)
+                if value is not None or batch == 1:
+                    yield Target(f"{row} over {over}", f"peak memory, training, batch {batch}", limit, value)
         plain = f"arc_tsm_{depth}"
         time = _over(result, four, plain, task="training", depth=depth)
         yield Target(f"{four} over {plain}", "training step, batch 1", 1.25, time)
@@ -133,8 +135,8 @@ def _mode(row: str) -> str:
     return row.partition(", ")[2] or "eager"
 
 
-def _memory_over(result: Result, row: str, over: str) -> Spread | None:
-    rows = result.get("memory", {}).get("training", {})
+def _memory_over(result: Result, key: str, row: str, over: str) -> Spread | None:
+    rows = result.get("memory", {}).get(key, {})
     if row not in rows or over not in rows:
         return None
     return spread([rows[row]["tensors"] / rows[over]["tensors"]])

@@ -1,0 +1,29 @@
+"""The plain references of the benchmarks compute what the package's networks compute."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from helpers import REPO, clips, gradients, load_file_as_module, randomise
+
+import videozoo
+from videozoo.augment import ArcConv2d
+from videozoo.augment.dynamic_norm import DynamicNorm2d
+
+
+@pytest.mark.parametrize(("file", "name", "kind"), [("arc", "arc_tsm", ArcConv2d), ("dnr", "dnr_tsn", DynamicNorm2d)])
+@pytest.mark.parametrize("training", [False, True])
+def test_plain_networks_equal_ours(file: str, name: str, kind: type[Any], training: bool) -> None:
+    make_plain = load_file_as_module(REPO / "benchmarks" / "reference" / f"{file}.py").make_plain
+    ours = randomise(videozoo.create_model(f"test_{name}", num_classes=5)).double().train(training)
+    plain = make_plain(copy.deepcopy(ours))
+    assert any(isinstance(module, kind) for module in ours.modules())
+    assert not any(isinstance(module, kind) for module in plain.modules())
+    x = clips(2, 8, 32).double()
+    for net in (ours, plain):
+        net(x).square().mean().backward()
+    torch.testing.assert_close(plain(x), ours(x), rtol=1e-10, atol=1e-10)
+    expected, found = gradients(ours), gradients(plain)
+    # The shared parts have their own names, the rest lies where it lay.
+    torch.testing.assert_close({k: v for k, v in found.items() if k in expected}, expected, rtol=1e-9, atol=1e-9)
