@@ -107,6 +107,7 @@ def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | E
             num_frames=settings.num_frames,
             drop_rate=settings.drop,
             drop_path_rate=settings.drop_path,
+            causal=settings.causal or None,
             **({} if settings.is_continued else kept),
         )
     except WeightsError as error:

@@ -89,6 +89,8 @@ def _add_network(flags: _Flags, group: Group) -> None:
         "frames and sampling are then the base's where no flag says otherwise")  # fmt: skip
     add(group, "--drop", type=float, metavar="P", help="dropout before the classifier")
     add(group, "--drop-path", type=float, metavar="P", help="stochastic depth of the backbone")
+    add(group, "--causal", action="store_true", default=False,
+        help="every frame sees earlier ones only, for `videozoo stream`; an extension for ARC and TANet")  # fmt: skip
     add(group, "--freeze-bn", action="store_true", default=False,
         help="leave batch norm as it is: for pretrained backbones and small batches")  # fmt: skip
     add(group, "--sync-bn", action="store_true", default=False, help="batch norm over the clips of all processes")
