@@ -43,7 +43,7 @@ def make_step(row: str, setting: Setting) -> Callable[[], Tensor]:
     net = make_network(name, setting.num_frames).to(setting.device)
     x = make_input(name, setting.batch, setting.num_frames, setting.size, setting.channels_last).to(setting.device)
     if setting.channels_last:
-        net = net.to(memory_format=torch.channels_last)
+        lay_channels_last(net)
     train = setting.task == "training"
     net.train(train)
     model = run_as(net, mode)
@@ -60,6 +60,10 @@ def make_step(row: str, setting: Setting) -> Callable[[], Tensor]:
         return predict
     # No step may change the weights: rows are compared with each other, and every round does the same work.
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=0.9)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()  # makes the momenta, which every step after the first finds
+    optimizer.zero_grad()
 
     def step() -> Tensor:
         with autocast():
@@ -70,6 +74,14 @@ def make_step(row: str, setting: Setting) -> Callable[[], Tensor]:
         return y.detach()
 
     return step
+
+
+def lay_channels_last(net: torch.nn.Module) -> None:
+    """``net.to(memory_format=...)`` for networks of 2-D and 3-D convolutions, or both."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in net.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
 
 
 def synchronize(device: str) -> None:
@@ -138,7 +150,7 @@ def matrix_rate(device: str, dtype: str) -> float:
 
 
 def peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
-    """Peak memory (MB) of a network's second step, its weights included, in a process of its own.
+    """Peak memory (MB) of a step, the network's weights included, in a process of its own.
 
     ``tensors`` is the allocator's own count, which does not depend on the run; ``resident`` is what the process grew
     by on a CPU. There the process is a copy of this one: call this before anything has computed with several threads.
@@ -162,7 +174,6 @@ def _peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _status_mb("VmRSS")
     step = make_step(row, setting)
-    step()
     gc.collect()
     held = sum(t.untyped_storage().nbytes() for t in _tensors())
     step()

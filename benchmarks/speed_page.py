@@ -86,7 +86,7 @@ def _section(result: Result, section: Result) -> list[str]:
 
 def _memory(result: Result) -> list[str]:
     lines = [
-        "MB at the highest point of a step after the first, float32, channels_last, eager, each network in a process",
+        "MB at the highest point of a step, float32, channels_last, eager, each network in a process",
         "of its own, weights, momenta and the clip included. *Tensors*: what torch had allocated, the same in every",
         "run. *Resident*: what the process grew by, on a CPU.",
         "",
