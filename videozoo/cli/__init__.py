@@ -3,7 +3,21 @@
 import argparse
 from collections.abc import Sequence
 
-from videozoo.cli import card, check_data, convert, evaluate, finetune, info, predict, prepare, push, quickstart, report
+from videozoo.cli import (
+    card,
+    check_data,
+    confusion,
+    convert,
+    evaluate,
+    explain,
+    finetune,
+    info,
+    predict,
+    prepare,
+    push,
+    quickstart,
+    report,
+)
 from videozoo.cli import list as list_
 from videozoo.cli.console import Parser, answer
 from videozoo.version import __version__
@@ -17,6 +31,8 @@ _COMMANDS = (
     finetune,
     evaluate,
     predict,
+    explain,
+    confusion,
     list_,
     info,
     report,

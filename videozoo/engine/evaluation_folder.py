@@ -112,10 +112,13 @@ def _named_rows(result: EvalResult) -> Iterable[list[Any]]:
 
 def _write_groups(folder: Path, scores: Scores, groups: Mapping[str, Sequence[int]], members: Sequence[Scores]) -> None:
     folder.mkdir(exist_ok=True)
-    for stem, (name, labels) in zip(_stems(groups), groups.items(), strict=True):
+    for stem, (name, labels) in zip(file_stems(groups), groups.items(), strict=True):
         whole = measure_group(scores.result, labels)
         _write_csv(folder / f"{stem}.csv", _group_rows(whole))
-        panels = [(_panel_title(member), measure_group(member.result, labels)) for member in members]
+        panels = [
+            (model_title(str(member.about.get("model", ""))), measure_group(member.result, labels))
+            for member in members
+        ]
         plot_group(folder / f"{stem}.png", name, [*panels, ("together" if members else "", whole)])
 
 
@@ -125,13 +128,12 @@ def _group_rows(group: GroupResult) -> Iterable[list[Any]]:
         yield [name, *row]
 
 
-def _panel_title(member: Scores) -> str:
-    """The end of what the network is called: the part that differs between runs beside each other."""
-    model = str(member.about.get("model", "")).removesuffix("/").removesuffix("/best")
-    return model.rpartition("/")[2]
+def model_title(name: str) -> str:
+    """The end of what a network is called: the part that differs between runs beside each other."""
+    return name.removesuffix("/").removesuffix("/best").rpartition("/")[2].removeprefix("local-dir:")
 
 
-def _stems(names: Iterable[str]) -> list[str]:
+def file_stems(names: Iterable[str]) -> list[str]:
     """File names that stay in their folder and differ, whatever the groups are called."""
     stems: list[str] = []
     for name in names:

@@ -1,0 +1,165 @@
+"""``videozoo explain``: pictures of what a network sees in a video."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoo.cli.console import CommandError, Parser, say, show_log
+
+if TYPE_CHECKING:
+    from videozoo.explain import FilmRow, ReadClip
+
+KINDS = ("cam", "states", "attention", "norms", "motion", "kernels")
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "explain",
+        help="pictures of what a network sees in a video",
+        description="Writes into --output: cam.png, cam.mp4 and cam.gif, where each frame speaks for a class "
+        "(Grad-CAM); for ARC states.png and attention.png, the evolving input states of a layer and the backward "
+        "attention of all; for DNR norms.png, scales and shifts over time and depth; for MSN motion.png; for TANet "
+        "kernels.png. One clip, centre crop.",
+        epilog="Examples: videozoo explain --model local-dir:run/best clip.mp4 --output pictures ; "
+        "videozoo explain --model local-dir:arc/best --compare local-dir:tsm/best --class 3 clip.mp4 --output pictures",
+    )
+    parser.add_argument("file", metavar="FILE", help="video file or folder of frames")
+    parser.add_argument(
+        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
+    )
+    parser.add_argument("--compare", metavar="NAME", help="another network, whose class maps are drawn beside these")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the pictures")
+    parser.add_argument(
+        "--class",
+        dest="class_name",
+        metavar="CLASS",
+        help="name or number of the class to explain; default: what each network predicts",
+    )
+    parser.add_argument("--stage", default="res3", metavar="STAGE", help="features of the class maps: res2 to res5")
+    parser.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="ARC layer whose states are drawn, as info --json names it; default: the paper's",
+    )
+    parser.add_argument(
+        "--show",
+        metavar="KIND,...",
+        help=f"only these of {', '.join(KINDS)}; default: all that the network has",
+    )
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Explain one file."""
+    kinds = _wanted_kinds(args.show)
+    output = Path(args.output)
+    if output.exists() and not output.is_dir():
+        raise CommandError(f"{output}: is a file; --output needs a folder.")
+    show_log()
+    explained = Explained(args.model, args)
+    kinds = explained.check_kinds(kinds)
+    if args.compare and "cam" not in kinds:
+        raise CommandError("explain: --compare draws class maps beside each other, which --show leaves out; add cam.")
+    other = Explained(args.compare, args) if args.compare else None
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"--output {output}: cannot be made ({error}).") from error
+    written = explained.write(kinds, output, other)
+    say(f"{'file':<12}{args.file}")
+    for one in (explained, *([other] if other else [])):
+        say(f"{'network':<12}{one.title}: {one.answer}")
+    say(f"{'written':<12}{', '.join(written)} in {output}")
+    return 0
+
+
+def _wanted_kinds(show: str | None) -> tuple[str, ...]:
+    if show is None:
+        return ()
+    kinds = tuple(dict.fromkeys(part.strip() for part in show.split(",")))
+    for kind in kinds:
+        if kind not in KINDS:
+            raise CommandError(f"explain: --show has {kind!r}; choose from {', '.join(KINDS)}.")
+    return kinds
+
+
+class Explained:
+    """A network, the clip of the file that it sees, and what it answers."""
+
+    def __init__(self, name: str, args: argparse.Namespace) -> None:
+        from videozoo.cli.measure import open_network
+        from videozoo.engine.evaluation_folder import model_title
+        from videozoo.explain import read_clip
+        from videozoo.explain.cam import find_class, find_stage
+        from videozoo.explain.capture import check_network
+        from videozoo.inference.predictor import choose_device
+
+        self.args = args
+        self.model: Any = open_network(name)
+        check_network(self.model)
+        find_stage(self.model, args.stage)  # told before anything is decoded
+        self.label = None if args.class_name is None else find_class(self.model, args.class_name)
+        self.title = model_title(name)
+        self.clip: ReadClip = read_clip(args.file, self.model)
+        device = choose_device(args.device)
+        self.model.to(device)
+        self.video = self.clip.video.to(device)
+        self.answer = ""
+
+    def check_kinds(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """What to show: what is wanted, or else all that there is; told before anything is computed or written."""
+        from videozoo.explain.kinds import check_kinds, kinds_of
+
+        kinds = wanted or kinds_of(self.model)
+        check_kinds(self.model, kinds, self.args.layer)
+        return kinds
+
+    def film_row(self) -> "tuple[FilmRow, tuple[int, ...]]":
+        """Its class maps, and the frames of the file that they belong to."""
+        from videozoo.explain import FilmRow, grad_cam
+
+        found = grad_cam(self.model, self.video, stage=self.args.stage, classes=self.label)
+        label = int(found.classes[0])
+        scores = found.logits[0].softmax(0)
+        names = self.model.pretrained_cfg.get("label_names") or [f"class {k}" for k in range(len(scores))]
+        best = int(scores.argmax())
+        self.answer = f"{names[best]} ({float(scores[best]):.1%})"
+        if label != best:
+            self.answer += f", explained: {names[label]} ({float(scores[label]):.1%})"
+        frames = self.clip.frames[list(found.frames)]
+        row = FilmRow(self.title, f"{names[label]}, {float(scores[label]):.1%}", frames, found.maps[0])
+        return row, tuple(self.clip.indices[frame] for frame in found.frames)
+
+    def write(self, kinds: tuple[str, ...], output: Path, other: "Explained | None") -> list[str]:
+        """Draw what is wanted; gives the names of the files."""
+        from videozoo.explain.kinds import Shown, draw_kind
+
+        row, indices = self.film_row()
+        written = []
+        if "cam" in kinds:
+            written += self._write_cam(output, row, indices, other)
+        names = [f"frame {index}" for index in indices]
+        title = f"{self.title}: {Path(self.args.file).name}"
+        shown = Shown(self.model, self.video, row.frames, names, title, self.args.layer)
+        for kind in (kind for kind in kinds if kind != "cam"):
+            draw_kind(kind, output / f"{kind}.png", shown)
+            written.append(f"{kind}.png")
+        return written
+
+    def _write_cam(
+        self, output: Path, row: "FilmRow", indices: tuple[int, ...], other: "Explained | None"
+    ) -> list[str]:
+        from videozoo.explain import FilmRow, animate_cam, plot_cam
+
+        rows = [row]
+        if other is not None:
+            theirs, places = other.film_row()
+            nearest = [min(range(len(places)), key=lambda k: abs(places[k] - index)) for index in indices]
+            rows.append(FilmRow(theirs.title, theirs.subtitle, theirs.frames[nearest], theirs.maps[nearest]))
+        title = f"{Path(self.args.file).name}: Grad-CAM on {self.args.stage}"
+        plot_cam(output / "cam.png", rows, [f"frame {index}" for index in indices], title)
+        animate_cam(output / "cam.mp4", rows)
+        animate_cam(output / "cam.gif", rows)
+        return ["cam.png", "cam.mp4", "cam.gif"]

@@ -1,0 +1,45 @@
+"""What a network sees: class maps, the states inside ARC, DNR's norms, motion, temporal kernels, confusions.
+
+Everything is captured on a throw-away copy on the same weights: the network keeps no hook, gradient or mode of it, and
+other threads may use it meanwhile.
+"""
+
+from videozoo.explain.arc_states import ArcStates, arc_layers, arc_states
+from videozoo.explain.cam import ClassMaps, grad_cam
+from videozoo.explain.clip import ReadClip, read_clip
+from videozoo.explain.confusion import group_confusion, load_evaluation, plot_confusions
+from videozoo.explain.filmstrip import FilmRow, animate_cam, plot_cam
+from videozoo.explain.norm_pairs import NormPairs, norm_pairs
+from videozoo.explain.pictures import overlay_maps, write_animation
+from videozoo.explain.plots import plot_attention, plot_kernels, plot_motion, plot_norms, plot_states
+from videozoo.explain.temporal_parts import Motion, TemporalKernels, flow_colours, motion_vectors, temporal_kernels
+
+__all__ = [
+    "ArcStates",
+    "ClassMaps",
+    "FilmRow",
+    "Motion",
+    "NormPairs",
+    "ReadClip",
+    "TemporalKernels",
+    "animate_cam",
+    "arc_layers",
+    "arc_states",
+    "flow_colours",
+    "grad_cam",
+    "group_confusion",
+    "load_evaluation",
+    "motion_vectors",
+    "norm_pairs",
+    "overlay_maps",
+    "plot_attention",
+    "plot_cam",
+    "plot_confusions",
+    "plot_kernels",
+    "plot_motion",
+    "plot_norms",
+    "plot_states",
+    "read_clip",
+    "temporal_kernels",
+    "write_animation",
+]

@@ -1,0 +1,195 @@
+"""Grad-CAM per frame: where in each frame a network sees a class."""
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from videozoo.explain.capture import check_network, private_copy, to_float
+from videozoo.nets import SlowFast
+from videozoo.nets.slowfast import slow_frame_indices
+from videozoo.shapes import unfold_time
+from videozoo.surgery import stage_modules
+from videozoo.temporal.tdn import DifferenceResNet
+
+__all__ = ["ClassMaps", "find_class", "find_stage", "grad_cam"]
+
+
+@dataclass(frozen=True)
+class ClassMaps:
+    """Where each frame speaks for a class.
+
+    Args:
+        maps: float32 (B, N, h, w) in [0, 1], a map for each of N frames: 1 is the largest value of its clip; all 0
+            where nothing in the clip speaks for the class.
+        frames: which frames of the clip (0 to T - 1) they belong to: all T, or the middle one of each segment (TDN).
+        classes: int64 (B,), the class of each clip that is explained.
+        logits: float32 (B, K), what the network answers.
+    """
+
+    maps: Tensor
+    frames: tuple[int, ...]
+    classes: Tensor
+    logits: Tensor
+
+
+def grad_cam(
+    model: nn.Module, clips: Tensor, *, stage: int | str = "res3", classes: int | Tensor | None = None
+) -> ClassMaps:
+    """Class activation maps of every frame, by Grad-CAM on the features of a stage.
+
+    Selvaraju et al., 2017 (arXiv:1610.02391): ReLU(sum_c alpha_c A_c), alpha_c the mean over positions of the gradient
+    of the class' logit. On a 2-D network A is the map of one folded frame and alpha is its own, so that every frame has
+    its own map. On a 3-D network alpha is the mean over the clip's frames too, and where A has fewer steps than
+    the clip has frames, maps between them are interpolated. Of two pathways (SlowFast) the sums are added, each step by
+    its share of the logit, that is with summed gradients.
+
+    The network is not changed: no hook, no gradient and no mode is left on it. It is explained in evaluation mode.
+
+    Args:
+        model: a network of videozoo with a classifier.
+        clips: normalised clips, as for the network itself.
+        stage: 1 to 4, or the papers' ``"res2"`` to ``"res5"``.
+        classes: one class for all clips, or one for each; None: what the network predicts.
+    Shape:
+        clips (B, C, T, H, W).
+    Raises:
+        ValueError: an unknown stage or class, an ensemble, or a network without classes or without known stages.
+    """
+    check_network(model)
+    if not model.num_classes:
+        raise ValueError("grad_cam: the network has no classifier (num_classes=0); explain one with classes.")
+    index = find_stage(model, stage)
+    with torch.inference_mode(False), torch.enable_grad():
+        other: Any = private_copy(model)
+        leaves = _watch_stage(other, index)
+        logits = other(clips.clone() if clips.is_inference() else clips)
+        if not leaves:
+            raise ValueError(f"grad_cam: stage {stage} of {type(other.backbone).__name__} is not called as a module.")
+        wanted = _wanted_classes(logits, classes)
+        score = logits.gather(1, wanted[:, None]).sum()
+        gradients = torch.autograd.grad(score, leaves, allow_unused=True)
+    pairs = [(to_float(leaf), to_float(g)) for leaf, g in zip(leaves, gradients, strict=True) if g is not None]
+    maps, frames = (_clip_maps if other.is_3d else _frame_maps)(other, pairs)
+    maps = maps.relu()
+    peak = maps.amax((1, 2, 3), keepdim=True)
+    maps = torch.where(peak > 0, maps / peak, maps)
+    return ClassMaps(maps, frames, wanted.cpu(), to_float(logits))
+
+
+def find_stage(model: Any, stage: int | str) -> int:
+    """The number of a stage, from 1, of its number or its name in the papers.
+
+    Args:
+        model: a network of videozoo.
+        stage: 1 to 4, or ``"res2"`` to ``"res5"``.
+    Raises:
+        ValueError: no such stage, or the network does not tell its stages.
+    """
+    stages = stage_modules(model.backbone)
+    if stages is None:
+        raise ValueError(f"explain: {type(model.backbone).__name__} does not tell its stages (no feature_info).")
+    text = str(stage)
+    number = int(text[3:]) - 1 if text.startswith("res") and text[3:].isdecimal() else None
+    if number is None and text.isdecimal():
+        number = int(text)
+    if number is None or not 1 <= number <= len(stages):
+        names = ", ".join(f"res{k + 1}" for k in range(1, len(stages) + 1))
+        raise ValueError(f"explain: no stage {stage!r}; choose 1 to {len(stages)}, or {names}.")
+    return number
+
+
+def find_class(model: Any, wanted: int | str) -> int:
+    """The number of a class, of its name or its number.
+
+    Args:
+        model: a network of videozoo; its class names are those of its ``pretrained_cfg``.
+        wanted: the name, or the number as an int or a string.
+    Raises:
+        ValueError: no such class; the nearest names are given.
+    """
+    names = list(model.pretrained_cfg.get("label_names") or ())
+    if wanted in names:
+        return names.index(str(wanted))
+    text = str(wanted)
+    if text.isdecimal() and int(text) < model.num_classes:
+        return int(text)
+    near = difflib.get_close_matches(text, names, n=3)
+    hint = f"; the nearest: {', '.join(map(repr, near))}" if near else ""
+    raise ValueError(f"explain: no class {wanted!r}; give a name or a number from 0 to {model.num_classes - 1}{hint}.")
+
+
+def _wanted_classes(logits: Tensor, classes: int | Tensor | None) -> Tensor:
+    batch, count = logits.shape
+    if classes is None:
+        return logits.detach().argmax(1)
+    wanted = torch.as_tensor(classes, device=logits.device).long().expand(batch) if _is_one(classes) else classes
+    wanted = torch.as_tensor(wanted, device=logits.device).long()
+    if wanted.shape != (batch,) or int(wanted.min()) < 0 or int(wanted.max()) >= count:
+        raise ValueError(
+            f"grad_cam: classes is {classes}; need one from 0 to {count - 1}, or one for each of {batch} clips."
+        )
+    return wanted
+
+
+def _is_one(classes: int | Tensor) -> bool:
+    return not isinstance(classes, Tensor) or classes.ndim == 0
+
+
+def _watch_stage(model: Any, stage: int) -> list[Tensor]:
+    """Cut the graph at a stage's features; gives the list that will hold them once the network has run."""
+    leaves: list[Tensor] = []
+
+    def cut(features: Any) -> Any:
+        if isinstance(features, tuple):  # one tensor per pathway
+            return tuple(cut(part) for part in features)
+        leaf = features.detach().requires_grad_()
+        leaves.append(leaf)
+        return leaf.clone()  # what comes next may write into it
+
+    backbone: Any = model.backbone
+    if type(backbone) is DifferenceResNet and stage == 1:  # fused after the stage's module: what the next one takes
+        backbone.get_submodule("layer2").register_forward_pre_hook(lambda _, args: (cut(args[0]),))
+    else:
+        stages = stage_modules(backbone) or []
+        backbone.get_submodule(stages[stage - 1][-1]).register_forward_hook(lambda _m, _a, output: cut(output))
+    return leaves
+
+
+def _frame_maps(model: Any, pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, tuple[int, ...]]:
+    """(B, S, h, w) of folded maps, and the middle frame of each segment."""
+    ((features, gradient),) = pairs
+    maps = (gradient.mean((2, 3), keepdim=True) * features).sum(1)
+    per_segment = model.frames_per_segment
+    frames = tuple(s * per_segment + per_segment // 2 for s in range(model.num_segments))
+    return unfold_time(maps, model.num_segments), frames
+
+
+def _clip_maps(model: Any, pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, tuple[int, ...]]:
+    """(B, T, h, w) of clips' maps, the pathways added."""
+    count = model.num_frames
+    backbone, places = model.backbone, None
+    if isinstance(backbone, SlowFast):  # the slow pathway comes first; the fast one has every frame
+        places = slow_frame_indices(count, backbone.cfg.alpha, backbone.cfg.slow_frames)
+    maps = [(gradient.sum((2, 3, 4), keepdim=True) * features).sum(1) for features, gradient in pairs]
+    return torch.stack([_to_frames(row, count, places) for row in maps]).sum(0), tuple(range(count))
+
+
+def _to_frames(maps: Tensor, count: int, places: list[int] | None) -> Tensor:
+    """Linear interpolation over time: (B, T', h, w) to (B, count, h, w).
+
+    Args:
+        places: the frame at which each step lies; None: every (count / T')-th, as strides over time leave them.
+    """
+    steps = maps.shape[1]
+    if steps == count:
+        return maps
+    at = torch.tensor(places or [k * count / steps for k in range(steps)], dtype=torch.float32)
+    frame = torch.arange(count, dtype=torch.float32)
+    after = torch.searchsorted(at, frame, right=True).clamp(max=steps - 1)
+    before = (after - 1).clamp(min=0)
+    gap = (at[after] - at[before]).clamp(min=1e-6)
+    share = ((frame - at[before]) / gap).clamp(0, 1)[None, :, None, None]
+    return maps[:, before] * (1 - share) + maps[:, after] * share

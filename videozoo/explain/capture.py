@@ -1,0 +1,148 @@
+"""Look inside a network while it answers, without touching it: everything is seen on a copy that is thrown away."""
+
+import copy
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from videozoo.layers.causal import Causal
+from videozoo.models import VideoNet
+
+__all__ = [
+    "Seen",
+    "check_network",
+    "find_layers",
+    "layer_names",
+    "look",
+    "pick_layers",
+    "private_copy",
+    "to_float",
+]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def private_copy(model: M) -> M:
+    """A copy of a network's modules on the same weights, in evaluation mode.
+
+    No memory is copied: parameters and buffers are those of ``model``, without gradients. What is done to the copy
+    (hooks, modes, attributes) is not seen by ``model``, nor by threads that use it at the same time.
+    """
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
+    memo |= {id(buffer): buffer for buffer in model.buffers()}
+    other = copy.deepcopy(model, memo).eval()
+    for module in other.modules():  # recomputed stages would not be called as modules
+        if getattr(module, "grad_checkpointing", False):
+            module.grad_checkpointing = False  # type: ignore[assignment]
+    return other
+
+
+@dataclass
+class Seen:
+    """What went in and out of some modules during one forward, by the module's name.
+
+    Args:
+        copy: the copy that ran; its modules have the weights of the network.
+        logits: the network's answer (B, K).
+        inputs, outputs: positional arguments and result of each module that was looked at.
+    """
+
+    copy: nn.Module
+    logits: Tensor = field(default_factory=lambda: torch.empty(0))
+    inputs: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+def look(model: nn.Module, clips: Tensor, names: Iterable[str]) -> Seen:
+    """Run a copy of the network and keep what the named modules take and give.
+
+    Args:
+        model: any network; it is not changed.
+        clips: what it takes.
+        names: of modules in it.
+    """
+    seen = Seen(private_copy(model))
+
+    for name in names:
+        module = seen.copy.get_submodule(name)
+        module.register_forward_pre_hook(lambda _, args, name=name: seen.inputs.update({name: _kept(args)}))
+        module.register_forward_hook(lambda _m, _a, output, name=name: seen.outputs.update({name: _kept(output)}))
+    with torch.no_grad():
+        seen.logits = to_float(seen.copy(clips))
+    return seen
+
+
+def _kept(value: Any) -> Any:
+    """The same tensors as they are now: a later module may write into them."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    return tuple(_kept(part) for part in value) if isinstance(value, tuple) else value
+
+
+def find_layers(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], what: str) -> list[str]:
+    """Names of a network's modules of some classes, in order.
+
+    Args:
+        kinds: the classes.
+        what: the method they belong to, such as ``"ARC"``, for the error.
+    Raises:
+        ValueError: there is none, or the network is an ensemble.
+    """
+    check_network(model)
+    names = layer_names(model, kinds)
+    if not names:
+        raise ValueError(f"explain: this network has no layer of {what}; {_title(model)} is made of other parts.")
+    return names
+
+
+def layer_names(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
+    """Names of a network's modules of some classes; causal forms, which compute something else, do not count."""
+    modules = model.named_modules()
+    return [name for name, module in modules if isinstance(module, kinds) and not isinstance(module, Causal)]
+
+
+def pick_layers(names: Sequence[str], wanted: str | Sequence[str] | None) -> list[str]:
+    """The wanted ones of some layers; ``backbone.`` may be left out. None: all.
+
+    Raises:
+        ValueError: no such layer; the nearest names are given.
+    """
+    if wanted is None:
+        return list(names)
+    picked = []
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        full = name if name in names else f"backbone.{name}"
+        if full not in names:
+            near = difflib.get_close_matches(full, names, n=3, cutoff=0.0)
+            raise ValueError(f"explain: no layer {name!r} of this kind; the nearest are {', '.join(near)}.")
+        picked.append(full)
+    return picked
+
+
+def check_network(model: nn.Module) -> None:
+    """Raise ValueError where a network is none of the package's single ones."""
+    members = getattr(model, "members", None)
+    if members is not None:
+        raise ValueError(
+            f"explain: this is an ensemble of {len(members)} networks, each with its own frames; explain one of them "
+            "(model.members[0])."
+        )
+    if not isinstance(model, VideoNet):
+        raise ValueError(f"explain: got a {type(model).__name__}; need a network of videozoo (create_model, compose).")
+
+
+def to_float(x: Tensor) -> Tensor:
+    """float32 on the CPU, without a graph."""
+    return x.detach().float().cpu()
+
+
+def _title(model: nn.Module) -> str:
+    spec: Any = getattr(model, "spec", None)
+    if spec is None:
+        return type(model).__name__
+    parts = [spec.backbone, type(spec.temporal).__name__, *(type(part).__name__ for part in spec.augmenters)]
+    return " + ".join(parts)

@@ -1,0 +1,94 @@
+"""Confusion within groups of classes, of one evaluation or of several beside each other."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from videozoo.engine import EngineError, GroupResult, Scores, load_scores, measure_group, plot_group
+from videozoo.engine.checkpoint import replace_file
+from videozoo.engine.evaluation_folder import SCORES, file_stems, model_title
+
+__all__ = ["evaluation_titles", "group_confusion", "load_evaluation", "plot_confusions", "write_confusions"]
+
+
+def load_evaluation(path: Path) -> Scores:
+    """The scores of an evaluation: of a folder that ``videozoo evaluate --output`` wrote, or of such a file itself.
+
+    Raises:
+        EngineError: there are none, or they are damaged.
+    """
+    if path.is_dir() and not (path / SCORES).is_file():
+        raise EngineError(
+            f"{path}: no {SCORES} in this folder; make it with videozoo evaluate --model ... --data ... --output DIR."
+        )
+    return load_scores(path / SCORES if path.is_dir() else path)
+
+
+def group_confusion(scores: Sequence[Scores], labels: Sequence[int]) -> list[GroupResult]:
+    """The part of each evaluation that is about one group of classes.
+
+    Args:
+        scores: evaluations with the same classes; they may be of different videos.
+        labels: numbers of the group's k classes.
+    Returns:
+        one for each evaluation; ``counts`` are int64 (k, k + 1): videos by true class (rows) and best class (columns),
+        the last column for classes outside the group.
+    Raises:
+        EngineError: the evaluations have different classes.
+    """
+    first = scores[0].result.class_names
+    for other in scores[1:]:
+        names = other.result.class_names
+        if names != first:
+            place = next((k for k, pair in enumerate(zip(first, names, strict=False)) if pair[0] != pair[1]), None)
+            what = (
+                f"{len(first)} and {len(names)} classes" if place is None else f"{first[place]!r} and {names[place]!r}"
+            )
+            raise EngineError(f"confusion: the evaluations have other classes ({what}); compare those with the same.")
+    return [measure_group(part.result, labels) for part in scores]
+
+
+def plot_confusions(path: Path, group: str, panels: Sequence[tuple[str, GroupResult]]) -> None:
+    """Draw a group's confusion for each evaluation, side by side (Fig. 1 and 4 of the ARC paper).
+
+    Args:
+        group: its name.
+        panels: what each evaluation is called and its part.
+    Raises:
+        CheckpointError: the disk refused.
+    """
+    plot_group(path, group, panels)
+
+
+def evaluation_titles(scores: Sequence[Scores]) -> list[str]:
+    """What each evaluation is called: the last part of its network's name, or else of its file's folder."""
+    titles = [model_title(str(part.about.get("model") or "")) for part in scores]
+    if "" in titles or len(set(titles)) < len(titles):
+        titles = [Path(str(part.about.get("scores", ""))).parent.name for part in scores]
+    return titles if len(set(titles)) == len(titles) else [f"{k}: {title}" for k, title in enumerate(titles, 1)]
+
+
+def write_confusions(folder: Path, titles: Sequence[str], groups: Mapping[str, Sequence[GroupResult]]) -> list[str]:
+    """Write GROUP.png and GROUP.csv of each group into a folder; in the csv the evaluations stand below each other.
+
+    Args:
+        titles: what each evaluation is called.
+        groups: what ``group_confusion`` gives, by the group's name.
+    Returns:
+        the names of the files.
+    Raises:
+        CheckpointError: the disk refused.
+    """
+    written = []
+    for stem, (name, parts) in zip(file_stems(groups), groups.items(), strict=True):
+        plot_confusions(folder / f"{stem}.png", name, list(zip(titles, parts, strict=True)))
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["evaluation", "true class", *parts[0].class_names, "other classes"])
+        for title, part in zip(titles, parts, strict=True):
+            rows = zip(part.class_names, part.counts.tolist(), strict=True)
+            table.writerows([title, label, *row] for label, row in rows)
+        replace_file(folder / f"{stem}.csv", text.getvalue())
+        written += [f"{stem}.png", f"{stem}.csv"]
+    return written

@@ -1,0 +1,117 @@
+"""Class maps as pictures: a filmstrip, and a moving picture with one panel for each network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import fill
+
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from videozoo.explain.pictures import (
+    HEAT,
+    MOST_COLUMNS,
+    bare,
+    join_panels,
+    overlay_maps,
+    save_figure,
+    short,
+    write_animation,
+)
+
+__all__ = ["FilmRow", "animate_cam", "plot_cam"]
+
+
+@dataclass(frozen=True)
+class FilmRow:
+    """The maps of one network for the frames that it saw.
+
+    Args:
+        title: what the network is called.
+        subtitle: the class that is explained, and how sure the network is.
+        frames: uint8 RGB (N, H, W, 3), as the network saw them.
+        maps: float (N, h, w) in [0, 1].
+    """
+
+    title: str
+    subtitle: str
+    frames: Tensor
+    maps: Tensor
+
+
+def plot_cam(path: Path, rows: Sequence[FilmRow], frame_names: Sequence[str], title: str = "") -> None:
+    """Draw a filmstrip: the frames of the first network, below them each network's maps laid over its frames.
+
+    Longer clips go on below, eight frames at a time.
+
+    Args:
+        rows: one for each network, all with the same number of frames N.
+        frame_names: N texts to stand above the frames.
+        title: of the whole picture.
+    Raises:
+        ValueError: rows or names of other lengths.
+        CheckpointError: the disk refused.
+    """
+    count = _check(rows, frame_names)
+    columns = min(count, MOST_COLUMNS)
+    bands = -(-count // columns)
+    height, width = rows[0].frames.shape[1:3]
+    cell = 1.45  # inches
+    lines = len(rows) + 1
+    figure = Figure(
+        figsize=(columns * cell + 2.6, bands * (lines * (cell * height / width + 0.06) + 0.3) + 0.7),
+        layout="compressed",
+    )
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0.0, wspace=0.0)  # type: ignore[union-attr, call-arg]
+    grid = figure.subplots(bands * lines, columns, squeeze=False)
+    pictures = [rows[0].frames, *(overlay_maps(row.frames, row.maps) for row in rows)]
+    labels = ["frames", *(_label(row) for row in rows)]
+    for place in range(bands * columns):
+        band, column = divmod(place, columns)
+        for line, (clip, label) in enumerate(zip(pictures, labels, strict=True)):
+            axes = grid[band * lines + line, column]
+            bare(axes)
+            if column == 0:
+                axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9, labelpad=6)
+            if place >= count:
+                continue
+            axes.imshow(clip[place].numpy())
+            if line == 0:
+                axes.set_title(frame_names[place], fontsize=9, pad=3)
+    if title:
+        figure.suptitle(short(title, 110), fontsize=11)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 1), HEAT), ax=grid.ravel().tolist(), shrink=0.6, aspect=25, pad=0.01
+    )
+    bar.set_ticks([0, 1], labels=["0", "largest\nof the clip"], fontsize=8)
+    save_figure(figure, path)
+
+
+def animate_cam(path: Path, rows: Sequence[FilmRow], frame_rate: int = 4) -> None:
+    """Write the frames and each network's overlay side by side as mp4 or gif, by the ending of the name.
+
+    Args:
+        rows: one for each network, all with the same number of frames.
+        frame_rate: frames per second.
+    Raises:
+        ValueError: rows of different lengths, or another ending.
+        CheckpointError: the disk refused.
+    """
+    _check(rows, None)
+    panels = [("frames", rows[0].frames)]
+    panels += [(f"{row.title}\n{row.subtitle}", overlay_maps(row.frames, row.maps)) for row in rows]
+    write_animation(path, join_panels(panels), frame_rate)
+
+
+def _label(row: FilmRow) -> str:
+    return f"{fill(short(row.title, 44), 22)}\n{fill(short(row.subtitle, 66), 22)}"
+
+
+def _check(rows: Sequence[FilmRow], frame_names: Sequence[str] | None) -> int:
+    counts = {len(row.frames) for row in rows} | {len(row.maps) for row in rows}
+    counts |= set() if frame_names is None else {len(frame_names)}
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(f"plot_cam: frames, maps and names have lengths {sorted(counts)}; need one length for all.")
+    return counts.pop()

@@ -1,0 +1,98 @@
+"""The pictures of layers that a network has to show, each drawn by one call."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from videozoo.augment import CrossLayerNorm2d, CrossTemporalNorm2d
+from videozoo.explain.arc_states import ARC_LAYERS, arc_layers, arc_states, default_arc_layer
+from videozoo.explain.capture import find_layers, layer_names, pick_layers
+from videozoo.explain.norm_pairs import norm_pairs
+from videozoo.explain.plots import plot_attention, plot_kernels, plot_motion, plot_norms, plot_states
+from videozoo.explain.temporal_parts import motion_vectors, temporal_kernels
+from videozoo.layers import MotionSqueeze, TemporalAdaptive
+
+__all__ = ["Shown", "check_kinds", "draw_kind", "kinds_of"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One clip before a network, for the pictures.
+
+    Args:
+        model: a network of videozoo.
+        video: float32 (1, 3, T, H, W), normalised.
+        frames: uint8 (N, H, W, 3), the frame of each of the network's time steps.
+        frame_names: N texts.
+        title: of every picture.
+        layer: the ARC layer whose states are drawn; None: the paper's.
+    """
+
+    model: nn.Module
+    video: Tensor
+    frames: Tensor
+    frame_names: Sequence[str]
+    title: str = ""
+    layer: str | None = None
+
+
+def kinds_of(model: nn.Module) -> tuple[str, ...]:
+    """What can be drawn of a network: ``cam`` always, then those of its layers."""
+    return ("cam", *(kind for kind, (classes, _, _) in _KINDS.items() if layer_names(model, classes)))
+
+
+def check_kinds(model: nn.Module, kinds: Sequence[str], layer: str | None = None) -> None:
+    """Raise ValueError where a network has nothing of a kind to show, or no ARC layer of that name."""
+    for kind in kinds:
+        if kind != "cam":
+            classes, method, _ = _KINDS[kind]
+            find_layers(model, classes, method)
+    if layer is not None and "states" not in kinds:
+        raise ValueError(f"explain: {layer!r} names an ARC layer whose states to draw, but no states are drawn here.")
+    if layer is not None:
+        pick_layers(arc_layers(model), layer)
+
+
+def draw_kind(kind: str, path: Path, shown: Shown) -> None:
+    """Draw ``states``, ``attention``, ``norms``, ``motion`` or ``kernels``.
+
+    Raises:
+        ValueError: the network has no such layer, or no layer of the given name.
+        CheckpointError: the disk refused.
+    """
+    _KINDS[kind][2](path, shown)
+
+
+def _draw_states(path: Path, shown: Shown) -> None:
+    (trace,) = arc_states(shown.model, shown.video, shown.layer or default_arc_layer(shown.model))
+    steps, count = trace.states.shape[2], len(shown.frames)
+    places = [step * count // steps for step in range(steps)]  # a 3-D network may stride over time
+    names = [shown.frame_names[place] for place in places]
+    plot_states(path, trace, shown.frames[places], names, shown.title)
+
+
+def _draw_attention(path: Path, shown: Shown) -> None:
+    plot_attention(path, arc_states(shown.model, shown.video), shown.title)
+
+
+def _draw_norms(path: Path, shown: Shown) -> None:
+    plot_norms(path, norm_pairs(shown.model, shown.video), shown.title)
+
+
+def _draw_motion(path: Path, shown: Shown) -> None:
+    plot_motion(path, motion_vectors(shown.model, shown.video)[0], shown.frames, shown.frame_names, shown.title)
+
+
+def _draw_kernels(path: Path, shown: Shown) -> None:
+    plot_kernels(path, temporal_kernels(shown.model, shown.video), shown.title)
+
+
+_KINDS: dict[str, tuple[tuple[type[nn.Module], ...], str, Callable[[Path, Shown], None]]] = {
+    "states": (ARC_LAYERS, "ARC", _draw_states),
+    "attention": (ARC_LAYERS, "ARC", _draw_attention),
+    "norms": ((CrossTemporalNorm2d, CrossLayerNorm2d), "DNR", _draw_norms),
+    "motion": ((MotionSqueeze,), "MSN", _draw_motion),
+    "kernels": ((TemporalAdaptive,), "TANet", _draw_kernels),
+}

@@ -1,0 +1,106 @@
+"""The scales and shifts that DNR predicts, over groups of frames and over depth."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from videozoo.augment import CrossLayerNorm2d, CrossTemporalNorm2d
+from videozoo.explain.capture import find_layers, look, pick_layers, to_float
+
+__all__ = ["NormPairs", "norm_layers", "norm_pairs", "retrace_cross_temporal"]
+
+_KINDS = (CrossTemporalNorm2d, CrossLayerNorm2d)  # the 3-D norms are subclasses
+
+
+@dataclass(frozen=True)
+class NormPairs:
+    """The scale and the shift that a dynamic norm gave some clips.
+
+    Args:
+        layer: its name in the network.
+        relay: ``"time"``: one pair for each group of frames, the relay runs over time (cross-temporal); ``"depth"``:
+            one pair for the clip, the relay runs over blocks (cross-layer); ``"none"``: one pair for the clip, without
+            a relay (a cross-layer place that has no neighbour of its width).
+        group_frames: frames in a group; None: all of the clip.
+        gamma, beta: float32 (B, G, C), what features are multiplied by and what is added, after standardisation; in the
+            paper's form gamma = h lies in (0, 1), and beta = c has no bounds.
+    """
+
+    layer: str
+    relay: Literal["time", "depth", "none"]
+    group_frames: int | None
+    gamma: Tensor
+    beta: Tensor
+
+
+def norm_layers(model: nn.Module) -> list[str]:
+    """Names of a network's dynamic norms, in order.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return find_layers(model, _KINDS, "DNR")
+
+
+def norm_pairs(model: nn.Module, clips: Tensor, layers: str | list[str] | None = None) -> list[NormPairs]:
+    """The gammas and betas of DNR's norms, from the first to the last.
+
+    Those of cross-temporal norms are recomputed from their input, those of cross-layer norms are the states that were
+    relayed; the network is not changed.
+
+    Args:
+        model: a network of videozoo with DNR.
+        clips: normalised clips.
+        layers: names of norms, ``backbone.`` left out or not; None: all.
+    Shape:
+        clips (B, C, T, H, W).
+    Raises:
+        ValueError: no DNR in the network, or no such norm.
+    """
+    names = pick_layers(norm_layers(model), layers)
+    seen = look(model, clips, names)
+    found = []
+    for name in names:
+        norm: Any = seen.copy.get_submodule(name)
+        input = seen.inputs.pop(name)[0]
+        output = seen.outputs.pop(name)
+        with torch.no_grad():
+            if isinstance(norm, CrossTemporalNorm2d):
+                h, c = retrace_cross_temporal(norm, input)
+                relay: Literal["time", "depth", "none"] = "none" if norm.group_frames is None else "time"
+            else:
+                h, c = (v.unsqueeze(1) for v in output[1])
+                relay = "depth"
+            if norm.weight is not None:  # keep_affine
+                h, c = norm.weight * (1 + norm.h_scale * h), norm.bias + norm.c_scale * c
+        frames = norm.group_frames if relay == "time" else None
+        found.append(NormPairs(name, relay, frames, to_float(h), to_float(c)))
+    return found
+
+
+def retrace_cross_temporal(norm: Any, input: Tensor) -> tuple[Tensor, Tensor]:
+    """The relay of a cross-temporal norm, group by group (eq. 3 to 7).
+
+    Args:
+        norm: a ``CrossTemporalNorm2d`` or ``CrossTemporalNorm3d``.
+        input: what it takes, in its own layout.
+    Returns:
+        h and c of each group, (B, G, C).
+    """
+    frames = norm.pool(input)
+    groups = [group.mean(1) for group in frames.split(norm.group_frames or frames.shape[1], 1)]
+
+    def run(cell: Any, order: list[Tensor]) -> list[Tensor]:
+        states, state = [], None
+        for group in order:
+            state = cell.step(cell.embed(group), state)
+            states.append(torch.stack(tuple(state)))  # (2, B, C)
+        return states
+
+    pairs = torch.stack(run(norm.cell, groups), 2)
+    if norm.backward_cell is not None:
+        back = torch.stack(run(norm.backward_cell, groups[::-1])[::-1], 2)
+        pairs = (pairs + back) / 2
+    return pairs[0], pairs[1]

@@ -1,0 +1,160 @@
+"""What all pictures of explanations share: maps laid over frames, moving pictures, and how a figure is written."""
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from videozoo.engine.checkpoint import replace_file
+
+__all__ = [
+    "ANIMATIONS",
+    "bare",
+    "join_panels",
+    "overlay_maps",
+    "save_figure",
+    "short",
+    "shown_frames",
+    "write_animation",
+]
+
+ANIMATIONS = (".mp4", ".gif")
+HEAT = "turbo"
+MOST_COLUMNS = 8
+_SMALLEST_PANEL = 240  # pixels; smaller frames are enlarged in moving pictures
+_LABEL_HEIGHT = 40
+
+
+def overlay_maps(frames: Tensor, maps: Tensor) -> Tensor:
+    """Lay class maps over frames as heat: the higher a value, the redder and the less transparent.
+
+    Args:
+        frames: uint8 RGB.
+        maps: float in [0, 1]; they are enlarged (bilinear).
+    Shape:
+        frames (N, H, W, 3), maps (N, h, w); output uint8 (N, H, W, 3).
+    """
+    size = list(frames.shape[1:3])
+    large = F.interpolate(maps[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0].clamp(0, 1)
+    heat = colormaps[HEAT](large.numpy())[..., :3] * 255
+    share = (0.1 + 0.55 * large.numpy())[..., None]
+    mixed = (1 - share) * frames.numpy() + share * heat
+    return torch.from_numpy((mixed + 0.5).clip(0, 255).astype(np.uint8))
+
+
+def join_panels(panels: Sequence[tuple[str, Tensor]]) -> Tensor:
+    """Put clips of equally many frames side by side, each under its title.
+
+    Args:
+        panels: title, of one or two lines, and uint8 (N, H, W, 3); sizes may differ.
+    Shape:
+        uint8 (N, H', W', 3), H' and W' even.
+    """
+    height = max(_SMALLEST_PANEL, *(frames.shape[1] for _, frames in panels))
+    font = ImageFont.load_default(14)
+    joined = []
+    for step in range(panels[0][1].shape[0]):
+        pictures = []
+        for _, frames in panels:
+            picture = Image.fromarray(frames[step].numpy())
+            pictures.append(picture.resize((round(picture.width * height / picture.height), height)))
+        width = sum(picture.width for picture in pictures) + 4 * (len(pictures) - 1)
+        sheet = Image.new("RGB", (width + width % 2, height + height % 2 + _LABEL_HEIGHT), "white")
+        draw, left = ImageDraw.Draw(sheet), 0
+        for (title, _), picture in zip(panels, pictures, strict=True):
+            lines = [_fit(draw, line, font, picture.width - 6) for line in title.split("\n")[:2]]
+            draw.text((left + 3, 2), "\n".join(lines), fill="black", font=font)
+            sheet.paste(picture, (left, _LABEL_HEIGHT))
+            left += picture.width + 4
+        joined.append(torch.from_numpy(np.asarray(sheet).copy()))
+    return torch.stack(joined)
+
+
+def _fit(draw: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> str:
+    if draw.textlength(text, font) <= width:
+        return text
+    while text and draw.textlength(text + "…", font) > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def write_animation(path: Path, frames: Tensor, frame_rate: int = 4) -> None:
+    """Write a moving picture, in one piece: mp4 (h264) or gif, by the ending of the name.
+
+    Args:
+        frames: uint8 RGB; for mp4 an odd side loses its last pixel.
+        frame_rate: frames per second.
+    Shape:
+        frames (N, H, W, 3).
+    Raises:
+        ValueError: another ending.
+        CheckpointError: the disk refused.
+    """
+    if path.suffix not in ANIMATIONS:
+        raise ValueError(f"write_animation: {path.name} must end in one of {', '.join(ANIMATIONS)}.")
+    replace_file(path, (_mp4 if path.suffix == ".mp4" else _gif)(frames.numpy(), frame_rate))
+
+
+def _mp4(frames: np.ndarray, frame_rate: int) -> bytes:
+    import av
+
+    out = io.BytesIO()
+    height, width = (side - side % 2 for side in frames.shape[1:3])
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(frame_rate))
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.options = {"crf": "18"}
+        for frame in frames:
+            picture = np.ascontiguousarray(frame[:height, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return out.getvalue()
+
+
+def _gif(frames: np.ndarray, frame_rate: int) -> bytes:
+    out = io.BytesIO()
+    pictures = [Image.fromarray(frame) for frame in frames]
+    pictures[0].save(out, "gif", save_all=True, append_images=pictures[1:], duration=round(1000 / frame_rate), loop=0)
+    return out.getvalue()
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:
+    """Write a figure as PNG, in one piece.
+
+    Raises:
+        CheckpointError: the disk refused.
+    """
+    picture = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(picture, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08)
+    replace_file(path, picture.getvalue())
+
+
+def bare(axes: Axes) -> None:
+    """Take ticks and frame away; labels stay."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def short(name: str, longest: int) -> str:
+    """A name that fits, with nothing in it that matplotlib would take for a formula."""
+    name = " ".join(name.split()).replace("$", r"\$")
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def shown_frames(count: int, most: int = MOST_COLUMNS) -> list[int]:
+    """Which of ``count`` frames are drawn where at most so many fit: all, or evenly spread ones."""
+    if count <= most:
+        return list(range(count))
+    return [int((k + 0.5) * count / most) for k in range(most)]
