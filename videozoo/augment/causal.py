@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from videozoo.augment.arc_layers import ArcConv2d
-from videozoo.augment.dynamic_norm import CrossLayerNorm2d, CrossTemporalNorm2d
+from videozoo.augment.dynamic_norm import CrossLayerNorm2d, CrossTemporalNorm2d, DynamicNorm2d
 from videozoo.layers.causal import Causal
 from videozoo.layers.relay_cell import RelayCell, RelayState
 from videozoo.shapes import unfold_time
@@ -31,7 +31,7 @@ class CausalCrossTemporalNorm2d(Causal, CrossTemporalNorm2d):
             state = self.cell.step(self.cell.embed(self._mean_so_far(frames)))
         else:
             state = self._relay(frames, self.group_frames)
-        return self.normalise(x, state)
+        return _normalise(self, x, state)
 
     def _relay(self, frames: Tensor, size: int) -> RelayState:
         """Both results (B, S, C) from the means of frames (B, S, C)."""
@@ -63,7 +63,22 @@ class CausalCrossLayerNorm2d(Causal, CrossLayerNorm2d):
 
     def forward(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
         state = cell.step(cell.embed(self._mean_so_far(self.pool(x))), state)
-        return self.normalise(x, state), state
+        return _normalise(self, x, state), state
+
+
+def _normalise(norm: DynamicNorm2d, x: Tensor, state: RelayState) -> Tensor:
+    """``norm.normalise`` with a pair of h and c, (B, S, C) each, for every frame."""
+    gamma, beta = state
+    if norm.weight is not None:
+        gamma, beta = norm.weight * (1 + norm.h_scale * gamma), norm.bias + norm.c_scale * beta
+    gamma, beta = (v.flatten(0, 1)[:, :, None, None].to(x.dtype) for v in (gamma, beta))
+    if norm.num_groups:
+        x = F.group_norm(x, norm.num_groups, eps=norm.eps)
+    else:
+        if norm.training:
+            norm.num_batches_tracked.add_(1)
+        x = norm._batch_norm(x)
+    return norm.act(norm.drop(torch.addcmul(beta, x, gamma)))
 
 
 class CausalArcConv2d(Causal, ArcConv2d):

@@ -10,6 +10,7 @@ from videozoo.cli import (
     convert,
     evaluate,
     explain,
+    extract,
     finetune,
     info,
     predict,
@@ -17,6 +18,7 @@ from videozoo.cli import (
     push,
     quickstart,
     report,
+    stream,
 )
 from videozoo.cli import list as list_
 from videozoo.cli.console import Parser, answer
@@ -33,6 +35,8 @@ _COMMANDS = (
     predict,
     explain,
     confusion,
+    stream,
+    extract,
     list_,
     info,
     report,

@@ -1,17 +1,18 @@
 """``videozoo predict``: the classes of single files, or of a list of any length."""
 
 import argparse
+import functools
 import json
-import os
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, Parser, note, progress_bar, say, say_error, show_log
+from videozoo.cli.console import CommandError, Parser, say, say_error, show_log
+from videozoo.cli.jobs import add_list_flags, check_least, check_network, run_job
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from videozoo.inference import Predictor
+    from videozoo.inference import JobResult, Predictor
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -44,22 +45,13 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--input", metavar="LIST", help="text file with one path a line, or labelled videos as for finetune"
     )
     group.add_argument("--output", metavar="FILE", help="scores.parquet; one per shard where there are several")
-    group.add_argument("--num-shards", type=int, metavar="N", help="parts of the list; default: torchrun's processes")
-    group.add_argument("--shard", type=int, metavar="K", help="the part to do, from 0; default: torchrun's rank")
-    group.add_argument("--data-root", metavar="DIR", help="folder that paths in the list start from")
-    group.add_argument("--data-format", metavar="NAME", help="format of labelled videos, where it is not recognised")
-    group.add_argument("--split", metavar="NAME", help="split of labelled videos, where one file holds several")
-    group.add_argument("-b", "--batch-size", type=int, default=8, metavar="N", help="videos per batch")
-    group.add_argument("-j", "--workers", type=int, default=2, metavar="N", help="decoding processes")
+    add_list_flags(group)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Answer files one by one, or a list into a file."""
-    for name, least in (("topk", 1), ("batch_size", 1), ("workers", 0)):
-        if getattr(args, name) < least:
-            flag = name.replace("_", "-")
-            raise CommandError(f"predict: --{flag} is {getattr(args, name)}; it must be at least {least}.")
+    check_least("predict", args, topk=1, batch_size=1, workers=0)
     if bool(args.files) == bool(args.input):
         raise CommandError("predict: give video files, or --input LIST" + (", not both." if args.files else "."))
     if args.input:
@@ -91,52 +83,21 @@ def _answer_files(args: argparse.Namespace) -> int:
 
 
 def _answer_list(args: argparse.Namespace) -> int:
-    output, num_shards, shard = _check_job(args)
-    from videozoo.inference import open_listing, predict_list
+    def open_work() -> "Callable[..., JobResult]":
+        from videozoo.inference import predict_list
 
-    listing = open_listing(args.input, data_root=args.data_root, data_format=args.data_format, split=args.split)
-    if listing.num_repeats:
-        note(f"{args.input}: {listing.num_repeats} paths stand there again; each file is answered once")
-    predictor = _make_predictor(args, batch_size=args.batch_size, workers=args.workers)
-    total = len(range(shard, len(listing), num_shards))
-    with progress_bar(total, f"shard {shard} of {num_shards}") as show:
-        result = predict_list(
-            predictor, listing, output, num_shards=num_shards, shard=shard, topk=args.topk, on_progress=show
-        )
-    before = f", {result.num_done_before} of them earlier" if result.num_done_before else ""
-    print(f"{result.path}: {result.num_videos} videos{before}, {result.num_errors} could not be read", flush=True)
-    # torchrun ends all processes when one of them ends with another status.
-    is_started_by_torchrun = args.shard is None and num_shards > 1
-    return 1 if result.num_errors and not is_started_by_torchrun else 0
+        predictor = _make_predictor(args, batch_size=args.batch_size, workers=args.workers)
+        return functools.partial(predict_list, predictor, topk=args.topk)
 
-
-def _check_job(args: argparse.Namespace) -> tuple[Path, int, int]:
-    """Output, number of shards and shard."""
-    if not args.output:
-        raise CommandError("predict: --input needs --output FILE, such as scores.parquet.")
-    output = Path(args.output)
-    if output.suffix != ".parquet":
-        raise CommandError(f"predict: --output is {args.output}; its name must end in .parquet.")
-    if output.is_dir():
-        raise CommandError(f"{output}: is a folder; --output needs a file.")
-    if (args.num_shards is None) != (args.shard is None):
-        raise CommandError("predict: give --num-shards and --shard both, or none of them.")
-    num_shards, shard = args.num_shards, args.shard
-    if num_shards is None:
-        num_shards, shard = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    if num_shards < 1 or not 0 <= shard < num_shards:
-        raise CommandError(f"predict: --shard is {shard}, --num-shards {num_shards}; shards count from 0 up to N - 1.")
-    return output, num_shards, shard
+    return run_job("predict", args, (".parquet",), open_work)
 
 
 def _make_predictor(args: argparse.Namespace, *, batch_size: int, workers: int) -> "Predictor":
     from videozoo.cli.videos import parse_views
     from videozoo.inference import Predictor
-    from videozoo.models.load import is_source
 
     show_log()
-    if not is_source(args.model) and Path(args.model).expanduser().is_dir():
-        raise CommandError(f"--model {args.model} is a folder; write --model local-dir:{args.model}")
+    check_network(args.model)
     return Predictor(
         args.model,
         device=args.device,

@@ -19,9 +19,9 @@ from videozoo.version import __version__
 
 from .listing import Listing
 from .parts import JobError, Parts, check_same_job, parts_folder, scores_schema, scores_table
-from .predictor import Predictor
+from .predictor import Prediction, Predictor
 
-__all__ = ["JobError", "JobResult", "predict_list", "shard_path"]
+__all__ = ["JobError", "JobResult", "JobWriting", "answer_list", "predict_list", "shard_path"]
 
 JOB_FORMAT = 1
 # Rows wait in memory at most so long, and so many of them, before they are safe on disk.
@@ -72,24 +72,64 @@ def predict_list(
         JobError: the output belongs to another run (list, network, settings, number of shards), another process is
             writing it, pyarrow is missing, or the disk refused.
     """
-    if num_shards < 1 or not 0 <= shard < num_shards:
-        raise JobError(f"shard {shard} of {num_shards} does not exist; shards count from 0 to {num_shards - 1}.")
-    path = shard_path(output, num_shards, shard)
-    job = _describe(predictor, listing, num_shards, shard, topk)
+    check_shard(num_shards, shard)
+    job = {**describe_job(predictor, listing, num_shards, shard), "topk": topk}
     about = {
-        "model": predictor.source if isinstance(predictor.source, str) else type(predictor.source).__name__,
+        **describe_network(predictor),
         "class_names": json.dumps(predictor.class_names, ensure_ascii=False),
-        "videozoo_version": __version__,
         "job": json.dumps(job),
     }
-    schema = scores_schema(about)
+
+    def make_table(schema: Any, indices: Sequence[int], answers: list[Prediction]) -> Any:
+        return scores_table(schema, indices, answers, predictor.class_names, topk)
+
+    writing = JobWriting(job, scores_schema(about), make_table)
+    return answer_list(predictor, listing, output, writing, num_shards=num_shards, shard=shard, on_progress=on_progress)
+
+
+@dataclass(frozen=True)
+class JobWriting:
+    """How the answers of a job become files.
+
+    Args:
+        job: all that the rows depend on; it is in the schema's metadata too, under ``job``.
+        schema: of the rows.
+        make_table: rows of the schema from places in the list and answers.
+        merge: makes the output of the parts and gives the number of rows with an error.
+        mark: the Parquet file with the column ``error`` whose being there says that the output is finished.
+    """
+
+    job: dict[str, Any]
+    schema: Any
+    make_table: Callable[[Any, Sequence[int], list[Prediction]], Any]
+    merge: Callable[[Parts, Any], int] = Parts.merge
+    mark: Callable[[Path], Path] = lambda output: output
+
+
+def answer_list(
+    predictor: Predictor,
+    listing: Listing,
+    output: Path,
+    writing: JobWriting,
+    *,
+    num_shards: int,
+    shard: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> JobResult:
+    """What `predict_list` does, for any rows.
+
+    Raises:
+        JobError: as there.
+    """
+    path = shard_path(output, num_shards, shard)
+    mark = writing.mark(path)
     records = _Shard(listing, num_shards, shard)
     _refuse_other_shards(output, num_shards)
-    if path.exists():
-        return _finished(path, job)
-    with closing(Parts(path, job)) as parts:
-        if path.exists():  # another process finished it a moment ago
-            return _finished(path, job)
+    if mark.exists():
+        return _finished(path, mark, writing.job)
+    with closing(Parts(path, writing.job)) as parts:
+        if mark.exists():  # another process finished it a moment ago
+            return _finished(path, mark, writing.job)
         start = done = parts.num_rows()
         num_errors, waiting, written = 0, [], time.monotonic()
         if on_progress is not None:
@@ -100,11 +140,17 @@ def predict_list(
             is_last = done + len(waiting) == len(records)
             if is_last or len(waiting) >= PART_ROWS or time.monotonic() - written >= PART_SECONDS:
                 indices = records.places(done, len(waiting))
-                parts.add(done, scores_table(schema, indices, waiting, predictor.class_names, topk))
+                parts.add(done, writing.make_table(writing.schema, indices, waiting))
                 done, waiting, written = done + len(waiting), [], time.monotonic()
             if on_progress is not None:
                 on_progress(done + len(waiting), num_errors)
-        return JobResult(path, len(records), parts.merge(schema), start)
+        return JobResult(path, len(records), writing.merge(parts, writing.schema), start)
+
+
+def check_shard(num_shards: int, shard: int) -> None:
+    """Raise JobError where there is no such shard."""
+    if num_shards < 1 or not 0 <= shard < num_shards:
+        raise JobError(f"shard {shard} of {num_shards} does not exist; shards count from 0 to {num_shards - 1}.")
 
 
 def shard_path(output: Path, num_shards: int, shard: int) -> Path:
@@ -138,8 +184,14 @@ class _Shard(Sequence[VideoRecord]):
         return self._indices[first : first + count]
 
 
-def _describe(predictor: Predictor, listing: Listing, num_shards: int, shard: int, topk: int) -> dict[str, Any]:
-    """All that the rows depend on."""
+def describe_network(predictor: Predictor) -> dict[str, str]:
+    """What a file says of where its rows come from."""
+    source = predictor.source
+    return {"model": source if isinstance(source, str) else type(source).__name__, "videozoo_version": __version__}
+
+
+def describe_job(predictor: Predictor, listing: Listing, num_shards: int, shard: int) -> dict[str, Any]:
+    """What rows of any kind depend on."""
     job = {
         "format": JOB_FORMAT,
         "list": listing.digest,
@@ -149,7 +201,6 @@ def _describe(predictor: Predictor, listing: Listing, num_shards: int, shard: in
         "class_names": list(predictor.class_names),
         "videos": predictor.config,
         "amp": predictor.amp,
-        "topk": topk,
     }
     plain: dict[str, Any] = json.loads(json.dumps(job))
     return plain
@@ -165,18 +216,18 @@ def digest_weights(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _finished(path: Path, job: dict[str, Any]) -> JobResult:
-    """What a finished file says of itself."""
+def _finished(path: Path, mark: Path, job: dict[str, Any]) -> JobResult:
+    """What a finished file says of itself; ``mark`` is it, or the file that was written last."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(mark)
         found = json.loads((file.schema_arrow.metadata or {})[b"job"])
     except (pa.ArrowException, KeyError, ValueError):
-        raise JobError(f"{path}: exists and holds no scores of videozoo; give another --output.") from None
+        raise JobError(f"{mark}: exists and holds no scores or features of videozoo; give another --output.") from None
     with file:
-        check_same_job(found, job, path)
+        check_same_job(found, job, mark)
         num_errors = 0
         for group in file.iter_batches(columns=["error"]):
             num_errors += len(group) - group.column(0).null_count

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,7 @@ def scores_schema(about: dict[str, str]) -> "pa.Schema":
     Raises:
         JobError: pyarrow is not installed.
     """
-    try:
-        import pyarrow as pa
-    except ImportError:
-        raise JobError("scores are written as Parquet by pyarrow: pip install 'videozoo[parquet]'") from None
+    pa = load_pyarrow()
     columns = {
         "index": pa.int64(),
         "path": pa.string(),
@@ -45,6 +42,19 @@ def scores_schema(about: dict[str, str]) -> "pa.Schema":
         "scores": pa.list_(pa.float32()),
     }
     return pa.schema(columns, metadata=about)
+
+
+def load_pyarrow() -> Any:
+    """The module.
+
+    Raises:
+        JobError: it is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError:
+        raise JobError("rows are kept as Parquet by pyarrow: pip install 'videozoo[parquet]'") from None
+    return pyarrow
 
 
 def scores_table(
@@ -57,15 +67,15 @@ def scores_table(
     for index, answer in zip(indices, answers, strict=True):
         best = None if answer.scores is None else np.argsort(-answer.scores, kind="stable")[:topk]
         rows["index"].append(index)
-        rows["path"].append(_as_utf8(answer.path))
-        rows["error"].append(None if answer.error is None else _as_utf8(answer.error))
+        rows["path"].append(as_utf8(answer.path))
+        rows["error"].append(None if answer.error is None else as_utf8(answer.error))
         rows["classes"].append(None if best is None else [class_names[label] for label in best])
         rows["class_scores"].append(None if answer.scores is None else answer.scores[best])
         rows["scores"].append(answer.scores)
     return pa.Table.from_pydict(rows, schema=schema)
 
 
-def _as_utf8(text: str) -> str:
+def as_utf8(text: str) -> str:
     """A file's name that is no UTF-8 cannot stand in the file as it is."""
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -125,19 +135,34 @@ class Parts:
         path = self.folder / f"{first:012d}-{first + len(table):012d}.parquet"
         write_whole(path, lambda file: pq.write_table(table, file))
 
-    def merge(self, schema: "pa.Schema") -> int:
-        """Make the output of all parts, remove the folder, and give the number of rows with an error."""
+    def tables(self, schema: "pa.Schema") -> "Iterator[pa.Table]":
+        """The rows so far, in order."""
+        import pyarrow.parquet as pq
+
+        for path in self._paths():
+            yield pq.read_table(path, schema=schema)
+
+    def merge(self, schema: "pa.Schema", output: Path | None = None, columns: Sequence[str] | None = None) -> int:
+        """Make the output of all parts, remove the folder, and give the number of rows with an error.
+
+        Args:
+            schema: of the parts.
+            output: the Parquet file, where it is not the output itself.
+            columns: those that it takes; None: all.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
+
+        kept = pa.schema([schema.field(name) for name in columns or schema.names], metadata=schema.metadata)
 
         num_errors = 0
 
         def fill(file: Any) -> None:
             nonlocal num_errors
             waiting: list[pa.Table] = []
-            with pq.ParquetWriter(file, schema) as writer:
-                for path in self._paths():
-                    waiting.append(pq.read_table(path, schema=schema))
+            with pq.ParquetWriter(file, kept) as writer:
+                for table in self.tables(schema):
+                    waiting.append(table.select(kept.names))
                     num_errors += len(waiting[-1]) - waiting[-1]["error"].null_count
                     if sum(map(len, waiting)) >= GROUP_ROWS:
                         writer.write_table(pa.concat_tables(waiting))
@@ -145,7 +170,7 @@ class Parts:
                 if waiting:
                     writer.write_table(pa.concat_tables(waiting))
 
-        write_whole(self.output, fill, temporary=self.folder / "merged.tmp")
+        write_whole(output or self.output, fill, temporary=self.folder / "merged.tmp")
         self.remove()
         return num_errors
 

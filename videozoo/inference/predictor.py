@@ -172,8 +172,11 @@ class Predictor:
                 clear_device_cache(garbage_collection=True)
                 continue
             first += len(some)
-        scores = torch.cat(logits).unflatten(0, (num_videos, num_views)).softmax(dim=2).mean(dim=1)
-        return scores.cpu().numpy()
+        return self._join(torch.cat(logits).unflatten(0, (num_videos, num_views))).cpu().numpy()
+
+    def _join(self, outputs: Tensor) -> Tensor:
+        """What is told of a video, from what the network gave for its views: (B, V, ...) to (B, ...)."""
+        return outputs.softmax(dim=2).mean(dim=1)
 
     def _forward(self, clips: Tensor) -> Tensor:
         clips = self.normalizer(clips.to(self.device, non_blocking=True))

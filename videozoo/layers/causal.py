@@ -45,7 +45,7 @@ class Memory:
     @property
     def num_bytes(self) -> int:
         """Bytes of all tensors."""
-        return sum(value.nbytes for value, _ in self._kept.values())
+        return sum(value.untyped_storage().nbytes() for value, _ in self._kept.values())
 
 
 class Causal(nn.Module):
@@ -74,8 +74,7 @@ class Causal(nn.Module):
             return x
         past = self._recall(name, (x.shape[0], frames, *x.shape[2:]), x, fill)
         both = torch.cat([past, x], 1)
-        if self.memory is not None:
-            self._keep(name, both[:, -frames:].clone(), fill)
+        self._keep(name, both[:, -frames:], fill)
         return both
 
     def _mean_so_far(self, x: Tensor, name: str = "mean") -> Tensor:

@@ -182,7 +182,7 @@ def make_causal(net: "VideoNet", *, nearest: bool = False) -> list[str]:
         if type(module) in _EXTENSIONS and not nearest:
             raise ValueError(
                 f"{name} cannot be causal as it is: {_EXTENSIONS[type(module)]}, which is an extension and changes "
-                "what it computes. Pass nearest=True for it."
+                "what it computes. Pass nearest=True (--nearest) for it."
             )
     changed = replace_modules(
         net, lambda module, _: type(module) in _FORMS, lambda module, _: _FORMS[type(module)](module)

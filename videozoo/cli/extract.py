@@ -1,0 +1,71 @@
+"""``videozoo extract``: features of a list of videos."""
+
+import argparse
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from videozoo.cli.console import Parser, show_log
+from videozoo.cli.jobs import add_list_flags, check_least, check_network, run_job
+
+if TYPE_CHECKING:
+    from videozoo.inference import JobResult
+
+FORMATS = (".parquet", ".npy", ".safetensors")
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "extract",
+        help="features of a list of videos",
+        description="Writes a network's features of each video, of the clip or of each frame, from what the classifier "
+        "takes or from any layer, averaged over height and width. Killed at any moment, the same command goes on where "
+        "it was. A .npy or .safetensors file has a NAME.videos.parquet beside it that tells which row is which video.",
+        epilog="Example: videozoo extract --model local-dir:run/best --input list.txt --output features.npy "
+        "--layer stage3",
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
+    )
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="LIST",
+        help="text file with one path a line, or labelled videos as for finetune",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help=f"its name ends in {', '.join(FORMATS)}")
+    parser.add_argument(
+        "--layer", metavar="NAME", help="stage1, stage2, ... or any module's name; default: what the classifier takes"
+    )
+    parser.add_argument("--level", default="clip", choices=("clip", "frame"), help="clip averages over time")
+    parser.add_argument("--views", default="1x1", metavar="CLIPSxCROPS", help="views whose features are averaged")
+    parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    add_list_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Extract a list into a file."""
+    check_least("extract", args, batch_size=1, workers=0)
+
+    def open_work() -> "Callable[..., JobResult]":
+        from videozoo.cli.videos import parse_views
+        from videozoo.inference import Extractor, extract_list
+
+        show_log()
+        check_network(args.model)
+        extractor = Extractor(
+            args.model,
+            layer=args.layer,
+            level=args.level,
+            device=args.device,
+            views=parse_views(args.views),
+            amp="bf16" if args.amp else "no",
+            batch_size=args.batch_size,
+            workers=args.workers,
+        )
+        return functools.partial(extract_list, extractor)
+
+    return run_job("extract", args, FORMATS, open_work)

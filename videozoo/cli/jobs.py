@@ -1,0 +1,98 @@
+"""What commands over long lists share: their flags, the shard that is meant, the run with its bar and last line."""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoo.cli.console import CommandError, note, progress_bar
+
+if TYPE_CHECKING:
+    from videozoo.inference import JobResult
+
+
+def add_list_flags(group: Any) -> None:
+    """Flags for the list and the part of it; ``--input`` and ``--output`` are the command's own."""
+    group.add_argument("--num-shards", type=int, metavar="N", help="parts of the list; default: torchrun's processes")
+    group.add_argument("--shard", type=int, metavar="K", help="the part to do, from 0; default: torchrun's rank")
+    group.add_argument("--data-root", metavar="DIR", help="folder that paths in the list start from")
+    group.add_argument("--data-format", metavar="NAME", help="format of labelled videos, where it is not recognised")
+    group.add_argument("--split", metavar="NAME", help="split of labelled videos, where one file holds several")
+    group.add_argument("-b", "--batch-size", type=int, default=8, metavar="N", help="videos per batch")
+    group.add_argument("-j", "--workers", type=int, default=2, metavar="N", help="decoding processes")
+
+
+def check_least(command: str, args: argparse.Namespace, **least: int) -> None:
+    """Refuse numbers that are too small.
+
+    Raises:
+        CommandError: names the flag.
+    """
+    for name, value in least.items():
+        if getattr(args, name) < value:
+            flag = name.replace("_", "-")
+            raise CommandError(f"{command}: --{flag} is {getattr(args, name)}; it must be at least {value}.")
+
+
+def check_network(name: str) -> None:
+    """Refuse a folder without the word that makes it a name.
+
+    Raises:
+        CommandError: says how to write it.
+    """
+    from videozoo.models.load import is_source
+
+    if not is_source(name) and Path(name).expanduser().is_dir():
+        raise CommandError(f"--model {name} is a folder; write --model local-dir:{name}")
+
+
+def check_job(command: str, args: argparse.Namespace, suffixes: Sequence[str]) -> tuple[Path, int, int]:
+    """Output, number of shards and shard.
+
+    Raises:
+        CommandError: one of them is missing or wrong.
+    """
+    if not args.output:
+        raise CommandError(f"{command}: --input needs --output FILE.")
+    output = Path(args.output)
+    if output.suffix not in suffixes:
+        raise CommandError(f"{command}: --output is {args.output}; its name must end in {' or '.join(suffixes)}.")
+    if output.is_dir():
+        raise CommandError(f"{output}: is a folder; --output needs a file.")
+    if (args.num_shards is None) != (args.shard is None):
+        raise CommandError(f"{command}: give --num-shards and --shard both, or none of them.")
+    num_shards, shard = args.num_shards, args.shard
+    if num_shards is None:
+        num_shards, shard = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if num_shards < 1 or not 0 <= shard < num_shards:
+        raise CommandError(
+            f"{command}: --shard is {shard}, --num-shards {num_shards}; shards count from 0 up to N - 1."
+        )
+    return output, num_shards, shard
+
+
+def run_job(
+    command: str, args: argparse.Namespace, suffixes: Sequence[str], open_work: "Callable[[], Callable[..., JobResult]]"
+) -> int:
+    """Work through the list that the flags name; gives the exit status.
+
+    Args:
+        open_work: loads the network and gives a function of the listing, the output, ``num_shards``, ``shard`` and
+            ``on_progress``.
+    """
+    output, num_shards, shard = check_job(command, args, suffixes)
+    from videozoo.inference import open_listing
+
+    listing = open_listing(args.input, data_root=args.data_root, data_format=args.data_format, split=args.split)
+    if listing.num_repeats:
+        note(f"{args.input}: {listing.num_repeats} paths stand there again; each file is answered once")
+    work = open_work()
+    total = len(range(shard, len(listing), num_shards))
+    with progress_bar(total, f"shard {shard} of {num_shards}") as show:
+        result = work(listing, output, num_shards=num_shards, shard=shard, on_progress=show)
+    before = f", {result.num_done_before} of them earlier" if result.num_done_before else ""
+    print(f"{result.path}: {result.num_videos} videos{before}, {result.num_errors} could not be read", flush=True)
+    # torchrun ends all processes when one of them ends with another status.
+    is_started_by_torchrun = args.shard is None and num_shards > 1
+    return 1 if result.num_errors and not is_started_by_torchrun else 0

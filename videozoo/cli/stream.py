@@ -1,0 +1,252 @@
+"""``videozoo stream``: the classes of now, while a file plays or a camera runs."""
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoo.cli.console import CommandError, Interrupted, Parser, note, say
+
+if TYPE_CHECKING:
+    import torch
+
+    from videozoo.data.live import LiveFrame
+
+DRAW_SEC = 0.05  # a terminal is drawn no more often
+BAR_CELLS = 24
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "stream",
+        help="the classes of now, frame by frame, of a file or a camera",
+        description="Shows one frame after the other to the network and draws its best classes of now. A frame costs "
+        "the same time and memory however long the stream is. A camera, or a file with --realtime, is never fallen "
+        "behind: what comes while the network is busy is dropped and counted. Networks trained with `finetune "
+        "--causal` are made for this; others take their causal form.",
+        epilog="Examples: videozoo stream --source clip.mp4 --model local-dir:run/best ; "
+        "videozoo stream --source 0 --model local-dir:run/best --json",
+    )
+    parser.add_argument(
+        "--source", required=True, metavar="FILE|0", help="video file, folder of frames, or camera number"
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
+    )
+    parser.add_argument(
+        "--fps", type=float, default=4.0, metavar="F", help="frames a second that the network sees; as in its training"
+    )
+    parser.add_argument("--average", type=int, metavar="N", help="frames averaged; default: as many as a clip has")
+    parser.add_argument("--nearest", action="store_true", help="the nearest causal form of ARC or TANet, an extension")
+    parser.add_argument(
+        "--realtime", action="store_true", help="play a file at its own speed, and drop frames if needed"
+    )
+    parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to show")
+    parser.add_argument("--json", action="store_true", help="print a JSON object per frame and line instead")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the network and the source, and show every answer."""
+    if not args.fps > 0 or args.fps == float("inf"):
+        raise CommandError(f"stream: --fps is {args.fps}; it must be above 0.")
+    for name in ("topk", "average"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise CommandError(f"stream: --{name} is {value}; it must be at least 1.")
+    from videozoo.data.live import LatestFrames, in_real_time
+
+    is_camera = args.source.isascii() and args.source.isdigit()
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(contextlib.closing(_open(args, is_camera)))
+        look, names = _open_network(args)
+        frames: Any = source
+        if is_camera or args.realtime:
+            frames = stack.enter_context(LatestFrames(source if is_camera else in_real_time(source)))
+        tally = _Tally(args.source)
+        show = _shower(args, tally, stack)
+        try:
+            for frame in frames:
+                begin = time.perf_counter()
+                scores = look(frame)
+                tally.count(frame.time_sec, time.perf_counter() - begin, getattr(frames, "num_dropped", 0))
+                show(_best(scores, names, args.topk))
+        except KeyboardInterrupt as stop:
+            raise Interrupted(str(tally), stop) from None
+        finally:
+            show(None)
+    note(str(tally))
+    return 0
+
+
+class _Tally:
+    """What there is to tell of the frames so far."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.num_frames = self.num_dropped = 0
+        self.time_sec = self.latency_sec = 0.0
+        self._start = time.perf_counter()
+        self._total_sec = 0.0
+
+    def count(self, time_sec: float, latency_sec: float, num_dropped: int) -> None:
+        """Another frame was answered."""
+        if not self.num_frames:
+            self._start = time.perf_counter() - latency_sec
+        self.num_frames += 1
+        self.time_sec, self.latency_sec, self.num_dropped = time_sec, latency_sec, num_dropped
+        self._total_sec += latency_sec
+
+    @property
+    def fps(self) -> float:
+        """Frames answered a second."""
+        return self.num_frames / max(time.perf_counter() - self._start, 1e-9)
+
+    def __str__(self) -> str:
+        mean = 1000 * self._total_sec / max(self.num_frames, 1)
+        return (
+            f"{self.source}: {self.num_frames} frames, {self.fps:.1f} a second, {mean:.1f} ms each, "
+            f"{self.num_dropped} dropped"
+        )
+
+
+def _open(args: argparse.Namespace, is_camera: bool) -> "Generator[LiveFrame]":
+    """The frames; the first one is read here, so that a source that cannot be read is told before all else."""
+    from videozoo.data.live import camera_frames, file_frames
+
+    frames = camera_frames(int(args.source), args.fps) if is_camera else file_frames(Path(args.source), args.fps)
+    first = next(frames, None)
+    if first is None:
+        raise CommandError(f"{args.source}: has no frame.")
+    return _join(first, frames)
+
+
+def _join(first: "LiveFrame", rest: "Generator[LiveFrame]") -> "Generator[LiveFrame]":
+    with contextlib.closing(rest):
+        yield first
+        yield from rest
+
+
+def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torch.Tensor], tuple[str, ...]]":
+    """A function from a frame to the probabilities of now, and the classes."""
+    from videozoo.cli.measure import open_network
+    from videozoo.data import ClipNormalizer, create_transform, resolve_data_config
+    from videozoo.inference.predictor import choose_device
+
+    device = choose_device(args.device)
+    model = open_network(args.model).to(device)
+    stream = model.streaming(average=args.average, nearest=args.nearest)
+    if not model.spec.causal and any(hasattr(module, "num_segments") for module in model.backbone.modules()):
+        note(f"{args.model} was trained with frames to come, here it sees none: train with --causal for full accuracy")
+    config = resolve_data_config(model, test_num_clips=1, test_num_crops=1)
+    transform = create_transform(**config, normalize=False)
+    normalizer = ClipNormalizer(config["mean"], config["std"], config["channel_order"])
+
+    def look(frame: "LiveFrame") -> "torch.Tensor":
+        clip = transform(frame.image[None])[0].to(device)  # (3, 1, H, W)
+        return stream(normalizer(clip)[None, :, 0]).softmax(-1)[0].float().cpu()
+
+    names = model.pretrained_cfg.get("label_names")
+    return look, tuple(names or (str(label) for label in range(model.num_classes)))
+
+
+def _best(scores: "torch.Tensor", names: tuple[str, ...], topk: int) -> list[dict[str, Any]]:
+    values, labels = scores.topk(min(topk, len(names)))
+    return [
+        {"class": names[label], "label": label, "score": round(value, 6)}
+        for value, label in zip(values.tolist(), labels.tolist(), strict=True)
+    ]
+
+
+def _shower(
+    args: argparse.Namespace, tally: _Tally, stack: contextlib.ExitStack
+) -> Callable[[list[dict[str, Any]] | None], None]:
+    """How answers are shown; called with None at the end."""
+    if args.json:
+
+        def say_json(best: list[dict[str, Any]] | None) -> None:
+            if best is not None:
+                facts = {"time": round(tally.time_sec, 3), "latency_ms": round(1000 * tally.latency_sec, 2)}
+                row = {**facts, "dropped": tally.num_dropped, "predictions": best}
+                say(json.dumps(row, ensure_ascii=False))
+
+        return say_json
+    if not sys.stdout.isatty():
+
+        def say_line(best: list[dict[str, Any]] | None) -> None:
+            if best is not None:
+                say(f"{tally.time_sec:8.2f} s  {best[0]['score']:6.1%}  {printable(best[0]['class'])}")
+
+        return say_line
+    sys.stdout.write("\x1b[?25l")  # without a cursor
+    stack.callback(_give_back_cursor)
+    return _Board(tally).show
+
+
+def _give_back_cursor() -> None:
+    sys.stdout.write("\x1b[?25h")
+    sys.stdout.flush()
+
+
+class _Board:
+    """Some lines of a terminal that are drawn again and again in place."""
+
+    def __init__(self, tally: _Tally) -> None:
+        self.tally = tally
+        self._height = 0
+        self._drawn = 0.0
+        self._best: list[dict[str, Any]] | None = None
+
+    def show(self, best: list[dict[str, Any]] | None) -> None:
+        """Draw, unless that was done a moment ago; None: draw the last answer."""
+        is_end = best is None
+        self._best = best if best is not None else self._best
+        if self._best is None or (not is_end and time.monotonic() - self._drawn < DRAW_SEC):
+            return
+        self._drawn = time.monotonic()
+        lines = board(self._best, self.tally, shutil.get_terminal_size().columns)
+        up = f"\x1b[{self._height}F" if self._height else ""
+        sys.stdout.write(up + "".join(f"{line}\x1b[K\n" for line in lines))
+        sys.stdout.flush()
+        self._height = len(lines)
+
+
+def board(best: list[dict[str, Any]], tally: _Tally, columns: int) -> list[str]:
+    """A line on the stream and one per class, none wider than the terminal."""
+    head = (
+        f"{tally.time_sec:.1f} s  {tally.fps:.1f} frames/s  {1000 * tally.latency_sec:.1f} ms  "
+        f"dropped {tally.num_dropped}  {printable(tally.source)}"
+    )
+    cells = min(BAR_CELLS, max(columns // 3, 1))
+    rows = [f"{row['score']:6.1%} {_bar(row['score'], cells)} {printable(row['class'])}" for row in best]
+    return [_cut(line, columns - 1) for line in (head, *rows)]
+
+
+def _bar(score: float, cells: int) -> str:
+    eighths = round(score * cells * 8)
+    full, rest = divmod(eighths, 8)
+    bar = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
+    return bar.ljust(cells)
+
+
+def printable(text: str) -> str:
+    """Text without what would command the terminal."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _cut(text: str, cells: int) -> str:
+    """As much of the text as so many cells hold; letters of East Asia take two."""
+    width = 0
+    for place, letter in enumerate(text):
+        width += 0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        if width > cells:
+            return text[:place]
+    return text

@@ -1,0 +1,190 @@
+"""Frames in the order in which they come, of a file, a folder of images or a camera, at a chosen rate."""
+
+import errno
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from torch import Tensor
+
+from .av_file import ONE_THREAD, orientation
+from .av_stream import AvStream
+from .decode import VideoReader
+from .errors import VideoError
+from .limits import TimeLimit, check_frame_size
+
+__all__ = ["LatestFrames", "LiveFrame", "camera_frames", "file_frames", "in_real_time"]
+
+CAMERA = "/dev/video{}"
+
+
+@dataclass(frozen=True)
+class LiveFrame:
+    """A frame and when it is shown.
+
+    Args:
+        time_sec: seconds from the first frame on.
+        image: uint8 RGB (3, H, W).
+    """
+
+    time_sec: float
+    image: Tensor
+
+
+def file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
+    """Frames of a video file by their time stamps, at most ``fps`` a second; of a folder of images every one.
+
+    Raises:
+        VideoError: it cannot be read, or no frame of it decodes.
+    """
+    if path.is_dir() or not path.is_file() or not path.stat().st_size:
+        with VideoReader(path) as reader:  # says what is wrong
+            for k in range(reader.num_frames):
+                yield LiveFrame(k / fps, reader.read([k])[0])
+        return
+    stream = AvStream(path, None, TimeLimit(path, None))
+    try:
+        rate = float(stream.stream.average_rate or 25)
+        frames = ((_time(frame, stream, k / rate), frame) for k, frame in enumerate(stream.frames()))
+        count = 0
+        for item in _thin_out(path, frames, fps):
+            count += 1
+            yield item
+        if not count:
+            raise VideoError(path, "no frame of it decodes")
+    finally:
+        stream.close()
+
+
+def camera_frames(index: int, fps: float) -> Generator[LiveFrame]:
+    """Frames of a camera through Video4Linux, at most ``fps`` a second, until it is gone.
+
+    Raises:
+        VideoError: there is no such camera, or it cannot be read.
+    """
+    path = Path(CAMERA.format(index))
+    if not path.exists():
+        raise VideoError(path, "there is no such camera (cameras are read through Video4Linux)")
+    try:
+        with av.open(str(path), format="v4l2") as container:
+            frames = ((time.monotonic(), frame) for frame in container.decode(video=0))
+            yield from _thin_out(path, frames, fps)
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", None) == errno.EBUSY:
+            reason = "another program is using it"
+        raise VideoError(path, f"the camera cannot be read ({reason})") from error
+
+
+def in_real_time(frames: Iterator[LiveFrame]) -> Generator[LiveFrame]:
+    """Each frame when it is due, counted from the first."""
+    start = None
+    for frame in frames:
+        now = time.monotonic()
+        if start is None:
+            start = now - frame.time_sec
+        time.sleep(max(0.0, start + frame.time_sec - now))
+        yield frame
+
+
+class LatestFrames:
+    """The newest frame, whenever one is asked for: those that came in the meantime are dropped and counted.
+
+    A thread reads ahead, and keeps one frame. Use it in a ``with`` statement.
+
+    Args:
+        frames: what is read; it is closed by the thread.
+    """
+
+    def __init__(self, frames: Generator[LiveFrame]) -> None:
+        self.num_dropped = 0
+        self._frames = frames
+        self._newest: LiveFrame | None = None
+        self._is_over = False
+        self._is_closed = False
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, name="frames", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            for frame in self._frames:
+                with self._changed:
+                    if self._is_closed:
+                        break
+                    self.num_dropped += self._newest is not None
+                    self._newest = frame
+                    self._changed.notify()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._frames.close()
+            with self._changed:
+                self._is_over = True
+                self._changed.notify()
+
+    def __iter__(self) -> Iterator[LiveFrame]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._newest is not None or self._is_over)
+                frame, self._newest = self._newest, None
+            if frame is None:
+                if self._error is not None:
+                    raise self._error
+                return
+            yield frame
+
+    def __enter__(self) -> "LatestFrames":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._is_closed = True
+
+
+def _time(frame: VideoFrame, stream: AvStream, guess: float) -> float:
+    return guess if frame.pts is None or not stream.has_times else stream.time_of(frame.pts)
+
+
+def _thin_out(path: Path, frames: Iterator[tuple[float, VideoFrame]], fps: float) -> Generator[LiveFrame]:
+    """At most ``fps`` frames a second: the first one of each period; only these are turned into RGB."""
+    convert = _converter(path)
+    start: float | None = None
+    taken = -1
+    for moment, frame in frames:
+        if start is None:
+            start = moment
+        # A thousandth of a period: time stamps are rounded.
+        period = int((moment - start) * fps + 1e-3)
+        if period > taken:
+            taken = period
+            yield LiveFrame(moment - start, convert(frame))
+
+
+def _converter(path: Path) -> Callable[[VideoFrame], Tensor]:
+    reformatter = VideoReformatter()
+
+    def convert(frame: VideoFrame) -> Tensor:
+        check_frame_size(path, frame.width, frame.height)
+        try:
+            rgb = reformatter.reformat(frame, format="rgb24", **ONE_THREAD)
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(path, f"a {frame.format.name} frame cannot be turned into RGB ({error})") from error
+        plane = rgb.planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(rgb.height, plane.line_size)
+        image = rows[:, : rgb.width * 3].reshape(rgb.height, rgb.width, 3)
+        transpose, flip_x, flip_y = orientation(frame)
+        if transpose:
+            image = image.transpose(1, 0, 2)
+        image = image[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+        return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+
+    return convert
