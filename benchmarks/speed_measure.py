@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speed_networks import FRAMES, SIZE, Unavailable, make_input, make_network, run_as, same_as, split_row
+from speed_networks import FRAMES, SIZE, Unavailable, fused, make_input, make_network, run_as, same_as, split_row
 from torch import Tensor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -46,6 +46,8 @@ def make_step(row: str, setting: Setting) -> Callable[[], Tensor]:
         lay_channels_last(net)
     train = setting.task == "training"
     net.train(train)
+    if name.startswith("fuse "):
+        net = fused(net)
     model = run_as(net, mode)
 
     def autocast() -> AbstractContextManager[Any]:

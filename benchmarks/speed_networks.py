@@ -6,7 +6,6 @@ A name is words: ``tsm_r18``, ``timm resnet18``, ``arc_tsm_r18 n=8 recompute``, 
 """
 
 import importlib
-import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from reference import arc as plain_arc
 from reference import dnr as plain_dnr
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import videozoo
 from videozoo.models.zoo import spec_of
@@ -46,13 +46,13 @@ def same_as(row: str) -> str | None:
 
 
 def make_network(name: str, num_frames: int = FRAMES) -> nn.Module:
-    """The network of a name in float32 on the CPU, with the same random weights each time.
+    """The network of a name in float32 on the CPU, with the same random weights each time; not yet fused.
 
     Raises:
         Unavailable: a package or a part is missing.
     """
     torch.manual_seed(0)
-    kind, *rest = name.split()
+    kind, *rest = name.removeprefix("fuse ").split()
     if kind == "timm":
         return timm.create_model(rest[0], num_classes=NUM_CLASSES)
     if kind == "torchvision":
@@ -61,8 +61,6 @@ def make_network(name: str, num_frames: int = FRAMES) -> nn.Module:
         return _transformers(rest[0], num_frames)
     if kind == "plain":
         return plain_dnr.make_plain(plain_arc.make_plain(_ours(rest, num_frames)))
-    if kind == "fuse":
-        return _fused(_ours(rest, num_frames))
     return _ours([kind, *rest], num_frames)
 
 
@@ -102,11 +100,16 @@ def _fill_zeros(model: nn.Module) -> nn.Module:
     return model
 
 
-def _fused(model: nn.Module) -> nn.Module:
+def fused(model: nn.Module) -> nn.Module:
+    """``videozoo.fuse`` of a network, which is best done where it will run.
+
+    Raises:
+        Unavailable: this version has none.
+    """
     fuse = getattr(videozoo, "fuse", None)
     if fuse is None:
         raise Unavailable("videozoo has no fuse")
-    return fuse(model.eval())
+    return fuse(model)
 
 
 def _torchvision(name: str) -> nn.Module:
@@ -169,11 +172,16 @@ class _Folded(nn.Module):
 
 
 def count_macs(name: str, num_frames: int = FRAMES, size: int = SIZE) -> int:
-    """Multiply-adds of one clip by the package's own count; what equals another network counts as that one."""
+    """Multiply-adds of one clip by the package's own count; what equals another network counts as that one.
+
+    Of other packages' video networks, products alone, by torch's count, which runs nothing.
+    """
     name = same_as(name) or name
-    model = make_network(name, num_frames)
-    if name.startswith("transformers "):
-        model.model.set_attn_implementation("eager")  # its products are counted, those of one call are not
+    model = make_network(name, num_frames).eval()
+    if name.startswith(("torchvision ", "transformers ")):
+        with FlopCounterMode(display=False) as counter:
+            model.to("meta")(torch.zeros(1, 3, num_frames, size, size, device="meta"))
+        return counter.get_total_flops() // 2
     if name.startswith("timm "):
         model = _Folded(model)
     return count_cost(model, (3, size, size), num_frames * frames_per_segment(name)).macs
@@ -185,8 +193,3 @@ def run_as(model: nn.Module, mode: str) -> Any:
         return model
     options = {"mode": "reduce-overhead"} if mode == "graphs" else {}
     return torch.compile(model, **options)
-
-
-def has_option(option: str) -> bool:
-    """Whether ARC takes an option."""
-    return option in inspect.signature(videozoo.ARC).parameters
