@@ -6,6 +6,7 @@ from videozoo.models.build import build
 from videozoo.models.config import VideoCfg
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.factory import compose, create_model, load_weights, model_config, model_from_state
+from videozoo.models.fuse import fuse
 from videozoo.models.registry import (
     UnknownModelError,
     get_pretrained_cfg,
@@ -33,6 +34,7 @@ __all__ = [
     "causal_form",
     "compose",
     "create_model",
+    "fuse",
     "get_pretrained_cfg",
     "is_model",
     "list_models",

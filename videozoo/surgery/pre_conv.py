@@ -4,10 +4,15 @@ from typing import Self, TypeVar
 
 from torch import Tensor, nn
 
-__all__ = ["PreConv2d", "PreConv3d", "adopt"]
+__all__ = ["PreConv2d", "PreConv3d", "adopt", "has_hooks"]
 
 M = TypeVar("M", bound=nn.Module)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something runs before or after the module's forward or backward."""
+    return any(getattr(module, hooks) for hooks in _HOOKS)
 
 
 def adopt(cls: type[M], module: nn.Module) -> M:
@@ -18,7 +23,7 @@ def adopt(cls: type[M], module: nn.Module) -> M:
     Raises:
         ValueError: ``module`` has hooks, which would be lost or run twice.
     """
-    if any(getattr(module, hooks) for hooks in _HOOKS):
+    if has_hooks(module):
         raise ValueError(
             f"adopt: this {type(module).__name__} has hooks, which {cls.__name__} cannot take over; "
             "remove them first and register them again afterwards."

@@ -1,0 +1,98 @@
+"""A copy of a network for inference: norms and activations inside the convolutions."""
+
+from copy import deepcopy
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from videozoo.models.ensemble import Ensemble
+from videozoo.models.fuse_convs import fuse_convs
+from videozoo.models.video_net import VideoNet
+
+__all__ = ["fuse"]
+
+Net = TypeVar("Net", bound=VideoNet | Ensemble)
+# How far the fused network may be from the given one, over the largest output: rounding (TF32 on a GPU included) stays
+# below, a norm folded into the wrong convolution does not.
+_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-2}
+_LOW_PRECISION = 0.2
+
+
+class _ForInference(nn.Module):
+    def train(self, mode: bool = True) -> Self:
+        if mode:
+            raise RuntimeError(
+                "a fused network cannot train: its batch norms lie in the weights of its convolutions; "
+                "train the network that was given to videozoo.fuse, and fuse that again."
+            )
+        return super().train(False)
+
+
+class _FusedVideoNet(_ForInference, VideoNet):
+    pass
+
+
+class _FusedEnsemble(_ForInference, Ensemble):
+    pass
+
+
+def fuse(model: Net) -> Net:
+    """Copy a network for inference, with batch norms and activations inside the convolutions before them.
+
+    Every batch norm whose input is the output of one convolution and of which nobody else reads is folded into that
+    convolution's weight and bias; a ReLU (ReLU6) behind it becomes part of the convolution. Which ones these are is
+    proved, not guessed: one forward of a random clip is recorded, operation by operation. Another forward then compares
+    the copy's output with the network's own. On a CPU, in float32, the weights are also laid out once for oneDNN, which
+    takes their memory a second time.
+
+    The norm behind an ARC layer is folded by the layer itself. DNR's norms stay: what they standardise by goes into
+    their scale and shift in evaluation as it is. The copy computes what the network computes in evaluation, up to
+    rounding. It is in evaluation mode and cannot train; its parameters ask for no gradients, its input may. It can be
+    copied, pickled, moved to a device, compiled and exported: there the plain operations run. Its weights have other
+    names than those of the network's composition: save the network, and fuse what was loaded.
+
+    Args:
+        model: a network in any mode; it is left as it is.
+    Returns:
+        the copy; of an ensemble, one with every member fused. A fused network is copied.
+    Raises:
+        TypeError: not a network of videozoo.
+        RuntimeError: the copy gives something else than the network, or the network itself nothing finite.
+    """
+    if not isinstance(model, VideoNet | Ensemble):
+        raise TypeError(f"fuse: {type(model).__name__} is no network of videozoo (VideoNet or Ensemble).")
+    with torch.inference_mode(False), torch.no_grad():
+        copy = deepcopy(model)
+        if isinstance(model, _ForInference):
+            return copy
+        copy.requires_grad_(False).eval()
+        if isinstance(copy, Ensemble):
+            copy.members = nn.ModuleList(fuse(member) for member in copy.members)
+            copy.__class__ = _FusedEnsemble  # type: ignore[assignment]
+        else:
+            _fuse_checked(copy)
+            copy.__class__ = _FusedVideoNet  # type: ignore[assignment]
+    return copy.eval()  # what is new, too
+
+
+def _fuse_checked(net: VideoNet) -> None:
+    like = next(net.parameters())
+    clip = _random_clip(net).to(like.device, like.dtype)
+    with torch.autocast(like.device.type, enabled=False):
+        before = fuse_convs(net, lambda: net(clip))
+        after = net(clip)
+    scale = before.abs().amax().item()
+    difference = (after - before).abs().amax().item()
+    tolerance = _TOLERANCE.get(like.dtype, _LOW_PRECISION)
+    if not difference <= tolerance * scale < float("inf"):  # false for what is not a number, too
+        raise RuntimeError(
+            f"fuse: on a random clip the fused network differs by {difference:.3g} from the given one, whose largest "
+            f"output is {scale:.3g}; at most {tolerance:g} of that is rounding. Use the network as it is."
+        )
+
+
+def _random_clip(net: VideoNet) -> Tensor:
+    size: Any = net.pretrained_cfg.get("input_size", (3, 224, 224))
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, net.in_chans, net.num_frames, *size[1:], generator=generator)

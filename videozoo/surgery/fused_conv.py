@@ -1,0 +1,122 @@
+"""Convolutions for inference: what stood behind them taken in, their weights laid out once for the CPU's kernels."""
+
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from videozoo.surgery.pre_conv import PreConv2d, PreConv3d, adopt
+
+__all__ = ["ACTIVATIONS", "FusedConv2d", "FusedConv3d"]
+
+# Activations that the kernel applies before it writes: their name there, and its numbers.
+ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+}
+
+
+class _Fused:
+    """``act(conv(pre(x)))``, without gradients for its own parameters.
+
+    On a CPU, in float32, oneDNN's kernel takes bias and activation in, and a weight in the layout that it wants: a
+    plain weight is laid out anew at every call, 5 to 10 % of a ResNet. That second copy of the weight is made at the
+    first call, and again where the weight has changed; it is in no state dict, copy or pickle. Everywhere else (other
+    devices and types, autocast, gradients, ``torch.compile``, export, tracing, counting of operations) the plain
+    operations run.
+    """
+
+    weight: Any
+    bias: Any
+    pre: Any
+    training: bool
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: int
+    padding_mode: Any
+    _conv_forward: Any
+    act: str
+    act_numbers: list[float]
+    # An alias of the weight that was laid out, its version, and the result.
+    _packed: tuple[Tensor, int, Tensor] | None
+
+    @classmethod
+    def from_conv(cls, conv: Any) -> Self:
+        """Take over ``conv``, plain or with a ``pre``, sharing its parameters."""
+        new: Any = adopt(cls, conv)  # type: ignore[type-var]
+        new.pre = getattr(conv, "pre", nn.Identity())
+        new.act, new.act_numbers, new._packed = "none", [], None
+        return new
+
+    def take_affine(self, scale: Tensor, shift: Tensor) -> None:
+        """Let the output be multiplied by ``scale`` and moved by ``shift``, both (C_out,)."""
+        weight = self.weight.detach()
+        scale, shift, exact = (v.detach().cpu().double() for v in (scale, shift, weight))
+        if self.bias is not None:
+            shift = shift + self.bias.detach().cpu().double() * scale
+        scaled = exact * scale.view(-1, *[1] * (weight.ndim - 1))
+        self.weight, self.bias = (nn.Parameter(v.to(weight), requires_grad=False) for v in (scaled, shift))
+
+    def take_activation(self, act: nn.Module) -> None:
+        """Let the output pass ``act``, whose class is in ``ACTIVATIONS``."""
+        self.act, self.act_numbers = ACTIVATIONS[type(act)]
+
+    def forward(self, input: Tensor) -> Tensor:
+        x = self.pre(input)
+        if not self._is_for_kernel(x):
+            x = self._conv_forward(x, self.weight, self.bias)
+            return x if self.act == "none" else F.relu(x) if self.act == "relu" else F.relu6(x)
+        geometry = (list(self.padding), list(self.stride), list(self.dilation), self.groups)
+        # The layout is chosen for this size of input; others are computed with it as well.
+        weight = self._pack(geometry, x)
+        run = torch.ops.mkldnn._convolution_pointwise
+        return run(x, weight, self.bias, *geometry, self.act, self.act_numbers, "")
+
+    def _is_for_kernel(self, x: Tensor) -> bool:
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting():
+            return False
+        return (
+            x.device.type == self.weight.device.type == "cpu"
+            and x.dtype == self.weight.dtype == torch.float32
+            and torch.backends.mkldnn.is_available()
+            and bool(torch.backends.mkldnn.enabled)
+            and not torch.is_autocast_enabled("cpu")
+            and not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
+            and self.padding_mode == "zeros"
+            and not isinstance(self.padding, str)
+            and _get_current_dispatch_mode() is None  # they see plain operations: counters, fake tensors
+        )
+
+    def _pack(self, geometry: tuple[list[int], list[int], list[int], int], x: Tensor) -> Tensor:
+        weight = self.weight.detach()
+        version = 0 if weight.is_inference() else weight._version
+        packed = self._packed
+        if packed is None or packed[0].data_ptr() != weight.data_ptr() or packed[1] != version:
+            laid_out = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, list(x.shape))
+            packed = self._packed = (weight, version, laid_out)
+        return packed[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": None}  # can neither be copied nor pickled
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, act={self.act}"  # type: ignore[misc]
+
+
+class FusedConv2d(_Fused, PreConv2d):  # type: ignore[misc]  # mypy compares the annotations of both
+    """A 2-D convolution for inference; see :class:`_Fused`.
+
+    Shape:
+        input and output of the convolution.
+    """
+
+
+class FusedConv3d(_Fused, PreConv3d):  # type: ignore[misc]
+    """A 3-D convolution for inference; see :class:`_Fused`.
+
+    Shape:
+        input and output of the convolution.
+    """
