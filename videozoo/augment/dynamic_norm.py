@@ -13,6 +13,7 @@ from timm.layers import BatchNormAct2d, GroupNormAct
 from timm.layers import GroupNorm as TimmGroupNorm
 from torch import Tensor, nn
 
+from videozoo.augment.standardise import rows_to_frames, standardise_and_scale
 from videozoo.layers.relay_cell import RelayCell, RelayState
 from videozoo.shapes import clip_frame_means, fold_time, frame_means, per_clip_frame, per_frame, to_clips
 
@@ -44,8 +45,14 @@ NORM_TYPES: tuple[type[nn.Module], ...] = (
 class DynamicNorm2d(nn.Module):
     """The part that all dynamic norms share: standardise as before, then scale and shift by what was predicted.
 
-    What depends on the layout is in :meth:`pool` and :meth:`_per_frame` alone. ``batch_norm_function`` standardises; a
-    trainer of several processes puts one with the same signature there that takes the statistics over all of them.
+    What depends on the layout is in :meth:`pool`, :meth:`_per_frame` and :meth:`_as_folded` alone.
+    ``batch_norm_function`` standardises; a trainer of several processes puts one with the same signature there that
+    takes the statistics over all of them.
+
+    In training a batch norm and the scale and shift after it are one function, :func:`standardise_and_scale`. Where
+    that has no place they are two steps with the same result: on other devices than the CPU, whose kernels it is made
+    of; in low precision; compiled or exported, where the compiler joins the steps itself; with another
+    ``batch_norm_function``; with statistics of groups; and for clips that are not in ``channels_last_3d`` memory.
 
     Not a ``BatchNorm2d``: ``SyncBatchNorm.convert_sync_batchnorm`` would turn a subclass into a plain norm.
 
@@ -122,22 +129,49 @@ class DynamicNorm2d(nn.Module):
     def _per_frame(self, v: Tensor, like: Tensor) -> Tensor:
         return per_frame(v, self.num_segments).to(like.dtype)
 
-    def normalise(self, x: Tensor, state: RelayState) -> Tensor:
-        """Standardise x, then scale by h and shift by c, each (B, S, C) or (B, 1, C); then the fused activation."""
+    def _as_folded(self, x: Tensor) -> Tensor | None:
+        """x as folded maps, if that is only a view."""
+        return x
+
+    def normalise(self, x: Tensor, state: RelayState, row_frames: int | None = None) -> Tensor:
+        """Standardise x, then scale by h and shift by c, one row for ``row_frames`` frames; then the fused activation.
+
+        h and c are (B, R, C); None: one row for the whole clip.
+        """
         gamma, beta = state
         if self.weight is not None:
             gamma, beta = self.weight * (1 + self.h_scale * gamma), self.bias + self.c_scale * beta
+        frames = self.num_segments if self.is_folded else x.shape[2]
+        rows = (row_frames or frames, frames)
         if self.num_groups:
             x = F.group_norm(x, self.num_groups, eps=self.eps)
         elif self.training or x.dtype != self.running_mean.dtype:
             if self.training:
                 self.num_batches_tracked.add_(1)
+                folded = self._as_folded(x) if self._is_plain(x) else None
+                if folded is not None:
+                    statistics = (self.running_mean, self.running_var, self.momentum, self.eps)
+                    folded = standardise_and_scale(folded, gamma, beta, *rows, *statistics)
+                    x = folded if self.is_folded else to_clips(folded, frames)
+                    return self.act(self.drop(x))
             x = self._batch_norm(x)
         else:  # one pass: scale and shift take the statistics in (not in low precision, where they would cancel)
             gamma = gamma * torch.rsqrt(self.running_var + self.eps)
             beta = beta - self.running_mean * gamma
+        gamma, beta = rows_to_frames(gamma, *rows), rows_to_frames(beta, *rows)
         x = torch.addcmul(self._per_frame(beta, x), x, self._per_frame(gamma, x))
         return self.act(self.drop(x))
+
+    def _is_plain(self, x: Tensor) -> bool:
+        """Whether standardising x, scaling and shifting it can be one function."""
+        return (
+            x.device.type == "cpu"
+            and x.dtype == self.running_mean.dtype
+            and x.dtype in (torch.float32, torch.float64)
+            and x.numel() > x.shape[1]  # of a single value a batch norm complains
+            and self.batch_norm_function is F.batch_norm
+            and not torch.compiler.is_compiling()
+        )
 
     def _batch_norm(self, x: Tensor) -> Tensor:
         """Standardise x, folded or not; in training by its own statistics, towards which the running ones move."""
@@ -198,10 +232,16 @@ class CrossTemporalNorm2d(DynamicNorm2d):
         if self.backward_cell is not None:
             back = _run(self.backward_cell, groups.flip(1))
             state = RelayState((state.h + back.h.flip(1)) / 2, (state.c + back.c.flip(1)) / 2)
-        return self.normalise(x, RelayState(*(_to_frames(v, size, count) for v in state)))
+        return self.normalise(x, state, size)
+
+    def _is_plain(self, x: Tensor) -> bool:
+        return super()._is_plain(x) and not self._by_group()
+
+    def _by_group(self) -> bool:
+        return self.training and self.statistics == "group" and self.group_frames is not None
 
     def _batch_norm(self, x: Tensor) -> Tensor:
-        if not self.training or self.statistics == "batch" or self.group_frames is None:
+        if not self._by_group():
             return super()._batch_norm(x)
         standardise = super()._batch_norm
         clips = to_clips(x, self.num_segments) if self.is_folded else x
@@ -211,11 +251,6 @@ class CrossTemporalNorm2d(DynamicNorm2d):
     def extra_repr(self) -> str:
         statistics = ", statistics=group" if self.statistics == "group" else ""
         return f"{super().extra_repr()}, group_frames={self.group_frames or 'all'}{statistics}"
-
-
-def _to_frames(v: Tensor, size: int, count: int) -> Tensor:
-    """(B, G, C) -> (B, count, C): every frame gets its group's row."""
-    return v.unsqueeze(2).expand(-1, -1, size, -1).flatten(1, 2)[:, :count]
 
 
 def _group_means(frames: Tensor, size: int) -> Tensor:
@@ -230,9 +265,11 @@ def _group_means(frames: Tensor, size: int) -> Tensor:
 def _run(cell: RelayCell, groups: Tensor) -> RelayState:
     """The relay over (B, G, C), in order; both results (B, G, C)."""
     embedded = cell.embed(groups)
+    state = None
     # With a single group phi_h would see no state and its weights no gradient, which DDP refuses: give it the zero.
-    zero = groups.new_zeros(groups.shape[0], groups.shape[2])
-    state = RelayState(zero, zero) if groups.shape[1] == 1 else None
+    if groups.shape[1] == 1 and torch.is_grad_enabled():
+        zero = groups.new_zeros(groups.shape[0], groups.shape[2])
+        state = RelayState(zero, zero)
     states = []
     for step in embedded.unbind(1):
         state = cell.step(step, state)
@@ -263,6 +300,9 @@ class _ClipLayout(DynamicNorm2d):
     def pool(self, x: Tensor) -> Tensor:
         """x_bar of each frame: (B, C, T, H, W) -> (B, T, C)."""
         return clip_frame_means(x)
+
+    def _as_folded(self, x: Tensor) -> Tensor | None:
+        return fold_time(x) if x.is_contiguous(memory_format=torch.channels_last_3d) else None
 
     def _per_frame(self, v: Tensor, like: Tensor) -> Tensor:
         return per_clip_frame(v).to(like.dtype)

@@ -3,6 +3,7 @@
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["RELAYS", "Relay", "RelayCell", "RelayState"]
@@ -84,8 +85,12 @@ class RelayCell(nn.Module):
 
     def embed(self, x_bar: Tensor) -> Tensor:
         """phi_x and the bias, which need no state: one product for all groups."""
-        embedded = self.phi_x(x_bar)
-        return embedded if self.bias is None else embedded + self.bias
+        if self.bias is None:
+            return self.phi_x(x_bar)
+        *before, last = self.phi_x if isinstance(self.phi_x, nn.Sequential) else [self.phi_x]
+        for layer in before:
+            x_bar = layer(x_bar)
+        return F.linear(x_bar, last.weight, self.bias)
 
     def step(self, embedded: Tensor, state: RelayState | None = None) -> RelayState:
         """One step of the recurrence; phi_h of the zero state is zero, unless it has biases, and is not computed."""
@@ -97,11 +102,11 @@ class RelayCell(nn.Module):
         if self.relay in ("fc", "se"):
             u, v = embedded.chunk(2, dim=-1)
             return RelayState(torch.sigmoid(u), v)
-        f, i, g, o = embedded.chunk(4, dim=-1)
-        c = torch.sigmoid(i) * torch.tanh(g)
+        f, i, _, o = torch.sigmoid(embedded).chunk(4, dim=-1)  # at once: at this size the number of calls is the time
+        c = i * torch.tanh(embedded.chunk(4, dim=-1)[2])
         if state is not None and self.phi_h is not None:
-            c = c + torch.sigmoid(f) * state.c
-        return RelayState(torch.sigmoid(o) * torch.sigmoid(c), c)
+            c = c + f * state.c
+        return RelayState(o * torch.sigmoid(c), c)
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, relay={self.relay}"

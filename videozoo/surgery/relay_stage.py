@@ -10,6 +10,13 @@ from torch.utils.checkpoint import checkpoint
 __all__ = ["RelayStage", "thread_state"]
 
 
+class _InPlaceProxy(fx.Proxy):
+    """Follows ``x += shortcut`` as what it is; torch.fx would make it a sum in a new map."""
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+
 class _BlockTracer(fx.Tracer):
     """Opens only the modules on the way to the wanted one; everything else stays a call.
 
@@ -22,6 +29,9 @@ class _BlockTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_qualified_name not in self.opened
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _InPlaceProxy(node, self)
 
 
 def thread_state(block: nn.Module, *norms: str) -> fx.GraphModule:
