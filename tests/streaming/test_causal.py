@@ -125,6 +125,14 @@ def test_options_that_cannot_be_causal_say_so(temporal: Any, augmenter: Any, mes
         compose("tiny_resnet", temporal, [augmenter], causal=True)
 
 
+@pytest.mark.parametrize("arc", [ARC(aggregation="S"), ARC(attention=False)])
+def test_arc_that_pools_no_time_is_causal_as_it_is(arc: ARC) -> None:
+    model = randomise(compose("tiny_resnet", TSN(), [arc], num_classes=3, num_frames=4)).eval()
+    x = clips(2, 4, size=32)
+    with torch.no_grad():
+        torch.testing.assert_close(causal_form(model)(x), model(x), rtol=1e-4, atol=1e-5)
+
+
 def test_an_ensemble_says_so() -> None:
     with pytest.raises(ValueError, match="one of its members"):
         create_model("arc_tsm_r50_8f16f", num_classes=2).streaming()

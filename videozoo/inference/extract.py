@@ -136,7 +136,8 @@ class Extractor(Predictor):
         """(F,) of a clip, or (T', F) of its frames; found with a black clip."""
         size = self.config["test_crop_size"] or self.config["input_size"][1:]
         size = (size, size) if isinstance(size, int) else tuple(size)
-        clip = torch.zeros(1, 3, int(self.model.num_frames), *size, dtype=torch.uint8)
+        net: Any = self.model
+        clip = torch.zeros(1, 3, net.num_frames, *size, dtype=torch.uint8)
         return tuple(self._forward(clip).shape[1:])
 
 

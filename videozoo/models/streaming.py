@@ -179,7 +179,7 @@ def make_causal(net: "VideoNet", *, nearest: bool = False) -> list[str]:
         why = _NOT_CAUSAL.get(type(module))
         if why is not None:
             raise ValueError(f"{name} cannot be causal: {why}, and no form without it is known; take TSN, TSM or DNR.")
-        if type(module) in _EXTENSIONS and not nearest:
+        if not nearest and type(module) in _EXTENSIONS and not _pools_no_time(module):
             raise ValueError(
                 f"{name} cannot be causal as it is: {_EXTENSIONS[type(module)]}, which is an extension and changes "
                 "what it computes. Pass nearest=True (--nearest) for it."
@@ -193,6 +193,11 @@ def make_causal(net: "VideoNet", *, nearest: bool = False) -> list[str]:
                 f"{name} cannot be causal: {type(module).__name__} sees whole clips; no other form is known."
             )
     return changed
+
+
+def _pools_no_time(layer: Any) -> bool:
+    """Whether a layer of ARC looks at each frame by itself."""
+    return isinstance(layer, ArcConv2d) and (layer.options.aggregation == "S" or not layer.options.attention)
 
 
 def _shift(layer: Any) -> nn.Module:
