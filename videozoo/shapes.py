@@ -3,6 +3,9 @@
 Folded tensors have time fastest: row ``b * S + s`` is step ``s`` of clip ``b``.
 """
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 __all__ = [
@@ -10,6 +13,7 @@ __all__ = [
     "fold_segments",
     "fold_time",
     "frame_means",
+    "needs_autograd",
     "per_clip_frame",
     "per_frame",
     "to_clips",
@@ -66,7 +70,32 @@ def to_clips(x: Tensor, num_segments: int) -> Tensor:
 
 def frame_means(x: Tensor, num_segments: int) -> Tensor:
     """Mean of every frame of folded maps: (B*S, C, H, W) -> (B, S, C)."""
-    return unfold_time(x.mean((2, 3)), num_segments)
+    means: Tensor = _Mean.apply(x) if needs_autograd(x) else x.mean((2, 3))
+    return unfold_time(means, num_segments)
+
+
+def needs_autograd(*tensors: Tensor) -> bool:
+    """Whether autograd records what becomes of these tensors now, so that an own gradient is of use.
+
+    Never while a compiler, an exporter or a tracer looks on: those differentiate the plain operators, and fuse them.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not torch.is_grad_enabled():
+        return False
+    return any(x.requires_grad for x in tensors)
+
+
+class _Mean(torch.autograd.Function):
+    """The mean of maps, whose gradient is a view: autograd's own is a whole map, and never a ``channels_last`` one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return x.mean((2, 3))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        height, width = ctx.shape[2:]
+        return (grad / (height * width))[:, :, None, None].expand(ctx.shape)
 
 
 def clip_frame_means(x: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
 """The motion-squeeze module of MSNet: displacements between neighbouring frames, turned into features."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videozoo.shapes import unfold_time
+from videozoo.shapes import needs_autograd, unfold_time
 
 __all__ = ["MotionSqueeze", "displacements", "local_correlation"]
 
@@ -14,8 +16,8 @@ def local_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
 
     out[:, dy, dx, y, x] = sum_c a[:, c, y, x] b[:, c, y + dy - reach, x + dx - reach]
 
-    Per vertical displacement it is one product of rows with rows, of which the band of wanted horizontal displacements
-    is cut: the matrix of all pairs of positions never exists.
+    It is products of rows with rows, of which the band of wanted horizontal displacements is cut: the matrix of all
+    pairs of positions never exists.
 
     Args:
         a, b: feature maps.
@@ -23,9 +25,21 @@ def local_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
     Shape:
         a, b (N, C, H, W); output (N, 2 reach + 1, 2 reach + 1, H, W).
     """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return _correlate_by_rows(a, b, reach)
+    a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)  # (N, H, W, C)
+    if needs_autograd(a, b):
+        out: Tensor = _Correlation.apply(a, b, reach)
+    else:
+        out = _band(_products(a.contiguous(), _pad(b, reach), reach), reach)
+    return out.permute(0, 3, 4, 1, 2)
+
+
+def _correlate_by_rows(a: Tensor, b: Tensor, reach: int) -> Tensor:
+    """:func:`local_correlation` without writes and overlapping views, which compilers and exporters dislike."""
     height, width = a.shape[-2:]
     side = 2 * reach + 1
-    a = a.permute(0, 2, 3, 1)  # (N, H, W, C)
+    a = a.permute(0, 2, 3, 1)
     b = F.pad(b, (reach, reach, reach, reach)).permute(0, 2, 1, 3)  # (N, H + 2 reach, C, W + 2 reach)
     rows = []
     for dy in range(side):
@@ -34,6 +48,64 @@ def local_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
         band = F.pad(product, (0, width)).unflatten(-1, (width, width + side))[..., :side]
         rows.append(band.permute(0, 3, 1, 2))
     return torch.stack(rows, 1)
+
+
+def _pad(b: Tensor, reach: int) -> Tensor:
+    """Zeros around maps (N, H, W, C)."""
+    return F.pad(b, (0, 0, reach, reach, reach, reach)).contiguous()
+
+
+def _windows(padded: Tensor, height: int, reach: int) -> Tensor:
+    """The rows that each row of a map can reach, one after the other: a view (N, H, (2 reach + 1) (W + 2 reach), C)."""
+    n, _, row, channels = padded.shape
+    size = (n, height, (2 * reach + 1) * row, channels)
+    return padded.as_strided(size, (padded.stride(0), row * channels, channels, 1))
+
+
+def _band(products: Tensor, reach: int) -> Tensor:
+    """The wanted pairs of positions in :func:`_products`, as a view (N, H, W, 2 reach + 1, 2 reach + 1)."""
+    n, height, width, length = products.shape
+    side, row = 2 * reach + 1, width + 2 * reach
+    strides = (height * width * length, width * length, length + 1, row, 1)
+    return products.as_strided((n, height, width, side, side), strides)
+
+
+def _products(a: Tensor, padded: Tensor, reach: int) -> Tensor:
+    """Each row of ``a`` (N, H, W, C) times all positions of the rows that it can reach."""
+    n, height, width, _ = a.shape
+    windows = _windows(padded, height, reach).transpose(2, 3)
+    products = a.new_empty(n, height, width, windows.shape[-1])
+    for i in range(n):
+        torch.bmm(a[i], windows[i], out=products[i])
+    return products
+
+
+class _Correlation(torch.autograd.Function):
+    """:func:`local_correlation` of maps (N, H, W, C), which keeps the maps alone, not their products."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, reach: int) -> Tensor:
+        a, padded = a.contiguous(), _pad(b, reach)
+        ctx.save_for_backward(a, padded)
+        ctx.reach = reach
+        return _band(_products(a, padded, reach), reach).contiguous()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        (a, padded), reach = ctx.saved_tensors, ctx.reach
+        n, height, width, _ = a.shape
+        row = width + 2 * reach
+        windows = _windows(padded, height, reach)
+        products = a.new_zeros(n, height, width, windows.shape[2])
+        _band(products, reach).copy_(grad)
+        of_a, of_padded = torch.empty_like(a), torch.zeros_like(padded)
+        for i in range(n):
+            torch.bmm(products[i], windows[i], out=of_a[i])
+            for dy in range(2 * reach + 1):
+                part = products[i, :, :, dy * row : (dy + 1) * row]
+                of_padded[i, dy : dy + height].baddbmm_(part.transpose(1, 2), a[i])
+        return of_a, of_padded[:, reach : reach + height, reach : reach + width], None
 
 
 def displacements(correlation: Tensor, temperature: float = 100.0, sigma: float = 5.0) -> Tensor:
@@ -50,16 +122,17 @@ def displacements(correlation: Tensor, temperature: float = 100.0, sigma: float 
         correlation.
     """
     side = correlation.shape[1]
-    flat = correlation.flatten(1, 2)
-    confidence, index = flat.max(1, keepdim=True)
+    flat = correlation.permute(0, 3, 4, 1, 2).flatten(3)  # (N, H, W, K * K): every reduction is over what lies together
+    confidence, index = flat.max(3)
     steps = torch.arange(side, device=flat.device, dtype=flat.dtype)
-    y, x = steps.repeat_interleave(side)[:, None, None], steps.repeat(side)[:, None, None]
-    peak_y, peak_x = torch.div(index, side, rounding_mode="floor"), index % side
-    kernel = torch.exp(-((x - peak_x) ** 2 + (y - peak_y) ** 2) / (2 * sigma**2))
-    weights = torch.softmax(flat * kernel * temperature, 1)
+    # The Gaussian is a product of one per axis, and those are rows of a small table.
+    table = torch.exp(-((steps - steps[:, None]) ** 2) / (2 * sigma**2))
+    along_y, along_x = table[torch.div(index, side, rounding_mode="floor")] * temperature, table[index % side]
+    kernel = (along_y[..., :, None] * along_x[..., None, :]).flatten(3)
+    weights = torch.softmax(flat * kernel, 3).unflatten(3, (side, side))
     reach = (side - 1) / 2
-    flow = [(weights * (axis - reach)).sum(1, keepdim=True) / reach for axis in (x, y)]
-    return torch.cat([*flow, confidence], 1)
+    axis = steps / reach - 1
+    return torch.stack([(weights.sum(3) * axis).sum(3), (weights.sum(4) * axis).sum(3), confidence], 1)
 
 
 def _separable(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:

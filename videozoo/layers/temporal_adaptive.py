@@ -1,9 +1,11 @@
 """The temporal adaptive module of TANet."""
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videozoo.layers.temporal_conv import temporal_conv
-from videozoo.shapes import unfold_time
+from videozoo.layers.temporal_conv import mix_neighbours
+from videozoo.shapes import frame_means, unfold_time
 
 __all__ = ["TemporalAdaptive"]
 
@@ -46,10 +48,13 @@ class TemporalAdaptive(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        theta = unfold_time(x.mean((2, 3)), self.num_segments).transpose(1, 2)  # (B, C, S)
+        theta = frame_means(x, self.num_segments).transpose(1, 2)  # (B, C, S)
         kernel = self.kernel(theta.flatten(0, 1)).unflatten(0, (-1, x.shape[1]))  # (B, C, 3)
-        local = self.local(theta).transpose(1, 2)[..., None, None]  # (B, S, C, 1, 1)
-        return temporal_conv(unfold_time(x, self.num_segments) * local, kernel).flatten(0, 1)
+        local = F.pad(self.local(theta).transpose(1, 2), (0, 0, 1, 1))  # (B, S + 2, C)
+        # The kernel meets the small factors, not the map: the scaled map never exists.
+        before, centre, after = kernel[:, None].unbind(3)
+        taps = torch.stack([before * local[:, :-2], centre * local[:, 1:-1], after * local[:, 2:]])
+        return mix_neighbours(unfold_time(x, self.num_segments), taps).flatten(0, 1)
 
     def extra_repr(self) -> str:
         return f"num_segments={self.num_segments}"

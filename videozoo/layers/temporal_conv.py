@@ -1,11 +1,14 @@
 """A depth-wise convolution over time with three taps."""
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videozoo.shapes import unfold_time
+from videozoo.shapes import needs_autograd, unfold_time
 
-__all__ = ["TemporalConv", "temporal_conv"]
+__all__ = ["TemporalConv", "mix_neighbours", "temporal_conv"]
 
 
 def temporal_conv(x: Tensor, kernel: Tensor) -> Tensor:
@@ -16,11 +19,57 @@ def temporal_conv(x: Tensor, kernel: Tensor) -> Tensor:
     Shape:
         x (B, S, C, H, W), kernel (B, C, 3) or (1, C, 3); output as x.
     """
-    before, centre, after = kernel[:, None, :, :, None, None].unbind(3)
+    return mix_neighbours(x, kernel.permute(2, 0, 1)[:, :, None])
+
+
+def mix_neighbours(x: Tensor, taps: Tensor) -> Tensor:
+    """Add the steps before and after to every step, each with its own factor per channel; zeros past the ends.
+
+    y[s] = taps[0, s] x[s-1] + taps[1, s] x[s] + taps[2, s] x[s+1]
+
+    Shape:
+        x (B, S, C, H, W), taps (3, B or 1, S or 1, C); output as x.
+    """
+    taps = taps.to(x.dtype)
+    if torch.compiler.is_compiling():  # a compiler fuses this form, and an exporter finds no writes in it
+        padded = F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1))
+        before, centre, after = taps[..., None, None].unbind(0)
+        return before * padded[:, :-2] + centre * x + after * padded[:, 2:]
+    if needs_autograd(x, taps):
+        mixed: Tensor = _MixNeighbours.apply(x, taps)
+        return mixed
+    return _mix(x, taps)
+
+
+def _mix(x: Tensor, taps: Tensor) -> Tensor:
+    before, centre, after = taps.contiguous()[..., None, None].unbind(0)
+    first, last = (slice(1, None), slice(None, -1)) if taps.shape[2] > 1 else (slice(None), slice(None))
     y = x * centre
-    y[:, 1:] += x[:, :-1] * before
-    y[:, :-1] += x[:, 1:] * after
+    y[:, 1:].addcmul_(x[:, :-1], before[:, first])
+    y[:, :-1].addcmul_(x[:, 1:], after[:, last])
     return y
+
+
+class _MixNeighbours(torch.autograd.Function):
+    """The gradient to the map is a mix again; autograd's own copies the map for every write into a part of it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, taps: Tensor) -> Tensor:
+        ctx.save_for_backward(x, taps)
+        return _mix(x, taps)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+        x, taps = ctx.saved_tensors
+        of_x = of_taps = None
+        if ctx.needs_input_grad[0]:
+            # x[s] meets taps[0] at step s + 1 and taps[2] at step s - 1; what rolls over the ends meets only zeros
+            of_x = _mix(grad, torch.stack([taps[2].roll(1, 1), taps[1], taps[0].roll(-1, 1)]))
+        if ctx.needs_input_grad[1]:
+            before = F.pad((grad[:, 1:] * x[:, :-1]).sum((3, 4)), (0, 0, 1, 0))
+            after = F.pad((grad[:, :-1] * x[:, 1:]).sum((3, 4)), (0, 0, 0, 1))
+            of_taps = torch.stack([before, (grad * x).sum((3, 4)), after]).sum_to_size(taps.shape)
+        return of_x, of_taps
 
 
 class TemporalConv(nn.Module):
@@ -51,7 +100,7 @@ class TemporalConv(nn.Module):
             self.weight[2 * fold :, 0, 1] = 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return temporal_conv(unfold_time(x, self.num_segments), self.weight.transpose(0, 1).to(x.dtype)).flatten(0, 1)
+        return temporal_conv(unfold_time(x, self.num_segments), self.weight.transpose(0, 1)).flatten(0, 1)
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, num_segments={self.num_segments}"

@@ -4,21 +4,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videozoo.shapes import unfold_time
+from videozoo.shapes import fold_time, to_clips
 
 __all__ = ["MotionExcitation", "TemporalDifference"]
 
 
 def _forward_difference(now: Tensor, mapped: Tensor, num_segments: int) -> Tensor:
     """mapped[s+1] - now[s], zero at the last step; all (B*S, C, H, W)."""
-    now, mapped = unfold_time(now, num_segments), unfold_time(mapped, num_segments)
-    return F.pad(mapped[:, 1:] - now[:, :-1], (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
+    # As clips, since padding keeps channels_last_3d, and would lose the memory format of any other five dimensions.
+    now, mapped = to_clips(now, num_segments), to_clips(mapped, num_segments)
+    return fold_time(F.pad(mapped[:, :, 1:] - now[:, :, :-1], (0, 0, 0, 0, 0, 1)))
 
 
 def _backward_difference(now: Tensor, mapped: Tensor, num_segments: int) -> Tensor:
     """mapped[s-1] - now[s], zero at the first step."""
-    now, mapped = unfold_time(now, num_segments), unfold_time(mapped, num_segments)
-    return F.pad(mapped[:, :-1] - now[:, 1:], (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
+    now, mapped = to_clips(now, num_segments), to_clips(mapped, num_segments)
+    return fold_time(F.pad(mapped[:, :, :-1] - now[:, :, 1:], (0, 0, 0, 0, 1, 0)))
 
 
 def _squeeze(channels: int, hidden: int) -> tuple[nn.Conv2d, nn.BatchNorm2d, nn.Conv2d]:
@@ -61,14 +62,19 @@ class TemporalDifference(nn.Module):
         low = F.avg_pool2d(d, 2) if min(d.shape[-2:]) > 1 else d
         low = F.interpolate(self.pooled_norm(self.pooled(low)), d.shape[-2:])
         d = (d + low + self.full_norm(self.full(d))) / 3
-        return torch.sigmoid(self.expand_norm(self.expand(d))) - 0.5
+        return torch.sigmoid(self.expand_norm(self.expand(d)))
 
     def forward(self, x: Tensor) -> Tensor:
         now = self.squeeze_norm(self.squeeze(x))
         mapped = self.map(now)
-        later = self._gate(_forward_difference(now, mapped, self.num_segments))
-        earlier = self._gate(_backward_difference(now, mapped, self.num_segments))
-        return x + x * (later + earlier) / 2
+        later = _forward_difference(now, mapped, self.num_segments)
+        earlier = _backward_difference(now, mapped, self.num_segments)
+        if self.training:  # one after the other: the norms take statistics of each direction
+            gate = self._gate(later) + self._gate(earlier)
+        else:
+            one, other = self._gate(torch.cat([later, earlier])).unflatten(0, (2, -1)).unbind(0)
+            gate = one + other
+        return torch.add(x, x * (gate - 1), alpha=0.5)
 
 
 class MotionExcitation(nn.Module):

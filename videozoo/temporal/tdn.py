@@ -64,6 +64,21 @@ class TDN:
         return [*added, *changed]
 
 
+class _PooledDifferences(nn.Module):
+    """The differences of five frames, pooled by two: (N, 5 * C, H, W) -> (N, 4 * C, H // 2, W // 2).
+
+    All of it is linear, so the order is free: rows in pairs, frames, columns in pairs reads the frames once, by whole
+    rows, and leaves half of them for the differences.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2
+        rows = x[..., 0:height:2, :width] + x[..., 1:height:2, :width]
+        frames = rows.unflatten(1, (5, -1))
+        differences = (frames[:, 1:] - frames[:, :-1]).flatten(1, 2)
+        return (differences[..., 0::2] + differences[..., 1::2]) / 4
+
+
 class DifferenceResNet(ResNet):
     """A ResNet whose stem and first stage also look at the differences of the five frames of a segment.
 
@@ -90,7 +105,7 @@ class DifferenceResNet(ResNet):
         with torch.no_grad():  # as the authors: the mean over colours of the trained stem
             stem.weight.copy_(conv.weight.mean(1, keepdim=True).expand_as(stem.weight))
         net.diff_stem = nn.Sequential(
-            nn.AvgPool2d(2), stem, nn.BatchNorm2d(conv.out_channels), nn.ReLU(inplace=True), deepcopy(net.maxpool)
+            _PooledDifferences(), stem, nn.BatchNorm2d(conv.out_channels), nn.ReLU(inplace=True), deepcopy(net.maxpool)
         ).to(conv.weight.device, conv.weight.dtype)
         net.diff_layer1 = deepcopy(net.layer1)
         net.main_weight = main_weight
@@ -98,15 +113,13 @@ class DifferenceResNet(ResNet):
         return ["diff_stem", "diff_layer1"]
 
     def _fuse(self, main: Tensor, difference: Tensor) -> Tensor:
-        difference = F.interpolate(difference, main.shape[-2:])
-        return self.main_weight * main + (1 - self.main_weight) * difference
+        return torch.lerp(F.interpolate(difference, main.shape[-2:]), main, self.main_weight)
 
     def _stages(self, x: Tensor) -> list[Tensor]:
         """Maps of the stem and of every stage."""
         stages: list[Any] = [self.layer1, self.layer2, self.layer3, self.layer4]
-        frames = x.unflatten(1, (5, -1))
-        difference = self.diff_stem((frames[:, 1:] - frames[:, :-1]).flatten(1, 2))
-        stem = self.act1(self.bn1(self.conv1(frames[:, 2])))
+        difference = self.diff_stem(x)
+        stem = self.act1(self.bn1(self.conv1(x.unflatten(1, (5, -1))[:, 2])))
         x = self._fuse(self.maxpool(stem), difference)
         maps = [stem, self._fuse(self._run(stages[0], x), self._run(self.diff_layer1, difference))]
         for stage in stages[1:]:
