@@ -54,14 +54,17 @@ def check_equal(name: str) -> None:
     before = copy.deepcopy(net.state_dict())
     fused = videozoo.fuse(net)
     assert isinstance(fused, type(net))
-    assert distance(fused(x), net(x)) < 1e-4
-    plain, packed = fused(x.requires_grad_()), fused(x.detach())
-    assert distance(plain, packed) < 1e-5
+    exact_net, exact_x = copy.deepcopy(net).double(), x.double()
+    exact = exact_net(exact_x)
+    # A random R(2+1)D magnifies rounding: there the network itself is 4e-4 from what float64 gives.
+    rounding = max(1e-4, 4 * distance(net(x), exact))
+    assert distance(fused(x), exact) < rounding
+    with torch.backends.mkldnn.flags(enabled=False):  # the plain operations
+        assert distance(fused(x), exact) < rounding
     state = net.state_dict()
     assert state.keys() == before.keys()
     assert all(torch.equal(state[key], before[key]) for key in before)
-    exact, x = net.double(), x.detach().double()
-    assert distance(videozoo.fuse(exact)(x), exact(x)) < 1e-10
+    assert distance(videozoo.fuse(exact_net)(exact_x), exact) < 1e-10
 
 
 @pytest.mark.parametrize(
