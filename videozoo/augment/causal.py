@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from videozoo.augment.arc_layers import ArcConv2d
-from videozoo.augment.dynamic_norm import CrossLayerNorm2d, CrossTemporalNorm2d, DynamicNorm2d
+from videozoo.augment.dynamic_norm import CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.layers.causal import Causal
 from videozoo.layers.relay_cell import RelayCell, RelayState
 from videozoo.shapes import unfold_time
@@ -31,7 +31,7 @@ class CausalCrossTemporalNorm2d(Causal, CrossTemporalNorm2d):
             state = self.cell.step(self.cell.embed(self._mean_so_far(frames)))
         else:
             state = self._relay(frames, self.group_frames)
-        return _normalise(self, x, state)
+        return self.normalise(x, state, 1)
 
     def _relay(self, frames: Tensor, size: int) -> RelayState:
         """Both results (B, S, C) from the means of frames (B, S, C)."""
@@ -63,22 +63,7 @@ class CausalCrossLayerNorm2d(Causal, CrossLayerNorm2d):
 
     def forward(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
         state = cell.step(cell.embed(self._mean_so_far(self.pool(x))), state)
-        return _normalise(self, x, state), state
-
-
-def _normalise(norm: DynamicNorm2d, x: Tensor, state: RelayState) -> Tensor:
-    """``norm.normalise`` with a pair of h and c, (B, S, C) each, for every frame."""
-    gamma, beta = state
-    if norm.weight is not None:
-        gamma, beta = norm.weight * (1 + norm.h_scale * gamma), norm.bias + norm.c_scale * beta
-    gamma, beta = (v.flatten(0, 1)[:, :, None, None].to(x.dtype) for v in (gamma, beta))
-    if norm.num_groups:
-        x = F.group_norm(x, norm.num_groups, eps=norm.eps)
-    else:
-        if norm.training:
-            norm.num_batches_tracked.add_(1)
-        x = norm._batch_norm(x)
-    return norm.act(norm.drop(torch.addcmul(beta, x, gamma)))
+        return self.normalise(x, state, 1), state
 
 
 class CausalArcConv2d(Causal, ArcConv2d):
@@ -106,7 +91,7 @@ class CausalArcConv2d(Causal, ArcConv2d):
             if self.attend is not None:
                 for pooled in self._pooled(unfold_time(y, self.num_segments), f"part{j}"):
                     attention = _add(attention, F.conv2d(pooled.flatten(0, 1), self.attend[:, columns]))
-            parts.append(self._conv_forward(self._refined(base, fused, attention), weights[j + 1], biases[j + 1]))
+            parts.append(self._conv_forward(self._z(base, fused, attention), weights[j + 1], biases[j + 1]))
         return torch.cat(parts, 1)
 
     def _pooled(self, y: Tensor, name: str) -> list[Tensor]:
@@ -120,7 +105,7 @@ class CausalArcConv2d(Causal, ArcConv2d):
         time = self._max_so_far(y, name)
         return [time] if which == "T" else [space, time]
 
-    def _refined(self, base: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
+    def _z(self, base: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
         """Z_i of eq. 5."""
         if attention is not None and self.options.interaction == "multiplicative":
             state = base if fused is None else base + _grow(fused, base)

@@ -74,7 +74,10 @@ class Causal(nn.Module):
             return x
         past = self._recall(name, (x.shape[0], frames, *x.shape[2:]), x, fill)
         both = torch.cat([past, x], 1)
-        self._keep(name, both[:, -frames:], fill)
+        kept = both[:, -frames:]
+        self._keep(
+            name, kept if frames > x.shape[1] else kept.clone(), fill
+        )  # a view holds all of what it is a view of
         return both
 
     def _mean_so_far(self, x: Tensor, name: str = "mean") -> Tensor:

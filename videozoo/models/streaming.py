@@ -214,6 +214,8 @@ def _cross_temporal(layer: Any) -> nn.Module:
 
 
 def _arc(layer: Any) -> nn.Module:
+    if layer.weight is None:
+        raise ValueError("ARC cannot be causal once it is fused; make the stream of the network that it was made from.")
     if layer.gru is not None:
         raise ValueError("ARC cannot be causal with attention_layer='gru'; build it with attention_layer='fc'.")
     return adopt(CausalArcConv2d, layer)
