@@ -13,7 +13,7 @@ def page(result: Result) -> str:
         "# Speed and memory",
         "",
         f"{result['machine']}. {result['versions']}, commit {result['commit']}; {result['minutes']:.0f} minutes.",
-        f"A large matrix product: {_rates(result['matrix_rate'])} thousand million multiply-adds per second.",
+        f"A large matrix product or convolution: {_rates(result['matrix_rate'])} thousand million multiply-adds/s.",
         "`python benchmarks/speed.py` makes this page again, `--check` compares with it, `--only WORDS` takes parts.",
         "",
         "Clips of 8 x 224 x 224 (TDN: 40 images for its 8 time steps), 400 classes, random weights. The rows of a",
