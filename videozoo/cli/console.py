@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 _KNOWN_ERRORS = {
     "videozoo.data": ("VideoError", "SourceError"),
     "videozoo.engine": ("EngineError",),
+    "videozoo.export": ("ExportError",),
     "videozoo.models": ("UnknownModelError", "WeightsError"),
 }
 

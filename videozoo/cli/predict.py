@@ -29,7 +29,10 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="video files or folders of frames")
     parser.add_argument(
-        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
+        "--model",
+        required=True,
+        metavar="NAME",
+        help="local-dir:RUN/best, hf-hub:ORG/NAME, a name with weights, or a FILE.onnx of `videozoo export`",
     )
     parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to show")
     parser.add_argument("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the network's own")

@@ -44,7 +44,8 @@ class Predictor:
     once per worker, it serves Ray's actors, Spark's tasks and the like.
 
     Args:
-        model: a name with weights (``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, ``arch.tag``), or a network.
+        model: a name with weights (``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, ``arch.tag``), a ``FILE.onnx`` that
+            ``videozoo export`` wrote (run on the processor, as it is), or a network.
         device: ``auto`` (this process' GPU, if there is one), ``cpu``, ``cuda:1``, ...
         views: clips and crops of each video that are averaged, as ``"10x3"`` or (10, 3); None takes the network's own.
         amp: ``no``, ``bf16`` or ``fp16``.
@@ -53,7 +54,7 @@ class Predictor:
         max_clips: clips that go through the network at a time; halved where the device's memory does not suffice.
     Raises:
         ValueError: an unknown precision, or a number or views out of range.
-        WeightsError, UnknownModelError: no such network or weights.
+        WeightsError, UnknownModelError, ExportError: no such network, weights or file.
     """
 
     def __init__(
@@ -83,9 +84,7 @@ class Predictor:
 
     def _load(self) -> None:
         if isinstance(self.source, str):
-            from videozoo.models import create_model
-
-            model: nn.Module = create_model(self.source, pretrained=True)
+            model = self._open_onnx(self.source) if is_onnx(self.source) else self._create(self.source)
         else:
             model = self.source
         num_clips, num_crops = self.views or (None, None)
@@ -93,6 +92,23 @@ class Predictor:
         self.normalizer = ClipNormalizer(self.config["mean"], self.config["std"], self.config["channel_order"])
         self.device = choose_device(self._wish)
         self.model = model.to(self.device).eval()
+
+    @staticmethod
+    def _create(name: str) -> nn.Module:
+        from videozoo.models import create_model
+
+        return create_model(name, pretrained=True)
+
+    def _open_onnx(self, file: str) -> nn.Module:
+        from videozoo.export import OnnxNet
+
+        if self._wish not in ("auto", "cpu") or self.amp != "no":
+            raise ValueError(
+                f"Predictor: device is {self._wish!r}, amp is {self.amp!r}; an ONNX file runs on the processor, in the "
+                "precision that it has."
+            )
+        self._wish = "cpu"
+        return OnnxNet(file)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
@@ -184,6 +200,11 @@ class Predictor:
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             logits: Tensor = self.model(clips)
         return logits.float()
+
+
+def is_onnx(name: str) -> bool:
+    """Whether a model's name is that of an ONNX file."""
+    return name.lower().endswith(".onnx")
 
 
 def choose_device(wish: str) -> torch.device:

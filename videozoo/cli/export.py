@@ -1,0 +1,84 @@
+"""``videozoo export``: one file for other programs, run and compared before it is there."""
+
+import argparse
+from pathlib import Path
+
+from videozoo.cli.console import CommandError, Parser, note, say
+
+_FORMATS = ("onnx", "torch-export", "state-dict")
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "export",
+        help="write a network as ONNX, torch.export or plain weights",
+        description="Writes one file that holds the network, its classes, and how videos are sampled and transformed. "
+        "The batch is left open, for 3-D networks height and width too. The file is run with 1, 2 and 5 clips and gets "
+        "its name only if its logits equal the network's.",
+        epilog="Examples: videozoo export --model local-dir:run/best --output mine.onnx, then "
+        "videozoo predict --model mine.onnx FILE ; "
+        "videozoo export --model local-dir:run/best --output small.onnx --fuse --int8 --clips a.mp4 b.mp4",
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="a new file: .onnx, .pt2 (torch-export), .safetensors (state-dict)",
+    )
+    parser.add_argument("--format", default="onnx", choices=_FORMATS, help="what to write")
+    parser.add_argument("--fuse", action="store_true", help="fold norms into convolutions first")
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="weights of an ONNX file as int8, a quarter of the size; says how far the answers to --clips change",
+    )
+    parser.add_argument(
+        "--clips", nargs="+", metavar="FILE", help="videos to compare the answers on; without them random clips"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load, export, say what came out."""
+    if args.int8 and not args.clips:
+        raise CommandError("export: --int8 changes the answers; give --clips FILE ..., videos to measure by how much.")
+    if not args.model.startswith(("local-dir:", "hf-hub:")) and Path(args.model).expanduser().is_dir():
+        raise CommandError(f"--model {args.model} is a folder; write --model local-dir:{args.model}")
+
+    import videozoo
+    from videozoo.export import export_model
+    from videozoo.export.check import read_clips
+    from videozoo.export.files import check_target
+
+    check_target(args.output, args.format)
+    model = videozoo.create_model(args.model, pretrained=True)
+    clips = read_clips(model, args.clips) if args.clips else None
+    report = export_model(
+        model,
+        args.output,
+        args.format,
+        fuse=args.fuse,
+        int8=args.int8,
+        clips=clips,
+        on_step=lambda step: note(f"{step} ..."),
+    )
+    where = "the clips given" if args.clips else "random clips"
+    say(f"{report.path}: {report.num_bytes / 1e6:.1f} MB")
+    if args.format == "state-dict":
+        say("checked: read again, the weights are the network's")
+    else:
+        what = "before int8, " if report.agreement else ""
+        say(f"checked: {what}logits of {where} differ by at most {report.max_difference:.1e} of the largest")
+    if report.agreement is not None:
+        found = report.agreement
+        say(
+            f"int8 weights: the same best class for {found.top1:.1%} of {found.num_clips} clips; "
+            f"logits differ by at most {found.max_difference:.3g}, the largest is {found.max_logit:.3g}"
+        )
+    if args.format == "onnx":
+        say(f"use it: videozoo predict --model {report.path} FILE")
+    return 0

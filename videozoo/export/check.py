@@ -1,0 +1,89 @@
+"""Exported files are run and compared with the network before anybody gets them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from videozoo.data import VideoDataset, VideoRecord, create_transform, resolve_data_config, sampling_options
+
+from .errors import ExportError
+
+__all__ = ["BATCHES", "TOLERANCE", "Run", "check_equal", "make_clips", "read_clips", "run_in_batches"]
+
+Run = Callable[[Tensor], Tensor]
+BATCHES = (1, 2, 5)
+# Largest difference of the logits over the largest logit.
+TOLERANCE = 1e-4
+# Another size for networks that take several: by so much larger.
+_HIGHER, _WIDER = 32, 16
+
+
+def make_clips(model: torch.nn.Module, count: int = max(BATCHES)) -> Tensor:
+    """Random clips of the size that a network's videos are cut to in a test, a colour per frame.
+
+    Shape:
+        (count, 3, T, H, W) float.
+    """
+    config = resolve_data_config(model)
+    crop = config["test_crop_size"] or config["input_size"][1:]
+    height, width = (crop, crop) if isinstance(crop, int) else crop
+    draw = torch.Generator().manual_seed(0)
+    colours = torch.randn(count, 3, config["num_frames"], 1, 1, generator=draw)
+    return colours + torch.randn(count, 3, config["num_frames"], height, width, generator=draw)
+
+
+def read_clips(model: torch.nn.Module, files: Sequence[str | Path]) -> Tensor:
+    """One clip of each video, as a test of the network takes it.
+
+    Args:
+        model: a network with ``pretrained_cfg``.
+        files: video files or folders of frames.
+    Shape:
+        (number of files, 3, T, H, W) float, normalised.
+    Raises:
+        VideoError: a file cannot be read.
+    """
+    config = resolve_data_config(model, test_num_clips=1, test_num_crops=1)
+    records = [VideoRecord(Path(file), -1, "") for file in files]
+    dataset = VideoDataset(records, create_transform(**config), **sampling_options(config))
+    return torch.cat([dataset[index]["video"] for index in range(len(records))])
+
+
+def check_equal(plain: Run, exported: Run, clips: Tensor, *, takes_any_size: bool) -> float:
+    """Compare an exported file with its network at every batch of ``BATCHES``.
+
+    Args:
+        plain, exported: what gives the logits of a batch.
+        clips: one or more; where there are fewer than a batch needs they are taken again.
+        takes_any_size: try clips of another height and width too.
+    Returns:
+        the largest difference of a logit, over the largest logit.
+    Raises:
+        ExportError: it is above ``TOLERANCE``.
+    """
+    worst = 0.0
+    places = torch.arange(max(BATCHES)) % len(clips)
+    batches = [clips[places[:count]] for count in BATCHES]
+    if takes_any_size:
+        height, width = clips.shape[-2:]
+        size = (clips.shape[2], height + _HIGHER, width + _WIDER)
+        batches.append(torch.nn.functional.interpolate(batches[1], size))
+    for batch in batches:
+        expected, got = plain(batch), exported(batch)
+        if got.shape != expected.shape:
+            raise ExportError(f"the exported file gives {tuple(got.shape)}, the network {tuple(expected.shape)}")
+        difference = ((got - expected).abs().max() / expected.abs().max().clamp_min(1e-12)).item()
+        if not difference <= TOLERANCE:  # not a number is no agreement either
+            raise ExportError(
+                f"the exported file differs from the network by {difference:.1e} of the largest logit for clips "
+                f"{tuple(batch.shape)}; {TOLERANCE:.0e} is allowed. Nothing was written."
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+def run_in_batches(run: Run, clips: Tensor) -> Tensor:
+    """Logits of any number of clips, a few at a time."""
+    return torch.cat([run(some) for some in clips.split(max(BATCHES))])

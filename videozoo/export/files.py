@@ -1,0 +1,187 @@
+"""One network becomes one file, which is run and compared before it has its name."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .check import check_equal, make_clips, run_in_batches
+from .errors import ExportError, require
+from .metadata import EXTRA_FILE, KEY, describe
+from .onnx_net import OnnxNet
+from .quantise import write_int8
+from .trace import free_sizes, trace_program, translate
+
+__all__ = ["FORMATS", "Agreement", "ExportReport", "check_target", "export_model"]
+
+# How the name of each kind of file ends.
+FORMATS = {"onnx": ".onnx", "torch-export": ".pt2", "state-dict": ".safetensors"}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a quantised file answers as the network does, on certain clips.
+
+    Args:
+        num_clips: clips asked.
+        top1: fraction of them with the same best class.
+        max_difference: largest difference of a logit.
+        max_logit: largest logit of the network, for comparison.
+    """
+
+    num_clips: int
+    top1: float
+    max_difference: float
+    max_logit: float
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written and how it was found.
+
+    Args:
+        path: the file.
+        num_bytes: its size.
+        max_difference: largest difference of a logit over the largest logit, between the file (its float form, where
+            weights became int8) and the network.
+        agreement: of int8 weights with the network; None without them.
+    """
+
+    path: Path
+    num_bytes: int
+    max_difference: float
+    agreement: Agreement | None = None
+
+
+def export_model(
+    model: Any,
+    path: str | os.PathLike[str],
+    format: str = "onnx",
+    *,
+    fuse: bool = False,
+    int8: bool = False,
+    clips: Tensor | None = None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> ExportReport:
+    """Write a network as one file for other programs; it appears once it was run and found equal to the network.
+
+    The batch is left open, for 3-D networks height and width too. Classes, sampling and preprocessing travel inside as
+    one JSON text: `read_description` reads it. The network itself stays as it is.
+
+    Args:
+        model: a network of videozoo; it is exported in evaluation, in float32.
+        path: a new file; its name ends as ``FORMATS`` says.
+        format: ``onnx``; ``torch-export``, for ``torch.export.load``; ``state-dict``, the weights alone as safetensors.
+        fuse: fold norms into convolutions first, as ``videozoo.fuse`` does.
+        int8: store the weights of an ONNX file as int8; ``clips`` are needed to say what that costs.
+        clips: normalised clips (N, 3, T, H, W) to check with, of the network's test size; None for random ones.
+        on_step: told what is being done.
+    Returns:
+        size, difference and agreement.
+    Raises:
+        ExportError: an operation that cannot be exported, a file that differs, a missing package, a name that is taken
+            or ends otherwise.
+    """
+    target = check_target(path, format)
+    if int8 and format != "onnx":
+        raise ExportError(f"int8 weights are for ONNX files, not for {format}.")
+    if int8 and clips is None:
+        raise ExportError("int8 weights change the answers: give clips, on which the loss of agreement is measured.")
+    if not model.num_classes:
+        raise ExportError(
+            "the network has no classifier (num_classes is 0); only networks that give logits are exported."
+        )
+    net = deepcopy(model).cpu().float().eval().requires_grad_(False)
+    if fuse:
+        from videozoo.models.fuse import fuse as fuse_network
+
+        on_step("folding norms into convolutions")
+        net = fuse_network(net)
+    text = describe(net, fused=fuse)
+    clips = make_clips(net) if clips is None else clips
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, so that renaming stays on one disk.
+    side = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent, ignore_cleanup_errors=True)
+    with side as folder, torch.inference_mode(False), torch.no_grad():
+        file = Path(folder) / target.name
+        agreement = None
+        if format == "state-dict":
+            difference = _write_state(net, file, text)
+        elif format == "torch-export":
+            difference = _write_program(net, file, text, clips, on_step)
+        else:
+            difference = _write_onnx(net, file, text, clips, on_step)
+            if int8:
+                agreement = _make_int8(net, file, clips, on_step)
+        num_bytes = file.stat().st_size
+        os.replace(file, target)
+    return ExportReport(target, num_bytes, difference, agreement)
+
+
+def check_target(path: str | os.PathLike[str], format: str) -> Path:
+    """The file that an export will make.
+
+    Raises:
+        ExportError: an unknown format, a name that is taken or ends otherwise, or packages that are missing.
+    """
+    target = Path(path).expanduser()
+    if format not in FORMATS:
+        raise ExportError(f"format is {format!r}; choose from {', '.join(FORMATS)}.")
+    if target.suffix != FORMATS[format]:
+        raise ExportError(f"{target}: the name of a file of format {format} must end in {FORMATS[format]}.")
+    if target.exists():
+        raise ExportError(f"{target}: exists already; name a new file.")
+    if format == "onnx":
+        for package in ("onnx", "onnxscript", "onnxruntime"):
+            require(package, "export to ONNX")
+    return target
+
+
+def _write_state(net: Any, file: Path, text: str) -> float:
+    state = {name: tensor.contiguous().clone() for name, tensor in net.state_dict().items()}
+    save_file(state, file, metadata={"format": "pt", KEY: text})
+    again = load_file(file)
+    if set(again) != set(state) or any(not torch.equal(again[name], state[name]) for name in state):
+        raise ExportError(f"{file.name}: read again, it holds other weights; is the disk full?")
+    return 0.0
+
+
+def _write_program(net: Any, file: Path, text: str, clips: Tensor, on_step: Callable[[str], None]) -> float:
+    on_step("tracing")
+    program = trace_program(net, clips[:1].expand(2, -1, -1, -1, -1).clone())
+    torch.export.save(program, file, extra_files={EXTRA_FILE: text})
+    on_step("running the file")
+    again = torch.export.load(file).module()
+    return check_equal(net, again, clips, takes_any_size=len(free_sizes(net)) > 1)
+
+
+def _write_onnx(net: Any, file: Path, text: str, clips: Tensor, on_step: Callable[[str], None]) -> float:
+    on_step("tracing")
+    program = trace_program(net, clips[:1].expand(2, -1, -1, -1, -1).clone())
+    on_step("translating")
+    made = translate(program, free_sizes(net))
+    made.model.metadata_props[KEY] = text
+    made.save(file, external_data=False)
+    on_step("running the file")
+    return check_equal(net, OnnxNet(file), clips, takes_any_size=len(free_sizes(net)) > 1)
+
+
+def _make_int8(net: Any, file: Path, clips: Tensor, on_step: Callable[[str], None]) -> Agreement:
+    on_step("weights to int8")
+    small = file.with_name(f"int8_{file.name}")
+    write_int8(file, small)
+    os.replace(small, file)
+    expected, got = run_in_batches(net, clips), run_in_batches(OnnxNet(file), clips)
+    return Agreement(
+        num_clips=len(clips),
+        top1=(expected.argmax(1) == got.argmax(1)).double().mean().item(),
+        max_difference=(expected - got).abs().max().item(),
+        max_logit=expected.abs().max().item(),
+    )
