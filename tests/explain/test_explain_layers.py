@@ -136,6 +136,19 @@ def test_no_such_part_is_said() -> None:
         arc_states(arc, x, "layer2.0.conv9")
 
 
+def test_a_fused_network_has_maps_and_a_fused_layer_no_states() -> None:
+    model = make(TSM(), (ARC(),))
+    x = clips(1, 4, 48)
+    fused, plain = videozoo.fuse(model), grad_cam(model, x, stage=2)
+    found = grad_cam(fused, x, stage=2)
+    torch.testing.assert_close(found.logits, plain.logits, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found.maps, plain.maps, atol=1e-3, rtol=1e-2)
+    layer = ArcConv2d.from_layer(nn.Conv2d(4, 8, 3), 2, ARC())
+    layer.weight = None
+    with pytest.raises(ValueError, match="a fused network has no states"):
+        retrace_arc(layer, torch.randn(2, 4, 5, 5))
+
+
 def test_causal_forms_are_not_taken_for_what_they_came_from() -> None:
     model = causal_form(make(TSM(), (ARC(),)), nearest=True)
     x = clips(1, 4, 48)

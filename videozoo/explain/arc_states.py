@@ -102,7 +102,11 @@ def retrace_arc(layer: Any, input: Tensor) -> ArcSteps:
     Args:
         layer: an ``ArcConv2d``, ``ArcConv3d`` or ``ArcLinear``.
         input: what the layer takes, in its own layout.
+    Raises:
+        ValueError: the layer is that of a fused network.
     """
+    if layer.weight is None:
+        raise ValueError("explain: a fused network has no states of ARC to show; explain the one it was made from.")
     apply, to_time, from_time = _layout(layer)
     options = layer.options
     x = to_time(layer.pre(input))

@@ -1,0 +1,32 @@
+"""Every architecture of the zoo can be explained at every stage."""
+
+import pytest
+import torch
+from helpers import clips, randomise
+
+import videozoo
+from videozoo.explain import grad_cam
+from videozoo.models.spec import EnsembleSpec
+from videozoo.models.zoo import spec_of
+
+SINGLE = [name for name in videozoo.list_models() if not isinstance(spec_of(name), EnsembleSpec)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SINGLE)
+def test_every_stage_of_every_architecture_has_maps(name: str) -> None:
+    model = randomise(videozoo.create_model(name, num_classes=4), 0.01).eval()
+    size = 96 if "inception" in name else 48
+    x = clips(1, model.num_frames, size)
+    with torch.no_grad():
+        plain = model(x)
+    sides = []
+    for stage in (1, 2, 3, 4):
+        found = grad_cam(model, x, stage=stage)
+        torch.testing.assert_close(found.logits, plain, atol=1e-4, rtol=1e-4)
+        assert len(found.frames) == found.maps.shape[1]
+        assert set(found.frames) <= set(range(model.num_frames))
+        assert found.maps.isfinite().all()
+        sides.append(found.maps.shape[2])
+    assert sides == sorted(sides, reverse=True)
+    assert sides[0] > sides[-1]
