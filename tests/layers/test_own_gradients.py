@@ -184,3 +184,16 @@ def test_what_an_exporter_sees_is_the_same(make) -> None:
     for clips in (2, 3):
         x = torch.randn(clips * S, 16, 4, 4)
         torch.testing.assert_close(program.module()(x), module(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_compiler_sees_one_graph_with_the_same_gradients(make) -> None:
+    module = make().double()
+    x = folded(16)
+    leaves = (x, *module.parameters())
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    want, got = module(x), compiled(x)
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+    weights = torch.randn_like(want)
+    theirs, ours = (torch.autograd.grad(y, leaves, weights) for y in (want, got))
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
