@@ -74,10 +74,7 @@ class Causal(nn.Module):
             return x
         past = self._recall(name, (x.shape[0], frames, *x.shape[2:]), x, fill)
         both = torch.cat([past, x], 1)
-        kept = both[:, -frames:]
-        self._keep(
-            name, kept if frames > x.shape[1] else kept.clone(), fill
-        )  # a view holds all of what it is a view of
+        self._keep(name, both[:, -frames:].clone(), fill)  # a view would hold all of what it is a view of
         return both
 
     def _mean_so_far(self, x: Tensor, name: str = "mean") -> Tensor:
