@@ -18,11 +18,13 @@ __all__ = ["ARC", "Aggregation", "ArcConv2d", "AttentionLayer", "Interaction", "
 Interaction = Literal["additive", "multiplicative"]
 Aggregation = Literal["S+T", "S", "T", "ST"]
 AttentionLayer = Literal["fc", "gru"]
+Memory = Literal["keep", "recompute"]
 LayerKind = Literal["conv2d", "conv3d", "pointwise", "linear"]
 _CHOICES = {
     "interaction": ("additive", "multiplicative"),
     "aggregation": ("S+T", "S", "T", "ST"),
     "attention_layer": ("fc", "gru"),
+    "memory": ("keep", "recompute"),
 }
 
 _KINDS = ("conv2d", "conv3d", "pointwise", "linear")
@@ -49,6 +51,8 @@ class ARC:
         layers: which kinds of layers to change: ``"conv2d"``, the paper's; ``"conv3d"``, convolutions over space or
             over space and time of a 3-D network (not those over time alone); ``"pointwise"``, 1x1 convolutions;
             ``"linear"``, linear layers on the tokens of folded frames. The paper names attention as future work.
+        memory: in training ``"keep"`` holds every state Z_i for the gradient; ``"recompute"`` holds the layer's input
+            alone, as the plain convolution does, and computes the layer once more in the backward pass.
     Raises:
         ValueError: an option has a value that is not listed.
     """
@@ -62,6 +66,7 @@ class ARC:
     aggregation: Aggregation = "S+T"
     attention_layer: AttentionLayer = "fc"
     layers: tuple[LayerKind, ...] = ("conv2d",)
+    memory: Memory = "keep"
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:

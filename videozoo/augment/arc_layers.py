@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from videozoo.augment.arc_products import ArcConvFunction, ArcPlan, Updater, run_parts
 from videozoo.shapes import unfold_time
 from videozoo.surgery import PreConv2d, adopt
+from videozoo.surgery.fused_conv import FusedConv2d, FusedConv3d
 from videozoo.surgery.pre_conv import PreConv3d
 
 if TYPE_CHECKING:
     from videozoo.augment.arc import ARC
 
 __all__ = ["ArcConv2d", "ArcConv3d", "ArcLinear"]
+
+# Dimensions of (B, S, H*W, C) that each pooling takes the maximum over.
+_POOLS = {"S+T": ((2,), (1,)), "S": ((2,),), "T": ((1,),), "ST": ((1, 2),)}
 
 
 class _GruAttention(nn.Module):
@@ -74,9 +80,14 @@ class _ArcLayer(nn.Module):
     fuse: nn.Parameter | None
     attend: nn.Parameter
     gru: _GruAttention | None
+    parts: nn.ModuleList | None  # what fold() made of the weight
+    embed_has_identity: bool
+    out_scale: Tensor | None
+    out_shift: Any
     channel_dim = 1
     mixes_time = False  # max over time is symmetric: it tells no order
     _known: tuple[type[nn.Module], ...]
+    _fused: Any  # the class of a part of a folded layer
     _ones: tuple[int, ...]  # the kernel of a 1x1 map
     _time_dim: int
 
@@ -126,6 +137,9 @@ class _ArcLayer(nn.Module):
         attend = on and self.options.attention
         use_gru = self.options.attention_layer == "gru"
         self.register_parameter("attend", zeros(fed) if attend and not use_gru else None)
+        self.parts, self.embed_has_identity = None, False
+        self.register_buffer("out_scale", None)
+        self.register_buffer("out_shift", None)
         # A GRU has one set of weights for all parts: they must have one size.
         if attend and use_gru and len(set(self.sizes[:-1])) > 1:
             raise ValueError(f"attention_layer='gru' needs parts of one size, but they are {self.sizes}.")
@@ -135,26 +149,83 @@ class _ArcLayer(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         x = self.pre(input)
-        weights = self.weight.split(self.sizes)
-        biases = self.bias.split(self.sizes) if self.bias is not None else [None] * len(self.sizes)
-        base = x if self.embed is None else x + self._map(x, self.embed)
+        if self.options.memory == "recompute" and torch.is_grad_enabled() and not torch.compiler.is_exporting():
+            return checkpoint(self._refined, x, use_reentrant=False, preserve_rng_state=False)
+        return self._refined(x)
+
+    def _refined(self, x: Tensor) -> Tensor:
+        """The layer's output, from what ``pre`` gave."""
+        base = x
+        if self.embed is not None:
+            base = self._map(x, self.embed) if self.embed_has_identity else x + self._map(x, self.embed)
         fused: Tensor | None = None
         attention: Tensor | None = None
-        y = self._layer(x, weights[0], biases[0])
+        y = self._part(0, x)
         parts = [y]
         for j in range(len(self.sizes) - 1):
             if self.fuse is not None:
                 fused = _add(fused, self._map(y, self._columns(self.fuse, j)))
             if self.options.attention:
                 attention = self._attend(y, j, attention)
-            y = self._layer(self._refine(base, fused, attention), weights[j + 1], biases[j + 1])
+            y = self._part(j + 1, self._refine(base, fused, attention))
             parts.append(y)
-        return torch.cat(parts, self.channel_dim)
+        return self._join(parts)
+
+    def _part(self, i: int, z: Tensor) -> Tensor:
+        """Y_{i+1} from Z_{i+1}."""
+        if self.parts is not None:
+            return self.parts[i](z)
+        columns = self._columns_of(i)
+        return self._layer(z, self.weight[columns], None if self.bias is None else self.bias[columns])
+
+    def _join(self, parts: list[Tensor]) -> Tensor:
+        out = torch.cat(parts, self.channel_dim)
+        if self.out_scale is None:
+            return out
+        return torch.addcmul(self.out_shift.to(out.dtype), out, self.out_scale.to(out.dtype))
+
+    def fold(self, scale: Tensor, shift: Tensor) -> None:
+        """Change a convolution, for inference, to give ``scale`` times its output plus ``shift``, both (C_out,).
+
+        The weights cannot take them in: the parts Y_j are fed back as they are. W_e becomes I + W_e, and every part a
+        convolution of its own whose weight the CPU's kernels can lay out once.
+        """
+        if self.embed is not None:
+            eye = torch.eye(len(self.embed), dtype=torch.float64, device=self.embed.device)
+            exact = self.embed.detach().double() + eye.view_as(self.embed)
+            self.embed = nn.Parameter(exact.to(self.embed), requires_grad=False)
+            self.embed_has_identity = True
+        parts = []
+        for i, size in enumerate(self.sizes):
+            plain = self._known[0](
+                self.in_channels,
+                size,
+                self.kernel_size,
+                self.stride,
+                self.padding,
+                self.dilation,
+                bias=False,
+                padding_mode=self.padding_mode,
+                device="meta",
+            )
+            for name in ("weight", "bias"):
+                whole = getattr(self, name)
+                cut = None if whole is None else whole.detach()[self._columns_of(i)].clone()
+                plain.register_parameter(name, None if cut is None else nn.Parameter(cut, requires_grad=False))
+            parts.append(self._fused.from_conv(plain))
+        shape = (1, -1, *self._ones)
+        like = self.weight.detach()
+        self.out_scale, self.out_shift = (v.detach().to(like).view(shape) for v in (scale, shift))
+        self.parts, self.weight, self.bias = nn.ModuleList(parts), None, None
+
+    def _columns_of(self, i: int) -> slice:
+        """Where part i (from 0) lies among the output channels, and its matrix among those that stand side by side."""
+        start = sum(self.sizes[:i])
+        return slice(start, start + self.sizes[i])
 
     def _columns(self, matrix: Tensor, j: int) -> Tensor:
         """W_j of the matrices that stand side by side."""
-        start = sum(self.sizes[:j])
-        return matrix[:, start : start + self.sizes[j]]
+        return matrix[:, self._columns_of(j)]
 
     def _attend(self, y: Tensor, j: int, before: Tensor | None) -> Tensor:
         """AM_{j+1} from Y_j and AM_j (eq. 7), as a view whose pooled dimensions may be 1."""
@@ -244,12 +315,45 @@ class ArcConv2d(_Folded, PreConv2d):
     """
 
     _known = (nn.Conv2d, PreConv2d)
+    _fused = FusedConv2d
     _ones = (1, 1)
 
     @classmethod
     def from_conv(cls, conv: Any, num_segments: int, options: "ARC") -> Self:  # type: ignore[override]
         """:meth:`from_layer`."""
         return cls.from_layer(conv, num_segments, options)
+
+    def _refined(self, x: Tensor) -> Tensor:
+        is_folded_with_grad = self.parts is not None and torch.is_grad_enabled() and x.requires_grad
+        if is_folded_with_grad or not self._are_products_possible():
+            return super()._refined(x)
+        return self._as_products(x)
+
+    def _are_products_possible(self) -> bool:
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting():
+            return False  # they see plain operations, which compilers fuse and counters know
+        is_plain = self.padding_mode == "zeros" and not isinstance(self.padding, str)
+        return is_plain and self.gru is None and self.options.interaction == "additive" and len(self.sizes) > 1
+
+    def _as_products(self, x: Tensor) -> Tensor:
+        unfold_time(x, self.num_segments)  # refuses a wrong number of frames
+        memory_format = torch.contiguous_format if x.is_contiguous() else torch.channels_last
+        x = x.contiguous(memory_format=torch.channels_last)
+        matrices = [None if m is None else m.flatten(1) for m in (self.embed, self.fuse, self.attend)]
+        weights = [self.weight, self.bias]
+        kind = x.device.type
+        if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
+            dtype = torch.get_autocast_dtype(kind)
+            x = x.to(dtype)
+            matrices, weights = ([None if t is None else t.to(dtype) for t in row] for row in (matrices, weights))
+        geometry: Any = (self.stride, self.padding, self.dilation)
+        plan = ArcPlan(tuple(self.sizes), self.num_segments, _POOLS[self.options.aggregation], geometry)
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *matrices, *weights)):
+            out = ArcConvFunction.apply(x, *matrices, *weights, plan)
+        else:
+            embed, fuse, attend = matrices
+            out = self._join(run_parts(x, self._part, Updater(embed, fuse, attend, self.embed_has_identity), plan))
+        return out.contiguous(memory_format=memory_format)
 
     def _layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return self._conv_forward(x, weight, bias)
@@ -271,6 +375,7 @@ class ArcConv3d(_ArcLayer, PreConv3d):
     """
 
     _known = (nn.Conv3d, PreConv3d)
+    _fused = FusedConv3d
     _ones = (1, 1, 1)
     _time_dim = 2
 
