@@ -74,7 +74,8 @@ class Causal(nn.Module):
             return x
         past = self._recall(name, (x.shape[0], frames, *x.shape[2:]), x, fill)
         both = torch.cat([past, x], 1)
-        self._keep(name, both[:, -frames:].clone(), fill)  # a view would hold all of what it is a view of
+        kept = both[:, -frames:]  # a view, which holds the frames before too: of few that would be much
+        self._keep(name, kept if frames > x.shape[1] else kept.clone(), fill)
         return both
 
     def _mean_so_far(self, x: Tensor, name: str = "mean") -> Tensor:
