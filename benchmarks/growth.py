@@ -63,7 +63,7 @@ def networks(curve: str) -> tuple[str, ...]:
     return ("arc_tsm_r18",) if curve == "steps" else NETWORKS
 
 
-def grow(curve: str, rounds: int, threads: int, device: str) -> list[dict[str, Any]]:
+def grow(curve: str, rounds: int, device: str) -> list[dict[str, Any]]:
     """All points of a curve: times in turns, peaks, and the multiply-adds of a batch."""
     points: list[dict[str, Any]] = []
     for task in TASKS:
@@ -148,6 +148,8 @@ def page(result: dict[str, Any], picture: str) -> str:
         "*FLOPs* and *memory* are over the first line of the same network; *time over FLOPs* of 1 is growth by",
         "arithmetic alone, dotted in the picture. Memory is what torch had allocated at the highest point of a step,",
         "weights, momenta and the clip included.",
+        "",
+        *_worst(result),
     ]
     for curve, points in result["curves"].items():
         lines += [
@@ -164,6 +166,21 @@ def page(result: dict[str, Any], picture: str) -> str:
     if result.get("start_up"):
         lines += ["", "## Start-up", "", *_start_up_table(result["start_up"])]
     return "\n".join([*lines, ""])
+
+
+def _worst(result: dict[str, Any]) -> list[str]:
+    """A line for each curve, and one for start-up: what grows most beyond its arithmetic."""
+    lines = []
+    for curve, points in result["curves"].items():
+        row = max(growth_rows(points), key=lambda row: row["over_flops"])
+        what = f"{row['network']}, {row['task']}, {row['value']}"
+        lines.append(f"* {AXES[curve]}: at most {row['over_flops']:.2f} times its arithmetic ({what})")
+    for name, runs in list(result.get("start_up", {}).items())[1:]:
+        own = result["start_up"]["timm resnet18"]
+        ratios = [statistics.median(a[i] / b[i] for a, b in zip(runs, own, strict=True)) for i in range(len(STEPS))]
+        times = ", ".join(f"{step} {ratio:.2f}" for step, ratio in zip(STEPS, ratios, strict=True))
+        lines.append(f"* start-up of {name} over that of timm's resnet18: {times}")
+    return lines
 
 
 def _start_up_table(start: dict[str, list[list[float]]]) -> list[str]:
@@ -227,11 +244,11 @@ def run(args: argparse.Namespace, device: str, before: dict[str, Any]) -> dict[s
     print("memory measured", flush=True)
     torch.set_num_threads(args.threads)
     if START_UP in wanted:
-        result["start_up"] = start_up(args.rounds, args.threads)
+        result["start_up"] = start_up(args.rounds + 4, args.threads)
         print("start-up measured", flush=True)
     for curve in chosen:
         start = time.perf_counter()
-        points = grow(curve, args.rounds, args.threads, device)
+        points = grow(curve, args.rounds, device)
         for entry in points:
             entry |= memory[curve][f"{entry['network']} {entry['task']} {entry['value']}"]
         result["curves"][curve] = points
@@ -243,7 +260,7 @@ def run(args: argparse.Namespace, device: str, before: dict[str, Any]) -> dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=[*CURVES, START_UP], help="parts to measure")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3, help="of the curves; start-up has four more")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads on a CPU")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for the JSON, the page and the picture")
     args = parser.parse_args()

@@ -5,6 +5,7 @@ A name is words: ``tsm_r18``, ``timm resnet18``, ``arc_tsm_r18 n=8 recompute``, 
 ``tsm_r18``, ``tsm_r18, compiled``, ``tsm_r18, graphs``.
 """
 
+import functools
 import importlib
 from dataclasses import replace
 from typing import Any
@@ -171,6 +172,7 @@ class _Folded(nn.Module):
         return self.net(x.transpose(1, 2).flatten(0, 1))
 
 
+@functools.cache
 def count_macs(name: str, num_frames: int = FRAMES, size: int = SIZE) -> int:
     """Multiply-adds of one clip by the package's own count; what equals another network counts as that one.
 
