@@ -1,0 +1,178 @@
+"""Size, time and agreement of exported files; fills ``export.json`` and writes the page.
+
+``python benchmarks/export.py files FOLDER NAME ...`` exports (minutes for the deep ones), ``... times FOLDER NAME ...``
+measures them in turns, ``... int8`` asks two trained networks about generated videos, ``... page`` writes the page.
+Weights are random but for int8's agreement: they change no time.
+"""
+
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import videozoo
+from videozoo.data.motions import write_motions
+from videozoo.export import OnnxNet, export_model
+from videozoo.export.check import read_clips
+
+HERE = Path(__file__).resolve().parent
+ROUNDS = 7
+KINDS = {"plain": {}, "fused": {"fuse": True}}
+TRAINED = ("test_arc_tsm.motions", "test_dnr_tsn.motions")
+
+
+def load() -> dict[str, Any]:
+    path = HERE / "export.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"networks": {}, "int8": {}}
+    return found
+
+
+def store(results: dict[str, Any]) -> None:
+    side = HERE / ".export.json"
+    side.write_text(json.dumps(results, indent=1) + "\n")
+    os.replace(side, HERE / "export.json")
+
+
+def make(name: str) -> Any:
+    torch.manual_seed(0)
+    model = videozoo.create_model(name, num_classes=174).eval().requires_grad_(False)
+    for module in model.modules():  # the statistics of a fresh norm let nothing wrong be seen
+        if getattr(module, "running_var", None) is not None:
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.8, 1.2)
+    return model
+
+
+def export_files(folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        row: dict[str, Any] = {}
+        for kind, options in KINDS.items():
+            path = folder / f"{name}.{kind}.onnx"
+            path.unlink(missing_ok=True)
+            start = time.perf_counter()
+            report = export_model(make(name), path, **options)
+            row[kind] = {
+                "mb": report.num_bytes / 1e6,
+                "difference": report.max_difference,
+                "export_sec": time.perf_counter() - start,
+            }
+            print(name, kind, row[kind], flush=True)
+        results = load()
+        results["networks"][name] = {**results["networks"].get(name, {}), **row}
+        store(results)
+
+
+def time_files(folder: Path, names: list[str]) -> None:
+    for name in names:
+        model = make(name)
+        ways: dict[str, Any] = {"torch": model, "torch_fused": videozoo.fuse(model)}
+        ways |= {kind: OnnxNet(folder / f"{name}.{kind}.onnx") for kind in KINDS}
+        clip = torch.randn(1, 3, model.num_frames, 224, 224)
+        taken: dict[str, list[float]] = {way: [] for way in ways}
+        with torch.inference_mode():
+            for step in range(ROUNDS + 1):
+                for way, net in ways.items():
+                    start = time.perf_counter()
+                    net(clip)
+                    if step:  # the first warms up
+                        taken[way].append(1e3 * (time.perf_counter() - start))
+        results = load()
+        medians = {way: statistics.median(rows) for way, rows in taken.items()}
+        ratio = statistics.median(a / b for a, b in zip(taken["torch"], taken["fused"], strict=True))
+        row = results["networks"].setdefault(name, {})
+        row["ms"], row["ratio"], row["frames"] = medians, ratio, model.num_frames
+        store(results)
+        print(name, medians, flush=True)
+
+
+def ask_int8() -> None:
+    """Agreement of int8 weights on videos that the networks were not trained on."""
+    results = load()
+    with tempfile.TemporaryDirectory() as folder:
+        videos = write_motions(Path(folder) / "m", clips_per_class=1, val_clips_per_class=16, size=48, seed=11)
+        files = sorted((videos / "val").rglob("*.mp4"))
+        for name in TRAINED:
+            model = videozoo.create_model(name, pretrained=True)
+            clips = read_clips(model, files)
+            plain = export_model(model, Path(folder) / f"{name}.onnx", clips=clips)
+            small = export_model(model, Path(folder) / f"{name}.int8.onnx", clips=clips, int8=True)
+            assert small.agreement is not None
+            results["int8"][name] = {
+                **vars(small.agreement),
+                "mb": plain.num_bytes / 1e6,
+                "int8_mb": small.num_bytes / 1e6,
+            }
+            print(name, results["int8"][name], flush=True)
+    store(results)
+
+
+def write_page() -> None:
+    results = load()
+    rows = []
+    for name, row in results["networks"].items():
+        if not {"ms", "plain", "fused"} <= row.keys():
+            continue
+        ms = row["ms"]
+        times = " | ".join(f"{ms[way]:.0f}" for way in ("torch", "torch_fused", "plain", "fused"))
+        worst = max(row[kind]["difference"] for kind in KINDS)
+        rows.append(
+            f"| `{name}` | {row['frames']} | {row['plain']['mb']:.0f} | {row['fused']['mb']:.0f} | {times} | "
+            f"{row['ratio']:.2f} | {worst:.0e} | {row['plain']['export_sec']:.0f} |"
+        )
+    small = [
+        f"| `{name}` | {row['num_clips']} | {row['top1']:.1%} | {row['max_difference']:.3f} | {row['max_logit']:.2f} | "
+        f"{row['mb']:.2f} | {row['int8_mb']:.2f} |"
+        for name, row in results["int8"].items()
+    ]
+    import onnxruntime
+
+    text = f"""# Exported files: size, time, agreement
+
+{torch.get_num_threads()} CPU threads, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, Python
+{platform.python_version()}, float32. `python benchmarks/export.py` makes this page again (its first lines say how).
+
+One clip of 224x224 frames, the network alone; the four ways take turns, {ROUNDS} rounds, medians in ms. *torch*: the
+network in eager mode; *fused*: `videozoo.fuse` of it, as a network and before the export. *Ratio*: torch over the fused
+ONNX file, median of the rounds. *Difference*: the larger of both files' largest difference of a logit over the largest
+logit, as the export measured it on random clips at batch 1, 2 and 5. *Export*: seconds of the whole plain export on one
+thread, the check included, while other work ran. Weights are random.
+
+| network | frames | MB | fused MB | torch | torch fused | ONNX | ONNX fused | ratio | difference | export |
+|---|---|---|---|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+## Weights as int8
+
+The two small trained networks of the package on generated motions that they were not trained on; logits and classes of
+the file beside the network's own.
+
+| network | clips | same best class | largest difference of a logit | largest logit | MB | int8 MB |
+|---|---|---|---|---|---|---|
+{chr(10).join(small)}
+"""
+    side = HERE / ".export.md"
+    side.write_text(text)
+    os.replace(side, HERE / "export.md")
+
+
+def main() -> None:
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    what, *rest = sys.argv[1:] or ["page"]
+    if what in ("files", "times"):
+        (export_files if what == "files" else time_files)(Path(rest[0]), rest[1:])
+    elif what == "int8":
+        ask_int8()
+    else:
+        write_page()
+
+
+if __name__ == "__main__":
+    main()
