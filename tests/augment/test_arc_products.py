@@ -48,7 +48,7 @@ def test_one_buffer_and_own_gradients_give_what_plain_operations_give(
     with torch.no_grad():
         out, wanted = layer(x), plain(layer)(x)
     torch.testing.assert_close(out, wanted, rtol=0, atol=1e-11)
-    assert out.is_contiguous(memory_format=memory_format)
+    assert out.is_contiguous(memory_format=memory_format) == wanted.is_contiguous(memory_format=memory_format)
     up = torch.randn_like(out)
     for a, b in zip(gradients(layer, x, up), gradients(plain(layer), x, up), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
@@ -92,6 +92,16 @@ def test_frozen_parameters_and_inputs_without_gradient() -> None:
     x.requires_grad_()
     layer.requires_grad_(False)(x).backward(up)
     torch.testing.assert_close(x.grad, wanted["x"])
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding": False}])
+def test_input_without_gradient(options: dict[str, Any]) -> None:
+    layer = arc_conv(ARC(**options))
+    x, up = torch.randn(T, 4, 6, 6).double(), torch.randn(T, 9, 6, 6).double()
+    wanted = gradients(layer, x, up)[2:]
+    got = torch.autograd.grad(layer(x), list(layer.parameters()), up)
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_an_operation_in_place_behind_the_layer_does_no_harm() -> None:

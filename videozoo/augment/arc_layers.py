@@ -337,8 +337,7 @@ class ArcConv2d(_Folded, PreConv2d):
 
     def _as_products(self, x: Tensor) -> Tensor:
         unfold_time(x, self.num_segments)  # refuses a wrong number of frames
-        memory_format = torch.contiguous_format if x.is_contiguous() else torch.channels_last
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x if x.is_contiguous() else x.contiguous(memory_format=torch.channels_last)
         matrices = [None if m is None else m.flatten(1) for m in (self.embed, self.fuse, self.attend)]
         weights = [self.weight, self.bias]
         kind = x.device.type
@@ -349,11 +348,9 @@ class ArcConv2d(_Folded, PreConv2d):
         geometry: Any = (self.stride, self.padding, self.dilation)
         plan = ArcPlan(tuple(self.sizes), self.num_segments, _POOLS[self.options.aggregation], geometry)
         if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *matrices, *weights)):
-            out = ArcConvFunction.apply(x, *matrices, *weights, plan)
-        else:
-            embed, fuse, attend = matrices
-            out = self._join(run_parts(x, self._part, Updater(embed, fuse, attend, self.embed_has_identity), plan))
-        return out.contiguous(memory_format=memory_format)
+            return ArcConvFunction.apply(x, *matrices, *weights, plan)
+        embed, fuse, attend = matrices
+        return self._join(run_parts(x, self._part, Updater(embed, fuse, attend, self.embed_has_identity), plan))
 
     def _layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return self._conv_forward(x, weight, bias)

@@ -1,8 +1,9 @@
 """ARC's layer on folded frames as a few matrix products, its gradient written out.
 
 What :class:`~videozoo.augment.arc_layers._ArcLayer` computes, for the paper's updater: additive, with one matrix for
-each part. Maps lie with their channels last, so that a 1x1 map is one product of rows. There is one running map of the
-state; every step adds to it in place, at the size of the output, and only its ReLU is a new map.
+each part. A 1x1 map is one product: of rows (N*H*W, C) where channels lie last in memory, else of one matrix for each
+image (N, C, H*W). There is one running map of the state; every step adds to it in place, at the size of the output, and
+only its ReLU is a new map.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,15 +48,36 @@ class Kept(NamedTuple):
     pooled: list[Tensor]
 
 
-def _rows(x: Tensor) -> Tensor:
-    """(N, C, H, W) with channels last -> (N*H*W, C), a view."""
-    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+def _flat(x: Tensor, last: bool) -> Tensor:
+    """(N, C, H, W) -> (N*H*W, C) if channels lie last, else (N, C, H*W); a view where memory is so."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]) if last else x.flatten(2)
 
 
-def _maps(rows: Tensor, like: Tensor) -> Tensor:
-    """(N*H*W, C) -> (N, C, H, W) of the size of ``like``, a view."""
+def _maps(flat: Tensor, like: Tensor) -> Tensor:
+    """The inverse, of the size of ``like``; a view."""
     n, _, h, w = like.shape
-    return rows.view(n, h, w, -1).permute(0, 3, 1, 2)
+    return flat.view(n, -1, h, w) if flat.ndim == 3 else flat.view(n, h, w, -1).permute(0, 3, 1, 2)
+
+
+def _product(matrix: Tensor, flat: Tensor) -> Tensor:
+    """The 1x1 map of ``matrix``."""
+    return flat @ matrix.t() if flat.ndim == 2 else torch.bmm(matrix.expand(len(flat), -1, -1), flat)
+
+
+def _sum_and_product(total: Tensor, matrix: Tensor, flat: Tensor, out: Tensor | None = None) -> Tensor:
+    if flat.ndim == 2:
+        return torch.addmm(total, flat, matrix.t(), out=out)
+    return torch.baddbmm(total, matrix.expand(len(flat), -1, -1), flat, out=out)
+
+
+def _outer(a: Tensor, b: Tensor) -> Tensor:
+    """The gradient of the matrix of a 1x1 map from that of its output and from its input."""
+    return a.t() @ b if a.ndim == 2 else torch.bmm(a, b.transpose(1, 2)).sum(0)
+
+
+def _in_time(x: Tensor, plan: ArcPlan) -> Tensor:
+    """(B*S, C, H, W) -> (B, S, H*W, C), a view."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (-1, plan.num_segments))
 
 
 def _cells(x: Tensor, h: int, w: int) -> Tensor:
@@ -91,12 +113,12 @@ def _shrink(grad: Tensor, like: Tensor) -> Tensor:
     return total.permute(0, 3, 1, 2)
 
 
-def _flat(pooled: Sequence[Tensor]) -> Tensor:
+def _join(pooled: Sequence[Tensor]) -> Tensor:
     """Pooled (B, S or 1, H*W or 1, C) of every pooling as rows, one after the other: one product for all."""
     return torch.cat([p.flatten(0, 2) for p in pooled])
 
 
-def _unflat(rows: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+def _part(rows: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """The pooled maps again, with the shapes of ``like`` but for their channels."""
     counts = [p.shape[0] * p.shape[1] * p.shape[2] for p in like]
     return [r.view(*p.shape[:3], -1) for r, p in zip(rows.split(counts), like, strict=True)]
@@ -108,36 +130,37 @@ def run_parts(
     """Y_1..Y_n.
 
     Args:
-        x: (B*S, C, H, W), channels last.
+        x: (B*S, C, H, W), contiguous or with channels last.
         conv: gives Y_i of i (from 0) and Z_i.
         updater: its matrices, in the type of ``x``.
         plan: what is fixed.
         kept: filled with what the gradient needs; None lets one buffer hold every Z_i. Without gradients only: the
             running map is changed in place.
     """
+    last = not x.is_contiguous()
     parts = [conv(0, x)]
     y = parts[0]
     same = y.shape[2:] == x.shape[2:]
     base = x  # X + W_e X
     if updater.embed is not None:
-        rows, matrix = _rows(x), updater.embed.t()
-        base = _maps(rows @ matrix if updater.embed_has_identity else torch.addmm(rows, rows, matrix), x)
+        flat = _flat(x, last)
+        add = updater.embed_has_identity
+        base = _maps(_product(updater.embed, flat) if add else _sum_and_product(flat, updater.embed, flat), x)
     elif same:
         base = x.clone()  # the running map
-    state = _rows(base) if same else x.new_zeros(y[:, 0].numel(), x.shape[1])
-    in_time = (-1, plan.num_segments, y.shape[2] * y.shape[3])
+    state = _flat(base if same else x.new_zeros(x.shape[:2] + y.shape[2:]), last)
     z: Tensor | None = None
     for j in range(len(plan.sizes) - 1):
         if updater.fuse is not None:
-            torch.addmm(state, _rows(y), updater.fuse[:, plan.columns(j)].t(), out=state)
+            _sum_and_product(state, updater.fuse[:, plan.columns(j)], _flat(y, last), out=state)
         if updater.attend is not None:
-            view = _rows(y).view(*in_time, plan.sizes[j])
+            view = _in_time(y, plan)
             pooled = [view.amax(dims, keepdim=True) for dims in plan.pools]
-            flat = _flat(pooled)
-            for more in _unflat(flat @ updater.attend[:, plan.columns(j)].t(), pooled):
-                state.view(*in_time, x.shape[1]).add_(more)
+            rows = _join(pooled)
+            for more in _part(rows @ updater.attend[:, plan.columns(j)].t(), pooled):
+                _in_time(_maps(state, y), plan).add_(more)
             if kept is not None:
-                kept.pooled.append(flat)
+                kept.pooled.append(rows)
         buffer = None if kept is not None else z
         z = torch.clamp_min(base, 0, out=buffer) if same else _grow_and_add(_maps(state, y), base, buffer)
         if kept is not None:
@@ -184,7 +207,8 @@ class ArcConvFunction(torch.autograd.Function):
             )
         plan: ArcPlan = ctx.plan
         steps = len(plan.sizes)
-        x, weight, embed, fuse, attend, *rest = ctx.saved_tensors
+        x, weight, embed, fuse, attend, *rest = ctx.saved_tensors  # once: recomputing gives them once
+        last = not x.is_contiguous()
         kept = Kept(rest[: steps - 1], rest[steps - 1 : 2 * steps - 2], rest[2 * steps - 2 :])
         weights, outputs = weight.split(plan.sizes), grad.split(plan.sizes, 1)
         of_fuse, of_attend = (None if m is None else torch.empty_like(m) for m in (fuse, attend))
@@ -196,11 +220,10 @@ class ArcConvFunction(torch.autograd.Function):
         for i in reversed(range(steps)):
             of_y = outputs[i]
             if low is not None:
-                of_y = _feed_back(
-                    of_y, low, i, Updater(None, fuse, attend), Updater(None, of_fuse, of_attend), kept, plan
-                )
+                matrices, gradients = Updater(embed, fuse, attend), Updater(None, of_fuse, of_attend)
+                of_y = _feed_back(of_y, low, i, matrices, gradients, kept, plan)
             z = kept.states[i - 1] if i else x
-            needed = [bool(i) or ctx.needs_input_grad[0] or embed is not None, True, ctx.has_bias]
+            needed = [bool(i) or ctx.needs_input_grad[0], True, ctx.has_bias]
             size = [plan.sizes[i]] if ctx.has_bias else None
             of_z, of_w, of_b = torch.ops.aten.convolution_backward(
                 of_y, z, weights[i], size, *(list(v) for v in plan.geometry), False, [0, 0], 1, needed
@@ -216,10 +239,12 @@ class ArcConvFunction(torch.autograd.Function):
                     small = _shrink(of_z, of_y)
                     low = small if low is None else low.add_(small)
         assert full is not None
-        of_x, of_embed = of_z.add_(full), None
-        if embed is not None:
-            of_x = _maps(torch.addmm(_rows(of_x), _rows(full), embed, out=_rows(of_x)), x)
-            of_embed = _rows(full).t() @ _rows(x)
+        of_x, of_base = None, _flat(full, last)
+        of_embed = None if embed is None else _outer(of_base, _flat(x, last))
+        if ctx.needs_input_grad[0]:
+            of_x = of_z.add_(full)
+            if embed is not None:
+                of_x = _maps(_sum_and_product(_flat(of_x, last), embed.t(), of_base), x)
         biases = torch.cat(of_bias) if ctx.has_bias else None
         return of_x, of_embed, of_fuse, of_attend, torch.cat(of_weight), biases, None
 
@@ -228,21 +253,20 @@ def _feed_back(
     of_y: Tensor, of_state: Tensor, j: int, matrices: Updater, gradients: Updater, kept: Kept, plan: ArcPlan
 ) -> Tensor:
     """Add to the gradient of Y_j what came through the running map; fills the gradients of W_f,j and W_a,j."""
-    columns, y = plan.columns(j), _rows(kept.parts[j])
-    rows, total = _rows(of_state), _rows(of_y)
+    last = kept.parts[j].is_contiguous(memory_format=torch.channels_last)
+    columns, state = plan.columns(j), _flat(of_state, last)
     if matrices.fuse is not None and gradients.fuse is not None:
-        total = torch.addmm(total, rows, matrices.fuse[:, columns])
-        gradients.fuse[:, columns] = rows.t() @ y
+        total = _maps(_sum_and_product(_flat(of_y, last), matrices.fuse[:, columns].t(), state), of_y)
+        gradients.fuse[:, columns] = _outer(state, _flat(kept.parts[j], last))
     else:
-        total = total.clone()
+        total = of_y.clone(memory_format=torch.contiguous_format)
     if matrices.attend is not None and gradients.attend is not None:
-        in_time = (-1, plan.num_segments, of_y.shape[2] * of_y.shape[3])
-        view, of_view = y.view(*in_time, y.shape[1]), total.view(*in_time, y.shape[1])
-        sums = [rows.view(*in_time, rows.shape[1]).sum(dims, keepdim=True) for dims in plan.pools]
-        flat = _flat(sums)
-        gradients.attend[:, columns] = flat.t() @ kept.pooled[j]
-        maxima, more = _unflat(kept.pooled[j], sums), _unflat(flat @ matrices.attend[:, columns], sums)
+        view, of_view = _in_time(kept.parts[j], plan), _in_time(total, plan)
+        sums = [_in_time(of_state, plan).sum(dims, keepdim=True) for dims in plan.pools]
+        rows = _join(sums)
+        gradients.attend[:, columns] = rows.t() @ kept.pooled[j]
+        maxima, more = _part(kept.pooled[j], sums), _part(rows @ matrices.attend[:, columns], sums)
         for dims, maximum, of_maximum in zip(plan.pools, maxima, more, strict=True):
             hit = (view == maximum).to(view.dtype)  # equal maxima share the gradient, as amax has it
             of_view.addcmul_(hit, of_maximum / hit.sum(dims, keepdim=True))
-    return _maps(total, of_y)
+    return total

@@ -150,8 +150,8 @@ class DynamicNorm2d(nn.Module):
                 self.num_batches_tracked.add_(1)
                 folded = self._as_folded(x) if self._is_plain(x) else None
                 if folded is not None:
-                    statistics = (self.running_mean, self.running_var, self.momentum, self.eps)
-                    folded = standardise_and_scale(folded, gamma, beta, *rows, *statistics)
+                    moved = (self.running_mean, self.running_var)
+                    folded = standardise_and_scale(folded, gamma, beta, *rows, *moved, self.momentum, self.eps)
                     x = folded if self.is_folded else to_clips(folded, frames)
                     return self.act(self.drop(x))
             x = self._batch_norm(x)
