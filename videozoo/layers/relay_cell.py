@@ -1,6 +1,6 @@
 """The light recurrent cell of DNR that predicts a scale and a shift."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,8 @@ class RelayCell(nn.Module):
         ValueError: an unknown ``relay``, ``reduction`` or ``depth`` below 1.
     """
 
+    bias: nn.Parameter | None
+
     def __init__(
         self,
         channels: int,
@@ -87,9 +89,11 @@ class RelayCell(nn.Module):
         """phi_x and the bias, which need no state: one product for all groups."""
         if self.bias is None:
             return self.phi_x(x_bar)
-        *before, last = self.phi_x if isinstance(self.phi_x, nn.Sequential) else [self.phi_x]
-        for layer in before:
-            x_bar = layer(x_bar)
+        last: Any = self.phi_x
+        if isinstance(last, nn.Sequential):
+            *before, last = last
+            for layer in before:
+                x_bar = layer(x_bar)
         return F.linear(x_bar, last.weight, self.bias)
 
     def step(self, embedded: Tensor, state: RelayState | None = None) -> RelayState:
