@@ -333,7 +333,7 @@ def test_exports_with_a_free_batch(net: Net, x: Tensor) -> None:
     for b in (1, 3):
         other = clips(b, net.num_frames, size_of(net), seed=b)
         with torch.no_grad():
-            close(program.module()(other), net(other), 1e-6)
+            close(program.module()(other), net(other), 1e-5)  # eager ARC and shifts add in another order
 
 
 @most_nets

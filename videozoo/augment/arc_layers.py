@@ -341,7 +341,7 @@ class ArcConv2d(_Folded, PreConv2d):
         matrices = [None if m is None else m.flatten(1) for m in (self.embed, self.fuse, self.attend)]
         weights = [self.weight, self.bias]
         kind = x.device.type
-        if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
             dtype = torch.get_autocast_dtype(kind)
             x = x.to(dtype)
             matrices, weights = ([None if t is None else t.to(dtype) for t in row] for row in (matrices, weights))
