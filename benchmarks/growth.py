@@ -24,11 +24,11 @@ from speed_networks import count_macs
 from speed_targets import TASKS, spread
 
 HERE = Path(__file__).resolve().parent
-NETWORKS = ("timm resnet18", "tsm_r18", "arc_tsm_r18", "dnr_tsn_r18")
+NETWORKS = ("tsm_r18", "arc_tsm_r18", "dnr_tsn_r18")
 CURVES: dict[str, tuple[int, ...]] = {
     "frames": (8, 16, 32, 64),
     "steps": (1, 2, 4, 8),
-    "batch": (1, 2, 4, 8),
+    "batch": (1, 2, 4),
     "size": (112, 160, 224, 288),
 }
 AXES = {"frames": "frames", "steps": "steps n of ARC", "batch": "clips in a batch", "size": "image side"}
@@ -209,7 +209,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     curves = result["curves"]
     figure = Figure(figsize=(4 * len(curves), 7), layout="constrained")
     axes = figure.subplots(2, len(curves), squeeze=False)
-    colours = dict(zip(NETWORKS, ("0.45", "tab:blue", "tab:red", "tab:green"), strict=True))
+    colours = dict(zip(NETWORKS, ("tab:blue", "tab:red", "tab:green"), strict=True))
     for column, (curve, points) in enumerate(curves.items()):
         rows = growth_rows(points)
         for network in networks(curve):
