@@ -1,16 +1,15 @@
-"""The layers that ARC puts in place: one arithmetic for folded frames, for clips and for tokens."""
+"""The layers that ARC puts in place: convolutions on folded frames and on clips, linear layers on tokens."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from videozoo.augment.arc_layer import ArcLayer
 from videozoo.augment.arc_products import ArcConvFunction, ArcPlan, Updater, run_parts
 from videozoo.shapes import unfold_time
-from videozoo.surgery import PreConv2d, adopt
+from videozoo.surgery import PreConv2d
 from videozoo.surgery.fused_conv import FusedConv2d, FusedConv3d
 from videozoo.surgery.pre_conv import PreConv3d
 
@@ -23,269 +22,7 @@ __all__ = ["ArcConv2d", "ArcConv3d", "ArcLinear"]
 _POOLS = {"S+T": ((2,), (1,)), "S": ((2,),), "T": ((1,),), "ST": ((1, 2),)}
 
 
-class _GruAttention(nn.Module):
-    """A GRU cell on pooled maps: 1x1 maps, so that every position has its own hidden state.
-
-    The candidate's weights start at zero, so the hidden state, and with it the attention, starts at zero.
-    """
-
-    def __init__(self, in_channels: int, hidden: int, make: Callable[[int, int], nn.Module], channel_dim: int) -> None:
-        super().__init__()
-        self.input = make(in_channels, 3 * hidden)
-        self.hidden = make(hidden, 3 * hidden)
-        self.channels, self.channel_dim = hidden, channel_dim
-        with torch.no_grad():
-            for part in (self.input, self.hidden):
-                for parameter in part.parameters():
-                    parameter[2 * hidden :] = 0
-
-    def forward(self, pooled: Tensor, h: Tensor | None) -> Tensor:
-        dim = self.channel_dim
-        if h is None:
-            shape = list(pooled.shape)
-            shape[dim] = self.channels
-            h = pooled.new_zeros(shape)
-        reset_x, update_x, new_x = self.input(pooled).chunk(3, dim=dim)
-        reset_h, update_h, new_h = self.hidden(h).chunk(3, dim=dim)
-        update = torch.sigmoid(update_x + update_h)
-        candidate = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
-        return candidate + update * (h - candidate)
-
-
-class _ArcLayer(nn.Module):
-    """A layer whose output parts are made one after the other, each from a refined input.
-
-    With the weight cut along its output channels into w_1..w_n (eq. 2-7 of the paper):
-    Z_1 = X;  Z_i = ReLU(ReLU(X + W_e X + sum_{j<i} W_f,j Y_j + sum_{j<i} W_a,j (Pool_S(Y_j) (+) Pool_T(Y_j))));
-    Y_i = layer(Z_i; w_i);  Y = concat(Y_1..Y_n).
-    All of W_e, W_f, W_a start at zero: at first the layer equals the plain one exactly wherever X >= 0.
-    The 1x1 maps of Y_j come before its (nearest) upsampling to the size of X, with which they commute; the outer ReLU
-    changes nothing and is not computed.
-
-    New parameters: ``embed`` (C_in, C_in); ``fuse`` and ``attend`` (C_in, C_out - |w_n|), whose columns are W_f,j
-    (W_a,j) side by side, with ones for the kernel behind. C_out need not be a multiple of n: the first parts get one
-    more channel.
-
-    Layout: a subclass says how its tensors become a *view* with an axis of time (:meth:`_view`), how the view becomes
-    rows that a 1x1 map takes and back (:meth:`_rows`, :meth:`_unrows`), how it becomes the layer's own layout
-    (:meth:`_native`), and which dimensions of the view are space and time.
-    """
-
-    options: "ARC"
-    sizes: list[int]
-    weight: Any
-    bias: Any
-    pre: Any
-    embed: nn.Parameter | None
-    fuse: nn.Parameter | None
-    attend: nn.Parameter
-    gru: _GruAttention | None
-    parts: nn.ModuleList | None  # what fold() made of the weight
-    embed_has_identity: bool
-    out_scale: Tensor | None
-    out_shift: Any
-    channel_dim = 1
-    mixes_time = False  # max over time is symmetric: it tells no order
-    _known: tuple[type[nn.Module], ...]
-    _fused: Any  # the class of a part of a folded layer
-    _ones: tuple[int, ...]  # the kernel of a 1x1 map
-    _time_dim: int
-
-    @classmethod
-    def from_layer(cls, layer: Any, num_segments: int, options: "ARC") -> Self:
-        """Take over ``layer``, sharing its parameters; its key names and ``pre`` (a temporal shift) are kept.
-
-        Args:
-            layer: a plain layer of the class's kind.
-            num_segments: time steps S of folded frames.
-            options: says which parts there are.
-        Raises:
-            ValueError: grouped convolution, unknown class of layer, or fewer output channels than steps.
-        """
-        if type(layer) not in cls._known:
-            need = cls._known[0].__name__
-            raise ValueError(f"cannot refine a {type(layer).__name__}, whose forward may differ; need an nn.{need}.")
-        if getattr(layer, "groups", 1) != 1:
-            raise ValueError(f"the convolution has {layer.groups} groups; ARC needs full connections (section 3.4).")
-        outputs, steps = layer.weight.shape[0], options.num_steps
-        if outputs < steps:
-            raise ValueError(f"{outputs} output channels cannot be cut into num_steps={steps}.")
-        new = adopt(cls, layer)
-        if not hasattr(new, "pre"):
-            new.pre = nn.Identity()
-        new._set_time(num_segments)
-        new.options = options
-        base, rest = divmod(outputs, steps)
-        new.sizes = [base + (i < rest) for i in range(steps)]
-        new._make_updater()
-        return new
-
-    def _set_time(self, num_segments: int) -> None:
-        """Keep the number of time steps, where the input does not show it."""
-
-    def _make_updater(self) -> None:
-        like: dict[str, Any] = {"device": self.weight.device, "dtype": self.weight.dtype}
-        inputs = self.weight.shape[1]
-        fed = self.weight.shape[0] - self.sizes[-1]  # the last part is fed back to nobody
-        on = self.options.num_steps > 1
-
-        def zeros(columns: int) -> nn.Parameter:
-            return nn.Parameter(torch.zeros(inputs, columns, *self._ones, **like))
-
-        self.embed = zeros(inputs) if on and self.options.embedding else None
-        self.fuse = zeros(fed) if on and self.options.fusion else None
-        attend = on and self.options.attention
-        use_gru = self.options.attention_layer == "gru"
-        self.register_parameter("attend", zeros(fed) if attend and not use_gru else None)
-        self.parts, self.embed_has_identity = None, False
-        self.register_buffer("out_scale", None)
-        self.register_buffer("out_shift", None)
-        # A GRU has one set of weights for all parts: they must have one size.
-        if attend and use_gru and len(set(self.sizes[:-1])) > 1:
-            raise ValueError(f"attention_layer='gru' needs parts of one size, but they are {self.sizes}.")
-        self.gru = None
-        if attend and use_gru:
-            self.gru = _GruAttention(self.sizes[0], inputs, self._make_map, self.channel_dim).to(**like)
-
-    def forward(self, input: Tensor) -> Tensor:
-        x = self.pre(input)
-        if self.options.memory == "recompute" and torch.is_grad_enabled() and not torch.compiler.is_exporting():
-            return checkpoint(self._refined, x, use_reentrant=False, preserve_rng_state=False)
-        return self._refined(x)
-
-    def _refined(self, x: Tensor) -> Tensor:
-        """The layer's output, from what ``pre`` gave."""
-        base = x
-        if self.embed is not None:
-            base = self._map(x, self.embed) if self.embed_has_identity else x + self._map(x, self.embed)
-        fused: Tensor | None = None
-        attention: Tensor | None = None
-        y = self._part(0, x)
-        parts = [y]
-        for j in range(len(self.sizes) - 1):
-            if self.fuse is not None:
-                fused = _add(fused, self._map(y, self._columns(self.fuse, j)))
-            if self.options.attention:
-                attention = self._attend(y, j, attention)
-            y = self._part(j + 1, self._refine(base, fused, attention))
-            parts.append(y)
-        return self._join(parts)
-
-    def _part(self, i: int, z: Tensor) -> Tensor:
-        """Y_{i+1} from Z_{i+1}."""
-        if self.parts is not None:
-            return self.parts[i](z)
-        columns = self._columns_of(i)
-        return self._layer(z, self.weight[columns], None if self.bias is None else self.bias[columns])
-
-    def _join(self, parts: list[Tensor]) -> Tensor:
-        out = torch.cat(parts, self.channel_dim)
-        if self.out_scale is None:
-            return out
-        return torch.addcmul(self.out_shift.to(out.dtype), out, self.out_scale.to(out.dtype))
-
-    def fold(self, scale: Tensor, shift: Tensor) -> None:
-        """Change a convolution, for inference, to give ``scale`` times its output plus ``shift``, both (C_out,).
-
-        The weights cannot take them in: the parts Y_j are fed back as they are. W_e becomes I + W_e, and every part a
-        convolution of its own whose weight the CPU's kernels can lay out once.
-        """
-        if self.embed is not None:
-            eye = torch.eye(len(self.embed), dtype=torch.float64, device=self.embed.device)
-            exact = self.embed.detach().double() + eye.view_as(self.embed)
-            self.embed = nn.Parameter(exact.to(self.embed), requires_grad=False)
-            self.embed_has_identity = True
-        parts = []
-        for i, size in enumerate(self.sizes):
-            plain = self._known[0](
-                self.in_channels,
-                size,
-                self.kernel_size,
-                self.stride,
-                self.padding,
-                self.dilation,
-                bias=False,
-                padding_mode=self.padding_mode,
-                device="meta",
-            )
-            for name in ("weight", "bias"):
-                whole = getattr(self, name)
-                cut = None if whole is None else whole.detach()[self._columns_of(i)].clone()
-                plain.register_parameter(name, None if cut is None else nn.Parameter(cut, requires_grad=False))
-            parts.append(self._fused.from_conv(plain))
-        shape = (1, -1, *self._ones)
-        like = self.weight.detach()
-        self.out_scale, self.out_shift = (v.detach().to(like).view(shape) for v in (scale, shift))
-        self.parts, self.weight, self.bias = nn.ModuleList(parts), None, None
-
-    def _columns_of(self, i: int) -> slice:
-        """Where part i (from 0) lies among the output channels, and its matrix among those that stand side by side."""
-        start = sum(self.sizes[:i])
-        return slice(start, start + self.sizes[i])
-
-    def _columns(self, matrix: Tensor, j: int) -> Tensor:
-        """W_j of the matrices that stand side by side."""
-        return matrix[:, self._columns_of(j)]
-
-    def _attend(self, y: Tensor, j: int, before: Tensor | None) -> Tensor:
-        """AM_{j+1} from Y_j and AM_j (eq. 7), as a view whose pooled dimensions may be 1."""
-        pooled = self._pool(self._view(y))
-        if self.gru is not None:
-            total = sum(pooled[1:], pooled[0])
-            hidden = self.gru(self._rows(total), None if before is None else self._rows(before))
-            return self._unrows(hidden, total)
-        matrix = self._columns(self.attend, j)
-        mapped = [self._unrows(self._map(self._rows(part), matrix), part) for part in pooled]
-        return _add(before, sum(mapped[1:], mapped[0]))
-
-    def _pool(self, view: Tensor) -> list[Tensor]:
-        """Maximum over space, over time, or over both."""
-        space, time = self._space_dims(view), (self._time_dim,)
-        which = self.options.aggregation
-        dims = [space, time] if which == "S+T" else [(time if "T" in which else ()) + (space if "S" in which else ())]
-        return [view.amax(row, keepdim=True) if row else view for row in dims]
-
-    def _refine(self, base: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
-        """Z_i from X + W_e X, AF and AM (eq. 5)."""
-        if attention is not None and self.options.interaction == "multiplicative":
-            state = base if fused is None else base + self._grow(fused, base)
-            return F.relu(state * self._grow(self._native(2 * torch.sigmoid(attention)), base))
-        if attention is not None:
-            fused = self._native(attention if fused is None else self._view(fused) + attention)
-        return F.relu(base if fused is None else base + self._grow(fused, base))
-
-    def _grow(self, x: Tensor, like: Tensor) -> Tensor:
-        """Nearest upsampling to the size of ``like``; where x has a single position it is left to broadcasting."""
-        wanted = [1 if have == 1 else want for have, want in zip(x.shape[2:], like.shape[2:], strict=True)]
-        return x if list(x.shape[2:]) == wanted else F.interpolate(x, size=wanted, mode="nearest")
-
-    def _layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        raise NotImplementedError
-
-    def _map(self, x: Tensor, matrix: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    @staticmethod
-    def _make_map(inputs: int, outputs: int) -> nn.Module:
-        raise NotImplementedError
-
-    def _space_dims(self, view: Tensor) -> tuple[int, ...]:
-        return (3, 4)
-
-    def _view(self, x: Tensor) -> Tensor:
-        return x
-
-    def _rows(self, view: Tensor) -> Tensor:
-        return view
-
-    def _unrows(self, rows: Tensor, like: Tensor) -> Tensor:
-        return rows
-
-    def _native(self, view: Tensor) -> Tensor:
-        return view
-
-
-class _Folded(_ArcLayer):
+class _Folded(ArcLayer):
     """Time is folded into the batch: the view of (B*S, ...) is (B, S, ...)."""
 
     num_segments: int
@@ -308,7 +45,7 @@ class _Folded(_ArcLayer):
 
 
 class ArcConv2d(_Folded, PreConv2d):
-    """ARC's convolution on folded frames; see :class:`_ArcLayer` for what it computes.
+    """ARC's convolution on folded frames; see :class:`ArcLayer` for what it computes.
 
     Shape:
         input (B*S, C_in, H, W), output that of the convolution.
@@ -363,7 +100,7 @@ class ArcConv2d(_Folded, PreConv2d):
         return nn.Conv2d(inputs, outputs, 1)
 
 
-class ArcConv3d(_ArcLayer, PreConv3d):
+class ArcConv3d(ArcLayer, PreConv3d):
     """ARC's convolution on clips: Pool_S takes the maximum over H, W of each frame, Pool_T over T.
 
     Shape:
@@ -419,7 +156,3 @@ class ArcLinear(_Folded, nn.Linear):
 
     def _grow(self, x: Tensor, like: Tensor) -> Tensor:
         return x
-
-
-def _add(total: Tensor | None, more: Tensor) -> Tensor:
-    return more if total is None else total + more

@@ -1,6 +1,6 @@
 """ARC's layer on folded frames as a few matrix products, its gradient written out.
 
-What :class:`~videozoo.augment.arc_layers._ArcLayer` computes, for the paper's updater: additive, with one matrix for
+What :class:`~videozoo.augment.arc_layer.ArcLayer` computes, for the paper's updater: additive, with one matrix for
 each part. A 1x1 map is one product: of rows (N*H*W, C) where channels lie last in memory, else of one matrix for each
 image (N, C, H*W). There is one running map of the state; every step adds to it in place, at the size of the output, and
 only its ReLU is a new map.
