@@ -42,7 +42,8 @@ def test_the_last_line_is_what_the_stream_gives(clip: str, capfd: pytest.Capture
     last = json.loads(capfd.readouterr().out.splitlines()[-1])["predictions"]
     model = videozoo.create_model(MODEL, pretrained=True).eval()
     stream = model.streaming()
-    for frame in create_transform(**resolve_data_config(model))(read_frames(clip, range(count_frames(clip))))[0].unbind(1):
+    frames = read_frames(clip, range(count_frames(clip)))
+    for frame in create_transform(**resolve_data_config(model))(frames)[0].unbind(1):
         scores = stream(frame[None]).softmax(-1)[0]
     assert {row["label"]: row["score"] for row in last} == pytest.approx(dict(enumerate(scores.tolist())), abs=1e-4)
 

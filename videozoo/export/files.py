@@ -100,7 +100,7 @@ def export_model(
         )
     net = deepcopy(model).cpu().float().eval().requires_grad_(False)
     if fuse:
-        from videozoo.models.fuse import fuse as fuse_network
+        from videozoo.models.fusion import fuse as fuse_network
 
         on_step("folding norms into convolutions")
         net = fuse_network(net)

@@ -6,7 +6,7 @@ from videozoo.models.build import build
 from videozoo.models.config import VideoCfg
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.factory import compose, create_model, load_weights, model_config, model_from_state
-from videozoo.models.fuse import fuse
+from videozoo.models.fusion import fuse
 from videozoo.models.registry import (
     UnknownModelError,
     get_pretrained_cfg,

@@ -73,7 +73,8 @@ def fuse(model: Net) -> Net:
         else:
             _fuse_checked(copy)
             copy.__class__ = _FusedVideoNet  # type: ignore[assignment]
-    return copy.eval()  # what is new, too
+    copy.eval()  # what is new, too
+    return copy
 
 
 def _fuse_checked(net: VideoNet) -> None:
