@@ -7,11 +7,12 @@ from helpers import REPO, imports_of
 
 PACKAGE = REPO / "videozoo"
 # What each room may import of videozoo, beside itself and the version.
-_CORE = ["shapes", "layers", "nets", "surgery"]
+_CORE = ["autograd", "shapes", "layers", "nets", "surgery"]
 ALLOWED: dict[str, set[str]] = {
     "version": set(),
-    "shapes": set(),
-    "layers": {"shapes"},
+    "autograd": set(),
+    "shapes": {"autograd"},
+    "layers": {"autograd", "shapes"},
     "nets": {"shapes", "layers"},
     "surgery": {"shapes", "layers", "nets"},
     "temporal": {*_CORE},

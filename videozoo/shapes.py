@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from videozoo.autograd import needs_autograd
+
 __all__ = [
     "clip_frame_means",
     "fold_segments",
     "fold_time",
     "frame_means",
-    "needs_autograd",
     "per_clip_frame",
     "per_frame",
     "to_clips",
@@ -72,16 +73,6 @@ def frame_means(x: Tensor, num_segments: int) -> Tensor:
     """Mean of every frame of folded maps: (B*S, C, H, W) -> (B, S, C)."""
     means: Tensor = _Mean.apply(x) if needs_autograd(x) else x.mean((2, 3))
     return unfold_time(means, num_segments)
-
-
-def needs_autograd(*tensors: Tensor) -> bool:
-    """Whether autograd records what becomes of these tensors now, so that an own gradient is of use.
-
-    Never while a compiler, an exporter or a tracer looks on: those differentiate the plain operators, and fuse them.
-    """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not torch.is_grad_enabled():
-        return False
-    return any(x.requires_grad for x in tensors)
 
 
 class _Mean(torch.autograd.Function):

@@ -169,3 +169,10 @@ def test_a_single_value_per_channel_is_refused_as_by_a_batch_norm() -> None:
     norm = CrossTemporalNorm2d(nn.BatchNorm2d(C), 1, RelayCell(C), 1).train()
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         norm(torch.randn(1, C, 1, 1))
+
+
+def test_a_second_derivative_is_refused() -> None:
+    x, gamma, beta = (v.requires_grad_() for v in inputs(4, 2, torch.float64))
+    moved = (torch.zeros(C).double(), torch.ones(C).double())
+    with pytest.raises(RuntimeError, match="differentiated again"):
+        torch.autograd.grad(standardise_and_scale(x, gamma, beta, 2, 4, *moved, 0.1, 1e-5).sum(), x, create_graph=True)

@@ -197,3 +197,9 @@ def test_a_compiler_sees_one_graph_with_the_same_gradients(make) -> None:
     weights = torch.randn_like(want)
     theirs, ours = (torch.autograd.grad(y, leaves, weights) for y in (want, got))
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_a_gradient_that_cannot_be_differentiated_again_says_so() -> None:
+    a, b = (folded(4).requires_grad_() for _ in range(2))
+    with pytest.raises(RuntimeError, match="differentiated again"):
+        torch.autograd.grad(local_correlation(a, b, 2).sum(), a, create_graph=True)

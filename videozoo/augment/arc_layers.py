@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from videozoo.augment.arc_layer import ArcLayer
 from videozoo.augment.arc_products import ArcConvFunction, ArcPlan, Updater, run_parts
+from videozoo.autograd import needs_autograd
 from videozoo.shapes import unfold_time
 from videozoo.surgery import PreConv2d
 from videozoo.surgery.fused_conv import FusedConv2d, FusedConv3d
@@ -84,7 +85,7 @@ class ArcConv2d(_Folded, PreConv2d):
             matrices, weights = ([None if t is None else t.to(dtype) for t in row] for row in (matrices, weights))
         geometry: Any = (self.stride, self.padding, self.dilation)
         plan = ArcPlan(tuple(self.sizes), self.num_segments, _POOLS[self.options.aggregation], geometry)
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *matrices, *weights)):
+        if needs_autograd(x, *matrices, *weights):
             return ArcConvFunction.apply(x, *matrices, *weights, plan)
         embed, fuse, attend = matrices
         return self._join(run_parts(x, self._part, Updater(embed, fuse, attend, self.embed_has_identity), plan))

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from videozoo.autograd import refuse_second_derivative
+
 __all__ = ["ArcConvFunction", "ArcPlan", "Updater", "run_parts"]
 
 
@@ -200,11 +202,7 @@ class ArcConvFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        if torch.is_grad_enabled():  # else the second derivative would be wrong without a word
-            raise RuntimeError(
-                "ARC: create_graph=True asks for a gradient that can be differentiated again, which this layer does "
-                "not give; use the network's base without ARC where second derivatives are needed."
-            )
+        refuse_second_derivative("ARC")
         plan: ArcPlan = ctx.plan
         steps = len(plan.sizes)
         x, weight, embed, fuse, attend, *rest = ctx.saved_tensors  # once: recomputing gives them once

@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from videozoo.autograd import refuse_second_derivative
 
 __all__ = ["rows_to_frames", "standardise_and_scale"]
 
@@ -83,8 +84,8 @@ class _StandardiseAndScale(torch.autograd.Function):
         ctx.save_for_backward(x, gamma, mean, rstd)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative("DNR")
         x, gamma, mean, rstd = ctx.saved_tensors
         if grad.stride() != x.stride():  # the kernel below is many times slower over two layouts
             grad = torch.empty_like(x).copy_(grad)

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videozoo.shapes import needs_autograd, unfold_time
+from videozoo.autograd import needs_autograd, refuse_second_derivative
+from videozoo.shapes import unfold_time
 
 __all__ = ["MotionSqueeze", "displacements", "local_correlation"]
 
@@ -91,8 +92,8 @@ class _Correlation(torch.autograd.Function):
         return _band(_products(a, padded, reach), reach).contiguous()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        refuse_second_derivative("MotionSqueeze")
         (a, padded), reach = ctx.saved_tensors, ctx.reach
         n, height, width, _ = a.shape
         row = width + 2 * reach

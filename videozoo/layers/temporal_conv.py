@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videozoo.shapes import needs_autograd, unfold_time
+from videozoo.autograd import needs_autograd
+from videozoo.shapes import unfold_time
 
 __all__ = ["TemporalConv", "mix_neighbours", "temporal_conv"]
 

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from videozoo.shapes import needs_autograd, unfold_time
+from videozoo.autograd import needs_autograd
+from videozoo.shapes import unfold_time
 
 __all__ = ["ClipShift", "TemporalShift", "shift_frames"]
 
