@@ -29,7 +29,7 @@ from videozoo.augment.dynamic_norm import DynamicNorm2d
 from videozoo.models import EnsembleSpec, ModelSpec, build, spec_of
 from videozoo.nets.inception_v3 import InceptionV3
 from videozoo.shapes import fold_time
-from videozoo.temporal import MSN, TDN, TRN
+from videozoo.temporal import MSN, TDN, TEA, TRN
 
 T, SIZE, CLASSES = 5, 40, 6  # five frames: DNR sees a whole group and a shorter one
 COMPOSED: dict[str, dict[str, Any]] = {
