@@ -318,22 +318,27 @@ def test_gradient_checkpointing_gives_the_same_gradients(net: Net, x: Tensor) ->
     assert calls() == 3
 
 
+# Traced networks add in another order than eager ones (ARC, shifts): float64 keeps that apart from a wrong graph.
+
+
 @traced_nets
-def test_compiles_as_one_graph(net: Net, x: Tensor, y: Tensor) -> None:
+def test_compiles_as_one_graph(net: Net, x: Tensor) -> None:
     torch._dynamo.reset()
-    compiled = torch.compile(net, fullgraph=True, backend="eager")
+    exact = copy.deepcopy(net).double()
+    compiled = torch.compile(exact, fullgraph=True, backend="eager")
     with torch.no_grad():
-        close(compiled(x), y, 1e-6)
+        close(compiled(x.double()), exact(x.double()), 1e-10)
 
 
 @traced_nets
 def test_exports_with_a_free_batch(net: Net, x: Tensor) -> None:
     batch = torch.export.Dim("batch", min=1, max=64)
-    program = torch.export.export(net, (x,), dynamic_shapes=({0: batch},))
+    exact = copy.deepcopy(net).double()
+    program = torch.export.export(exact, (x.double(),), dynamic_shapes=({0: batch},))
     for b in (1, 3):
-        other = clips(b, net.num_frames, size_of(net), seed=b)
+        other = clips(b, net.num_frames, size_of(net), seed=b).double()
         with torch.no_grad():
-            close(program.module()(other), net(other), 1e-5)  # eager ARC and shifts add in another order
+            close(program.module()(other), exact(other), 1e-10)
 
 
 @most_nets
