@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from videozoo.augment.arc_products import columns_of
 from videozoo.surgery import adopt
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class ArcLayer(nn.Module):
         """Y_{i+1} from Z_{i+1}."""
         if self.parts is not None:
             return self.parts[i](z)
-        columns = self._columns_of(i)
+        columns = columns_of(self.sizes, i)
         return self._layer(z, self.weight[columns], None if self.bias is None else self.bias[columns])
 
     def _join(self, parts: list[Tensor]) -> Tensor:
@@ -203,7 +204,7 @@ class ArcLayer(nn.Module):
             )
             for name in ("weight", "bias"):
                 whole = getattr(self, name)
-                cut = None if whole is None else whole.detach()[self._columns_of(i)].clone()
+                cut = None if whole is None else whole.detach()[columns_of(self.sizes, i)].clone()
                 plain.register_parameter(name, None if cut is None else nn.Parameter(cut, requires_grad=False))
             parts.append(self._fused.from_conv(plain))
         shape = (1, -1, *self._ones)
@@ -211,18 +212,13 @@ class ArcLayer(nn.Module):
         self.out_scale, self.out_shift = (v.detach().to(like).view(shape) for v in (scale, shift))
         self.parts, self.weight, self.bias = nn.ModuleList(parts), None, None
 
-    def _columns_of(self, i: int) -> slice:
-        """Where part i (from 0) lies among the output channels, and its matrix among those that stand side by side."""
-        start = sum(self.sizes[:i])
-        return slice(start, start + self.sizes[i])
-
     def _columns(self, matrix: Tensor, j: int) -> Tensor:
         """W_j of the matrices that stand side by side."""
-        return matrix[:, self._columns_of(j)]
+        return matrix[:, columns_of(self.sizes, j)]
 
     def _attend(self, y: Tensor, j: int, before: Tensor | None) -> Tensor:
         """AM_{j+1} from Y_j and AM_j (eq. 7), as a view whose pooled dimensions may be 1."""
-        pooled = self._pool(self._view(y))
+        pooled = self._pool(self._view(y), j)
         if self.gru is not None:
             total = sum(pooled[1:], pooled[0])
             hidden = self.gru(self._rows(total), None if before is None else self._rows(before))
@@ -231,8 +227,8 @@ class ArcLayer(nn.Module):
         mapped = [self._unrows(self._map(self._rows(part), matrix), part) for part in pooled]
         return _add(before, sum(mapped[1:], mapped[0]))
 
-    def _pool(self, view: Tensor) -> list[Tensor]:
-        """Maximum over space, over time, or over both."""
+    def _pool(self, view: Tensor, j: int) -> list[Tensor]:
+        """Maxima of Y_{j+1} over space, over time, or over both."""
         space, time = self._space_dims(view), (self._time_dim,)
         which = self.options.aggregation
         dims = [space, time] if which == "S+T" else [(time if "T" in which else ()) + (space if "S" in which else ())]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from videozoo.autograd import refuse_second_derivative
 
-__all__ = ["ArcConvFunction", "ArcPlan", "Updater", "run_parts"]
+__all__ = ["ArcConvFunction", "ArcPlan", "Updater", "columns_of", "run_parts"]
 
 
 class ArcPlan(NamedTuple):
@@ -26,11 +26,6 @@ class ArcPlan(NamedTuple):
     num_segments: int
     pools: tuple[tuple[int, ...], ...]
     geometry: tuple[Sequence[int], Sequence[int], Sequence[int]]
-
-    def columns(self, j: int) -> slice:
-        """Where W_j stands in the matrices that stand side by side."""
-        start = sum(self.sizes[:j])
-        return slice(start, start + self.sizes[j])
 
 
 class Updater(NamedTuple):
@@ -48,6 +43,12 @@ class Kept(NamedTuple):
     states: list[Tensor]
     parts: list[Tensor]
     pooled: list[Tensor]
+
+
+def columns_of(sizes: Sequence[int], i: int) -> slice:
+    """Where part i (from 0) lies among the output channels, and its matrix among those that stand side by side."""
+    start = sum(sizes[:i])
+    return slice(start, start + sizes[i])
 
 
 def _flat(x: Tensor, last: bool) -> Tensor:
@@ -115,12 +116,12 @@ def _shrink(grad: Tensor, like: Tensor) -> Tensor:
     return total.permute(0, 3, 1, 2)
 
 
-def _join(pooled: Sequence[Tensor]) -> Tensor:
+def _stack(pooled: Sequence[Tensor]) -> Tensor:
     """Pooled (B, S or 1, H*W or 1, C) of every pooling as rows, one after the other: one product for all."""
     return torch.cat([p.flatten(0, 2) for p in pooled])
 
 
-def _part(rows: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+def _unstack(rows: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """The pooled maps again, with the shapes of ``like`` but for their channels."""
     counts = [p.shape[0] * p.shape[1] * p.shape[2] for p in like]
     return [r.view(*p.shape[:3], -1) for r, p in zip(rows.split(counts), like, strict=True)]
@@ -146,20 +147,20 @@ def run_parts(
     base = x  # X + W_e X
     if updater.embed is not None:
         flat = _flat(x, last)
-        add = updater.embed_has_identity
-        base = _maps(_product(updater.embed, flat) if add else _sum_and_product(flat, updater.embed, flat), x)
+        is_whole = updater.embed_has_identity
+        base = _maps(_product(updater.embed, flat) if is_whole else _sum_and_product(flat, updater.embed, flat), x)
     elif same:
         base = x.clone()  # the running map
     state = _flat(base if same else x.new_zeros(x.shape[:2] + y.shape[2:]), last)
     z: Tensor | None = None
     for j in range(len(plan.sizes) - 1):
         if updater.fuse is not None:
-            _sum_and_product(state, updater.fuse[:, plan.columns(j)], _flat(y, last), out=state)
+            _sum_and_product(state, updater.fuse[:, columns_of(plan.sizes, j)], _flat(y, last), out=state)
         if updater.attend is not None:
             view = _in_time(y, plan)
             pooled = [view.amax(dims, keepdim=True) for dims in plan.pools]
-            rows = _join(pooled)
-            for more in _part(rows @ updater.attend[:, plan.columns(j)].t(), pooled):
+            rows = _stack(pooled)
+            for more in _unstack(rows @ updater.attend[:, columns_of(plan.sizes, j)].t(), pooled):
                 _in_time(_maps(state, y), plan).add_(more)
             if kept is not None:
                 kept.pooled.append(rows)
@@ -252,7 +253,7 @@ def _feed_back(
 ) -> Tensor:
     """Add to the gradient of Y_j what came through the running map; fills the gradients of W_f,j and W_a,j."""
     last = kept.parts[j].is_contiguous(memory_format=torch.channels_last)
-    columns, state = plan.columns(j), _flat(of_state, last)
+    columns, state = columns_of(plan.sizes, j), _flat(of_state, last)
     if matrices.fuse is not None and gradients.fuse is not None:
         total = _maps(_sum_and_product(_flat(of_y, last), matrices.fuse[:, columns].t(), state), of_y)
         gradients.fuse[:, columns] = _outer(state, _flat(kept.parts[j], last))
@@ -261,9 +262,9 @@ def _feed_back(
     if matrices.attend is not None and gradients.attend is not None:
         view, of_view = _in_time(kept.parts[j], plan), _in_time(total, plan)
         sums = [_in_time(of_state, plan).sum(dims, keepdim=True) for dims in plan.pools]
-        rows = _join(sums)
+        rows = _stack(sums)
         gradients.attend[:, columns] = rows.t() @ kept.pooled[j]
-        maxima, more = _part(kept.pooled[j], sums), _part(rows @ matrices.attend[:, columns], sums)
+        maxima, more = _unstack(kept.pooled[j], sums), _unstack(rows @ matrices.attend[:, columns], sums)
         for dims, maximum, of_maximum in zip(plan.pools, maxima, more, strict=True):
             hit = (view == maximum).to(view.dtype)  # equal maxima share the gradient, as amax has it
             of_view.addcmul_(hit, of_maximum / hit.sum(dims, keepdim=True))

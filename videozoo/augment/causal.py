@@ -1,14 +1,12 @@
 """DNR's norms and ARC's layers for frames as they come."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from videozoo.augment.arc_layers import ArcConv2d
 from videozoo.augment.dynamic_norm import CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.layers.causal import Causal
 from videozoo.layers.relay_cell import RelayCell, RelayState
-from videozoo.shapes import unfold_time
 
 __all__ = ["CausalArcConv2d", "CausalCrossLayerNorm2d", "CausalCrossTemporalNorm2d"]
 
@@ -77,49 +75,16 @@ class CausalArcConv2d(Causal, ArcConv2d):
         input (B*S, C_in, H, W), output that of the convolution.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        x = self.pre(input)
-        base = x if self.embed is None else x + F.conv2d(x, self.embed)
-        weights = self.weight.split(self.sizes)
-        biases = [None] * len(weights) if self.bias is None else self.bias.split(self.sizes)
-        parts = [self._conv_forward(x, weights[0], biases[0])]
-        fused = attention = None
-        for j in range(len(weights) - 1):
-            y, columns = parts[-1], slice(sum(self.sizes[:j]), sum(self.sizes[: j + 1]))
-            if self.fuse is not None:
-                fused = _add(fused, F.conv2d(y, self.fuse[:, columns]))
-            if self.attend is not None:
-                for pooled in self._pooled(unfold_time(y, self.num_segments), f"part{j}"):
-                    attention = _add(attention, F.conv2d(pooled.flatten(0, 1), self.attend[:, columns]))
-            parts.append(self._conv_forward(self._z(base, fused, attention), weights[j + 1], biases[j + 1]))
-        return torch.cat(parts, 1)
+    def _are_products_possible(self) -> bool:
+        return False  # they take the maximum over all frames
 
-    def _pooled(self, y: Tensor, name: str) -> list[Tensor]:
-        """Maxima of Y_j (B, S, C, H, W) over space, over the frames so far, or over both."""
+    def _pool(self, view: Tensor, j: int) -> list[Tensor]:
+        """Maxima of Y_{j+1} (B, S, C, H, W) over space, over the frames so far, or over both."""
         which = self.options.aggregation
-        space = y.amax((3, 4), keepdim=True)
+        space = view.amax((3, 4), keepdim=True)
         if which == "S":
             return [space]
         if which == "ST":
-            return [self._max_so_far(space, name)]
-        time = self._max_so_far(y, name)
+            return [self._max_so_far(space, f"part{j}")]
+        time = self._max_so_far(view, f"part{j}")
         return [time] if which == "T" else [space, time]
-
-    def _z(self, base: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
-        """Z_i of eq. 5."""
-        if attention is not None and self.options.interaction == "multiplicative":
-            state = base if fused is None else base + _grow(fused, base)
-            return F.relu(state * _grow(2 * torch.sigmoid(attention), base))
-        if attention is not None:
-            fused = _add(fused, attention)
-        return F.relu(base if fused is None else base + _grow(fused, base))
-
-
-def _add(total: Tensor | None, more: Tensor) -> Tensor:
-    return more if total is None else total + more
-
-
-def _grow(x: Tensor, like: Tensor) -> Tensor:
-    """Nearest upsampling to the size of ``like``; a single position is left to broadcasting."""
-    size = like.shape[2:]
-    return x if x.shape[2:] in (size, (1, 1)) else F.interpolate(x, size=size, mode="nearest")

@@ -53,7 +53,7 @@ class PaperArcConv2d(ArcConv2d):
         """AM_{j+1} of eq. 7, (B, S, C_in, H, W) up to broadcasting."""
         pooled = [
             _upsample(part.flatten(0, 1), size).unflatten(0, part.shape[:2])
-            for part in self._pool(unfold_time(y, self.num_segments))
+            for part in self._pool(unfold_time(y, self.num_segments), j)
         ]
         if self.gru is not None:
             total = sum(pooled[1:], pooled[0])
