@@ -24,7 +24,7 @@ from videozoo.explain import (
 from videozoo.explain.arc_states import default_arc_layer, retrace_arc
 from videozoo.explain.capture import look
 from videozoo.explain.kinds import kinds_of
-from videozoo.explain.norm_pairs import norm_layers, retrace_cross_temporal
+from videozoo.explain.norm_pairs import norm_layers
 from videozoo.layers import TemporalShift
 from videozoo.models.streaming import causal_form
 from videozoo.surgery import PreConv2d
@@ -204,8 +204,8 @@ def test_the_relay_over_time_matters() -> None:
     (name,) = [n for n in norm_layers(model) if n.endswith("layer1.0.bn2")]
     norm: Any = model.get_submodule(name)
     x = torch.randn(4, 16, 6, 6)
-    h, _ = retrace_cross_temporal(norm, x)
-    turned, _ = retrace_cross_temporal(norm, torch.cat([x[2:], x[:2]]))
+    h, _ = norm.relay(norm.pool(x))
+    turned, _ = norm.relay(norm.pool(torch.cat([x[2:], x[:2]])))
     assert h.shape == (1, 2, 16)
     assert not torch.allclose(h[:, 0], turned[:, 1])
 

@@ -225,14 +225,16 @@ class CrossTemporalNorm2d(DynamicNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         frames = self.pool(x)
-        count = frames.shape[1]
-        size = self.group_frames or count
-        groups = _group_means(frames, size)
+        return self.normalise(x, self.relay(frames), self.group_frames or frames.shape[1])
+
+    def relay(self, frames: Tensor) -> RelayState:
+        """h and c of each group, both (B, G, C), from the means of frames (B, S, C) (eq. 3 to 7)."""
+        groups = _group_means(frames, self.group_frames or frames.shape[1])
         state = _run(self.cell, groups)
-        if self.backward_cell is not None:
-            back = _run(self.backward_cell, groups.flip(1))
-            state = RelayState((state.h + back.h.flip(1)) / 2, (state.c + back.c.flip(1)) / 2)
-        return self.normalise(x, state, size)
+        if self.backward_cell is None:
+            return state
+        back = _run(self.backward_cell, groups.flip(1))
+        return RelayState((state.h + back.h.flip(1)) / 2, (state.c + back.c.flip(1)) / 2)
 
     def _is_plain(self, x: Tensor) -> bool:
         return super()._is_plain(x) and not self._by_group()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from videozoo.augment import CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.explain.capture import find_layers, look, pick_layers, to_float
 
-__all__ = ["NormPairs", "norm_layers", "norm_pairs", "retrace_cross_temporal"]
+__all__ = ["NormPairs", "norm_layers", "norm_pairs"]
 
 _KINDS = (CrossTemporalNorm2d, CrossLayerNorm2d)  # the 3-D norms are subclasses
 
@@ -68,7 +68,7 @@ def norm_pairs(model: nn.Module, clips: Tensor, layers: str | list[str] | None =
         output = seen.outputs.pop(name)
         with torch.no_grad():
             if isinstance(norm, CrossTemporalNorm2d):
-                h, c = retrace_cross_temporal(norm, input)
+                h, c = norm.relay(norm.pool(input))
                 relay: Literal["time", "depth", "none"] = "none" if norm.group_frames is None else "time"
             else:
                 h, c = (v.unsqueeze(1) for v in output[1])
@@ -78,29 +78,3 @@ def norm_pairs(model: nn.Module, clips: Tensor, layers: str | list[str] | None =
         frames = norm.group_frames if relay == "time" else None
         found.append(NormPairs(name, relay, frames, to_float(h), to_float(c)))
     return found
-
-
-def retrace_cross_temporal(norm: Any, input: Tensor) -> tuple[Tensor, Tensor]:
-    """The relay of a cross-temporal norm, group by group (eq. 3 to 7).
-
-    Args:
-        norm: a ``CrossTemporalNorm2d`` or ``CrossTemporalNorm3d``.
-        input: what it takes, in its own layout.
-    Returns:
-        h and c of each group, (B, G, C).
-    """
-    frames = norm.pool(input)
-    groups = [group.mean(1) for group in frames.split(norm.group_frames or frames.shape[1], 1)]
-
-    def run(cell: Any, order: list[Tensor]) -> list[Tensor]:
-        states, state = [], None
-        for group in order:
-            state = cell.step(cell.embed(group), state)
-            states.append(torch.stack(tuple(state)))  # (2, B, C)
-        return states
-
-    pairs = torch.stack(run(norm.cell, groups), 2)
-    if norm.backward_cell is not None:
-        back = torch.stack(run(norm.backward_cell, groups[::-1])[::-1], 2)
-        pairs = (pairs + back) / 2
-    return pairs[0], pairs[1]
