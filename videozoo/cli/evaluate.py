@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, is_main_process, say, show_log
 from videozoo.cli.finetune_flags import DECODERS
+from videozoo.cli.flags import add_device_flag
 from videozoo.cli.measure import BATCH_SIZE, Setup, evaluate_model, open_network
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("-j", "--workers", type=int, default=2, metavar="N", help="decoding processes")
     parser.add_argument("--decoder", default="pyav", choices=DECODERS, help="torchcodec: the extra of that name")
     parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    add_device_flag(parser)
     parser.add_argument("--output", metavar="DIR", help="write results, tables, pictures and scores there")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(run=run)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, say, show_log
+from videozoo.cli.flags import add_device_flag, add_model_flag
 
 if TYPE_CHECKING:
     from videozoo.explain import FilmRow, ReadClip
@@ -25,9 +26,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "videozoo explain --model local-dir:arc/best --compare local-dir:tsm/best --class 3 clip.mp4 --output pictures",
     )
     parser.add_argument("file", metavar="FILE", help="video file or folder of frames")
-    parser.add_argument(
-        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
-    )
+    add_model_flag(parser)
     parser.add_argument("--compare", metavar="NAME", help="another network, whose class maps are drawn beside these")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the pictures")
     parser.add_argument(
@@ -47,7 +46,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="KIND,...",
         help=f"only these of {', '.join(KINDS)}; default: all that the network has",
     )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    add_device_flag(parser)
     parser.set_defaults(run=run)
 
 

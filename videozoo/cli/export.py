@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from videozoo.cli.console import CommandError, Parser, note, say
+from videozoo.cli.flags import add_model_flag
 
 _FORMATS = ("onnx", "torch-export", "state-dict")
 
@@ -20,9 +21,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "videozoo predict --model mine.onnx FILE ; "
         "videozoo export --model local-dir:run/best --output small.onnx --fuse --int8 --clips a.mp4 b.mp4",
     )
-    parser.add_argument(
-        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
-    )
+    add_model_flag(parser)
     parser.add_argument(
         "--output",
         required=True,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from videozoo.cli.console import Parser, show_log
+from videozoo.cli.flags import add_device_flag, add_model_flag
 from videozoo.cli.jobs import add_list_flags, check_least, check_network, run_job
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         epilog="Example: videozoo extract --model local-dir:run/best --input list.txt --output features.npy "
         "--layer stage3",
     )
-    parser.add_argument(
-        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
-    )
+    add_model_flag(parser)
     parser.add_argument(
         "--input",
         required=True,
@@ -41,7 +40,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--level", default="clip", choices=("clip", "frame"), help="clip averages over time")
     parser.add_argument("--views", default="1x1", metavar="CLIPSxCROPS", help="views whose features are averaged")
     parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    add_device_flag(parser)
     add_list_flags(parser)
     parser.set_defaults(run=run)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, say, say_error, show_log
+from videozoo.cli.flags import add_device_flag, add_model_flag
 from videozoo.cli.jobs import add_list_flags, check_least, check_network, run_job
 
 if TYPE_CHECKING:
@@ -28,16 +29,11 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "videozoo predict --model local-dir:run/best --input list.txt --output scores.parquet --num-shards 4 --shard 0",
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="video files or folders of frames")
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="NAME",
-        help="local-dir:RUN/best, hf-hub:ORG/NAME, a name with weights, or a FILE.onnx of `videozoo export`",
-    )
+    add_model_flag(parser, "a FILE.onnx of `videozoo export`")
     parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to show")
     parser.add_argument("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the network's own")
     parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    add_device_flag(parser)
     parser.add_argument(
         "--json",
         action="store_true",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videozoo.cli.console import CommandError, Interrupted, Parser, say
+from videozoo.cli.flags import add_device_flag
 
 if TYPE_CHECKING:
     from videozoo.engine import EvalResult
@@ -28,7 +29,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     parser.add_argument("--output", default="quickstart", metavar="DIR", help="folder for videos and runs; must be new")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of videos and training")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    add_device_flag(parser)
     parser.set_defaults(run=run)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Interrupted, Parser, note, say
+from videozoo.cli.flags import add_device_flag, add_model_flag
 
 if TYPE_CHECKING:
     import torch
@@ -37,9 +38,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument(
         "--source", required=True, metavar="FILE|0", help="video file, folder of frames, or camera number"
     )
-    parser.add_argument(
-        "--model", required=True, metavar="NAME", help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights"
-    )
+    add_model_flag(parser)
     parser.add_argument(
         "--fps", type=float, default=4.0, metavar="F", help="frames a second that the network sees; as in its training"
     )
@@ -50,7 +49,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to show")
     parser.add_argument("--json", action="store_true", help="print a JSON object per frame and line instead")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    add_device_flag(parser)
     parser.set_defaults(run=run)
 
 

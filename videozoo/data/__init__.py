@@ -1,7 +1,7 @@
 """Videos in: exact frames, clips, transforms, labelled sources. Knows nothing of models."""
 
 from .batches import TrainBatch, collate_clips
-from .config import DATA_DEFAULTS, resolve_data_config, sampling_options
+from .config import DATA_DEFAULTS, resolve_data_config, sampling_options, test_size_of
 from .dataset import JointDataset, VideoDataset
 from .decode import DECODERS, VideoReader, count_frames, open_record, read_frames
 from .errors import VideoError
@@ -46,4 +46,5 @@ __all__ = [
     "sample_clips",
     "sampling_options",
     "split_by_hash",
+    "test_size_of",
 ]

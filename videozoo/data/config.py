@@ -28,6 +28,13 @@ DATA_DEFAULTS: dict[str, Any] = {
 }
 
 
+def test_size_of(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width that a settled config cuts the frames of a test to."""
+    crop = config["test_crop_size"] or config["input_size"][1:]
+    height, width = (crop, crop) if isinstance(crop, int) else crop
+    return height, width
+
+
 def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
     """Settle how videos are sampled and transformed for a network.
 

@@ -6,7 +6,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from videozoo.data import VideoDataset, VideoRecord, create_transform, resolve_data_config, sampling_options
+from videozoo.data import (
+    VideoDataset,
+    VideoRecord,
+    create_transform,
+    resolve_data_config,
+    sampling_options,
+    test_size_of,
+)
 
 from .errors import ExportError
 
@@ -27,8 +34,7 @@ def make_clips(model: torch.nn.Module, count: int = max(BATCHES)) -> Tensor:
         (count, 3, T, H, W) float.
     """
     config = resolve_data_config(model)
-    crop = config["test_crop_size"] or config["input_size"][1:]
-    height, width = (crop, crop) if isinstance(crop, int) else crop
+    height, width = test_size_of(config)
     draw = torch.Generator().manual_seed(0)
     colours = torch.randn(count, 3, config["num_frames"], 1, 1, generator=draw)
     return colours + torch.randn(count, 3, config["num_frames"], height, width, generator=draw)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from videozoo.data import test_size_of
+
 from .errors import ExportError, require
 from .metadata import KEY, read_description
 
@@ -53,9 +55,7 @@ class OnnxNet(nn.Module):
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
             raise fail(f"{len(inputs)} inputs and {len(outputs)} outputs, not one of each, of float32")
         shape = [size if isinstance(size, int) else None for size in inputs[0].shape]
-        crop = data["test_crop_size"] or data["input_size"][1:]
-        height, width = (crop, crop) if isinstance(crop, int) else crop
-        wanted = [None, 3, data["num_frames"], height, width]
+        wanted = [None, 3, data["num_frames"], *test_size_of(data)]
         if len(shape) != 5 or shape[0] is not None:
             raise fail(f"the input has shape {inputs[0].shape}, not (B, 3, T, H, W) with a free batch")
         if any(have not in (None, want) for have, want in zip(shape, wanted, strict=True)):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from videozoo.data import test_size_of
 from videozoo.models import Ensemble, VideoNet
 from videozoo.shapes import fold_time, unfold_time
 from videozoo.surgery import stage_modules
@@ -134,10 +135,8 @@ class Extractor(Predictor):
     @property
     def feature_shape(self) -> tuple[int, ...]:
         """(F,) of a clip, or (T', F) of its frames; found with a black clip."""
-        size = self.config["test_crop_size"] or self.config["input_size"][1:]
-        size = (size, size) if isinstance(size, int) else tuple(size)
         net: Any = self.model
-        clip = torch.zeros(1, 3, net.num_frames, *size, dtype=torch.uint8)
+        clip = torch.zeros(1, 3, net.num_frames, *test_size_of(self.config), dtype=torch.uint8)
         return tuple(self._forward(clip).shape[1:])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videozoo.data import resolve_data_config
+from videozoo.data import resolve_data_config, test_size_of
 from videozoo.nets import list_backbones
 from videozoo.publish.citations import papers_of
 from videozoo.publish.metadata import accuracies, escape, license_fields, make_metadata, table
@@ -161,8 +161,7 @@ def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, resul
     run = source.run if source else None
     videos = _videos(model)
     clips, crops = videos["test_num_clips"], videos["test_num_crops"]
-    size = videos["test_crop_size"] or videos["input_size"][1:]
-    size = (size, size) if isinstance(size, int) else size
+    size = test_size_of(videos)
     views = results.get("num_views", clips * crops)
     protocol = f"{clips} x {crops} views (clips x crops)" if views == clips * crops else f"{views} views"
     text = (
