@@ -1,8 +1,6 @@
 """``videozoo explain`` and ``videozoo confusion``: pictures written, errors of one line."""
 
 import io
-import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,6 @@ import av
 import numpy as np
 import pytest
 import torch
-from helpers import REPO
 from PIL import Image
 
 from videozoo.cli import main
@@ -138,18 +135,6 @@ def test_heat_is_laid_where_the_map_is_high() -> None:
     assert red - blue > 60
     assert (mixed[0].int() - 128).abs().max() < 20
     assert torch.equal(mixed[1, -8:, -8:], mixed[0, -8:, -8:])
-
-
-@pytest.mark.slow
-def test_the_page_runs_as_it_stands(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (REPO / "docs" / "explain.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"<!-- explain: python -->\n```python\n(.*?)```", page, re.DOTALL)
-    shutil.copy(video, tmp_path / "clip.mp4")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(compile(example, "explain.md", "exec"), names)
-    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "cam.png", "states.png"}
-    assert names["found"].maps.shape[:2] == names["trace"].states.shape[::2][:2] == (1, 8)
 
 
 def test_moving_pictures_keep_the_order_of_frames(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Every Python and shell block of README.md and docs/ is run, or says why not; every flag on a page exists."""
+
+import collections
+from pathlib import Path
+
+import pytest
+from docs_pages import PAGES, arguments, commands, read_blocks, run_block
+from docs_settings import NOT_RUN, SETTINGS, Done, World
+
+from videozoo.cli import build_parser
+
+BLOCKS = [block for page in PAGES for block in read_blocks(page)]
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("page", [page for page in PAGES if any(block.runs for block in read_blocks(page))])
+def test_the_blocks_of_a_page_run(
+    page: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setting = SETTINGS[page]
+    blocks = [block for block in BLOCKS if block.page == page and block.runs]
+    for package in setting.packages:
+        pytest.importorskip(package)
+    text = "".join(block.code for block in blocks)
+    assert [old for old in setting.replace if old not in text] == [], "these stand on the page no more"
+    for name, kind in setting.needs.items():
+        world.put(kind, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__", **setting.names()}
+    with setting.around():
+        for block in blocks:
+            run_block(block, tmp_path, names, setting.replace)
+    setting.check(Done(tmp_path, names, capsys.readouterr().out))
+
+
+def test_every_command_line_has_only_flags_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = build_parser()
+    wrong = []
+    for block in BLOCKS:
+        for words in commands(block.code) if block.language == "bash" else ():
+            own = arguments([word.replace("$SLURM_ARRAY_TASK_ID", "3") for word in words])
+            try:
+                if own is not None:
+                    parser.parse_args(own)
+            except SystemExit:
+                wrong.append(f"{block}: {' '.join(words)}: {capsys.readouterr().err}")
+    assert wrong == []
+
+
+def test_blocks_that_are_not_run_say_why_and_are_few() -> None:
+    marks = [(block.page, block.mark[0]) for block in BLOCKS if block.mark is not None]
+    assert {page for page, kind in marks if kind == "run"} == {"README.md"}, "only the README's are run by .ci/run"
+    assert collections.Counter(page for page, kind in marks if kind == "not run") == NOT_RUN
+
+
+def test_every_block_is_of_a_language_that_the_tests_know() -> None:
+    assert {block.language for block in BLOCKS} <= {"python", "bash", "yaml", "diff", ""}
