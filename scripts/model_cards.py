@@ -1,4 +1,4 @@
-"""Write ``model_cards/``: one page per architecture of the zoo and an index.
+"""Write ``model_cards/``: one page per architecture of the zoo and an index; and ``videozoo/report/zoo_costs.json``.
 
 Everything on a page is taken from the registry, from the network itself (built on the meta device, its shapes and its
 cost measured) and from the tables in ``benchmarks/``; run it again after any of them changed:
@@ -13,6 +13,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from videozoo.surgery import stage_modules
 
 REPO = Path(__file__).resolve().parents[1]
 SYSTEMS = "../docs/systems.md"
+COSTS = REPO / "videozoo" / "report" / "zoo_costs.json"
 
 
 def main() -> None:
@@ -40,6 +42,7 @@ def main() -> None:
             old.unlink()
     for name, text in pages.items():
         (args.output / name).write_text(text, encoding="utf-8")
+    COSTS.write_text(costs_text(videozoo.list_models()), encoding="utf-8")
     print(f"{len(pages)} pages in {args.output}")
 
 
@@ -48,12 +51,27 @@ def make_pages(names: Sequence[str]) -> dict[str, str]:
     tables = _Tables(REPO / "benchmarks")
     pages, rows = {}, []
     for name in names:
-        with torch.device("meta"):
-            model = videozoo.create_model(name)
-        cost = count_cost(model)
+        model, cost = _network(name)
         pages[f"{name}.md"] = _page(name, model, cost, tables)
         rows.append(_index_row(name, model, cost, tables))
     return {**pages, "README.md": _index(rows)}
+
+
+def costs_text(names: Sequence[str]) -> str:
+    """What one view of each architecture costs, as JSON with a line for each."""
+    lines = []
+    for name in names:
+        model, cost = _network(name)
+        row = {"is_3d": model.is_3d, "clip_shape": cost.clip_shape, "params": cost.params, "macs": cost.macs}
+        lines.append(f"{json.dumps(name)}: {json.dumps(row)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+@cache
+def _network(name: str) -> tuple[Any, Any]:
+    with torch.device("meta"):
+        model = videozoo.create_model(name)
+    return model, count_cost(model)
 
 
 class _Tables:

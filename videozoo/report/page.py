@@ -7,7 +7,7 @@ from typing import Any
 
 from videozoo.report.tables import load_papers
 
-__all__ = ["format_markdown"]
+__all__ = ["format_markdown", "options_text"]
 
 _HEAD = """\
 # The papers' cost tables, measured
@@ -100,7 +100,7 @@ def _about(row: Mapping[str, Any]) -> list[str]:
     reproduced = " (reproduced)" if "reproduced" in row["model"] else ""
     return [
         f"`{row['architecture']}`{reproduced}",
-        _options_text(row.get("options", {})),
+        options_text(row.get("options", {})),
         f"{row['dataset']} ({row['num_classes']})",
         f"{frames} x {height} x {width}",
     ]
@@ -131,7 +131,8 @@ def _measured(figure: float, difference: float | None) -> str:
     return f"{figure:.3f} ({difference:+.2%})".replace("+0.00%", "0.00%").replace("-0.00%", "0.00%")
 
 
-def _options_text(options: Mapping[str, Any]) -> str:
+def options_text(options: Mapping[str, Any]) -> str:
+    """A row's options in words."""
     parts = []
     for key, value in options.items():
         if isinstance(value, bool):
