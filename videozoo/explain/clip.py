@@ -29,11 +29,13 @@ class ReadClip:
         video: float32 (1, 3, T, H, W), what the network takes.
         frames: uint8 RGB (T, H, W, 3), the same pixels before normalisation.
         indices: the T frames of the file that they are.
+        num_frames: frames that the file has.
     """
 
     video: Tensor
     frames: Tensor
     indices: tuple[int, ...]
+    num_frames: int
 
 
 def read_clip(path: str | os.PathLike[str], model: nn.Module) -> ReadClip:
@@ -50,10 +52,11 @@ def read_clip(path: str | os.PathLike[str], model: nn.Module) -> ReadClip:
         if max(reader.height, reader.width) > MAX_ASPECT * min(reader.height, reader.width):
             raise VideoError(Path(path), f"frames of {reader.width}x{reader.height} are too long and thin")
         indices, frames = _read_sampled(reader, sampling_options(config))
+        num_frames = reader.num_frames
     transform: Any = create_transform(**config, normalize=False)
     crop = transform(frames)[0]  # (3, T, H, W)
     normalizer = ClipNormalizer(config["mean"], config["std"], config["channel_order"])
-    return ReadClip(normalizer(crop)[None], crop.permute(1, 2, 3, 0).contiguous(), indices)
+    return ReadClip(normalizer(crop)[None], crop.permute(1, 2, 3, 0).contiguous(), indices, num_frames)
 
 
 def _read_sampled(reader: VideoReader, sampling: dict[str, Any]) -> tuple[tuple[int, ...], Tensor]:
