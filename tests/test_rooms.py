@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "engine": set(),
     "inference": {*_CORE, "temporal", "augment", "hub", "models", "data", "export"},
     "publish": {*_CORE, "temporal", "augment", "hub", "models", "report", "data", "engine"},
+    "demo": {*_CORE, "temporal", "augment", "hub", "models", "report", "explain", "data", "engine", "inference"},
     "cli": {
         *_CORE,
         "temporal",
@@ -39,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
         "engine",
         "inference",
         "publish",
+        "demo",
     },
     "__main__": {"cli"},
     # The package itself hands out names of the core.

@@ -10,7 +10,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 COMMANDS = (
     *("quickstart", "check-data", "prepare", "finetune", "evaluate", "predict", "export", "explain", "confusion"),
-    *("stream", "extract", "list", "info", "report", "convert", "card", "push"),
+    *("stream", "extract", "demo", "list", "info", "report", "convert", "card", "push"),
 )
 HEAVY = ("torch", "torchvision", "timm", "av", "numpy", "matplotlib", "accelerate", "fvcore", "PIL")
 _SCRIPT = """

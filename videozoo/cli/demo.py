@@ -1,0 +1,65 @@
+"""``videozoo demo``: a page that classifies dropped videos and shows what the network saw."""
+
+import argparse
+import signal
+from types import FrameType
+
+from videozoo.cli.console import CommandError, Interrupted, Parser, say, show_log
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "demo",
+        help="a page: drop a video, see classes, frames and where the network looked",
+        description="Serves a page on this machine: choose a network, drop a video or record one, and see the "
+        "likeliest classes, the frames that the network saw, its class maps, cost and latency; a second tab lists the "
+        "zoo. What is uploaded is deleted when its page is closed. Needs gradio: pip install 'videozoo[demo]'.",
+        epilog="Examples: videozoo demo ; videozoo demo --model local-dir:runs/mine/best --model tsm_r50.mm_k400_8f",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights; may be repeated, the first is the default",
+    )
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 lets other machines in")
+    parser.add_argument("--port", type=int, default=7860, metavar="N", help="0 takes any free one")
+    parser.add_argument("--max-size", type=float, default=100.0, metavar="MB", help="largest file that is taken")
+    parser.add_argument("--max-duration", type=float, default=60.0, metavar="SEC", help="longest video that is taken")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C or SIGTERM."""
+    for name in ("max_size", "max_duration"):
+        if not 0 < getattr(args, name) < float("inf"):
+            raise CommandError(f"demo: --{name.replace('_', '-')} is {getattr(args, name):g}; it must be above 0.")
+    from videozoo.demo import DemoError, Limits, launch
+
+    show_log()
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        launch(
+            args.model,
+            host=args.host,
+            port=args.port,
+            limits=Limits(args.max_size, args.max_duration),
+            device=args.device,
+            on_ready=lambda url: say(f"the page is at {url} (Ctrl-C ends it)"),
+        )
+    except DemoError as error:
+        raise CommandError(str(error)) from error
+    except KeyboardInterrupt as stop:
+        raise Interrupted("the page is closed, what was uploaded is deleted", stop) from None
+    return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    number = signal.SIGTERM
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated

@@ -1,0 +1,116 @@
+"""One video before one network: its classes, the frames it saw and when, where it looked, and what that took."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videozoo.data import VideoError, VideoReader
+from videozoo.data.frame_times import frame_times
+from videozoo.demo.networks import Network
+from videozoo.demo.settings import LIMITS, Limits
+from videozoo.explain import grad_cam, overlay_maps, read_clip
+
+__all__ = ["Look", "look_at"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a network says of a video.
+
+    Args:
+        network: that looked.
+        num_frames, duration_sec: of the video.
+        best: the likeliest classes, name and probability.
+        frames: uint8 (T, H, W, 3), as it saw them.
+        indices, times_sec: T each, where in the video they are.
+        overlays: uint8 (N, H, W, 3), maps of the best class over frames; None: it has no such maps.
+        mapped: the N frames of the T that ``overlays`` are of.
+        decode_sec, forward_sec, explain_sec: for reading the clip, for the network's answer, for the maps.
+    """
+
+    network: Network
+    num_frames: int
+    duration_sec: float
+    best: list[tuple[str, float]]
+    frames: Tensor
+    indices: tuple[int, ...]
+    times_sec: tuple[float, ...]
+    overlays: Tensor | None
+    mapped: tuple[int, ...]
+    decode_sec: float
+    forward_sec: float
+    explain_sec: float
+
+
+def look_at(path: str | os.PathLike[str], network: Network, limits: Limits = LIMITS, topk: int = 5) -> Look:
+    """Classify one view of a video, centre crop, and lay the class maps of the best class over its frames.
+
+    Args:
+        path: a video file.
+        network: looks at it.
+        limits: of the file.
+        topk: classes wanted.
+    Raises:
+        VideoError: the file is beyond the limits or cannot be read.
+    """
+    path = Path(path)
+    _check(path, limits)
+    model, begin = network.model, time.perf_counter()
+    clip = read_clip(path, model)
+    decode_sec = time.perf_counter() - begin
+    times = frame_times(path, clip.num_frames, limits.duration_sec)
+    if max(clip.indices) >= len(times):
+        raise VideoError(path, "its number of frames changes each time it is read")
+    video, begin = clip.video.to(network.device), time.perf_counter()
+    with torch.inference_mode():
+        scores = model(video)[0].float().softmax(0).cpu()
+    forward_sec = time.perf_counter() - begin
+    if not scores.isfinite().all():
+        raise VideoError(path, "the network's scores of it are not finite")
+    begin = time.perf_counter()
+    overlays, mapped = _overlays(model, video, clip.frames)
+    explain_sec = time.perf_counter() - begin
+    values, labels = scores.topk(min(topk, len(scores)))
+    best = [(network.class_names[k], value) for k, value in zip(labels.tolist(), values.tolist(), strict=True)]
+    return Look(
+        network,
+        clip.num_frames,
+        times[-1] + (times[-1] / (len(times) - 1) if len(times) > 1 else 0),
+        best,
+        clip.frames,
+        clip.indices,
+        tuple(times[k] for k in clip.indices),
+        overlays,
+        mapped,
+        decode_sec,
+        forward_sec,
+        explain_sec,
+    )
+
+
+def _check(path: Path, limits: Limits) -> None:
+    """Raise VideoError beyond the limits, before a clip is decoded."""
+    with VideoReader(path) as reader:
+        size_mb = path.stat().st_size / 1e6
+        if size_mb > limits.size_mb:
+            raise VideoError(path, f"it has {size_mb:.0f} MB; at most {limits.size_mb:g} MB are taken here")
+        if reader.height * reader.width > limits.frame_pixels:
+            raise VideoError(
+                path,
+                f"its frames are {reader.width}x{reader.height}; at most {limits.frame_pixels / 1e6:.1f} million "
+                "pixels are taken here",
+            )
+    frame_times(path, most_sec=limits.duration_sec)
+
+
+def _overlays(model: Any, video: Tensor, frames: Tensor) -> tuple[Tensor | None, tuple[int, ...]]:
+    try:
+        found = grad_cam(model, video)
+    except ValueError:  # an ensemble, or a network that does not tell its stages
+        return None, ()
+    return overlay_maps(frames[list(found.frames)], found.maps[0].cpu()), found.frames

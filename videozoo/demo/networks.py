@@ -1,0 +1,120 @@
+"""The networks that the page offers; the last few that were used stay in memory."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from videozoo.engine.evaluation_folder import model_title
+from videozoo.inference.predictor import choose_device
+from videozoo.models import UnknownModelError, create_model, list_pretrained
+from videozoo.models.load import is_source, open_source
+from videozoo.models.published import SHIPPED_TAG
+from videozoo.models.registry import pretrained_name
+from videozoo.report import Cost, count_cost
+
+__all__ = ["Network", "Networks"]
+
+log = logging.getLogger("videozoo")
+
+MOST_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network with its weights, ready for use.
+
+    Args:
+        title: what the page calls it.
+        model: in evaluation mode, on its device.
+        class_names: by class index.
+        cost: of one view.
+    """
+
+    title: str
+    model: Any
+    class_names: tuple[str, ...]
+    cost: Cost
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+
+class Networks:
+    """Networks by the titles that the page shows; nothing else is ever opened, whatever a visitor sends.
+
+    Args:
+        names: as ``create_model`` takes them: ``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, or names with weights.
+        has_registry: offer all published weights too; without it, the shipped ones where ``names`` is empty.
+        device: ``auto`` or a name of torch.
+    Raises:
+        UnknownModelError, WeightsError: a name that is unknown or has no weights, a folder that is not a network's.
+    """
+
+    def __init__(self, names: Sequence[str] = (), *, has_registry: bool = True, device: str = "auto") -> None:
+        names = [_checked(name) for name in names]
+        published = list_pretrained()
+        shipped = [name for name in published if name.endswith(f".{SHIPPED_TAG}")]
+        more = [*shipped, *published] if has_registry else [] if names else shipped
+        self._names = _by_title(dict.fromkeys([*names, *more]))
+        self._device = choose_device(device)
+        self._loaded: OrderedDict[str, Network] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def titles(self) -> list[str]:
+        """What can be asked for; the first is the default."""
+        return list(self._names)
+
+    def get(self, title: str) -> Network:
+        """The network of a title, from memory or loaded now.
+
+        Raises:
+            UnknownModelError: a title that is not offered.
+            WeightsError: its weights cannot be had.
+        """
+        if title not in self._names:
+            raise UnknownModelError("this page does not offer that network")
+        with self._lock:
+            network = self._loaded.pop(title, None) or self._load(title)
+            self._loaded[title] = network
+            while len(self._loaded) > MOST_KEPT:
+                self._loaded.popitem(last=False)
+        return network
+
+    def _load(self, title: str) -> Network:
+        log.info("loading %s", self._names[title])
+        model: Any = create_model(self._names[title], pretrained=True).eval()
+        cost = count_cost(model)
+        names = model.pretrained_cfg.get("label_names") or [f"class {k}" for k in range(model.num_classes)]
+        return Network(title, model.to(self._device), tuple(names), cost)
+
+
+def _checked(name: str) -> str:
+    """The name with its tag, after a look at what can be known without a network."""
+    if is_source(name):
+        if name.partition(":")[0].lower().replace("_", "-") == "local-dir":
+            open_source(name)
+        return name
+    if "/" in name or ":" in name:
+        raise UnknownModelError(f"unknown model {name!r}; write local-dir:FOLDER, hf-hub:ORGANISATION/NAME or a name.")
+    return pretrained_name(name)
+
+
+def _by_title(names: Sequence[str] | dict[str, None]) -> dict[str, str]:
+    """Names by titles that differ and show no folder but the last."""
+    titles: dict[str, str] = {}
+    for name in names:
+        title = model_title(name) if is_source(name) else name
+        unique, count = title, 2
+        while unique in titles:
+            unique, count = f"{title} ({count})", count + 1
+        titles[unique] = name
+    return titles

@@ -1,0 +1,213 @@
+"""The page itself: what is on it, and what happens when something is dropped, chosen or closed."""
+
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from videozoo.data import VideoError
+from videozoo.data.motions import draw_motion, motion_classes
+from videozoo.demo import zoo_table
+from videozoo.demo.look import look_at
+from videozoo.demo.networks import Networks
+from videozoo.demo.render import escape, render_error, render_hint, render_look
+from videozoo.demo.settings import LIMITS, DemoError, Limits
+from videozoo.demo.uploads import Uploads
+from videozoo.explain import write_animation
+from videozoo.models import UnknownModelError, WeightsError
+from videozoo.report import zoo_rows
+
+__all__ = ["build_page", "import_gradio"]
+
+log = logging.getLogger("videozoo")
+
+# Files that no open page has claimed are deleted after an hour; looked for every minute.
+SWEEP_SEC, MOST_AGE_SEC = 60, 3600
+MOST_WAITING = 16
+
+
+def import_gradio() -> Any:
+    """The module gradio.
+
+    Raises:
+        DemoError: it is not installed.
+    """
+    try:
+        import gradio
+    except ImportError as error:
+        raise DemoError('demo: gradio is not installed; pip install "videozoo[demo]"') from error
+    return gradio
+
+
+def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) -> Any:
+    """The page as gradio's Blocks; ``launch`` serves it.
+
+    Args:
+        networks: what it offers.
+        uploads: where visitors' files are; gradio's cache must be its folder.
+        limits: of visitors' videos.
+    Raises:
+        DemoError: gradio is not installed.
+    """
+    gr = import_gradio()
+    with gr.Blocks(
+        title="videozoo", analytics_enabled=False, delete_cache=(SWEEP_SEC, MOST_AGE_SEC), fill_width=True
+    ) as page:
+        gr.HTML(
+            '<header class="vz-head"><h1>videozoo</h1><p>What does a video network see, when, and at what cost?</p>'
+            "</header>"
+        )
+        with gr.Tab("Try a network"):
+            _add_trial(gr, networks, uploads, limits)
+        with gr.Tab("The zoo"):
+            _add_zoo(gr)
+        page.unload(_page_closer(gr, uploads))
+    page.queue(max_size=MOST_WAITING)
+    return page
+
+
+def _page_closer(gr: Any, uploads: Uploads) -> Callable[..., None]:
+    def close_page(request: gr.Request) -> None:
+        uploads.release(str(request.session_hash))
+
+    return close_page
+
+
+def _add_trial(gr: Any, networks: Networks, uploads: Uploads, limits: Limits) -> None:
+    with gr.Row():
+        with gr.Column(scale=1, min_width=320):
+            choice = gr.Dropdown(
+                networks.titles, value=networks.titles[0], label="Network", filterable=True, elem_id="vz-network"
+            )
+            video = gr.Video(
+                label="Video", sources=["upload", "webcam"], height=280, elem_id="vz-video", autoplay=True, loop=True
+            )
+            _refuse_addresses(gr, video)
+            generate = gr.Button("Take a generated clip", elem_id="vz-generate")
+            gr.HTML(
+                f'<p class="vz-small">At most {limits.size_mb:g} MB and {limits.duration_sec:g} s. What you drop or '
+                "record is deleted when you replace it or close this page.</p>"
+            )
+        with gr.Column(scale=3, min_width=420):
+            result = gr.HTML(render_hint(), elem_id="vz-result")
+
+    def answer(title: str, path: str | None, request: gr.Request) -> str:
+        return _answer(title, path, str(request.session_hash), networks, uploads, limits)
+
+    # One at a time: a network takes all cores. A later wish of the same page replaces one that waits.
+    gr.on(
+        [choice.change, video.change],
+        answer,
+        [choice, video],
+        result,
+        concurrency_limit=1,
+        trigger_mode="always_last",
+        api_visibility="private",
+        show_progress="full",
+        show_progress_on=result,
+    )
+    generate.click(
+        lambda: str(_write_generated(uploads.folder)), None, video, concurrency_limit=1, api_visibility="private"
+    )
+
+
+def _refuse_addresses(gr: Any, video: Any) -> None:
+    """Take files only: gradio would also fetch an address that is sent in place of a file."""
+    move = video.async_move_resource_to_block_cache
+
+    async def move_file(path: Any) -> Any:
+        if "://" in str(path):
+            raise gr.Error("Drop a file; addresses are not fetched.", print_exception=False)
+        return await move(path)
+
+    video.async_move_resource_to_block_cache = move_file
+
+
+def _answer(title: str, path: str | None, page: str, networks: Networks, uploads: Uploads, limits: Limits) -> str:
+    """The HTML for a video; what is wrong with it is an answer too."""
+    if path is None:
+        uploads.release(page)
+        return render_hint()
+    try:
+        uploads.claim(page, path)
+        return render_look(look_at(path, networks.get(title), limits))
+    except VideoError as error:
+        return render_error(f"This video cannot be read: {error.reason}.")
+    except UnknownModelError as error:
+        return render_error(f"{error}.")
+    except WeightsError as error:
+        log.warning("%s", error)
+        return render_error(f"{title} cannot be loaded; the terminal that serves this page says why.")
+    except Exception:  # a visitor's file must not end the page, nor be told what the server looks like
+        log.exception("unexpected error on the page")
+        return render_error("Something went wrong with this video; the terminal that serves this page says what.")
+
+
+def _write_generated(folder: Path) -> Path:
+    """A clip of a drawn motion, another one each time."""
+    rng = np.random.default_rng()
+    frames = draw_motion(str(rng.choice(motion_classes())), size=240, num_frames=36, rng=rng)
+    path = Path(tempfile.mkdtemp(dir=folder)) / "generated.mp4"
+    write_animation(path, torch.from_numpy(frames.copy()), frame_rate=15)
+    return path
+
+
+def _add_zoo(gr: Any) -> None:
+    rows = zoo_rows()
+    by_name = {row.name: row for row in rows}
+    with gr.Row():
+        text = gr.Textbox(label="Name", placeholder="arc r50", elem_id="vz-search", scale=2)
+        temporal = gr.Dropdown(zoo_table.choices_of(rows, "temporal"), label="Temporal module", multiselect=True)
+        augmenter = gr.Dropdown(zoo_table.choices_of(rows, "augmenter"), label="Augmenter", multiselect=True)
+        most = gr.Number(label="GFLOPs, at most", minimum=0, value=None)
+        with gr.Column(min_width=180):
+            weights = gr.Checkbox(label="with published weights")
+            papers = gr.Checkbox(label="in the papers' tables")
+    count = gr.HTML(_count_text(len(rows), len(rows)))
+    table = gr.Dataframe(
+        [zoo_table.zoo_cells(row) for row in rows],
+        headers=list(zoo_table.ZOO_HEAD),
+        datatype=["str"] * 5 + ["number"] * 2 + ["str"] * 4,
+        interactive=False,
+        show_label=False,
+        max_height=560,
+        wrap=False,
+        pinned_columns=1,
+        column_widths=[f"{width}px" for width in zoo_table.ZOO_WIDTHS],
+        elem_id="vz-zoo",
+    )
+    chosen = gr.HTML('<p class="vz-small">Choose a row to see every figure that the papers print of it.</p>')
+    details = gr.Dataframe(
+        headers=list(zoo_table.PAPER_HEAD), interactive=False, show_label=False, visible=False, elem_id="vz-papers"
+    )
+    filters = [text, temporal, augmenter, most, weights, papers]
+
+    def refresh(*values: Any) -> tuple[list[list[Any]], str]:
+        left = zoo_table.filter_rows(rows, *values)
+        return [zoo_table.zoo_cells(row) for row in left], _count_text(len(left), len(rows))
+
+    def show(event: gr.SelectData) -> tuple[str, Any]:
+        row = by_name[str(event.row_value[0])]
+        cells = [zoo_table.paper_cells(paper) for paper in row.papers]
+        about = (
+            f"{len(cells)} rows of the papers' tables are about {row.name}"
+            if cells
+            else (f"No row of the papers' tables is about {row.name}")
+        )
+        return f"<h3>{escape(about)}</h3>", gr.update(value=cells, visible=bool(cells))
+
+    changes = [part.change for part in filters]
+    gr.on(changes, refresh, filters, [table, count], trigger_mode="always_last", api_visibility="private")
+    table.select(show, None, [chosen, details], api_visibility="private")
+
+
+def _count_text(left: int, total: int) -> str:
+    return (
+        f'<p class="vz-small"><b>{left}</b> of {total} networks. Parameters with the default classes; GFLOPs are '
+        "thousand millions of multiply-adds of one view. The papers' columns are as printed, for a view of as many "
+        "frames.</p>"
+    )

@@ -1,0 +1,122 @@
+"""What the page shows of a look, as HTML: every text that is not ours is escaped, every picture is in the page."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+
+from PIL import Image
+from torch import Tensor
+
+from videozoo.demo.look import Look
+
+__all__ = ["escape", "render_error", "render_hint", "render_look"]
+
+SIDE = 224  # pixels of the longer side of a shown frame
+
+
+def escape(text: str) -> str:
+    """Text for HTML that no template takes for a placeholder either."""
+    return html.escape(text).translate({ord(sign): f"&#{ord(sign)};" for sign in "${}`"})
+
+
+def render_hint() -> str:
+    """What stands where the answer will be."""
+    return (
+        '<div class="vz vz-hint"><p>Drop a video, record a clip, or take a generated one.</p>'
+        "<p>Then here: the likeliest classes, the frames that the network saw and where it looked in them.</p></div>"
+    )
+
+
+def render_error(message: str) -> str:
+    """A message where the answer would be."""
+    return f'<div class="vz vz-error" role="alert"><b>No answer.</b> {escape(message)}</div>'
+
+
+def render_look(look: Look) -> str:
+    """Bars of the best classes, the moving overlay, cost and latency, and the filmstrip."""
+    moving = ""
+    if look.overlays is not None:
+        moving = (
+            f'<figure class="vz-moving"><img src="{_moving(look.overlays)}" alt="the class map, moving">'
+            "<figcaption>where it looked</figcaption></figure>"
+        )
+    return (
+        f'<div class="vz"><div class="vz-top"><div class="vz-bars">{_bars(look)}</div>{moving}</div>'
+        f"{_facts(look)}{_film(look)}</div>"
+    )
+
+
+def _bars(look: Look) -> str:
+    rows = []
+    for place, (name, score) in enumerate(look.best):
+        kind = "vz-bar vz-first" if place == 0 else "vz-bar"
+        rows.append(
+            f'<div class="{kind}"><span class="vz-name">{escape(name)}</span>'
+            f'<span class="vz-score">{score:.1%}</span>'
+            f'<span class="vz-track"><span style="width:{100 * score:.1f}%"></span></span></div>'
+        )
+    return "".join(rows)
+
+
+def _facts(look: Look) -> str:
+    network, cost = look.network, look.network.cost
+    _, frames, height, width = cost.clip_shape
+    facts = [
+        ("parameters", _count(cost.params), "million" if cost.params >= 1e6 else "thousand"),
+        ("cost of a view", f"{cost.gflops:.2f}", "GFLOPs (multiply-adds)"),
+        ("latency", f"{1000 * look.forward_sec:.0f} ms", f"one view on {network.device.type}"),
+        ("reading", f"{1000 * look.decode_sec:.0f} ms", f"of {look.num_frames} frames, {look.duration_sec:.2f} s"),
+        ("class map", f"{1000 * look.explain_sec:.0f} ms", "Grad-CAM on res3"),
+        ("view", f"{frames} x {height} x {width}", f"{len(network.class_names)} classes"),
+    ]
+    cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{about}</small></dd></div>" for name, value, about in facts)
+    return f'<dl class="vz-facts">{cells}</dl>'
+
+
+def _count(params: int) -> str:
+    return f"{params / 1e6:.2f}" if params >= 1e6 else f"{params / 1e3:.1f}"
+
+
+def _film(look: Look) -> str:
+    overlays = {} if look.overlays is None else dict(zip(look.mapped, look.overlays, strict=True))
+    cells = []
+    for place, (frame, index, moment) in enumerate(zip(look.frames, look.indices, look.times_sec, strict=True)):
+        pictures = f'<img src="{_still(frame)}" alt="frame {index}">'
+        if place in overlays:
+            pictures += f'<img src="{_still(overlays[place])}" alt="class map of frame {index}">'
+        cells.append(
+            f"<figure>{pictures}<figcaption><b>{moment:.2f} s</b> <span>frame {index}</span></figcaption></figure>"
+        )
+    title = f"The {len(cells)} frames that {escape(look.network.title)} saw"
+    if overlays:
+        about = (
+            f"Below each frame: where it speaks for <b>{escape(look.best[0][0])}</b> "
+            '<span class="vz-scale">nowhere <i></i> most of the clip</span>'
+        )
+    else:
+        about = "There are no class maps of this network."
+    return f'<h3>{title}</h3><p class="vz-about">{about}</p><div class="vz-film">{"".join(cells)}</div>'
+
+
+def _still(frame: Tensor) -> str:
+    out = io.BytesIO()
+    _picture(frame).save(out, "jpeg", quality=85)
+    return _data("jpeg", out)
+
+
+def _moving(frames: Sequence[Tensor] | Tensor) -> str:
+    first, *rest = [_picture(frame) for frame in frames]
+    out = io.BytesIO()
+    first.save(out, "webp", save_all=True, append_images=rest, duration=250, loop=0, quality=85)
+    return _data("webp", out)
+
+
+def _picture(frame: Tensor) -> Image.Image:
+    picture = Image.fromarray(frame.numpy())
+    picture.thumbnail((SIDE, SIDE))
+    return picture
+
+
+def _data(kind: str, out: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"

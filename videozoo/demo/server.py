@@ -1,0 +1,168 @@
+"""The page served: a folder of its own, no other host, and everything deleted at the end."""
+
+import os
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from videozoo.demo.networks import Networks
+from videozoo.demo.page import build_page, import_gradio
+from videozoo.demo.settings import LIMITS, DemoError, Limits
+from videozoo.demo.uploads import Uploads
+
+__all__ = ["launch", "serve"]
+
+PORT = 7860
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+# What the page may load: itself, and the pictures that are part of it. Spaces show the page in a frame.
+POLICY = (
+    "default-src 'self'; script-src 'self' blob: 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob: data:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self' https://huggingface.co"
+)
+STYLE = Path(__file__).parent / "style.css"
+
+
+def launch(
+    models: Sequence[str] = (),
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    limits: Limits = LIMITS,
+    device: str = "auto",
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve the page until the process is stopped; what was uploaded is deleted then.
+
+    Args:
+        models: what it offers: ``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, names with weights. On a page that only
+            this machine reaches the registry's published weights are offered too; on others these alone, or where
+            there are none, the tiny networks of the package.
+        host: address to listen at; ``0.0.0.0`` for all.
+        port: 0 for any free one; None: the environment's GRADIO_SERVER_PORT, or 7860.
+        limits: of visitors' videos.
+        device: ``auto`` or a name of torch.
+        on_ready: called with the page's address.
+    Raises:
+        DemoError: gradio is not installed, or the address cannot be listened at.
+        UnknownModelError, WeightsError: a network that cannot be had.
+    """
+    with serve(models, host=host, port=port, limits=limits, device=device) as url:
+        if on_ready is not None:
+            on_ready(url)
+        threading.Event().wait()
+
+
+@contextmanager
+def serve(
+    models: Sequence[str] = (),
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    limits: Limits = LIMITS,
+    device: str = "auto",
+) -> Iterator[str]:
+    """As ``launch``, for as long as the context lasts; gives the page's address."""
+    _be_silent()
+    gradio = import_gradio()
+    port = _free_port(host, int(os.environ.get("GRADIO_SERVER_PORT", PORT)) if port is None else port)
+    networks = Networks(models, has_registry=host in LOCAL_HOSTS, device=device)
+    networks.get(networks.titles[0])  # what is wrong with it is told before the page opens
+    uploads = Uploads()
+    page = None
+    try:
+        with _environment(GRADIO_TEMP_DIR=str(uploads.folder)):
+            page = build_page(networks, uploads, limits)
+            _, url, _ = page.launch(
+                server_name=host,
+                server_port=port,
+                max_file_size=int(limits.size_mb * 1e6),
+                theme=_theme(gradio),
+                css_paths=STYLE,
+                app_kwargs={"middleware": [(_Policy, (), {})]},
+                footer_links=[],
+                quiet=True,
+                prevent_thread_lock=True,
+                share=False,
+                ssr_mode=False,
+                pwa=False,
+                run_history=False,
+                enable_monitoring=False,
+                inbrowser=False,
+            )
+            yield str(url)
+    finally:
+        if page is not None:
+            page.close(verbose=False)
+        uploads.close()
+
+
+def _be_silent() -> None:
+    """No analytics and no questions for newer versions; read by gradio when it is imported and later."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _theme(gradio: Any) -> Any:
+    """Fonts of the system: others would be fetched."""
+    return gradio.themes.Soft(
+        primary_hue="teal",
+        neutral_hue="slate",
+        font=["system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"],
+        font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+    )
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port itself, or a free one for 0.
+
+    Raises:
+        DemoError: it cannot be listened at.
+    """
+    if not 0 <= port <= 65535:
+        raise DemoError(f"demo: port is {port}; it must lie between 0 and 65535.")
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            found: int = probe.getsockname()[1]
+            return found
+    except OSError as error:
+        raise DemoError(
+            f"demo: cannot listen at {host}:{port} ({error.strerror or error}); choose another port (0: any free one) "
+            "or host."
+        ) from error
+
+
+class _Policy:
+    """Headers that keep the browser from loading anything from elsewhere, whatever gradio's page would like."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        async def send_with_policy(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                headers = [(b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")]
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        await self.app(scope, receive, send_with_policy)
