@@ -65,6 +65,8 @@ def rows_of(depth: str, task: str, device: str, names: tuple[str, ...] = ()) -> 
         # Those of the targets: a training network of this depth takes minutes to compile.
         compiled = ("tsm", "arc_tsm") if (depth, task) == ("r50", "training") else ("tsm", "arc_tsm", "tsn", "dnr_tsn")
         rows += [f"{name}_{depth}, compiled" for name in compiled]
+        if task == "inference":
+            rows += [f"fuse {name}_{depth}, frozen" for name in ("tsm", "arc_tsm")]
     return tuple(rows)
 
 

@@ -64,7 +64,7 @@ def ratio(section: Result, row: str, over: str) -> Spread | None:
 
 def fastest(section: Result, name: str) -> str | None:
     """The row of a network in the mode in which it is fastest."""
-    modes = [row for row in section["rows"] if row == name or row.startswith(f"{name}, ")]
+    modes = [row for row in section["rows"] if row.partition(", ")[0].removeprefix("fuse ") == name]
     return min(modes, key=lambda row: statistics.median(section["rows"][row]["ms"]), default=None)
 
 
@@ -132,7 +132,9 @@ def _arc_targets(result: Result) -> Iterator[Target]:
 
 
 def _mode(row: str) -> str:
-    return row.partition(", ")[2] or "eager"
+    name, _, mode = row.partition(", ")
+    words = ["fused"] * name.startswith("fuse ") + ([mode] if mode else [])
+    return " and ".join(words) or "eager"
 
 
 def _memory_over(result: Result, key: str, row: str, over: str) -> Spread | None:
