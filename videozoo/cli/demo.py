@@ -1,8 +1,6 @@
 """``videozoo demo``: a page that classifies dropped videos and shows what the network saw."""
 
 import argparse
-import signal
-from types import FrameType
 
 from videozoo.cli.console import CommandError, Interrupted, Parser, say, show_log
 
@@ -40,7 +38,6 @@ def run(args: argparse.Namespace) -> int:
     from videozoo.demo import DemoError, Limits, launch
 
     show_log()
-    signal.signal(signal.SIGTERM, _stop)
     try:
         launch(
             args.model,
@@ -55,11 +52,3 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         raise Interrupted("the page is closed, what was uploaded is deleted", stop) from None
     return 0
-
-
-class _Terminated(KeyboardInterrupt):
-    number = signal.SIGTERM
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated

@@ -1,17 +1,20 @@
 """The page served: a folder of its own, no other host, and everything deleted at the end."""
 
 import os
+import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from videozoo.demo.networks import Networks
 from videozoo.demo.page import build_page, import_gradio
 from videozoo.demo.settings import LIMITS, DemoError, Limits
 from videozoo.demo.uploads import Uploads
+from videozoo.engine import Stopped
 
 __all__ = ["launch", "serve"]
 
@@ -21,7 +24,8 @@ LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 POLICY = (
     "default-src 'self'; script-src 'self' blob: 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob: data:; "
-    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self' https://huggingface.co"
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'self' https://huggingface.co"
 )
 STYLE = Path(__file__).parent / "style.css"
 
@@ -49,11 +53,18 @@ def launch(
     Raises:
         DemoError: gradio is not installed, or the address cannot be listened at.
         UnknownModelError, WeightsError: a network that cannot be had.
+        Stopped: SIGTERM.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _stop)  # Python's own would leave the uploads behind
     with serve(models, host=host, port=port, limits=limits, device=device) as url:
         if on_ready is not None:
             on_ready(url)
         threading.Event().wait()
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise Stopped(number)
 
 
 @contextmanager
