@@ -83,6 +83,11 @@ class AvFile:
         """Seconds of one unit of time stamps."""
         return self._stream.stream.time_base or Fraction(1)
 
+    @property
+    def has_times(self) -> bool:
+        """Whether the file states when its frames are shown."""
+        return self._stream.has_times
+
     def index(self) -> PacketIndex | None:
         """The index of its frames; None where there is none that can be trusted."""
         self._prepare()

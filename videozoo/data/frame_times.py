@@ -43,6 +43,8 @@ def _times_of_packets(path: Path, limit: TimeLimit, most_sec: float | None) -> l
         if index is None:
             return None
         stamps = index.pts[index.first : index.stop]
+        if not file.has_times:
+            return _checked(path, (k / (file.fps or 25) for k in range(len(stamps))), most_sec)
         return _checked(path, (float((pts - stamps[0]) * file.time_base) for pts in stamps), most_sec)
     finally:
         file.close()

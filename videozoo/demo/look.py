@@ -59,11 +59,12 @@ def look_at(path: str | os.PathLike[str], network: Network, limits: Limits = LIM
         VideoError: the file is beyond the limits or cannot be read.
     """
     path = Path(path)
-    _check(path, limits)
+    times = _check(path, limits)
     model, begin = network.model, time.perf_counter()
     clip = read_clip(path, model)
     decode_sec = time.perf_counter() - begin
-    times = frame_times(path, clip.num_frames, limits.duration_sec)
+    if len(times) != clip.num_frames:  # damaged: fewer frames decode than there are packets
+        times = frame_times(path, clip.num_frames, limits.duration_sec)
     if max(clip.indices) >= len(times):
         raise VideoError(path, "its number of frames changes each time it is read")
     video, begin = clip.video.to(network.device), time.perf_counter()
@@ -93,19 +94,19 @@ def look_at(path: str | os.PathLike[str], network: Network, limits: Limits = LIM
     )
 
 
-def _check(path: Path, limits: Limits) -> None:
-    """Raise VideoError beyond the limits, before a clip is decoded."""
+def _check(path: Path, limits: Limits) -> list[float]:
+    """The times of a video's frames; VideoError beyond the limits, before a clip is decoded."""
     with VideoReader(path) as reader:
-        size_mb = path.stat().st_size / 1e6
+        size_mb = path.stat().st_size / 2**20
         if size_mb > limits.size_mb:
-            raise VideoError(path, f"it has {size_mb:.0f} MB; at most {limits.size_mb:g} MB are taken here")
+            raise VideoError(path, f"it has {size_mb:.1f} MB; at most {limits.size_mb:g} MB are taken here")
         if reader.height * reader.width > limits.frame_pixels:
             raise VideoError(
                 path,
                 f"its frames are {reader.width}x{reader.height}; at most {limits.frame_pixels / 1e6:.1f} million "
                 "pixels are taken here",
             )
-    frame_times(path, most_sec=limits.duration_sec)
+    return frame_times(path, most_sec=limits.duration_sec)
 
 
 def _overlays(model: Any, video: Tensor, frames: Tensor) -> tuple[Tensor | None, tuple[int, ...]]:

@@ -25,8 +25,6 @@ __all__ = ["build_page", "import_gradio"]
 
 log = logging.getLogger("videozoo")
 
-# Files that no open page has claimed are deleted after an hour; looked for every minute.
-SWEEP_SEC, MOST_AGE_SEC = 60, 3600
 MOST_WAITING = 16
 
 
@@ -54,9 +52,7 @@ def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) ->
         DemoError: gradio is not installed.
     """
     gr = import_gradio()
-    with gr.Blocks(
-        title="videozoo", analytics_enabled=False, delete_cache=(SWEEP_SEC, MOST_AGE_SEC), fill_width=True
-    ) as page:
+    with gr.Blocks(title="videozoo", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
             '<header class="vz-head"><h1>videozoo</h1><p>What does a video network see, when, and at what cost?</p>'
             "</header>"
@@ -193,11 +189,7 @@ def _add_zoo(gr: Any) -> None:
     def show(event: gr.SelectData) -> tuple[str, Any]:
         row = by_name[str(event.row_value[0])]
         cells = [zoo_table.paper_cells(paper) for paper in row.papers]
-        about = (
-            f"{len(cells)} rows of the papers' tables are about {row.name}"
-            if cells
-            else (f"No row of the papers' tables is about {row.name}")
-        )
+        about = f"Rows of the papers' tables that are about {row.name}: {len(cells) or 'none'}"
         return f"<h3>{escape(about)}</h3>", gr.update(value=cells, visible=bool(cells))
 
     changes = [part.change for part in filters]
@@ -208,6 +200,6 @@ def _add_zoo(gr: Any) -> None:
 def _count_text(left: int, total: int) -> str:
     return (
         f'<p class="vz-small"><b>{left}</b> of {total} networks. Parameters with the default classes; GFLOPs are '
-        "thousand millions of multiply-adds of one view. The papers' columns are as printed, for a view of as many "
-        "frames.</p>"
+        "thousand millions of multiply-adds of one view. What is printed is the papers', with as many frames unless "
+        "others are told.</p>"
     )

@@ -64,7 +64,7 @@ def _facts(look: Look) -> str:
     _, frames, height, width = cost.clip_shape
     facts = [
         ("parameters", _count(cost.params), "million" if cost.params >= 1e6 else "thousand"),
-        ("cost of a view", f"{cost.gflops:.2f}", "GFLOPs (multiply-adds)"),
+        ("cost of a view", f"{cost.gflops:.2f}", "GFLOPs"),
         ("latency", f"{1000 * look.forward_sec:.0f} ms", f"one view on {network.device.type}"),
         ("reading", f"{1000 * look.decode_sec:.0f} ms", f"of {look.num_frames} frames, {look.duration_sec:.2f} s"),
         ("class map", f"{1000 * look.explain_sec:.0f} ms", "Grad-CAM on res3"),

@@ -90,7 +90,7 @@ def serve(
             _, url, _ = page.launch(
                 server_name=host,
                 server_port=port,
-                max_file_size=int(limits.size_mb * 1e6),
+                max_file_size=int(limits.size_mb * 2**20),
                 theme=_theme(gradio),
                 css_paths=STYLE,
                 app_kwargs={"middleware": [(_Policy, (), {})]},

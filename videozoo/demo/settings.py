@@ -14,7 +14,7 @@ class Limits:
     """What a video of a visitor may be at most.
 
     Args:
-        size_mb: of the file.
+        size_mb: of the file, in 2**20 bytes.
         duration_sec: of the video.
         frame_pixels: of a frame; those of a clip are held in memory together.
     """

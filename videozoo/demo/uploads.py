@@ -4,22 +4,29 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 __all__ = ["Uploads"]
 
+SWEEP_SEC = 60
+# A page that has asked for nothing for an hour is taken for closed; a file that no page has shown goes sooner.
+IDLE_SEC, UNOWNED_SEC = 3600, 600
+
 
 class Uploads:
-    """A folder of its own, in which every file belongs to the open pages that showed it.
+    """A folder of its own, in which every file belongs to the open pages that show it.
 
-    A file with the same content is one file for all pages: it goes when the last of them is closed. Files that belong
-    to no page (an upload that was broken off) are left to the age limit of ``build_page``, and all to ``close``.
+    A file with the same content is one file for all pages: it goes when the last of them is closed. What belongs to no
+    page (an upload that was broken off) is looked for every minute.
     """
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="videozoo-demo-")).resolve()
-        self._pages: dict[str, set[Path]] = {}
+        self._shown: dict[str, tuple[Path, float]] = {}  # by page: its file, and when it last asked for it
         self._lock = threading.Lock()
+        self._is_closed = threading.Event()
+        threading.Thread(target=self._sweep_on, daemon=True).start()
 
     def claim(self, page: str, path: str | os.PathLike[str]) -> None:
         """A page shows a file of the folder, in place of the one it showed before.
@@ -31,24 +38,54 @@ class Uploads:
         if self.folder not in file.parents:
             raise ValueError("the demo reads uploaded files only")
         with self._lock:
-            before = self._pages.get(page, set())
-            self._pages[page] = {file}
+            before, _ = self._shown.get(page, (file, 0.0))
+            self._shown[page] = file, time.time()
             self._delete_unowned(before)
 
     def release(self, page: str) -> None:
         """A page is closed, or shows no file any more."""
         with self._lock:
-            self._delete_unowned(self._pages.pop(page, set()))
+            file, _ = self._shown.pop(page, (None, 0.0))
+            if file is not None:
+                self._delete_unowned(file)
+
+    def sweep(self, now: float) -> None:
+        """Delete what has been left: files of idle pages, files of no page, empty folders.
+
+        Args:
+            now: seconds, as of ``time.time``.
+        """
+        with self._lock:
+            idle = [page for page, (_, asked) in self._shown.items() if asked < now - IDLE_SEC]
+        for page in idle:
+            self.release(page)
+        with self._lock:
+            for path in sorted(self.folder.rglob("*"), reverse=True):  # what a folder holds comes before it
+                if _changed(path) < now - UNOWNED_SEC:
+                    self._delete_unowned(path)
 
     def close(self) -> None:
         """Delete everything."""
+        self._is_closed.set()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _delete_unowned(self, files: set[Path]) -> None:
-        owned = {file for files_of_page in self._pages.values() for file in files_of_page}
-        for file in files - owned:
-            # The file may lie in a folder named after its content; its name is the visitor's.
-            file.unlink(missing_ok=True)
-            parent = file.parent
-            if parent != self.folder and not any(parent.iterdir()):
-                parent.rmdir()
+    def _sweep_on(self) -> None:
+        while not self._is_closed.wait(SWEEP_SEC):
+            self.sweep(time.time())
+
+    def _delete_unowned(self, path: Path) -> None:
+        """Delete a file that no page shows, and the folder named after its content."""
+        if path in (file for file, _ in self._shown.values()):
+            return
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+            path = path.parent
+        if path != self.folder and path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:  # deleted meanwhile
+        return float("inf")
