@@ -1,8 +1,6 @@
 """What each page finds in its folder, what is made small on it alone, and what must have come out."""
 
-import json
 import os
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,112 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from helpers import REPO, load_file_as_module
-from safetensors.torch import save_file
+from helpers import REPO
 
 import videozoo
-from videozoo import TSM, model_config
-from videozoo.cli import main
-from videozoo.data.motions import motion_classes, write_motions
-
-
-class World:
-    """What pages take for given; each method lays one thing at a path. What takes time is made once."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.motions = write_motions(root / "motions", clips_per_class=3, val_clips_per_class=2, size=48, num_frames=8)
-
-    def put(self, kind: str, path: Path) -> None:
-        """Lay the thing of that name at ``path``."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        getattr(self, kind)(path)
-
-    def videos(self, path: Path) -> None:
-        """18 generated videos of six motions, 48 pixels wide, in folders of their classes."""
-        path.symlink_to(self.motions / "train")
-
-    def other_videos(self, path: Path) -> None:
-        """12 more."""
-        path.symlink_to(self.motions / "val")
-
-    def clip(self, path: Path) -> None:
-        shutil.copyfile(self.motions / "val" / "moving_apart" / "scene_000.mp4", path)
-
-    def paths(self, path: Path) -> None:
-        """A list of the 12, without labels."""
-        path.write_text("".join(f"{file}\n" for file in self._files()))
-
-    def labelled(self, path: Path) -> None:
-        """A list of the 12, with labels."""
-        path.write_text("".join(f"{file} {file.parent.name}\n" for file in self._files()))
-
-    def csv(self, path: Path) -> None:
-        """The same as csv."""
-        path.write_text("path,label\n" + "".join(f"{file},{file.parent.name}\n" for file in self._files()))
-
-    def _files(self) -> list[Path]:
-        return sorted((self.motions / "val").rglob("*.mp4"))
-
-    def groups(self, path: Path) -> None:
-        path.write_text("three:\n" + "".join(f"  - {name}\n" for name in motion_classes()[:3]))
-
-    def kinetics(self, path: Path) -> None:
-        """Two lines, and a video of the first alone."""
-        path.write_text("label,youtube_id,time_start,time_end,split\nrun,here,10,20,train\njump,gone,10,20,train\n")
-        self.put("clip", path.with_suffix("") / "here_000010_000020.mp4")
-
-    def something_v1(self, path: Path) -> None:
-        """The data set's lists and folders of frames, drawn."""
-        formats = load_file_as_module(REPO / "tests" / "cli" / "formats_tiny.py")
-        formats.something_v1(path.parent, (6, 3))
-
-    def run(self, path: Path) -> None:
-        """A run folder: one epoch of a tiny network."""
-        folder = self.root / "run"
-        if not folder.exists():
-            flags = [
-                "--epochs",
-                "1",
-                "--warmup-epochs",
-                "0",
-                "--img-size",
-                "48",
-                "--batch-size",
-                "4",
-                "--workers",
-                "0",
-                "--device",
-                "cpu",
-            ]
-            argv = ["finetune", "--model", "test_arc_tsm", "--data", str(self.motions), "--output", str(folder), *flags]
-            assert main(argv) == 0
-        shutil.copytree(folder, path)
-
-    def measured(self, path: Path) -> None:
-        """What ``evaluate --output`` writes."""
-        folder = self.root / "measured"
-        if not folder.exists():
-            self.put("run", self.root / "to_measure")
-            argv = ["evaluate", "--model", f"local-dir:{self.root}/to_measure/best", "--output", str(folder)]
-            assert main([*argv, "--data", str(self.motions / "val"), "--workers", "0", "--device", "cpu"]) == 0
-        shutil.copytree(folder, path)
-
-    def features(self, path: Path) -> None:
-        """What ``extract`` makes of ``train`` or ``val``, with the weights that travel with the package."""
-        folder = self.motions / path.stem
-        flags = ["--workers", "0", "--device", "cpu"]
-        assert (
-            main(["extract", "--model", "test_dnr_tsn.motions", "--input", str(folder), "--output", str(path), *flags])
-            == 0
-        )
-
-    def base(self, path: Path) -> None:
-        """A model folder of TSM on a tiny backbone."""
-        model = videozoo.compose("tiny_resnet", TSM(), num_classes=6)
-        path.mkdir()
-        (path / "config.json").write_text(json.dumps(model_config(model)))
-        save_file(model.state_dict(), path / "model.safetensors")
 
 
 @dataclass
@@ -137,7 +32,7 @@ class Setting:
     """How a page is run.
 
     Args:
-        needs: what lies in the page's folder before: name on the page -> what it is (a method of :class:`World`).
+        needs: what lies in the page's folder before: name on the page -> what it is (a method of ``docs_world.World``).
         replace: words of this page -> smaller ones; every one must stand there.
         names: names that its Python takes for given.
         check: asserts what must have come out.
@@ -238,12 +133,46 @@ def _data(done: Done) -> None:
     assert "here_000010_000020.mp4" in lines[1]
 
 
+def _choose(done: Done) -> None:
+    assert "tsm_r50.mm_k400_8f" in done.said
+
+
+def _evaluate(done: Done) -> None:
+    done.has("measured/arc/videos.csv", "measured/again/groups", "pictures/three.png")
+
+
+def _finetune(done: Done) -> None:
+    done.has("checked/report.csv", "runs/tsm/curves.png", "runs/tsm/confusion.png", "pictures/cam.png")
+    assert len(done.names["model"].pretrained_cfg["label_names"]) == 6
+
+
+def _quickstart(done: Done) -> None:
+    done.has("pictures/cam.png")
+    answers = [line.split() for line in done.said.splitlines() if line.startswith("motions/") and " " in line]
+    assert {name: Path(path).parent.name for path, name in answers} == {"rising": "rising", "falling": "falling"}
+    assert done.names["logits"].shape == (2, 10)
+
+
+def _reproduce(done: Done) -> None:
+    done.has("runs/arc_ssv1/best", "runs/tsm_ssv1/best", "measured/arc/results.json", "runs/dnr_ssv1/best")
+
+
+def _ship(done: Done) -> None:
+    done.has("mine.onnx", "mine.pt2", "runs/live/best")
+    assert done.names["logits"].shape == (1, 6)
+
+
 # Blocks marked "not run", by page.
 NOT_RUN = {
     "README.md": 2,
     "docs/data.md": 1,
     "docs/demo.md": 3,
     "docs/export.md": 1,
+    "docs/guides/choose.md": 1,
+    "docs/guides/module.md": 1,
+    "docs/guides/quickstart.md": 1,
+    "docs/guides/reproduce.md": 2,
+    "docs/guides/ship.md": 1,
     "docs/scale.md": 2,
     "docs/training.md": 1,
 }
@@ -278,6 +207,27 @@ SETTINGS: dict[str, Setting] = {
         _features,
         needs={"runs/mine": "run", "videos.csv": "csv", "train.npy": "features", "val.npy": "features"},
         packages=("pyarrow",),
+    ),
+    "docs/guides/choose.md": Setting(_choose),
+    "docs/guides/evaluate.md": Setting(
+        _evaluate, needs={"val.txt": "labelled", "groups.yaml": "groups", "runs/arc": "run", "runs/tsm": "run"}
+    ),
+    "docs/guides/finetune.md": Setting(
+        _finetune,
+        needs={"videos": "videos", "more_videos": "other_videos", "clip.mp4": "clip", "base": "base"},
+        # the tiny network in the place of tsm_r50 has no time shift, so that ARC on TSM cannot start from it
+        replace={"--init-from local-dir:runs/tsm/best": "--init-from local-dir:base"},
+    ),
+    "docs/guides/quickstart.md": Setting(_quickstart, replace={"8, 224, 224": "8, 48, 48"}),
+    "docs/guides/reproduce.md": Setting(
+        _reproduce,
+        needs={"something-something-v1-train.csv": "something_v1", "k400": "kinetics_set"},
+    ),
+    "docs/guides/ship.md": Setting(
+        _ship,
+        needs={"runs/mine": "run", "videos": "videos", "clip.mp4": "clip"},
+        replace={"3, 224, 224": "3, 32, 32"},
+        packages=("onnx", "onnxruntime", "onnxscript"),
     ),
     "docs/scale.md": Setting(
         _scale, needs={"paths.txt": "paths", "run": "run"}, packages=("ray.data", "pyarrow"), around=_local_ray

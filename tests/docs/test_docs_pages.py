@@ -1,11 +1,15 @@
 """Every Python and shell block of README.md and docs/ is run, or says why not; every flag on a page exists."""
 
+import argparse
 import collections
+import re
 from pathlib import Path
 
 import pytest
 from docs_pages import PAGES, arguments, commands, read_blocks, run_block
-from docs_settings import NOT_RUN, SETTINGS, Done, World
+from docs_settings import NOT_RUN, SETTINGS, Done
+from docs_world import World
+from helpers import REPO
 
 from videozoo.cli import build_parser
 
@@ -35,7 +39,7 @@ def test_the_blocks_of_a_page_run(
     names = {"__name__": "__main__", **setting.names()}
     with setting.around():
         for block in blocks:
-            run_block(block, tmp_path, names, setting.replace)
+            run_block(block, names, setting.replace)
     setting.check(Done(tmp_path, names, capsys.readouterr().out))
 
 
@@ -53,8 +57,24 @@ def test_every_command_line_has_only_flags_that_exist(capsys: pytest.CaptureFixt
     assert wrong == []
 
 
+def test_flags_in_running_text_exist() -> None:
+    parser = build_parser()
+    (commands,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    known = {option for command in commands.choices.values() for option in command._option_string_actions}
+    known |= {"--nproc-per-node", "--use_fsdp", "--fsdp_version", "--logdir"}  # torchrun, accelerate, tensorboard
+    wrong = []
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```$", "", (REPO / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        flags = {flag for code in re.findall(r"`([^`]+)`", text) for flag in re.findall(r"(?<!\S)--[a-z][\w-]*", code)}
+        wrong += [f"{page}: {flag}" for flag in sorted(flags - known)]
+    assert wrong == []
+
+
 def test_blocks_that_are_not_run_say_why_and_are_few() -> None:
     marks = [(block.page, block.mark[0]) for block in BLOCKS if block.mark is not None]
+    for block in BLOCKS:
+        if block.language == "python":
+            compile(block.code, str(block), "exec")
     assert {page for page, kind in marks if kind == "run"} == {"README.md"}, "only the README's are run by .ci/run"
     assert collections.Counter(page for page, kind in marks if kind == "not run") == NOT_RUN
 
