@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from speed import as_json, write
-from speed_measure import Setting, machine, make_step, measure, peak_memory
+from speed_measure import Setting, keep_freed_memory, machine, make_step, measure, peak_memory
 from speed_networks import count_macs
 from speed_targets import TASKS, spread
 
@@ -264,6 +264,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads on a CPU")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for the JSON, the page and the picture")
     args = parser.parse_args()
+    keep_freed_memory()
     os.environ["KINETO_LOG_LEVEL"] = "6"
     device = "cuda" if torch.cuda.is_available() else "cpu"
     path = args.out / ("growth_cuda.json" if device == "cuda" else "growth.json")

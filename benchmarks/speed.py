@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from loader import CLIPS_PER_KIND, KINDS, write_video
 from loader import compare as compare_loading
-from speed_measure import DTYPES, Setting, compare, machine, matrix_rate, peak_memory
+from speed_measure import DTYPES, Setting, compare, keep_freed_memory, machine, matrix_rate, peak_memory
 from speed_networks import Unavailable, count_macs, same_as, split_row
 from speed_page import page
 from speed_targets import BASE, TASKS, figures, worse
@@ -65,8 +65,6 @@ def rows_of(depth: str, task: str, device: str, names: tuple[str, ...] = ()) -> 
         # Those of the targets: a training network of this depth takes minutes to compile.
         compiled = ("tsm", "arc_tsm") if (depth, task) == ("r50", "training") else ("tsm", "arc_tsm", "tsn", "dnr_tsn")
         rows += [f"{name}_{depth}, compiled" for name in compiled]
-        if task == "inference":
-            rows += [f"fuse {name}_{depth}, frozen" for name in ("tsm", "arc_tsm")]
     return tuple(rows)
 
 
@@ -221,6 +219,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print the names of the sections")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for the JSON and the page")
     args = parser.parse_args()
+    keep_freed_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if args.list:
         print("\n".join([MEMORY, *(section.key for section in sections(device)), LOADING]))

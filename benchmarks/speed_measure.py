@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +21,7 @@ from speed_networks import FRAMES, SIZE, Unavailable, fused, make_input, make_ne
 from torch import Tensor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+KEEP_FREED = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184"
 SAMPLE_SEC = 0.05  # quicker steps are repeated within one measurement
 ALLOWED_DIFFERENCE = 1e-3  # float32, largest difference over largest output; more would mean another network
 
@@ -205,6 +207,17 @@ def _status_mb(key: str) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
+def keep_freed_memory() -> None:
+    """On Linux, start this program again with an allocator that keeps what was freed.
+
+    glibc gives large maps back to the system and takes them again as fresh pages: ResNet-50 on 32 images then takes
+    half as long again, and the more so the more maps a network writes. See "Memory" in docs/systems.md.
+    """
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = KEEP_FREED
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
 def machine(device: str, threads: int) -> dict[str, str]:
     """What was measured on, without its name."""
     import timm
@@ -216,6 +229,8 @@ def machine(device: str, threads: int) -> dict[str, str]:
     where = f"{os.cpu_count()} CPU cores ({processor[1] if processor else platform.machine()}), {threads} threads"
     if device == "cuda":
         where = f"{torch.cuda.get_device_name()}, cuDNN {torch.backends.cudnn.version()}, CUDA {torch.version.cuda}"
+    elif "GLIBC_TUNABLES" in os.environ:
+        where += f", GLIBC_TUNABLES={os.environ['GLIBC_TUNABLES']}"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}"
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True

@@ -30,7 +30,7 @@ class Unavailable(Exception):
 
 
 def split_row(row: str) -> tuple[str, str]:
-    """Name and mode: ``eager``, ``compiled``, ``frozen`` (compiled with its weights as constants) or ``graphs``."""
+    """Name and mode: ``eager``, ``compiled`` or ``graphs``."""
     name, _, mode = row.partition(", ")
     return name, mode or "eager"
 
@@ -193,5 +193,5 @@ def run_as(model: nn.Module, mode: str) -> Any:
     """The network as it runs in a mode."""
     if mode == "eager":
         return model
-    options: dict[str, Any] = {"graphs": {"mode": "reduce-overhead"}, "frozen": {"options": {"freezing": True}}}
-    return torch.compile(model, **options.get(mode, {}))
+    options = {"mode": "reduce-overhead"} if mode == "graphs" else {}
+    return torch.compile(model, **options)
