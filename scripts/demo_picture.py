@@ -16,8 +16,8 @@ from videozoo.data.motions import write_motions
 from videozoo.demo.server import serve
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "demo.png"
-CLIP = "val/moving_apart/scene_001.mp4"
-WIDTH, HEIGHT = 1280, 800
+CLIP = "val/falling/scene_003.mp4"
+WIDTH, HEIGHT = 1400, 860
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("picture", nargs="?", type=Path, default=PICTURE)
     picture = parser.parse_args().picture
     with tempfile.TemporaryDirectory() as folder, serve(port=0, device="cpu") as url, sync_playwright() as playwright:
-        root = write_motions(Path(folder), clips_per_class=1, val_clips_per_class=2, size=240)
+        root = write_motions(Path(folder), clips_per_class=1, val_clips_per_class=4, size=240)
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
@@ -33,7 +33,7 @@ def main() -> None:
         drop(page, root / CLIP)
         shot = Image.open(io.BytesIO(page.screenshot()))
         browser.close()
-    shot.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(picture, optimize=True)
+    shot.convert("RGB").point(lambda value: value & 0xF8 | value >> 5).save(picture, optimize=True)  # 5 bits a colour
     print(f"{picture}: {shot.width}x{shot.height}, {picture.stat().st_size} bytes")
 
 

@@ -159,7 +159,8 @@ def _add_zoo(gr: Any) -> None:
         text = gr.Textbox(label="Name", placeholder="arc r50", elem_id="vz-search", scale=2)
         temporal = gr.Dropdown(zoo_table.choices_of(rows, "temporal"), label="Temporal module", multiselect=True)
         augmenter = gr.Dropdown(zoo_table.choices_of(rows, "augmenter"), label="Augmenter", multiselect=True)
-        most = gr.Number(label="GFLOPs, at most", minimum=0, value=None)
+        top = max(row.macs // 10**10 + 1 for row in rows) * 10
+        most = gr.Slider(1, top, value=top, step=1, label="Most GFLOPs", buttons=[])
         with gr.Column(min_width=180):
             weights = gr.Checkbox(label="with published weights")
             papers = gr.Checkbox(label="in the papers' tables")

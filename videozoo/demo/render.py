@@ -66,9 +66,9 @@ def _facts(look: Look) -> str:
         ("parameters", _count(cost.params), "million" if cost.params >= 1e6 else "thousand"),
         ("cost of a view", f"{cost.gflops:.2f}", "GFLOPs"),
         ("latency", f"{1000 * look.forward_sec:.0f} ms", f"one view on {network.device.type}"),
-        ("reading", f"{1000 * look.decode_sec:.0f} ms", f"of {look.num_frames} frames, {look.duration_sec:.2f} s"),
+        ("reading", f"{1000 * look.decode_sec:.0f} ms", f"of {look.num_frames} frames, {look.duration_sec:.1f} s"),
         ("class map", f"{1000 * look.explain_sec:.0f} ms", "Grad-CAM on res3"),
-        ("view", f"{frames} x {height} x {width}", f"{len(network.class_names)} classes"),
+        ("view", f"{frames}x{height}x{width}", f"{len(network.class_names)} classes"),
     ]
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{about}</small></dd></div>" for name, value, about in facts)
     return f'<dl class="vz-facts">{cells}</dl>'
@@ -86,7 +86,7 @@ def _film(look: Look) -> str:
         if place in overlays:
             pictures += f'<img src="{_still(overlays[place])}" alt="class map of frame {index}">'
         cells.append(
-            f"<figure>{pictures}<figcaption><b>{moment:.2f} s</b> <span>frame {index}</span></figcaption></figure>"
+            f"<figure><figcaption><b>{moment:.2f} s</b> <span>frame {index}</span></figcaption>{pictures}</figure>"
         )
     title = f"The {len(cells)} frames that {escape(look.network.title)} saw"
     if overlays:

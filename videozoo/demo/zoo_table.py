@@ -11,7 +11,7 @@ ZOO_HEAD = (
     *("network", "temporal", "augmenter", "backbone", "one view", "params, M", "GFLOPs"),
     *("printed params", "printed GFLOPs", "printed top-1, %", "weights"),
 )
-ZOO_WIDTHS = (170, 85, 100, 190, 108, 98, 85, 130, 250, 440, 440)  # pixels
+ZOO_WIDTHS = (170, 85, 100, 190, 108, 98, 85, 145, 270, 440, 440)  # pixels
 PAPER_HEAD = ("table", "data set", "frames", "options", "params, M", "GFLOPs of a view", "top-1, %")
 NONE = "none"
 
