@@ -278,8 +278,11 @@ def test_filters_of_the_zoo() -> None:
         return [row.name for row in filter_rows(rows, *values)]
 
     assert len(names()) == len(rows)
-    assert names("ARC r50") == ["arc_msn_r50", "arc_tsm_r50", "arc_tsm_r50_8f16f", "arc_tsn_r50"]
-    assert names("", ["TSM"], ["none"], 20) == ["tsm_mbv2", "tsm_r18"]
+    assert "arc_tsm_r50_8f16f" in names("ARC r50")
+    assert names("ARC r50") == [name for name in names() if "arc" in name and "r50" in name]
+    light = names("", ["TSM"], ["none"], 20)
+    assert {"tsm_mbv2", "tsm_r18"} <= set(light)
+    assert not {"tsm_r50", "arc_tsm_r18", "tsn_r18"} & set(light)
     assert names("", [], [], 0, True) == [name for name in videozoo.list_models() if videozoo.list_pretrained(name)]
     assert set(names("", [], ["DNR"], None, False, True)) < set(names("", [], ["DNR"]))
     assert names("nothing like it") == []
