@@ -30,6 +30,8 @@ def test_a_page_says_what_the_network_is() -> None:
     script = _script()
     made = script.make_pages(["tsm_r18"])
     assert made["tsm_r18.md"] == (CARDS / "tsm_r18.md").read_text(encoding="utf-8")
+    (line,) = script.costs_text(["tsm_r18"]).splitlines()[1:-1]
+    assert f"{line},\n" in script.COSTS.read_text(encoding="utf-8")
     stage = next(line for line in made["tsm_r18.md"].splitlines() if line.startswith("stage 2"))
     assert stage.split("  ")[1] == "TSM: conv1 x2"
     assert stage.endswith("  (B, 128, 8, 28, 28)")
@@ -38,6 +40,8 @@ def test_a_page_says_what_the_network_is() -> None:
 
 @pytest.mark.slow
 def test_pages_are_what_the_script_writes() -> None:
-    made = _script().make_pages(videozoo.list_models())
+    script = _script()
+    made = script.make_pages(videozoo.list_models())
     stale = [name for name, text in made.items() if (CARDS / name).read_text(encoding="utf-8") != text]
     assert stale == [], "run: python scripts/model_cards.py"
+    assert script.COSTS.read_text(encoding="utf-8") == script.costs_text(videozoo.list_models())
