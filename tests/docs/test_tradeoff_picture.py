@@ -69,10 +69,24 @@ def test_the_losses_with_small_batches_are_the_paper_s() -> None:
     assert f"TSN loses {lost['tsn']:.1f} points, with DNR {lost['dnr_tsn']:.1f}" in TEXT
 
 
+def _source(name: str) -> str:
+    with Image.open(REPO / "docs" / "guides" / name) as drawn:
+        return str(drawn.info["Source"])
+
+
+def test_the_pictures_show_what_the_files_say_today() -> None:
+    """Otherwise: ``python scripts/tradeoff_picture.py``."""
+    assert _source("tradeoff.png") == picture.digest([picture.published(dataset) for dataset in picture.TABLES])
+    speed = REPO / "benchmarks" / "speed.json"
+    if not speed.exists():
+        pytest.skip("no benchmarks/speed.json")
+    assert _source("speed.png") == picture.digest(picture.measured(json.loads(speed.read_text())))
+
+
 def test_both_pictures_are_drawn(tmp_path: Path) -> None:
     figure = plt.figure(figsize=(8, 4), dpi=50)
     picture.draw_tradeoff(figure)
-    picture.save(figure, tmp_path / "a.png")
+    picture.save(figure, tmp_path / "a.png", 1)
     figure = plt.figure(figsize=(6, 3), dpi=50)
     picture.draw_speed(figure, RESULT)
     (axes,) = figure.axes
@@ -80,7 +94,7 @@ def test_both_pictures_are_drawn(tmp_path: Path) -> None:
     assert [bar.get_width() for bar in axes.patches] == [20.0, 12.5, 11.0]
     marks = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "D"]
     assert all(math.isclose(a, b) for a, b in zip(marks, [12.65, 11.0, 11.0], strict=True))
-    picture.save(figure, tmp_path / "b.png")
+    picture.save(figure, tmp_path / "b.png", 2)
     plt.close("all")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
     for name in ("a.png", "b.png"):
