@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from demo_tiny import NASTY, write_clip, write_network
+from demo_visit import Visit, host_of
 from helpers import REPO
 
 import videozoo
@@ -22,7 +23,6 @@ from videozoo.demo.uploads import Uploads
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WAIT_MS = 60_000
 TITLE = "<img src=x onerror=window.pwned=2>"  # the folder of a run
 # Names of other hosts are not found: what the page would fetch from them is seen to fail.
 FLAGS = [
@@ -53,52 +53,6 @@ def getaddrinfo(host, *args, **kwargs):
 
 socket.socket.connect, socket.getaddrinfo = connect, getaddrinfo
 """
-
-
-class Visit:
-    """A page in the browser, and all that it asked for."""
-
-    def __init__(self, browser: Any, url: str) -> None:
-        self.context = browser.new_context(viewport={"width": 1400, "height": 1000}, permissions=["camera"])
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(WAIT_MS)
-        self.hosts: set[str] = set()
-        self.errors: list[str] = []
-        self.context.on("request", lambda request: self.hosts.add(_host(request.url)))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.errors.append(dialog.message))
-        self.page.goto(url)
-        self.page.wait_for_selector("#vz-video input[type=file]", state="attached")
-
-    def drop(self, file: Path, selector: str = ".vz-film") -> str:
-        """Upload a file in place of what is there, and give the text of the answer."""
-        if self.page.locator("#vz-video input[type=file]").count() == 0:
-            self.clear()
-        self.page.set_input_files("#vz-video input[type=file]", str(file))
-        return self.answer(selector)
-
-    def clear(self) -> None:
-        """Take the video away."""
-        self.page.locator("#vz-video").get_by_label("Clear").click()
-        self.page.wait_for_selector(".vz-hint")
-
-    def answer(self, selector: str = ".vz-film") -> str:
-        """The text of the answer once it is there."""
-        self.page.wait_for_selector(f"#vz-result {selector}")
-        return str(self.page.inner_text("#vz-result"))
-
-    def choose(self, title: str) -> None:
-        """Choose another network."""
-        self.page.fill("#vz-network input", title)
-        self.page.get_by_role("option", name=title, exact=True).click()
-
-    def close(self) -> None:
-        """Close the tab."""
-        self.context.close()
-
-
-def _host(url: str) -> str:
-    return "" if url.startswith(("data:", "blob:")) else url.split("/")[2]
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +91,7 @@ def visit(browser: Any, site: tuple[str, Uploads]) -> Iterator[Visit]:
     visit = Visit(browser, site[0])
     yield visit
     visit.close()
-    assert visit.hosts - {""} == {_host(site[0])}
+    assert visit.hosts - {""} == {host_of(site[0])}
     assert visit.errors == []
 
 

@@ -1,4 +1,4 @@
-"""The page's parts without gradio: times, files, escaping, networks, the table of the zoo."""
+"""The page's parts without gradio: times, files, escaping, networks."""
 
 import json
 import re
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from demo_tiny import NASTY, write_clip, write_network
-from helpers import REPO
 
 import videozoo
 from videozoo.cli import main
@@ -24,9 +23,7 @@ from videozoo.demo.page import _answer
 from videozoo.demo.render import render_error, render_look
 from videozoo.demo.settings import LIMITS
 from videozoo.demo.uploads import IDLE_SEC, UNOWNED_SEC, Uploads
-from videozoo.demo.zoo_table import ZOO_HEAD, filter_rows, paper_cells, zoo_cells
 from videozoo.models import UnknownModelError, WeightsError
-from videozoo.report import zoo_rows
 
 UNEVEN = [0, 40, 80, 200, 220, 300, 500, 540, 900, 1000]
 
@@ -249,43 +246,6 @@ def test_few_networks_stay_in_memory(tmp_path: Path) -> None:
 def test_bad_networks_are_told_at_once(name: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         Networks([name])
-
-
-def test_the_table_of_the_zoo_agrees_with_the_model_cards() -> None:
-    rows = {row.name: row for row in zoo_rows()}
-    assert list(rows) == videozoo.list_models(), "run: python scripts/model_cards.py"
-    for name, row in rows.items():
-        page = (REPO / "model_cards" / f"{name}.md").read_text(encoding="utf-8")
-        _, frames, height, width = row.clip_shape
-        assert f"| parameters | {row.params:,} |" in page
-        assert f"| multiply-adds of one view | {row.macs / 1e9:.2f} G," in page
-        assert f"| one view | {frames} frames of {height} x {width}," in page
-    cells = dict(zip(ZOO_HEAD, zoo_cells(rows["arc_tsm_r18"]), strict=True))
-    assert (cells["temporal"], cells["augmenter"], cells["backbone"]) == ("TSM", "ARC", "resnet18")
-    assert cells["printed params"] == "14.2"  # Table 2 of the paper, as in benchmarks/paper_tables.md
-    assert cells["printed GFLOPs"].startswith("17.2 / 17")
-    assert "SthSth V1 47.9" in cells["printed top-1, %"]
-    assert ["ARC, Table 2", "Something-Something V1", "8", "", "14.2", "17.2", "47.9"] in [
-        paper_cells(paper) for paper in rows["arc_tsm_r18"].papers
-    ]
-    assert rows["slowonly_r50"].temporal == "3-D"
-
-
-def test_filters_of_the_zoo() -> None:
-    rows = zoo_rows()
-
-    def names(*values: Any) -> list[str]:
-        return [row.name for row in filter_rows(rows, *values)]
-
-    assert len(names()) == len(rows)
-    assert "arc_tsm_r50_8f16f" in names("ARC r50")
-    assert names("ARC r50") == [name for name in names() if "arc" in name and "r50" in name]
-    light = names("", ["TSM"], ["none"], 20)
-    assert {"tsm_mbv2", "tsm_r18"} <= set(light)
-    assert not {"tsm_r50", "arc_tsm_r18", "tsn_r18"} & set(light)
-    assert names("", [], [], 0, True) == [name for name in videozoo.list_models() if videozoo.list_pretrained(name)]
-    assert set(names("", [], ["DNR"], None, False, True)) < set(names("", [], ["DNR"]))
-    assert names("nothing like it") == []
 
 
 def test_the_page_is_built(networks: Networks) -> None:
