@@ -3,6 +3,7 @@
 import argparse
 
 from videozoo.cli.console import CommandError, Interrupted, Parser, say, show_log
+from videozoo.cli.flags import add_device_flag
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -26,7 +27,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--port", type=int, default=7860, metavar="N", help="0 takes any free one")
     parser.add_argument("--max-size", type=float, default=100.0, metavar="MB", help="largest file that is taken")
     parser.add_argument("--max-duration", type=float, default=60.0, metavar="SEC", help="longest video that is taken")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    add_device_flag(parser)
     parser.set_defaults(run=run)
 
 
