@@ -229,15 +229,15 @@ def machine(device: str, threads: int) -> dict[str, str]:
     where = f"{os.cpu_count()} CPU cores ({processor[1] if processor else platform.machine()}), {threads} threads"
     if device == "cuda":
         where = f"{torch.cuda.get_device_name()}, cuDNN {torch.backends.cudnn.version()}, CUDA {torch.version.cuda}"
-    elif "GLIBC_TUNABLES" in os.environ:
-        where += f", GLIBC_TUNABLES={os.environ['GLIBC_TUNABLES']}"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}"
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    allocator = f", GLIBC_TUNABLES={tunables}" if tunables and device == "cpu" else ""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
     ).stdout.strip()
     return {
         "machine": where,
-        "versions": f"{versions}, timm {timm.__version__}, videozoo {videozoo.__version__}",
+        "versions": f"{versions}, timm {timm.__version__}, videozoo {videozoo.__version__}{allocator}",
         "commit": commit or "unknown",
         "device": device,
     }
