@@ -211,7 +211,7 @@ def keep_freed_memory() -> None:
     """On Linux, start this program again with an allocator that keeps what was freed.
 
     glibc gives large maps back to the system and takes them again as fresh pages: ResNet-50 on 32 images then takes
-    1.3 times as long, and more with every map that a network writes beyond it. See "Memory on Linux" in docs/systems.md.
+    1.3 times as long, and more with every map that a network writes beyond it ("Memory on Linux" in docs/systems.md).
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = KEEP_FREED
