@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videozoo.augment import ArcConv2d, ArcConv3d, ArcLinear
-from videozoo.explain.capture import find_layers, look, pick_layers, to_float
+from videozoo.explain.capture import find_layers, look_at_each, pick_layers, to_float
 from videozoo.shapes import fold_time, to_clips
 
 __all__ = ["ARC_LAYERS", "ArcStates", "ArcSteps", "arc_layers", "arc_states", "default_arc_layer", "retrace_arc"]
@@ -83,12 +83,10 @@ def arc_states(model: nn.Module, clips: Tensor, layers: str | list[str] | None =
     Raises:
         ValueError: no ARC in the network, or no such layer.
     """
-    names = pick_layers(arc_layers(model), layers)
-    seen = look(model, clips, names)
     found = []
-    for name in names:
+    for name, layer, input, _ in look_at_each(model, clips, pick_layers(arc_layers(model), layers)):
         with torch.no_grad():
-            steps = retrace_arc(seen.copy.get_submodule(name), seen.inputs.pop(name)[0])
+            steps = retrace_arc(layer, input)
         frames = steps.states[0].shape[2]
         means = [to_float(a.flatten(3).mean(3).transpose(1, 2).expand(-1, frames, -1)) for a in steps.attention]
         states = torch.stack([to_float(state.mean(1)) for state in steps.states], 1)

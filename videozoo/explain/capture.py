@@ -2,7 +2,7 @@
 
 import copy
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ __all__ = [
     "find_layers",
     "layer_names",
     "look",
+    "look_at_each",
     "pick_layers",
     "private_copy",
     "to_float",
@@ -74,6 +75,17 @@ def look(model: nn.Module, clips: Tensor, names: Iterable[str]) -> Seen:
     with torch.no_grad():
         seen.logits = to_float(seen.copy(clips))
     return seen
+
+
+def look_at_each(model: nn.Module, clips: Tensor, names: Sequence[str]) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Name, module, first input and output of each of some modules, in order, after one forward; let go one by one.
+
+    Args:
+        model, clips, names: as in :func:`look`.
+    """
+    seen = look(model, clips, names)
+    for name in names:
+        yield name, seen.copy.get_submodule(name), seen.inputs.pop(name)[0], seen.outputs.pop(name)
 
 
 def _kept(value: Any) -> Any:

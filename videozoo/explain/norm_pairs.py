@@ -1,13 +1,13 @@
 """The scales and shifts that DNR predicts, over groups of frames and over depth."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from videozoo.augment import CrossLayerNorm2d, CrossTemporalNorm2d
-from videozoo.explain.capture import find_layers, look, pick_layers, to_float
+from videozoo.explain.capture import find_layers, look_at_each, pick_layers, to_float
 
 __all__ = ["NormPairs", "norm_layers", "norm_pairs"]
 
@@ -59,13 +59,8 @@ def norm_pairs(model: nn.Module, clips: Tensor, layers: str | list[str] | None =
     Raises:
         ValueError: no DNR in the network, or no such norm.
     """
-    names = pick_layers(norm_layers(model), layers)
-    seen = look(model, clips, names)
     found = []
-    for name in names:
-        norm: Any = seen.copy.get_submodule(name)
-        input = seen.inputs.pop(name)[0]
-        output = seen.outputs.pop(name)
+    for name, norm, input, output in look_at_each(model, clips, pick_layers(norm_layers(model), layers)):
         with torch.no_grad():
             if isinstance(norm, CrossTemporalNorm2d):
                 h, c = norm.relay(norm.pool(input))

@@ -1,13 +1,12 @@
 """What the temporal modules see: motion vectors of MSN, temporal kernels of TANet."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.utils import flow_to_image
 
-from videozoo.explain.capture import find_layers, look, to_float
+from videozoo.explain.capture import find_layers, look_at_each, to_float
 from videozoo.layers import MotionSqueeze, TemporalAdaptive
 from videozoo.shapes import unfold_time
 
@@ -60,12 +59,8 @@ def motion_vectors(model: nn.Module, clips: Tensor) -> list[Motion]:
     Raises:
         ValueError: no such module in the network.
     """
-    names = find_layers(model, MotionSqueeze, "MSN")
-    seen = look(model, clips, names)
     found = []
-    for name in names:
-        layer: Any = seen.copy.get_submodule(name)
-        input = seen.inputs.pop(name)[0]
+    for name, layer, input, _ in look_at_each(model, clips, find_layers(model, MotionSqueeze, "MSN")):
         with torch.no_grad():
             motion = to_float(unfold_time(layer.motion(input), layer.num_segments)[:, :-1])  # the last is repeated
         pixels = torch.tensor([clips.shape[-1] / motion.shape[-1], clips.shape[-2] / motion.shape[-2]])
@@ -85,12 +80,9 @@ def temporal_kernels(model: nn.Module, clips: Tensor) -> list[TemporalKernels]:
     Raises:
         ValueError: no such module in the network.
     """
-    names = find_layers(model, TemporalAdaptive, "TANet")
-    seen = look(model, clips, names)
     found = []
-    for name in names:
-        layer: Any = seen.copy.get_submodule(name)
-        theta = unfold_time(seen.inputs.pop(name)[0].mean((2, 3)), layer.num_segments).transpose(1, 2)  # (B, C, S)
+    for name, layer, input, _ in look_at_each(model, clips, find_layers(model, TemporalAdaptive, "TANet")):
+        theta = unfold_time(input.mean((2, 3)), layer.num_segments).transpose(1, 2)  # (B, C, S)
         with torch.no_grad():
             kernels = layer.kernel(theta.flatten(0, 1)).unflatten(0, theta.shape[:2])
             scales = layer.local(theta).transpose(1, 2)
