@@ -11,6 +11,7 @@ BESIDE = (
     "CHANGELOG.md",
     "LICENSE",
     "benchmarks/*.md",
+    "benchmarks/*.png",
     "model_cards/*.md",
     "videozoo/recipes/*.yaml",
     "scripts/space/*",
