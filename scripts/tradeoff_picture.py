@@ -23,10 +23,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
+from videozoo.report.zoo import DATASET_NAMES
+
 REPO = Path(__file__).resolve().parents[1]
 PAPERS = REPO / "videozoo" / "report" / "papers.json"
 TABLES = {"sthsth_v1": {"arc": ("3", "7")}, "kinetics400": {"arc": ("6",), "dnr": ("6",)}}
-TITLES = {"sthsth_v1": "Something-Something V1", "kinetics400": "Kinetics-400"}
 LOWEST = {"sthsth_v1": 40.5, "kinetics400": 70}  # what lies below is told at the edge
 COLOURS = {"": "#2f5f98", "arc": "#c93a4e", "dnr": "#1f7a4a"}
 KINDS = {"": "base", "arc": "with ARC", "dnr": "with DNR"}
@@ -95,7 +96,8 @@ def draw_tradeoff(figure: Figure) -> None:
         below = [f"{p.label}: {p.top1} at {p.gflops:g} G" for p in points if p.label not in shown]
         if below:
             axes.annotate(f"below: {', '.join(below)}", (0.98, 0.02), xycoords="axes fraction", ha="right", fontsize=8)
-        axes.set(title=TITLES[dataset], xlabel="multiply-adds of a test, all views (G)", ylabel="top-1, published (%)")
+        axes.set(title=DATASET_NAMES[dataset], ylabel="top-1, published (%)")
+        axes.set(xlabel="multiply-adds of a test, all views (G)")
         axes.grid(alpha=0.25)
         _label(axes, list(shown.values()))
     marks = [plt.Line2D([], [], marker="o", linestyle="", color=COLOURS[kind], label=KINDS[kind]) for kind in KINDS]

@@ -118,11 +118,12 @@ class Explained:
     def film_row(self) -> "tuple[FilmRow, tuple[int, ...]]":
         """Its class maps, and the frames of the file that they belong to."""
         from videozoo.explain import FilmRow, grad_cam
+        from videozoo.models.config import class_names
 
         found = grad_cam(self.model, self.video, stage=self.args.stage, classes=self.label)
         label = int(found.classes[0])
         scores = found.logits[0].softmax(0)
-        names = self.model.pretrained_cfg.get("label_names") or [f"class {k}" for k in range(len(scores))]
+        names = class_names(self.model.pretrained_cfg, len(scores))
         best = int(scores.argmax())
         self.answer = f"{names[best]} ({float(scores[best]):.1%})"
         if label != best:

@@ -12,6 +12,7 @@ import torch
 from videozoo.engine.evaluation_folder import model_title
 from videozoo.inference.predictor import choose_device
 from videozoo.models import UnknownModelError, create_model, list_pretrained
+from videozoo.models.config import class_names
 from videozoo.models.load import is_source, open_source
 from videozoo.models.published import SHIPPED_TAG
 from videozoo.models.registry import pretrained_name
@@ -93,7 +94,7 @@ class Networks:
         log.info("loading %s", self._names[title])
         model: Any = create_model(self._names[title], pretrained=True).eval()
         cost = count_cost(model)
-        names = model.pretrained_cfg.get("label_names") or [f"class {k}" for k in range(model.num_classes)]
+        names = class_names(model.pretrained_cfg, model.num_classes)
         return Network(title, model.to(self._device), tuple(names), cost)
 
 

@@ -9,7 +9,7 @@ from timm.models import PretrainedCfg
 
 from videozoo.version import __version__
 
-__all__ = ["OF_CLASSES", "VideoCfg", "merge_cfg", "stored_cfg"]
+__all__ = ["OF_CLASSES", "VideoCfg", "class_names", "merge_cfg", "stored_cfg"]
 
 # What a config says of the classes that the weights were trained on; it goes with them.
 OF_CLASSES = ("label_names", "label_descriptions", "label_offset", "metrics", "dataset", "train_recipe", "tag")
@@ -119,3 +119,8 @@ def _check_kinds(cfg: VideoCfg) -> None:
     require(is_names, "label_names", "a list of names")
     is_complete = names is None or len(names) == cfg.num_classes
     require(is_complete, "label_names", f"{cfg.num_classes} of them")
+
+
+def class_names(cfg: Mapping[str, Any], num_classes: int) -> list[str]:
+    """Name of each class for a reader: ``class K`` where a network's config has no names."""
+    return list(cfg.get("label_names") or (f"class {k}" for k in range(num_classes)))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from videozoo.data import resolve_data_config, test_size_of
+from videozoo.models.config import class_names
 from videozoo.nets import list_backbones
 from videozoo.publish.citations import papers_of
 from videozoo.publish.metadata import accuracies, escape, license_fields, make_metadata, table
@@ -185,8 +186,7 @@ def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, resul
 
 
 def _names(model: Any, cfg: Mapping[str, Any]) -> list[str]:
-    names = cfg.get("label_names") or [f"class {index}" for index in range(model.num_classes)]
-    return [escape(name) for name in names]
+    return [escape(name) for name in class_names(cfg, model.num_classes)]
 
 
 def _confusion(counts: Tensor, names: Sequence[str]) -> str:

@@ -13,9 +13,9 @@ from videozoo.report.networks import architecture_of
 from videozoo.report.page import options_text
 from videozoo.report.tables import load_papers
 
-__all__ = ["PaperRow", "ZooRow", "zoo_rows"]
+__all__ = ["DATASET_NAMES", "PaperRow", "ZooRow", "zoo_rows"]
 
-_DATASETS = {
+DATASET_NAMES = {
     "sthsth_v1": "Something-Something V1",
     "sthsth_v2": "Something-Something V2",
     "diving48_v1": "Diving48 V1",
@@ -114,7 +114,7 @@ def _paper_rows() -> dict[str, list[PaperRow]]:
 def _paper_row(row: Mapping[str, Any]) -> PaperRow:
     return PaperRow(
         f"{row['paper'].upper()}, Table {row['table']}",
-        _DATASETS.get(row["dataset"], row["dataset"]),
+        DATASET_NAMES.get(row["dataset"], row["dataset"]),
         row.get("frames"),
         options_text(row.get("options", {})),
         row.get("params_m"),
