@@ -32,7 +32,7 @@ FILE_SEC, HANG_SEC = 30.0, 120.0
 SMALL_BYTES = 200_000
 
 
-def read_case(path: Path, number: int, decoder: str = "pyav") -> str:
+def read_case(path: Path, number: int) -> str:
     """Read 8 frames of a video, or of a part of it as the number says; the outcome in a word."""
     from videozoo.data import VideoError, VideoReader
 
@@ -42,7 +42,7 @@ def read_case(path: Path, number: int, decoder: str = "pyav") -> str:
         path.write_bytes(bytes(512) + data + bytes(1024))
         part = {"member": (512, len(data))}
     try:
-        with VideoReader(path, decoder=decoder, time_limit_sec=FILE_SEC, **part) as reader:
+        with VideoReader(path, time_limit_sec=FILE_SEC, **part) as reader:
             for _ in range(3):
                 count = reader.num_frames
                 try:
@@ -80,7 +80,7 @@ def work(args: argparse.Namespace) -> None:
             print(json.dumps(row), flush=True)
             start = time.monotonic()
             try:
-                row["outcome"] = read_case(path, number, args.decoder)
+                row["outcome"] = read_case(path, number)
             except Exception as err:
                 row |= {"outcome": type(err).__name__, "trace": traceback.format_exc()[-1500:]}
             print(json.dumps(row | {"sec": time.monotonic() - start, "rss_mb": rss_mb()}), flush=True)
@@ -113,7 +113,7 @@ def fuzz(args: argparse.Namespace) -> list[dict[str, Any]]:
     first, begun = 0, None
     while first < args.count:
         command = [sys.executable, __file__, "--worker", "--data", str(args.data), "--seed", str(args.seed)]
-        for line in watch([*command, "--count", str(args.count), "--first", str(first), "--decoder", args.decoder]):
+        for line in watch([*command, "--count", str(args.count), "--first", str(first)]):
             if isinstance(line, str):
                 if begun is None:
                     raise SystemExit(f"the worker ended before its first case: {line}")
@@ -141,7 +141,7 @@ def read_many(args: argparse.Namespace) -> None:
         if number % max(args.count // 20, 1) == 0:
             print(json.dumps({"number": number, "rss_mb": rss_mb(), "files": len(paths)}), flush=True)
         try:
-            with VideoReader(paths[number % len(paths)], decoder=args.decoder) as reader:
+            with VideoReader(paths[number % len(paths)]) as reader:
                 count = reader.num_frames
                 reader.read([(2 * i + 1) * count // 16 for i in range(8)])
         except VideoError:
@@ -234,7 +234,6 @@ def main() -> None:
     parser.add_argument("--reads", type=int, default=10_000, help="reads of whole videos in one process")
     parser.add_argument("--small", type=Path, help="folder of the whole videos, without it --data")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--decoder", default="pyav")
     parser.add_argument("--output", type=Path, default=HERE, help="folder for robustness.json and robustness.md")
     parser.add_argument("--only", type=int, help="make one damaged video again, at --keep")
     parser.add_argument("--keep", type=Path)
@@ -258,14 +257,14 @@ def run(args: argparse.Namespace) -> int:
 
     result = {
         "machine": f"{os.cpu_count()} CPU cores, Python {platform.python_version()}, PyAV {av.__version__} with "
-        f"libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}, decoder {args.decoder}",
+        f"libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}",
         "seed": args.seed,
         "count": args.count,
         "sources": len(list_videos(args.data)),
     }
     result |= summarize(fuzz(args))
     command = [sys.executable, __file__, "--many", "--data", str(args.small or args.data), "--count", str(args.reads)]
-    *result["many"], trimmed = watch([*command, "--decoder", args.decoder])
+    *result["many"], trimmed = watch([*command])
     result |= trimmed
     lists = subprocess.run(
         [sys.executable, str(HERE / "robustness_lists.py"), "--count", str(args.count)],

@@ -18,7 +18,7 @@ from helpers import hear_ctrl_c
 import videozoo
 from videozoo.cli import finetune, finetune_fit, main
 from videozoo.cli.run_settings import Settings
-from videozoo.data import load_source, torchcodec_file
+from videozoo.data import load_source
 from videozoo.data.motions import motion_classes
 
 REPO = Path(__file__).resolve().parents[2]
@@ -123,7 +123,7 @@ def test_what_the_batches_are_made_of(videos: Path, tmp_path: Path, capsys: Capt
     flags = ["--class-weights", str(tmp_path / "weights.txt"), "--balanced-sampling", "--smoothing", "0.1"]
     flags += ["--mixup", "0.2", "--cutmix", "1", "--mixup-prob", "0.9", "--mixup-switch-prob", "0.4"]
     flags += ["--color-jitter", "0.4", "--aa", "rand-m5-n1", "--reprob", "0.5", "--remode", "pixel"]
-    flags += ["--train-resize", "40", "--train-crop", "rrc", "--channels-last", "--patience", "1", "--decoder", "pyav"]
+    flags += ["--train-resize", "40", "--train-crop", "rrc", "--channels-last", "--patience", "1"]
     flags += ["--val-views", "2x1", "--test-views", "3x5", "--test-resize", "40x48", "--checkpoint-minutes", "0"]
     assert _finetune(videos, tmp_path / "run", "--epochs", "1", *flags) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -142,24 +142,10 @@ def test_what_the_batches_are_made_of(videos: Path, tmp_path: Path, capsys: Capt
     assert "--class-weights needs one number a line, or `balanced`" in capsys.readouterr().err
 
 
-def test_a_decoder_that_cannot_be_loaded_is_told_once(
-    videos: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not by each thread that opens files and each worker."""
-    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
-    torchcodec_file.load_torchcodec.cache_clear()
-    try:
-        flags = ["--epochs", "1", "--warmup-epochs", "0", "--decoder", "torchcodec", "--workers", "2"]
-        assert _finetune(videos, tmp_path / "run", *flags) == 0
-    finally:
-        torchcodec_file.load_torchcodec.cache_clear()
-    assert capsys.readouterr().err.count("torchcodec cannot be loaded") == 1
-
-
 def test_fine_tuning_resizes_as_the_weights_are_tested(videos: Path) -> None:
     """Weights for squeezed frames are trained on squeezed frames, unless a flag says otherwise."""
     model = videozoo.create_model("test_arc_tsm", pretrained_cfg_overlay={"test_resize": (40, 64)}, num_classes=6)
-    settings = Settings(workers=0, batch_size=2, seed=0, decoder="pyav", balanced_sampling=False, hflip=0.5, aa=None)
+    settings = Settings(workers=0, batch_size=2, seed=0, balanced_sampling=False, hflip=0.5, aa=None)
     settings.train_crop, settings.color_jitter = "multiscale", None
     train = load_source(videos / "train")
     for flag, resize in ((None, (40, 64)), ("50", 50)):

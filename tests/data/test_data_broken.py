@@ -223,7 +223,7 @@ def test_views_lie_clip_by_clip(
 def test_several_networks_read_a_file_once(records: list[VideoRecord], monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     real = dataset_module.open_record
-    monkeypatch.setattr(dataset_module, "open_record", lambda r, decoder: opened.append(r) or real(r, decoder))
+    monkeypatch.setattr(dataset_module, "open_record", lambda r: opened.append(r) or real(r))
     alone = [_testing(records), _testing(records, size=48, num_frames=8, num_clips=2, num_crops=3)]
     wanted = [[dataset[n]["video"] for dataset in alone] for n in (0, 2)]
     opened.clear()

@@ -21,9 +21,8 @@ def robustness(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return load_file_as_module(REPO / "benchmarks" / "robustness.py")
 
 
-@pytest.mark.parametrize("decoder", ["pyav", "torchcodec"])
 def test_damaged_videos_give_frames_or_the_one_error(
-    decoder: str, tmp_path: Path, make_video: MakeVideo, robustness: ModuleType
+    tmp_path: Path, make_video: MakeVideo, robustness: ModuleType
 ) -> None:
     for name, codec in [("a.mp4", "libx264"), ("b.mkv", "libx264"), ("c.avi", "mpeg4"), ("d.ts", "mpeg2video")]:
         make_video(tmp_path / "videos" / name, num_frames=30, codec=codec)
@@ -34,7 +33,7 @@ def test_damaged_videos_give_frames_or_the_one_error(
         kind, source, data = robustness.make_case(paths, 0, number)
         assert robustness.make_case(paths, 0, number) == (kind, source, data)
         (tmp_path / source.name).write_bytes(data)
-        outcomes.append(robustness.read_case(tmp_path / source.name, number, decoder))
+        outcomes.append(robustness.read_case(tmp_path / source.name, number))
     assert set(outcomes) == {"frames", "VideoError"}
 
 

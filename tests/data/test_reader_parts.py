@@ -55,7 +55,6 @@ def test_ranges_of_images(tmp_path: Path) -> None:
         ({"frame_range": (3, 3)}, "needed are 0 <= start < stop"),
         ({"frame_range": (-1, 3)}, "needed are 0 <= start < stop"),
         ({"frame_range": (0, 3), "span_sec": (0, 1)}, "pass one of them"),
-        ({"decoder": "magic"}, "choose from pyav, torchcodec"),
     ],
 )
 def test_parts_that_make_no_sense(options: dict, message: str, tmp_path: Path, make_video: MakeVideo) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, is_main_process, say, show_log
-from videozoo.cli.finetune_flags import DECODERS
 from videozoo.cli.flags import add_device_flag
 from videozoo.cli.measure import BATCH_SIZE, Setup, evaluate_model, open_network
 
@@ -70,7 +69,6 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         help=f"videos per batch; default: {BATCH_SIZE}, fewer for many views",
     )
     parser.add_argument("-j", "--workers", type=int, default=2, metavar="N", help="decoding processes")
-    parser.add_argument("--decoder", default="pyav", choices=DECODERS, help="torchcodec: the extra of that name")
     parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
     add_device_flag(parser)
     parser.add_argument("--output", metavar="DIR", help="write results, tables, pictures and scores there")
@@ -97,7 +95,6 @@ def run(args: argparse.Namespace) -> int:
             is_reversed=args.reverse,
             batch_size=args.batch_size,
             workers=args.workers,
-            decoder=args.decoder,
             amp="bf16" if args.amp else "no",
             average=args.average or "prob",
         )

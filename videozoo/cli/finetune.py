@@ -68,7 +68,7 @@ def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
         data_format=settings.data_format,
         splits=(settings.split, settings.val_split),
     )
-    open_all(train.records, val.records, max_bad_frac=settings.max_bad_frac, decoder=settings.decoder)
+    open_all(train.records, val.records, max_bad_frac=settings.max_bad_frac)
     note(f"{len(train.records)} training and {len(val.records)} validation videos of {len(train.class_names)} classes")
     return train, val
 

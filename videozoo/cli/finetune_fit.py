@@ -49,7 +49,6 @@ def fit_model(
         batch_size=settings.batch_size,
         workers=settings.workers,
         views=parse_views(settings.val_views, "--val-views"),
-        decoder=settings.decoder,
     )
     write_settings(settings)
     names = train.class_names
@@ -86,7 +85,6 @@ def _make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: 
         batch_size=settings.batch_size,
         workers=settings.workers,
         seed=settings.seed,
-        decoder=settings.decoder,
         is_balanced=settings.balanced_sampling,
         hflip=settings.hflip,
         train_crop=settings.train_crop,

@@ -10,7 +10,6 @@ from videozoo.cli.recipes import recipe_names
 Group = argparse._ArgumentGroup
 SAMPLINGS = ("segment", "dense", "uniform")
 SCHEDULES = ("cosine", "constant", "step", "multistep", "poly", "tanh", "wsd", "rsqrt", "none")
-DECODERS = ("pyav", "torchcodec")
 DEFAULT_LR = 5e-4  # where neither --lr nor --lr-base is given
 TRACKERS = ("tensorboard", "wandb")
 
@@ -181,7 +180,6 @@ def _add_augmentation(flags: _Flags, group: Group) -> None:
 
 def _add_machine(flags: _Flags, group: Group) -> None:
     add = flags.add
-    add(group, "--decoder", default="pyav", choices=DECODERS, help="torchcodec: the extra of that name")
     add(group, "-j", "--workers", type=int, default=min(4, os.cpu_count() or 1), metavar="N", help="decoding processes")
     add(group, "--amp", action="store_true", default=False, help="mixed precision")
     add(group, "--amp-dtype", default="bfloat16", choices=("bfloat16", "float16"), help="float16 needs a GPU")

@@ -74,7 +74,6 @@ class Setup:
         is_reversed: bool = False,
         batch_size: int | None = None,
         workers: int = 2,
-        decoder: str = "pyav",
         amp: str = "no",
         average: str = "prob",
     ) -> "list[Scores]":
@@ -94,7 +93,6 @@ class Setup:
             workers=workers,
             views=parse_views(views),
             is_reversed=is_reversed,
-            decoder=decoder,
         )
         results = evaluate_together(
             self.models,

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from videozoo.cli.console import CommandError, is_main_process, note
-from videozoo.cli.videos import ready_decoder
 
 if TYPE_CHECKING:
     from videozoo.data import VideoRecord
@@ -16,9 +15,7 @@ OPENED_BEFORE_TRAINING = 2000
 SHOWN_PROBLEMS = 20
 
 
-def open_all(
-    train: "Sequence[VideoRecord]", val: "Sequence[VideoRecord]", *, max_bad_frac: float, decoder: str = "pyav"
-) -> None:
+def open_all(train: "Sequence[VideoRecord]", val: "Sequence[VideoRecord]", *, max_bad_frac: float) -> None:
     """Open every video of a small set once, so that broken ones are told before training, not hours into it.
 
     They stay in the set: in training another video takes their place, in validation they are counted.
@@ -29,8 +26,7 @@ def open_all(
     """
     if len(train) + len(val) > OPENED_BEFORE_TRAINING or not is_main_process():
         return
-    ready_decoder(decoder)
-    problems = _find_broken(train, decoder)
+    problems = _find_broken(train)
     if len(problems) > max_bad_frac * len(train):
         raise CommandError(
             f"{len(problems)} of {len(train)} training videos cannot be read, more than --max-bad-frac "
@@ -41,19 +37,19 @@ def open_all(
             f"warning: {len(problems)} of {len(train)} training videos cannot be read; others take their place\n"
             + _listed(problems)
         )
-    problems = _find_broken(val, decoder)
+    problems = _find_broken(val)
     if len(problems) == len(val):
         raise CommandError(f"none of the {len(val)} validation videos can be read\n{_listed(problems)}")
     if problems:
         note(f"warning: {len(problems)} of {len(val)} validation videos cannot be read\n{_listed(problems)}")
 
 
-def _find_broken(records: "Sequence[VideoRecord]", decoder: str) -> list[str]:
+def _find_broken(records: "Sequence[VideoRecord]") -> list[str]:
     from videozoo.data import VideoError, open_record
 
     def trouble(record: "VideoRecord") -> str | None:
         try:
-            with open_record(record, decoder):
+            with open_record(record):
                 return None
         except VideoError as error:
             return f"{record.source}: {error}"

@@ -13,7 +13,7 @@ from videozoo.cli.console import CommandError
 _NOT_IN_RECIPES = frozenset(
     {
         *("recipe", "data", "val", "data_root", "class_names", "output", "resume", "initial_checkpoint", "log_with"),
-        *("workers", "device", "log_interval", "checkpoint_minutes", "decoder", "help"),
+        *("workers", "device", "log_interval", "checkpoint_minutes", "help"),
     }
 )
 _TEXTS = ("description", "start_from")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from videozoo.cli.console import CommandError, is_main_process, num_processes
+from videozoo.cli.console import CommandError, is_main_process, note, num_processes
 from videozoo.cli.finetune_flags import DEFAULT_LR
 from videozoo.cli.recipes import is_recipe_file, read_recipe
 from videozoo.version import __version__
@@ -189,7 +189,10 @@ def _read(output: Path) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
     except (ValueError, KeyError, TypeError) as error:
         raise CommandError(f"{path}: not readable ({error}); give the run's flags again without this file.") from error
-    return dict(settings)
+    values = dict(settings)
+    if values.pop("decoder", "pyav") != "pyav":
+        note(f"{output}: it was begun with --decoder torchcodec, which is gone; PyAV reads its videos from now on")
+    return values
 
 
 def _check_same(given: dict[str, Any], stored: dict[str, Any], output: Path) -> None:

@@ -83,14 +83,6 @@ def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
         note(f"warning: {text}")
 
 
-def ready_decoder(decoder: str) -> None:
-    """Load torchcodec in this process: where it cannot be, that is told once, not by each thread and worker."""
-    if decoder == "torchcodec":
-        from videozoo.data.torchcodec_file import load_torchcodec
-
-        load_torchcodec()
-
-
 def make_normalizer(model: "nn.Module") -> "ClipNormalizer":
     """From the bytes that the loaders here give to what the network takes; on the network's device."""
     from videozoo.data import ClipNormalizer, resolve_data_config
@@ -106,7 +98,6 @@ def make_train_loader(
     batch_size: int,
     workers: int,
     seed: int,
-    decoder: str = "pyav",
     is_balanced: bool = False,
     **transform_options: Any,
 ) -> "DataLoader[Any]":
@@ -118,14 +109,12 @@ def make_train_loader(
     """
     from videozoo.data import BalancedSampler, VideoDataset, create_transform, resolve_data_config, sampling_options
 
-    ready_decoder(decoder)
     cfg = resolve_data_config(model)
     dataset = VideoDataset(
         records,
         create_transform(**cfg, is_training=True, normalize=False, **transform_options),
         **sampling_options(cfg, is_training=True),
         seed=seed,
-        decoder=decoder,
         on_broken="replace",
     )
     sampler = BalancedSampler([record.label for record in records]) if is_balanced else None
@@ -140,7 +129,6 @@ def make_test_loader(
     workers: int,
     views: tuple[int, int] | None = None,
     is_reversed: bool = False,
-    decoder: str = "pyav",
 ) -> "DataLoader[Any]":
     """A loader of every view of each video as bytes, in the order of the records; broken videos are reported.
 
@@ -148,7 +136,7 @@ def make_test_loader(
         views: clips and crops; None takes the network's own.
         is_reversed: play every clip backwards.
     """
-    dataset = make_test_dataset(model, records, views=views, decoder=decoder)
+    dataset = make_test_dataset(model, records, views=views)
     return _make_loader(_Reversed(dataset) if is_reversed else dataset, batch_size, workers)
 
 
@@ -160,29 +148,26 @@ def make_joint_loader(
     workers: int,
     views: tuple[int, int] | None = None,
     is_reversed: bool = False,
-    decoder: str = "pyav",
 ) -> "DataLoader[Any]":
     """As ``make_test_loader`` for several networks: ``video`` is a list of each one's own views of a file read once."""
     from videozoo.data import JointDataset
 
-    dataset = JointDataset([make_test_dataset(model, records, views=views, decoder=decoder) for model in models])
+    dataset = JointDataset([make_test_dataset(model, records, views=views) for model in models])
     return _make_loader(_Reversed(dataset) if is_reversed else dataset, batch_size, workers)
 
 
 def make_test_dataset(
-    model: "nn.Module", records: "Sequence[VideoRecord]", *, views: tuple[int, int] | None, decoder: str = "pyav"
+    model: "nn.Module", records: "Sequence[VideoRecord]", *, views: tuple[int, int] | None
 ) -> "VideoDataset":
     """Every view of each video as bytes, as the network's config wants them; broken videos are reported."""
     from videozoo.data import VideoDataset, create_transform, resolve_data_config, sampling_options
 
-    ready_decoder(decoder)
     num_clips, num_crops = views or (None, None)
     cfg = resolve_data_config(model, test_num_clips=num_clips, test_num_crops=num_crops)
     return VideoDataset(
         records,
         create_transform(**cfg, normalize=False),
         **sampling_options(cfg),
-        decoder=decoder,
         on_broken="report",
     )
 

@@ -3,7 +3,7 @@
 from .batches import TrainBatch, collate_clips
 from .config import DATA_DEFAULTS, resolve_data_config, sampling_options, test_size_of
 from .dataset import JointDataset, VideoDataset
-from .decode import DECODERS, VideoReader, count_frames, open_record, read_frames
+from .decode import VideoReader, count_frames, open_record, read_frames
 from .errors import VideoError
 from .formats import DATA_FORMATS
 from .lists import SourceError
@@ -18,7 +18,6 @@ from .views import parse_views
 __all__ = [
     "DATA_DEFAULTS",
     "DATA_FORMATS",
-    "DECODERS",
     "SAMPLINGS",
     "VIDEO_EXTENSIONS",
     "BalancedSampler",

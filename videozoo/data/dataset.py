@@ -49,7 +49,6 @@ class VideoDataset(Dataset[dict[str, Any]]):
         num_clips: clips of a test video; 1 in training.
         is_training: random clips and one view, or fixed clips and every view.
         seed: of all draws.
-        decoder: one of ``DECODERS``.
         on_broken: what becomes of a video that cannot be read. ``raise``: a VideoError. ``replace``: another one takes
             its place, drawn from the seed, the epoch and the index; after ten broken ones in a row video is None.
             ``report``: video is None.
@@ -73,7 +72,6 @@ class VideoDataset(Dataset[dict[str, Any]]):
     num_clips: int = 1
     is_training: bool = False
     seed: int = 0
-    decoder: str = "pyav"
     on_broken: str = "raise"
     # In shared memory, so that workers started in an earlier epoch see it change.
     _epoch: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64).share_memory_(), init=False)
@@ -153,7 +151,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
     def _read(self, record: VideoRecord, clip_seed: int, transform_seed: int) -> tuple[Tensor, int]:
         if not self.is_training:
             return _read_tests([self], record)[0], record.label
-        clip = _sampled(record, [self._draw(clip_seed)], self.decoder, _read_clip)
+        clip = _sampled(record, [self._draw(clip_seed)], _read_clip)
         with torch.random.fork_rng(devices=[]), _one_thread():
             # Not torch.manual_seed: that would also seed the accelerators, which fork_rng does not restore here.
             torch.default_generator.manual_seed(transform_seed >> 1)
@@ -164,7 +162,7 @@ class JointDataset(Dataset[dict[str, Any]]):
     """The same test videos for several networks, each file opened and read once.
 
     Args:
-        datasets: test data sets with the same records; the first one's ``decoder`` and ``on_broken`` count.
+        datasets: test data sets with the same records; the first one's ``on_broken`` counts.
     Shape:
         item: as ``VideoDataset``'s, but video is a list, one per data set; None if the file cannot be read.
     Raises:
@@ -209,16 +207,14 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _sampled(
-    record: VideoRecord, draws: Sequence[Draw], decoder: str, make: Callable[[list[np.ndarray], VideoReader], Made]
-) -> Made:
+def _sampled(record: VideoRecord, draws: Sequence[Draw], make: Callable[[list[np.ndarray], VideoReader], Made]) -> Made:
     """What ``make`` makes of the drawn clips of a video; drawn and made anew where reading finds fewer or more frames.
 
     Raises:
         VideoError: the video cannot be read; it names the file and where it was listed.
     """
     try:
-        with open_record(record, decoder) as reader:
+        with open_record(record) as reader:
             if max(reader.height, reader.width) > MAX_ASPECT * min(reader.height, reader.width):
                 raise VideoError(record.path, f"frames of {reader.width}x{reader.height} are too long and thin")
             for _ in range(MAX_ROUNDS):
@@ -260,7 +256,7 @@ def _read_tests(datasets: Sequence[VideoDataset], record: VideoRecord) -> list[T
             for views, own, frames_of_clips in zip(pieces, wanted, clips, strict=True)
         ]
 
-    return _sampled(record, [dataset._draw(0) for dataset in datasets], datasets[0].decoder, make)
+    return _sampled(record, [dataset._draw(0) for dataset in datasets], make)
 
 
 def _arranged(crops: Tensor, places: np.ndarray) -> Tensor:

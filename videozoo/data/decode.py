@@ -16,9 +16,6 @@ from .errors import VideoError
 from .image_folder import ImageFolder
 from .limits import TIME_LIMIT_SEC, TimeLimit
 from .sources import VideoRecord
-from .torchcodec_file import TorchcodecFile, load_torchcodec
-
-DECODERS = ("pyav", "torchcodec")
 
 
 class VideoReader:
@@ -34,10 +31,9 @@ class VideoReader:
             an end past the file's is cut. Frames are then numbered from the first of the span.
         frame_range: only the frames [start, stop), numbered from the first of these; not together with ``span_sec``.
         member: (offset, size) in bytes of the video inside ``path``.
-        decoder: ``pyav`` or ``torchcodec``; the latter falls back to the former where it is not installed.
         time_limit_sec: time that opening the file and one read may take together; None: no limit.
     Raises:
-        ValueError: an unknown decoder, an empty span or range, or both.
+        ValueError: an empty span or range, or both.
         VideoError: there is no such file, nothing in it can be read as a video, or it takes too long. Later, from
             ``num_frames`` and ``read``: the range goes beyond the file, or the span holds no frame.
     """
@@ -49,11 +45,8 @@ class VideoReader:
         span_sec: tuple[float, float] | None = None,
         frame_range: tuple[int, int] | None = None,
         member: tuple[int, int] | None = None,
-        decoder: str = "pyav",
         time_limit_sec: float | None = TIME_LIMIT_SEC,
     ) -> None:
-        if decoder not in DECODERS:
-            raise ValueError(f"VideoReader: unknown decoder {decoder!r}; choose from {', '.join(DECODERS)}.")
         if span_sec is not None and frame_range is not None:
             raise ValueError("VideoReader: span_sec and frame_range were both given; pass one of them.")
         if span_sec is not None and not span_sec[0] < span_sec[1]:
@@ -65,7 +58,7 @@ class VideoReader:
         self._is_closed = False
         self._limit = TimeLimit(self.path, time_limit_sec)
         with self._limit:
-            self._source = _open_source(self.path, span_sec, member, decoder, self._limit)
+            self._source = _open_source(self.path, span_sec, member, self._limit)
 
     @property
     def num_frames(self) -> int:
@@ -189,27 +182,20 @@ def count_frames(path: str | os.PathLike[str]) -> int:
         return reader.num_frames
 
 
-def open_record(record: VideoRecord, decoder: str = "pyav") -> VideoReader:
+def open_record(record: VideoRecord) -> VideoReader:
     """Open a listed video: its file, or the part of a file that the record names.
 
     Args:
         record: what ``load_source(...).records`` gives.
-        decoder: ``pyav`` or ``torchcodec``.
     Raises:
         VideoError: the video cannot be read.
     """
-    return VideoReader(
-        record.path,
-        span_sec=record.span_sec,
-        frame_range=record.frame_range,
-        member=record.member,
-        decoder=decoder,
-    )
+    return VideoReader(record.path, span_sec=record.span_sec, frame_range=record.frame_range, member=record.member)
 
 
 def _open_source(
-    path: Path, span_sec: tuple[float, float] | None, member: tuple[int, int] | None, decoder: str, limit: TimeLimit
-) -> AvFile | TorchcodecFile | ImageFolder:
+    path: Path, span_sec: tuple[float, float] | None, member: tuple[int, int] | None, limit: TimeLimit
+) -> AvFile | ImageFolder:
     try:
         if path.is_dir():
             if span_sec is not None:
@@ -225,8 +211,7 @@ def _open_source(
         raise VideoError(path, "neither a file nor a folder")
     if size == 0:
         raise VideoError(path, "the file is empty (0 bytes)")
-    kind = TorchcodecFile if decoder == "torchcodec" and load_torchcodec() is not None else AvFile
-    return kind(path, span_sec=span_sec, member=member, limit=limit)
+    return AvFile(path, span_sec=span_sec, member=member, limit=limit)
 
 
 def _text(bounds: tuple[float, float] | None) -> str:
