@@ -159,7 +159,7 @@ class VideoNet(nn.Module):
             )
         self.num_classes = num_classes
         self.spec = self.spec.replace(num_classes=num_classes)
-        self.fc = self._make_fc(num_classes)
+        self.fc = self._make_fc(num_classes).train(self.training)  # TRN's head draws in training
         self.pretrained_cfg = forget_classes(self.pretrained_cfg, num_classes)
 
     def set_num_frames(self, num_frames: int) -> None:

@@ -12,13 +12,18 @@ __all__ = ["append_to_stage", "insert_before", "replace_modules", "set_submodule
 
 
 def set_submodule(net: nn.Module, name: str, module: nn.Module) -> None:
-    """Put ``module`` at the dotted ``name`` of ``net``, where a module already is, in that module's mode.
+    """Put ``module`` at the dotted ``name`` of ``net``, where a module already is.
+
+    It and its new submodules take that module's mode (training or evaluation).
 
     Raises:
         AttributeError: ``net`` has no module of that name.
     """
-    # Without its children, which may be shared with the old module and frozen on purpose.
-    module.training = net.get_submodule(name).training
+    old = net.get_submodule(name)
+    shared = set(old.modules())  # these keep their own mode, as they may be frozen on purpose
+    for new in module.modules():
+        if new not in shared:
+            new.training = old.training
     parent, _, leaf = name.rpartition(".")
     setattr(net.get_submodule(parent), leaf, module)
 
@@ -84,7 +89,8 @@ def insert_before(
             )
         if type(conv) is not nn.Conv2d:
             raise ValueError(f"insert_before: {name} is a {type(conv).__name__}; need an nn.Conv2d.")
-        set_submodule(net, name, PreConv2d.from_conv(conv, make(conv)))
+        pre = make(conv).to(conv.weight.device, conv.weight.dtype)
+        set_submodule(net, name, PreConv2d.from_conv(conv, pre))
         names.append(name)
     if not names:
         raise ValueError(
@@ -127,5 +133,7 @@ def append_to_stage(net: nn.Module, stage: int, name: str, make: Callable[[int],
         raise ValueError(f"append_to_stage: {last} is a {type(parent).__name__}; need an nn.Sequential.")
     rows: Any = net.feature_info
     rows = rows if isinstance(rows, list) else rows.info
-    parent.add_module(name, make(next(row["num_chs"] for row in rows if row["module"] == last)))
+    new = make(next(row["num_chs"] for row in rows if row["module"] == last)).train(parent.training)
+    like = next(parent.parameters())
+    parent.add_module(name, new.to(like.device, like.dtype))
     return f"{last}.{name}"

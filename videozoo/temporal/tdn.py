@@ -99,14 +99,16 @@ class DifferenceResNet(ResNet):
     def take_over(cls, net: Any, main_weight: float) -> list[str]:
         """Turn ``net`` itself into this class, keeping its modules and keys; returns the names of the new modules."""
         conv = net.conv1
+        like = {"device": conv.weight.device, "dtype": conv.weight.dtype}
         stem = nn.Conv2d(
-            4 * conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=False
+            4 * conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=False, **like
         )
         with torch.no_grad():  # as the authors: the mean over colours of the trained stem
             stem.weight.copy_(conv.weight.mean(1, keepdim=True).expand_as(stem.weight))
         net.diff_stem = nn.Sequential(
-            _PooledDifferences(), stem, nn.BatchNorm2d(conv.out_channels), nn.ReLU(inplace=True), deepcopy(net.maxpool)
-        ).to(conv.weight.device, conv.weight.dtype)
+            *(_PooledDifferences(), stem, nn.BatchNorm2d(conv.out_channels, **like), nn.ReLU(inplace=True)),
+            deepcopy(net.maxpool),
+        ).train(net.training)
         net.diff_layer1 = deepcopy(net.layer1)
         net.main_weight = main_weight
         net.__class__ = cls

@@ -64,11 +64,13 @@ class ExcitedBottle2neck(Bottle2neck):
         """Take over ``block``, sharing its parameters and key names."""
         new = adopt(cls, block)
         width = block.width
-        new.excite = MotionExcitation(width * block.scale, num_segments)
+        place = {"device": block.conv1.weight.device, "dtype": block.conv1.weight.dtype}
+        new.excite = MotionExcitation(width * block.scale, num_segments).to(**place)
         new.convs = nn.ModuleList(
-            PreConv2d.from_conv(conv, TemporalConv(width, num_segments, shift_div=None)) for conv in block.convs
+            PreConv2d.from_conv(conv, TemporalConv(width, num_segments, shift_div=None).to(**place))
+            for conv in block.convs
         )
-        new.last_shift = TemporalConv(width, num_segments, shift_div=2)
+        new.last_shift = TemporalConv(width, num_segments, shift_div=2).to(**place)
         return new
 
     def forward(self, x: Tensor) -> Tensor:

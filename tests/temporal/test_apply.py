@@ -1,0 +1,76 @@
+"""What a temporal module or an augmenter adds has the mode, type and device of the place where it is put."""
+
+from typing import Any
+
+import pytest
+import torch
+from helpers import randomise, small_resnet
+from timm.models.res2net import Bottle2neck
+from timm.models.resnet import ResNet
+from torch import Tensor, nn
+
+import videozoo
+from videozoo import ARC, DNR
+from videozoo.temporal import TDN, TEA, TEMPORAL
+
+T = 3
+PARTS = [*(kind() for kind in TEMPORAL.values()), ARC(attention_layer="gru"), DNR(), DNR(keep_affine=True, norm="gn")]
+every_part = pytest.mark.parametrize("part", PARTS, ids=lambda part: type(part).__name__)
+
+
+def small_net(part: Any) -> ResNet:
+    """A small network that the part can change."""
+    if type(part) is TEA:
+        return ResNet(Bottle2neck, (1, 1, 1, 1), num_classes=0, base_width=8, block_args={"scale": 4})
+    return small_resnet(channels=16)
+
+
+def folded(part: Any, num_clips: int) -> Tensor:
+    """Frames (B*S, C, H, W); those of TDN hold five frames each."""
+    return torch.randn(num_clips * T, 15 if type(part) is TDN else 3, 32, 32)
+
+
+@every_part
+def test_a_network_in_evaluation_stays_in_evaluation(part: Any) -> None:
+    net = small_net(part).eval()
+    part.apply(net, T)
+    assert not [name for name, module in net.named_modules() if module.training]
+    x = folded(part, 2)
+    with torch.no_grad():
+        together, alone = randomise(net)(x)[:T], net(x[:T])
+    assert (together - alone).abs().max() < 1e-4 * alone.abs().max()
+
+
+@every_part
+def test_what_is_added_takes_the_mode_of_its_place(part: Any) -> None:
+    net: Any = small_net(part).train()
+    net.layer2.eval()
+    part.apply(net, T)
+    assert not [name for name, module in net.layer2.named_modules() if module.training]
+    assert not [name for name, module in net.layer3.named_modules() if not module.training]
+
+
+@every_part
+def test_norms_that_were_frozen_stay_frozen(part: Any) -> None:
+    net = small_net(part).train()
+    frozen = [module.eval() for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    part.apply(net, T)
+    assert not [module for module in net.modules() if module in frozen and module.training]
+
+
+@every_part
+def test_what_is_added_takes_the_type_and_device_of_its_place(part: Any) -> None:
+    net = small_net(part).double()
+    part.apply(net, T)
+    assert net(folded(part, 1).double()).isfinite().all()
+    away = small_net(part).to("meta")
+    part.apply(away, T)
+    assert {tensor.device.type for tensor in (*away.parameters(), *away.buffers())} == {"meta"}
+
+
+def test_a_fresh_relation_head_takes_the_mode_of_its_network() -> None:
+    net = videozoo.compose("test_resnet", videozoo.temporal.TRN(), num_classes=4, num_frames=6).eval()
+    net.reset_classifier(3)
+    assert not net.fc.training
+    x = torch.randn(1, 3, 6, 32, 32)
+    assert torch.equal(net(x), net(x))
