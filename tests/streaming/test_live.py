@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from videozoo.data import VideoError, live
+from videozoo.data import VideoError, live, read_frames
 from videozoo.data.live import LatestFrames, LiveFrame, camera_frames, file_frames, in_real_time
 
 
@@ -61,8 +61,10 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, shared_data: Path) -> N
 
 
 def test_a_turned_video_stands_upright(shared_data: Path) -> None:
-    frame = next(file_frames(shared_data / "clips/PHP-FFMpeg/portrait.MOV", 1))
+    path = shared_data / "clips/PHP-FFMpeg/portrait.MOV"
+    frame = next(file_frames(path, 1))
     assert frame.image.shape[1] > frame.image.shape[2]
+    assert torch.equal(frame.image, read_frames(path, [0])[0])
 
 
 def test_a_slow_reader_gets_the_newest_frame_and_the_number_of_the_others() -> None:

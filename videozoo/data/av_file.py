@@ -1,18 +1,13 @@
 """Exact frames of a video file, by PyAV."""
 
 import functools
-import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
 from av.packet import Packet
-from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 
 from .av_stream import AvStream
 from .errors import VideoError
@@ -20,10 +15,7 @@ from .exact_frames import ExactFrames
 from .limits import TimeLimit
 from .nal_units import nal_format
 from .packet_index import ONE_FRAME_CODECS, IndexedFrames, PacketIndex, PacketRow, index_file, index_span
-
-# PyAV 17 and later convert colours in as many threads as there are cores, which loader workers use anyway; and a
-# converter that had threads when its process was forked hangs where the worker frees it.
-ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+from .upright import UprightRgb
 
 
 class AvFile:
@@ -48,7 +40,6 @@ class AvFile:
     ) -> None:
         self.path = path
         self._span_sec = span_sec
-        self._reformatter = VideoReformatter()
         self._open = functools.partial(AvStream, path, member, limit)
         self._exact: ExactFrames | None = None
         self._indexed: IndexedFrames | None = None
@@ -63,20 +54,9 @@ class AvFile:
             self._stream.close()
             raise
         self._first_pts = first.pts
-        self._stored_size = (first.width, first.height)
-        self._transpose, self._flip_x, self._flip_y = orientation(first)
-        self.width, self.height = self._stored_size[:: -1 if self._transpose else 1]
+        self._to_rgb = UprightRgb(path, first)
+        self.width, self.height = self._to_rgb.width, self._to_rgb.height
         self.fps = float(self._stream.stream.average_rate or self._stream.stream.guessed_rate or 0)
-
-    @property
-    def is_mirrored(self) -> bool:
-        """Whether its frames are shown mirrored, not only turned."""
-        return self._transpose != (self._flip_x != self._flip_y)
-
-    @property
-    def stream_index(self) -> int:
-        """Place of the video stream among all streams of the file."""
-        return self._stream.stream.index
 
     @property
     def time_base(self) -> Fraction:
@@ -160,29 +140,3 @@ class AvFile:
             self._stream.close()
             self._exact = ExactFrames(self._open(), self._open, self.fps, self._span_sec)
         return self._exact
-
-    def _to_rgb(self, frame: VideoFrame) -> np.ndarray:
-        """(H, W, 3) after rotation; alpha is dropped, a frame of another size is scaled to the first one's."""
-        width, height = self._stored_size
-        try:
-            rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", **ONE_THREAD)
-        except (av.FFmpegError, ValueError) as err:
-            raise VideoError(self.path, f"a {frame.format.name} frame cannot be turned into RGB ({err})") from err
-        plane = rgb.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        image = rows[:, : width * 3].reshape(height, width, 3)
-        if self._transpose:
-            image = image.transpose(1, 0, 2)
-        return image[:: -1 if self._flip_y else 1, :: -1 if self._flip_x else 1]
-
-
-def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
-    """(transpose, then mirror x, mirror y) that turn a stored frame as its display matrix asks.
-
-    FFmpeg's matrix maps (x, y) to (a x + c y, b x + d y), y downwards; angles are taken to the next quarter turn.
-    """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if not isinstance(matrix, SideData):
-        return False, False, False
-    a, b, _, c, d = struct.unpack("=5i", bytes(memoryview(matrix))[:20])
-    return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)

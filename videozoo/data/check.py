@@ -8,10 +8,10 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .av_file import ONE_THREAD
 from .errors import VideoError
 from .records import VideoRecord, VideoSource
-from .whole import WholeVideo, size_of, stamp_of
+from .upright import UprightRgb
+from .whole import WholeVideo, stamp_of
 from .work import Journal, claim_folder, run_all, write_text_whole
 from .write_list import write_list
 
@@ -55,9 +55,10 @@ def check_video(record: VideoRecord) -> Finding:
             fps = float(video.fps or 0)
             for frame in video.frames():
                 if not count:
-                    size = size_of(frame)
                     first = frame.time
-                    frame.to_ndarray(format="rgb24", **ONE_THREAD)  # fails where the colours cannot be had
+                    to_rgb = UprightRgb(record.path, frame)
+                    size = (to_rgb.width, to_rgb.height)
+                    to_rgb(frame)  # fails where its pixels cannot be converted
                 count, last = count + 1, frame.time
             seconds = count / fps if fps else 0.0
             if fps and first is not None and last is not None and last > first:

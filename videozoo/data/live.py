@@ -3,7 +3,7 @@
 import errno
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,13 @@ import av
 import numpy as np
 import torch
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-from .av_file import ONE_THREAD, orientation
 from .av_stream import AvStream
 from .decode import VideoReader
 from .errors import VideoError
-from .limits import TimeLimit, check_frame_size
+from .limits import TimeLimit
+from .upright import UprightRgb
 
 __all__ = ["LatestFrames", "LiveFrame", "camera_frames", "file_frames", "in_real_time"]
 
@@ -156,7 +155,7 @@ def _time(frame: VideoFrame, stream: AvStream, guess: float) -> float:
 
 def _thin_out(path: Path, frames: Iterator[tuple[float, VideoFrame]], fps: float) -> Generator[LiveFrame]:
     """At most ``fps`` frames a second: the first one of each period; only these are turned into RGB."""
-    convert = _converter(path)
+    to_rgb: UprightRgb | None = None
     start: float | None = None
     taken = -1
     for moment, frame in frames:
@@ -166,25 +165,6 @@ def _thin_out(path: Path, frames: Iterator[tuple[float, VideoFrame]], fps: float
         period = int((moment - start) * fps + 1e-3)
         if period > taken:
             taken = period
-            yield LiveFrame(moment - start, convert(frame))
-
-
-def _converter(path: Path) -> Callable[[VideoFrame], Tensor]:
-    reformatter = VideoReformatter()
-
-    def convert(frame: VideoFrame) -> Tensor:
-        check_frame_size(path, frame.width, frame.height)
-        try:
-            rgb = reformatter.reformat(frame, format="rgb24", **ONE_THREAD)
-        except (av.FFmpegError, ValueError) as error:
-            raise VideoError(path, f"a {frame.format.name} frame cannot be turned into RGB ({error})") from error
-        plane = rgb.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(rgb.height, plane.line_size)
-        image = rows[:, : rgb.width * 3].reshape(rgb.height, rgb.width, 3)
-        transpose, flip_x, flip_y = orientation(frame)
-        if transpose:
-            image = image.transpose(1, 0, 2)
-        image = image[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
-        return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-
-    return convert
+            to_rgb = to_rgb or UprightRgb(path, frame)
+            image = torch.from_numpy(np.ascontiguousarray(to_rgb(frame)))
+            yield LiveFrame(moment - start, image.permute(2, 0, 1))

@@ -14,10 +14,10 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
-from .av_file import ONE_THREAD, orientation
 from .errors import VideoError
 from .records import VideoRecord
-from .whole import WholeVideo, size_of
+from .upright import ONE_THREAD, UprightRgb, size_of
+from .whole import WholeVideo
 from .work import WorkError, is_orphan
 
 # Folders of images have no frame rate: FFmpeg's own choice for them.
@@ -87,9 +87,20 @@ def _encode(record: VideoRecord, path: Path, short_side: int, gop: int, *, has_s
         first = next(frames)
         with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
             stream = _add_stream(container, *_fit(*size_of(first), short_side), fps, time_base, gop)
-            scaler = _Upright(first, stream.width, stream.height)
+            # By way of RGB, which is what a reader sees of both files.
+            size = (stream.width, stream.height)
+            to_rgb = UprightRgb(record.path, first, size=size, interpolation="BICUBIC")
+            to_yuv = VideoReformatter()
             for frame in _chain(first, frames):
-                image = scaler(frame)
+                # A new frame, as the old one still says how its source kept its colors.
+                rgb = VideoFrame.from_ndarray(np.ascontiguousarray(to_rgb(frame)), format="rgb24")
+                image = to_yuv.reformat(
+                    rgb,
+                    format="yuv420p",
+                    dst_colorspace=Colorspace.ITU601,
+                    dst_color_range=ColorRange.MPEG,
+                    **ONE_THREAD,
+                )
                 image.pts, image.time_base, image.duration = frame.pts, time_base, frame.duration
                 container.mux(stream.encode(image))
                 count += 1
@@ -149,30 +160,3 @@ def _add_stream(
     if name != "libx264":
         context.bit_rate = int(width * height * float(fps))
     return stream
-
-
-class _Upright:
-    """Scales and turns frames as the first one asks; by way of RGB, which is what a reader sees of both files."""
-
-    def __init__(self, first: VideoFrame, width: int, height: int) -> None:
-        self._turns = orientation(first)
-        self._size = (height, width) if self._turns[0] else (width, height)
-        self._scaler, self._writer = VideoReformatter(), VideoReformatter()
-
-    def __call__(self, frame: VideoFrame) -> VideoFrame:
-        width, height = self._size
-        rgb = self._scaler.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation="BICUBIC", **ONE_THREAD
-        )
-        image: np.ndarray = rgb.to_ndarray()
-        is_lying, flip_x, flip_y = self._turns
-        image = image.transpose(1, 0, 2) if is_lying else image
-        image = np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
-        # A frame made anew, as the old one still says how its source kept its colours.
-        return self._writer.reformat(
-            VideoFrame.from_ndarray(image, format="rgb24"),
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU601,
-            dst_color_range=ColorRange.MPEG,
-            **ONE_THREAD,
-        )

@@ -9,7 +9,6 @@ from typing import Self
 import numpy as np
 from av.video.frame import VideoFrame
 
-from .av_file import orientation
 from .av_stream import AvStream
 from .errors import VideoError
 from .image_folder import ImageFolder
@@ -112,12 +111,6 @@ class WholeVideo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def size_of(frame: VideoFrame) -> tuple[int, int]:
-    """Width and height after rotation."""
-    is_lying = orientation(frame)[0]
-    return (frame.height, frame.width) if is_lying else (frame.width, frame.height)
 
 
 def stamp_of(record: VideoRecord) -> str:
