@@ -32,6 +32,7 @@ class TemporalRelation(nn.Module):
     """
 
     mixes_time = True
+    takes_frames = True
 
     def __init__(
         self, in_features: int, num_segments: int, num_classes: int, hidden: int = 256, bottleneck: int = 256

@@ -171,7 +171,7 @@ def make_causal(net: "VideoNet", *, nearest: bool = False) -> list[str]:
             f"{name} cannot be causal: a 3-D network's convolutions over time look at frames to come; take TSN, TSM or "
             "DNR on a 2-D backbone."
         )
-    if not isinstance(net.fc, nn.Linear | nn.Identity):
+    if net.head_takes_frames:
         raise ValueError(
             f"{name} cannot be causal: {type(net.fc).__name__} relates a fixed number of frames; take TSN, TSM or DNR."
         )

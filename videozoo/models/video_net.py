@@ -17,9 +17,10 @@ __all__ = ["VideoNet", "check_clips", "check_num_frames", "forget_classes", "pre
 class VideoNet(nn.Module):
     """A backbone and a classifier: a 2-D backbone on the folded frames of a clip, or a 3-D one on the clip itself.
 
-    A 2-D network averages over frames (TSN's consensus, Wang et al., 2016) unless its temporal module brings a head of
-    its own. Dropout acts on every frame's features; a linear classifier of the mean equals the mean of the frames'
-    logits. Some temporal modules see several frames per time step: S = T / frames_per_segment.
+    A 2-D network averages over frames (TSN's consensus, Wang et al., 2016) unless its head takes the features of every
+    frame, as TRN's does. Any other module can replace ``fc``: it gets the mean (B, head_hidden_size). Dropout acts on
+    every frame's features. A linear classifier of the mean equals the mean of the frames' logits. Some temporal modules
+    see several frames per time step: S = T / frames_per_segment.
 
     Args:
         backbone: a network without classifier, its temporal module and augmenters applied; 3-D if it says ``is_3d``.
@@ -50,6 +51,14 @@ class VideoNet(nn.Module):
     def num_segments(self) -> int:
         """Time steps that a 2-D backbone sees."""
         return self.num_frames // self.frames_per_segment
+
+    @property
+    def head_takes_frames(self) -> bool:
+        """Whether the classifier, or a module in it, takes the features of every frame (B, S, F) instead of the mean.
+
+        Such a module says ``takes_frames = True``, as TRN's head does.
+        """
+        return any(getattr(module, "takes_frames", False) for module in self.fc.modules())
 
     @property
     def default_cfg(self) -> dict[str, Any]:
@@ -112,7 +121,7 @@ class VideoNet(nn.Module):
         if not self.is_3d:
             x = unfold_time(x, self.num_segments)
         x = F.dropout(x, self.drop_rate, self.training)
-        if not self.is_3d and (pre_logits or isinstance(self.fc, nn.Linear | nn.Identity)):
+        if not self.is_3d and (pre_logits or not self.head_takes_frames):
             x = x.mean(1)
         return x if pre_logits else self.fc(x)
 
@@ -257,7 +266,8 @@ def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.M
     if num_frames < 1 or num_frames % multiple:
         need = f"need a positive multiple of {multiple}" if multiple > 1 else "need 1 or more"
         raise ValueError(f"{spec.backbone} with {type(spec.temporal).__name__}: num_frames is {num_frames}; {need}.")
-    for name, module in (*backbone.named_modules(), *([] if head is None else [("fc", head)])):
+    in_head = () if head is None else head.named_modules(prefix="fc")
+    for name, module in (*backbone.named_modules(), *in_head):
         fixed = getattr(module, "fixed_segments", None)
         if fixed is not None and fixed != num_frames // per_segment:
             raise ValueError(
