@@ -37,7 +37,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "too many classes": (description(num_classes=10**9, label_names=None), "from 1 to 1000000"),
     "names of another number": (description(label_names=["a", "b"]), "2 label_names for 4 classes"),
     "names that are none": (description(label_names=[1, 2, 3, 4]), "not a list of names"),
-    "a name that the terminal obeys": (description(label_names=["a", "b", "c", "\x1b[2J"]), "cannot be printed"),
+    "a name that the terminal obeys": (description(label_names=["a", "b", "c", "\x1b[2J"]), "control characters"),
     "no data": (description() | {"data": None}, "data is not a JSON object"),
     "mean of letters": (description(data={"mean": "abc"}), "mean is 'abc'"),
     "std of zero": (description(data={"std": [1.0, 0.0, 1.0]}), "above 0"),

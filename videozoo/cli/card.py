@@ -2,7 +2,7 @@
 
 import argparse
 
-from videozoo.cli.console import Parser, say
+from videozoo.cli.console import Parser, say_text
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -24,5 +24,5 @@ def run(args: argparse.Namespace) -> int:
 
     source = find_source(args.folder)
     model = videozoo.create_model(f"local-dir:{source.folder}", pretrained=True)
-    say(render_card(model, source).rstrip())
+    say_text(render_card(model, source).rstrip())
     return 0

@@ -10,7 +10,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
+
+from videozoo.text import printable
 
 # Errors whose message is meant for the user, by the module that is loaded when they can occur.
 _KNOWN_ERRORS = {
@@ -20,6 +22,7 @@ _KNOWN_ERRORS = {
     "videozoo.models": ("UnknownModelError", "WeightsError"),
 }
 
+LOG_SEC = 30.0  # between lines on progress where stderr is no terminal
 _HEAR_FIRST_SEC = 20.0  # a process that has failed needs some of it to end
 
 
@@ -67,6 +70,7 @@ def answer(work: Callable[[], int]) -> int:
     """
     # What libraries plan to change is not the user's concern.
     warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.formatwarning = _format_warning
     try:
         status = work()
         sys.stdout.flush()
@@ -98,8 +102,17 @@ def _let_first_process_speak() -> None:
 
 
 def say_error(message: str, kind: str = "error") -> None:
-    """One ``videozoo: error: ...`` on stderr; further lines only where a list of problems follows."""
-    print(f"videozoo: {kind}: {message}", file=sys.stderr, flush=True)
+    """One ``videozoo: error: ...`` on stderr; further lines, indented, only where a list of problems follows."""
+    _write(f"videozoo: {kind}: {message}", sys.stderr, lines="indented")
+
+
+def _write(text: str, file: TextIO, lines: str) -> None:
+    """Print a text that may hold names and messages from outside. Every line of the commands passes here."""
+    print(printable(text, lines, getattr(file, "encoding", None)), file=file, flush=True)
+
+
+def _format_warning(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    return printable(f"warning: {message}", "indented", sys.stderr.encoding) + "\n"
 
 
 def _describe(error: Exception) -> str:
@@ -134,7 +147,7 @@ def known_errors() -> tuple[type[Exception], ...]:
 
 def _show_traceback() -> None:
     if os.environ.get("VIDEOZOO_DEBUG", "") not in ("", "0"):
-        traceback.print_exc()
+        _write(traceback.format_exc(), sys.stderr, lines="all")
 
 
 def is_main_process() -> bool:
@@ -161,29 +174,39 @@ def first_process_first(device: str) -> Iterator[None]:
         yield
 
 
-def say(message: str = "") -> None:
-    """A line of the answer, on stdout."""
+def say(message: str = "", *, by_all: bool = False) -> None:
+    """Print a line of the answer, on stdout; ``by_all``: in every process, not in the first alone."""
+    if by_all or is_main_process():
+        _write(message, sys.stdout, lines="none")
+
+
+def say_text(text: str) -> None:
+    """Print a text of several lines, on stdout: JSON or Markdown, in which names from outside hold no line breaks."""
     if is_main_process():
-        print(message, flush=True)
+        _write(text, sys.stdout, lines="all")
 
 
 def note(message: str) -> None:
-    """A line on what is being done, on stderr."""
+    """Print a line on what is being done, on stderr. Further lines must be indented."""
     if is_main_process():
-        print(message, file=sys.stderr, flush=True)
+        _write(message, sys.stderr, lines="indented")
 
 
 @contextlib.contextmanager
 def progress_bar(total: int, title: str | None = None) -> Iterator[Callable[[int, int], None]]:
-    """A bar of videos on stderr, in the first process alone.
+    """Show how many videos are done, in the first process alone: a bar on a terminal, else a line now and then.
 
     Gives a function of how many are done, those of earlier runs included, and how many of them are broken. What is done
     when it is first called does not count for the speed.
     """
+    if not sys.stderr.isatty():
+        yield _line_writer(total, title)
+        return
     from tqdm import tqdm
 
     is_started = False
-    with tqdm(total=total, unit="video", desc=title, disable=not is_main_process()) as bar:
+    desc = None if title is None else printable(title, encoding=sys.stderr.encoding)
+    with tqdm(total=total, unit="video", desc=desc, disable=not is_main_process()) as bar:
 
         def show(done: int, num_broken: int) -> None:
             nonlocal is_started
@@ -193,6 +216,24 @@ def progress_bar(total: int, title: str | None = None) -> Iterator[Callable[[int
             bar.set_postfix(broken=num_broken, refresh=False)
 
         yield show
+
+
+def _line_writer(total: int, title: str | None) -> Callable[[int, int], None]:
+    """Return a function that writes a line to the log every ``LOG_SEC`` seconds."""
+    begin = last = time.monotonic()
+    first: int | None = None
+
+    def show(done: int, num_broken: int) -> None:
+        nonlocal first, last
+        now, first = time.monotonic(), done if first is None else first
+        if now - last < LOG_SEC:
+            return
+        last, speed = now, (done - first) / (now - begin)
+        left = f", about {(total - done) / speed / 60:.0f} min left" if speed else ""
+        broken = f", {num_broken} broken" if num_broken else ""
+        note(f"{title + ': ' if title else ''}{done} of {total} videos{broken}, {speed:.1f} a second{left}")
+
+    return show
 
 
 def show_log() -> None:
@@ -210,4 +251,4 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        print(prefix + record.getMessage(), file=sys.stderr, flush=True)
+        _write(prefix + record.getMessage(), sys.stderr, lines="indented")

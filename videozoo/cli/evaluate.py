@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, Parser, is_main_process, say, show_log
+from videozoo.cli.console import CommandError, Parser, is_main_process, say, say_text, show_log
 from videozoo.cli.flags import add_device_flag
 from videozoo.cli.measure import BATCH_SIZE, Setup, evaluate_model, open_network
 
@@ -154,7 +154,7 @@ def _report(
     content = evaluation_dict(scores, groups, members)
     written = write_evaluation(Path(args.output), scores, groups, members) if args.output else []
     if args.json:
-        say(json.dumps(content, indent=2, ensure_ascii=False))
+        say_text(json.dumps(content, indent=2, ensure_ascii=False))
         return
     for name, value in _table(content, scores.result):
         say(f"{name:<12}{value}")

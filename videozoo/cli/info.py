@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from videozoo.cli.console import Parser, say
+from videozoo.cli.console import Parser, say, say_text
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Build the network and print what there is to know."""
     facts = _gather(args.model)
     if args.json:
-        say(json.dumps(facts, indent=2, ensure_ascii=False))
+        say_text(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         _say_facts(facts)
     return 0

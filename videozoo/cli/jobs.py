@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, note, progress_bar
+from videozoo.cli.console import CommandError, note, progress_bar, say
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult
@@ -92,7 +92,7 @@ def run_job(
     with progress_bar(total, f"shard {shard} of {num_shards}") as show:
         result = work(listing, output, num_shards=num_shards, shard=shard, on_progress=show)
     before = f", {result.num_done_before} of them earlier" if result.num_done_before else ""
-    print(f"{result.path}: {result.num_videos} videos{before}, {result.num_errors} could not be read", flush=True)
+    say(f"{result.path}: {result.num_videos} videos{before}, {result.num_errors} could not be read", by_all=True)
     # torchrun ends all processes when one of them ends with another status.
     is_started_by_torchrun = args.shard is None and num_shards > 1
     return 1 if result.num_errors and not is_started_by_torchrun else 0

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from videozoo.cli.console import Parser, say
+from videozoo.cli.console import Parser, say_text
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -26,5 +26,5 @@ def run(args: argparse.Namespace) -> int:
     from videozoo.report import format_markdown, paper_report
 
     rows = paper_report(args.paper)
-    say(json.dumps(rows, indent=2, ensure_ascii=False) if args.json else format_markdown(rows).rstrip())
+    say_text(json.dumps(rows, indent=2, ensure_ascii=False) if args.json else format_markdown(rows).rstrip())
     return 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Interrupted, Parser, note, say
 from videozoo.cli.flags import add_device_flag, add_model_flag
+from videozoo.text import printable
 
 if TYPE_CHECKING:
     import torch
@@ -234,11 +235,6 @@ def _bar(score: float, cells: int) -> str:
     full, rest = divmod(eighths, 8)
     bar = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
     return bar.ljust(cells)
-
-
-def printable(text: str) -> str:
-    """Text without what would command the terminal."""
-    return "".join(c if c.isprintable() else "�" for c in text)
 
 
 def _cut(text: str, cells: int) -> str:

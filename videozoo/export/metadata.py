@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from videozoo.data import resolve_data_config
+from videozoo.text import check_class_names
 from videozoo.version import __version__
 
 from .errors import ExportError
@@ -94,10 +95,7 @@ def _checked(content: Mapping[str, Any]) -> FileInfo:
             raise ValueError("label_names is not a list of names")
         if len(names) != num_classes:
             raise ValueError(f"{len(names)} label_names for {num_classes} classes")
-        # A terminal would obey them.
-        bad = next((name for name in names if not name.isprintable()), None)
-        if bad is not None:
-            raise ValueError(f"the label {bad!a} has characters that cannot be printed")
+        check_class_names(names)
     data = content.get("data")
     if not isinstance(data, dict):
         raise ValueError("data is not a JSON object")

@@ -1,0 +1,80 @@
+"""Text from outside (names of classes and files, configs, messages of libraries), made safe to show."""
+
+import unicodedata
+from collections.abc import Sequence
+
+__all__ = ["MAX_CLASS_NAME", "check_class_names", "is_printable", "printable"]
+
+MAX_CLASS_NAME = 1000
+
+# Line and paragraph separators, and what makes a reader see letters in another order than they have.
+_BAD = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def is_printable(text: str) -> bool:
+    """Return whether nothing in a text can command a terminal: no controls, line breaks or changes of direction.
+
+    Letters, marks and spaces of every script are printable, also those that Python's ``str.isprintable`` refuses (the
+    no-break space, joiners).
+    """
+    return not any(map(_is_bad, text))
+
+
+def printable(text: str, lines: str = "none", encoding: str | None = None) -> str:
+    r"""Return a text with all that is not printable, as :func:`is_printable` says, written as JSON escapes it.
+
+    Args:
+        text: anything.
+        lines: which line breaks stay: ``none``, ``indented`` (those before a line that begins with two spaces) or
+            ``all``.
+        encoding: of where the text goes. Letters that it lacks are escaped too.
+    """
+    if lines == "none":
+        safe = _escape(text)
+    elif lines == "all":
+        safe = "\n".join(map(_escape, text.split("\n")))
+    else:
+        first, *rest = text.split("\n")
+        safe = _escape(first) + "".join(("\n" if line.startswith("  ") else "\\n") + _escape(line) for line in rest)
+    try:
+        safe.encode(encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        safe = "".join(letter if letter.isascii() else _escaped(letter) for letter in safe)
+    return safe
+
+
+def check_class_names(names: Sequence[str]) -> None:
+    """Refuse class names that are empty, too long, not printable or doubled.
+
+    Raises:
+        ValueError: says which name, by its number from 1, and what is wrong.
+    """
+    first: dict[str, int] = {}
+    for number, name in enumerate(names, 1):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"class name {number} is {name!a}; it must be a text that is not empty")
+        if len(name) > MAX_CLASS_NAME:
+            raise ValueError(f"class name {number} has {len(name)} letters; at most {MAX_CLASS_NAME} are taken")
+        if not is_printable(name):
+            raise ValueError(f"class name {number}, {name!a}, has control characters or line breaks")
+        if name in first:
+            raise ValueError(f"class name {number}, {name!r}, is also number {first[name]}; names must differ")
+        first[name] = number
+
+
+def _is_bad(letter: str) -> bool:
+    return letter in _BAD or unicodedata.category(letter) in ("Cc", "Cs")
+
+
+def _escape(text: str) -> str:
+    if text.isprintable():  # the most common case, and the fast one
+        return text
+    return "".join(_escaped(letter) if _is_bad(letter) else letter for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    if letter in _SHORT:
+        return _SHORT[letter]
+    data = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{data[k : k + 2].hex()}" for k in range(0, len(data), 2))
