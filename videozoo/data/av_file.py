@@ -10,7 +10,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from .av_stream import AvStream
-from .errors import VideoError
+from .errors import NoSuchFrameError, VideoError
 from .exact_frames import ExactFrames
 from .limits import TimeLimit
 from .nal_units import nal_format
@@ -91,7 +91,7 @@ class AvFile:
             slots: frame index to places in ``out``.
             out: uint8 (N, height, width, 3).
         Raises:
-            IndexError: an index is not below the number of frames; its argument is that number.
+            NoSuchFrameError: an index is not below the number of frames.
             VideoError: a frame cannot be had.
         """
 
@@ -102,7 +102,7 @@ class AvFile:
         indices = sorted(slots)
         if self._indexed is not None:
             if indices and indices[-1] >= self._indexed.count():
-                raise IndexError(self._indexed.count())
+                raise NoSuchFrameError(self._indexed.count())
             if self._indexed.read(indices, take):
                 return
         self._fall_back().read(indices, take)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .av_file import AvFile
-from .errors import VideoError
+from .errors import NoSuchFrameError, VideoError, reading
 from .image_folder import ImageFolder
 from .limits import TIME_LIMIT_SEC, TimeLimit
 from .sources import VideoRecord
@@ -57,7 +57,7 @@ class VideoReader:
         self._span_sec, self._frame_range = span_sec, frame_range
         self._is_closed = False
         self._limit = TimeLimit(self.path, time_limit_sec)
-        with self._limit:
+        with reading(self.path), self._limit:
             self._source = _open_source(self.path, span_sec, member, self._limit)
 
     @property
@@ -68,7 +68,7 @@ class VideoReader:
         file is decoded to its end and this number is from then on that of the frames that really do.
         """
         self._check_open()
-        with self._limit:
+        with reading(self.path), self._limit:
             total = self._source.count()
         if self._frame_range is None:
             if not total:
@@ -117,14 +117,14 @@ class VideoReader:
         slots: dict[int, list[int]] = {}
         for place, index in enumerate(wanted):
             slots.setdefault(start + index, []).append(place)
-        out = np.empty((len(wanted), self.height, self.width, 3), np.uint8)
         try:
-            with self._limit:
+            with reading(self.path), self._limit:
+                out = np.empty((len(wanted), self.height, self.width, 3), np.uint8)
                 self._source.read_into(slots, out)
-        except IndexError as err:
+        except NoSuchFrameError as err:
             if self._frame_range is not None:
                 _ = self.num_frames  # the file is shorter than it seemed: says that the range goes beyond it
-            self._check_below(wanted, err.args[0] - start)
+            self._check_below(wanted, err.num_frames - start)
             raise
         self._limit.renew()
         return torch.from_numpy(out).permute(0, 3, 1, 2)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from av.video.frame import VideoFrame
 
 from .av_stream import AvStream
-from .errors import VideoError
+from .errors import NoSuchFrameError, VideoError
 
 # Decoded frames that counting may keep for the read that follows, in bytes: 10 s of 340x256 take 40 MB.
 KEEP_BYTES = 256 * 2**20
@@ -65,7 +65,7 @@ class ExactFrames:
         """Hand the frames of ascending indices to ``take``.
 
         Raises:
-            IndexError: an index is not below the number of frames; its argument is that number.
+            NoSuchFrameError: an index is not below the number of frames.
             VideoError: a frame that decoded before is no longer to be had.
         """
         wanted = {i + self._first for i in indices}
@@ -78,7 +78,7 @@ class ExactFrames:
                 if index == last:
                     break
         if last >= self._num_decoded:
-            raise IndexError(self._num_decoded - self._first)
+            raise NoSuchFrameError(self._num_decoded - self._first)
         for index in sorted(passed & self._kept.keys()):
             take(index - self._first, self._kept[index])
         self._read_again(passed - self._kept.keys(), take)

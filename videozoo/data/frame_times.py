@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .av_file import AvFile
 from .av_stream import AvStream
-from .errors import VideoError
+from .errors import VideoError, reading
 from .limits import TIME_LIMIT_SEC, TimeLimit
 
 __all__ = ["frame_times"]
@@ -29,7 +29,7 @@ def frame_times(
     """
     path = Path(path)
     limit = TimeLimit(path, TIME_LIMIT_SEC)
-    with limit:
+    with reading(path), limit:
         times = _times_of_packets(path, limit, most_sec)
         if times is None or num_frames not in (None, len(times)):
             times = _times_of_frames(path, limit, most_sec)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from .errors import VideoError
+from .errors import NoSuchFrameError, VideoError
 from .limits import check_frame_size
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -65,11 +65,11 @@ class ImageFolder:
             slots: frame index to places in ``out``.
             out: uint8 (N, height, width, 3).
         Raises:
-            IndexError: an index is not below the number of images; its argument is that number.
+            NoSuchFrameError: an index is not below the number of images.
             VideoError: an image cannot be read, or is not of the first one's size.
         """
         if max(slots, default=-1) >= len(self._names):
-            raise IndexError(len(self._names))
+            raise NoSuchFrameError(len(self._names))
         for index, places in slots.items():
             image = self._load(index)
             if image.shape != out.shape[1:]:
@@ -86,5 +86,7 @@ class ImageFolder:
             with Image.open(self.path / name) as image:
                 check_frame_size(self.path, *image.size)
                 return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
+        except VideoError:
+            raise
+        except Exception as err:  # broken EXIF alone raises a dozen kinds
             raise VideoError(self.path, f"image {name} cannot be read ({type(err).__name__}, {err})") from err

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .av_stream import AvStream
 from .decode import VideoReader
-from .errors import VideoError
+from .errors import VideoError, reading
 from .limits import TimeLimit
 from .upright import UprightRgb
 
@@ -43,6 +43,11 @@ def file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
     Raises:
         VideoError: it cannot be read, or no frame of it decodes.
     """
+    with reading(path):
+        yield from _file_frames(path, fps)
+
+
+def _file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
     if path.is_dir() or not path.is_file() or not path.stat().st_size:
         with VideoReader(path) as reader:  # says what is wrong
             for k in range(reader.num_frames):

@@ -1,12 +1,14 @@
 """Decoded frames as upright RGB images: for the reader, for streams and for prepare."""
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.sidedata.sidedata import SideData
+from av.filter import Graph
+from av.sidedata.sidedata import SideData, SideDataContainer, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
@@ -16,6 +18,9 @@ from .limits import check_frame_size
 # PyAV 17 and later convert colors in as many threads as there are cores, which loader workers use anyway; and a
 # converter that had threads when its process was forked hangs where the worker frees it.
 ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+
+# Kinds of side data that a frame may have; FFmpeg 8 knows 33.
+MOST_KINDS = 64
 
 
 class UprightRgb:
@@ -62,11 +67,33 @@ def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
 
     FFmpeg's matrix maps (x, y) to (a x + c y, b x + d y), y downwards; angles are taken to the next quarter turn.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix = _side_data(frame).get("DISPLAYMATRIX")
     if not isinstance(matrix, SideData):
         return False, False, False
     a, b, _, c, d = struct.unpack("=5i", bytes(memoryview(matrix))[:20])
     return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
+
+
+def _side_data(frame: VideoFrame) -> SideDataContainer:
+    """Return what comes with a frame, except the kinds that FFmpeg knows and PyAV does not.
+
+    PyAV raises on those (frames of spatial video, photos with EXIF), so a filter takes them off first.
+    """
+    try:
+        return frame.side_data
+    except ValueError:
+        graph = Graph()
+        last = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
+        )
+        for number in set(range(MOST_KINDS)) - {kind.value for kind in Type}:
+            remove = graph.add("sidedata", f"mode=delete:type={number}")
+            last.link_to(remove)
+            last = remove
+        last.link_to(graph.add("buffersink"))
+        graph.configure()
+        graph.vpush(frame)
+        return graph.vpull().side_data
 
 
 def size_of(frame: VideoFrame) -> tuple[int, int]:

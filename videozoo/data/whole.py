@@ -10,7 +10,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from .av_stream import AvStream
-from .errors import VideoError
+from .errors import VideoError, reading
 from .image_folder import ImageFolder
 from .limits import TimeLimit
 from .records import VideoRecord
@@ -33,13 +33,15 @@ class WholeVideo:
         if record.path.is_dir():
             if record.span_sec is not None:
                 raise VideoError(record.path, "a part of it is asked in seconds, but a folder of images has no times")
-            self._images = ImageFolder(record.path)
+            with reading(record.path):
+                self._images = ImageFolder(record.path)
             self.fps = self.time_base = None
             return
         if not os.path.getsize(record.path):
             raise VideoError(record.path, "the file is empty (0 bytes)")
-        # No limit here: how long a whole file may take is settled by who watches over this process.
-        self._stream = AvStream(record.path, record.member, TimeLimit(record.path, None))
+        with reading(record.path):
+            # No limit here: how long a whole file may take is settled by who watches over this process.
+            self._stream = AvStream(record.path, record.member, TimeLimit(record.path, None))
         stream = self._stream.stream
         self.fps = stream.average_rate or stream.guessed_rate
         self.time_base = stream.time_base
@@ -61,6 +63,10 @@ class WholeVideo:
         Raises:
             VideoError: none is in the part that the record names, an image cannot be read, or the range goes beyond.
         """
+        with reading(self.record.path):
+            yield from self._of_range()
+
+    def _of_range(self) -> Iterator[VideoFrame]:
         start, stop = self.record.frame_range or (0, None)
         count = 0
         for number, frame in enumerate(self._of_images() if self._stream is None else self._of_span(self._stream)):
