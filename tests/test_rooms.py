@@ -1,5 +1,6 @@
 """The order of the rooms, read from every import statement of the package."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,12 @@ from helpers import REPO, imports_of
 
 PACKAGE = REPO / "videozoo"
 # What each room may import of videozoo, beside itself and what every room may.
-_BY_ALL = {"version", "text"}
+_BY_ALL = {"version", "text", "files"}
 _CORE = ["autograd", "shapes", "layers", "nets", "surgery"]
 ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "text": set(),
+    "files": set(),
     "autograd": set(),
     "shapes": {"autograd"},
     "layers": {"autograd", "shapes"},
@@ -84,6 +86,12 @@ def test_models_of_timm_are_imported_in_a_few_places_only(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_no_star_imports(path: Path) -> None:
     assert not [line for line, name in imports_of(path) if name.endswith(".*")]
+
+
+def test_files_needs_no_package() -> None:
+    """Files is below everything else: the standard library is all it may import."""
+    names = {name.partition(".")[0] for _, name in imports_of(PACKAGE / "files.py")}
+    assert names <= sys.stdlib_module_names
 
 
 def test_the_parser_sees_arrows(tmp_path: Path) -> None:

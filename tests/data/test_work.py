@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from videozoo.data import work
-from videozoo.data.work import Journal, WorkError, claim_folder, run_all
+from videozoo.data.work import Journal, WorkError, hold_folder, run_all
 
 REPO = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(
@@ -123,19 +123,16 @@ def test_a_journal_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     assert json.loads(path.read_text().splitlines()[-1]) == {"n": 3}
 
 
-def test_two_processes_do_not_share_a_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "lock", lambda _: False)
-    with pytest.raises(WorkError, match="another process is writing it"):
-        Journal(tmp_path / "journal.jsonl")
-
-
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
-    claim_folder(tmp_path / "new" / "deep", "mark")
-    claim_folder(tmp_path / "new" / "deep", "mark")
-    (tmp_path / "new" / "deep" / "notes.txt").write_text("mine")
-    with pytest.raises(WorkError, match="holds other files"):
-        claim_folder(tmp_path / "new" / "deep", "mark")
-    (tmp_path / "new" / "deep" / "mark").touch()
-    claim_folder(tmp_path / "new" / "deep", "mark")
-    with pytest.raises(WorkError, match="cannot be made a folder"):
-        claim_folder(tmp_path / "new" / "deep" / "notes.txt", "mark")
+    folder = tmp_path / "new" / "deep"
+    for _ in range(2):
+        with hold_folder(folder, "a check of videos"):
+            assert [path.name for path in folder.iterdir()] == [".lock"]
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(WorkError, match="holds other files"), hold_folder(folder, "a check of videos"):
+        pass
+    (folder / "checked.jsonl").touch()
+    with hold_folder(folder, "a check of videos"):
+        pass
+    with pytest.raises(WorkError, match="holds a check of videos"), hold_folder(folder, "prepared videos"):
+        pass

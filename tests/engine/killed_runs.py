@@ -16,6 +16,7 @@ import torch
 from engine_tiny import run, tiny_net
 from test_engine_midway import Mixing, drawing_loader
 
+from videozoo import files
 from videozoo.engine import checkpoint, run_folder
 
 job: dict[str, Any] = {}  # what the command line asks for
@@ -99,8 +100,10 @@ def doom(at: int) -> None:
         return wrapped
 
     checkpoint._save_tensors = wrap(checkpoint._save_tensors, 1)
-    checkpoint._write = wrap(checkpoint._write, 0)
-    checkpoint._sync_folder = wrap(checkpoint._sync_folder)
+    Path.write_text = wrap(Path.write_text, 0)  # type: ignore[method-assign]
+    files._settle_file = wrap(files._settle_file)
+    files._sync_folder = wrap(files._sync_folder)
+    os.fsync = wrap(os.fsync)
     Path.rename = wrap(Path.rename)  # type: ignore[method-assign]
     os.replace = wrap(os.replace)
     shutil.rmtree = wrap(shutil.rmtree)  # type: ignore[assignment]

@@ -12,9 +12,10 @@ from engine_tiny import run
 from torch import nn
 
 import videozoo.engine
-from videozoo.engine import CheckpointError, load_train_state, load_weights, save_checkpoint
-from videozoo.engine import checkpoint as module
-from videozoo.engine.checkpoint import flatten, recover_folder, replace_file, unflatten
+from videozoo import files
+from videozoo.engine import CheckpointError, checkpoint, load_train_state, load_weights, save_checkpoint
+from videozoo.engine.checkpoint import flatten, replace_file, unflatten
+from videozoo.files import recover_folder
 
 WEIGHTS = {"w": torch.arange(6.0).reshape(2, 3)}
 
@@ -51,9 +52,9 @@ def test_tied_weights_are_both_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("other")])
-@pytest.mark.parametrize("at", ["_save_tensors", "_write", "_sync_folder"])
+@pytest.mark.parametrize("at", [(checkpoint, "_save_tensors"), (files, "_settle_file"), (files, "_sync_folder")])
 def test_failure_while_writing_keeps_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, at: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, at: tuple[Any, str]
 ) -> None:
     save_checkpoint(tmp_path / "last", WEIGHTS, {"age": "old"}, {"x": 1})
 
@@ -61,7 +62,7 @@ def test_failure_while_writing_keeps_the_old_one(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, at, fail)
+        patch.setattr(*at, fail)
         expected = CheckpointError if isinstance(error, OSError) else type(error)
         with pytest.raises(expected) as caught:
             save_checkpoint(tmp_path / "last", {"w": torch.zeros(1)}, {"age": "new"}, {"x": 2})
@@ -137,7 +138,7 @@ def test_replace_file_keeps_the_old_one(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "replace", fail)
+    monkeypatch.setattr(files.os, "replace", fail)
     with pytest.raises(CheckpointError, match="No space left"):
         replace_file(path, "new")
     assert path.read_text() == "old"

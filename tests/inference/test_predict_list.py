@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import videozoo
-from videozoo import Predictor
+from videozoo import Predictor, files
 from videozoo.data import SourceError
 from videozoo.inference import JobError, JobResult, job, open_listing, parts, predict_list
 from videozoo.inference import listing as listing_module
@@ -108,7 +108,7 @@ def test_an_interrupted_shard_goes_on_after_its_last_part(
         answer(predictor, listing, output, on_progress=_stop_after(5))
     assert not output.exists()
     # What a process leaves that dies while it writes.
-    (tmp_path / "scores.parquet.parts" / "000000000006-000000000008.parquet.tmp").write_bytes(b"half")
+    (tmp_path / "scores.parquet.parts" / ".000000000006-000000000008.parquet.17.tmp").write_bytes(b"half")
     seen: list[int] = []
     result = answer(predictor, listing, output, on_progress=lambda done, _: seen.append(done))
     assert seen == [6, 8, 10, 12, 14]
@@ -210,7 +210,7 @@ def test_a_file_of_something_else_is_left_alone(predictor: Predictor, listing: P
 def test_one_process_at_a_time(
     predictor: Predictor, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "lock", lambda _: False)
+    monkeypatch.setattr(files, "_try_lock", lambda _: False)
     with pytest.raises(JobError, match="another process is writing it"):
         answer(predictor, listing, tmp_path / "scores.parquet")
 
@@ -219,7 +219,7 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(
     predictor: Predictor, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "PART_SECONDS", 0.0)
-    output, real, calls = tmp_path / "scores.parquet", parts.os.fsync, []
+    output, real, calls = tmp_path / "scores.parquet", files.os.fsync, []
 
     def full(descriptor: int) -> None:
         calls.append(descriptor)
@@ -227,7 +227,7 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(
             raise OSError(28, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr(parts.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(JobError, match=r"cannot be written \(No space left on device\); what is finished is kept"):
         answer(predictor, listing, output)
     assert answer(predictor, listing, output).num_done_before == 4

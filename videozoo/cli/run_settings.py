@@ -211,7 +211,7 @@ def _check_same(given: dict[str, Any], stored: dict[str, Any], output: Path) -> 
 
 
 def _has_checkpoint(output: Path) -> bool:
-    from videozoo.engine.checkpoint import recover_folder
+    from videozoo.files import recover_folder
 
     if not is_main_process():  # the first one puts the folder in order
         return any((output / name / "config.json").exists() for name in ("last", ".last.old"))

@@ -12,7 +12,7 @@ from .errors import VideoError
 from .records import VideoRecord, VideoSource
 from .upright import UprightRgb
 from .whole import WholeVideo, stamp_of
-from .work import Journal, claim_folder, run_all, write_text_whole
+from .work import Journal, hold_folder, run_all, write_text_whole
 from .write_list import write_list
 
 JOURNAL = "checked.jsonl"
@@ -95,8 +95,7 @@ def check_source(
     Raises:
         WorkError: the folder holds other things, another process writes it, or the disk refused.
     """
-    claim_folder(folder, JOURNAL)
-    with closing(Journal(folder / JOURNAL)) as journal:
+    with hold_folder(folder, "a check of videos"), closing(Journal(folder / JOURNAL)) as journal:
         known = {entry["file"]: entry["found"] for entry in journal.read() if {"file", "found"} <= entry.keys()}
         stamps = [stamp_of(record) for record in source.records]
         found: dict[int, Finding] = {

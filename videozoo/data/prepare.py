@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
+
+from videozoo.files import remove_leftovers, write_file
 
 from .errors import VideoError
 from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
 from .reencode import reencode
 from .whole import stamp_of
-from .work import Journal, WorkError, claim_folder, run_all, write_text_whole
+from .work import Journal, WorkError, hold_folder, run_all, write_text_whole
 from .write_list import CLASSES, write_list
 
 JOURNAL = "prepared.jsonl"
@@ -68,12 +70,11 @@ def prepare_source(
         WorkError: the folder holds other things or another run's, another process writes it, a file changed in between,
             or the disk refused.
     """
-    claim_folder(folder, JOURNAL)
-    with closing(Journal(folder / JOURNAL)) as journal:
+    with hold_folder(folder, "prepared videos"), closing(Journal(folder / JOURNAL)) as journal:
         names = output_names(source.records, has_shards=shard_bytes is not None)
         _check_settings(folder, source, {"short_side": short_side, "gop": gop, "shard_bytes": shard_bytes})
         home = folder if shard_bytes is None else folder / WAITING
-        _remove_leftovers(folder)
+        remove_leftovers(folder.rglob(".*.tmp"))
         done = _finished(journal, source, names, home, has_shards=_has_shards(folder))
         num_broken = sum("error" in entry for entry in done.values())
         if on_progress is not None:
@@ -181,13 +182,6 @@ def _check_settings(folder: Path, source: VideoSource, settings: dict[str, Any])
             raise WorkError(f"{folder}: was begun {what}; give another --output.")
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """What killed processes had begun to write."""
-    for path in folder.rglob(".*.tmp"):
-        if re.search(r"\.[0-9]+\.tmp$", path.name):
-            path.unlink(missing_ok=True)
-
-
 def _finished(
     journal: Journal, source: VideoSource, names: Sequence[str], home: Path, *, has_shards: bool
 ) -> dict[str, dict[str, Any]]:
@@ -262,18 +256,18 @@ def _write_shards(folder: Path, records: Sequence[VideoRecord], sizes: dict[str,
 
 
 def _write_shard(path: Path, home: Path, records: Sequence[VideoRecord]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with tarfile.open(temporary, "w") as tar:
+    def fill(file: BinaryIO) -> None:
+        with tarfile.open(fileobj=file, mode="w") as tar:
             for record in records:
                 video = home / record.name
-                with open(video, "rb") as file:
-                    tar.addfile(_member(record.name, video.stat().st_size), file)
+                with open(video, "rb") as source:
+                    tar.addfile(_member(record.name, video.stat().st_size), source)
                 label = str(record.label).encode()
                 tar.addfile(_member(f"{record.name.removesuffix('.mp4')}.cls", len(label)), io.BytesIO(label))
-        os.replace(temporary, path)
+
+    try:
+        write_file(path, fill)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise WorkError(f"{path}: cannot be written ({error.strerror}); run again to go on.") from error
 
 

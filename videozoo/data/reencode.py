@@ -14,6 +14,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
+from videozoo.files import side_name
+
 from .errors import VideoError
 from .records import VideoRecord
 from .upright import ONE_THREAD, UprightRgb, size_of
@@ -57,7 +59,7 @@ def reencode(record: VideoRecord, target: Path, *, short_side: int, gop: int) ->
         VideoError: the record cannot be read.
         WorkError: the disk refused.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = side_name(target)
     try:
         try:
             count = _encode(record, temporary, short_side, gop, has_stamps=True)

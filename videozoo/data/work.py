@@ -13,6 +13,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from videozoo.files import FolderTaken, claim_folder, lock_folder, write_file
+
 # A worker looks after its parent so often.
 PARENT_SECONDS = 1.0
 # A worker is replaced after so many items: decoders do not give back all memory.
@@ -177,9 +179,9 @@ class Journal:
     """Lines of JSON that are added one by one; what a killed process left half written is passed over.
 
     Args:
-        path: the file; made if it is not there.
+        path: the file, in a folder that this process holds; made if it is not there.
     Raises:
-        WorkError: another process has it, or it cannot be written.
+        WorkError: it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -188,9 +190,6 @@ class Journal:
             self._file = open(path, "ab+")  # noqa: SIM115
         except OSError as error:
             raise WorkError(f"{path}: cannot be written ({error.strerror}).") from error
-        if not lock(self._file.fileno()):
-            self._file.close()
-            raise WorkError(f"{path.parent}: another process is writing it; end that one, or give another --output.")
 
     def read(self) -> Iterator[dict[str, Any]]:
         """What is in it."""
@@ -217,53 +216,36 @@ class Journal:
             raise WorkError(f"{self.path}: cannot be written ({error.strerror}); run again to go on.") from error
 
     def close(self) -> None:
-        """Let another process have it."""
+        """End writing."""
         with contextlib.suppress(OSError):
             self._file.close()
 
 
-def lock(descriptor: int) -> bool:
-    """Whether this process may have the file; it is given back when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        return True
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 def write_text_whole(path: Path, text: str) -> None:
-    """Write a text file that is there whole or not at all.
+    """Write a text file as `videozoo.files.write_file` does.
 
     Raises:
         WorkError: the disk refused.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        # Paths may be of any bytes.
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
-        os.replace(temporary, path)
+        write_file(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise WorkError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
-def claim_folder(folder: Path, mark: str) -> None:
-    """Make a folder that is to be filled, or find it as an earlier run of the same command left it.
+@contextlib.contextmanager
+def hold_folder(folder: Path, kind: str) -> Iterator[None]:
+    """Keep a folder for one kind of result, and for this process alone, while it is filled.
 
     Args:
-        folder: new, empty, or with the file ``mark`` in it.
+        folder: new, empty, or as an earlier run of the same command left it.
+        kind: one of `videozoo.files.KINDS`.
     Raises:
-        WorkError: it holds other things, which must not be mixed with what is written, or it cannot be made.
+        WorkError: it holds other things, another process writes it, or it cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        is_foreign = not (folder / mark).exists() and any(folder.iterdir())
-    except OSError as error:
-        raise WorkError(f"{folder}: cannot be made a folder ({error.strerror}).") from error
-    if is_foreign:
-        raise WorkError(f"{folder}: holds other files; give a new folder with --output.")
+        with lock_folder(folder):
+            claim_folder(folder, kind, alone=True)
+            yield
+    except FolderTaken as error:
+        raise WorkError(f"{folder}: {error.strerror}.") from error

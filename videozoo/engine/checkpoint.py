@@ -1,10 +1,7 @@
 """Checkpoints: folders that are complete or absent, of safetensors and JSON only (nothing that runs code when read)."""
 
-import contextlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from videozoo.engine.errors import CheckpointError
+from videozoo.files import replace_folder, write_file
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -35,13 +33,20 @@ def save_checkpoint(
 
     def fill(temporary: Path) -> None:
         _save_tensors(weights, temporary / WEIGHTS)
-        _write(temporary / CONFIG, _to_json(config, indent=2))
+        (temporary / CONFIG).write_text(_to_json(config, indent=2), encoding="utf-8")
         if train_state is not None:
             tensors, skeleton = flatten(train_state)
             _save_tensors(tensors, temporary / STATE_TENSORS)
-            _write(temporary / STATE_TREE, _to_json({"format": STATE_FORMAT, "tree": skeleton}))
+            text = _to_json({"format": STATE_FORMAT, "tree": skeleton})
+            (temporary / STATE_TREE).write_text(text, encoding="utf-8")
 
-    replace_folder(folder, fill)
+    try:
+        replace_folder(folder, fill)
+    except (OSError, SafetensorError) as error:
+        kept = "the previous checkpoint is intact" if folder.exists() else "nothing was left half-written"
+        raise CheckpointError(
+            f"{folder}: could not be written ({error}); {kept}. Free space or give another output."
+        ) from error
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
@@ -116,73 +121,16 @@ def unflatten(skeleton: Any, tensors: Mapping[str, Tensor]) -> Tree:
     return {key: unflatten(value, tensors) for key, value in skeleton.items()}
 
 
-def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Put a folder made by ``fill`` in the place of ``folder``, which stays whole or is restored by the next call.
-
-    It is written beside it, flushed to the disk, and renamed. Between the two renames a killed process leaves the old
-    folder under its side name, and `recover_folder` puts it back.
-
-    Raises:
-        CheckpointError: the disk refused; the old folder is still in place.
-    """
-    temporary, previous = _side_names(folder)
-    try:
-        recover_folder(folder)
-        if temporary.exists():
-            shutil.rmtree(temporary)
-        temporary.mkdir(parents=True)
-        fill(temporary)
-        _sync_folder(temporary)
-        if folder.exists():
-            folder.rename(previous)
-        temporary.rename(folder)
-        _sync_folder(folder.parent)
-    except BaseException as error:  # Ctrl-C too must leave the old folder in place
-        if previous.exists() and not folder.exists():
-            previous.rename(folder)
-        shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, OSError | SafetensorError):
-            kept = "the previous checkpoint is intact" if folder.exists() else "nothing was left half-written"
-            raise CheckpointError(
-                f"{folder}: could not be written ({error}); {kept}. Free space or give another output."
-            ) from error
-        raise
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def recover_folder(folder: Path) -> None:
-    """Finish what a killed process left: the old folder goes back if the new one never came, else it is removed."""
-    _, previous = _side_names(folder)
-    if not previous.exists():
-        return
-    with contextlib.suppress(FileNotFoundError):  # another process of the same run was faster
-        if folder.exists():
-            shutil.rmtree(previous)
-        else:
-            previous.rename(folder)
-
-
 def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file under a side name and rename it, so that readers see the old content or the new.
+    """Write a file as `videozoo.files.write_file` does.
 
     Raises:
         CheckpointError: the disk refused; the old file is still in place.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        _write(temporary, content)
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise CheckpointError(
-                f"{path}: could not be written ({error}). Free space or give another output."
-            ) from error
-        raise
-
-
-def _side_names(folder: Path) -> tuple[Path, Path]:
-    return folder.with_name(f".{folder.name}.tmp"), folder.with_name(f".{folder.name}.old")
+        write_file(path, content)
+    except OSError as error:
+        raise CheckpointError(f"{path}: could not be written ({error}). Free space or give another output.") from error
 
 
 def _to_json(value: Any, indent: int | None = None) -> str:
@@ -199,8 +147,6 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         whole[name] = tensor.clone() if storage in seen else tensor
         seen.add(storage)
     save_file(whole, path, metadata={"format": "pt"})
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
@@ -209,21 +155,3 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
         return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in load_file(path).items()}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: not readable ({error}).") from error
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,12 +11,13 @@ from typing import Any
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from videozoo.engine.checkpoint import load_train_state, load_weights, recover_folder, save_checkpoint
+from videozoo.engine.checkpoint import load_train_state, load_weights, save_checkpoint
 from videozoo.engine.config import FREE_ON_RESUME, FitConfig
 from videozoo.engine.errors import CheckpointError
 from videozoo.engine.plots import plot_confusion, plot_curves
 from videozoo.engine.progress import EpochState, Progress
 from videozoo.engine.results import EpochRow, FitResult, write_results, write_summary
+from videozoo.files import recover_folder
 
 _log = logging.getLogger(__name__)
 

@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from videozoo.files import install_file
+
 from .check import check_equal, make_clips, run_in_batches
 from .errors import ExportError, require
 from .metadata import EXTRA_FILE, KEY, describe
@@ -121,7 +123,7 @@ def export_model(
             if int8:
                 agreement = _make_int8(net, file, clips, on_step)
         num_bytes = file.stat().st_size
-        os.replace(file, target)
+        install_file(file, target)
     return ExportReport(target, num_bytes, difference, agreement)
 
 

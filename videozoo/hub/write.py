@@ -1,8 +1,5 @@
 """Writing model folders: complete, or not there."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from videozoo import files
 from videozoo.hub.files import WEIGHTS, WeightsError
 
 __all__ = ["replace_folder", "save_weights"]
@@ -22,9 +20,7 @@ def save_weights(tensors: Mapping[str, Tensor], folder: Path) -> None:
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Put a folder made by ``fill`` in the place of ``folder``.
-
-    It is written beside it and renamed, so that readers see the old folder, none, or the whole new one.
+    """Put a folder made by ``fill`` in the place of ``folder``, as `videozoo.files.replace_folder` does.
 
     Args:
         folder: where; its parents are made.
@@ -32,19 +28,7 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     Raises:
         WeightsError: the disk refused; nothing half-written is left.
     """
-    side: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        side = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        (side / "new").mkdir()
-        fill(side / "new")
-        if folder.exists():
-            os.rename(folder, side / "old")
-        os.rename(side / "new", folder)
+        files.replace_folder(folder, fill)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"cannot be written ({error}); nothing is left half-written", source=str(folder)) from error
-    finally:
-        if side is not None:
-            if (side / "old").exists() and not folder.exists():  # stopped between the two renames
-                os.rename(side / "old", folder)
-            shutil.rmtree(side, ignore_errors=True)

@@ -216,7 +216,7 @@ def _write_array(parts: Parts, schema: Any, *, output: Path, shape: tuple[int, .
             features[is_there] = column.drop_null().flatten().to_numpy().reshape(-1, features.shape[1])
             file.write(features.tobytes())
 
-    write_whole(output, fill, temporary=parts.folder / "array.tmp")
+    write_whole(output, fill, side=parts.folder / ".array.tmp")
 
 
 def _safetensors_header(shape: tuple[int, ...], metadata: dict[bytes, bytes]) -> bytes:

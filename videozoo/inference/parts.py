@@ -1,8 +1,6 @@
 """Scores on their way to one Parquet file: parts that are there whole or not at all, and their merging."""
 
-import contextlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from videozoo.data.work import lock
+from videozoo.files import LOCK, FolderTaken, Lock, remove_leftovers, write_file
 
 from .predictor import Prediction
 
@@ -93,18 +91,16 @@ class Parts:
     def __init__(self, output: Path, job: dict[str, Any]) -> None:
         self.output = output
         self.folder = parts_folder(output)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / "lock", "ab")  # noqa: SIM115
-        if not lock(self._lock.fileno()):
-            self._lock.close()
-            raise JobError(f"{output}: another process is writing it; end that one, or give another --shard.")
+        try:
+            self._lock = Lock(self.folder / LOCK, output)
+        except FolderTaken as error:
+            raise JobError(f"{output}: {error.strerror} or --shard.") from error
         found = self.folder / "job.json"
         if found.is_file():
             check_same_job(json.loads(found.read_text(encoding="utf-8")), job, self.folder)
         else:
-            write_whole(found, lambda file: file.write(json.dumps(job, indent=2).encode()))
-        for rest in self.folder.glob("*.tmp"):
-            rest.unlink()
+            write_whole(found, json.dumps(job, indent=2).encode())
+        remove_leftovers(self.folder.iterdir())
 
     def close(self) -> None:
         """Let another process have it."""
@@ -170,14 +166,14 @@ class Parts:
                 if waiting:
                     writer.write_table(pa.concat_tables(waiting))
 
-        write_whole(output or self.output, fill, temporary=self.folder / "merged.tmp")
+        write_whole(output or self.output, fill, side=self.folder / ".merged.tmp")
         self.remove()
         return num_errors
 
     def remove(self) -> None:
         """Remove the folder."""
-        self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.close()
 
     def _paths(self) -> list[Path]:
         return sorted(p for p in self.folder.iterdir() if re.fullmatch(r"[0-9]{12}-[0-9]{12}\.parquet", p.name))
@@ -207,22 +203,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:16]}...{text[-8:]}"
 
 
-def write_whole(path: Path, fill: Callable[[Any], Any], temporary: Path | None = None) -> None:
-    """Write a file that is there whole or not at all, whenever the process dies.
+def write_whole(path: Path, content: bytes | Callable[[Any], Any], side: Path | None = None) -> None:
+    """Write a file as `videozoo.files.write_file` does.
 
     Raises:
         JobError: the disk refused.
     """
-    temporary = temporary or path.with_name(f"{path.name}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_file(path, content, side)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise JobError(
             f"{path}: cannot be written ({error.strerror or error}); what is finished is kept, run again to go on."
         ) from error
