@@ -75,3 +75,18 @@ def test_they_refuse(argv: list[str], expected: str, listing: Path, tmp_path: Pa
     assert expected in error
     assert error.startswith("videozoo: error: ")
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["check-data", "prepare"])
+def test_what_is_left_out_of_class_folders_is_named(
+    command: str, videos: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    for source in sorted((videos / "val").rglob("*.mp4"))[::3]:
+        folder = tmp_path / "data" / source.parent.name
+        folder.mkdir(parents=True)
+        (folder / "a.mp4").write_bytes(source.read_bytes())
+    (folder / "b.webp").write_bytes(b"x")
+    assert main([command, "--data", str(tmp_path / "data"), "--output", str(tmp_path / "out"), "-j", "1"]) == 0
+    assert f"1 left out, neither videos by their endings nor folders of images: {folder.name}/b.webp" in (
+        " ".join(capsys.readouterr().err.split())
+    )

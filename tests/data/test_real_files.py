@@ -10,9 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from videozoo.data import VideoDataset, VideoError, VideoReader, VideoRecord, create_transform, read_frames
+from videozoo.data import (
+    VideoDataset,
+    VideoError,
+    VideoReader,
+    VideoRecord,
+    create_transform,
+    load_source,
+    read_frames,
+)
 from videozoo.data.av_stream import AvStream
 from videozoo.data.check import check_video
+from videozoo.data.files import subfolders, videos_by_stem
 from videozoo.data.frame_times import frame_times
 from videozoo.data.live import file_frames
 from videozoo.data.reencode import reencode
@@ -84,5 +93,81 @@ def test_whatever_goes_wrong_with_an_image_is_an_error_of_its_folder(
     Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
     with VideoReader(tmp_path) as reader:
         monkeypatch.setattr(ImageOps, "exif_transpose", lambda image: 1 / 0)
-        with pytest.raises(VideoError, match="image 0.png cannot be read"):
+        with pytest.raises(VideoError, match=r"image 0\.png cannot be read"):
             reader.read([0])
+
+
+def _save_images(folder: Path, image: Image.Image, ending: str) -> Path:
+    folder.mkdir()
+    image.save(folder / f"0{ending}")
+    return folder
+
+
+RAMP = np.linspace(0, 1, 48 * 64).reshape(48, 64)
+GRAY_8 = Image.fromarray((RAMP * 255).round().astype(np.uint8))
+GRAY_16 = (RAMP * 65535).round().astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("image", "ending"),
+    [
+        (Image.fromarray(GRAY_16), ".png"),
+        (Image.fromarray(GRAY_16), ".tif"),
+        (Image.fromarray(GRAY_16.astype(">u2")), ".tif"),
+        (Image.fromarray(GRAY_16.astype(np.int32)), ".pgm"),
+        (GRAY_8.convert("LA"), ".png"),
+        (GRAY_8.convert("P"), ".png"),
+        (GRAY_8.convert("CMYK"), ".tif"),
+        (GRAY_8.convert("RGBA"), ".png"),
+    ],
+)
+def test_no_kind_of_pixels_is_clipped(image: Image.Image, ending: str, tmp_path: Path) -> None:
+    frame = read_frames(_save_images(tmp_path / "x", image, ending), [0])[0].numpy()
+    assert abs(frame - 255 * RAMP).max() <= 1
+
+
+def test_black_and_white_and_16_bit_images_that_are_turned(tmp_path: Path) -> None:
+    frame = read_frames(_save_images(tmp_path / "x", Image.fromarray(GRAY_16 > 32767), ".png"), [0])
+    assert frame.unique().tolist() == [0, 255]
+    exif = Image.Exif()
+    exif[274] = 6
+    (tmp_path / "y").mkdir()
+    Image.fromarray(GRAY_16).save(tmp_path / "y" / "0.png", exif=exif)
+    frame = read_frames(tmp_path / "y", [0])[0, 0]
+    assert abs(frame.numpy() - 255 * np.rot90(RAMP, -1)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [(RAMP.astype(np.float32), "floating-point numbers"), (GRAY_16.astype(np.int32) * 1000, "32-bit integers")],
+)
+def test_pixels_of_unknown_range_are_refused(pixels: np.ndarray, reason: str, tmp_path: Path) -> None:
+    folder = _save_images(tmp_path / "x", Image.fromarray(pixels), ".tif")
+    with pytest.raises(VideoError, match=rf"image 0\.tif cannot be read .*{reason}"):
+        read_frames(folder, [0])
+
+
+def test_class_folders_read_or_name_every_file(tmp_path: Path, make_video: MakeVideo) -> None:
+    video = make_video(tmp_path / "a" / "x.mp4")
+    for name in ("a/x.h264", "a/x.APNG", "b/x.dv", "b/x.rm", "b/x.m4s", "b/x.ogm", "b/x.webp", "b/x.txt", "stray.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(video.read_bytes())
+    (tmp_path / "b" / "empty").mkdir()
+    source = load_source(tmp_path)
+    names = ["a/x.APNG", "a/x.h264", "a/x.mp4", "b/x.dv", "b/x.m4s", "b/x.ogm", "b/x.rm"]
+    assert [record.name for record in source.records] == names
+    assert len(source.warnings) == 1
+    assert source.warnings[0].startswith(f"{tmp_path}: 4 left out, neither videos")
+    assert source.warnings[0].endswith(": stray.mp4, b/empty, b/x.txt, b/x.webp")
+
+
+def test_a_link_that_leads_to_itself_hides_nothing(tmp_path: Path, make_video: MakeVideo) -> None:
+    for folder in ("", "a", "a/b"):
+        make_video(tmp_path / folder / "x1.mp4")
+        (tmp_path / folder / "loop").symlink_to("loop")
+    assert sorted(videos_by_stem(tmp_path, ["", "a"])) == ["a", "b", "x1"]
+    assert subfolders(tmp_path, "") == ["a"]
+    images = _save_images(tmp_path / "c", GRAY_8, ".png")
+    (images / "1.png").symlink_to("1.png")
+    with pytest.raises(VideoError, match=r"image 1\.png cannot be read"):
+        read_frames(images, [1])

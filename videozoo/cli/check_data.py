@@ -59,9 +59,12 @@ def load_listed(args: argparse.Namespace) -> "VideoSource":
     """The videos that `add_source_flags` names; a file that is not there is one of the things to find."""
     from videozoo.data import load_source
 
-    return load_source(
+    source = load_source(
         args.data, data_root=args.data_root, data_format=args.data_format, split=args.split, check_files=False
     )
+    for text in source.warnings:
+        note(f"warning: {text}")
+    return source
 
 
 def run(args: argparse.Namespace) -> int:

@@ -85,6 +85,8 @@ def run_job(
     from videozoo.inference import open_listing
 
     listing = open_listing(args.input, data_root=args.data_root, data_format=args.data_format, split=args.split)
+    for text in listing.warnings:
+        note(f"warning: {text}")
     if listing.num_repeats:
         note(f"{args.input}: {listing.num_repeats} paths stand there again; each file is answered once")
     work = open_work()

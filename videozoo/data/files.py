@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .image_folder import is_image_name, natural_key
+from .image_folder import is_folder, is_image_name, natural_key
 from .lists import ListFile, Listing, Row
 from .records import VIDEO_EXTENSIONS, VideoRecord
 
@@ -82,7 +82,7 @@ def videos_by_stem(base: Path, folders: Sequence[str]) -> dict[str, list[str]]:
                     name = entry.name
                     stem, ending = os.path.splitext(name)
                     is_video = ending.lower() in VIDEO_EXTENSIONS
-                    if not name.startswith(".") and (is_video or entry.is_dir()):
+                    if not name.startswith(".") and (is_video or is_folder(entry)):
                         found.setdefault(stem if is_video else name, []).append(os.path.join(folder, name))
         except OSError:
             continue
@@ -97,7 +97,7 @@ def subfolders(base: Path, folder: str) -> list[str]:
     """Folders inside a folder of the base, relative to the base, in order of their names; hidden ones left out."""
     try:
         with os.scandir(base / folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            names = sorted(entry.name for entry in entries if is_folder(entry) and not entry.name.startswith("."))
     except OSError:
         return []
     return [os.path.join(folder, name) for name in names]

@@ -10,7 +10,9 @@ from PIL import Image, ImageOps
 from .errors import NoSuchFrameError, VideoError
 from .limits import check_frame_size
 
-IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
+# Formats without 32-bit integers: what Pillow opens as such (mode I) are its 16-bit grays.
+SIXTEEN_BIT_FORMATS = frozenset({"PNG", "PPM"})
 
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:
@@ -21,8 +23,16 @@ def natural_key(name: str) -> list[tuple[int, int | str]]:
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:
     """Names of a folder's images in natural order; hidden files and other files are left out."""
-    names = [entry.name for entry in os.scandir(folder) if is_image_name(entry.name) and entry.is_file()]
+    names = [entry.name for entry in os.scandir(folder) if is_image_name(entry.name) and not is_folder(entry)]
     return sorted(names, key=lambda name: (natural_key(name), name))
+
+
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Return True for a folder or a link to one; False where the link cannot be followed (it leads to itself)."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def is_image_name(name: str) -> bool:
@@ -85,8 +95,23 @@ class ImageFolder:
         try:
             with Image.open(self.path / name) as image:
                 check_frame_size(self.path, *image.size)
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+                return _to_rgb(ImageOps.exif_transpose(image), image.format)
         except VideoError:
             raise
         except Exception as err:  # broken EXIF alone raises a dozen kinds
             raise VideoError(self.path, f"image {name} cannot be read ({type(err).__name__}, {err})") from err
+
+
+def _to_rgb(image: Image.Image, format_name: str | None) -> np.ndarray:
+    """Return uint8 (H, W, 3); alpha is dropped, 16-bit gray is scaled. Pillow's own conversion would clip it to 255.
+
+    Raises:
+        ValueError: pixels are numbers without a known range.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and format_name in SIXTEEN_BIT_FORMATS):
+        gray = (np.asarray(image).astype(np.uint32) + 128) // 257
+        return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        kind = "32-bit integers" if image.mode == "I" else "floating-point numbers"
+        raise ValueError(f"its pixels are {kind}, whose black and white are not known; save 8 or 16 bits")
+    return np.asarray(image.convert("RGB"))

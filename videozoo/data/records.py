@@ -4,11 +4,15 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+# Endings by which videos are found in folders and shards. A list may name files of any ending.
 VIDEO_EXTENSIONS = frozenset(
     f".{ending}"
     for ending in (
-        *("mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "m2ts", "mts", "vob", "wmv", "asf"),
-        *("flv", "f4v", "3gp", "3g2", "ogv", "ogg", "gif", "y4m", "mxf", "divx", "mjpeg"),
+        *("mp4", "m4v", "mov", "qt", "3gp", "3g2", "f4v", "m4s", "cmfv", "ismv", "lrv", "insv", "360"),
+        *("mkv", "mk3d", "webm", "avi", "divx", "xvid", "flv", "swf", "wmv", "asf", "wtv", "rm", "rmvb", "nsv"),
+        *("mpg", "mpeg", "mpe", "mpv", "m1v", "m2v", "m2p", "vob", "mod", "tod", "ts", "m2t", "m2ts", "mts", "trp"),
+        *("ogv", "ogg", "ogm", "mxf", "gxf", "nut", "dv", "dif", "dav", "amv", "gif", "apng", "mjpeg", "mjpg", "y4m"),
+        *("h264", "264", "avc", "h265", "265", "hevc", "h266", "266", "vvc", "ivf", "obu", "av1"),
     )
 )
 

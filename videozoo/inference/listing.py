@@ -22,10 +22,12 @@ class Listing(Sequence[VideoRecord]):
     Args:
         digest: SHA-256 of what is listed; the same wherever the videos lie.
         num_repeats: lines left out because their video is listed further up.
+        warnings: what else is odd about the list.
     """
 
     digest: str
     num_repeats: int = 0
+    warnings: tuple[str, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> VideoRecord: ...
@@ -125,8 +127,8 @@ class PathList(Listing):
 class RecordList(Listing):
     """What `load_source` found."""
 
-    def __init__(self, records: Sequence[VideoRecord]) -> None:
-        self.records = records
+    def __init__(self, records: Sequence[VideoRecord], warnings: Sequence[str] = ()) -> None:
+        self.records, self.warnings = records, tuple(warnings)
         digest = hashlib.sha256()
         for record in records:
             parts = (record.name or str(record.path), record.span_sec, record.frame_range, record.member)
@@ -164,4 +166,5 @@ def open_listing(
         first = listing[0]
         if Path(first.name).suffix.lower() in VIDEO_EXTENSIONS or first.path.exists():
             return listing
-    return RecordList(load_source(data, data_root=data_root, **options).records)  # type: ignore[arg-type]
+    source = load_source(data, data_root=data_root, **options)  # type: ignore[arg-type]
+    return RecordList(source.records, source.warnings)

@@ -14,7 +14,8 @@ from ..records import VideoRecord, VideoSource
 def load_class_folders(root: Path, class_names: Sequence[str] | None, *, check_files: bool) -> VideoSource:
     """Videos in class folders; classes in natural order of their folders unless given.
 
-    A folder of images inside a class folder is one video. Hidden files and files of other kinds are passed over.
+    A folder of images inside a class folder is one video. Hidden files are passed over; a warning names what else is no
+    video by its ending.
 
     Raises:
         SourceError: no class folders, unknown classes, empty folders and files, videos one folder too deep.
@@ -28,34 +29,39 @@ def load_class_folders(root: Path, class_names: Sequence[str] | None, *, check_f
     names = tuple(class_names or (folder.name for folder in folders))
     labels = {name: label for label, name in enumerate(names)}
     records: list[VideoRecord] = []
+    left_out = [entry.name for entry in _entries(root) if is_video_name(entry.name) and entry not in folders]
     for folder in folders:
         if folder.name not in labels:
             problems.add(folder.name, f"unknown class; known are {some(names)}")
             continue
-        for path in _class_videos(folder, problems, check_files):
+        for path in _class_videos(folder, problems, left_out, check_files):
             name = f"{folder.name}/{path.name}"
             records.append(VideoRecord(path, labels[folder.name], f"{root.name}/{name}", name))
     problems.raise_if_any()
     lacking = [name for name in names if name not in {folder.name for folder in folders}]
-    warnings = (f"{root}: no folder of the classes {some(lacking)}",) if lacking else ()
-    return VideoSource(tuple(records), names, "class_folders", warnings)
+    warnings = [f"{root}: no folder of the classes {some(lacking)}"] if lacking else []
+    if left_out:
+        warnings.append(
+            f"{root}: {len(left_out)} left out, neither videos by their endings nor folders of images: {some(left_out)}"
+        )
+    return VideoSource(tuple(records), names, "class_folders", tuple(warnings))
 
 
-def _class_videos(folder: Path, problems: Problems, check_files: bool) -> list[Path]:
-    """Videos right inside a class folder; files that cannot be videos are noted as problems."""
+def _class_videos(folder: Path, problems: Problems, left_out: list[str], check_files: bool) -> list[Path]:
+    """Videos right inside a class folder; those that cannot be read are problems, other files are ``left_out``."""
     videos, nested, has_images = [], None, False
     for path in _entries(folder):
-        if is_video_name(path.name) and not path.is_dir():
+        name = f"{folder.name}/{path.name}"
+        inside = _listing(path)
+        if is_video_name(path.name) if inside is None else any(map(is_image_name, inside)):
             videos.append(path)
             trouble = trouble_with(path) if check_files else None
             if trouble:
-                problems.add(f"{folder.name}/{path.name}", trouble)
-        elif path.is_dir():
-            inside = [entry.name for entry in os.scandir(path)]
-            if any(map(is_image_name, inside)):
-                videos.append(path)
-            elif any(is_video_name(name) for name in inside):
-                nested = path
+                problems.add(name, trouble)
+        elif inside is not None and any(map(is_video_name, inside)):
+            nested = path
+        else:
+            left_out.append(name)
         has_images = has_images or is_image_name(path.name)
     if nested is not None:
         hint = "" if videos else f"; pass {folder} if its folders are the classes"
@@ -64,6 +70,16 @@ def _class_videos(folder: Path, problems: Problems, check_files: bool) -> list[P
         hint = "; put the frames of each video in a folder of their own" if has_images else ""
         problems.add(folder.name, f"class folder without videos{hint}")
     return videos
+
+
+def _listing(path: Path) -> list[str] | None:
+    """Return the names in a folder, None for a file. A folder that may not be listed is taken for one of images."""
+    if not os.path.isdir(path):
+        return None
+    try:
+        return os.listdir(path)
+    except OSError:
+        return ["0.png"]
 
 
 def _entries(folder: Path) -> list[Path]:
