@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from videozoo.text import check_class_names, is_printable, printable
+from videozoo.names import clean_names
+from videozoo.text import is_printable, printable
 
 READABLE = (
     "Tanz", "跳舞", "ダンス", "नृत्य", "رقص", "می‌خواهم", "ריקוד", "танец", "e\u0301", "a\u00a0b", "👨‍👩‍👧", "ไทย",
@@ -30,7 +31,7 @@ BAD = (
 def test_readable_text_stays(text: str) -> None:
     assert printable(text) == text
     assert is_printable(text)
-    check_class_names([text])
+    clean_names([text])
 
 
 @pytest.mark.parametrize("text", BAD, ids=ascii)
@@ -40,8 +41,8 @@ def test_what_commands_a_terminal_is_escaped(text: str) -> None:
     assert shown.isprintable()
     assert json.loads(f'"{shown}"') == f"a{text}b"  # so JSON that is printed stays the same JSON
     assert not is_printable(text)
-    with pytest.raises(ValueError, match="class name 2"):
-        check_class_names(["fine", f"a{text}b"])
+    with pytest.raises(ValueError, match=":2: class name"):
+        clean_names(["fine", f"a{text}b"])
 
 
 def test_line_breaks_stay_where_they_are_asked_for() -> None:
@@ -58,4 +59,4 @@ def test_letters_that_the_terminal_lacks_are_escaped() -> None:
 @pytest.mark.parametrize("names", [["a", ""], ["a", " "], ["a", "b", "a"], ["x" * 2000], ["a", 3]], ids=str)
 def test_class_names_that_no_model_may_have(names: list[str]) -> None:
     with pytest.raises(ValueError, match="class name"):
-        check_class_names(names)
+        clean_names(names)

@@ -1,11 +1,8 @@
 """Text from outside (names of classes and files, configs, messages of libraries), made safe to show."""
 
 import unicodedata
-from collections.abc import Sequence
 
-__all__ = ["MAX_CLASS_NAME", "check_class_names", "is_printable", "printable"]
-
-MAX_CLASS_NAME = 1000
+__all__ = ["is_printable", "printable"]
 
 # Line and paragraph separators, and what makes a reader see letters in another order than they have.
 _BAD = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -42,25 +39,6 @@ def printable(text: str, lines: str = "none", encoding: str | None = None) -> st
     except (UnicodeEncodeError, LookupError):
         safe = "".join(letter if letter.isascii() else _escaped(letter) for letter in safe)
     return safe
-
-
-def check_class_names(names: Sequence[str]) -> None:
-    """Refuse class names that are empty, too long, not printable or doubled.
-
-    Raises:
-        ValueError: says which name, by its number from 1, and what is wrong.
-    """
-    first: dict[str, int] = {}
-    for number, name in enumerate(names, 1):
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"class name {number} is {name!a}; it must be a text that is not empty")
-        if len(name) > MAX_CLASS_NAME:
-            raise ValueError(f"class name {number} has {len(name)} letters; at most {MAX_CLASS_NAME} are taken")
-        if not is_printable(name):
-            raise ValueError(f"class name {number}, {name!a}, has control characters or line breaks")
-        if name in first:
-            raise ValueError(f"class name {number}, {name!r}, is also number {first[name]}; names must differ")
-        first[name] = number
 
 
 def _is_bad(letter: str) -> bool:

@@ -158,7 +158,8 @@ def test_names_of_classes_must_be_names(videos: Path) -> None:
     path = _write(videos / "x.csv", 'path,label\na.mp4,"two\nlines"\nb.mp4,' + "x" * 1001 + "\nc.mp4,fine\n")
     with pytest.raises(SourceError) as caught:
         load_source(path)
-    assert str(caught.value).count("is no class name: it is too long, or not one line") == 2
+    assert "x.csv:3: 'two\\nlines' is no class name: it has control characters or line breaks" in str(caught.value)
+    assert "is no class name: it has 1001 characters" in str(caught.value)
 
 
 def test_splits_that_share_videos(videos: Path) -> None:

@@ -18,6 +18,26 @@ def test_names_and_numbers(tmp_path: Path, ending: str) -> None:
     assert load_groups(tmp_path / f"g.{ending}", NAMES) == {"pouring": (0, 1), "all / of: it": (4, 2, 3)}
 
 
+def test_names_that_are_numbers(tmp_path: Path) -> None:
+    names = ("010", "1", "2.5", "no", "8", "caf\u00e9")
+    (tmp_path / "g.yaml").write_text("a: [010, 2.5, no, '1']\nb: ['8', cafe\u0301]", encoding="utf-8")
+    assert load_groups(tmp_path / "g.yaml", names) == {"a": (0, 2, 3, 1), "b": (4, 5)}
+    (tmp_path / "g.json").write_text('{"a": [1, 0], "b": ["8", 2]}')
+    assert load_groups(tmp_path / "g.json", names) == {"a": (1, 0), "b": (4, 2)}
+    for text in ("a: [2, '1']", '{"a": [2, "1"]}'):
+        path = tmp_path / ("g.yaml" if text[0] == "a" else "g.json")
+        path.write_text(text)
+        with pytest.raises(EngineError, match=r"2 is class '2' as a name and class '3' as an index; write '2' or '3'"):
+            load_groups(path, ("1", "2", "3"))
+
+
+def test_nested_aliases_are_refused_at_once(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [tear, no]", *(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]" for k in range(1, 12))]
+    (tmp_path / "g.yaml").write_text("\n".join(lines))
+    with pytest.raises(EngineError, match="aliases such as"):
+        load_groups(tmp_path / "g.yaml", NAMES)
+
+
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
@@ -26,7 +46,8 @@ def test_names_and_numbers(tmp_path: Path, ending: str) -> None:
         ("a: [tear, tear]", ["'tear' is there twice"]),
         ("a: [tear, 2]", ["'tear' is there twice"]),
         ("a: [tear]", ["group 'a' is not a list of two classes or more"]),
-        ("a: [no, tear]", ["unknown class False"]),  # yaml's idea of no; quoted it is a name
+        ("a: [yes, tear]", ["unknown class 'yes'"]),
+        ("a: &x [tear, 2]\nb: *x", ["aliases such as *x are not read"]),
         ("[tear, tear a bit]", ["needs group names with lists of classes"]),
         ("a: [tear", ["not readable as yaml"]),
         ("", ["needs group names"]),

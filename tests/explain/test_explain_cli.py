@@ -220,6 +220,15 @@ def test_confusion_of_two_evaluations(tmp_path: Path, capsys: pytest.CaptureFixt
         assert picture.width > 400
 
 
+def test_confusion_of_classes_in_another_order(tmp_path: Path) -> None:
+    one = make_scores(tmp_path / "one", "x", [0, 0, 1, 2, 2, 2])
+    two = make_scores(tmp_path / "two", "y", [0, 0, 1, 2, 2, 2], ("c", "b", "a"))
+    (tmp_path / "g.yaml").write_text("g: [a, b]\n")
+    assert confusion(one, two, "--groups", tmp_path / "g.yaml", "--output", tmp_path / "out") == 0
+    rows = (tmp_path / "out" / "g.csv").read_text().splitlines()[1:]
+    assert rows == ["x,a,2,0,0", "x,b,0,1,1", "y,a,2,0,0", "y,b,1,1,0"]
+
+
 def test_confusion_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = make_scores(tmp_path / "one", "x", [0, 1, 1, 2, 2, 2])
     other = make_scores(tmp_path / "other", "y", [0, 1, 1, 2, 2, 2], ("a", "b", "d"))
@@ -231,7 +240,7 @@ def test_confusion_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixt
     bad.write_text('{"g": ["a", "bb"]}')
     output = tmp_path / "out"
     cases = [
-        ((one, other, "--groups", groups), "'c' and 'd'"),
+        ((one, other, "--groups", groups), "not all evaluations have the classes 'c', 'd'"),
         ((empty, "--groups", groups), "no scores.safetensors in this folder; make it with videozoo evaluate"),
         ((tmp_path / "absent", "--groups", groups), "no such file"),
         ((one, "--groups", tmp_path / "absent.yaml"), "no such file"),

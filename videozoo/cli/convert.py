@@ -96,4 +96,6 @@ def _convert(args: argparse.Namespace, output: Path) -> int:
 def _class_names(path: str | None) -> list[str] | None:
     if path is None:
         return None
-    return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    from videozoo.data.labels import read_names
+
+    return list(read_names(path).names)

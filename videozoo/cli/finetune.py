@@ -58,12 +58,13 @@ def _check_name(settings: Settings) -> None:
 def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
     from videozoo.cli.opening import open_all
     from videozoo.cli.videos import load_train_and_val
+    from videozoo.data.labels import read_names
 
     train, val = load_train_and_val(
         settings.data,
         settings.val,
         data_root=settings.data_root,
-        class_names=_read_names(settings.class_names) if settings.class_names else None,
+        class_names=read_names(settings.class_names).names if settings.class_names else None,
         val_frac=settings.val_frac,
         data_format=settings.data_format,
         splits=(settings.split, settings.val_split),
@@ -71,13 +72,6 @@ def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
     open_all(train.records, val.records, max_bad_frac=settings.max_bad_frac)
     note(f"{len(train.records)} training and {len(val.records)} validation videos of {len(train.class_names)} classes")
     return train, val
-
-
-def _read_names(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig").strip().splitlines()
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{path}: not UTF-8 text; --class-names needs one class name a line.") from error
 
 
 def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | Ensemble":

@@ -42,6 +42,12 @@ class Setup:
             self.models = [open_network(name) for name in names]
         own = self._check_classes()
         self.source = load_source(folder or data, class_names=own, **where)
+        if own is None and _are_other_numbers(self.source.class_names):
+            # Where classes have no names, numbers are their indices.
+            own = [str(label) for label in range(self.models[0].num_classes)]
+            self.source = load_source(folder or data, class_names=own, **where)
+        for text in self.source.warnings:
+            note(f"warning: {text}")
         known = list(self.source.class_names)
         if len(known) > self.models[0].num_classes:
             raise CommandError(
@@ -112,6 +118,13 @@ class Setup:
             )
             for result, name, (clips, crops) in zip(results, self.names, counts, strict=True)
         ]
+
+
+def _are_other_numbers(names: Sequence[str]) -> bool:
+    """Whether all names are numbers, and not just the indices of the classes."""
+    from videozoo.data.labels import is_index
+
+    return all(map(is_index, names)) and list(names) != [str(label) for label in range(len(names))]
 
 
 def open_network(name: str) -> Any:

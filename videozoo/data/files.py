@@ -146,4 +146,6 @@ def _hint_columns(base: str, row: Row) -> str:
     """A word on lists of three columns, whose middle one (the number of frames) has ended up in the path."""
     fields = row.path.rsplit(None, 1)
     is_three = len(fields) == 2 and fields[1].isdigit() and os.path.exists(os.path.join(base, fields[0]))
+    if not row.path.isascii() and re.search("[\ud800-\udfff]", row.path):
+        return " (the list is not UTF-8 text there; save it as UTF-8 if the name is not of these bytes)"
     return " (three columns? write path and label only)" if is_three else ""

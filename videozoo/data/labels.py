@@ -1,45 +1,54 @@
 """Class names and their numbers."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from videozoo.names import clean_name, clean_names, find_alike, find_name_fault, shorten
+
 from .image_folder import natural_key
-from .lists import ListFile, Listing, Problems, Row, SourceError, Vocabulary, read_text, shorten, split_lines
+from .lists import (
+    BLANK,
+    ListFile,
+    Listing,
+    Problems,
+    Row,
+    SourceError,
+    Vocabulary,
+    expand_home,
+    read_text,
+    split_lines,
+)
 
 # Above this a class index is a slip of the pen, not a class.
 MAX_CLASSES = 100_000
-MAX_NAME = 1000
 # Names, a line each, beside a list of indices: ours, TSM's and TRN's, MMAction2's.
 CLASS_FILES = ("classes.txt", "category.txt", "label_map.txt")
 
 
-def check_names(names: Sequence[str], where: str) -> None:
-    """Refuse class names that are none, empty, doubled, or of several lines.
+def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """Return class names in their one spelling, as `videozoo.names.clean_names` does.
 
     Raises:
-        SourceError: which, and where.
+        SourceError: which name is not fit, and where.
     """
-    if isinstance(names, str) or not names:
-        raise SourceError(f"{where}: got {names!r}, needs at least one class name.")
-    seen: dict[str, int] = {}
-    for number, name in enumerate(names, 1):
-        if not name.strip():
-            raise SourceError(f"{where}:{number}: an empty class name.")
-        if name in seen:
-            raise SourceError(f"{where}:{number}: class {name!r} again (first at {seen[name]}); names must differ.")
-        seen[name] = number
+    try:
+        return clean_names(names, where)
+    except ValueError as err:
+        raise SourceError(str(err)) from err
 
 
-def read_names(file: Path) -> Vocabulary:
-    """Class names, one a line.
+def read_names(path: str | os.PathLike[str]) -> Vocabulary:
+    """Read class names, one a line; every file of names is read here.
 
     Raises:
         SourceError: it cannot be read, or its names are not fit.
     """
-    names = [line.strip() for line in split_lines(read_text(file).rstrip())]
-    check_names(names, str(file))
-    return Vocabulary(tuple(names), tuple(f"{file.name}:{line}" for line in range(1, len(names) + 1)))
+    file = Path(expand_home(path))
+    lines = [line.strip(BLANK) for line in split_lines(read_text(file).rstrip())]
+    names = check_names(lines, str(file))
+    return Vocabulary(names, tuple(f"{file.name}:{line}" for line in range(1, len(names) + 1)))
 
 
 def number_labels(
@@ -47,32 +56,39 @@ def number_labels(
 ) -> tuple[list[int], tuple[str, ...], list[str]]:
     """Number the labels of a listing.
 
-    Labels are all indices or all names. The classes are ``class_names``, else the data set's own, else for indices the
-    file of names beside the list, else what occurs, in natural order. Where ``class_names`` are mere numbers (a network
-    whose classes have no names), the data set's own order gives names theirs.
+    Labels are all indices or all names. A label that equals a class name is that class. Where all labels could be class
+    indices too, and would then be other classes, the list is refused unless it says what they are. The classes are
+    ``class_names``, else the data set's own, else for indices the file of names beside the list, else what occurs, in
+    natural order. Where a data set has names of its own, an index means the name. Where ``class_names`` are mere
+    numbers (a model whose classes have no names), the data set's own order counts.
 
     Returns:
         class index of each row (-1 where it has none), class names, warnings.
     """
-    rows, vocabulary = listing
-    are_indices = bool(rows) and is_index(rows[0].label)
-    if vocabulary is None and are_indices:
+    rows = [row._replace(label=clean_name(row.label)) for row in listing.rows]
+    faults = [find_name_fault(row.label) for row in rows]
+    vocabulary = listing.vocabulary
+    if vocabulary is None and listing.labels_are != "names" and rows and is_index(rows[0].label):
         vocabulary = _names_beside(file.path)
+    known = _Known(class_names, vocabulary)
+    texts = {row.label: row.place for row, fault in zip(rows, faults, strict=True) if not fault}
+    are_indices = _are_indices(texts, listing.labels_are, known, file.problems)
+    is_mixed = not listing.labels_are and known.names is None and not all(map(is_index, texts))
     fitting = []
-    for row in rows:
-        if len(row.label) > MAX_NAME or not row.label.isprintable():
-            file.problems.add(row.place, f"{shorten(row.label)} is no class name: it is too long, or not one line")
-        elif is_index(row.label) == are_indices:
-            fitting.append(row)
+    for row, fault in zip(rows, faults, strict=True):
+        first = f"the first ({rows[0].place})"
+        if fault:
+            file.problems.add(row.place, f"{shorten(row.label)} is no class name: it {fault}")
+        elif are_indices and not is_index(row.label):
+            file.problems.add(row.place, f"label {row.label!r} is a class name, {first} is an index")
+        elif is_mixed and not are_indices and is_index(row.label):
+            file.problems.add(row.place, f"label {row.label!r} is a class index, {first} is a name")
         else:
-            kind, other = ("name", "an index") if are_indices else ("index", "a name")
-            what = f"label {row.label!r} is a class {kind}, the first ({rows[0].place}) is {other}"
-            file.problems.add(row.place, what)
-    if are_indices:
-        labels, names = _check_indices(rows, vocabulary, class_names, file.problems)
-    else:
-        labels, names = _look_up(rows, fitting, vocabulary, class_names, file.problems)
-    return labels, names, _unused(file, labels, names, vocabulary)
+            fitting.append(row)
+    find = _check_indices if are_indices else _look_up
+    labels, names = find(rows, fitting, known, file.problems)
+    alike = [] if class_names is not None else warn_alike(file.path, names)
+    return labels, names, [*_unused(file, labels, names, vocabulary), *alike]
 
 
 def is_index(label: str) -> bool:
@@ -85,19 +101,80 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
+def warn_alike(where: Path, names: Sequence[str]) -> list[str]:
+    """A warning that names the classes whose names differ only in case."""
+    pairs = [f"{a!r} and {b!r}" for a, b in find_alike(names)]
+    if not pairs:
+        return []
+    return [f"{where}: classes whose names differ only in case stay apart: {some(pairs)}; rename them if they are one"]
+
+
+class _Known:
+    """What is known of the classes before a list is read: which class a name means, and which an index.
+
+    Args:
+        target: the names in whose order labels are numbered, where that is settled.
+        vocabulary: the names in whose order the data set counts, where it has some.
+    """
+
+    def __init__(self, target: Sequence[str] | None, vocabulary: Vocabulary | None) -> None:
+        own = vocabulary.names if vocabulary else None
+        if target is not None and own is not None and _are_mere_numbers(own):
+            own = None
+        self.names = tuple(target) if target is not None else own
+        named = self.names or ()
+        if own is not None and _are_mere_numbers(named) and not set(own) <= set(named):
+            named = own[: len(named)]
+        self.by_name = {name: label for label, name in enumerate(named)}
+        self._by_value = {int(name): label for name, label in self.by_name.items() if is_index(name)}
+        # The class of each index; None: the data set has it, but it is none of the known ones.
+        self.by_index: Sequence[int | None] = range(MAX_CLASSES if self.names is None else len(self.names))
+        if own is not None:
+            self.by_index = [self.by_name.get(name) for name in own]
+        self.own, self.places = own or (), vocabulary.places if vocabulary else ()
+
+    def of_index(self, text: str) -> int | None:
+        """The class of an index; None where there is none."""
+        return self.by_index[int(text)] if is_index(text) and 0 <= int(text) < len(self.by_index) else None
+
+    def of_name(self, text: str) -> int | None:
+        """The class of a name, or of a number of the same value (1 for 01); None where there is none."""
+        return self.by_name.get(text, self._by_value.get(int(text)) if is_index(text) else None)
+
+
+def _are_mere_numbers(names: Sequence[str]) -> bool:
+    return all(name == str(label) for label, name in enumerate(names))
+
+
+def _are_indices(texts: Mapping[str, str], labels_are: str, known: _Known, problems: Problems) -> bool:
+    """Whether labels (with a place for each) are indices; a problem if they can be names too, and then differ."""
+    first = next(iter(texts), "")
+    if labels_are or not texts:
+        return labels_are == "indices"
+    if known.names is None:
+        # Nobody writes an index as 01, but classes are called so.
+        is_padded = all(map(is_index, texts)) and any(re.match(r"[+-]?0[0-9]", text) for text in texts)
+        return is_index(first) and not is_padded
+    if any(known.of_index(text) is None for text in texts):
+        return is_index(first) and any(text not in known.by_name for text in texts)
+    differ = next((text for text in texts if known.of_name(text) not in (None, known.of_index(text))), None)
+    if differ is not None and all(known.of_name(text) is not None for text in texts):
+        by_name, by_index = (known.names[label or 0] for label in (known.of_name(differ), known.of_index(differ)))
+        problems.add(
+            texts[differ],
+            f"label {differ!r} is class {by_name!r} as a name and class {by_index!r} as an index; say which: write a "
+            "csv with the header path,class for names or path,class_index for indices",
+        )
+    return True
+
+
 def _look_up(
-    rows: list[Row],
-    fitting: list[Row],
-    vocabulary: Vocabulary | None,
-    class_names: Sequence[str] | None,
-    problems: Problems,
+    rows: Sequence[Row], fitting: Sequence[Row], known: _Known, problems: Problems
 ) -> tuple[list[int], tuple[str, ...]]:
-    own = vocabulary.names if vocabulary else None
-    if own is None:
-        own = tuple(sorted({row.label for row in fitting}, key=lambda name: (natural_key(name), name)))
-    names = tuple(class_names or own)
-    is_numbered = vocabulary is not None and names == tuple(str(i) for i in range(len(vocabulary.names)))
-    numbers = {name: label for label, name in enumerate(own if is_numbered else names)}
+    names, numbers = known.names, known.by_name
+    if names is None:
+        names = tuple(sorted({row.label for row in fitting}, key=lambda name: (natural_key(name), name)))
+        numbers = {name: label for label, name in enumerate(names)}
     for row in fitting:
         if row.label not in numbers:
             problems.add(row.place, f"unknown class {row.label!r}; known are {some(tuple(numbers))}")
@@ -105,22 +182,21 @@ def _look_up(
 
 
 def _check_indices(
-    rows: list[Row], vocabulary: Vocabulary | None, class_names: Sequence[str] | None, problems: Problems
+    rows: Sequence[Row], fitting: Sequence[Row], known: _Known, problems: Problems
 ) -> tuple[list[int], tuple[str, ...]]:
-    own = vocabulary.names if vocabulary else None
-    names = tuple(class_names) if class_names is not None else own
-    limit = MAX_CLASSES if names is None else len(names)
-    labels = []
-    for row in rows:
-        label = int(row.label) if is_index(row.label) else -1
-        if not 0 <= label < limit and is_index(row.label):
-            problems.add(row.place, f"class index {row.label} is out of range; must be 0 to {limit - 1}")
-        labels.append(label if 0 <= label < limit else -1)
-    if own is not None and names is not None and own != names and set(own) == set(names):
-        # The same classes in another order: the names decide, or every label would be wrong.
-        places = [names.index(name) for name in own]
-        labels = [places[label] if label >= 0 else -1 for label in labels]
-    return labels, names or tuple(str(label) for label in range(max(labels, default=-1) + 1))
+    for row in fitting:
+        if known.of_index(row.label) is None:
+            index, limit = int(row.label), len(known.by_index)
+            what = f"class index {row.label} is out of range; must be 0 to {limit - 1}"
+            if 0 <= index < limit:
+                what = (
+                    f"unknown class {known.own[index]!r} ({known.places[index]}); known are {some(known.names or ())}"
+                )
+            problems.add(row.place, what)
+    found = [known.of_index(row.label) for row in rows]
+    labels = [-1 if label is None else label for label in found]
+    names = known.names
+    return labels, names if names is not None else tuple(map(str, range(max(labels, default=-1) + 1)))
 
 
 def _names_beside(path: Path) -> Vocabulary | None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,7 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from videozoo.names import shorten
+
 SHOWN_PROBLEMS = 20
+# What separates the fields of a line; a no-break space is part of a name.
+BLANK = " \t\v\f"
+SEVERAL_LABELS = "several labels a video are not supported; list one"
 
 
 class SourceError(ValueError):
@@ -93,7 +99,7 @@ class ListFile:
     @cached_property
     def text(self) -> str:
         """The text of the list."""
-        return read_text(self.path)
+        return read_text(self.path, "surrogateescape")
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Place and text of each line that is not blank, stripped."""
@@ -101,20 +107,32 @@ class ListFile:
 
 
 class Listing(NamedTuple):
-    """What a format read: its rows, and the classes where the data set lists them."""
+    """What a format read: its rows, the classes where the data set lists them, and what its labels are.
+
+    ``labels_are`` is ``"names"`` or ``"indices"`` where the format says so; empty, the labels themselves say.
+    """
 
     rows: list[Row]
     vocabulary: Vocabulary | None = None
+    labels_are: str = ""
 
 
-def read_text(path: Path) -> str:
+def expand_home(path: str | os.PathLike[str]) -> str:
+    """A path whose ``~`` is replaced by the home folder, as a shell does where it is not in quotes."""
+    text = os.fspath(path)
+    return os.path.expanduser(text) if text.startswith("~") and not os.path.lexists(text) else text
+
+
+def read_text(path: Path, errors: str = "strict") -> str:
     """The text of a UTF-8 file, without a byte order mark.
 
+    Args:
+        errors: ``"surrogateescape"`` for lists, as the names of files may be of any bytes.
     Raises:
         SourceError: it cannot be read, or is not text.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig", errors)
     except OSError as err:
         raise SourceError(f"{path}: cannot be read ({err.strerror}).") from err
     except UnicodeDecodeError as err:
@@ -132,9 +150,17 @@ def split_lines(text: str) -> list[str]:
 def text_lines(path: Path, text: str) -> Iterator[tuple[str, str]]:
     """Place and stripped text of each line that is not blank."""
     for number, line in enumerate(split_lines(text), 1):
-        stripped = line.strip()
+        stripped = line.strip(BLANK)
         if stripped:
             yield f"{path.name}:{number}", stripped
+
+
+def split_columns(line: str, count: int) -> list[str]:
+    """Fields of a line: between tabs where it has one, else from the right, as the path before them may hold spaces."""
+    fields = line.split("\t") if "\t" in line else re.split(f"[{BLANK}]+", line[::-1], maxsplit=count - 1)
+    if "\t" not in line:
+        fields = [field[::-1] for field in reversed(fields)]
+    return [field.strip(BLANK) for field in fields]
 
 
 def csv_header(text: str) -> list[str]:
@@ -163,12 +189,13 @@ def csv_rows(file: ListFile, columns: tuple[str, ...]) -> Iterator[tuple[str, di
             raise SourceError(f"{file.path}:1: the header is {found}, must have the columns {needed}.")
         for fields in reader:
             place = f"{file.path.name}:{reader.line_num}"
-            if not any(part.strip() for part in fields):
+            fields = [part.strip(BLANK) for part in fields]
+            if not any(fields):
                 continue
             if len(fields) != len(header):
                 file.problems.add(place, f"{len(fields)} columns, the header has {len(header)}")
                 continue
-            yield place, {name: part.strip() for name, part in zip(header, fields, strict=True)}
+            yield place, dict(zip(header, fields, strict=True))
     except csv.Error as err:
         file.problems.add(f"{file.path.name}:{reader.line_num}", f"not csv ({err})")
 
@@ -235,8 +262,3 @@ def read_json(path: Path) -> Any:
 def to_number(text: str) -> float | None:
     """A plain decimal number of at most nine digits before the point; None for anything else."""
     return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else None
-
-
-def shorten(text: str) -> str:
-    """The text in quotes, cut to 80 characters."""
-    return repr(text if len(text) <= 80 else f"{text[:77]}...")

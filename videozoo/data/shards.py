@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 from .files import is_video_name
 from .image_folder import natural_key
-from .labels import number_labels
-from .lists import ListFile, Listing, Problems, Row, SourceError
+from .labels import is_index, number_labels
+from .lists import SEVERAL_LABELS, ListFile, Listing, Problems, Row, SourceError, shorten
 from .records import VideoRecord, VideoSource
 from .tar_index import Member, read_members
 
@@ -51,7 +51,7 @@ def load_shards(
     """Find the labelled videos in tar shards.
 
     The label of a sample is its ``.cls``, else ``label`` (or ``cls``) in its ``.json``, else its ``.txt``: an index or
-    a class name.
+    a class name. Numbers in ``.cls``, and in JSON without quotes, are indices.
 
     Args:
         data: a pattern with braces, ``*`` or both, a tar, or a list of these.
@@ -66,15 +66,19 @@ def load_shards(
     file = ListFile(shards[0], Path(base), None, problems)
     rows: list[Row] = []
     members: list[tuple[Path, Member]] = []
+    are_indices = True
     for shard in shards:
         inside = os.path.relpath(shard.absolute(), base).replace(os.sep, "/")
-        for place, video, label in _read_shard(shard, inside, problems):
+        for place, video, (label, is_number) in _read_shard(shard, inside, problems):
             rows.append(Row(place, f"{inside}/{video.name}", label))
             members.append((shard, video))
+            are_indices = are_indices and is_number
     _note_copies(rows, members, problems)
     if not rows and not problems.found:
         raise SourceError(f"{problems.where}: no videos in {len(shards)} shards; members are KEY.mp4 and KEY.cls.")
-    labels, names, warnings = number_labels(file, Listing(rows), class_names)
+    labels, names, warnings = number_labels(
+        file, Listing(rows, labels_are="indices" if are_indices else ""), class_names
+    )
     problems.raise_if_any()
     records = tuple(
         VideoRecord(shard, label, row.place, row.path, member=(video.offset, video.size))
@@ -149,8 +153,8 @@ def expand_braces(text: str) -> list[str]:
 # What is in a shard
 
 
-def _read_shard(shard: Path, name: str, problems: Problems) -> Iterator[tuple[str, Member, str]]:
-    """Place, video and label of each sample that has them."""
+def _read_shard(shard: Path, name: str, problems: Problems) -> Iterator[tuple[str, Member, tuple[str, bool]]]:
+    """Place, video and label of each sample that has them; of the label also whether it can be an index only."""
     found = read_members(shard)
     try:
         with shard.open("rb") as opened:
@@ -199,7 +203,7 @@ def _take_video(sample: _Sample, place: str, problems: Problems) -> Member | Non
     return videos[0]
 
 
-def _take_label(sample: _Sample, shard: BinaryIO, place: str, problems: Problems) -> str | None:
+def _take_label(sample: _Sample, shard: BinaryIO, place: str, problems: Problems) -> tuple[str, bool] | None:
     ending = next((ending for ending in LABEL_ENDINGS if ending in sample.parts), None)
     if ending is None:
         problems.add(place, f"no label; beside .{', .'.join(sample.parts)} must be .cls, .json or .txt")
@@ -218,11 +222,15 @@ def _take_label(sample: _Sample, shard: BinaryIO, place: str, problems: Problems
         return None
     if isinstance(value, dict):
         value = value.get("label", value.get("cls"))
+    if isinstance(value, list):
+        problems.add(place, f".{ending} holds {shorten(str(value))}: {SEVERAL_LABELS}")
+        return None
     label = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if not label:
         problems.add(place, f".{ending} holds no label" + (" (label or cls)" if ending == "json" else ""))
         return None
-    return label
+    # The webdataset library takes a .cls for a class index.
+    return label, isinstance(value, int) or (ending == "cls" and is_index(label))
 
 
 def _note_copies(rows: Sequence[Row], members: Sequence[tuple[Path, Member]], problems: Problems) -> None:

@@ -52,7 +52,7 @@ def load_source(
             line numbers, and the number of the rest.
     """
     if class_names is not None:
-        check_names(class_names, "class_names")
+        class_names = check_names(class_names, "class_names")
     try:
         return _load(data, data_root, class_names, data_format, split, check_files)
     except OSError as err:

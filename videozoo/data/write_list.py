@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .lists import SourceError
+from .labels import is_index
+from .lists import BLANK, SourceError
 from .records import VideoRecord
 from .sources import load_source
 from .work import write_text_whole
@@ -18,7 +19,8 @@ def write_list(path: Path, records: Sequence[VideoRecord], class_names: Sequence
     """Write a csv of path, label and, where records are parts of files, the parts.
 
     Labels are names where these alone give the same classes in the same order, else indices with ``classes.txt`` beside
-    (a class may have lost all its videos).
+    (a class may have lost all its videos). The column is called ``class`` where names are numbers, ``class_index`` for
+    indices, so that the one is not taken for the other.
 
     Args:
         path: the csv.
@@ -41,11 +43,17 @@ def _to_csv(folder: Path, records: Sequence[VideoRecord], class_names: Sequence[
     has_ranges = any(record.frame_range for record in records)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", *["start", "end"] * has_spans, *["start_frame", "end_frame"] * has_ranges])
+    column = "label" if class_names is not None else "class_index"
+    if class_names is not None and any(map(is_index, class_names)):
+        column = "class"
+    writer.writerow(["path", column, *["start", "end"] * has_spans, *["start_frame", "end_frame"] * has_ranges])
     home = os.path.abspath(folder)
     for record in records:
         full = os.path.abspath(record.path)
         name = os.path.relpath(full, home) if full.startswith(home + os.sep) else full
+        # Readers cut blanks at the ends of fields.
+        name = os.path.join(".", name) if name[:1] in BLANK else name
+        name = os.path.join(name, ".") if name[-1:] in BLANK else name
         row = [name, record.label if class_names is None else class_names[record.label]]
         if has_spans:
             row += [*map(repr, record.span_sec)] if record.span_sec else ["", ""]

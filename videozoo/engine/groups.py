@@ -2,6 +2,8 @@
 
 import difflib
 import json
+import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from torch import Tensor
 from videozoo.engine.errors import EngineError
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.metrics import rank_classes
+from videozoo.names import clean_name
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def load_groups(path: Path, class_names: Sequence[str]) -> dict[str, tuple[int, 
     groups: dict[str, tuple[int, ...]] = {}
     for name, entries in content.items():
         if not isinstance(entries, list) or len(entries) < 2:
-            problems.append(f"group {name!r} is not a list of two classes or more")
+            problems.append(f"group {reprlib.repr(name)} is not a list of two classes or more")
             continue
         found = [_find(entry, class_names, str(name), problems) for entry in entries]
         labels = tuple(label for label in found if label is not None)
@@ -91,10 +94,31 @@ def measure_group(result: EvalResult, labels: Sequence[int]) -> GroupResult:
     )
 
 
+class _Unquoted(str):
+    """A text of yaml without quotes that reads as a number, a date or a word such as no."""
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """yaml without aliases: a few lines of them can stand for more entries than any memory holds.
+
+    Numbers stay as they are written, since 010 may be the name of a class.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.YAMLError(f"aliases such as *{event.anchor} are not read; write the classes out")
+        return super().compose_node(parent, index)
+
+
+for _tag in ("int", "float", "bool", "null", "timestamp"):
+    _PlainLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", lambda _loader, node: _Unquoted(node.value))
+
+
 def _read(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, _PlainLoader)
     except FileNotFoundError as error:
         raise EngineError(f"{path}: no such file; groups are a json or yaml file.") from error
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
@@ -102,18 +126,30 @@ def _read(path: Path) -> Any:
 
 
 def _find(entry: Any, class_names: Sequence[str], group: str, problems: list[str]) -> int | None:
-    """The number of a class; a problem is noted."""
-    if isinstance(entry, str) and entry in class_names:
-        return list(class_names).index(entry)
-    if isinstance(entry, int) and not isinstance(entry, bool):
-        if 0 <= entry < len(class_names):
-            return entry
-        problems.append(f"group {group!r}: no class {entry}; they go from 0 to {len(class_names) - 1}")
+    """The number of a class, of its name or index; a problem is noted."""
+    text = str(entry) if isinstance(entry, str | int | float) and not isinstance(entry, bool) else ""
+    by_name = _number_of(text, class_names) if text else None
+    is_quoted = isinstance(entry, str) and not isinstance(entry, _Unquoted)
+    is_index = not is_quoted and re.fullmatch("0|[1-9][0-9]{0,8}", text) is not None
+    by_index = int(text) if is_index and int(text) < len(class_names) else None
+    if None not in (by_name, by_index) and by_name != by_index:
+        other = class_names[by_index or 0]
+        problems.append(
+            f"group {group!r}: {text} is class {text!r} as a name and class {other!r} as an index; write {text!r} or "
+            f"{other!r}, in quotes"
+        )
         return None
-    near = difflib.get_close_matches(str(entry), class_names, n=3)
-    hint = f"; the nearest: {', '.join(map(repr, near))}" if near else ""
-    problems.append(f"group {group!r}: unknown class {entry!r}{hint}")
-    return None
+    if by_name is None and by_index is None:
+        what = f"no class {text}; they go from 0 to {len(class_names) - 1}" if is_index else ""
+        near = difflib.get_close_matches(text, class_names, n=3)
+        hint = f"; the nearest: {', '.join(map(repr, near))}" if near else ""
+        problems.append(f"group {group!r}: {what or f'unknown class {reprlib.repr(entry)}{hint}'}")
+    return by_index if by_name is None else by_name
+
+
+def _number_of(name: str, class_names: Sequence[str]) -> int | None:
+    name = clean_name(name)
+    return next((label for label, other in enumerate(class_names) if clean_name(other) == name), None)
 
 
 def group_dict(groups: Mapping[str, GroupResult]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from videozoo.explain.capture import check_network, private_copy, to_float
+from videozoo.names import clean_name
 from videozoo.nets import SlowFast
 from videozoo.nets.slowfast import slow_frame_indices
 from videozoo.shapes import unfold_time
@@ -111,11 +112,13 @@ def find_class(model: Any, wanted: int | str) -> int:
         ValueError: no such class; the nearest names are given.
     """
     names = list(model.pretrained_cfg.get("label_names") or ())
-    if wanted in names:
-        return names.index(str(wanted))
-    text = str(wanted)
-    if text.isdecimal() and int(text) < model.num_classes:
-        return int(text)
+    text = clean_name(str(wanted))
+    by_name = next((label for label, name in enumerate(names) if clean_name(name) == text), None)
+    by_index = int(text) if text.isdecimal() and int(text) < model.num_classes else None
+    if isinstance(wanted, str) and by_name is not None:
+        return by_name
+    if by_index is not None:
+        return by_index
     near = difflib.get_close_matches(text, names, n=3)
     hint = f"; the nearest: {', '.join(map(repr, near))}" if near else ""
     raise ValueError(f"explain: no class {wanted!r}; give a name or a number from 0 to {model.num_classes - 1}{hint}.")

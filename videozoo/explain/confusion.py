@@ -8,6 +8,7 @@ from pathlib import Path
 from videozoo.engine import EngineError, GroupResult, Scores, load_scores, measure_group, plot_group
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.evaluation_folder import SCORES, file_stems, model_title
+from videozoo.names import clean_name
 
 __all__ = ["evaluation_titles", "group_confusion", "load_evaluation", "plot_confusions", "write_confusions"]
 
@@ -29,24 +30,24 @@ def group_confusion(scores: Sequence[Scores], labels: Sequence[int]) -> list[Gro
     """The part of each evaluation that is about one group of classes.
 
     Args:
-        scores: evaluations with the same classes; they may be of different videos.
-        labels: numbers of the group's k classes.
+        scores: evaluations with the same classes, in any order; they may be of different videos.
+        labels: numbers of the group's k classes in the first evaluation.
     Returns:
         one for each evaluation; ``counts`` are int64 (k, k + 1): videos by true class (rows) and best class (columns),
         the last column for classes outside the group.
     Raises:
         EngineError: the evaluations have different classes.
     """
-    first = scores[0].result.class_names
-    for other in scores[1:]:
-        names = other.result.class_names
-        if names != first:
-            place = next((k for k, pair in enumerate(zip(first, names, strict=False)) if pair[0] != pair[1]), None)
-            what = (
-                f"{len(first)} and {len(names)} classes" if place is None else f"{first[place]!r} and {names[place]!r}"
-            )
-            raise EngineError(f"confusion: the evaluations have other classes ({what}); compare those with the same.")
-    return [measure_group(part.result, labels) for part in scores]
+    first = [clean_name(name) for name in scores[0].result.class_names]
+    parts = []
+    for part in scores:
+        numbers = {clean_name(name): label for label, name in enumerate(part.result.class_names)}
+        differ = sorted(numbers.keys() ^ set(first))
+        if differ:
+            named = ", ".join(map(repr, differ[:4])) + (f" and {len(differ) - 4} more" if len(differ) > 4 else "")
+            raise EngineError(f"confusion: not all evaluations have the classes {named}; compare those with the same.")
+        parts.append(measure_group(part.result, [numbers[first[label]] for label in labels]))
+    return parts
 
 
 def plot_confusions(path: Path, group: str, panels: Sequence[tuple[str, GroupResult]]) -> None:

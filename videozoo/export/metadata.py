@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from videozoo.data import resolve_data_config
-from videozoo.text import check_class_names
+from videozoo.names import clean_names
 from videozoo.version import __version__
 
 from .errors import ExportError
@@ -95,7 +95,7 @@ def _checked(content: Mapping[str, Any]) -> FileInfo:
             raise ValueError("label_names is not a list of names")
         if len(names) != num_classes:
             raise ValueError(f"{len(names)} label_names for {num_classes} classes")
-        check_class_names(names)
+        names = clean_names(names, "label_names")
     data = content.get("data")
     if not isinstance(data, dict):
         raise ValueError("data is not a JSON object")

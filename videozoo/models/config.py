@@ -7,7 +7,7 @@ from typing import Any
 
 from timm.models import PretrainedCfg
 
-from videozoo.text import check_class_names
+from videozoo.names import clean_names
 from videozoo.version import __version__
 
 __all__ = ["OF_CLASSES", "VideoCfg", "class_names", "merge_cfg", "stored_cfg"]
@@ -118,7 +118,8 @@ def _check_kinds(cfg: VideoCfg) -> None:
     names: Any = cfg.label_names
     is_names = names is None or (isinstance(names, tuple) and all(isinstance(name, str) for name in names))
     require(is_names, "label_names", "a list of names")
-    check_class_names(names or ())
+    if names:
+        clean_names(names, "label_names")
     is_complete = names is None or len(names) == cfg.num_classes
     require(is_complete, "label_names", f"{cfg.num_classes} of them")
 

@@ -4,9 +4,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from videozoo.names import clean_name, find_name_fault, shorten
+
 from ..files import is_video_name, trouble_with
 from ..image_folder import is_image_name, natural_key
-from ..labels import some
+from ..labels import some, warn_alike
 from ..lists import Problems, SourceError
 from ..records import VideoRecord, VideoSource
 
@@ -26,24 +28,29 @@ def load_class_folders(root: Path, class_names: Sequence[str] | None, *, check_f
         has_tars = any(name.endswith(".tar") for name in os.listdir(root))
         hint = f"; for its shards pass '{root}/*.tar'" if has_tars else ", or pass a list"
         raise SourceError(f"{root}: no class folders; put videos as {root.name}/CLASS/VIDEO.mp4{hint}.")
-    names = tuple(class_names or (folder.name for folder in folders))
+    spelled = {folder: clean_name(folder.name) for folder in folders}
+    # Folders whose names are two spellings of one name are one class.
+    names = tuple(class_names or dict.fromkeys(spelled.values()))
     labels = {name: label for label, name in enumerate(names)}
     records: list[VideoRecord] = []
     left_out = [entry.name for entry in _entries(root) if is_video_name(entry.name) and entry not in folders]
-    for folder in folders:
-        if folder.name not in labels:
-            problems.add(folder.name, f"unknown class; known are {some(names)}")
+    for folder, name in spelled.items():
+        fault = find_name_fault(name)
+        if fault or name not in labels:
+            what = f"the folder's name {fault}; rename it" if fault else f"unknown class; known are {some(names)}"
+            problems.add(shorten(folder.name) if fault else folder.name, what)
             continue
         for path in _class_videos(folder, problems, left_out, check_files):
-            name = f"{folder.name}/{path.name}"
-            records.append(VideoRecord(path, labels[folder.name], f"{root.name}/{name}", name))
+            place = f"{folder.name}/{path.name}"
+            records.append(VideoRecord(path, labels[name], f"{root.name}/{place}", place))
     problems.raise_if_any()
-    lacking = [name for name in names if name not in {folder.name for folder in folders}]
+    lacking = [name for name in names if name not in spelled.values()]
     warnings = [f"{root}: no folder of the classes {some(lacking)}"] if lacking else []
     if left_out:
         warnings.append(
             f"{root}: {len(left_out)} left out, neither videos by their endings nor folders of images: {some(left_out)}"
         )
+    warnings += warn_alike(root, names) if class_names is None else []
     return VideoSource(tuple(records), names, "class_folders", tuple(warnings))
 
 

@@ -48,7 +48,7 @@ def read_diving48(file: ListFile) -> Listing:
         trouble = "" if paths else f"no {name}.mp4 in {file.base}, its rgb or its videos"
         text = vocabulary.names[label] if vocabulary else str(label)
         rows.append(Row(place, path, text, None, (start, end) if start else None, trouble))
-    return Listing(rows, vocabulary)
+    return Listing(rows, vocabulary, "names" if vocabulary else "indices")
 
 
 def _read_vocabulary(file: Path) -> Vocabulary | None:
@@ -61,8 +61,7 @@ def _read_vocabulary(file: Path) -> Vocabulary | None:
             raise SourceError(f"{file.parent / place}: must be a list of the words of a class.")
         names.append("+".join(parts))
         places.append(place)
-    check_names(names, str(file))
-    return Vocabulary(tuple(names), tuple(places))
+    return Vocabulary(check_names(names, str(file)), tuple(places))
 
 
 def _is_count(value: object) -> bool:

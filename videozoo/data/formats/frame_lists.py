@@ -9,7 +9,7 @@
 from functools import lru_cache
 
 from ..files import FrameFolder, look_into
-from ..lists import ListFile, Listing, Row, shorten
+from ..lists import ListFile, Listing, Row, shorten, split_columns
 
 COLUMNS = {
     "frame_list": ("path", "frames", "label"),
@@ -38,10 +38,9 @@ def read_range_list(file: ListFile) -> Listing:
 
 def split_fields(line: str, num_columns: int) -> list[str] | None:
     """Fields from the right, as the path may hold spaces; None unless all but the path are whole numbers."""
-    is_tabbed = "\t" in line
-    fields = [part.strip() for part in line.split("\t")] if is_tabbed else line.rsplit(None, num_columns - 1)
-    is_fine = len(fields) == num_columns and all(_is_count(part) for part in fields[1:]) and bool(fields[0].strip())
-    return [fields[0].strip(), *fields[1:]] if is_fine else None
+    fields = split_columns(line, num_columns)
+    is_fine = len(fields) == num_columns and all(_is_count(part) for part in fields[1:]) and bool(fields[0])
+    return fields if is_fine else None
 
 
 def frame_range(data_format: str, numbers: tuple[int, ...], folder: FrameFolder) -> tuple[tuple[int, int], str]:

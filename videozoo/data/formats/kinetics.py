@@ -53,7 +53,7 @@ def read_kinetics(file: ListFile) -> Listing:
         if path is None and paths:
             trouble = f"{os.path.basename(paths[0])} lies in several folders: {', '.join(paths[:4])}"
         rows.append(Row(place, path or f"{trimmed}.mp4", fields["label"], span, trouble=trouble))
-    return Listing(rows)
+    return Listing(rows, labels_are="names")
 
 
 def _choose_split(file: ListFile, counts: Counter[str]) -> str | None:

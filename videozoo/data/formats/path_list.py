@@ -4,7 +4,10 @@ The former is also what MMAction2 calls a video list (``mmaction/datasets/video_
 and its successors keep in files that end in ``.csv``.
 """
 
-from ..lists import ListFile, Listing, Row, csv_rows, shorten, to_number
+from ..lists import ListFile, Listing, Row, csv_header, csv_rows, shorten, split_columns, to_number
+
+# What the column of labels may be called, and what is then in it.
+LABEL_COLUMNS = {"label": "", "class": "names", "class_index": "indices"}
 
 
 def read_path_list(file: ListFile) -> Listing:
@@ -15,27 +18,30 @@ def read_path_list(file: ListFile) -> Listing:
     """
     rows = []
     for place, line in file.lines():
-        fields = [part.strip() for part in line.split("\t")] if "\t" in line else line.rsplit(None, 1)
+        fields = split_columns(line, 2)
         if len(fields) != 2 or not all(fields):
             file.problems.add(place, f"{len(fields)} columns in {shorten(line)}, must be two: path and label")
             continue
-        rows.append(Row(place, fields[0].strip(), fields[1]))
+        rows.append(Row(place, *fields))
     return Listing(rows)
 
 
 def read_csv(file: ListFile) -> Listing:
     """Rows of a csv with a header.
 
-    Columns ``start`` and ``end`` (seconds) give the part of the file that is the video, ``start_frame`` and
+    The column ``label`` holds class names or indices; ``class`` in its place holds names alone, ``class_index`` indices
+    alone. Columns ``start`` and ``end`` (seconds) give the part of the file that is the video, ``start_frame`` and
     ``end_frame`` (from 0, the end not counted) its frames; empty, all of it. Other columns are passed over.
 
     Raises:
-        SourceError: the header has no path and label.
+        SourceError: the header has no path, or no label.
     """
     rows = []
-    for place, fields in csv_rows(file, ("path", "label")):
-        if not fields["path"] or not fields["label"]:
-            file.problems.add(place, f"the {'label' if fields['path'] else 'path'} is empty")
+    header = csv_header(file.text)
+    column = next((name for name in LABEL_COLUMNS if name in header), "label")
+    for place, fields in csv_rows(file, ("path", column)):
+        if not fields["path"] or not fields[column]:
+            file.problems.add(place, f"the {column if fields['path'] else 'path'} is empty")
             continue
         span = _bounds(file, place, fields, "start", "end")
         frames = _bounds(file, place, fields, "start_frame", "end_frame")
@@ -43,8 +49,8 @@ def read_csv(file: ListFile) -> Listing:
             file.problems.add(place, f"start_frame {frames[0]} and end_frame {frames[1]} must be whole numbers")
             continue
         frame_range = (int(frames[0]), int(frames[1])) if frames else None
-        rows.append(Row(place, fields["path"], fields["label"], span, frame_range))
-    return Listing(rows)
+        rows.append(Row(place, fields["path"], fields[column], span, frame_range))
+    return Listing(rows, labels_are=LABEL_COLUMNS[column])
 
 
 def _bounds(

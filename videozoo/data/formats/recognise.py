@@ -7,6 +7,7 @@ from itertools import islice
 from ..files import look_into
 from ..lists import ListFile, SourceError, csv_header, json_items, read_json
 from .frame_lists import COLUMNS, frame_range, split_fields
+from .path_list import LABEL_COLUMNS
 from .train_test_splits import HMDB51_FILE, UCF101_FILE
 
 # Lines that are looked at.
@@ -27,7 +28,7 @@ def recognise(file: ListFile) -> str:
     header = csv_header(file.text)
     if "youtube_id" in header:
         return "kinetics"
-    if {"path", "label"} <= set(header):
+    if "path" in header and not LABEL_COLUMNS.keys().isdisjoint(header):
         return "csv"
     is_csv = file.path.suffix.lower() == ".csv"
     if re.match(r"\s*[0-9]{1,18}\s*" + (r"[;,]\s*[^0-9\s]" if is_csv else r";\s*[^0-9\s]"), file.text):

@@ -44,10 +44,10 @@ def read_something_v1(file: ListFile) -> Listing:
         rows.append(Row(place, path, label, trouble=trouble))
     names_file = _labels_beside(file.path, ".csv")
     if names_file is None:
-        return Listing(rows)
+        return Listing(rows, labels_are="names")
     vocabulary = read_names(names_file)
     pairs = sorted(zip(vocabulary.names, vocabulary.places, strict=True))
-    return Listing(rows, Vocabulary(*map(tuple, zip(*pairs, strict=True))))
+    return Listing(rows, Vocabulary(*map(tuple, zip(*pairs, strict=True))), "names")
 
 
 def read_something_v2(file: ListFile) -> Listing:
@@ -77,7 +77,7 @@ def read_something_v2(file: ListFile) -> Listing:
         raise SourceError(
             f"{file.path}: the classes are numbered by labels.json, which is not beside it; put it there."
         )
-    return Listing(rows, _read_labels(names_file))
+    return Listing(rows, _read_labels(names_file), "names")
 
 
 def _read_labels(file: Path) -> Vocabulary:
@@ -92,11 +92,11 @@ def _read_labels(file: Path) -> Vocabulary:
         numbers[int(number)] = name.strip()
     if sorted(numbers) != list(range(len(value))):
         raise SourceError(f"{file}: numbers of {len(value)} classes must be 0 to {len(value) - 1}, each once.")
-    names = [numbers[label] for label in range(len(value))]
-    check_names(names, str(file))
+    written = [numbers[label] for label in range(len(value))]
+    names = check_names(written, str(file))
     text = read_text(file)
-    lines = [text.count("\n", 0, max(text.find(json.dumps(name, ensure_ascii=False)), 0)) + 1 for name in names]
-    return Vocabulary(tuple(names), tuple(f"{file.name}:{line}" for line in lines))
+    lines = [text.count("\n", 0, max(text.find(json.dumps(name, ensure_ascii=False)), 0)) + 1 for name in written]
+    return Vocabulary(names, tuple(f"{file.name}:{line}" for line in lines))
 
 
 def _labels_beside(path: Path, ending: str) -> Path | None:

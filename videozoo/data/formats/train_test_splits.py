@@ -7,6 +7,8 @@ As published with the data sets: ``ucfTrainTestlist`` (``classInd.txt``, ``train
 import re
 from pathlib import Path
 
+from videozoo.names import clean_name
+
 from ..labels import check_names
 from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, read_text, shorten, text_lines
 
@@ -38,7 +40,7 @@ def read_ucf101(file: ListFile) -> Listing:
         fields = line.rsplit(None, 1)
         is_numbered = len(fields) == 2 and re.fullmatch("[0-9]{1,6}", fields[1]) is not None
         video = fields[0] if is_numbered else line
-        name = video.rpartition("/")[0].rpartition("/")[2]
+        name = clean_name(video.rpartition("/")[0].rpartition("/")[2])
         if name not in numbers:
             file.problems.add(place, f"{shorten(video)} must be Class/video, with a class of classInd.txt")
             continue
@@ -47,7 +49,7 @@ def read_ucf101(file: ListFile) -> Listing:
             file.problems.add(place, f"{shorten(video)} is listed as class {fields[1]}, but {name} is {numbered}")
             continue
         rows.append(Row(place, video, name))
-    return Listing(rows, vocabulary)
+    return Listing(rows, vocabulary, "names")
 
 
 def read_hmdb51(file: ListFile) -> Listing:
@@ -79,7 +81,8 @@ def read_hmdb51(file: ListFile) -> Listing:
                 file.problems.add(place, f"{shorten(line)} must be a video and 0, 1 or 2")
             elif match[2] == wanted:
                 rows.append(Row(place, f"{name}/{match[1]}", name))
-    return Listing(rows, Vocabulary(tuple(files), tuple(path.name for path in files.values())))
+    names = check_names(list(files), str(file.path)) if files else ()
+    return Listing(rows, Vocabulary(names, tuple(path.name for path in files.values())), "names")
 
 
 def _parse_split(file: ListFile) -> tuple[str, int]:
@@ -102,5 +105,4 @@ def _read_class_numbers(path: Path) -> Vocabulary:
             raise SourceError(f"{path.parent / place}: {shorten(line)} must be {len(names) + 1} and a class name.")
         names.append(match[2])
         places.append(place)
-    check_names(names, str(path))
-    return Vocabulary(tuple(names), tuple(places))
+    return Vocabulary(check_names(names, str(path)), tuple(places))
