@@ -25,6 +25,7 @@ from videozoo.data.files import subfolders, videos_by_stem
 from videozoo.data.frame_times import frame_times
 from videozoo.data.live import file_frames
 from videozoo.data.reencode import reencode
+from videozoo.data.upright import UprightRgb
 
 MakeVideo = Callable[..., Path]
 
@@ -145,6 +146,18 @@ def test_pixels_of_unknown_range_are_refused(pixels: np.ndarray, reason: str, tm
     folder = _save_images(tmp_path / "x", Image.fromarray(pixels), ".tif")
     with pytest.raises(VideoError, match=rf"image 0\.tif cannot be read .*{reason}"):
         read_frames(folder, [0])
+
+
+def test_frames_of_floating_point_numbers_are_refused() -> None:
+    frame = av.VideoFrame.from_ndarray(4 * RAMP.astype(np.float32), format="grayf32le")
+    with pytest.raises(VideoError, match="floating-point numbers"):
+        UprightRgb(Path("x.nut"), frame)(frame)
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 14, 16])
+def test_gray_of_any_depth_is_scaled(bits: int) -> None:
+    frame = av.VideoFrame.from_ndarray((RAMP * (2**bits - 1)).astype(np.uint16), format=f"gray{bits}le")
+    assert abs(UprightRgb(Path("x.mkv"), frame)(frame) - 255 * RAMP[..., None]).max() < 2
 
 
 def test_class_folders_read_or_name_every_file(tmp_path: Path, make_video: MakeVideo) -> None:

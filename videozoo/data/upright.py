@@ -1,5 +1,6 @@
 """Decoded frames as upright RGB images: for the reader, for streams and for prepare."""
 
+import re
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -34,7 +35,8 @@ class UprightRgb:
         size: (width, height) of the images; None: those of the first frame.
         interpolation: how frames of another size are scaled, by PyAV's name; None: FFmpeg's own choice.
     Raises:
-        VideoError: from a call: the frame is too large, or FFmpeg cannot convert its pixels.
+        VideoError: from a call: the frame is too large, its pixels are floating-point numbers, or FFmpeg cannot convert
+            them.
     """
 
     def __init__(
@@ -49,6 +51,11 @@ class UprightRgb:
     def __call__(self, frame: VideoFrame) -> np.ndarray:
         """Return the image, uint8 (height, width, 3); it may be a view of a buffer that is kept alive."""
         check_frame_size(self._path, frame.width, frame.height)
+        if re.search(r"f(16|32)[lb]e$", frame.format.name):
+            # FFmpeg takes 0 to 1 for them, clips the rest without a word, and gets gray wrong by up to 21 levels.
+            raise VideoError(
+                self._path, f"its pixels are floating-point numbers ({frame.format.name}), with no known range"
+            )
         width, height = (self.height, self.width) if self._transpose else (self.width, self.height)
         try:
             rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", **self._options)
