@@ -208,7 +208,7 @@ def test_split_by_hash_is_stratified_and_stable() -> None:
 def test_split_by_hash_refuses() -> None:
     with pytest.raises(ValueError, match="val_frac is 1"):
         split_by_hash(_source([4]), 1)
-    with pytest.raises(SourceError, match="no class has two videos"):
+    with pytest.raises(SourceError, match="no class has videos of two films"):
         split_by_hash(_source([1, 1]))
 
 

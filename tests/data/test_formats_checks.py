@@ -180,6 +180,7 @@ def test_splits_that_share_parts_of_videos(videos: Path) -> None:
     train = load_source(_write(videos / "train.csv", "path,label,start,end\na.mp4,x,0,10\nb.mp4,y,0,5\n"))
     val = load_source(_write(videos / "val.csv", "path,label,start,end\na.mp4,x,10,20\na.mp4,x,9,12\nb.mp4,y,,\n"))
     assert check_splits(train, val) == [
+        "val.csv:2: a.mp4 is of a film of which another part is in training (train.csv:2)",
         "val.csv:3: a.mp4 overlaps a part that is in training (train.csv:2)",
         "val.csv:4: b.mp4 overlaps a part that is in training (train.csv:3)",
     ]

@@ -11,7 +11,8 @@ from .normalize import ClipNormalizer
 from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
 from .sample import SAMPLINGS, sample_clips
 from .samplers import BalancedSampler, class_weights
-from .sources import check_splits, load_source, split_by_hash
+from .sources import load_source
+from .splits import check_splits, split_by_hash
 from .transforms import TestTransform, TrainTransform, create_transform
 from .views import parse_views
 

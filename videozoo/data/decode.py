@@ -15,7 +15,7 @@ from .av_file import AvFile
 from .errors import NoSuchFrameError, VideoError, reading
 from .image_folder import ImageFolder
 from .limits import TIME_LIMIT_SEC, TimeLimit
-from .sources import VideoRecord
+from .records import VideoRecord
 
 
 class VideoReader:

@@ -1,11 +1,7 @@
 """Where labelled videos come from: folders, lists and shards; all checked before training starts."""
 
-import hashlib
 import os
-from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 from .files import make_records
@@ -14,10 +10,8 @@ from .formats.class_folders import load_class_folders
 from .formats.recognise import recognise
 from .labels import check_names, number_labels
 from .lists import ListFile, Problems, SourceError
-from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
+from .records import VIDEO_EXTENSIONS, VideoSource
 from .shards import is_shards, load_shards
-
-SHOWN_SHARED = 5
 
 
 def load_source(
@@ -59,80 +53,6 @@ def load_source(
         raise SourceError(f"{err.filename or data}: cannot be read ({err.strerror or err}).") from err
 
 
-def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
-    """What is wrong between a training and a validation source: classes that differ, and videos in both.
-
-    Files are told apart by device and inode, so that links and other spellings of a path are found; parts of one file
-    count where they overlap. Copies of a file are not found.
-
-    Args:
-        train, val: what ``load_source`` gives.
-    Returns:
-        a sentence each, with the places in both lists, empty where all is well; of the videos in both the first five,
-        and the number of the rest.
-    """
-    found = []
-    if train.class_names != val.class_names:
-        pairs = enumerate(zip(train.class_names, val.class_names, strict=False))
-        first = next((f"class {i} is {a!r} and {b!r}" for i, (a, b) in pairs if a != b), "one has more")
-        found.append(f"training and validation number their classes differently: {first}")
-    trained = {record.label for record in train.records}
-    untrained = Counter(record.label for record in val.records if record.label not in trained)
-    for label, count in sorted(untrained.items()):
-        name = val.class_names[label] if 0 <= label < len(val.class_names) else str(label)
-        place = next(record.source for record in val.records if record.label == label)
-        found.append(f"{place}: class {name!r} has {count} validation videos and no training video")
-    by_file: dict[object, list[VideoRecord]] = defaultdict(list)
-    find_file = lru_cache(maxsize=None)(_find_file)
-    for record in train.records:
-        by_file[find_file(os.fspath(record.path)), record.member].append(record)
-    shared = []
-    for b in val.records:
-        a = next((a for a in by_file.get((find_file(os.fspath(b.path)), b.member), ()) if _overlap(a, b)), None)
-        if a is not None:
-            shared.append((b, a))
-    for b, a in shared[:SHOWN_SHARED]:
-        is_same = (a.span_sec, a.frame_range) == (b.span_sec, b.frame_range)
-        classes = "" if a.label == b.label else f", with another class ({b.label} here, {a.label} there)"
-        part = "is also" if is_same else "overlaps a part that is"
-        found.append(f"{b.source}: {b.name or b.path} {part} in training ({a.source}){classes}")
-    if len(shared) > SHOWN_SHARED:
-        found.append(f"and {len(shared) - SHOWN_SHARED} more videos are in both training and validation")
-    return found
-
-
-def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSource, VideoSource]:
-    """Split into training and validation by the SHA-256 of each video's relative path, class by class.
-
-    The same files give the same split in any order, on any machine. Of a class with n >= 2 videos the
-    ``round(n * val_frac)`` of lowest hash validate, at least one and at most n - 1; a single video trains. Videos that
-    belong together (one person, one recording) are not kept together: list them by hand for that.
-
-    Args:
-        source: what ``load_source`` gives.
-        val_frac: fraction for validation, in (0, 1).
-    Returns:
-        training and validation sources, with all class names each.
-    Raises:
-        ValueError: ``val_frac`` is out of range.
-        SourceError: no class has two videos.
-    """
-    if not 0 < val_frac < 1:
-        raise ValueError(f"split_by_hash: val_frac is {val_frac}, must lie between 0 and 1.")
-    by_label: dict[int, list[VideoRecord]] = defaultdict(list)
-    for record in source.records:
-        by_label[record.label].append(record)
-    chosen: set[VideoRecord] = set()
-    for records in by_label.values():
-        count = min(max(round(len(records) * val_frac), 1), len(records) - 1)
-        chosen.update(sorted(records, key=_hash_key)[:count])
-    if not chosen:
-        raise SourceError("split_by_hash: no class has two videos; add videos, or pass a validation set.")
-    train = tuple(record for record in source.records if record not in chosen)
-    val = tuple(record for record in source.records if record in chosen)
-    return replace(source, records=train), replace(source, records=val)
-
-
 def _load(
     data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     data_root: str | os.PathLike[str] | None,
@@ -157,20 +77,6 @@ def _load(
             raise SourceError(f"{file.path}: a file, not a folder of class folders.")
         return load_class_folders(file.path, class_names, check_files=check_files)
     return _load_list(file, kind, class_names)
-
-
-def _find_file(path: str) -> object:
-    """What tells a file from others under whatever name."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return os.path.abspath(path)
-    return status.st_dev, status.st_ino
-
-
-def _overlap(a: VideoRecord, b: VideoRecord) -> bool:
-    parts = ((a.span_sec, b.span_sec), (a.frame_range, b.frame_range))
-    return all(p is None or q is None or (p[0] < q[1] and q[0] < p[1]) for p, q in parts)
 
 
 def _open_list(path: Path, data_root: str | os.PathLike[str] | None, split: str | None, check_files: bool) -> ListFile:
@@ -205,8 +111,3 @@ def _load_list(file: ListFile, kind: str, class_names: Sequence[str] | None) -> 
 def _refuse_split(split: str | None, kind: str, data: object) -> None:
     if split is not None:
         raise SourceError(f"{data}: split is {split!r}, but {kind} holds one; it is for {', '.join(SPLIT_FORMATS)}.")
-
-
-def _hash_key(record: VideoRecord) -> tuple[str, str]:
-    name = record.name or record.path.as_posix()
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest(), name

@@ -1,0 +1,165 @@
+"""Training and validation sets: split by whole films, and checked against each other."""
+
+import hashlib
+import os
+import re
+from collections import Counter, defaultdict
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import PurePath
+
+from .lists import SourceError
+from .records import VideoRecord, VideoSource
+
+SHOWN_SHARED = 5
+# A part of a film as Kinetics names it: its YouTube identifier, and seconds.
+CUT = re.compile(r"([A-Za-z0-9_-]{11})_[0-9]{6}_[0-9]{6}")
+CUT_OF_KINETICS = re.compile(r"(.+)_[0-9]{6}_[0-9]{6}")
+
+
+def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
+    """What is wrong between a training and a validation source: classes that differ, and films in both.
+
+    Films are told apart by their files' device and inode, so that links and other spellings of a path are found, and
+    by the identifier in the names of Kinetics' clips. Copies of a file are not found.
+
+    Args:
+        train, val: what ``load_source`` gives.
+    Returns:
+        a sentence each, with the places in both lists, empty where all is well; of the videos in both the first five,
+        and the number of the rest.
+    """
+    found = []
+    if train.class_names != val.class_names:
+        pairs = enumerate(zip(train.class_names, val.class_names, strict=False))
+        first = next((f"class {i} is {a!r} and {b!r}" for i, (a, b) in pairs if a != b), "one has more")
+        found.append(f"training and validation number their classes differently: {first}")
+    trained = {record.label for record in train.records}
+    untrained = Counter(record.label for record in val.records if record.label not in trained)
+    for label, count in sorted(untrained.items()):
+        name = val.class_names[label] if 0 <= label < len(val.class_names) else str(label)
+        place = next(record.source for record in val.records if record.label == label)
+        found.append(f"{place}: class {name!r} has {count} validation videos and no training video")
+    return found + _shared_films(train, val)
+
+
+def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSource, VideoSource]:
+    """Split into training and validation by the SHA-256 of each film's relative path, class by class.
+
+    The same files give the same split in any order, on any machine. The parts of a film go to one side: parts of one
+    file, under whatever names and links, and clips of one film of Kinetics. Of a class with n >= 2 videos about
+    ``n * val_frac`` validate, at least one and at most n - 1; a class with a single film trains. Videos that belong
+    together otherwise (one person, one recording in several files) are not kept together: list them by hand for that.
+
+    Args:
+        source: what ``load_source`` gives.
+        val_frac: fraction for validation, in (0, 1).
+    Returns:
+        training and validation sources, with all class names each.
+    Raises:
+        ValueError: ``val_frac`` is out of range.
+        SourceError: no class has videos of two films.
+    """
+    if not 0 < val_frac < 1:
+        raise ValueError(f"split_by_hash: val_frac is {val_frac}, must lie between 0 and 1.")
+    film_of = _FilmOf(source)
+    films: dict[object, list[VideoRecord]] = defaultdict(list)
+    for record in source.records:
+        films[film_of(record)].append(record)
+    # How many videos of each class a film has, films in the order of their hashes.
+    ordered = sorted(films, key=lambda film: min(map(_hash_key, films[film])))
+    counts = {film: Counter(record.label for record in films[film]) for film in ordered}
+    total = Counter(record.label for record in source.records)
+    films_with: dict[int, list[object]] = defaultdict(list)
+    for film in ordered:
+        for label in counts[film]:
+            films_with[label].append(film)
+    chosen: set[object] = set()
+    validating: Counter[int] = Counter()
+    for label, count in sorted(total.items()):
+        wanted = min(max(round(count * val_frac), 1), count - 1)
+        for film in (film for film in films_with[label] if film not in chosen):
+            more = counts[film]
+            takes_last = any(validating[other] + more[other] >= total[other] for other in more)
+            # A long film is taken if that is nearer to what is wanted, or if there is none yet.
+            lacking = wanted - validating[label]
+            is_too_long = validating[label] > 0 and more[label] - lacking > lacking
+            if lacking > 0 and not takes_last and not is_too_long:
+                chosen.add(film)
+                validating += more
+    if not chosen:
+        what = "no class has videos of two films that could be parted"
+        raise SourceError(f"split_by_hash: {what}; add videos, or pass a validation set.")
+    train = tuple(record for record in source.records if film_of(record) not in chosen)
+    val = tuple(record for record in source.records if film_of(record) in chosen)
+    return replace(source, records=train), replace(source, records=val)
+
+
+class _FilmOf:
+    """What tells the film of a record of some sources from others."""
+
+    def __init__(self, *sources: VideoSource) -> None:
+        is_kinetics = any(source.data_format == "kinetics" for source in sources)
+        self._cut = CUT_OF_KINETICS if is_kinetics else CUT
+        self._find_file = lru_cache(maxsize=None)(_find_file)
+        cuts = (self._cut.fullmatch(_stem(record)) for source in sources for record in source.records)
+        self._identifiers = {cut[1] for cut in cuts if cut}
+
+    def __call__(self, record: VideoRecord) -> object:
+        stem = _stem(record)
+        cut = self._cut.fullmatch(stem)
+        if cut or stem in self._identifiers:
+            return cut[1] if cut else stem
+        return self.file_of(record)
+
+    def file_of(self, record: VideoRecord) -> object:
+        return self._find_file(os.fspath(record.path)), record.member
+
+
+def _stem(record: VideoRecord) -> str:
+    return PurePath(record.name or record.path).stem
+
+
+def _shared_films(train: VideoSource, val: VideoSource) -> list[str]:
+    film_of = _FilmOf(train, val)
+    by_film: dict[object, list[VideoRecord]] = defaultdict(list)
+    for record in train.records:
+        by_film[film_of(record)].append(record)
+    shared = []
+    for b in val.records:
+        others = by_film.get(film_of(b), [])
+        same = [a for a in others if film_of.file_of(a) == film_of.file_of(b) and _overlap(a, b)]
+        if others:
+            shared.append((b, (same or others)[0], bool(same)))
+    found = [_say_shared(*pair) for pair in shared[:SHOWN_SHARED]]
+    if len(shared) > SHOWN_SHARED:
+        found.append(f"and {len(shared) - SHOWN_SHARED} more videos are in both training and validation")
+    return found
+
+
+def _say_shared(b: VideoRecord, a: VideoRecord, is_overlapping: bool) -> str:
+    is_same = (a.span_sec, a.frame_range) == (b.span_sec, b.frame_range)
+    part = "is also" if is_same else "overlaps a part that is"
+    if not is_overlapping:
+        part = "is of a film of which another part is"
+    classes = "" if a.label == b.label else f", with another class ({b.label} here, {a.label} there)"
+    return f"{b.source}: {b.name or b.path} {part} in training ({a.source}){classes}"
+
+
+def _find_file(path: str) -> object:
+    """What tells a file from others under whatever name."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.abspath(path)
+    return status.st_dev, status.st_ino
+
+
+def _overlap(a: VideoRecord, b: VideoRecord) -> bool:
+    parts = ((a.span_sec, b.span_sec), (a.frame_range, b.frame_range))
+    return all(p is None or q is None or (p[0] < q[1] and q[0] < p[1]) for p, q in parts)
+
+
+def _hash_key(record: VideoRecord) -> tuple[str, str]:
+    name = record.name or record.path.as_posix()
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest(), name
