@@ -29,6 +29,7 @@ from videozoo.augment.dynamic_norm import DynamicNorm2d
 from videozoo.models import EnsembleSpec, ModelSpec, build, spec_of
 from videozoo.nets.inception_v3 import InceptionV3
 from videozoo.shapes import fold_time
+from videozoo.surgery.pre_conv import PreConv2d, PreConv3d
 from videozoo.temporal import MSN, TDN, TEA, TRN
 
 T, SIZE, CLASSES = 5, 40, 6  # five frames: DNR sees a whole group and a shorter one
@@ -45,6 +46,7 @@ COMPOSED: dict[str, dict[str, Any]] = {
         "augmenters": [DNR(bidirectional=True)],
     },
 }
+CONVS = (nn.Conv2d, nn.Conv3d, PreConv2d, PreConv3d)
 NAMES = videozoo.list_models()
 CASES = [*NAMES, *COMPOSED]
 # Some tests are quick on r18 and r50 only; r34 and r101 have the same blocks, more often.
@@ -304,7 +306,7 @@ def test_synchronised_batch_norm_keeps_dynamic_norms(net: Net, x: Tensor, y: Ten
 def test_gradient_checkpointing_gives_the_same_gradients(net: Net, x: Tensor) -> None:
     plain, saving = trainable(net), trainable(net)
     saving.set_grad_checkpointing()
-    last = [m for n, m in saving.named_modules() if isinstance(m, nn.Conv2d | nn.Conv3d) and n.count(".") > 2]
+    last = [m for n, m in saving.named_modules() if isinstance(m, CONVS) and n.count(".") > 2]
     calls = count_calls(last[-1])
     for model in (plain, saving):
         torch.manual_seed(0)  # TRN draws in training
@@ -352,7 +354,7 @@ def test_automatic_mixed_precision(net: Net, x: Tensor) -> None:
     # PyTorch's bfloat16 gradient of a 3x1x1 convolution over two steps is not finite on the CPU.
     two_steps: list[bool] = []
     for module in model.modules():
-        if isinstance(module, nn.Conv3d) and module.kernel_size[0] > 1:
+        if isinstance(module, nn.Conv3d | PreConv3d) and module.kernel_size[0] > 1:
             module.register_forward_pre_hook(lambda _, args: two_steps.append(args[0].shape[2] == 2))
     with torch.autocast("cpu", torch.bfloat16):
         loss = model(x).float().square().mean()
@@ -368,7 +370,7 @@ def test_channels_last(net: Net, x: Tensor, y: Tensor) -> None:
     layout = torch.channels_last_3d if net.is_3d else torch.channels_last
     model = copy.deepcopy(net)
     for module in model.modules():
-        if isinstance(module, nn.Conv3d if net.is_3d else nn.Conv2d):
+        if isinstance(module, CONVS) and (module.weight.ndim == 5) == net.is_3d:
             module.to(memory_format=layout)
     if not net.is_3d and net.frames_per_segment == 1 and isinstance(net, VideoNet):
         folded = fold_time(x.to(memory_format=torch.channels_last_3d))

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import timm
@@ -10,6 +11,7 @@ from helpers import randomise_norms, small_bottleneck_resnet, small_resnet
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
+from videozoo.augment import ARC
 from videozoo.layers import TemporalShift
 from videozoo.surgery import (
     BLOCK_SITES,
@@ -23,6 +25,7 @@ from videozoo.surgery import (
     stage_modules,
     thread_state,
 )
+from videozoo.temporal import MSN, TDN, TEA, TSM
 
 
 class Double(nn.Module):
@@ -40,7 +43,7 @@ def test_pre_conv_runs_the_module_first_and_shares_the_parameters() -> None:
     assert new.weight is conv.weight
     assert new.bias is conv.bias
     assert list(new.state_dict()) == ["weight", "bias"]
-    assert isinstance(new, nn.Conv2d)
+    assert not isinstance(new, nn.Conv2d)  # tools would take its weight for all of it
 
 
 def test_an_optimiser_made_before_stays_valid() -> None:
@@ -277,3 +280,43 @@ def test_insert_before_names_what_it_changed_and_refuses_a_second_time() -> None
     with pytest.raises(ValueError, match="apply at most one method"):
         insert_before(net, lambda _: TemporalShift(2))
     assert type(net.layer1[0]) is BasicBlock
+
+
+def _state(net: nn.Module) -> tuple[dict[str, type], list[str], dict[str, bool]]:
+    modules = dict(net.named_modules(remove_duplicate=False))
+    return {n: type(m) for n, m in modules.items()}, list(net.state_dict()), {n: m.training for n, m in modules.items()}
+
+
+REFUSED: dict[str, Any] = {
+    "TDN, selective kernels": ("skresnet18", TDN()),
+    "MSN, no such stage": ("resnet18", MSN(stage=5)),
+    "MSN, stages that are no sequence": ("regnety_002", MSN()),
+    "TSM, weights that are merged": ("repvgg_a0", TSM()),
+    "TEA": ("resnet18", TEA()),
+    "ARC, too few channels": ("resnet18", ARC(num_steps=129)),
+    "ARC, an unknown convolution in the last stage": ("nf_regnet_b0", ARC(layers=("pointwise",))),
+    "ARC, weights that are merged": ("repvgg_a0", ARC()),
+    "ARC, a layer with hooks": ("resnet18", ARC()),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refusal_leaves_the_network_as_it_was(case: str) -> None:
+    backbone, part = REFUSED[case]
+    with torch.device("meta"):
+        net = timm.create_model(backbone, num_classes=0).eval()
+    if "hooks" in case:
+        net.layer4[1].conv2.register_forward_hook(lambda *_: None)
+    before, modules = _state(net), list(net.modules())
+    with pytest.raises(ValueError, match=r"TDN|TEA|ARC|stage|insert_before"):
+        part.apply(net, 4)
+    assert _state(net) == before
+    assert all(a is b for a, b in zip(net.modules(), modules, strict=True))
+
+
+def test_a_shared_block_gets_one_module() -> None:
+    net = small_resnet((1, 1, 1, 1))
+    net.layer4 = nn.Sequential(net.layer4[0], net.layer1[0])
+    insert_before(net, lambda _: Double())
+    assert net.layer4[1].conv1 is net.layer1[0].conv1
+    assert type(net.layer1[0].conv1.pre) is Double

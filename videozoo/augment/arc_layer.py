@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from videozoo.augment.arc_products import columns_of
 from videozoo.surgery import adopt
+from videozoo.surgery.pre_conv import is_same_conv
 
 if TYPE_CHECKING:
     from videozoo.augment.arc import ARC
@@ -70,6 +71,7 @@ class ArcLayer(nn.Module):
     weight: Any
     bias: Any
     pre: Any
+    pads_same: bool
     embed: nn.Parameter | None
     fuse: nn.Parameter | None
     attend: nn.Parameter
@@ -79,6 +81,7 @@ class ArcLayer(nn.Module):
     out_scale: Tensor | None
     out_shift: Any
     channel_dim = 1
+    _is_loading = False
     mixes_time = False  # max over time is symmetric: it tells no order
     _known: tuple[type[nn.Module], ...]
     _fused: Any  # the class of a part of a folded layer
@@ -97,8 +100,10 @@ class ArcLayer(nn.Module):
             ValueError: grouped convolution, unknown class of layer, or fewer output channels than steps.
         """
         if type(layer) not in cls._known:
-            need = cls._known[0].__name__
-            raise ValueError(f"cannot refine a {type(layer).__name__}, whose forward may differ; need an nn.{need}.")
+            what, need = type(layer).__name__, cls._known[0].__name__
+            if isinstance(layer, ArcLayer):
+                raise ValueError(f"cannot refine a {what} again; apply ARC once.")
+            raise ValueError(f"cannot refine a {what}, whose forward may differ; need an nn.{need}.")
         if getattr(layer, "groups", 1) != 1:
             raise ValueError(f"the convolution has {layer.groups} groups; ARC needs full connections (section 3.4).")
         outputs, steps = layer.weight.shape[0], options.num_steps
@@ -107,12 +112,28 @@ class ArcLayer(nn.Module):
         new = adopt(cls, layer)
         if not hasattr(new, "pre"):
             new.pre = nn.Identity()
+        new.pads_same = is_same_conv(layer)
         new._set_time(num_segments)
         new.options = options
         base, rest = divmod(outputs, steps)
         new.sizes = [base + (i < rest) for i in range(steps)]
         new._make_updater()
         return new
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Refuse another ``bias``, but from ``load_state_dict``: ``fuse_conv_bn_eval`` would scale what is fed back."""
+        known = self._parameters.get(name, param)
+        if name == "bias" and type(param) is nn.Parameter and known is not param and not self._is_loading:
+            raise RuntimeError(
+                f"{type(self).__name__}: its bias cannot be replaced, and no batch norm be folded into it, since the "
+                "parts of the output are fed back before the norm. Use videozoo.fuse for inference, or copy_ values."
+            )
+        super().register_parameter(name, param)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._is_loading = True  # assign=True registers what it loads
+        super()._load_from_state_dict(*args, **kwargs)  # it collects errors and raises none
+        self._is_loading = False
 
     def _set_time(self, num_segments: int) -> None:
         """Keep the number of time steps, where the input does not show it."""
@@ -207,6 +228,7 @@ class ArcLayer(nn.Module):
                 cut = None if whole is None else whole.detach()[columns_of(self.sizes, i)].clone()
                 plain.register_parameter(name, None if cut is None else nn.Parameter(cut, requires_grad=False))
             parts.append(self._fused.from_conv(plain))
+            parts[-1].pads_same = self.pads_same
         shape = (1, -1, *self._ones)
         like = self.weight.detach()
         self.out_scale, self.out_shift = (v.detach().to(like).view(shape) for v in (scale, shift))

@@ -52,12 +52,12 @@ class ArcConv2d(_Folded, PreConv2d):
         input (B*S, C_in, H, W), output that of the convolution.
     """
 
-    _known = (nn.Conv2d, PreConv2d)
+    _known = (*PreConv2d._known, PreConv2d)
     _fused = FusedConv2d
     _ones = (1, 1)
 
     @classmethod
-    def from_conv(cls, conv: Any, num_segments: int, options: "ARC") -> Self:  # type: ignore[override]
+    def from_conv(cls, conv: Any, num_segments: int, options: "ARC") -> Self:
         """:meth:`from_layer`."""
         return cls.from_layer(conv, num_segments, options)
 
@@ -70,7 +70,7 @@ class ArcConv2d(_Folded, PreConv2d):
     def _are_products_possible(self) -> bool:
         if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting():
             return False  # they see plain operations, which compilers fuse and counters know
-        is_plain = self.padding_mode == "zeros" and not isinstance(self.padding, str)
+        is_plain = self.padding_mode == "zeros" and not isinstance(self.padding, str) and not self.pads_same
         return is_plain and self.gru is None and self.options.interaction == "additive" and len(self.sizes) > 1
 
     def _as_products(self, x: Tensor) -> Tensor:
@@ -109,13 +109,13 @@ class ArcConv3d(ArcLayer, PreConv3d):
         shorter than X: it is upsampled over time as it is over space.
     """
 
-    _known = (nn.Conv3d, PreConv3d)
+    _known = (*PreConv3d._known, PreConv3d)
     _fused = FusedConv3d
     _ones = (1, 1, 1)
     _time_dim = 2
 
     @classmethod
-    def from_conv(cls, conv: Any, num_segments: int, options: "ARC") -> Self:  # type: ignore[override]
+    def from_conv(cls, conv: Any, num_segments: int, options: "ARC") -> Self:
         """:meth:`from_layer`; clips show their number of frames themselves."""
         return cls.from_layer(conv, num_segments, options)
 
@@ -130,17 +130,20 @@ class ArcConv3d(ArcLayer, PreConv3d):
         return nn.Conv3d(inputs, outputs, 1)
 
 
-class ArcLinear(_Folded, nn.Linear):
+class ArcLinear(_Folded):
     """ARC's linear layer on the tokens of folded frames: Pool_S takes the maximum over a frame's tokens.
 
     Shape:
         input (B*S, ..., C_in), output (B*S, ..., C_out); every dimension between is space. There may be none.
     """
 
-    pre: nn.Module
+    in_features: int
+    out_features: int
     channel_dim = -1
     _known = (nn.Linear,)
     _ones = ()
+    reset_parameters: Any = nn.Linear.reset_parameters  # these ask for nothing but the attributes
+    extra_repr: Any = nn.Linear.extra_repr
 
     def _layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x, weight, bias)

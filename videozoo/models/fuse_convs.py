@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from timm.layers import BatchNormAct2d
+from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -21,6 +21,7 @@ __all__ = ["fuse_convs"]
 # Exact classes: an unknown subclass may compute something else.
 _FUSED: dict[type[nn.Module], Any] = {
     nn.Conv2d: FusedConv2d,
+    Conv2dSame: FusedConv2d,
     PreConv2d: FusedConv2d,
     nn.Conv3d: FusedConv3d,
     PreConv3d: FusedConv3d,

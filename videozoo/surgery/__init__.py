@@ -2,8 +2,18 @@
 
 from videozoo.surgery.pre_conv import PreConv2d, adopt
 from videozoo.surgery.relay_stage import RelayStage, thread_state
-from videozoo.surgery.replace import append_to_stage, insert_before, replace_modules, set_submodule
-from videozoo.surgery.sites import BLOCK_SITES, Block, BlockSites, find_blocks, stage_modules
+from videozoo.surgery.replace import (
+    append_to_stage,
+    insert_before,
+    plan_append,
+    plan_before,
+    reparameterizer,
+    replace_modules,
+    set_submodule,
+    write_plan,
+)
+from videozoo.surgery.sites import BLOCK_SITES, Block, BlockSites, find_blocks
+from videozoo.surgery.stages import find_backbones, stage_modules
 
 __all__ = [
     "BLOCK_SITES",
@@ -13,10 +23,15 @@ __all__ = [
     "RelayStage",
     "adopt",
     "append_to_stage",
+    "find_backbones",
     "find_blocks",
     "insert_before",
+    "plan_append",
+    "plan_before",
+    "reparameterizer",
     "replace_modules",
     "set_submodule",
     "stage_modules",
     "thread_state",
+    "write_plan",
 ]

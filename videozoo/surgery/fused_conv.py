@@ -1,13 +1,13 @@
 """Convolutions for inference: what stood behind them taken in, their weights laid out once for the CPU's kernels."""
 
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from videozoo.surgery.pre_conv import PreConv2d, PreConv3d, adopt
+from videozoo.surgery.pre_conv import PreConv2d, PreConv3d, adopt, is_same_conv
 
 __all__ = ["ACTIVATIONS", "FusedConv2d", "FusedConv3d"]
 
@@ -37,6 +37,7 @@ class _Fused:
     dilation: Any
     groups: int
     padding_mode: Any
+    pads_same: bool
     _conv_forward: Any
     act: str
     act_numbers: list[float]
@@ -44,10 +45,11 @@ class _Fused:
     _packed: tuple[Tensor, int, Tensor] | None
 
     @classmethod
-    def from_conv(cls, conv: Any) -> Self:
+    def from_conv(cls, conv: Any) -> Any:
         """Take over ``conv``, plain or with a ``pre``, sharing its parameters."""
         new: Any = adopt(cls, conv)  # type: ignore[type-var]
         new.pre = getattr(conv, "pre", nn.Identity())
+        new.pads_same = is_same_conv(conv)
         new.act, new.act_numbers, new._packed = "none", [], None
         return new
 
@@ -86,6 +88,7 @@ class _Fused:
             and not torch.is_autocast_enabled("cpu")
             and not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
             and self.padding_mode == "zeros"
+            and not self.pads_same
             and not isinstance(self.padding, str)
             and _get_current_dispatch_mode() is None  # they see plain operations: counters, fake tensors
         )

@@ -1,10 +1,12 @@
 """Layers that first run a module on their input, and keep their own parameters and keys."""
 
-from typing import Self, TypeVar
+from typing import Any, TypeVar
 
+from timm.layers import Conv2dSame
+from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
-__all__ = ["PreConv2d", "PreConv3d", "adopt", "has_hooks"]
+__all__ = ["PreConv2d", "PreConv3d", "adopt", "has_hooks", "is_same_conv"]
 
 M = TypeVar("M", bound=nn.Module)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -35,53 +37,81 @@ def adopt(cls: type[M], module: nn.Module) -> M:
     return new
 
 
-class PreConv2d(nn.Conv2d):
+class _PreConv(nn.Module):
     """``conv(pre(x))`` under the convolution's own name: ``weight`` keeps its key, what is new lies under ``pre``.
+
+    It has the attributes of the convolution and is none on purpose. Tools that look for an ``nn.Conv2d`` (LoRA,
+    quantization, re-parameterization) take its weight and build a layer of their own, without ``pre``.
+    """
+
+    pre: nn.Module
+    weight: Any
+    bias: Any
+    in_channels: int
+    out_channels: int
+    kernel_size: Any
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: int
+    padding_mode: Any
+    pads_same: bool  # TensorFlow's padding, which depends on the size of the input
+    _known: tuple[type[nn.Module], ...]  # exact classes: another subclass may compute something else
+    _conv_forward: Any
+
+    @classmethod
+    def from_conv(cls, conv: Any, pre: nn.Module) -> Any:
+        """Take over ``conv``, sharing its parameters. A layer of this kind that runs nothing first keeps its class.
+
+        Raises:
+            ValueError: ``conv`` is of another class, already runs something first, or has hooks.
+        """
+        if isinstance(conv, _PreConv) and type(conv.pre) is not nn.Identity:
+            raise ValueError(f"{cls.__name__}: this {type(conv).__name__} already runs a {type(conv.pre).__name__}.")
+        if type(conv) not in cls._known and not isinstance(conv, cls):
+            known = cls._known[0].__name__
+            raise ValueError(
+                f"{cls.__name__}: cannot take over a {type(conv).__name__}, whose forward may differ; need an "
+                f"nn.{known}."
+            )
+        new: Any = adopt(type(conv) if isinstance(conv, cls) else cls, conv)
+        new.pads_same = is_same_conv(conv)
+        new.pre = pre
+        return new
+
+    def forward(self, input: Tensor) -> Tensor:
+        out: Tensor = self._conv_forward(self.pre(input), self.weight, self.bias)
+        return out
+
+
+def is_same_conv(conv: Any) -> bool:
+    """Return whether a convolution pads as TensorFlow's do: timm's ``Conv2dSame``, or what took one over."""
+    return type(conv) is Conv2dSame or getattr(conv, "pads_same", False)
+
+
+class PreConv2d(_PreConv):
+    """A 2-D convolution with a module before it; see :class:`_PreConv`.
 
     Shape:
         input and output of the convolution; ``pre`` must keep the shape.
     """
 
-    pre: nn.Module
+    _known = (nn.Conv2d, Conv2dSame)
+    reset_parameters: Any = nn.Conv2d.reset_parameters  # these ask for nothing but the attributes
+    extra_repr: Any = nn.Conv2d.extra_repr
 
-    @classmethod
-    def from_conv(cls, conv: nn.Conv2d, pre: nn.Module) -> Self:
-        """Take over ``conv``, sharing its parameters.
-
-        Raises:
-            ValueError: ``conv`` is not exactly an ``nn.Conv2d`` (a subclass may compute something else), or has hooks.
-        """
-        if type(conv) is not nn.Conv2d:
-            raise ValueError(
-                f"PreConv2d: cannot take over a {type(conv).__name__}, whose forward may differ; need an nn.Conv2d."
-            )
-        new = adopt(cls, conv)
-        new.pre = pre
-        return new
-
-    def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(self.pre(input), self.weight, self.bias)
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.pads_same:
+            x = pad_same(x, self.kernel_size, self.stride, self.dilation)
+        return nn.Conv2d._conv_forward(self, x, weight, bias)  # type: ignore[arg-type]
 
 
-class PreConv3d(nn.Conv3d):
+class PreConv3d(_PreConv):
     """:class:`PreConv2d` on clips (B, C, T, H, W)."""
 
-    pre: nn.Module
+    _known = (nn.Conv3d,)
+    reset_parameters: Any = nn.Conv3d.reset_parameters
+    extra_repr: Any = nn.Conv3d.extra_repr
 
-    @classmethod
-    def from_conv(cls, conv: nn.Conv3d, pre: nn.Module) -> Self:
-        """Take over ``conv``, sharing its parameters.
-
-        Raises:
-            ValueError: ``conv`` is not exactly an ``nn.Conv3d``, or has hooks.
-        """
-        if type(conv) is not nn.Conv3d:
-            raise ValueError(
-                f"PreConv3d: cannot take over a {type(conv).__name__}, whose forward may differ; need an nn.Conv3d."
-            )
-        new = adopt(cls, conv)
-        new.pre = pre
-        return new
-
-    def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(self.pre(input), self.weight, self.bias)
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return nn.Conv3d._conv_forward(self, x, weight, bias)  # type: ignore[arg-type]

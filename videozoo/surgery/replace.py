@@ -1,14 +1,29 @@
-"""The verbs by which a method changes a network."""
+"""The functions by which a method changes a network: each finds and makes everything first and writes last."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import nn
 
 from videozoo.surgery.pre_conv import PreConv2d
-from videozoo.surgery.sites import find_blocks, stage_modules
+from videozoo.surgery.sites import find_blocks
+from videozoo.surgery.stages import find_backbones, stage_modules
 
-__all__ = ["append_to_stage", "insert_before", "replace_modules", "set_submodule", "stage_names"]
+__all__ = [
+    "Plan",
+    "append_to_stage",
+    "insert_before",
+    "plan_append",
+    "plan_before",
+    "reparameterizer",
+    "replace_modules",
+    "set_submodule",
+    "stage_names",
+    "write_plan",
+]
+
+Plan = dict[str, nn.Module]  # by dotted name: what will be put there
 
 
 def set_submodule(net: nn.Module, name: str, module: nn.Module) -> None:
@@ -28,21 +43,41 @@ def set_submodule(net: nn.Module, name: str, module: nn.Module) -> None:
     setattr(net.get_submodule(parent), leaf, module)
 
 
+def write_plan(net: nn.Module, plan: Plan) -> list[str]:
+    """Put every module of a plan in its place and return the names.
+
+    What is registered under several names is replaced under each. A name that does not exist yet becomes a new child,
+    in the mode, type and device of its parent.
+    """
+    names: dict[nn.Module, list[str]] = defaultdict(list)
+    for name, module in net.named_modules(remove_duplicate=False):
+        names[module].append(name)
+    old = {name: module for module, own in names.items() for name in own}
+    for name, module in plan.items():
+        if name in old:
+            for alias in names[old[name]]:
+                set_submodule(net, alias, module)
+        else:
+            parent, _, leaf = name.rpartition(".")
+            place = net.get_submodule(parent)
+            like = next(place.parameters())
+            place.add_module(leaf, module.train(place.training).to(like.device, like.dtype))
+    return list(plan)
+
+
 def replace_modules(
     net: nn.Module, match: Callable[[nn.Module, str], bool], make: Callable[[nn.Module, str], nn.Module]
 ) -> list[str]:
     """Replace every submodule that ``match(module, name)`` accepts by ``make(module, name)``.
 
-    All matches are found before the first is replaced, so ``make`` never sees its own work.
+    All are found and made before the first is replaced: ``make`` never sees its own work, and where it raises the
+    network is left as it was. A module with several names is made once and replaced under all of them.
 
     Returns:
         the names of what was replaced, in order of registration; empty if nothing matched.
     """
     found = [(name, module) for name, module in net.named_modules() if name and match(module, name)]
-    made = [(name, make(module, name)) for name, module in found]
-    for name, module in made:
-        set_submodule(net, name, module)
-    return [name for name, _ in found]
+    return write_plan(net, {name: make(module, name) for name, module in found})
 
 
 Site = Literal["first_conv", "second_conv"]
@@ -50,7 +85,7 @@ Site = Literal["first_conv", "second_conv"]
 
 def insert_before(
     net: nn.Module,
-    make: Callable[[nn.Conv2d], nn.Module],
+    make: Callable[[Any], nn.Module],
     *,
     site: Site = "first_conv",
     stages: tuple[int, ...] | None = None,
@@ -70,9 +105,23 @@ def insert_before(
     Returns:
         the names of the convolutions that were changed.
     Raises:
-        ValueError: no block is known, a convolution already runs something first, or its class is unknown.
+        ValueError: no block is known, a convolution already runs something first, or its class is unknown. The network
+            is left as it was.
     """
-    names: list[str] = []
+    return write_plan(net, plan_before(net, make, site=site, stages=stages, every_other=every_other))
+
+
+def plan_before(
+    net: nn.Module,
+    make: Callable[[Any], nn.Module],
+    *,
+    site: Site = "first_conv",
+    stages: tuple[int, ...] | None = None,
+    every_other: bool = False,
+) -> Plan:
+    """Make what :func:`insert_before` puts in place, and change nothing."""
+    plan: Plan = {}
+    made: dict[nn.Module, nn.Module] = {}  # a block may have several names
     prefixes = ("",) if stages is None else tuple(f"{m}." for stage in stages for m in stage_names(net, stage))
     for block in find_blocks(net):
         leaf = getattr(block.sites, site)
@@ -82,34 +131,60 @@ def insert_before(
             continue
         name = f"{block.name}.{leaf}"
         conv = net.get_submodule(name)
-        if isinstance(conv, PreConv2d):
-            raise ValueError(
-                f"insert_before: {name} is already a {type(conv).__name__}; apply at most one method that works "
-                "before that convolution, and apply it before an augmenter."
-            )
-        if type(conv) is not nn.Conv2d:
-            raise ValueError(f"insert_before: {name} is a {type(conv).__name__}; need an nn.Conv2d.")
-        pre = make(conv).to(conv.weight.device, conv.weight.dtype)
-        set_submodule(net, name, PreConv2d.from_conv(conv, pre))
-        names.append(name)
-    if not names:
+        if conv not in made:
+            made[conv] = _with_pre(net, name, conv, make)
+        plan[name] = made[conv]
+    if not plan:
         raise ValueError(
             f"insert_before: no residual block with a known {site.replace('_conv', ' convolution')} in "
             f"{type(net).__name__}; use a timm ResNet, RegNet, MobileNet or EfficientNet, or add the block's class to "
             "BLOCK_SITES."
         )
-    return names
+    return plan
+
+
+def _with_pre(net: nn.Module, name: str, conv: Any, make: Callable[[Any], nn.Module]) -> nn.Module:
+    if isinstance(conv, PreConv2d) and type(conv.pre) is not nn.Identity:
+        raise ValueError(
+            f"insert_before: {name} is already a {type(conv).__name__} that runs a {type(conv.pre).__name__}; apply at "
+            "most one method that works before that convolution."
+        )
+    merging = reparameterizer(net, name)
+    if merging is not None:
+        raise ValueError(f"insert_before: {name} {merging}")
+    try:
+        return PreConv2d.from_conv(conv, make(conv).to(conv.weight.device, conv.weight.dtype))
+    except ValueError as error:
+        raise ValueError(f"insert_before: {name}: {error}") from error
+
+
+def reparameterizer(net: nn.Module, name: str) -> str | None:
+    """Return why the weight at ``name`` must stay a plain convolution's: a module around it merges weights.
+
+    timm's ``reparameterize_model`` calls these methods. They build a convolution from the weights of their branches,
+    and a layer that computes something else would be lost without a word.
+    """
+    parts = name.split(".")
+    for end in range(1, len(parts)):
+        module = net.get_submodule(".".join(parts[:end]))
+        method = next((m for m in ("fuse", "reparameterize", "switch_to_deploy") if hasattr(module, m)), None)
+        if method is not None:
+            return (
+                f"is part of a {type(module).__name__}, whose {method}() merges its weights for inference and would "
+                "drop what is added there; use a backbone without re-parameterization."
+            )
+    return None
 
 
 def stage_names(net: nn.Module, stage: int) -> list[str]:
-    """Names of the top-level modules of one stage, 1 to 4.
+    """Return the names of the top-level modules of one stage, 1 to 4.
 
     Raises:
-        ValueError: the network does not tell its stages, or has no such stage.
+        ValueError: the network does not give its stages, or has no such stage.
     """
     stages = stage_modules(net)
     if stages is None or not 1 <= stage <= len(stages):
-        have = "does not tell its stages" if stages is None else f"has stages 1 to {len(stages)}"
+        have = "does not give its stages" if stages is None else f"has stages 1 to {len(stages)}"
         raise ValueError(f"stage {stage} does not exist: {type(net).__name__} {have}.")
     return stages[stage - 1]
 
@@ -127,13 +202,23 @@ def append_to_stage(net: nn.Module, stage: int, name: str, make: Callable[[int],
     Raises:
         ValueError: no such stage, or its last part is no ``nn.Sequential``.
     """
-    last = stage_names(net, stage)[-1]
-    parent = net.get_submodule(last)
-    if type(parent) is not nn.Sequential:
-        raise ValueError(f"append_to_stage: {last} is a {type(parent).__name__}; need an nn.Sequential.")
-    rows: Any = net.feature_info
-    rows = rows if isinstance(rows, list) else rows.info
-    new = make(next(row["num_chs"] for row in rows if row["module"] == last)).train(parent.training)
-    like = next(parent.parameters())
-    parent.add_module(name, new.to(like.device, like.dtype))
-    return f"{last}.{name}"
+    return write_plan(net, plan_append(net, stage, name, make))[0]
+
+
+def plan_append(net: nn.Module, stage: int, name: str, make: Callable[[int], nn.Module]) -> Plan:
+    """Make what :func:`append_to_stage` puts in place, and change nothing."""
+    stage_names(net, stage)  # raises where there is none
+    plan: Plan = {}
+    for prefix, backbone in find_backbones(net):
+        own = stage_names(backbone, stage)[-1]
+        last = f"{prefix}.{own}" if prefix else own
+        parent = net.get_submodule(last)
+        if type(parent) is not nn.Sequential:
+            raise ValueError(f"append_to_stage: {last} is a {type(parent).__name__}; need an nn.Sequential.")
+        info: Any = getattr(backbone, "feature_info", [])
+        rows = info if isinstance(info, list) else info.info
+        channels = next((row["num_chs"] for row in rows if row["module"] == own), None)
+        if channels is None:
+            raise ValueError(f"append_to_stage: {type(backbone).__name__} does not give the channels of {last}.")
+        plan[f"{last}.{name}"] = make(channels)
+    return plan

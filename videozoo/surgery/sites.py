@@ -1,8 +1,7 @@
-"""Where things are inside the blocks of a backbone: one row per block class, and the stages of a network."""
+"""Where things are inside the blocks of a backbone: one row per block class."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from timm.models import _efficientnet_blocks as effnet
 from timm.models import regnet, resnet
@@ -10,7 +9,7 @@ from torch import nn
 
 from videozoo import nets
 
-__all__ = ["BLOCK_SITES", "BRANCH_SITES", "Block", "BlockSites", "find_blocks", "stage_modules"]
+__all__ = ["BLOCK_SITES", "BRANCH_SITES", "Block", "BlockSites", "find_blocks"]
 
 
 @dataclass(frozen=True)
@@ -94,51 +93,3 @@ def _walk(module: nn.Module, name: str, parent: str, index: int) -> Iterator[Blo
         return
     for i, (key, child) in enumerate(module.named_children()):
         yield from _walk(child, f"{name}.{key}" if name else key, name, i)
-
-
-def stage_modules(net: nn.Module) -> list[list[str]] | None:
-    """Names of the top-level modules of each stage, stage 1 first; None where the network does not tell.
-
-    A backbone of :mod:`videozoo.nets` says it itself (``stage_names``). Else it is read from timm's ``feature_info``:
-    a stage ends where a feature map is taken, and features of less than a quarter of the resolution's reduction belong
-    to the stem. So stage 1 is the papers' res2 (``layer1`` of a ResNet), stage 4 their res5. A MobileNet's stage may
-    span several of its ``blocks.N``.
-    """
-    if isinstance(net, nets.Backbone):
-        return [[name] for name in net.stage_names]
-    ends = _feature_modules(net)
-    if ends is None:
-        return None
-    names = [name for name, _ in _stage_candidates(net)]
-    stages: list[list[str]] = []
-    current: list[str] = []
-    wanted = dict(ends)
-    for name in names:
-        current.append(name)
-        if name in wanted:
-            if wanted[name] >= 4:
-                stages.append(current)
-            current = []
-    return stages or None
-
-
-def _feature_modules(net: nn.Module) -> list[tuple[str, int]] | None:
-    info: Any = getattr(net, "feature_info", None)
-    if info is None:  # torchvision's ResNets and their likes have the names, but do not tell
-        children = [name for name, _ in net.named_children()]
-        if not {"layer1", "layer2", "layer3", "layer4"} <= set(children):
-            return None
-        stem = children[max(0, children.index("layer1") - 1)]
-        return [(stem, 2), *((f"layer{i}", 2 ** (i + 1)) for i in (1, 2, 3, 4))]
-    rows = info if isinstance(info, list) else info.info
-    return [(row["module"], row["reduction"]) for row in rows]
-
-
-def _stage_candidates(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Children of the network, a child list named in feature_info (``blocks.3``) opened one level."""
-    opened = {name.split(".")[0] for name, _ in _feature_modules(net) or () if "." in name}
-    for key, child in net.named_children():
-        if key in opened:
-            yield from ((f"{key}.{sub}", grandchild) for sub, grandchild in child.named_children())
-        else:
-            yield key, child

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from videozoo.layers import MotionSqueeze, TemporalShift
-from videozoo.surgery import append_to_stage, insert_before
+from videozoo.surgery import plan_append, plan_before, write_plan
 
 __all__ = ["MSN"]
 
@@ -32,6 +32,6 @@ class MSN:
         Raises:
             ValueError: no known block, or no such stage.
         """
-        names = insert_before(net, lambda _: TemporalShift(num_segments, self.shift_div))
-        motion = append_to_stage(net, self.stage, "motion", lambda c: MotionSqueeze(c, num_segments, self.reach))
-        return [*names, motion]
+        shifts = plan_before(net, lambda _: TemporalShift(num_segments, self.shift_div))
+        motion = plan_append(net, self.stage, "motion", lambda c: MotionSqueeze(c, num_segments, self.reach))
+        return write_plan(net, {**shifts, **motion})

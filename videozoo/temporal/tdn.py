@@ -13,7 +13,7 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from videozoo.layers import TemporalConv, TemporalDifference
-from videozoo.surgery import insert_before
+from videozoo.surgery import PreConv2d, plan_before, write_plan
 
 __all__ = ["TDN", "DifferenceResNet"]
 
@@ -39,18 +39,16 @@ class TDN:
         """Change the ResNet in place and return the names of what was added or changed.
 
         Raises:
-            ValueError: the backbone is not a ResNet of timm with a plain stem.
+            ValueError: the backbone is not a ResNet of timm with a plain stem, or was changed before. It is left as it
+                was.
         """
         if type(net) is not ResNet or not isinstance(net.conv1, nn.Conv2d):
             raise ValueError(
                 f"TDN: needs a timm ResNet with a plain stem (resnet18, resnet50, ...), not {type(net).__name__}."
             )
-        for module in net.modules():
-            if isinstance(module, nn.Conv2d) and module.bias is None:
-                module.bias = nn.Parameter(torch.zeros_like(module.weight[:, 0, 0, 0]))
-        weight = self.main_weight if self.main_weight is not None else (0.5 if num_segments == 8 else 0.75)
-        added = DifferenceResNet.take_over(net, weight)
-        changed = insert_before(
+        if any(isinstance(module, PreConv2d) for module in net.modules()):
+            raise ValueError("TDN: the network was changed before; apply TDN first, as every convolution gets a bias.")
+        plan = plan_before(
             net,
             lambda conv: nn.Sequential(
                 OrderedDict(
@@ -61,6 +59,13 @@ class TDN:
             site="second_conv",
             stages=(2, 3, 4),
         )
+        without_bias = [name for name, m in net.named_modules() if isinstance(m, nn.Conv2d) and m.bias is None]
+        changed = write_plan(net, plan)
+        for name in without_bias:
+            conv: Any = net.get_submodule(name)
+            conv.bias = nn.Parameter(torch.zeros_like(conv.weight[:, 0, 0, 0]))
+        weight = self.main_weight if self.main_weight is not None else (0.5 if num_segments == 8 else 0.75)
+        added = DifferenceResNet.take_over(net, weight)
         return [*added, *changed]
 
 
