@@ -94,23 +94,6 @@ def test_the_command_says_what_does_not_fit(tmp_path: Path, capsys: pytest.Captu
         assert not Path(out).exists()
 
 
-class Evil:
-    """A pickle that would create a file when it is opened."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.path,))
-
-
-def test_a_pickle_cannot_run_code(tmp_path: Path) -> None:
-    torch.save({"state_dict": Evil(tmp_path / "harm")}, tmp_path / "evil.pth")
-    with pytest.raises(WeightsError, match="tensors alone"):
-        open_checkpoint(tmp_path / "evil.pth")
-    assert not (tmp_path / "harm").exists()
-
-
 def test_damaged_files_are_told(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1000)}, tmp_path / "a.pth")
     whole = (tmp_path / "a.pth").read_bytes()

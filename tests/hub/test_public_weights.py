@@ -222,7 +222,7 @@ def test_a_file_that_does_not_fit_leaves_nothing(cfg: VideoCfg, hub: FakeHub, pu
     for content, words in (
         ({**authors_state(published.model), "base_model.layer1.0.odd.weight": torch.zeros(1)}, "layer1.0.odd.weight"),
         ({"weights.0": torch.zeros(1)}, "weights.0"),
-        ({"new_fc.weight": Path("harm")}, "tensors alone"),
+        ({"new_fc.weight": Path("harm")}, "no tensors"),
     ):
         torch.save(content, odd)
         hub.put("lab/zoo", {"tsm.pth": odd.read_bytes()})

@@ -8,6 +8,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from videozoo.text import printable
+
 __all__ = [
     "CONFIG",
     "PICKLES",
@@ -35,6 +37,7 @@ class WeightsError(Exception):
     """
 
     def __init__(self, reason: str, *, source: str, revision: str | None = None, file: str | None = None) -> None:
+        reason = printable(reason)  # it may quote a config, a key or a library
         super().__init__(reason, source, revision, file)
         self.reason, self.source, self.revision, self.file = reason, source, revision, file
 

@@ -8,7 +8,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from videozoo.hub import WeightsError, convert_backbone, read_safetensors
+from videozoo.hub import WeightsError, convert_backbone
+from videozoo.hub.convert.base import ConvertError
+from videozoo.hub.convert.checkpoint import open_checkpoint, unwrap, without_prefix
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.registry import is_model
 from videozoo.models.spec import EnsembleSpec, ModelSpec
@@ -129,12 +131,22 @@ def _create_tagged(arch: str, tag: str, kwargs: dict[str, Any]) -> nn.Module:
 
 
 def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> None:
-    """Load a local safetensors file into a plain backbone, strictly; only a classifier may be left over.
+    """Load a local file of image weights into a plain backbone, strictly; only a classifier may be left over.
 
+    Args:
+        backbone: of timm, or with timm's interface.
+        path: a ``.safetensors`` file, or one of ``torch.save``, of which nothing is run. Keys are timm's or
+            torchvision's.
+        in_chans: channels of the backbone's frames.
     Raises:
-        WeightsError: the file is missing, is no safetensors file, or its keys or shapes do not fit.
+        WeightsError: the file is missing or no checkpoint, or its keys or shapes do not fit.
     """
-    state = convert_backbone(read_safetensors(path), set(backbone.state_dict()))
+    own = set(backbone.state_dict())
+    try:
+        state = unwrap(open_checkpoint(path))
+    except ConvertError as error:
+        raise WeightsError(str(error), source=str(path)) from error
+    state = convert_backbone(state if own & set(state) else without_prefix(state), own)
     cfg = getattr(backbone, "default_cfg", {})
     classifiers = cfg.get("classifier") or ()
     classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)

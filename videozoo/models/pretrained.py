@@ -11,14 +11,16 @@ from urllib.parse import urlsplit
 
 import torch
 from huggingface_hub.utils import WeakFileLock
+from torch import Tensor
 
 from videozoo.hub import WeightsError
 from videozoo.hub.convert.base import Converted, ConvertError
-from videozoo.hub.convert.checkpoint import convert_checkpoint, open_checkpoint, unwrap
+from videozoo.hub.convert.checkpoint import convert_checkpoint, open_checkpoint, unwrap, without_prefix
 from videozoo.hub.download import download_file, file_sha256
 from videozoo.hub.files import CONFIG
 from videozoo.hub.remote import download_repo, split_repo
 from videozoo.hub.write import replace_folder, save_weights
+from videozoo.models.build import build
 from videozoo.models.config import VideoCfg
 from videozoo.models.registry import (
     get_pretrained_cfg,
@@ -201,12 +203,13 @@ def convert_file(
 
     path = Path(path).expanduser()
     record = get_pretrained_cfg(name) if name is not None and split_name(name)[1] else None
+    state: dict[str, Tensor] = {}
     try:
         state = unwrap(open_checkpoint(path), averaged=averaged)
-        converted, source = convert_checkpoint(state, source)
+        converted, source = _own_weights(state, name) or convert_checkpoint(state, source)
         spec = ModelSpec.from_dict(converted.spec)
     except ConvertError as error:
-        raise WeightsError(str(error), source=str(path)) from error
+        raise WeightsError(f"{error}{_image_hint(state, path)}", source=str(path)) from error
     wanted = num_classes if num_classes is not None or record is None else record.num_classes
     if wanted not in (None, spec.num_classes):
         raise WeightsError(f"has {spec.num_classes} classes, not {wanted}", source=str(path))
@@ -220,6 +223,28 @@ def convert_file(
             raise ValueError(f"convert_file: {len(class_names)} class names for {model.num_classes} classes.")
         model.pretrained_cfg["label_names"] = tuple(class_names)
     return model, converted, source
+
+
+def _own_weights(state: dict[str, Tensor], name: str | None) -> tuple[Converted, str] | None:
+    """The state dict of a network of videozoo itself, as a training loop of the user's saves it; else None."""
+    from videozoo.models.zoo import spec_of  # which imports the factory, which imports this file
+
+    for own in (state, without_prefix(state)):
+        if name is not None and "fc.weight" in own and any(key.startswith("backbone.") for key in own):
+            spec = spec_of(split_name(name)[0])
+            if isinstance(spec, ModelSpec):
+                spec = spec.replace(num_classes=own["fc.weight"].shape[0])
+                with torch.device("meta"):
+                    wanted = build(spec).state_dict()
+                if set(wanted) == set(own):
+                    return Converted(dict(own), spec.to_dict()), "videozoo"
+    return None
+
+
+def _image_hint(state: dict[str, Tensor], path: Path) -> str:
+    """Say what to do with the weights of an image model, known by a convolution of three channels."""
+    is_image = any(value.ndim == 4 and value.shape[1] == 3 for value in state.values())
+    return f"; if these are an image model's, start a backbone from them: --backbone-weights {path}" * is_image
 
 
 def _architecture(spec: ModelSpec, wanted: str | None, path: Path) -> str:

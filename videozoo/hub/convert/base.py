@@ -7,11 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
+from videozoo.text import printable
+
 __all__ = ["ConvertError", "Converted", "count_blocks", "rename", "rename_all"]
 
 
 class ConvertError(ValueError):
-    """Keys or shapes of a checkpoint that a converter cannot place."""
+    """Keys or shapes of a checkpoint that a converter cannot place. Control characters in a key are escaped."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 @dataclass(frozen=True)

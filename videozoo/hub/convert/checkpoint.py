@@ -1,14 +1,12 @@
 """One door to the converters: a checkpoint of any known source under our names."""
 
-import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from videozoo.hub.convert import (
@@ -26,9 +24,11 @@ from videozoo.hub.convert import (
     tsm,
 )
 from videozoo.hub.convert.base import Converted, ConvertError
+from videozoo.hub.convert.inert_pickle import Array, Inert
+from videozoo.hub.convert.torch_file import read_torch_file
 from videozoo.hub.files import WeightsError, read_safetensors
 
-__all__ = ["SOURCES", "convert_checkpoint", "open_checkpoint", "unwrap"]
+__all__ = ["SOURCES", "convert_checkpoint", "open_checkpoint", "unwrap", "without_prefix"]
 
 # Two rows of one source share its name; the keys tell which of them it is.
 _CONVERTERS: list[tuple[str, ModuleType]] = [
@@ -49,28 +49,31 @@ SOURCES: tuple[str, ...] = tuple(dict.fromkeys(name for name, _ in _CONVERTERS))
 
 _WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model")
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
+_MOST_NESTED = 64  # modules in modules
 _COUNTERS = ("n_averaged", "steps")  # of a moving average, beside its weights (PyTorch's, MMEngine's)
 
 
 def open_checkpoint(path: Path) -> Any:
-    """What a checkpoint file holds: tensors and plain containers only.
+    """What a checkpoint file holds: tensors, plain containers, and stand-ins for objects of other classes.
 
-    This is the one place where a pickle is opened, and PyTorch's restricted unpickler refuses everything that is not a
-    tensor or a plain container.
+    This is the one place where a pickle is opened, and nothing in it is run: see `inert_pickle`.
 
+    Args:
+        path: a ``.safetensors`` file, or one of ``torch.save`` or ``pickle.dump`` whatever its name.
     Raises:
-        WeightsError: no such file, or one that holds more than that.
+        WeightsError: no such file, or not a checkpoint.
     """
     if path.suffix == ".safetensors":
         return read_safetensors(path)
     if not path.is_file():
         raise WeightsError("no such file", source=str(path))
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return read_torch_file(path)
+    except Exception as error:  # whatever a damaged file makes of a reader
+        reason = next(iter(str(error).splitlines()), "") or "no message"
         raise WeightsError(
-            f"not a checkpoint of tensors alone ({reason}); save its state dict with torch.save and try again",
+            f"not a checkpoint that can be read ({type(error).__name__}: {reason}); get it again, or save its state "
+            "dict with torch.save",
             source=str(path),
         ) from error
 
@@ -79,7 +82,8 @@ def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
     """The state dict inside what a training script saved.
 
     Args:
-        checkpoint: a state dict, or a mapping that holds one under a usual name.
+        checkpoint: a state dict, a mapping that holds one under a usual name, or a whole model, as `open_checkpoint`
+            gives them.
         averaged: take the moving average of the weights.
     Returns:
         tensors by key, without the ``module.`` of data-parallel training and the ``_orig_mod.`` of a compiled network.
@@ -92,12 +96,38 @@ def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
         state = next((checkpoint[name] for name in names if isinstance(checkpoint.get(name), Mapping)), checkpoint)
     if averaged and state is checkpoint:
         raise ConvertError(f"the checkpoint holds no averaged weights under any of {', '.join(_AVERAGED)}.")
+    if isinstance(state, Inert) and not state:
+        state = dict(_weights_of(state)) or state
     if not isinstance(state, Mapping) or not state:
-        raise ConvertError(f"a {type(checkpoint).__name__} holds no state dict.")
-    foreign = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
+        raise ConvertError(f"{_kind(checkpoint)} holds no state dict.")
+    tensors = {str(key): value.tensor() if isinstance(value, Array) else value for key, value in state.items()}
+    foreign = [f"{key} ({_kind(value)})" for key, value in tensors.items() if not isinstance(value, Tensor)]
     if foreign:
         raise ConvertError(f"no state dict: {', '.join(foreign[:8])} are no tensors.")
-    return {re.sub(r"^(?:module\.|_orig_mod\.)+", "", str(key)): value for key, value in state.items()}
+    return {re.sub(r"^(?:module\.|_orig_mod\.)+", "", key): value for key, value in tensors.items()}
+
+
+def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict without the first part of its keys where that is the same in all: Lightning's ``model.``."""
+    first = {key.partition(".")[0] for key in state}
+    return {key.partition(".")[2]: value for key, value in state.items()} if len(first) == 1 else dict(state)
+
+
+def _kind(value: Any) -> str:
+    return value.name if isinstance(value, Inert) else f"a {type(value).__name__}"
+
+
+def _weights_of(module: Inert, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """The state dict of a whole model that was saved: parameters and buffers of its modules."""
+    state = module.state if isinstance(module.state, dict) else {}
+    skipped = state.get("_non_persistent_buffers_set") or ()
+    for kind in ("_parameters", "_buffers"):
+        for name, value in (state.get(kind) or {}).items():
+            if isinstance(value, Tensor) and not (kind == "_buffers" and name in skipped):
+                yield prefix + str(name), value
+    for name, child in (state.get("_modules") or {}).items():
+        if isinstance(child, Inert) and depth < _MOST_NESTED:
+            yield from _weights_of(child, f"{prefix}{name}.", depth + 1)
 
 
 def convert_checkpoint(state: Mapping[str, Tensor], source: str | None = None) -> tuple[Converted, str]:
@@ -115,10 +145,11 @@ def convert_checkpoint(state: Mapping[str, Tensor], source: str | None = None) -
         raise ConvertError(f"unknown source {source!r}; known are {', '.join(SOURCES)}.")
     counters = tuple(key for key in _COUNTERS if key in state)
     weights = {key: value for key, value in state.items() if key not in counters}
-    for name, converter in _CONVERTERS:
-        if source in (None, name) and converter.matches(weights):
-            converted: Converted = converter.convert(weights)
-            return replace(converted, dropped=(*converted.dropped, *counters)), name
+    for tried in (weights, without_prefix(weights)):
+        for name, converter in _CONVERTERS:
+            if source in (None, name) and converter.matches(tried):
+                converted: Converted = converter.convert(tried)
+                return replace(converted, dropped=(*converted.dropped, *counters)), name
     shown = ", ".join(list(state)[:8])
     wanted = f"{source}'s" if source else f"any known source's ({', '.join(SOURCES)})"
     raise ConvertError(f"the keys are not {wanted}; the first of {len(state)}: {shown}")
