@@ -10,8 +10,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from timm.models.res2net import Bottle2neck
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
+
+from videozoo import VideoNet
+from videozoo.models import ModelSpec
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -110,6 +114,22 @@ def small_resnet(
 def small_bottleneck_resnet(layers: tuple[int, ...] = (2, 3, 1, 2), **kwargs: Any) -> ResNet:
     """The same with bottleneck blocks."""
     return small_resnet(layers, Bottleneck, **kwargs)
+
+
+def small_base(part: Any, **kwargs: Any) -> ResNet:
+    """A small ResNet that a temporal module or an augmenter can change: TEA needs Res2Net's blocks."""
+    if type(part).__name__ == "TEA":
+        return ResNet(Bottle2neck, (1, 1, 1, 1), num_classes=0, base_width=8, block_args={"scale": 4}, **kwargs)
+    return small_resnet((2, 2, 1, 2), channels=16, **kwargs)
+
+
+def small_video_net(temporal: Any, augmenters: tuple[Any, ...] = (), num_segments: int = 3) -> VideoNet:
+    """A clip model of five classes on :func:`small_base`; its spec names no backbone of timm."""
+    frames = num_segments * getattr(temporal, "frames_per_segment", 1)
+    base = small_base(temporal)
+    for part in (temporal, *augmenters):
+        part.apply(base, num_segments)
+    return VideoNet(base, ModelSpec("small", temporal, augmenters, num_frames=frames, num_classes=5), {})
 
 
 def slow_shift(x: Tensor, num_segments: int, shift_div: int = 8) -> Tensor:

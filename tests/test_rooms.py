@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "shapes": {"autograd"},
     "layers": {"autograd", "shapes"},
     "nets": {"shapes", "layers"},
-    "surgery": {"shapes", "layers", "nets"},
+    "surgery": {"autograd", "shapes", "layers", "nets"},
     "temporal": {*_CORE},
     "augment": {*_CORE},
     "hub": set(),

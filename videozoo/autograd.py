@@ -1,17 +1,34 @@
-"""When an own gradient is of use, and what it cannot do."""
+"""When a custom ``autograd.Function`` is of use, and what it cannot do."""
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-__all__ = ["needs_autograd", "refuse_second_derivative"]
+__all__ = ["needs_autograd", "needs_plain_operations", "refuse_second_derivative", "transforms_active"]
+
+
+def transforms_active() -> bool:
+    """Return whether a transform of ``torch.func`` (vmap, grad, jvp, ...) or forward-mode differentiation runs now."""
+    if torch.compiler.is_compiling():  # a compiler traces the transforms itself
+        return False
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def needs_plain_operations() -> bool:
+    """Return whether a compiler, an exporter, a tracer or a transform of ``torch.func`` runs now.
+
+    They differentiate, batch and fuse plain operators. A custom ``autograd.Function`` and writes into buffers are
+    closed to them.
+    """
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or transforms_active()
 
 
 def needs_autograd(*tensors: Tensor | None) -> bool:
-    """Whether autograd records what becomes of these tensors now, so that an own gradient is of use.
+    """Return whether autograd records these tensors now, so that a custom ``autograd.Function`` is of use.
 
-    Never while a compiler, an exporter or a tracer looks on: those differentiate the plain operators, and fuse them.
+    Never where plain operations are needed (:func:`needs_plain_operations`).
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() or needs_plain_operations():
         return False
     return any(x is not None and x.requires_grad for x in tensors)
 

@@ -4,25 +4,16 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import randomise, small_resnet
-from timm.models.res2net import Bottle2neck
-from timm.models.resnet import ResNet
+from helpers import randomise, small_base
 from torch import Tensor, nn
 
 import videozoo
 from videozoo import ARC, DNR
-from videozoo.temporal import TDN, TEA, TEMPORAL
+from videozoo.temporal import TDN, TEMPORAL
 
 T = 3
 PARTS = [*(kind() for kind in TEMPORAL.values()), ARC(attention_layer="gru"), DNR(), DNR(keep_affine=True, norm="gn")]
 every_part = pytest.mark.parametrize("part", PARTS, ids=lambda part: type(part).__name__)
-
-
-def small_net(part: Any) -> ResNet:
-    """A small network that the part can change."""
-    if type(part) is TEA:
-        return ResNet(Bottle2neck, (1, 1, 1, 1), num_classes=0, base_width=8, block_args={"scale": 4})
-    return small_resnet(channels=16)
 
 
 def folded(part: Any, num_clips: int) -> Tensor:
@@ -32,7 +23,7 @@ def folded(part: Any, num_clips: int) -> Tensor:
 
 @every_part
 def test_a_network_in_evaluation_stays_in_evaluation(part: Any) -> None:
-    net = small_net(part).eval()
+    net = small_base(part).eval()
     part.apply(net, T)
     assert not [name for name, module in net.named_modules() if module.training]
     x = folded(part, 2)
@@ -43,7 +34,7 @@ def test_a_network_in_evaluation_stays_in_evaluation(part: Any) -> None:
 
 @every_part
 def test_what_is_added_takes_the_mode_of_its_place(part: Any) -> None:
-    net: Any = small_net(part).train()
+    net: Any = small_base(part).train()
     net.layer2.eval()
     part.apply(net, T)
     assert not [name for name, module in net.layer2.named_modules() if module.training]
@@ -52,7 +43,7 @@ def test_what_is_added_takes_the_mode_of_its_place(part: Any) -> None:
 
 @every_part
 def test_norms_that_were_frozen_stay_frozen(part: Any) -> None:
-    net = small_net(part).train()
+    net = small_base(part).train()
     frozen = [module.eval() for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     part.apply(net, T)
     assert not [module for module in net.modules() if module in frozen and module.training]
@@ -60,10 +51,10 @@ def test_norms_that_were_frozen_stay_frozen(part: Any) -> None:
 
 @every_part
 def test_what_is_added_takes_the_type_and_device_of_its_place(part: Any) -> None:
-    net = small_net(part).double()
+    net = small_base(part).double()
     part.apply(net, T)
     assert net(folded(part, 1).double()).isfinite().all()
-    away = small_net(part).to("meta")
+    away = small_base(part).to("meta")
     part.apply(away, T)
     assert {tensor.device.type for tensor in (*away.parameters(), *away.buffers())} == {"meta"}
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from videozoo.augment.arc_products import columns_of
+from videozoo.autograd import transforms_active
 from videozoo.surgery import adopt
 from videozoo.surgery.pre_conv import is_same_conv
 
@@ -164,7 +165,8 @@ class ArcLayer(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         x = self.pre(input)
-        if self.options.memory == "recompute" and torch.is_grad_enabled() and not torch.compiler.is_exporting():
+        recompute = self.options.memory == "recompute" and torch.is_grad_enabled()
+        if recompute and not torch.compiler.is_exporting() and not transforms_active():
             return checkpoint(self._refined, x, use_reentrant=False, preserve_rng_state=False)
         return self._refined(x)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from videozoo.augment.arc_layer import ArcLayer
 from videozoo.augment.arc_products import ArcConvFunction, ArcPlan, Updater, run_parts
-from videozoo.autograd import needs_autograd
+from videozoo.autograd import needs_autograd, needs_plain_operations
 from videozoo.shapes import unfold_time
 from videozoo.surgery import PreConv2d
 from videozoo.surgery.fused_conv import FusedConv2d, FusedConv3d
@@ -68,8 +68,8 @@ class ArcConv2d(_Folded, PreConv2d):
         return self._as_products(x)
 
     def _are_products_possible(self) -> bool:
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting():
-            return False  # they see plain operations, which compilers fuse and counters know
+        if needs_plain_operations():
+            return False
         is_plain = self.padding_mode == "zeros" and not isinstance(self.padding, str) and not self.pads_same
         return is_plain and self.gru is None and self.options.interaction == "additive" and len(self.sizes) > 1
 

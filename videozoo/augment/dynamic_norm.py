@@ -14,6 +14,7 @@ from timm.layers import GroupNorm as TimmGroupNorm
 from torch import Tensor, nn
 
 from videozoo.augment.standardise import rows_to_frames, standardise_and_scale
+from videozoo.autograd import needs_plain_operations
 from videozoo.layers.relay_cell import RelayCell, RelayState
 from videozoo.shapes import clip_frame_means, fold_time, frame_means, per_clip_frame, per_frame, to_clips
 
@@ -170,7 +171,7 @@ class DynamicNorm2d(nn.Module):
             and x.dtype in (torch.float32, torch.float64)
             and x.numel() > x.shape[1]  # of a single value a batch norm complains
             and self.batch_norm_function is F.batch_norm
-            and not torch.compiler.is_compiling()
+            and not needs_plain_operations()
         )
 
     def _batch_norm(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videozoo.autograd import needs_autograd, refuse_second_derivative
+from videozoo.autograd import needs_autograd, needs_plain_operations, refuse_second_derivative
 from videozoo.shapes import unfold_time
 
 __all__ = ["MotionSqueeze", "displacements", "local_correlation"]
@@ -26,7 +26,7 @@ def local_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
     Shape:
         a, b (N, C, H, W); output (N, 2 reach + 1, 2 reach + 1, H, W).
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if needs_plain_operations():
         return _correlate_by_rows(a, b, reach)
     a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)  # (N, H, W, C)
     if needs_autograd(a, b):
@@ -37,7 +37,7 @@ def local_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
 
 
 def _correlate_by_rows(a: Tensor, b: Tensor, reach: int) -> Tensor:
-    """:func:`local_correlation` without writes and overlapping views, which compilers and exporters dislike."""
+    """:func:`local_correlation` as plain operations: without writes and overlapping views."""
     height, width = a.shape[-2:]
     side = 2 * reach + 1
     a = a.permute(0, 2, 3, 1)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videozoo.autograd import needs_autograd
+from videozoo.autograd import needs_autograd, needs_plain_operations
 from videozoo.shapes import unfold_time
 
 __all__ = ["TemporalConv", "mix_neighbours", "temporal_conv"]
@@ -32,7 +32,7 @@ def mix_neighbours(x: Tensor, taps: Tensor) -> Tensor:
         x (B, S, C, H, W), taps (3, B or 1, S or 1, C); output as x.
     """
     taps = taps.to(x.dtype)
-    if torch.compiler.is_compiling():  # a compiler fuses this form, and an exporter finds no writes in it
+    if needs_plain_operations():  # no writes, which a compiler fuses
         padded = F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1))
         before, centre, after = taps[..., None, None].unbind(0)
         return before * padded[:, :-2] + centre * x + after * padded[:, 2:]

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from videozoo.autograd import needs_plain_operations
 from videozoo.surgery.pre_conv import PreConv2d, PreConv3d, adopt, is_same_conv
 
 __all__ = ["ACTIVATIONS", "FusedConv2d", "FusedConv3d"]
@@ -78,7 +79,7 @@ class _Fused:
         return run(x, weight, self.bias, *geometry, self.act, self.act_numbers, "")
 
     def _is_for_kernel(self, x: Tensor) -> bool:
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting():
+        if needs_plain_operations():
             return False
         return (
             x.device.type == self.weight.device.type == "cpu"
