@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import av
 from av.container import InputContainer
@@ -11,11 +12,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from .byte_window import ByteWindow
+from .encryption import HEAD_BYTES, encrypted_tracks, is_scrambled
 from .errors import VideoError
 from .limits import MAX_PIXELS, TimeLimit, check_frame_size
 
 # Demuxers that find "video" in files that are none (text art), or that only point at other files.
 REFUSED_FORMATS = frozenset({"tty", "hls", "dash", "concat", "sdp"})
+ENCRYPTED = "its video is encrypted (copy protection, DRM); only a decrypted copy can be read"
 # What an ISO media file (mp4, mov, 3gp) has in its bytes 4 to 8.
 ISO_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"})
 
@@ -39,6 +42,7 @@ class AvStream:
         # Set where a packet could not be read or decoded.
         self.is_damaged = False
         self._limit = limit
+        self._member = member
         self._window = None if member is None else ByteWindow(path, member)
         try:
             self.container = self._open()
@@ -135,6 +139,8 @@ class AvStream:
         if not streams:
             raise VideoError(self.path, "it has no video stream that can be read")
         stream = streams[0]
+        if self._is_encrypted(stream):
+            raise VideoError(self.path, ENCRYPTED)
         context = stream.codec_context
         if context is None:
             raise VideoError(self.path, "its video codec is not known to this build of FFmpeg")
@@ -151,14 +157,29 @@ class AvStream:
         if isinstance(err, PermissionError):
             return "it may not be read (permission denied)"
         if isinstance(err, av.error.InvalidDataError):
-            if self._head()[4:] in ISO_BOXES:
+            with self._bytes() as file:
+                is_iso = (file.read(8) or b"")[4:] in ISO_BOXES
+                if is_iso and any(encrypted_tracks(file)):
+                    return ENCRYPTED
+            if is_iso:
                 return "its index (moov) is missing or damaged; the file was cut short or its recording never finished"
-            return "not a video, or of a format that FFmpeg does not know"
+            return "not a video, encrypted as a whole, or of a format that FFmpeg does not know"
         return f"FFmpeg cannot open it ({getattr(err, 'strerror', None) or err})"
 
-    def _head(self) -> bytes:
-        if self._window is not None:
-            self._window.seek(0)
-            return self._window.read(8) or b""
-        with open(self.path, "rb") as file:
-            return file.read(8)
+    def _bytes(self) -> IO[bytes] | ByteWindow:
+        """Open the video once more, as bytes."""
+        return open(self.path, "rb") if self._member is None else ByteWindow(self.path, self._member)
+
+    def _is_encrypted(self, stream: VideoStream) -> bool:
+        """Return True where the container says so: FFmpeg decodes encrypted video to gray frames."""
+        name = self.container.format.name
+        if "mp4" in name:
+            with self._bytes() as file:
+                tracks = encrypted_tracks(file)
+            return tracks[stream.index] if stream.index < len(tracks) else any(tracks)
+        if "matroska" in name:
+            return "enc_key_id" in stream.metadata
+        if name in ("asf", "mpegts", "mpeg"):
+            with self._bytes() as file:
+                return is_scrambled(file.read(HEAD_BYTES) or b"", name, stream.id)
+        return False

@@ -1,0 +1,88 @@
+"""Signs that a file's video is encrypted: FFmpeg decodes it to gray frames, or says that the file is damaged."""
+
+import io
+import re
+from collections.abc import Iterator
+from typing import Protocol
+
+# Sample entries of an ISO media file: Common Encryption (CENC, CBCS, PlayReady) and FairPlay.
+ENCRYPTED_ENTRIES = frozenset({b"encv", b"drmi"})
+# Objects of an ASF header (Content Encryption, Extended, Advanced), as they are in a file.
+ASF_ENCRYPTION = tuple(
+    bytes.fromhex(text)
+    for text in (
+        "fbb3112223bdd211b4b700a0c955fc6e",
+        "14e68a29 2226 174c b935 dae07ee9289c",
+        "33850543 8169 e649 9b74 ad12cb86d58c",
+    )
+)
+# So much is read of the start of files whose packets say that they are scrambled.
+HEAD_BYTES = 2**18
+
+
+class SeekableBytes(Protocol):
+    """A binary file that is read at any place."""
+
+    def seek(self, offset: int, whence: int = ...) -> int:
+        """Go to a place."""
+
+    def read(self, size: int = ...) -> bytes | None:
+        """Read at most ``size`` bytes."""
+
+
+def encrypted_tracks(file: SeekableBytes) -> list[bool]:
+    """Return for each track of an ISO media file (mp4, mov, 3gp), in FFmpeg's order, if it is an encrypted video.
+
+    Args:
+        file: an open file; its position is changed. Damage ends the search; what was found until then is returned.
+    """
+    tracks = []
+    for moov in _find(file, b"moov", 0, file.seek(0, io.SEEK_END)):
+        for trak in _find(file, b"trak", *moov):
+            spans = [trak]
+            for kind in (b"mdia", b"minf", b"stbl", b"stsd"):
+                spans = [inner for span in spans for inner in _find(file, kind, *span)]
+            # Eight bytes (version, number of entries) before the entries of an stsd.
+            kinds = {kind for start, stop in spans for kind, _, _ in _boxes(file, start + 8, stop)}
+            tracks.append(not kinds.isdisjoint(ENCRYPTED_ENTRIES))
+    return tracks
+
+
+def is_scrambled(head: bytes, format_name: str, program_id: int) -> bool:
+    """Return True where the start of a file says that its video is encrypted.
+
+    Args:
+        head: the first bytes, up to ``HEAD_BYTES``.
+        format_name: FFmpeg's name of its container.
+        program_id: the video's PID in an MPEG transport stream.
+    """
+    if format_name == "asf":
+        return any(guid in head for guid in ASF_ENCRYPTION)
+    if format_name == "mpegts":
+        size, first = next(((s, k) for s, k in ((188, 0), (192, 4)) if head[k : k + s + 1 : s] == b"GG"), (188, 0))
+        packets = (head[at : at + 4] for at in range(first, len(head) - 3, size))
+        return any(p[0] == 0x47 and int.from_bytes(p[1:3], "big") & 0x1FFF == program_id and p[3] >> 6 for p in packets)
+    if format_name == "mpeg":  # the scrambling bits of a DVD's video packets
+        return any(
+            match[1][0] & 0xF0 > 0x80 for match in re.finditer(rb"\x00\x00\x01\xe0..([\x80-\xbf])", head, re.DOTALL)
+        )
+    return False
+
+
+def _find(file: SeekableBytes, wanted: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    return ((begin, end) for kind, begin, end in _boxes(file, start, stop) if kind == wanted)
+
+
+def _boxes(file: SeekableBytes, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, and where the content starts and ends, of the boxes that follow each other between two places."""
+    while start + 8 <= stop:
+        file.seek(start)
+        head = file.read(16) or b""
+        size, kind, length = int.from_bytes(head[:4], "big"), head[4:8], 8
+        if size == 1:
+            size, length = int.from_bytes(head[8:], "big"), 16
+        size = size or stop - start  # 0: to the end
+        if size < length:
+            return
+        yield kind, start + length, min(start + size, stop)
+        start += size
