@@ -277,7 +277,7 @@ def test_bad_starts_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch
     assert "invalid int value" in error("--port", "http")
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "gradio", None)
-        assert 'gradio is not installed; pip install "videozoo[demo]"' in error()
+        assert "videozoo demo needs gradio: pip install gradio" in error()
     pytest.importorskip("gradio")
     assert "port is 70000; it must lie between 0 and 65535" in error("--port", "70000")
     assert "cannot listen at nowhere.invalid:0" in error("--port", "0", "--host", "nowhere.invalid")

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.utils.data import default_collate
 
 from videozoo.engine import EngineError, FitConfig, TrainingError, evaluate
 from videozoo.engine.speed import use_channels_last
+from videozoo.extras import MissingPackageError
 
 WEIGHTS = (0.5, 2.0, 1.25)
 
@@ -202,8 +204,8 @@ def test_a_tracker_that_is_absent_or_breaks(
     from videozoo.engine import trackers
 
     with monkeypatch.context() as patch:
-        patch.setitem(trackers._AVAILABLE, "wandb", lambda: False)
-        with pytest.raises(EngineError, match=r"wandb is not installed; install videozoo\[wandb\]"):
+        patch.setitem(sys.modules, "wandb", None)
+        with pytest.raises(MissingPackageError, match="log_with=wandb needs wandb: pip install wandb"):
             run(tmp_path / "run", log_with=("wandb",))
 
     class Breaking:

@@ -153,7 +153,7 @@ def test_a_missing_runtime_names_the_extra(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     error = one_error(capsys, "predict", "--model", str(path), str(videos[0]))
     assert "needs onnxruntime" in error
-    assert 'pip install "videozoo[export]"' in error
+    assert "pip install onnx onnxruntime onnxscript" in error
 
 
 def test_wrong_usage_of_export_costs_no_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ _KNOWN_ERRORS = {
     "videozoo.data": ("VideoError", "SourceError"),
     "videozoo.engine": ("EngineError",),
     "videozoo.export": ("ExportError",),
+    "videozoo.extras": ("MissingPackageError",),
     "videozoo.models": ("UnknownModelError", "WeightsError"),
 }
 

@@ -13,7 +13,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="a page: drop a video, see classes, frames and where the network looked",
         description="Serves a page on this machine: choose a network, drop a video or record one, and see the "
         "likeliest classes, the frames that the network saw, its class maps, cost and latency; a second tab lists the "
-        "zoo. What is uploaded is deleted when its page is closed. Needs gradio: pip install 'videozoo[demo]'.",
+        "zoo. What is uploaded is deleted when its page is closed. Needs gradio: pip install gradio.",
         epilog="Examples: videozoo demo ; videozoo demo --model local-dir:runs/mine/best --model tsm_r50.mm_k400_8f",
     )
     parser.add_argument(
@@ -36,6 +36,9 @@ def run(args: argparse.Namespace) -> int:
     for name in ("max_size", "max_duration"):
         if not 0 < getattr(args, name) < float("inf"):
             raise CommandError(f"demo: --{name.replace('_', '-')} is {getattr(args, name):g}; it must be above 0.")
+    from videozoo.extras import check_installed
+
+    check_installed("videozoo demo", "gradio")
     from videozoo.demo import DemoError, Limits, launch
 
     show_log()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from videozoo.cli import finetune_flags
 from videozoo.cli.console import CommandError, Parser, first_process_first, note, num_processes, show_log
 from videozoo.cli.run_settings import Settings, describe_lr, parse_frame_size, settle
+from videozoo.extras import check_installed
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
@@ -36,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     from videozoo.cli.finetune_fit import fit_model, make_config, say_result
 
     settings = settle(args)
+    for tracker in settings.log_with:
+        check_installed(f"--log-with {tracker}", tracker)
     show_log()
     config = make_config(settings)
     _check_name(settings)

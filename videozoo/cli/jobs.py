@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, note, progress_bar, say
+from videozoo.extras import check_installed
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult
@@ -40,9 +41,12 @@ def check_network(name: str) -> None:
 
     Raises:
         CommandError: says how to write it.
+        MissingPackageError: an ONNX file, and its runtime is not installed.
     """
     from videozoo.models.load import is_source
 
+    if name.endswith(".onnx"):
+        check_installed(f"--model {name}", "onnxruntime")
     if not is_source(name) and Path(name).expanduser().is_dir():
         raise CommandError(f"--model {name} is a folder; write --model local-dir:{name}")
 
@@ -52,6 +56,7 @@ def check_job(command: str, args: argparse.Namespace, suffixes: Sequence[str]) -
 
     Raises:
         CommandError: one of them is missing or wrong.
+        MissingPackageError: the package that writes it is not installed.
     """
     if not args.output:
         raise CommandError(f"{command}: --input needs --output FILE.")
@@ -60,6 +65,7 @@ def check_job(command: str, args: argparse.Namespace, suffixes: Sequence[str]) -
         raise CommandError(f"{command}: --output is {args.output}; its name must end in {' or '.join(suffixes)}.")
     if output.is_dir():
         raise CommandError(f"{output}: is a folder; --output needs a file.")
+    check_installed(f"--output {args.output}", "pyarrow")
     if (args.num_shards is None) != (args.shard is None):
         raise CommandError(f"{command}: give --num-shards and --shard both, or none of them.")
     num_shards, shard = args.num_shards, args.shard

@@ -15,30 +15,18 @@ from videozoo.demo import zoo_table
 from videozoo.demo.look import look_at
 from videozoo.demo.networks import Networks
 from videozoo.demo.render import escape, render_error, render_hint, render_look
-from videozoo.demo.settings import LIMITS, DemoError, Limits
+from videozoo.demo.settings import LIMITS, Limits
 from videozoo.demo.uploads import Uploads
 from videozoo.explain import write_animation
+from videozoo.extras import require
 from videozoo.models import UnknownModelError, WeightsError
 from videozoo.report import zoo_rows
 
-__all__ = ["build_page", "import_gradio"]
+__all__ = ["build_page"]
 
 log = logging.getLogger("videozoo")
 
 MOST_WAITING = 16
-
-
-def import_gradio() -> Any:
-    """The module gradio.
-
-    Raises:
-        DemoError: it is not installed.
-    """
-    try:
-        import gradio
-    except ImportError as error:
-        raise DemoError('demo: gradio is not installed; pip install "videozoo[demo]"') from error
-    return gradio
 
 
 def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) -> Any:
@@ -49,9 +37,9 @@ def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) ->
         uploads: where visitors' files are; gradio's cache must be its folder.
         limits: of visitors' videos.
     Raises:
-        DemoError: gradio is not installed.
+        MissingPackageError: gradio is not installed.
     """
-    gr = import_gradio()
+    gr = require("gradio", "the page")
     with gr.Blocks(title="videozoo", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
             '<header class="vz-head"><h1>videozoo</h1><p>What does a video network see, when, and at what cost?</p>'

@@ -11,10 +11,11 @@ from types import FrameType
 from typing import Any
 
 from videozoo.demo.networks import Networks
-from videozoo.demo.page import build_page, import_gradio
+from videozoo.demo.page import build_page
 from videozoo.demo.settings import LIMITS, DemoError, Limits
 from videozoo.demo.uploads import Uploads
 from videozoo.engine import Stopped
+from videozoo.extras import require
 
 __all__ = ["launch", "serve"]
 
@@ -51,7 +52,8 @@ def launch(
         device: ``auto`` or a name of torch.
         on_ready: called with the page's address.
     Raises:
-        DemoError: gradio is not installed, or the address cannot be listened at.
+        DemoError: the server cannot listen at the address.
+        MissingPackageError: gradio is not installed.
         UnknownModelError, WeightsError: a network that cannot be had.
         Stopped: SIGTERM.
     """
@@ -78,7 +80,7 @@ def serve(
 ) -> Iterator[str]:
     """As ``launch``, for as long as the context lasts; gives the page's address."""
     _be_silent()
-    gradio = import_gradio()
+    gradio = require("gradio", "the page")
     port = _free_port(host, int(os.environ.get("GRADIO_SERVER_PORT", PORT)) if port is None else port)
     networks = Networks(models, has_registry=host in LOCAL_HOSTS, device=device)
     networks.get(networks.titles[0])  # what is wrong with it is told before the page opens

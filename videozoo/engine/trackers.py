@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
-from accelerate.utils import is_tensorboard_available, is_wandb_available
 
 from videozoo.engine.errors import EngineError
+from videozoo.extras import check_installed
 
 _log = logging.getLogger(__name__)
-_AVAILABLE = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
 
 
 class Trackers:
@@ -25,14 +24,14 @@ class Trackers:
         settings: of the run.
         is_main: whether this is the first process; the others track nothing.
     Raises:
-        EngineError: a tracker's package is not installed, or it cannot start.
+        EngineError: a tracker cannot start.
+        MissingPackageError: its package is not installed.
     """
 
     def __init__(self, names: Sequence[str], folder: Path, settings: Mapping[str, Any], is_main: bool) -> None:
         self._trackers: list[GeneralTracker] = []
         for name in names:
-            if not _AVAILABLE[name]():
-                raise EngineError(f"log_with: {name} is not installed; install videozoo[{name}], or leave it out.")
+            check_installed(f"log_with={name}", name)
         if not is_main:
             return
         shown = {

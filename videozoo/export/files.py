@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from videozoo.extras import EXTRAS, check_installed
 from videozoo.files import install_file
 
 from .check import check_equal, make_clips, run_in_batches
-from .errors import ExportError, require
+from .errors import ExportError
 from .metadata import EXTRA_FILE, KEY, describe
 from .onnx_net import OnnxNet
 from .quantise import write_int8
@@ -131,7 +132,8 @@ def check_target(path: str | os.PathLike[str], format: str) -> Path:
     """The file that an export will make.
 
     Raises:
-        ExportError: an unknown format, a name that is taken or ends otherwise, or packages that are missing.
+        ExportError: an unknown format, or a name that is taken or ends otherwise.
+        MissingPackageError: packages for ONNX are missing.
     """
     target = Path(path).expanduser()
     if format not in FORMATS:
@@ -141,8 +143,7 @@ def check_target(path: str | os.PathLike[str], format: str) -> Path:
     if target.exists():
         raise ExportError(f"{target}: exists already; name a new file.")
     if format == "onnx":
-        for package in ("onnx", "onnxscript", "onnxruntime"):
-            require(package, "export to ONNX")
+        check_installed("export to ONNX", *EXTRAS["export"])
     return target
 
 

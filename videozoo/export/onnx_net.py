@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from videozoo.data import test_size_of
+from videozoo.extras import require
 
-from .errors import ExportError, require
+from .errors import ExportError
 from .metadata import KEY, read_description
 
 __all__ = ["OnnxNet", "open_session"]

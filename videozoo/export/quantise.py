@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import require
+from videozoo.extras import require
 
 __all__ = ["write_int8"]
 

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from videozoo.data import test_size_of
+from videozoo.extras import require
 from videozoo.models import Ensemble, VideoNet
 from videozoo.shapes import fold_time, unfold_time
 from videozoo.surgery import stage_modules
 
 from .job import JobResult, JobWriting, answer_list, check_shard, describe_job, describe_network
 from .listing import Listing
-from .parts import JobError, Parts, as_utf8, load_pyarrow, write_whole
+from .parts import JobError, Parts, as_utf8, write_whole
 from .predictor import Prediction, Predictor
 
 __all__ = ["FORMATS", "Extractor", "FeatureNet", "Level", "extract_list"]
@@ -167,7 +168,7 @@ def extract_list(
     check_shard(num_shards, shard)
     if output.suffix not in FORMATS:
         raise JobError(f"{output}: its name must end in {', '.join(FORMATS)}.")
-    pa = load_pyarrow()
+    pa = require("pyarrow", "a Parquet file")
     shape = extractor.feature_shape
     size = int(np.prod(shape))
     details = {"layer": extractor.layer, "level": extractor.level, "feature_shape": list(shape)}

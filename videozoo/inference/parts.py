@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from videozoo.extras import require
 from videozoo.files import LOCK, FolderTaken, Lock, remove_leftovers, write_file
 
 from .predictor import Prediction
@@ -28,9 +29,9 @@ def scores_schema(about: dict[str, str]) -> "pa.Schema":
     """The columns, with what the file says about itself.
 
     Raises:
-        JobError: pyarrow is not installed.
+        MissingPackageError: pyarrow is not installed.
     """
-    pa = load_pyarrow()
+    pa = require("pyarrow", "a Parquet file")
     columns = {
         "index": pa.int64(),
         "path": pa.string(),
@@ -40,19 +41,6 @@ def scores_schema(about: dict[str, str]) -> "pa.Schema":
         "scores": pa.list_(pa.float32()),
     }
     return pa.schema(columns, metadata=about)
-
-
-def load_pyarrow() -> Any:
-    """The module.
-
-    Raises:
-        JobError: it is not installed.
-    """
-    try:
-        import pyarrow
-    except ImportError:
-        raise JobError("rows are kept as Parquet by pyarrow: pip install 'videozoo[parquet]'") from None
-    return pyarrow
 
 
 def scores_table(
