@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import default_collate
 
-from videozoo.engine import EngineError, FitConfig, TrainingError, evaluate
+from videozoo.engine import FitConfig, TrainingError, evaluate
 from videozoo.engine.speed import use_channels_last
 from videozoo.extras import MissingPackageError
 

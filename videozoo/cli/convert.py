@@ -14,7 +14,8 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         description="Reads a checkpoint of TSM, TANet, TDN, MotionSqueeze, DNR, TEA, TRN, MMAction2, PySlowFast or "
         "torchvision, whose source it recognises from the keys, and writes config.json and model.safetensors. "
         "Nothing in a pickle is run; other objects beside the tensors are left out. With a name of "
-        "`videozoo list --pretrained` as --model it checks that the file is the published one, and puts it where that name finds it.",
+        "`videozoo list --pretrained` as --model it checks that the file is the published one, and puts it where that "
+        "name finds it.",
         epilog="Examples: videozoo convert tsm_r50.pth --model tsm_r50 --output tsm_k400, then "
         "videozoo predict --model local-dir:tsm_k400 FILE. "
         "Without a network: videozoo convert FILE --model tsm_r50.mm_k400_8f, then "

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from videozoo.cli.finetune_fit import fit_model, make_config, say_result
 
     settings = settle(args)
-    for tracker in settings.log_with:
+    for tracker in settings.log_with or ():
         check_installed(f"--log-with {tracker}", tracker)
     show_log()
     config = make_config(settings)
