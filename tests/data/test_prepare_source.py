@@ -4,7 +4,6 @@ import contextlib
 import csv
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,24 +120,6 @@ def test_small_frames_stay_and_odd_ones_become_even(tmp_path: Path) -> None:
     found = facts(tmp_path / "x.mp4")
     assert (count, found["size"], found["fps"]) == (5, (30, 20), 25)
     assert max(np.diff(found["keyframes"])) <= 2
-
-
-def test_stamps_that_cannot_be_used_give_way_to_the_mean_rate(
-    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clip = next(videos.rglob("*.mp4"))
-    real_frames = reencode_module.WholeVideo.frames
-
-    def backwards(self: Any) -> Iterator[Any]:
-        for number, frame in enumerate(real_frames(self)):
-            frame.pts = -number if number else None
-            yield frame
-
-    monkeypatch.setattr(reencode_module.WholeVideo, "frames", backwards)
-    count, _ = reencode(VideoRecord(clip, 0, ""), tmp_path / "x.mp4", short_side=48, gop=12)
-    found, before = facts(tmp_path / "x.mp4"), facts(clip)
-    assert count == len(before["seconds"])
-    np.testing.assert_allclose(found["seconds"], np.arange(count) / before["fps"], atol=1e-3)
 
 
 def test_without_h264_it_is_mpeg4(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,10 @@ from av.video.frame import VideoFrame
 from .av_stream import AvStream
 from .errors import NoSuchFrameError, VideoError
 from .exact_frames import ExactFrames
+from .frame_clock import mean_rate
 from .limits import TimeLimit
 from .nal_units import nal_format
-from .packet_index import ONE_FRAME_CODECS, IndexedFrames, PacketIndex, PacketRow, index_file, index_span
+from .packet_index import ONE_FRAME_CODECS, IndexedFrames, PacketIndex, PacketRow, index_file, index_span, narrow
 from .upright import UprightRgb
 
 
@@ -56,17 +56,25 @@ class AvFile:
         self._first_pts = first.pts
         self._to_rgb = UprightRgb(path, first)
         self.width, self.height = self._to_rgb.width, self._to_rgb.height
-        self.fps = float(self._stream.stream.average_rate or self._stream.stream.guessed_rate or 0)
+        self._stated_fps = float(self._stream.rate())
 
     @property
-    def time_base(self) -> Fraction:
-        """Seconds of one unit of time stamps."""
-        return self._stream.stream.time_base or Fraction(1)
+    def fps(self) -> float:
+        """Mean frames per second; see ``mean_rate``."""
+        times = self.times() or self._packet_times()
+        return mean_rate(self._stated_fps, len(times), max(times, default=0.0) - min(times, default=0.0))
 
-    @property
-    def has_times(self) -> bool:
-        """Whether the file states when its frames are shown."""
-        return self._stream.has_times
+    def _packet_times(self) -> list[float]:
+        stream = self._open()
+        try:
+            return [stream.time_of(packet.pts) for packet in stream.packets() if packet.pts is not None]
+        finally:
+            stream.close()
+
+    def times(self) -> list[float] | None:
+        """Seconds at which each frame is shown; None where there is no index that can be trusted."""
+        index = self.index()
+        return None if index is None else [self._stream.time_of(pts) for pts in index.pts[index.first : index.stop]]
 
     def index(self) -> PacketIndex | None:
         """The index of its frames; None where there is none that can be trusted."""
@@ -125,12 +133,16 @@ class AvFile:
             self._indexed = IndexedFrames(self._stream, index)
 
     def _make_index(self) -> PacketIndex | None:
-        if self._stream.is_damaged or self._stream.stream.codec_context.codec.canonical_name not in ONE_FRAME_CODECS:
+        context = self._stream.stream.codec_context
+        if self._stream.is_damaged or context.codec.canonical_name not in ONE_FRAME_CODECS:
             return None
+        if not self._stream.has_pts and context.has_b_frames:
+            return None  # only decoding shows their order
         if self._span_sec is None:
             return index_file(self._stream, self._begin)
-        if not self._stream.has_times:
-            return None
+        if self._stream.may_be_joined:
+            index = index_file(self._stream, self._begin)
+            return index and narrow(index, self._stream, self._span_sec)
         return index_span(self._stream, self._span_sec, self._first_pts)
 
     def _fall_back(self) -> ExactFrames:
@@ -138,5 +150,5 @@ class AvFile:
         if self._exact is None:
             self._indexed = None
             self._stream.close()
-            self._exact = ExactFrames(self._open(), self._open, self.fps, self._span_sec)
+            self._exact = ExactFrames(self._open(), self._open, self._span_sec)
         return self._exact

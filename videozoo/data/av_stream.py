@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
@@ -14,11 +15,16 @@ from av.video.stream import VideoStream
 from .byte_window import ByteWindow
 from .encryption import HEAD_BYTES, encrypted_tracks, is_scrambled
 from .errors import VideoError
+from .frame_clock import FrameClock, Timeline, stated_rate
 from .limits import MAX_PIXELS, TimeLimit, check_frame_size
 
 # Demuxers that find "video" in files that are none (text art), or that only point at other files.
 REFUSED_FORMATS = frozenset({"tty", "hls", "dash", "concat", "sdp"})
 ENCRYPTED = "its video is encrypted (copy protection, DRM); only a decrypted copy can be read"
+# FFmpeg makes decoding times up for these.
+FORMATS_WITHOUT_DTS = frozenset({"matroska,webm", "ogg", "asf"})
+# FFmpeg's flag of formats whose time stamps may begin again (AVFMT_TS_DISCONT): MPEG's transport and program streams.
+TS_DISCONT = 0x0200
 # What an ISO media file (mp4, mov, 3gp) has in its bytes 4 to 8.
 ISO_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"})
 
@@ -50,12 +56,31 @@ class AvStream:
             self._close_window()
             raise
         # AVI has none; those that FFmpeg makes up are off by some frames, or run backwards, where there are B-frames.
-        self.has_times = self.container.format.name != "avi"
+        # Its decoding times are exact: the numbers of its chunks.
+        self.has_pts = self.container.format.name != "avi"
         try:
             self.stream = self._choose_stream()
         except BaseException:
             self.close()
             raise
+        has_dts = self.container.format.name not in FORMATS_WITHOUT_DTS
+        self._timeline = Timeline(self.stream.time_base or Fraction(1), has_pts=self.has_pts, has_dts=has_dts)
+        self._packet_duration: int | None = None
+
+    @property
+    def may_be_joined(self) -> bool:
+        """Whether files of this kind are joined end to end: their times do not show where a frame is."""
+        return bool(self.container.format.flags & TS_DISCONT)
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether time stamps began again at a packet read so far."""
+        return self._timeline.num_breaks > 0
+
+    def rate(self) -> Fraction:
+        """Mean frames per second, as stated."""
+        unit, duration = self.stream.time_base, self._packet_duration
+        return stated_rate(self.stream, float(duration * unit) if duration and unit else None)
 
     def time_of(self, pts: int) -> float:
         """Seconds of a time stamp, counted from the container's start as ffmpeg's ``-ss`` does."""
@@ -74,6 +99,7 @@ class AvStream:
             self.container.seek(pts, stream=self.stream, backward=True)
         except av.FFmpegError:
             return iter(())
+        self._timeline.restart(0)
         return self.packets()
 
     def close(self) -> None:
@@ -86,7 +112,10 @@ class AvStream:
             self._window.close()
 
     def packets(self) -> Iterator[Packet]:
-        """Packets from the present position on; ends where no more can be read."""
+        """Packets from the present position on, their time stamps made to rise; ends where no more can be read.
+
+        Empty packets are left out: in Theora they repeat the frame before, which is shown on until the next one comes.
+        """
         packets = self.container.demux(self.stream)
         while True:
             self._limit.check()
@@ -97,15 +126,33 @@ class AvStream:
             except (av.FFmpegError, EOFError):
                 self.is_damaged = True
                 return
-            if packet is None or not packet.size:
-                return  # the demuxer ends with an empty packet
-            yield packet
+            if packet is None:
+                return
+            if packet.size:
+                self._timeline.follow(packet)
+                self._packet_duration = self._packet_duration or packet.duration
+                yield packet
 
     def frames(self, packets: Iterator[Packet] | None = None) -> Iterator[VideoFrame]:
         """Frames of packets, by default of those from the present position on; damage is skipped and remembered."""
         for packet in self.packets() if packets is None else packets:
             yield from self._decode(packet)
         yield from self._decode(None)  # flushes the decoder
+
+    def shown(self) -> Iterator[VideoFrame]:
+        """Frames from the present position on, with the time stamps that the clock gives them."""
+        step = max(round(1 / (self.rate() * (self.stream.time_base or 1))), 1)
+        clock = FrameClock(step, has_pts=self.has_pts)
+
+        def noted() -> Iterator[Packet]:
+            for packet in self.packets():
+                clock.expect(packet)
+                yield packet
+
+        for frame in self.frames(noted()):
+            # The last frames out of a decoder have no unit.
+            frame.pts, frame.time_base = clock.stamp(frame), self.stream.time_base or Fraction(1)
+            yield frame
 
     def _decode(self, packet: Packet | None) -> Iterator[VideoFrame]:
         try:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .errors import VideoError
+from .frame_clock import mean_rate
 from .records import VideoRecord, VideoSource
 from .upright import UprightRgb
 from .whole import WholeVideo, stamp_of
@@ -52,7 +53,6 @@ def check_video(record: VideoRecord) -> Finding:
     size = (0, 0)
     try:
         with WholeVideo(record) as video:
-            fps = float(video.fps or 0)
             for frame in video.frames():
                 if not count:
                     first = frame.time
@@ -60,9 +60,12 @@ def check_video(record: VideoRecord) -> Finding:
                     size = (to_rgb.width, to_rgb.height)
                     to_rgb(frame)  # fails where its pixels cannot be converted
                 count, last = count + 1, frame.time
-            seconds = count / fps if fps else 0.0
-            if fps and first is not None and last is not None and last > first:
-                seconds = last - first + 1 / fps
+            fps = float(video.fps or 0)
+            seconds = 0.0
+            if fps:
+                shown = (last or 0.0) - (first or 0.0)
+                fps = mean_rate(fps, count, shown)
+                seconds = shown + 1 / fps
             note = "some of its data does not decode" if video.is_damaged else ""
             if count < video.stated_frames:
                 note = f"{count} of the {video.stated_frames} frames that it states decode"

@@ -17,13 +17,12 @@ TakeFrame = Callable[[int, VideoFrame], None]
 class ExactFrames:
     """Frame ``i`` is the i-th that really decodes, in the order in which the decoder puts them out.
 
-    Time stamps are not sorted: in AVI they are guesses that run backwards. A packet that does not decode is skipped, as
-    ffmpeg does; so what a damaged file holds is only known once the frames before have been decoded.
+    A packet that does not decode is skipped, as ffmpeg does; so what a damaged file holds is only known once the frames
+    before have been decoded.
 
     Args:
         stream: just opened.
         open_again: opens the same file once more.
-        fps: mean frames per second; the clock of a file whose time stamps cannot be used.
         span_sec: only the frames of [start, end) seconds, counted from its first one; None: all.
     """
 
@@ -31,19 +30,15 @@ class ExactFrames:
         self,
         stream: AvStream,
         open_again: Callable[[], AvStream],
-        fps: float,
         span_sec: tuple[float, float] | None = None,
     ) -> None:
         self._stream = stream
         self._open_again = open_again
-        self._fps = fps
         self._span_sec = span_sec
-        self._front = stream.frames()
+        self._front = stream.shown()
         self._first = 0  # the span's first frame, among all
         self._num_decoded = 0
         self._is_finished = False
-        self._has_times = stream.has_times
-        self._last_pts: int | None = None
         self._kept: dict[int, VideoFrame] = {}
         self._kept_bytes = 0
         if span_sec is not None:
@@ -116,15 +111,7 @@ class ExactFrames:
         self._first = self._num_decoded
 
     def _time_of(self, frame: VideoFrame) -> float:
-        """Seconds from the file's start, by its stamp, or by its number where stamps are missing or run backwards."""
-        pts, last, self._last_pts = frame.pts, self._last_pts, frame.pts
-        if pts is None or (last is not None and pts < last):
-            self._has_times = False
-        if self._has_times and pts is not None:
-            return self._stream.time_of(pts)
-        if not self._fps:
-            raise VideoError(self._stream.path, "a part of it is asked in seconds, but it has no time stamps")
-        return self._num_decoded / self._fps
+        return self._stream.time_of(frame.pts or 0)
 
     def _keep(self, index: int, frame: VideoFrame) -> None:
         size = sum(plane.buffer_size for plane in frame.planes)

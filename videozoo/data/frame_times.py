@@ -7,6 +7,7 @@ from pathlib import Path
 from .av_file import AvFile
 from .av_stream import AvStream
 from .errors import VideoError, reading
+from .frame_clock import rising
 from .limits import TIME_LIMIT_SEC, TimeLimit
 
 __all__ = ["frame_times"]
@@ -16,8 +17,6 @@ def frame_times(
     path: str | os.PathLike[str], num_frames: int | None = None, most_sec: float | None = None
 ) -> list[float]:
     """Seconds at which each frame of a file is shown, counted from its first one, in ``VideoReader``'s numbering.
-
-    They are the time stamps of the file; an AVI has none, there frames are evenly spread.
 
     Args:
         path: a video file.
@@ -39,13 +38,8 @@ def frame_times(
 def _times_of_packets(path: Path, limit: TimeLimit, most_sec: float | None) -> list[float] | None:
     file = AvFile(path, limit=limit)
     try:
-        index = file.index()
-        if index is None:
-            return None
-        stamps = index.pts[index.first : index.stop]
-        if not file.has_times:
-            return _checked(path, (k / (file.fps or 25) for k in range(len(stamps))), most_sec)
-        return _checked(path, (float((pts - stamps[0]) * file.time_base) for pts in stamps), most_sec)
+        times = file.times()
+        return None if times is None else _checked(path, times, most_sec)
     finally:
         file.close()
 
@@ -53,25 +47,15 @@ def _times_of_packets(path: Path, limit: TimeLimit, most_sec: float | None) -> l
 def _times_of_frames(path: Path, limit: TimeLimit, most_sec: float | None) -> list[float]:
     stream = AvStream(path, None, limit)
     try:
-        rate = float(stream.stream.average_rate or stream.stream.guessed_rate or 25)
-        start: list[float] = []
-
-        def time_of(number: int, pts: int | None) -> float:
-            if pts is None or not stream.has_times:
-                return number / rate
-            now = stream.time_of(pts)
-            start[:] = start or [now - number / rate]
-            return now - start[0]
-
-        return _checked(path, (time_of(k, frame.pts) for k, frame in enumerate(stream.frames())), most_sec)
+        return _checked(path, (stream.time_of(frame.pts or 0) for frame in stream.shown()), most_sec)
     finally:
         stream.close()
 
 
 def _checked(path: Path, times: Iterable[float], most_sec: float | None) -> list[float]:
-    kept = []
-    for time in times:
-        if most_sec is not None and time > most_sec:
+    kept: list[float] = []
+    for time in rising(times):
+        kept.append(time - kept[0] if kept else time)
+        if most_sec is not None and len(kept) > 1 and kept[-1] > most_sec:
             raise VideoError(path, f"it lasts longer than the {most_sec:g} s that are taken here")
-        kept.append(time)
-    return kept
+    return [0.0, *kept[1:]]

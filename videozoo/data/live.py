@@ -55,8 +55,7 @@ def _file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
         return
     stream = AvStream(path, None, TimeLimit(path, None))
     try:
-        rate = float(stream.stream.average_rate or 25)
-        frames = ((_time(frame, stream, k / rate), frame) for k, frame in enumerate(stream.frames()))
+        frames = ((stream.time_of(frame.pts or 0), frame) for frame in stream.shown())
         count = 0
         for item in _thin_out(path, frames, fps):
             count += 1
@@ -152,10 +151,6 @@ class LatestFrames:
     def __exit__(self, *_: object) -> None:
         with self._changed:
             self._is_closed = True
-
-
-def _time(frame: VideoFrame, stream: AvStream, guess: float) -> float:
-    return guess if frame.pts is None or not stream.has_times else stream.time_of(frame.pts)
 
 
 def _thin_out(path: Path, frames: Iterator[tuple[float, VideoFrame]], fps: float) -> Generator[LiveFrame]:

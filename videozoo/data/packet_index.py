@@ -71,7 +71,7 @@ def index_file(source: AvStream, begin: list[PacketRow]) -> PacketIndex | None:
     nals = nal_format(source.stream.codec_context)
     rows = [*begin, *(PacketRow.of(packet, nals) for packet in source.packets())]
     stated = source.stream.frames
-    if source.is_damaged or (stated and stated != len(rows)):
+    if source.is_damaged or source.is_joined or (stated and stated != len(rows)):
         return None
     index = _index_rows(rows)
     # A file that begins in the middle of a group: its first frames may not decode.
@@ -94,9 +94,12 @@ def index_span(source: AvStream, span_sec: tuple[float, float], first_pts: int |
         if row.dts is not None and source.time_of(row.dts) >= span_sec[1]:
             break
         rows.append(row)
-    index = None if source.is_damaged else _index_rows(rows)
-    if index is None:
-        return None
+    index = None if source.is_damaged or source.is_joined else _index_rows(rows)
+    return None if index is None else narrow(index, source, span_sec)
+
+
+def narrow(index: PacketIndex, source: AvStream, span_sec: tuple[float, float]) -> PacketIndex:
+    """Return the index with only the frames of a span to read."""
     first, stop = (bisect_left(index.pts, t, key=source.time_of) for t in span_sec)
     return replace(index, first=first, stop=stop)
 

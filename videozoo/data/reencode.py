@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -19,11 +20,11 @@ from videozoo.files import side_name
 from .errors import VideoError
 from .records import VideoRecord
 from .upright import ONE_THREAD, UprightRgb, size_of
-from .whole import WholeVideo
+from .whole import IMAGES_FPS, WholeVideo
 from .work import WorkError, is_orphan
 
-# Folders of images have no frame rate: FFmpeg's own choice for them.
-IMAGES_FPS = Fraction(25)
+# Whole numbers of it are the frames of 24 to 60 a second, NTSC's rates among them, milliseconds and MPEG's 90 kHz.
+TIME_BASE = Fraction(1, 360_000)
 # Errors of the place that is written to; all files would have them.
 DISK_ERRORS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.ENOTDIR}
@@ -34,10 +35,6 @@ DISK_ERRORS = frozenset(
 BT601 = 6
 
 
-class _BadStamps(Exception):
-    """Time stamps are missing or do not rise."""
-
-
 def encoder_name() -> str:
     """H.264 where this build of FFmpeg can write it, else MPEG-4."""
     return "libx264" if "libx264" in av.codecs_available else "mpeg4"
@@ -46,7 +43,7 @@ def encoder_name() -> str:
 def reencode(record: VideoRecord, target: Path, *, short_side: int, gop: int) -> tuple[int, int]:
     """Write a record's frames as an mp4 without sound: scaled, turned upright, in their own time.
 
-    Frames without usable time stamps follow each other at the mean rate. The file is there whole or not at all.
+    The file is there whole or not at all.
 
     Args:
         record: what ``load_source(...).records`` gives.
@@ -61,10 +58,7 @@ def reencode(record: VideoRecord, target: Path, *, short_side: int, gop: int) ->
     """
     temporary = side_name(target)
     try:
-        try:
-            count = _encode(record, temporary, short_side, gop, has_stamps=True)
-        except _BadStamps:
-            count = _encode(record, temporary, short_side, gop, has_stamps=False)
+        count = _encode(record, temporary, short_side, gop)
         if is_orphan():  # the next run may be at this file already
             raise WorkError("the run that wanted it is gone")
         size = temporary.stat().st_size
@@ -79,21 +73,21 @@ def reencode(record: VideoRecord, target: Path, *, short_side: int, gop: int) ->
             temporary.unlink(missing_ok=True)
 
 
-def _encode(record: VideoRecord, path: Path, short_side: int, gop: int, *, has_stamps: bool) -> int:
+def _encode(record: VideoRecord, path: Path, short_side: int, gop: int) -> int:
     count = 0
     with WholeVideo(record) as video:
-        fps = Fraction(video.fps or IMAGES_FPS).limit_denominator(1001)
-        time_base = video.time_base if has_stamps and video.time_base else 1 / fps
         path.parent.mkdir(parents=True, exist_ok=True)
-        frames = _timed(video.frames(), time_base, fps, has_stamps and video.time_base is not None)
+        frames = video.frames()
         first = next(frames)
+        fps = Fraction(video.fps or IMAGES_FPS).limit_denominator(1001)
         with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
-            stream = _add_stream(container, *_fit(*size_of(first), short_side), fps, time_base, gop)
+            stream = _add_stream(container, *_fit(*size_of(first), short_side), fps, gop)
+            time_base = Fraction(stream.codec_context.time_base)
             # By way of RGB, which is what a reader sees of both files.
             size = (stream.width, stream.height)
             to_rgb = UprightRgb(record.path, first, size=size, interpolation="BICUBIC")
             to_yuv = VideoReformatter()
-            for frame in _chain(first, frames):
+            for frame, pts, duration in _timed(itertools.chain([first], frames), time_base, fps):
                 # A new frame, as the old one still says how its source kept its colors.
                 rgb = VideoFrame.from_ndarray(np.ascontiguousarray(to_rgb(frame)), format="rgb24")
                 image = to_yuv.reformat(
@@ -103,39 +97,27 @@ def _encode(record: VideoRecord, path: Path, short_side: int, gop: int, *, has_s
                     dst_color_range=ColorRange.MPEG,
                     **ONE_THREAD,
                 )
-                image.pts, image.time_base, image.duration = frame.pts, time_base, frame.duration
+                image.pts, image.time_base, image.duration = pts, time_base, duration
                 container.mux(stream.encode(image))
                 count += 1
             container.mux(stream.encode(None))
     return count
 
 
-def _chain(first: VideoFrame, rest: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    yield first
-    yield from rest
+def _timed(frames: Iterator[VideoFrame], time_base: Fraction, fps: Fraction) -> Iterator[tuple[VideoFrame, int, int]]:
+    """Yield each frame with its time from 0 on, which rises, and its duration, in units of ``time_base``.
 
-
-def _timed(frames: Iterator[VideoFrame], time_base: Fraction, fps: Fraction, has_stamps: bool) -> Iterator[VideoFrame]:
-    """Frames whose pts count from 0, each with its duration: up to the next one, the last as long as the mean."""
-    mean = max(round(1 / (fps * time_base)), 1)
-    start: int | None = None
-    waiting: VideoFrame | None = None
-    last = 0
-    for number, frame in enumerate(frames):
-        stamp = frame.pts if has_stamps else number * mean
-        if stamp is None:
-            raise _BadStamps
-        start = stamp if start is None else start
-        if waiting is not None:
-            waiting.duration = stamp - start - last
-            if waiting.duration <= 0:
-                raise _BadStamps
-            yield waiting
-        frame.pts = last = stamp - start
-        waiting = frame
-    if waiting is not None:
-        waiting.duration = mean
-        yield waiting
+    The last frame is shown as long as the one before it, a single one as ``fps`` says.
+    """
+    first = next(frames)
+    unit = Fraction(first.time_base or 1) / time_base
+    frame, now, duration = first, 0, max(round(1 / (fps * time_base)), 1)
+    for after in frames:
+        then = max(round(((after.pts or 0) - (first.pts or 0)) * unit), now + 1)
+        duration = then - now
+        yield frame, now, duration
+        frame, now = after, then
+    yield frame, now, duration
 
 
 def _fit(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -144,15 +126,13 @@ def _fit(width: int, height: int, short_side: int) -> tuple[int, int]:
     return max(round(width * scale) // 2 * 2, 2), max(round(height * scale) // 2 * 2, 2)
 
 
-def _add_stream(
-    container: OutputContainer, width: int, height: int, fps: Fraction, time_base: Fraction, gop: int
-) -> VideoStream:
-    name = encoder_name()
+def _add_stream(container: OutputContainer, width: int, height: int, fps: Fraction, gop: int) -> VideoStream:
+    name, time_base = encoder_name(), TIME_BASE
     if name == "libx264":
         # No B-frames: with a short GOP they gain little, and stored order is shown order, without an edit list.
         options = {"crf": "20", "preset": "veryfast", "bf": "0"}
     else:  # it writes its clock in 16 bits
-        time_base = max(time_base, Fraction(1, 65535))
+        time_base = Fraction(1, 60_000)
         options = {"qmin": "2", "qmax": "4"}
     stream: VideoStream = container.add_stream(name, rate=fps, options=options)  # type: ignore[assignment]
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

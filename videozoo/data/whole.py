@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,9 @@ from .errors import VideoError, reading
 from .image_folder import ImageFolder
 from .limits import TimeLimit
 from .records import VideoRecord
+
+# Folders of images have no frame rate: FFmpeg's own choice for them.
+IMAGES_FPS = Fraction(25)
 
 
 class WholeVideo:
@@ -35,16 +39,17 @@ class WholeVideo:
                 raise VideoError(record.path, "a part of it is asked in seconds, but a folder of images has no times")
             with reading(record.path):
                 self._images = ImageFolder(record.path)
-            self.fps = self.time_base = None
             return
         if not os.path.getsize(record.path):
             raise VideoError(record.path, "the file is empty (0 bytes)")
         with reading(record.path):
             # No limit here: how long a whole file may take is settled by who watches over this process.
             self._stream = AvStream(record.path, record.member, TimeLimit(record.path, None))
-        stream = self._stream.stream
-        self.fps = stream.average_rate or stream.guessed_rate
-        self.time_base = stream.time_base
+
+    @property
+    def fps(self) -> Fraction | None:
+        """Frames per second as stated; None for images."""
+        return None if self._stream is None else self._stream.rate()
 
     @property
     def is_damaged(self) -> bool:
@@ -58,7 +63,7 @@ class WholeVideo:
         return 0 if self._stream is None or is_part else self._stream.stream.frames
 
     def frames(self) -> Iterator[VideoFrame]:
-        """The frames; those of images have no time stamps.
+        """The frames with rising time stamps; images follow each other at ``IMAGES_FPS``.
 
         Raises:
             VideoError: none is in the part that the record names, an image cannot be read, or the range goes beyond.
@@ -88,22 +93,18 @@ class WholeVideo:
         out = np.empty((1, self._images.height, self._images.width, 3), np.uint8)
         for index in range(self._images.count()):
             self._images.read_into({index: [0]}, out)
-            yield VideoFrame.from_ndarray(out[0], format="rgb24")
+            frame = VideoFrame.from_ndarray(out[0], format="rgb24")
+            frame.pts, frame.time_base = index, 1 / IMAGES_FPS
+            yield frame
 
     def _of_span(self, stream: AvStream) -> Iterator[VideoFrame]:
-        span, last, has_times = self.record.span_sec, None, stream.has_times
-        for number, frame in enumerate(stream.frames()):
-            if span is not None:
-                # The same clock as the reader's: stamps, or numbers where stamps are missing or run backwards.
-                pts = frame.pts
-                has_times = has_times and pts is not None and (last is None or pts >= last)
-                last = pts
-                seconds = stream.time_of(pts) if has_times and pts is not None else number / float(self.fps or 25)
-                if seconds >= span[1]:
-                    return
-                if seconds < span[0]:
-                    continue
-            yield frame
+        start, end = self.record.span_sec or (float("-inf"), float("inf"))
+        for frame in stream.shown():
+            seconds = stream.time_of(frame.pts or 0)
+            if seconds >= end:
+                return
+            if seconds >= start:
+                yield frame
 
     def close(self) -> None:
         """Close the file."""
