@@ -1,11 +1,13 @@
 """check-data and prepare on the command line: exit status, what is told, one-line errors."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from videozoo.cli import main
-from videozoo.data import load_source
+from videozoo.cli.videos import find_parts
+from videozoo.data import SourceError, load_source
 
 Capture = pytest.CaptureFixture[str]
 
@@ -57,7 +59,7 @@ def test_prepare_writes_what_can_be_read(listing: Path, tmp_path: Path, capsys: 
         (["check-data", "--data", "nowhere", "--output", "out"], "nowhere: no such file or folder"),
         (["check-data", "--data", "LIST", "--output", "out", "-j", "0"], "--workers is 0"),
         (["check-data", "--data", "LIST", "--output", "out", "--time-limit", "0"], "--time-limit is 0"),
-        (["check-data", "--data", "LIST", "--output", "LIST"], "cannot be made a folder"),
+        (["check-data", "--data", "LIST", "--output", "LIST"], "File exists"),
         (["check-data", "--data", "LIST", "--output", "HERE"], "holds other files"),
         (["prepare", "--data", "LIST", "--output", "HERE"], "holds other files"),
         (["prepare", "--data", "LIST", "--output", "out", "--short-side", "0"], "--short-side is 0"),
@@ -90,3 +92,40 @@ def test_what_is_left_out_of_class_folders_is_named(
     assert f"1 left out, neither videos by their endings nor folders of images: {folder.name}/b.webp" in (
         " ".join(capsys.readouterr().err.split())
     )
+
+
+def test_a_folder_of_train_and_val(videos: Path, tmp_path: Path, capsys: Capture) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(videos, data)
+    shutil.copytree(videos / "val", data / "test")
+    (data / "train" / "nothing").mkdir()
+    (data / "val" / "rising" / "empty.mp4").touch()
+    out = tmp_path / "out"
+    assert main(["check-data", "--data", str(data), "--output", str(out), "-j", "1"]) == 1
+    captured = capsys.readouterr()
+    assert [line.split()[1] for line in captured.out.splitlines() if line.startswith("part")] == [
+        "train",
+        "val",
+        "test",
+    ]
+    assert f"warning: {data / 'train' / 'nothing'}: class folder without videos; left out" in captured.err
+    sources = {part: load_source(out / part / "clean.csv") for part in ("train", "val", "test")}
+    assert {part: len(source.records) for part, source in sources.items()} == {"train": 12, "val": 6, "test": 6}
+    assert len({source.class_names for source in sources.values()}) == 1
+    assert main(["prepare", "--data", str(data), "--output", str(tmp_path / "small"), "-j", "1"]) == 1
+    assert find_parts(str(tmp_path / "small")) == [tmp_path / "small" / part for part in ("train", "val", "test")]
+    assert len(load_source(tmp_path / "small" / "val").records) == 6
+
+
+def test_a_list_with_doubled_lines_is_cleaned(listing: Path, tmp_path: Path, capsys: Capture) -> None:
+    text = listing.read_text()
+    listing.write_text(text + text.splitlines()[1] + "\n")
+    with pytest.raises(SourceError, match=r"list\.csv:9: .* is listed again \(first at list\.csv:2\)"):
+        load_source(listing)
+    assert main(["check-data", "--data", str(listing), "--output", str(tmp_path / "out"), "-j", "1"]) == 1
+    assert "1 left out: list.csv:9 is listed again (first at list.csv:2)" in capsys.readouterr().err
+    assert len(load_source(tmp_path / "out" / "clean.csv").records) == 5
+    other = {"rising", "falling"} - {text.splitlines()[1].split(",")[1]}
+    listing.write_text(text + text.splitlines()[1].rsplit(",", 1)[0] + f",{other.pop()}\n")
+    assert main(["check-data", "--data", str(listing), "--output", str(tmp_path / "out"), "-j", "1"]) == 2
+    assert "with another label; several labels a video are not supported" in capsys.readouterr().err

@@ -217,6 +217,35 @@ def test_unread_videos_are_named_and_the_status_says_so(
     assert json.loads(capsys.readouterr().out)["num_unread"] == 1
 
 
+def test_indices_mean_the_names_beside_the_list_and_warnings_are_printed(
+    models: dict[str, str], videos: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    names = [name for name in reversed(motion_classes()) if name != "rising"]
+    paths = [path for path in (videos / "val").glob("*/*.mp4") if path.parent.name in names]
+    rows = [f"{path} {names.index(path.parent.name)}" for path in paths]
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    (tmp_path / "list.txt").write_text("\n".join(rows))
+    evaluate("--model", models["four"], "--data", str(tmp_path / "list.txt"), "--output", str(tmp_path / "out"))
+    assert "warning: " + str(tmp_path / "list.txt") + ": 1 of 6 classes has no video: rising" in capsys.readouterr().err
+    told = read_csv(tmp_path / "out" / "videos.csv")[1:]
+    assert len(told) == 5
+    assert all(row[1] in row[0].split("/") for row in told)
+    (tmp_path / "classes.txt").write_text("\n".join(["hovering", *names[1:]]))
+    assert main(["evaluate", "--model", models["four"], "--data", str(tmp_path / "list.txt"), *QUIET]) == 2
+    assert "unknown class 'hovering' (classes.txt:1)" in capsys.readouterr().err
+
+
+def test_folders_that_are_numbers_are_the_indices_of_a_model_without_names(videos: Path, tmp_path: Path) -> None:
+    net = make_net(2)
+    del net.pretrained_cfg["label_names"]
+    for number in (2, 5):
+        shutil.copytree(videos / "val" / "rising", tmp_path / "data" / str(number))
+    name = save(net, tmp_path / "bare")
+    evaluate("--model", name, "--data", str(tmp_path / "data"), "--output", str(tmp_path / "out"))
+    assert sorted(row[1] for row in read_csv(tmp_path / "out" / "videos.csv")[1:]) == ["2", "5"]
+    assert load_scores(tmp_path / "out" / "scores.safetensors").result.labels.tolist() == [2, 5]
+
+
 @pytest.mark.slow
 def test_two_processes_count_every_video_once(models: dict[str, str], videos: Path, tmp_path: Path) -> None:
     """Seven videos in batches of two, one of them broken: shares of unequal length, named by the first process."""

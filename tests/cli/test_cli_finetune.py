@@ -159,6 +159,7 @@ def test_fine_tuning_resizes_as_the_weights_are_tested(videos: Path) -> None:
 def _broken_video(videos: Path, folder: Path) -> list[str]:
     shutil.copytree(videos, folder / "set")
     (folder / "set" / "train" / "rising" / "scene_000.mp4").write_bytes(b"this is no video")
+    (folder / "set" / "train" / "rising" / "scene_001.mp4").write_bytes(b"")
     return ["--data", str(folder / "set")]
 
 
@@ -207,14 +208,14 @@ BAD_INPUTS = {
     "unknown class in val": (_unknown_val_class, ["hovering: unknown class"]),
     "broken video": (
         _broken_video,
-        ["1 of 12 training videos cannot be read, more than --max-bad-frac 0.01", "rising/scene_000.mp4"],
+        ["2 of 12 training videos cannot be read, more than --max-bad-frac 0.01", "rising/scene_000.mp4"],
     ),
     "broken validation": (_broken_val, ["none of the 6 validation videos can be read", "rising/scene_000.mp4"]),
     "unknown model": (_flags("--model", "arc_tms_r18"), ["unknown model 'arc_tms_r18'; did you mean", "arc_tsm_r18"]),
     "no such weights": (_flags("--pretrained"), ["tsm_r18: no published weights exist"]),
     "no such run": (_flags("--model", "local-dir:/not/there"), ["/not/there: no such folder"]),
     "no such backbone": (_flags("--backbone-weights", "no.safetensors"), ["no.safetensors: no such file"]),
-    "no such names": (_flags("--class-names", "no.txt"), ["no.txt: No such file"]),
+    "no such names": (_flags("--class-names", "no.txt"), ["no.txt: cannot be read (No such file"]),
     "learning rate": (_flags("--lr", "-1"), ["lr is -1.0; it must be more than 0"]),
     "base rate": (_flags("--lr-base", "-1"), ["--lr-base is -1; it must be more than 0"]),
     "base size": (_flags("--lr-base", "1", "--lr-base-size", "0"), ["--lr-base-size is 0; it must be at least 1"]),

@@ -51,11 +51,12 @@ def test_each_is_named_once_and_listed(tmp_path: Path, caplog: pytest.LogCapture
 
 
 def test_too_many_stop_and_more_may_be_allowed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """3 of 24 is the cap's very edge; the default of 1 % allows none of 24."""
-    with pytest.raises(TrainingError, match=r"[123] of 24 .* broken, more than max_bad_frac=0.12 .*mp4"):
+    """3 of 24 is the cap's very edge; the default of 1 % would allow none of 24, but one is always allowed."""
+    with pytest.raises(TrainingError, match=r"[23] of 24 .* broken, more than max_bad_frac=0.12 .*mp4"):
         run(tmp_path / "run", train=loader(24, {3, 4, 11}), max_bad_frac=0.12, checkpoint_minutes=0)
-    with pytest.raises(TrainingError, match=r"1 of 24 .* max_bad_frac=0.01"):
-        run(tmp_path / "other", train=loader(24, {3}))
+    with pytest.raises(TrainingError, match=r"2 of 24 .* max_bad_frac=0.01"):
+        run(tmp_path / "other", train=loader(24, {3, 4}))
+    assert len(run(tmp_path / "one", train=loader(24, {3}), epochs=1, max_bad_frac=0.0).history) == 1
     with caplog.at_level(logging.WARNING, logger="videozoo.engine"):
         caplog.clear()
         result = run(tmp_path / "run", train=loader(24, {3, 4, 11}), max_bad_frac=0.125, resume=True)

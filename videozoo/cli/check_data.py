@@ -55,26 +55,40 @@ def check_work_flags(args: argparse.Namespace, command: str) -> None:
         raise CommandError(f"{command}: --time-limit is {args.time_limit:g}; it must be above 0.")
 
 
-def load_listed(args: argparse.Namespace) -> "VideoSource":
-    """The videos that `add_source_flags` names; a file that is not there is one of the things to find."""
+def load_listed(args: argparse.Namespace) -> "dict[str, VideoSource]":
+    """The videos that `add_source_flags` names; a file that is not there is one of the things to find.
+
+    Returns:
+        a source by the name of its part: of a folder with train/ and val/ (and test/) each, else one without a name.
+    """
+    from videozoo.cli.videos import find_parts
     from videozoo.data import load_source
 
-    source = load_source(
-        args.data, data_root=args.data_root, data_format=args.data_format, split=args.split, check_files=False
-    )
-    for text in source.warnings:
-        note(f"warning: {text}")
-    return source
+    where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split, "check_files": False}
+    sources: dict[str, VideoSource] = {}
+    class_names = None
+    for folder in find_parts(args.data) or [None]:
+        source = load_source(folder or args.data, class_names=class_names, **where)
+        class_names = source.class_names
+        sources[folder.name if folder else ""] = source
+        for text in source.warnings:
+            note(f"warning: {text}")
+    return sources
 
 
 def run(args: argparse.Namespace) -> int:
     """Check, then tell what was found."""
     check_work_flags(args, "check-data")
+    show_log()
+    statuses = [_check(args, source, Path(args.output, part), part) for part, source in load_listed(args).items()]
+    return max(statuses)
+
+
+def _check(args: argparse.Namespace, source: "VideoSource", folder: Path, part: str) -> int:
     from videozoo.data.check import check_source, summary
 
-    show_log()
-    source = load_listed(args)
-    folder = Path(args.output)
+    if part:
+        say(f"{'part':<9}{part}")
     with progress_bar(len(source.records)) as show:
         try:
             findings = check_source(source, folder, workers=args.workers, limit_sec=args.time_limit, on_progress=show)

@@ -66,7 +66,7 @@ def _add_data(flags: _Flags, group: Group) -> None:
     add(group, "--class-names", metavar="FILE",
         help="class names, one a line, by index; a classes.txt beside a list is found by itself")  # fmt: skip
     add(group, "--max-bad-frac", type=float, default=0.01, metavar="F",
-        help="share of the training videos that may be broken; they are replaced, counted and named")  # fmt: skip
+        help="fraction of the training videos that may be broken (one always may); others replace them")  # fmt: skip
     add(group, "--output", metavar="RUN", help="run folder to make")
     add(group, "--resume", action="store_true", default=False,
         help="continue the run in --output; flags not given are those of the run")  # fmt: skip

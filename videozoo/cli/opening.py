@@ -18,7 +18,8 @@ SHOWN_PROBLEMS = 20
 def open_all(train: "Sequence[VideoRecord]", val: "Sequence[VideoRecord]", *, max_bad_frac: float) -> None:
     """Open every video of a small set once, so that broken ones are told before training, not hours into it.
 
-    They stay in the set: in training another video takes their place, in validation they are counted.
+    They stay in the set: in training another video takes their place, in validation they are counted. One broken
+    training video is always allowed, however small the set.
 
     Raises:
         CommandError: more of the training videos are broken than may be, or all validation videos; it names them and
@@ -27,7 +28,7 @@ def open_all(train: "Sequence[VideoRecord]", val: "Sequence[VideoRecord]", *, ma
     if len(train) + len(val) > OPENED_BEFORE_TRAINING or not is_main_process():
         return
     problems = _find_broken(train)
-    if len(problems) > max_bad_frac * len(train):
+    if len(problems) > max(1, max_bad_frac * len(train)) or len(problems) == len(train):
         raise CommandError(
             f"{len(problems)} of {len(train)} training videos cannot be read, more than --max-bad-frac "
             f"{max_bad_frac:g} allows; take them out, replace them or allow more\n{_listed(problems)}"

@@ -3,9 +3,13 @@
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from videozoo.cli.check_data import add_source_flags, add_work_flags, check_work_flags, load_listed
 from videozoo.cli.console import CommandError, Interrupted, Parser, progress_bar, say, say_error, show_log
+
+if TYPE_CHECKING:
+    from videozoo.data import VideoSource
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 SHOWN_BROKEN = 20
@@ -41,11 +45,14 @@ def run(args: argparse.Namespace) -> int:
     if args.gop < 1:
         raise CommandError(f"prepare: --gop is {args.gop}; it must be at least 1.")
     shard_bytes = None if args.shards is None else _parse_size(args.shards)
+    show_log()
+    parts = load_listed(args).items()
+    return max(_prepare(args, source, Path(args.output, part), shard_bytes) for part, source in parts)
+
+
+def _prepare(args: argparse.Namespace, source: "VideoSource", folder: Path, shard_bytes: int | None) -> int:
     from videozoo.data.prepare import prepare_source
 
-    show_log()
-    source = load_listed(args)
-    folder = Path(args.output)
     with progress_bar(len(source.records)) as show:
         try:
             prepared = prepare_source(

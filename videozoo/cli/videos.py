@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TRAIN_FOLDERS = ("train", "training")
 VAL_FOLDERS = ("val", "valid", "validation")
+TEST_FOLDERS = ("test", "testing")
 # What a loader's worker waits after SIGTERM; schedulers kill after 30 seconds.
 WORKER_GRACE_SEC = 30
 
@@ -23,6 +24,15 @@ def find_split(data: Path, names: Sequence[str]) -> Path | None:
     """The sub-folder train (or val) of a folder that has both, else None."""
     has_both = all(_sub_folder(data, group) for group in (TRAIN_FOLDERS, VAL_FOLDERS))
     return _sub_folder(data, names) if has_both else None
+
+
+def find_parts(data: str) -> list[Path]:
+    """The sub-folders train, val and test of a folder that has the first and another one; else none."""
+    folders = [_sub_folder(Path(data), names) for names in (TRAIN_FOLDERS, VAL_FOLDERS, TEST_FOLDERS)]
+    found = [folder for folder in folders if folder is not None]
+    # A class may be called train.
+    has_classes = folders[0] is not None and any(entry.is_dir() for entry in folders[0].iterdir())
+    return found if len(found) > 1 and has_classes else []
 
 
 def _sub_folder(data: Path, names: Sequence[str]) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .image_folder import is_folder, is_image_name, natural_key
-from .lists import ListFile, Listing, Row
+from .lists import SEVERAL_LABELS, ListFile, Listing, Row
 from .records import VIDEO_EXTENSIONS, VideoRecord
 
 
@@ -36,11 +36,20 @@ def trouble_with(path: str | os.PathLike[str]) -> str | None:
         if stat.S_ISDIR(status.st_mode):
             with os.scandir(path) as entries:
                 return None if any(is_image_name(entry.name) for entry in entries) else "a folder without images"
-        return "empty file (0 bytes)" if status.st_size == 0 else None
+        return None
     except FileNotFoundError:
         return "no such file"
     except (OSError, ValueError) as err:
         return f"cannot be read ({getattr(err, 'strerror', None) or err})"
+
+
+def is_empty(path: str | os.PathLike[str]) -> bool:
+    """Whether a file that is there has no bytes; it is for the reader to refuse, as any other broken file."""
+    try:
+        status = os.stat(path)
+        return stat.S_ISREG(status.st_mode) and status.st_size == 0
+    except (OSError, ValueError):
+        return False
 
 
 def look_into(folder: str) -> FrameFolder | None:
@@ -104,7 +113,9 @@ def subfolders(base: Path, folder: str) -> list[str]:
 
 
 def make_records(file: ListFile, listing: Listing, labels: Sequence[int]) -> list[VideoRecord]:
-    """Records of the rows; missing and empty files and rows that come twice are noted as problems.
+    """Records of the rows; missing files and rows that come twice are noted as problems, empty files as a warning.
+
+    Where files are not checked, a row that comes twice is left out, with a warning.
 
     Args:
         file: the list.
@@ -113,22 +124,30 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int]) -> lis
     """
     base = os.fspath(file.base)
     absolute = os.path.abspath(base)
-    seen: dict[tuple[str, object, object], str] = {}
+    seen: dict[tuple[str, object, object], tuple[str, int]] = {}
     known: dict[str, str] = {}
     records = []
     num_missing = 0
+    doubled, empty = [], []
     for row, label in zip(listing.rows, labels, strict=True):
         path = os.path.join(base, row.path)
         key = os.path.normpath(os.path.join(absolute, row.path))
         # A name must not depend on where the data lies, nor on ./ and doubled slashes.
         name = key.removeprefix(absolute + os.sep) if os.path.isabs(row.path) else os.path.normpath(row.path)
-        first = seen.setdefault((key, row.span_sec, row.frame_range), row.place)
+        first, first_label = seen.setdefault((key, row.span_sec, row.frame_range), (row.place, label))
         if first != row.place:
-            file.problems.add(row.place, f"{row.path} is listed again (first at {first})")
+            other = "" if label == first_label else f" with another label; {SEVERAL_LABELS}"
+            what = f"is listed again (first at {first}){other}"
+            if not file.check_files and not other:
+                doubled.append(f"{row.place} {what}")
+                continue
+            file.problems.add(row.place, f"{row.path} {what}")
         elif file.check_files:
             if key not in known:
                 trouble = trouble_with(path) if not row.trouble else None
                 known[key] = f"{trouble}: {path}{_hint_columns(base, row)}" if trouble else row.trouble
+                if not known[key] and is_empty(path):
+                    empty.append(row.place)
             if known[key]:
                 num_missing += 1
                 file.problems.add(row.place, known[key])
@@ -137,15 +156,29 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int]) -> lis
         )
     if num_missing == len(records) > 1:
         file.problems.hint = f". None of the videos is there; is {base} the folder that they start from (data root)?"
-    elif num_missing:
-        file.problems.hint = ". 'videozoo check-data' writes a list of those that can be read"
+    elif num_missing or any("is listed again" in what for what in file.problems.found):
+        file.problems.hint = ". 'videozoo check-data' writes a list of those that can be read, each once"
+    if doubled:
+        file.problems.warnings.append(f"{file.path}: {len(doubled)} left out: {'; '.join(doubled[:4])}")
+    file.problems.warnings += warn_empty(file.path, empty)
     return records
 
 
+def warn_empty(where: Path, places: Sequence[str]) -> list[str]:
+    """A warning that names empty files; they are counted as broken videos once they are read."""
+    if not places:
+        return []
+    more = f" and {len(places) - 4} more" if len(places) > 4 else ""
+    return [f"{where}: {len(places)} empty (0 bytes): {', '.join(places[:4])}{more}"]
+
+
 def _hint_columns(base: str, row: Row) -> str:
-    """A word on lists of three columns, whose middle one (the number of frames) has ended up in the path."""
-    fields = row.path.rsplit(None, 1)
-    is_three = len(fields) == 2 and fields[1].isdigit() and os.path.exists(os.path.join(base, fields[0]))
+    """A word on columns that have ended up in the path: a number of frames, or more labels."""
     if not row.path.isascii() and re.search("[\ud800-\udfff]", row.path):
         return " (the list is not UTF-8 text there; save it as UTF-8 if the name is not of these bytes)"
-    return " (three columns? write path and label only)" if is_three else ""
+    fields = row.path.split()
+    for count in range(1, min(len(fields), 20)):
+        path = row.path.rsplit(None, count)[0]
+        if os.path.exists(os.path.join(base, path)):
+            return f" (more than two columns? write path and label only; {SEVERAL_LABELS})"
+    return ""

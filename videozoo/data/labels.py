@@ -10,6 +10,7 @@ from videozoo.names import clean_name, clean_names, find_alike, find_name_fault,
 from .image_folder import natural_key
 from .lists import (
     BLANK,
+    SEVERAL_LABELS,
     ListFile,
     Listing,
     Problems,
@@ -20,6 +21,7 @@ from .lists import (
     read_text,
     split_lines,
 )
+from .several_labels import find_several_labels
 
 # Above this a class index is a slip of the pen, not a class.
 MAX_CLASSES = 100_000
@@ -72,6 +74,8 @@ def number_labels(
         vocabulary = _names_beside(file.path)
     known = _Known(class_names, vocabulary)
     texts = {row.label: row.place for row, fault in zip(rows, faults, strict=True) if not fault}
+    several = find_several_labels(texts, known.by_name)
+    texts = {text: place for text, place in texts.items() if text not in several}
     are_indices = _are_indices(texts, listing.labels_are, known, file.problems)
     is_mixed = not listing.labels_are and known.names is None and not all(map(is_index, texts))
     fitting = []
@@ -79,6 +83,8 @@ def number_labels(
         first = f"the first ({rows[0].place})"
         if fault:
             file.problems.add(row.place, f"{shorten(row.label)} is no class name: it {fault}")
+        elif row.label in several:
+            file.problems.add(row.place, f"label {shorten(row.label)}: {SEVERAL_LABELS}")
         elif are_indices and not is_index(row.label):
             file.problems.add(row.place, f"label {row.label!r} is a class name, {first} is an index")
         elif is_mixed and not are_indices and is_index(row.label):

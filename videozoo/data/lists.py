@@ -31,11 +31,13 @@ class Problems:
         where: the list or folder.
         found: one ``place: what`` each, in the order found.
         hint: a word on all of them together.
+        warnings: what is odd but no problem.
     """
 
     where: Path | str
     found: list[str] = field(default_factory=list)
     hint: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     def add(self, place: str, what: str) -> None:
         """Note a problem."""

@@ -84,7 +84,7 @@ def load_shards(
         VideoRecord(shard, label, row.place, row.path, member=(video.offset, video.size))
         for row, label, (shard, video) in zip(rows, labels, members, strict=True)
     )
-    return VideoSource(records, names, "shards", tuple(warnings))
+    return VideoSource(records, names, "shards", (*warnings, *problems.warnings))
 
 
 # Names of shards
@@ -199,7 +199,7 @@ def _take_video(sample: _Sample, place: str, problems: Problems) -> Member | Non
         problems.add(place, what)
         return None
     if videos[0].size == 0:
-        problems.add(place, f"{videos[0].name} is empty (0 bytes)")
+        problems.warnings.append(f"{place}: {videos[0].name} is empty (0 bytes)")
     return videos[0]
 
 

@@ -41,7 +41,7 @@ def load_source(
             HMDB51's lists (``train1`` to ``test3``).
         check_files: look whether each file is there and not empty; without, records may name files that are not.
     Raises:
-        SourceError: an unknown or ambiguous format, missing or empty files, unknown classes, indices out of range,
+        SourceError: an unknown or ambiguous format, missing files, unknown classes, indices out of range,
             duplicates, names mixed with indices, wrong numbers of columns, nothing listed; the first 20 problems, with
             line numbers, and the number of the rest.
     """
@@ -105,7 +105,7 @@ def _load_list(file: ListFile, kind: str, class_names: Sequence[str] | None) -> 
     records = make_records(file, listing, labels)
     file.problems.hint = f" (read as {kind}; another data_format?){file.problems.hint}"
     file.problems.raise_if_any()
-    return VideoSource(tuple(records), names, kind, tuple(warnings))
+    return VideoSource(tuple(records), names, kind, (*warnings, *file.problems.warnings))
 
 
 def _refuse_split(split: str | None, kind: str, data: object) -> None:

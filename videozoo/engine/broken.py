@@ -20,7 +20,7 @@ class BrokenVideos:
     Args:
         folder: the run folder, which gets broken.csv.
         num_videos: training videos; None where that is not known, and no cap then holds.
-        max_frac: share of them that may be broken.
+        max_frac: fraction of them that may be broken; one always may.
         names: what to call them, by index.
         found: index and problem of those that are known already.
     """
@@ -61,7 +61,7 @@ class BrokenVideos:
             for index, problem in new.items():
                 _log.warning("broken training video %d, another one takes its place: %s", index, problem)
             self._write()
-        if self._num_videos is not None and len(self._found) > self._max_frac * self._num_videos:
+        if self._num_videos is not None and len(self._found) > max(1, self._max_frac * self._num_videos):
             raise TrainingError(
                 f"fit: {len(self._found)} of {self._num_videos} training videos are broken, more than "
                 f"max_bad_frac={self._max_frac:g} allows; {self._path} lists them, such as {self.examples()}. Mend "

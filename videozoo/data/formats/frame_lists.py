@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from ..files import FrameFolder, look_into
 from ..lists import ListFile, Listing, Row, shorten, split_columns
+from ..several_labels import check_counts, fault_of_count
 
 COLUMNS = {
     "frame_list": ("path", "frames", "label"),
@@ -21,7 +22,8 @@ COLUMNS = {
 def read_frame_list(file: ListFile) -> Listing:
     """Rows of ``path frames label``; more images than listed are left out, fewer are a problem.
 
-    A path may also be a video file, as decoders made of TSM's lists; its number of frames is not held against the list.
+    A path may also be a video file, as decoders made of TSM's lists; all of it is the video. A number of frames that is
+    off by more than a factor of two is a problem: it may be the first of several labels.
     """
     return _read(file, "frame_list")
 
@@ -64,7 +66,8 @@ def frame_range(data_format: str, numbers: tuple[int, ...], folder: FrameFolder)
 def _read(file: ListFile, data_format: str) -> Listing:
     names = COLUMNS[data_format]
     look = lru_cache(maxsize=None)(look_into)
-    rows = []
+    rows: list[Row] = []
+    of_files: list[tuple[str, str, int]] = []
     for place, line in file.lines():
         fields = split_fields(line, len(names))
         if fields is None:
@@ -76,14 +79,19 @@ def _read(file: ListFile, data_format: str) -> Listing:
             # Not there, or a video file. Of a part of a file, frames are counted as in a folder that starts with 1.
             if data_format == "frame_list":
                 rows.append(Row(place, path, label))
+                of_files.append((place, path, numbers[0]))
                 continue
             folder = FrameFolder(2**62, 1)
         chosen, trouble = frame_range(data_format, numbers, folder)
+        if not trouble and data_format == "frame_list" and 2 * numbers[0] < folder.num_frames:
+            file.problems.add(place, fault_of_count(numbers[0], folder.num_frames, path))
         if trouble and (file.check_files or not 0 <= chosen[0] < chosen[1]):
             said = ", ".join(f"{name} {number}" for name, number in zip(names[1:], numbers, strict=False))
             file.problems.add(place, f"{said} would be {trouble} {path}")
         is_whole = chosen == (0, folder.num_frames) and folder.skipped == 0
         rows.append(Row(place, path, label, frame_range=None if is_whole else chosen))
+    for place, fault in check_counts(of_files, file.base):
+        file.problems.add(place, fault)
     return Listing(rows)
 
 

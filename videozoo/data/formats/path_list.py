@@ -4,7 +4,7 @@ The former is also what MMAction2 calls a video list (``mmaction/datasets/video_
 and its successors keep in files that end in ``.csv``.
 """
 
-from ..lists import ListFile, Listing, Row, csv_header, csv_rows, shorten, split_columns, to_number
+from ..lists import SEVERAL_LABELS, ListFile, Listing, Row, csv_header, csv_rows, shorten, split_columns, to_number
 
 # What the column of labels may be called, and what is then in it.
 LABEL_COLUMNS = {"label": "", "class": "names", "class_index": "indices"}
@@ -20,7 +20,8 @@ def read_path_list(file: ListFile) -> Listing:
     for place, line in file.lines():
         fields = split_columns(line, 2)
         if len(fields) != 2 or not all(fields):
-            file.problems.add(place, f"{len(fields)} columns in {shorten(line)}, must be two: path and label")
+            hint = f"; {SEVERAL_LABELS}" if len(fields) > 2 else ""
+            file.problems.add(place, f"{len(fields)} columns in {shorten(line)}, must be two: path and label{hint}")
             continue
         rows.append(Row(place, *fields))
     return Listing(rows)

@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import islice
 
 from ..files import look_into
-from ..lists import ListFile, SourceError, csv_header, json_items, read_json
+from ..lists import SEVERAL_LABELS, ListFile, SourceError, csv_header, json_items, read_json
 from .frame_lists import COLUMNS, frame_range, split_fields
 from .path_list import LABEL_COLUMNS
 from .train_test_splits import HMDB51_FILE, UCF101_FILE
@@ -82,6 +82,8 @@ def _recognise_columns(file: ListFile) -> str:
             f"{file.path}: a list of UCF101 (ucf101), counting classes from 1, or any list (path_list)? Put "
             "classInd.txt beside it for the former, say data_format='path_list' for the latter."
         )
+    if any(_is_there(file, line, columns) for line in lines for columns in range(5, 2 + _count_numbers(line, 20))):
+        raise SourceError(f"{file.path}: more than three numbers behind the paths; {SEVERAL_LABELS}.")
     common = Counter(_count_numbers(line) for line in lines).most_common(1)
     num_numbers = common[0][0] if common else 1
     if num_numbers < 2:
@@ -95,9 +97,9 @@ def _recognise_columns(file: ListFile) -> str:
     return "frame_list" if columns == 3 else _offset_or_range(file, lines)
 
 
-def _count_numbers(line: str) -> int:
-    """Whole numbers at the end of a line, at most three."""
-    return next((n for n in (3, 2, 1) if split_fields(line, n + 1)), 0)
+def _count_numbers(line: str, most: int = 3) -> int:
+    """Whole numbers at the end of a line, at most so many."""
+    return next((n for n in range(most, 0, -1) if split_fields(line, n + 1)), 0)
 
 
 def _is_there(file: ListFile, line: str, columns: int) -> bool:
@@ -121,5 +123,8 @@ def _offset_or_range(file: ListFile, lines: list[str]) -> str:
             fitting -= {name for name in fitting if frame_range(name, numbers, folder)[1]}
     if len(fitting) == 1:
         return fitting.pop()
+    if not fitting:
+        what = "of three numbers behind a path some are neither offset and number of frames nor first and last frame"
+        raise SourceError(f"{file.path}: {what}; {SEVERAL_LABELS}.")
     kinds = " or ".join(f"{' '.join(COLUMNS[name])} ({name})" for name in ("offset_list", "range_list"))
-    raise SourceError(f"{file.path}: four columns may be {kinds}; say which by data_format.")
+    raise SourceError(f"{file.path}: four columns may be {kinds}; say which by data_format ({SEVERAL_LABELS}).")
