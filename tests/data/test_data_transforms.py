@@ -249,7 +249,7 @@ def test_config_of_a_dict_or_a_dataclass() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"frame_sampling": "centre"}, "one of segment, dense, uniform"),
+        ({"frame_sampling": "centre"}, "segment, dense or uniform"),
         ({"num_framse": 8}, "did you mean num_frames"),
         ({"num_frames": 0}, "num_frames is 0"),
         ({"input_size": (3, 32)}, "input_size"),

@@ -203,7 +203,7 @@ def broken(net: Any, what: str) -> dict[str, bytes]:
         ("missing fields", "config.json", r"not a videozoo config: has no 'spec' and no 'pretrained_cfg'"),
         ("missing backbone", "config.json", r"not a videozoo config \(ModelSpec: .*no backbone"),
         ("classes of the weights", "model.safetensors", r"2 of another shape \(fc.weight \(3, \d+\) for \(4, "),
-        ("classes without end", "config.json", r"its network cannot be built \("),
+        ("classes without end", "config.json", r"num_classes is 10+, must be a whole number"),
         ("deep config", "config.json", r"not a JSON file \("),
         ("newer composition", "config.json", r"not a videozoo config \(ModelSpec: unknown fields \['optical_flow'\]"),
     ],

@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from videozoo.bounds import CHOICES
 from videozoo.cli.recipes import recipe_names
 
 Group = argparse._ArgumentGroup
-SAMPLINGS = ("segment", "dense", "uniform")
 SCHEDULES = ("cosine", "constant", "step", "multistep", "poly", "tanh", "wsd", "rsqrt", "none")
 DEFAULT_LR = 5e-4  # where neither --lr nor --lr-base is given
 TRACKERS = ("tensorboard", "wandb")
@@ -141,7 +141,12 @@ def _add_clips(flags: _Flags, group: Group) -> None:
     add = flags.add
     add(group, "--num-frames", type=int, metavar="N", help="frames of a clip, instead of the network's own (8)")
     add(group, "--img-size", type=int, metavar="N", help="height and width, instead of the network's own (224)")
-    add(group, "--frame-sampling", choices=SAMPLINGS, help="spread over the video, or --frame-stride apart")
+    add(
+        group,
+        "--frame-sampling",
+        choices=CHOICES["frame_sampling"],
+        help="spread over the video, or --frame-stride apart",
+    )
     add(group, "--frame-stride", type=int, metavar="N", help="video frames from one to the next, for dense")
     add(group, "--crop-pct", type=float, metavar="F", help="side of the test crop over the short side of the frame")
     add(group, "--val-views", default="1x1", metavar="CxK", help="clips x crops of each video while training")

@@ -5,10 +5,9 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from .normalize import CHANNEL_ORDERS
-from .sample import SAMPLINGS
-from .transforms import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
-from .views import CROPS
+from videozoo.bounds import check_fields, check_work
+
+from .transforms import IMAGENET_MEAN, IMAGENET_STD
 
 DATA_DEFAULTS: dict[str, Any] = {
     "input_size": (3, 224, 224),
@@ -103,34 +102,19 @@ def _config_of(model_or_cfg: Any) -> dict[str, Any]:
 
 
 def _checked(config: dict[str, Any]) -> dict[str, Any]:
-    def require(is_fine: bool, key: str, needed: str) -> None:
-        if not is_fine:
-            raise ValueError(f"resolve_data_config: {key} is {config[key]!r}, must be {needed}.")
-
-    def is_count(value: Any) -> bool:
-        return isinstance(value, int) and value >= 1
-
-    for key in ("input_size", "mean", "std"):
-        config[key] = tuple(config[key])
+    try:
+        check_fields(config)
+        check_work(config)
+    except ValueError as error:
+        raise ValueError(f"resolve_data_config: {error}.") from error
+    if config["input_size"][0] != 3:
+        raise ValueError(f"resolve_data_config: input_size is {config['input_size']!r}, must be (3, height, width).")
+    for key in ("input_size", "mean", "std", "test_resize"):
+        config[key] = config[key] and tuple(config[key])
     for key in ("mean", "std"):
         if len(config[key]) == 1:
             config[key] *= 3
-        require(len(config[key]) == 3, key, "three numbers, one a channel")
-    size = config["input_size"]
-    require(len(size) == 3 and size[0] == 3 and all(map(is_count, size)), "input_size", "(3, height, width)")
-    require(config["interpolation"] in INTERPOLATIONS, "interpolation", f"one of {', '.join(INTERPOLATIONS)}")
-    require(config["channel_order"] in CHANNEL_ORDERS, "channel_order", "rgb or bgr")
-    require(config["frame_sampling"] in SAMPLINGS, "frame_sampling", f"one of {', '.join(SAMPLINGS)}")
-    require(0 < config["crop_pct"] <= 1, "crop_pct", "in (0, 1]")
-    for key in ("num_frames", "frame_stride", "frames_per_segment", "test_num_clips"):
-        require(is_count(config[key]), key, "a whole number of at least 1")
-    require(config["test_num_crops"] in CROPS, "test_num_crops", "1, 3, 5 or 10")
     crop = config["test_crop_size"]
     if crop is not None and not isinstance(crop, int):
-        config["test_crop_size"] = crop = tuple(crop)[-2:]
-    is_pair = isinstance(crop, tuple) and len(crop) == 2 and all(map(is_count, crop))
-    is_crop = crop is None or is_count(crop) or is_pair
-    require(is_crop, "test_crop_size", "None, a whole number of at least 1, or (height, width)")
-    resize = config["test_resize"] = config["test_resize"] and tuple(config["test_resize"])
-    require(resize is None or (len(resize) == 2 and all(map(is_count, resize))), "test_resize", "(height, width)")
+        config["test_crop_size"] = tuple(crop)[-2:]
     return config

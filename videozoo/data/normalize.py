@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CHANNEL_ORDERS = ("rgb", "bgr")
+from videozoo.bounds import CHOICES
+
+CHANNEL_ORDERS: tuple[str, ...] = CHOICES["channel_order"]
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
+from videozoo.bounds import CHOICES
+
 from .augment import ColorJitter, RandAugment
 from .normalize import ClipNormalizer
 from .views import CROPS, crop_offsets, fixed_offsets, multiscale_sizes
 
 TrainCrop = Literal["multiscale", "rrc"]
 FlipLabels = Mapping[int, int | None]
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+INTERPOLATIONS: tuple[str, ...] = CHOICES["interpolation"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

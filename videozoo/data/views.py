@@ -2,10 +2,11 @@
 
 import re
 
+from videozoo.bounds import CHOICES
+
 # Crop sides relative to the short side, as TSN's authors train (multi-scale corner cropping).
 TSN_SCALES = (1.0, 0.875, 0.75, 0.66)
-# Test crops: the centre; along the longer side; corners and centre; those and their mirrors.
-CROPS = (1, 3, 5, 10)
+CROPS: tuple[int, ...] = CHOICES["test_num_crops"]
 
 
 def parse_views(text: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from timm.models import PretrainedCfg
 
+from videozoo.bounds import check_fields, check_work
 from videozoo.names import clean_names
 from videozoo.version import __version__
 
@@ -85,7 +86,7 @@ def stored_cfg(row: Mapping[str, Any], source: str) -> VideoCfg:
         row: the fields; those that say where weights are found are left out.
         source: where they come from, for the warning.
     Raises:
-        ValueError: a value of the wrong kind.
+        ValueError: a value of the wrong kind or out of range.
     """
     row = {name: value for name, value in row.items() if name not in _PLACES}
     known = {f.name for f in fields(VideoCfg)} - {"newer_fields"}
@@ -97,31 +98,19 @@ def stored_cfg(row: Mapping[str, Any], source: str) -> VideoCfg:
             stacklevel=2,
         )
     cfg = merge_cfg(VideoCfg(newer_fields=newer or None), {k: v for k, v in row.items() if k in known})
-    _check_kinds(cfg)
+    _check(cfg)
     return cfg
 
 
-def _check_kinds(cfg: VideoCfg) -> None:
-    def require(is_fine: bool, name: str, needed: str) -> None:
-        if not is_fine:
-            raise ValueError(f"pretrained_cfg: {name} is {getattr(cfg, name)!r}; need {needed}.")
-
-    for name in ("num_classes", "num_frames", "frame_stride", "test_num_clips", "test_num_crops"):
-        require(type(getattr(cfg, name)) is int, name, "a whole number")
-    for name in ("frame_sampling", "interpolation", "channel_order"):
-        require(isinstance(getattr(cfg, name), str), name, "a word")
-    size = cfg.input_size
-    require(isinstance(size, tuple) and len(size) == 3 and all(type(x) is int for x in size), "input_size", "(C, H, W)")
-    for name in ("mean", "std"):
-        value = getattr(cfg, name)
-        require(isinstance(value, tuple) and all(isinstance(x, int | float) for x in value), name, "numbers")
+def _check(cfg: VideoCfg) -> None:
+    check_fields(vars(cfg))
+    check_work(vars(cfg))
     names: Any = cfg.label_names
-    is_names = names is None or (isinstance(names, tuple) and all(isinstance(name, str) for name in names))
-    require(is_names, "label_names", "a list of names")
-    if names:
-        clean_names(names, "label_names")
-    is_complete = names is None or len(names) == cfg.num_classes
-    require(is_complete, "label_names", f"{cfg.num_classes} of them")
+    if names is None:
+        return
+    if not isinstance(names, tuple) or len(names) != cfg.num_classes:
+        raise ValueError(f"label_names must be a list of {cfg.num_classes} names")
+    clean_names(names, "label_names")
 
 
 def class_names(cfg: Mapping[str, Any], num_classes: int) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from videozoo.bounds import check_fields, check_options, check_work
 from videozoo.hub import WeightsError, download_repo, read_folder, read_safetensors
 from videozoo.hub.files import CONFIG
 from videozoo.hub.remote import split_repo
@@ -133,22 +134,24 @@ def _understand(name: str, revision: str | None, config: Mapping[str, Any], weig
     try:
         spec = spec_from_dict(config["spec"])
         for member in spec.members if isinstance(spec, EnsembleSpec) else (spec,):
-            _check_kinds(member)
+            _check_spec(member)
         row = {"num_classes": spec.num_classes, **config["pretrained_cfg"]}
         if row["num_classes"] != spec.num_classes:
             raise ValueError(f"{row['num_classes']} classes in pretrained_cfg, {spec.num_classes} in spec")
         cfg = stored_cfg(row, name)
+        check_work({**vars(cfg), "num_frames": spec.num_frames})
     except (AttributeError, KeyError, TypeError, ValueError) as problem:
         raise error(f"not a videozoo config ({problem})") from problem
     return Source(name, revision, architecture, spec, cfg, weights)
 
 
-def _check_kinds(spec: ModelSpec) -> None:
-    counts = (spec.num_frames, spec.num_classes, spec.in_chans)
-    rates = (spec.drop_rate, spec.drop_path_rate)
-    is_fine = all(type(x) is int for x in counts) and all(isinstance(x, int | float) for x in rates)
-    if not is_fine or not isinstance(spec.backbone, str) or type(spec.causal) is not bool:
-        raise ValueError(f"a value of the wrong kind in {spec.to_dict()}")
+def _check_spec(spec: ModelSpec) -> None:
+    content = spec.to_dict()
+    check_fields(content)
+    for part in (content["temporal"], *content["augmenters"]):
+        check_options(part)
+    if not isinstance(spec.backbone, str) or type(spec.causal) is not bool:
+        raise ValueError(f"a value of the wrong kind in {content}")
 
 
 def load_source(model: VideoNet | Ensemble, source: Source) -> None:

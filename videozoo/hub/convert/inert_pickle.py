@@ -10,7 +10,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -108,6 +108,12 @@ class InertUnpickler(pickle._Unpickler):
         load_storage: gives what a persistent id stands for.
         load_bytes: reads a checkpoint that is nested as bytes (tensors that were pickled without ``torch.save``).
     """
+
+    if TYPE_CHECKING:  # typeshed knows only what Python's unpickler in C has
+        stack: list[Any]
+
+        def append(self, value: Any) -> None: ...
+        def pop_mark(self) -> list[Any]: ...
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
 
