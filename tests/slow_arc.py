@@ -117,4 +117,6 @@ def state(
     if gru is not None:
         attention = grow(hidden, height, width)
     total = total + attention if interaction == "additive" else total * (2 * torch.sigmoid(attention))
-    return torch.relu(torch.relu(total))
+    # The paper's X is not negative, and this is its ReLU(ReLU(total)); where X is negative, that is the floor.
+    floor = torch.where(clip < 0, clip, torch.zeros_like(clip))
+    return floor + torch.relu(total - floor)

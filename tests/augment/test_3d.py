@@ -66,7 +66,7 @@ def slow_arc_clip(x: Tensor, layer: ArcConv3d, gate: bool = False) -> Tensor:
                     both = over_space[:, :, None, None] + over_time
                     attention = attention + matrix_on(layer.attend[:, columns], nearest(both, size))
             z = linear * 2 * torch.sigmoid(attention) if gate else linear + attention
-            z = F.relu(F.relu(z))
+            z = torch.maximum(z, x.clamp_max(0))  # ReLU(ReLU(z)) where X is not negative
         bias = None if layer.bias is None else layer.bias[start : start + count]
         weight = layer.weight[start : start + count]
         parts.append(F.conv3d(z[None], weight, bias, layer.stride, layer.padding)[0])
@@ -149,7 +149,7 @@ def slow_arc_linear(x: Tensor, layer: ArcLinear) -> Tensor:
                     columns = slice(starts[j], starts[j] + layer.sizes[j])
                     pooled = parts[j][s].max(0).values + parts[j][:, n].max(0).values
                     z = z + layer.fuse[:, columns] @ parts[j][s, n] + layer.attend[:, columns] @ pooled
-                z = z.relu()
+                z = torch.maximum(z, x[s, n].clamp_max(0))
             part[s, n] = layer.weight[start : start + count] @ z + layer.bias[start : start + count]
         parts.append(part)
     return torch.cat(parts, -1)

@@ -107,8 +107,9 @@ def test_map_then_upsample_equals_upsample_then_map() -> None:
     torch.testing.assert_close(layer(x), first, rtol=0, atol=1e-12)
 
 
-def test_negative_inputs_follow_the_equation_too() -> None:
-    layer = arc_conv(ARC())
+@pytest.mark.parametrize("options", [ARC(), ARC(interaction="multiplicative"), ARC(attention_layer="gru", num_steps=1)])
+def test_inputs_of_both_signs(options: ARC) -> None:
+    layer = arc_conv(options)
     assert_equal_with_gradients(layer, torch.randn(2 * T, 5, 4, 4, dtype=torch.float64))
 
 
@@ -123,8 +124,12 @@ def test_starts_equal_to_the_convolution(interaction: Any, attention_layer: Any,
         conv.weight.copy_(torch.randint(-9, 9, conv.weight.shape))
         conv.bias.copy_(torch.randint(-9, 9, conv.bias.shape))  # type: ignore[union-attr]
     options = ARC(interaction=interaction, attention_layer=attention_layer, aggregation=aggregation)
-    x = torch.randint(0, 9, (2 * T, 6, 7, 7)).double()
-    assert torch.equal(ArcConv2d.from_conv(conv, T, options)(x), conv(x))
+    x = torch.randint(-9, 9, (2 * T, 6, 7, 7)).double()
+    layer = ArcConv2d.from_conv(conv, T, options)
+    assert torch.equal(layer(x), conv(x))  # with a gradient
+    with torch.no_grad():
+        assert torch.equal(layer(x), conv(x))
+        assert torch.equal(layer(x.abs()), conv(x.abs()))
 
 
 def test_the_shift_before_the_convolution_runs_once() -> None:

@@ -34,8 +34,9 @@ class ARC:
     """Let every spatial convolution refine its input with the features that it has made so far.
 
     Applies to every convolution of the chosen stages that is neither 1x1 nor grouped (section 3.4). The defaults are
-    the paper's; the options span its ablations, and ``layers`` goes beyond it. An input that may be negative (not
-    behind a ReLU) makes a fresh layer differ from the plain one, since the first thing that is done to it is a ReLU.
+    the paper's; the options span its ablations, and ``layers`` goes beyond it. A fresh network equals its base
+    exactly, also where the input of a convolution may be negative, which the paper does not consider:
+    :class:`~videozoo.augment.arc_layer.ArcLayer` says how.
 
     Args:
         num_steps: parts n into which the output channels are cut (Table 5b); 1 leaves the convolution as it is.

@@ -1,6 +1,5 @@
 """What every layer that ARC puts in place shares: the recursion, on whatever layout the layer has."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -10,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from videozoo.augment.arc_products import columns_of
 from videozoo.autograd import transforms_active
+from videozoo.augment.gru_attention import GruAttention
 from videozoo.surgery import adopt
 from videozoo.surgery.pre_conv import is_same_conv
 
@@ -19,44 +19,21 @@ if TYPE_CHECKING:
 __all__ = ["ArcLayer"]
 
 
-class _GruAttention(nn.Module):
-    """A GRU cell on pooled maps: 1x1 maps, so that every position has its own hidden state.
-
-    The candidate's weights start at zero, so the hidden state, and with it the attention, starts at zero.
-    """
-
-    def __init__(self, in_channels: int, hidden: int, make: Callable[[int, int], nn.Module], channel_dim: int) -> None:
-        super().__init__()
-        self.input = make(in_channels, 3 * hidden)
-        self.hidden = make(hidden, 3 * hidden)
-        self.channels, self.channel_dim = hidden, channel_dim
-        with torch.no_grad():
-            for part in (self.input, self.hidden):
-                for parameter in part.parameters():
-                    parameter[2 * hidden :] = 0
-
-    def forward(self, pooled: Tensor, h: Tensor | None) -> Tensor:
-        dim = self.channel_dim
-        if h is None:
-            shape = list(pooled.shape)
-            shape[dim] = self.channels
-            h = pooled.new_zeros(shape)
-        reset_x, update_x, new_x = self.input(pooled).chunk(3, dim=dim)
-        reset_h, update_h, new_h = self.hidden(h).chunk(3, dim=dim)
-        update = torch.sigmoid(update_x + update_h)
-        candidate = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
-        return candidate + update * (h - candidate)
-
-
 class ArcLayer(nn.Module):
     """A layer whose output parts are made one after the other, each from a refined input.
 
     With the weight cut along its output channels into w_1..w_n (eq. 2-7 of the paper):
-    Z_1 = X;  Z_i = ReLU(ReLU(X + W_e X + sum_{j<i} W_f,j Y_j + sum_{j<i} W_a,j (Pool_S(Y_j) (+) Pool_T(Y_j))));
+    Z_1 = X;  Z_i = max(X + W_e X + sum_{j<i} W_f,j Y_j + sum_{j<i} W_a,j (Pool_S(Y_j) (+) Pool_T(Y_j)), min(X, 0));
     Y_i = layer(Z_i; w_i);  Y = concat(Y_1..Y_n).
-    All of W_e, W_f, W_a start at zero: at first the layer equals the plain one exactly wherever X >= 0.
-    The 1x1 maps of Y_j come before its (nearest) upsampling to the size of X, with which they commute; the outer ReLU
-    changes nothing and is not computed.
+    All of W_e, W_f, W_a start at zero (the paper writes it of W_e and W_f alone): at first Z_i = X, and the layer
+    equals the plain one exactly, whatever X is.
+
+    Where the paper is silent: its X comes from a ReLU, so min(X, 0) = 0 and Z_i is eq. 5, ReLU(ReLU(...)), whose outer
+    ReLU changes nothing. A ReLU of an X that may be negative (behind another activation, a norm or a sum: ConvNeXt,
+    PoolFormer, MobileViT, CSPNet) would cut its negative part off and change the pretrained network from the start. So
+    the ReLU's floor follows X there: the state never falls below X where X is negative, nor below 0 elsewhere.
+
+    The 1x1 maps of Y_j come before its (nearest) upsampling to the size of X, with which they commute.
 
     New parameters: ``embed`` (C_in, C_in); ``fuse`` and ``attend`` (C_in, C_out - |w_n|), whose columns are W_f,j
     (W_a,j) side by side, with ones for the kernel behind. C_out need not be a multiple of n: the first parts get one
@@ -76,7 +53,7 @@ class ArcLayer(nn.Module):
     embed: nn.Parameter | None
     fuse: nn.Parameter | None
     attend: nn.Parameter
-    gru: _GruAttention | None
+    gru: GruAttention | None
     parts: nn.ModuleList | None  # what fold() made of the weight
     embed_has_identity: bool
     out_scale: Tensor | None
@@ -161,7 +138,7 @@ class ArcLayer(nn.Module):
             raise ValueError(f"attention_layer='gru' needs parts of one size, but they are {self.sizes}.")
         self.gru = None
         if attend and use_gru:
-            self.gru = _GruAttention(self.sizes[0], inputs, self._make_map, self.channel_dim).to(**like)
+            self.gru = GruAttention(self.sizes[0], inputs, self._make_map, self.channel_dim).to(**like)
 
     def forward(self, input: Tensor) -> Tensor:
         x = self.pre(input)
@@ -175,6 +152,7 @@ class ArcLayer(nn.Module):
         base = x
         if self.embed is not None:
             base = self._map(x, self.embed) if self.embed_has_identity else x + self._map(x, self.embed)
+        floor = torch.where(x < 0, x, 0)  # no gradient at 0, as a ReLU has none there
         fused: Tensor | None = None
         attention: Tensor | None = None
         y = self._part(0, x)
@@ -184,7 +162,7 @@ class ArcLayer(nn.Module):
                 fused = _add(fused, self._map(y, self._columns(self.fuse, j)))
             if self.options.attention:
                 attention = self._attend(y, j, attention)
-            y = self._part(j + 1, self._refine(base, fused, attention))
+            y = self._part(j + 1, self._refine(base, floor, fused, attention))
             parts.append(y)
         return self._join(parts)
 
@@ -258,14 +236,16 @@ class ArcLayer(nn.Module):
         dims = [space, time] if which == "S+T" else [(time if "T" in which else ()) + (space if "S" in which else ())]
         return [view.amax(row, keepdim=True) if row else view for row in dims]
 
-    def _refine(self, base: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
-        """Z_i from X + W_e X, AF and AM (eq. 5)."""
+    def _refine(self, base: Tensor, floor: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
+        """Z_i from X + W_e X, min(X, 0), AF and AM (eq. 5)."""
         if attention is not None and self.options.interaction == "multiplicative":
             state = base if fused is None else base + self._grow(fused, base)
-            return F.relu(state * self._grow(self._native(2 * torch.sigmoid(attention)), base))
-        if attention is not None:
-            fused = self._native(attention if fused is None else self._view(fused) + attention)
-        return F.relu(base if fused is None else base + self._grow(fused, base))
+            state = state * self._grow(self._native(2 * torch.sigmoid(attention)), base)
+        else:
+            if attention is not None:
+                fused = self._native(attention if fused is None else self._view(fused) + attention)
+            state = base if fused is None else base + self._grow(fused, base)
+        return floor + F.relu(state - floor)
 
     def _grow(self, x: Tensor, like: Tensor) -> Tensor:
         """Nearest upsampling to the size of ``like``; where x has a single position it is left to broadcasting."""

@@ -3,7 +3,7 @@
 What :class:`~videozoo.augment.arc_layer.ArcLayer` computes, for the paper's updater: additive, with one matrix for
 each part. A 1x1 map is one product: of rows (N*H*W, C) where channels lie last in memory, else of one matrix for each
 image (N, C, H*W). There is one running map of the state; every step adds to it in place, at the size of the output, and
-only its ReLU is a new map.
+only its maximum with min(X, 0) is a new map.
 """
 
 from collections.abc import Callable, Sequence
@@ -93,14 +93,20 @@ def _is_multiple(x: Tensor, h: int, w: int) -> bool:
 
 
 def _grow_and_add(low: Tensor, base: Tensor, out: Tensor | None) -> Tensor:
-    """ReLU(base + nearest upsampling of ``low``), written over ``out`` where there is one."""
+    """Base + nearest upsampling of ``low``, written over ``out`` where there is one."""
     h, w = low.shape[2:]
     if not _is_multiple(base, h, w):
-        return F.interpolate(low, size=base.shape[2:], mode="nearest").add_(base).relu_()
+        return F.interpolate(low, size=base.shape[2:], mode="nearest").add_(base)
     if out is None:
         out = torch.empty_like(base)
     torch.add(_cells(base, h, w), _cells(low, h, w), out=_cells(out, h, w))
-    return out.relu_()
+    return out
+
+
+def _floor_of(x: Tensor) -> Tensor | None:
+    """min(X, 0), or None for 0 everywhere. That is asked on a CPU alone, where the answer does not stall a queue."""
+    is_known = type(x) is Tensor and x.device.type == "cpu" and x.numel() > 0
+    return None if is_known and bool(x.amin() >= 0) else x.clamp_max(0)
 
 
 def _shrink(grad: Tensor, like: Tensor) -> Tensor:
@@ -143,6 +149,7 @@ def run_parts(
     last = not x.is_contiguous()
     parts = [conv(0, x)]
     y = parts[0]
+    floor = _floor_of(x)
     same = y.shape[2:] == x.shape[2:]
     base = x  # X + W_e X
     if updater.embed is not None:
@@ -165,7 +172,11 @@ def run_parts(
             if kept is not None:
                 kept.pooled.append(rows)
         buffer = None if kept is not None else z
-        z = torch.clamp_min(base, 0, out=buffer) if same else _grow_and_add(_maps(state, y), base, buffer)
+        if same:
+            z = torch.clamp_min(base, 0, out=buffer) if floor is None else torch.maximum(base, floor, out=buffer)
+        else:
+            z = _grow_and_add(_maps(state, y), base, buffer)
+            z = z.relu_() if floor is None else torch.maximum(z, floor, out=z)
         if kept is not None:
             kept.states.append(z)
             kept.parts.append(y)
@@ -208,6 +219,7 @@ class ArcConvFunction(torch.autograd.Function):
         steps = len(plan.sizes)
         x, weight, embed, fuse, attend, *rest = ctx.saved_tensors  # once: recomputing gives them once
         last = not x.is_contiguous()
+        floor, at_floor = _floor_of(x), None
         kept = Kept(rest[: steps - 1], rest[steps - 1 : 2 * steps - 2], rest[2 * steps - 2 :])
         weights, outputs = weight.split(plan.sizes), grad.split(plan.sizes, 1)
         of_fuse, of_attend = (None if m is None else torch.empty_like(m) for m in (fuse, attend))
@@ -230,7 +242,13 @@ class ArcConvFunction(torch.autograd.Function):
             of_weight.insert(0, of_w)
             of_bias.insert(0, of_b)
             if i:
-                torch.ops.aten.threshold_backward.grad_input(of_z, z, 0, grad_input=of_z)
+                if floor is None:
+                    torch.ops.aten.threshold_backward.grad_input(of_z, z, 0, grad_input=of_z)
+                else:
+                    is_free = z > floor
+                    rest = of_z.masked_fill(is_free, 0)
+                    at_floor = rest if at_floor is None else at_floor.add_(rest)
+                    of_z = of_z.sub_(rest)
                 full = of_z if full is None else full.add_(of_z)
                 if of_y.shape[2:] == z.shape[2:]:
                     low = full
@@ -242,6 +260,8 @@ class ArcConvFunction(torch.autograd.Function):
         of_embed = None if embed is None else _outer(of_base, _flat(x, last))
         if ctx.needs_input_grad[0]:
             of_x = of_z.add_(full)
+            if at_floor is not None:
+                of_x = of_x.addcmul_(at_floor, (x < 0).to(x.dtype))
             if embed is not None:
                 of_x = _maps(_sum_and_product(_flat(of_x, last), embed.t(), of_base), x)
         biases = torch.cat(of_bias) if ctx.has_bias else None

@@ -22,7 +22,8 @@ class ArcSteps:
     """Every step of an ARC layer, with all channels; tensors have an axis of time, whatever the layer's layout.
 
     Args:
-        states: Z_1 to Z_n, each (B, C_in, T, H, W); Z_1 is the layer's input X, the others are not negative.
+        states: Z_1 to Z_n, each (B, C_in, T, H, W); Z_1 is the layer's input X, the others are not negative
+            where X is not.
         attention: AM_2 to AM_n (eq. 7), each (B, C_in, T or 1, H or 1, W or 1) at the size of Y; empty without it.
         output: Y, in the layer's own layout.
     """
@@ -38,7 +39,8 @@ class ArcStates:
 
     Args:
         layer: its name in the network.
-        states: float32 (B, n, T, H, W), Z_1 to Z_n averaged over channels (Fig. 6); from Z_2 on not negative.
+        states: float32 (B, n, T, H, W), Z_1 to Z_n averaged over channels (Fig. 6); not negative in layers
+            behind a ReLU.
         attention: float32 (B, n - 1, T, C_in), AM_2 to AM_n averaged over positions (Fig. 3), in units of the layer's
             input, to which they are added (before twice their sigmoid is taken where the interaction is
             multiplicative); None in a layer without attention.
@@ -127,7 +129,7 @@ def retrace_arc(layer: Any, input: Tensor) -> ArcSteps:
         if options.attention:
             attention = _attend(layer, columns, y, attention)
             attentions.append(attention)
-        states.append(_refine(base, fused, attention, options.interaction))
+        states.append(_refine(base, x.clamp_max(0), fused, attention, options.interaction))
     return ArcSteps(states, attentions, from_time(torch.cat(parts, 1)))
 
 
@@ -183,13 +185,13 @@ def _gru_step(gru: Any, x: Tensor, hidden: Tensor | None) -> Tensor:
     return (1 - update) * candidate + update * hidden
 
 
-def _refine(base: Tensor, fused: Tensor | None, attention: Tensor | None, interaction: str) -> Tensor:
+def _refine(base: Tensor, floor: Tensor, fused: Tensor | None, attention: Tensor | None, interaction: str) -> Tensor:
     """Z_i (eq. 5)."""
     state = base if fused is None else base + _grow(fused, base)
-    if attention is None:
-        return state.relu()
-    grown = _grow(attention, base)
-    return (state + grown if interaction == "additive" else state * (2 * torch.sigmoid(grown))).relu()
+    if attention is not None:
+        grown = _grow(attention, base)
+        state = state + grown if interaction == "additive" else state * (2 * torch.sigmoid(grown))
+    return torch.maximum(state, floor)
 
 
 def _grow(y: Tensor, like: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ class PaperArcConv2d(ArcConv2d):
         weights = self.weight.split(self.sizes)
         biases = self.bias.split(self.sizes) if self.bias is not None else [None] * len(self.sizes)
         embedded = x if self.embed is None else x + F.conv2d(x, self.embed)
+        floor = torch.where(x < 0, x, 0)
         fused: Tensor | None = None
         attention: Tensor | None = None
         y = self._conv_forward(x, weights[0], biases[0])
@@ -44,7 +45,7 @@ class PaperArcConv2d(ArcConv2d):
                 fused = term if fused is None else fused + term
             if self.options.attention:
                 attention = self._attention(y, j, attention, size)
-            z = F.relu(self._refine(embedded, fused, attention))
+            z = floor + F.relu(self._refine(embedded, floor, fused, attention) - floor)
             y = self._conv_forward(z, weights[j + 1], biases[j + 1])
             parts.append(y)
         return torch.cat(parts, 1)
