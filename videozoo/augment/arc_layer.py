@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from videozoo.augment.arc_products import columns_of
-from videozoo.autograd import transforms_active
 from videozoo.augment.gru_attention import GruAttention
+from videozoo.autograd import transforms_active
 from videozoo.surgery import adopt
 from videozoo.surgery.pre_conv import is_same_conv
 
