@@ -64,12 +64,21 @@ def test_more_segment_clips_spread_evenly() -> None:
 
 def test_dense() -> None:
     one = sample_clips(100, num_frames=4, sampling="dense", frame_stride=8)
-    assert one.tolist() == [[37, 45, 53, 61]]
+    assert one.tolist() == [[34, 42, 50, 58]]
     three = sample_clips(100, num_frames=4, sampling="dense", frame_stride=8, num_clips=3)
-    assert three[:, 0].tolist() == [0, 37, 75]
-    assert three[2].tolist() == [75, 83, 91, 99]
+    assert three[:, 0].tolist() == [0, 34, 68]
+    assert three[2].tolist() == [68, 76, 84, 92]
     short = sample_clips(5, num_frames=4, sampling="dense", frame_stride=2)
     assert short.tolist() == [[0, 2, 4, 1]]
+
+
+@given(n=counts, t=st.sampled_from([4, 8, 16, 32]))
+def test_dense_testing_is_the_authors_formula(n: int, t: int) -> None:
+    """TSM: ten clips whose windows of 64 frames start evenly spread."""
+    starts = np.linspace(0, max(1, 1 + n - 64) - 1, num=10, dtype=int)
+    expected = [[(x * (64 // t) + start) % n for x in range(t)] for start in starts]
+    found = sample_clips(n, num_frames=t, sampling="dense", frame_stride=64 // t, num_clips=10)
+    assert found.tolist() == expected
 
 
 def test_uniform() -> None:
@@ -88,7 +97,7 @@ def test_runs_of_frames_lie_in_a_row() -> None:
         *range(15, 20),
     ]
     dense = sample_clips(50, num_frames=4, sampling="dense", frame_stride=8, frames_per_segment=2)
-    assert dense.tolist() == [[20, 21, 28, 29]]
+    assert dense.tolist() == [[16, 17, 24, 25]]
     assert sample_clips(2, num_frames=6, frames_per_segment=3).tolist() == [[0, 1, 1, 0, 1, 1]]
 
 

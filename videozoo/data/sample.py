@@ -26,8 +26,9 @@ def sample_clips(
     - ``segment`` (TSN, Wang et al., 2016, arXiv:1608.00859): T equal segments of N / T frames. Training takes a random
       frame of each. Testing takes frame ``int(tick * x + tick * offset)`` of segment x, tick = N / T, with offset 1/2
       for one clip, 1/2 then 0 for two (the order of TSM's authors), c / num_clips for clip c of more.
-    - ``dense``: T frames ``frame_stride`` apart. Training starts anywhere the clip fits; testing starts by linspace
-      from the first to the last place where it fits, one clip in the middle.
+    - ``dense``: T frames ``frame_stride`` apart, a window of T * frame_stride frames as in the code of TSM's authors
+      and in MMAction2. Training starts anywhere the window fits; testing starts by linspace from the first to the last
+      place where it fits, rounded down, one clip in the middle.
     - ``uniform``: linspace over the whole video, first and last frame included; several clips interleave; not
       random in training either.
 
@@ -95,7 +96,7 @@ def _segment(n: int, t: int, num_clips: int, generator: np.random.Generator | No
 
 
 def _dense(n: int, t: int, num_clips: int, stride: int, generator: np.random.Generator | None) -> np.ndarray:
-    last_start = max(n - ((t - 1) * stride + 1), 0)
+    last_start = max(n - t * stride, 0)
     if generator is not None:
         starts = generator.integers(0, last_start + 1, size=num_clips, dtype=np.int64)
     elif num_clips == 1:
