@@ -1,7 +1,7 @@
 """Exact frames of a video file, by PyAV."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +81,11 @@ class AvFile:
         self._prepare()
         return None if self._indexed is None else self._indexed.index
 
+    @property
+    def damaged(self) -> Set[int]:
+        """The frames that show damage, or may, as far as they have been decoded."""
+        return frozenset() if self._exact is None else self._exact.damaged
+
     def close(self) -> None:
         """Close the file; frames are no longer to be had."""
         self._stream.close()
@@ -119,7 +124,7 @@ class AvFile:
         """Packets from the file's start on, noted for the index."""
         nals = nal_format(self._stream.stream.codec_context)
         for packet in self._stream.packets():
-            self._begin.append(PacketRow.of(packet, self._stream.place, nals))
+            self._begin.append(PacketRow.of(packet, nals))
             yield packet
 
     def _prepare(self) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import av
 from av.container import InputContainer
@@ -13,9 +13,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from .byte_window import ByteWindow
+from .container_size import is_cut_short
 from .encryption import HEAD_BYTES, encrypted_tracks, is_scrambled
 from .errors import VideoError
 from .frame_clock import FrameClock, Timeline, stated_rate
+from .iso_boxes import FIRST_BOXES
 from .limits import MAX_PIXELS, TimeLimit, check_frame_size
 
 # Demuxers that find "video" in files that are none (text art), or that only point at other files.
@@ -25,22 +27,6 @@ ENCRYPTED = "its video is encrypted (copy protection, DRM); only a decrypted cop
 FORMATS_WITHOUT_DTS = frozenset({"matroska,webm", "ogg", "asf"})
 # FFmpeg's flag of formats whose time stamps may begin again (AVFMT_TS_DISCONT): MPEG's transport and program streams.
 TS_DISCONT = 0x0200
-# What an ISO media file (mp4, mov, 3gp) has in its bytes 4 to 8.
-ISO_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"})
-
-
-class Place(NamedTuple):
-    """Where in a file a packet is.
-
-    Args:
-        stamp: its decoding time, or in formats without one the time at which its frame is shown.
-        byte: where it begins, or a packet before it; None: not known.
-        shift: how far the clock has moved its time stamps.
-    """
-
-    stamp: int
-    byte: int | None = None
-    shift: int = 0
 
 
 class AvStream:
@@ -61,6 +47,9 @@ class AvStream:
         self.path = path
         # Set where a packet could not be read or decoded.
         self.is_damaged = False
+        # The frame given last was decoded with errors, or follows such a one without a keyframe between them.
+        self.shows_damage = False
+        self._num_incomplete = 0
         self._limit = limit
         self._member = member
         self._window = None if member is None else ByteWindow(path, member)
@@ -77,11 +66,9 @@ class AvStream:
         except BaseException:
             self.close()
             raise
-        self._has_dts = self.container.format.name not in FORMATS_WITHOUT_DTS
-        unit = self.stream.time_base or Fraction(1)
-        self._timeline = Timeline(unit, has_pts=self.has_pts, has_dts=self._has_dts)
+        has_dts = self.container.format.name not in FORMATS_WITHOUT_DTS
+        self._timeline = Timeline(self.stream.time_base or Fraction(1), has_pts=self.has_pts, has_dts=has_dts)
         self._packet_duration: int | None = None
-        self.place = Place(0)  # of the packet read last
 
     @property
     def may_be_joined(self) -> bool:
@@ -92,6 +79,16 @@ class AvStream:
     def is_joined(self) -> bool:
         """Whether time stamps began again at a packet read so far."""
         return self._timeline.num_breaks > 0
+
+    @property
+    def lacks_data(self) -> bool:
+        """Whether packets read so far are incomplete; those before a joint of two files only seem so."""
+        return self._num_incomplete > self._timeline.num_breaks
+
+    def is_cut_short(self) -> bool:
+        """Whether the file ends before its container does."""
+        with self._bytes() as file:
+            return is_cut_short(file)
 
     def rate(self) -> Fraction:
         """Mean frames per second, as stated."""
@@ -109,22 +106,14 @@ class AvStream:
         start = (self.container.start_time or 0) / 1e6
         return round((seconds + start) / float(self.stream.time_base or 1))
 
-    def seek(self, place: Place, back_sec: float = 0) -> Iterator[Packet]:
-        """Packets from a place on, or from a keyframe before; none where the file does not allow it.
-
-        Args:
-            place: a packet's. Files that may be joined are sought by bytes, as a time may come twice in them.
-            back_sec: how much earlier to begin.
-        """
+    def seek(self, pts: int) -> Iterator[Packet]:
+        """Packets from a keyframe at or before a time stamp on; none where the file does not allow it."""
         try:
-            if place.byte is not None and self.may_be_joined and not back_sec:
-                self.container.seek(place.byte, unsupported_byte_offset=True)
-            else:
-                stamp = place.stamp - place.shift - round(back_sec / (self.stream.time_base or 1))
-                self.container.seek(stamp, stream=self.stream, backward=True)
+            self.container.seek(pts, stream=self.stream, backward=True)
         except av.FFmpegError:
             return iter(())
-        self._timeline.restart(place.shift)
+        self._timeline.restart(0)
+        self.shows_damage = False
         return self.packets()
 
     def close(self) -> None:
@@ -154,10 +143,8 @@ class AvStream:
             if packet is None:
                 return
             if packet.size:
-                byte = self.place.byte if packet.pos is None else packet.pos
                 self._timeline.follow(packet)
-                stamp = packet.dts if self._has_dts and packet.dts is not None else packet.pts
-                self.place = Place(stamp or 0, byte, self._timeline.shift)
+                self._num_incomplete += packet.is_corrupt
                 self._packet_duration = self._packet_duration or packet.duration
                 yield packet
 
@@ -186,11 +173,12 @@ class AvStream:
         try:
             for frame in self.stream.decode(packet):
                 check_frame_size(self.path, frame.width, frame.height)
+                self.shows_damage = frame.is_corrupt or (self.shows_damage and not frame.key_frame)
                 yield frame
         except EOFError:
             pass
         except av.FFmpegError:
-            self.is_damaged = True
+            self.is_damaged = self.shows_damage = True
 
     def _open(self) -> InputContainer:
         # Only files of this machine: a play list must not fetch anything. Titles may be in any encoding. Opening
@@ -233,7 +221,7 @@ class AvStream:
             return "it may not be read (permission denied)"
         if isinstance(err, av.error.InvalidDataError):
             with self._bytes() as file:
-                is_iso = (file.read(8) or b"")[4:] in ISO_BOXES
+                is_iso = (file.read(8) or b"")[4:] in FIRST_BOXES
                 if is_iso and any(encrypted_tracks(file)):
                     return ENCRYPTED
             if is_iso:

@@ -66,9 +66,7 @@ def check_video(record: VideoRecord) -> Finding:
                 shown = (last or 0.0) - (first or 0.0)
                 fps = mean_rate(fps, count, shown)
                 seconds = shown + 1 / fps
-            note = "some of its data does not decode" if video.is_damaged else ""
-            if count < video.stated_frames:
-                note = f"{count} of the {video.stated_frames} frames that it states decode"
+            note = video.damage()
     except VideoError as error:
         return Finding(count, width=size[0], height=size[1], error=error.reason)
     except Exception as error:  # whatever a file does to a decoder, it is this file's error

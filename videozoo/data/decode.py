@@ -21,9 +21,10 @@ from .records import VideoRecord
 class VideoReader:
     """Read single frames of a video file, or of a folder of jpg/png frames in natural order.
 
-    Frame ``i`` is the i-th frame in presentation order among those that really decode; damaged ones do not count. Use
-    it in a ``with`` statement. Display rotation (and mirroring) is applied; the sample aspect ratio is not, frames stay
-    as stored; alpha is dropped; of several video streams the first is read, cover pictures aside.
+    Frame ``i`` is the i-th frame in presentation order among those that really decode. One that decodes with errors
+    counts, with what FFmpeg makes of it; ``num_damaged`` says how many were read. Use it in a ``with`` statement.
+    Display rotation (and mirroring) is applied; the sample aspect ratio is not, frames stay as stored; alpha is
+    dropped; of several video streams the first is read, cover pictures aside.
 
     Args:
         path: a video file, a folder of images, or a tar shard that holds the video (``member``).
@@ -56,6 +57,7 @@ class VideoReader:
         self.path = Path(path)
         self._span_sec, self._frame_range = span_sec, frame_range
         self._is_closed = False
+        self._damaged: set[int] = set()
         self._limit = TimeLimit(self.path, time_limit_sec)
         with reading(self.path), self._limit:
             self._source = _open_source(self.path, span_sec, member, self._limit)
@@ -83,6 +85,11 @@ class VideoReader:
     def fps(self) -> float:
         """Mean frames per second as the container states it; 0.0 where unknown (folders of images)."""
         return self._source.fps
+
+    @property
+    def num_damaged(self) -> int:
+        """Frames read so far that show damage, or may: decoded with errors, or after such a one up to a keyframe."""
+        return len(self._damaged)
 
     @property
     def height(self) -> int:
@@ -121,6 +128,7 @@ class VideoReader:
             with reading(self.path), self._limit:
                 out = np.empty((len(wanted), self.height, self.width, 3), np.uint8)
                 self._source.read_into(slots, out)
+                self._damaged |= slots.keys() & self._source.damaged
         except NoSuchFrameError as err:
             if self._frame_range is not None:
                 _ = self.num_frames  # the file is shorter than it seemed: says that the range goes beyond it

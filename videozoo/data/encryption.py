@@ -2,8 +2,8 @@
 
 import io
 import re
-from collections.abc import Iterator
-from typing import Protocol
+
+from .iso_boxes import SeekableBytes, find_boxes, iterate_boxes
 
 # Sample entries of an ISO media file: Common Encryption (CENC, CBCS, PlayReady) and FairPlay.
 ENCRYPTED_ENTRIES = frozenset({b"encv", b"drmi"})
@@ -20,16 +20,6 @@ ASF_ENCRYPTION = tuple(
 HEAD_BYTES = 2**18
 
 
-class SeekableBytes(Protocol):
-    """A binary file that is read at any place."""
-
-    def seek(self, offset: int, whence: int = ...) -> int:
-        """Go to a place."""
-
-    def read(self, size: int = ...) -> bytes | None:
-        """Read at most ``size`` bytes."""
-
-
 def encrypted_tracks(file: SeekableBytes) -> list[bool]:
     """Return for each track of an ISO media file (mp4, mov, 3gp), in FFmpeg's order, if it is an encrypted video.
 
@@ -37,13 +27,13 @@ def encrypted_tracks(file: SeekableBytes) -> list[bool]:
         file: an open file; its position is changed. Damage ends the search; what was found until then is returned.
     """
     tracks = []
-    for moov in _find(file, b"moov", 0, file.seek(0, io.SEEK_END)):
-        for trak in _find(file, b"trak", *moov):
+    for moov in find_boxes(file, b"moov", 0, file.seek(0, io.SEEK_END)):
+        for trak in find_boxes(file, b"trak", *moov):
             spans = [trak]
             for kind in (b"mdia", b"minf", b"stbl", b"stsd"):
-                spans = [inner for span in spans for inner in _find(file, kind, *span)]
+                spans = [inner for span in spans for inner in find_boxes(file, kind, *span)]
             # Eight bytes (version, number of entries) before the entries of an stsd.
-            kinds = {kind for start, stop in spans for kind, _, _ in _boxes(file, start + 8, stop)}
+            kinds = {kind for start, stop in spans for kind, _, _ in iterate_boxes(file, start + 8, stop)}
             tracks.append(not kinds.isdisjoint(ENCRYPTED_ENTRIES))
     return tracks
 
@@ -67,22 +57,3 @@ def is_scrambled(head: bytes, format_name: str, program_id: int) -> bool:
             match[1][0] & 0xF0 > 0x80 for match in re.finditer(rb"\x00\x00\x01\xe0..([\x80-\xbf])", head, re.DOTALL)
         )
     return False
-
-
-def _find(file: SeekableBytes, wanted: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    return ((begin, end) for kind, begin, end in _boxes(file, start, stop) if kind == wanted)
-
-
-def _boxes(file: SeekableBytes, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, and where the content starts and ends, of the boxes that follow each other between two places."""
-    while start + 8 <= stop:
-        file.seek(start)
-        head = file.read(16) or b""
-        size, kind, length = int.from_bytes(head[:4], "big"), head[4:8], 8
-        if size == 1:
-            size, length = int.from_bytes(head[8:], "big"), 16
-        size = size or stop - start  # 0: to the end
-        if size < length:
-            return
-        yield kind, start + length, min(start + size, stop)
-        start += size

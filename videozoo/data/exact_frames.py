@@ -39,6 +39,7 @@ class ExactFrames:
         self._first = 0  # the span's first frame, among all
         self._num_decoded = 0
         self._is_finished = False
+        self.damaged: set[int] = set()  # of the frames decoded so far, those that show damage, or may
         self._kept: dict[int, VideoFrame] = {}
         self._kept_bytes = 0
         if span_sec is not None:
@@ -100,6 +101,8 @@ class ExactFrames:
                 self._is_finished = True
                 return
             self._num_decoded += 1
+            if self._stream.shows_damage:
+                self.damaged.add(self._num_decoded - 1 - self._first)
             yield self._num_decoded - 1, frame
 
     def _skip_to(self, start_sec: float) -> None:

@@ -50,6 +50,7 @@ class ImageFolder:
     """
 
     fps = 0.0
+    damaged: frozenset[int] = frozenset()
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -32,6 +32,7 @@ class WholeVideo:
     def __init__(self, record: VideoRecord) -> None:
         self.record = record
         self._stream: AvStream | None = None
+        self._num_frames = self._num_damaged = 0
         if not record.path.exists():
             raise VideoError(record.path, "no such file or folder")
         if record.path.is_dir():
@@ -51,16 +52,20 @@ class WholeVideo:
         """Frames per second as stated; None for images."""
         return None if self._stream is None else self._stream.rate()
 
-    @property
-    def is_damaged(self) -> bool:
-        """Whether a packet could not be read or decoded so far."""
-        return self._stream is not None and self._stream.is_damaged
-
-    @property
-    def stated_frames(self) -> int:
-        """Frames that the file says it has; 0 where it says nothing, or only a part of it is asked."""
-        is_part = self.record.span_sec is not None or self.record.frame_range is not None
-        return 0 if self._stream is None or is_part else self._stream.stream.frames
+    def damage(self) -> str:
+        """Return what is wrong with the video as far as it was read, empty where nothing is known to be."""
+        found = []
+        if self._num_damaged:
+            found.append(f"{self._num_damaged} of its {self._num_frames} frames show damage, or may")
+        if self._stream is not None:
+            is_whole = self.record.span_sec is None and self.record.frame_range is None
+            if is_whole and self._stream.is_cut_short():
+                found.append("the file is cut short")
+            if self._stream.is_damaged:
+                found.append("some of its data cannot be decoded")
+            elif self._stream.lacks_data:
+                found.append("some of its data is missing")
+        return ", ".join(found)
 
     def frames(self) -> Iterator[VideoFrame]:
         """The frames with rising time stamps; images follow each other at ``IMAGES_FPS``.
@@ -73,18 +78,18 @@ class WholeVideo:
 
     def _of_range(self) -> Iterator[VideoFrame]:
         start, stop = self.record.frame_range or (0, None)
-        count = 0
         for number, frame in enumerate(self._of_images() if self._stream is None else self._of_span(self._stream)):
             if stop is not None and number >= stop:
                 break
             if number >= start:
-                count += 1
+                self._num_frames += 1
+                self._num_damaged += self._stream is not None and self._stream.shows_damage
                 yield frame
-        if stop is not None and count < stop - start:
+        if stop is not None and self._num_frames < stop - start:
             raise VideoError(
-                self.record.path, f"its frame range {start} to {stop} goes beyond its {start + count} frames"
+                self.record.path, f"its frame range {start} to {stop} goes beyond its {start + self._num_frames} frames"
             )
-        if not count:
+        if not self._num_frames:
             span = self.record.span_sec
             where = f" in its span {span[0]:g} to {span[1]:g} s" if span else ""
             raise VideoError(self.record.path, f"no frame of it decodes{where}")

@@ -96,8 +96,7 @@ class JobWriting:
         schema: of the rows.
         make_table: rows of the schema from places in the list and answers.
         merge: makes the output of the parts and gives the number of rows with an error.
-        mark: the Parquet file with the column ``error`` that is written last. It may belong to several outputs of one
-            job; those that are finished are then named in its metadata, under ``outputs``.
+        mark: the Parquet file with the column ``error`` whose being there says that the output is finished.
     """
 
     job: dict[str, Any]
@@ -126,13 +125,11 @@ def answer_list(
     mark = writing.mark(path)
     records = _Shard(listing, num_shards, shard)
     _refuse_other_shards(output, num_shards)
-    finished = _finished(path, mark, writing.job)
-    if finished is not None:
-        return finished
+    if mark.exists():
+        return _finished(path, mark, writing.job)
     with closing(Parts(path, writing.job)) as parts:
-        finished = _finished(path, mark, writing.job)  # another process may have done it a moment ago
-        if finished is not None:
-            return finished
+        if mark.exists():  # another process finished it a moment ago
+            return _finished(path, mark, writing.job)
         start = done = parts.num_rows()
         num_errors, waiting, written = 0, [], time.monotonic()
         if on_progress is not None:
@@ -219,26 +216,11 @@ def digest_weights(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def finished_outputs(mark: Path) -> set[str]:
-    """Return the names of the outputs beside a mark that are finished."""
-    import pyarrow.parquet as pq
-
-    if not mark.exists():
-        return set()
-    metadata = pq.read_schema(mark).metadata or {}
-    names = (
-        json.loads(metadata[b"outputs"]) if b"outputs" in metadata else [path.name for path in mark.parent.iterdir()]
-    )
-    return {name for name in names if (mark.parent / name).exists()}
-
-
-def _finished(path: Path, mark: Path, job: dict[str, Any]) -> JobResult | None:
-    """Return what a finished file says of itself, None if it is not finished; ``mark`` as in `JobWriting`."""
+def _finished(path: Path, mark: Path, job: dict[str, Any]) -> JobResult:
+    """What a finished file says of itself; ``mark`` is it, or the file that was written last."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not mark.exists():
-        return None
     try:
         file = pq.ParquetFile(mark)
         found = json.loads((file.schema_arrow.metadata or {})[b"job"])
@@ -246,8 +228,6 @@ def _finished(path: Path, mark: Path, job: dict[str, Any]) -> JobResult | None:
         raise JobError(f"{mark}: exists and holds no scores or features of videozoo; give another --output.") from None
     with file:
         check_same_job(found, job, mark)
-        if path.name not in finished_outputs(mark):
-            return None
         num_errors = 0
         for group in file.iter_batches(columns=["error"]):
             num_errors += len(group) - group.column(0).null_count
