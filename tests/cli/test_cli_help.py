@@ -61,3 +61,17 @@ def test_python_m_videozoo_is_the_command() -> None:
         env={**os.environ, "PYTHONPATH": str(REPO)},
     )
     assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "3000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)])
+def test_threads_spin_for_a_bounded_time_unless_the_user_says_how(
+    given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    from videozoo.cli import main
+
+    assert main(["list", "tsn_r18"]) == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == expected

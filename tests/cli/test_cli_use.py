@@ -185,6 +185,11 @@ def test_quickstart_refuses_a_folder_in_use(tmp_path: Path, capsys: Capture) -> 
     assert main(["quickstart", "--output", str(tmp_path)]) == 2
     assert "exists; remove it, or give another folder with --output" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / "notes.txt").rename(tmp_path / "quickstart.json")
+    assert main(["quickstart", "--output", str(tmp_path)]) == 2
+    (tmp_path / "quickstart.json").write_text('{"seed": 1}')
+    assert main(["quickstart", "--output", str(tmp_path)]) == 2
+    assert "another --seed" in capsys.readouterr().err
 
 
 def test_accuracy_within_pairs() -> None:
@@ -235,7 +240,7 @@ def test_mirror_labels() -> None:
     assert describe_mirrors(["a", "b"], {}) == ""
 
 
-def test_quickstart_from_end_to_end_at_a_tiny_size(
+def test_quickstart_continues_after_an_interruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     from videozoo.cli import quickstart
@@ -245,8 +250,24 @@ def test_quickstart_from_end_to_end_at_a_tiny_size(
     tiny = "--epochs 1 --batch-size 6 --img-size 32 --num-frames 4 --workers 0"
     monkeypatch.setattr(quickstart, "TRAINING", tiny)
     output = tmp_path / "first steps"
-    assert main(["quickstart", "--output", str(output), *CPU]) == 0
+    argv = ["quickstart", "--output", str(output), *CPU]
+
+    def stop(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    for module, name in (("videozoo.data.motions", "_write_mp4"), ("videozoo.cli.quickstart", "_evaluate")):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{module}.{name}", stop)
+            assert main(argv) == 130
+        assert "run the same command again to continue" in capsys.readouterr().err
+        assert (output / "videos").exists() == (name == "_evaluate")
+    weights = output / "tsn_r18/best/model.safetensors"
+    trained = weights.stat().st_mtime_ns
+
+    assert main(argv) == 0
+    assert weights.stat().st_mtime_ns == trained
     out = capsys.readouterr().out
+    assert "$ videozoo predict --model test_arc_tsm.motions" in out
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.startswith(("tsn_r18 ", "arc_"))}
     assert list(rows) == ["tsn_r18", "arc_tsm_r18"]
     assert "$ videozoo finetune --model arc_tsm_r18 --data '" in out

@@ -1,6 +1,7 @@
 """The command ``videozoo``: one file per sub-command, heavy imports inside the functions that need them."""
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from videozoo.cli import (
@@ -56,7 +57,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: all done. 1: done in part (``predict`` met a broken file). 2: bad usage or bad input, one line on stderr says
     which. 130: stopped by Ctrl-C.
     """
+    bound_spinning()
     return answer(lambda: run_command(argv))
+
+
+def bound_spinning() -> None:
+    """Bound how long OpenMP threads spin while they wait, unless the user has set it; read when torch is loaded.
+
+    By default libgomp spins 300,000 times, which on a busy machine takes the processor from the thread that is waited
+    for. With 3,000 an idle machine loses nothing and a busy one is about as fast as with passive waiting
+    (benchmarks/waiting.md).
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "3000"
 
 
 def run_command(argv: Sequence[str] | None = None) -> int:

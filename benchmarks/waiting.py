@@ -1,0 +1,148 @@
+"""Measure how OpenMP threads should wait for each other: time of a step per setting, on an idle and on a busy machine.
+
+``python benchmarks/waiting.py [--rounds N]`` writes waiting.md and waiting.json. Every setting runs in a process of
+its own, because OpenMP reads it once. The processes take turns, so that a slow moment hits all of them alike.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# Environment of each setting. libgomp spins 300,000 times by default, with PASSIVE not at all.
+SETTINGS = {
+    "default": {},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
+    **{f"spin {n}": {"GOMP_SPINCOUNT": str(n)} for n in (1_000, 3_000, 10_000, 30_000)},
+}
+# (network, frame size, training)
+TASKS = {
+    "train arc_tsm_r18 48 px": ("arc_tsm_r18", 48, True),
+    "train tsn_r18 48 px": ("tsn_r18", 48, True),
+    "predict arc_tsm_r18 112 px": ("arc_tsm_r18", 112, False),
+    "predict tsn_r50 224 px": ("tsn_r50", 224, False),
+}
+BATCH = {True: 8, False: 1}
+SAMPLE_SEC = 0.7
+
+
+def work(task: str) -> None:
+    """Run steps of one task whenever a line comes in; print the seconds of a step."""
+    import torch
+
+    import videozoo
+
+    name, size, train = TASKS[task]
+    torch.manual_seed(0)
+    model = videozoo.create_model(name, num_classes=6).train(train)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    clips = torch.randn(BATCH[train], 3, 8, size, size)
+    labels = torch.zeros(len(clips), dtype=torch.long)
+
+    def step() -> None:
+        if not train:
+            with torch.inference_mode():
+                model(clips)
+            return
+        torch.nn.functional.cross_entropy(model(clips), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        began, steps = time.perf_counter(), 0
+        while time.perf_counter() - began < SAMPLE_SEC:
+            step()
+            steps += 1
+        print((time.perf_counter() - began) / steps, flush=True)
+
+
+def measure(task: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Return the median seconds of a step of every setting, ``{"idle": {...}, "busy": {...}}``."""
+    workers = {
+        setting: subprocess.Popen(
+            [sys.executable, __file__, "--work", task],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")} | env,
+        )
+        for setting, env in SETTINGS.items()
+    }
+    for worker in workers.values():
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    found: dict[str, dict[str, float]] = {}
+    for state in ("idle", "busy"):
+        loops = [
+            subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            for _ in range(os.cpu_count() or 1)
+            if state == "busy"
+        ]
+        times: dict[str, list[float]] = {setting: [] for setting in SETTINGS}
+        try:
+            for _ in range(rounds):
+                for setting, worker in workers.items():
+                    assert worker.stdin is not None
+                    assert worker.stdout is not None
+                    worker.stdin.write("go\n")
+                    worker.stdin.flush()
+                    times[setting].append(float(worker.stdout.readline()))
+        finally:
+            for loop in loops:
+                loop.kill()
+        found[state] = {setting: statistics.median(values) for setting, values in times.items()}
+    for worker in workers.values():
+        worker.communicate()
+    return found
+
+
+def main() -> None:
+    """Measure all tasks, print the page and write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work:
+        work(args.work)
+        return
+    result = {task: measure(task, args.rounds) for task in args.tasks}
+    page = Path(__file__).with_suffix(".md")
+    text = write_page(result, args.rounds)
+    print(text)
+    page.write_text(text, encoding="utf-8")
+    page.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def write_page(result: dict[str, dict[str, dict[str, float]]], rounds: int) -> str:
+    """Return the Markdown page of the figures."""
+    lines = [
+        "# How long threads should spin while they wait",
+        "",
+        "OpenMP threads that wait for each other spin for a while, then sleep. On an idle machine spinning saves the",
+        "time of waking up. On a busy one it takes the processor from the thread that is waited for. The command line",
+        "sets `GOMP_SPINCOUNT=3000` unless you set it or `OMP_WAIT_POLICY` yourself.",
+        "",
+        f"Milliseconds of a step, median of {rounds} rounds, and the ratio to the fastest setting of the row. Busy: as",
+        f"many endless loops as processors run beside it. {os.cpu_count()} CPU cores, batch {BATCH[True]} in training, 1",
+        "in prediction, 8 frames. `python benchmarks/waiting.py` writes this page.",
+        "",
+        f"| step | machine | {' | '.join(SETTINGS)} |",
+        f"|---|---|{'---|' * len(SETTINGS)}",
+    ]
+    for task, states in result.items():
+        for state, times in states.items():
+            least = min(times.values())
+            cells = " | ".join(f"{1000 * value:.0f} ({value / least:.2f})" for value in times.values())
+            lines.append(f"| {task} | {state} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
