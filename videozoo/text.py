@@ -1,8 +1,10 @@
 """Text from outside (names of classes and files, configs, messages of libraries), made safe to show."""
 
+import json
 import unicodedata
+from typing import Any
 
-__all__ = ["is_printable", "printable"]
+__all__ = ["is_printable", "json_text", "printable"]
 
 # Line and paragraph separators, and what makes a reader see letters in another order than they have.
 _BAD = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -39,6 +41,12 @@ def printable(text: str, lines: str = "none", encoding: str | None = None) -> st
     except (UnicodeEncodeError, LookupError):
         safe = "".join(letter if letter.isascii() else _escaped(letter) for letter in safe)
     return safe
+
+
+def json_text(value: Any, indent: int | None = None, *, allow_nan: bool = True) -> str:
+    """Return JSON with letters as they are; bytes of file names that are not UTF-8 become the escapes of JSON."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_bad(letter: str) -> bool:

@@ -50,6 +50,14 @@ def test_everything_comes_back(tmp_path: Path, average: str) -> None:
     assert torch.equal(again.scores, replace(kept.result, average=other).scores)
 
 
+def test_names_of_files_may_be_of_any_bytes(tmp_path: Path) -> None:
+    kept = scores(unread=(1,))
+    kept = replace(kept, names={**kept.names, 0: "caf\udce9.mp4", 1: "\udcff.mp4"}, about={"data": "\udce9.csv"})
+    save_scores(tmp_path / "s.safetensors", kept)
+    read = load_scores(tmp_path / "s.safetensors")
+    assert (dict(read.names), read.about["data"]) == (dict(kept.names), "\udce9.csv")
+
+
 def test_any_reader_of_the_format_finds_the_scores(tmp_path: Path) -> None:
     kept = scores(unread=(2,))
     save_scores(tmp_path / "s.safetensors", kept)

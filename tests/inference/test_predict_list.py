@@ -1,6 +1,7 @@
 """Lists shard by shard: each file once, resumable, refused where it would mix; the list itself in little memory."""
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -266,6 +267,18 @@ def test_a_path_list_takes_what_people_write(tmp_path: Path) -> None:
     assert rooted.digest == listing.digest
     again = pickle.loads(pickle.dumps(listing))
     assert list(again) == list(listing)
+
+
+def test_a_path_list_of_names_of_any_bytes_and_of_old_macs(tmp_path: Path) -> None:
+    names = [b"caf\xe9.mp4", b"b.mp4", b"\xff c.mp4"]
+    for name in names:
+        with open(os.path.join(os.fsencode(tmp_path), name), "wb"):
+            pass
+    for end in (b"\n", b"\r\n", b"\r"):
+        (tmp_path / "list.txt").write_bytes(end.join([names[1], names[0], b"", names[2], names[1], b""]))
+        listing = open_listing(tmp_path / "list.txt")
+        assert [os.fsencode(record.name) for record in listing] == [names[1], names[0], names[2]]
+        assert [record.source for record in listing] == ["list.txt:1", "list.txt:2", "list.txt:4"]
 
 
 def test_equal_hashes_are_no_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

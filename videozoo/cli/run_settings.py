@@ -9,6 +9,7 @@ from typing import Any
 from videozoo.cli.console import CommandError, is_main_process, note, num_processes
 from videozoo.cli.finetune_flags import DEFAULT_LR
 from videozoo.cli.recipes import is_recipe_file, read_recipe
+from videozoo.text import json_text
 from videozoo.version import __version__
 
 FILE_NAME = "args.json"
@@ -177,7 +178,7 @@ def write_settings(settings: Settings) -> None:
     output = Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
     content = {"videozoo": __version__, "command": "finetune", "settings": values}
-    replace_file(output / FILE_NAME, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    replace_file(output / FILE_NAME, json_text(content, 2) + "\n")
 
 
 def _read(output: Path) -> dict[str, Any]:

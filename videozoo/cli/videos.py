@@ -36,7 +36,10 @@ def find_parts(data: str) -> list[Path]:
 
 
 def _sub_folder(data: Path, names: Sequence[str]) -> Path | None:
-    return next((data / name for name in names if (data / name).is_dir()), None)
+    from videozoo.data.lists import expand_home
+
+    home = Path(expand_home(data))
+    return next((home / name for name in names if (home / name).is_dir()), None)
 
 
 def load_train_and_val(

@@ -236,7 +236,7 @@ def _has_shards(folder: Path) -> bool:
 
 def _write_shards(folder: Path, records: Sequence[VideoRecord], sizes: dict[str, int], limit: int) -> list[Path]:
     """Tars of KEY.mp4 and KEY.cls, in an order that mixes the classes; each is there whole or not at all."""
-    order = sorted(records, key=lambda record: hashlib.sha256(record.name.encode()).digest())
+    order = sorted(records, key=lambda record: hashlib.sha256(os.fsencode(record.name)).digest())
     groups: list[list[VideoRecord]] = []
     filled = 0
     for record in order:

@@ -9,7 +9,7 @@ from .formats import DATA_FORMATS, READERS, SPLIT_FORMATS
 from .formats.class_folders import load_class_folders
 from .formats.recognise import recognise
 from .labels import check_names, number_labels
-from .lists import ListFile, Problems, SourceError
+from .lists import ListFile, Problems, SourceError, expand_home
 from .records import VIDEO_EXTENSIONS, VideoSource
 from .shards import is_shards, load_shards
 
@@ -47,6 +47,8 @@ def load_source(
     """
     if class_names is not None:
         class_names = check_names(class_names, "class_names")
+    data = expand_home(data) if isinstance(data, str | os.PathLike) else [expand_home(item) for item in data]
+    data_root = None if data_root is None else expand_home(data_root)
     try:
         return _load(data, data_root, class_names, data_format, split, check_files)
     except OSError as err:

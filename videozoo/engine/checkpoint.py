@@ -12,6 +12,7 @@ from torch import Tensor
 
 from videozoo.engine.errors import CheckpointError
 from videozoo.files import replace_folder, write_file
+from videozoo.text import json_text
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -134,7 +135,7 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
 
 def _to_json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, indent=indent, ensure_ascii=False) + "\n"
+    return json_text(value, indent) + "\n"
 
 
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -117,7 +117,7 @@ for _tag in ("int", "float", "bool", "null", "timestamp"):
 
 def _read(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.expanduser().read_text(encoding="utf-8-sig")
         return json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, _PlainLoader)
     except FileNotFoundError as error:
         raise EngineError(f"{path}: no such file; groups are a json or yaml file.") from error

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
 from videozoo.engine.checkpoint import replace_file
+from videozoo.engine.fonts import fit_fonts, number_names
 from videozoo.engine.groups import GroupResult
 from videozoo.engine.results import EpochRow
 
@@ -87,7 +88,8 @@ def plot_confusion(path: Path, confusion: Tensor, class_names: Sequence[str]) ->
     """Draw a confusion matrix, each row as shares of that class's videos.
 
     Up to 20 classes each cell carries its percentage, up to 60 the axes carry the names; beyond, the axes carry class
-    numbers and a list names the most frequent confusions. Classes without videos are grey.
+    numbers and a list names the most frequent confusions. Classes without videos are grey. Names whose letters no font
+    of this machine has are numbers, with a note.
 
     Args:
         confusion: counts (C, C), a row per true class.
@@ -101,6 +103,7 @@ def plot_confusion(path: Path, confusion: Tensor, class_names: Sequence[str]) ->
         raise ValueError(
             f"plot_confusion: {counts.shape} counts for {num_classes} names; a square of that size is needed."
         )
+    class_names, numbered = number_names(class_names)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     if num_classes <= NAMES_UP_TO:
@@ -109,6 +112,7 @@ def plot_confusion(path: Path, confusion: Tensor, class_names: Sequence[str]) ->
         figure = _numbered_matrix(shares, totals[:, 0], [_short(name, 66) for name in class_names])
     hits = counts.trace() / max(counts.sum(), 1)
     title = f"top-1 {hits:.1%} of {counts.sum():,} videos, {num_classes} classes\ncells: % of the true class's videos"
+    title += f"\n{numbered}" if numbered else ""
     figure.axes[0].set_title(title, fontsize=11, pad=10)
     _save(figure, path, dpi=130)
 
@@ -127,7 +131,8 @@ def plot_group(path: Path, title: str, panels: Sequence[tuple[str, GroupResult]]
     first = panels[0][1]
     num_classes = len(first.class_names)
     cell = 0.62 if num_classes <= 6 else 0.46  # inches
-    names = [fill(_short(name, 120), 34) for name in first.class_names]
+    class_names, numbered = number_names(first.class_names)
+    names = [fill(_short(name, 120), 34) for name in class_names]
     longest = max(len(line) for name in names for line in name.split("\n"))
     height = max(cell, 0.19 * max(name.count("\n") + 1 for name in names)) * num_classes
     width = len(panels) * (cell * (num_classes + 1) + 0.35) + 0.085 * longest + 1.3
@@ -150,7 +155,7 @@ def plot_group(path: Path, title: str, panels: Sequence[tuple[str, GroupResult]]
     axes_row[0].set_yticks(range(num_classes), rows, fontsize=9)
     axes_row[0].set_ylabel("true class (videos)")
     figure.supxlabel("predicted class; cells: % of the true class's videos", fontsize=10)
-    figure.suptitle(_short(title, 80), fontsize=12)
+    figure.suptitle("\n".join(filter(None, [_short(title, 80), numbered])), fontsize=12)
     _save(figure, path, dpi=130)
 
 
@@ -240,6 +245,7 @@ def _short(name: str, longest: int) -> str:
 
 
 def _save(figure: Figure, path: Path, dpi: int) -> None:
+    fit_fonts(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.set(w_pad=0.12, h_pad=0.12)  # type: ignore[call-arg]

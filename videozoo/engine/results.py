@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,6 +11,7 @@ from typing import Any
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.metrics import class_accuracies
+from videozoo.text import json_text
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     Raises:
         CheckpointError: the disk refused.
     """
-    replace_file(path, json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    replace_file(path, json_text(results, 2, allow_nan=False) + "\n")
 
 
 def write_summary(path: Path, history: Sequence[EpochRow]) -> None:

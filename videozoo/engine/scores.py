@@ -15,6 +15,7 @@ from torch import Tensor
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.errors import EngineError
 from videozoo.engine.eval_result import AVERAGES, EvalResult
+from videozoo.text import json_text
 
 SCORES_FORMAT = "videozoo.scores.1"
 _TENSORS = ("log_probs", "logits", "labels", "indices")
@@ -225,4 +226,4 @@ def _check(result: EvalResult, names: Mapping[int, str], about: Any) -> None:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json_text(value)

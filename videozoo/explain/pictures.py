@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from videozoo.engine.checkpoint import replace_file
+from videozoo.engine.fonts import find_font_file, fit_fonts
 
 __all__ = [
     "ANIMATIONS",
@@ -62,7 +63,11 @@ def join_panels(panels: Sequence[tuple[str, Tensor]]) -> Tensor:
         uint8 (N, H', W', 3), H' and W' even.
     """
     height = max(_SMALLEST_PANEL, *(frames.shape[1] for _, frames in panels))
-    font = ImageFont.load_default(14)
+    titles = "".join(title for title, _ in panels)
+    font_file = None if titles.isascii() else find_font_file(titles)
+    if font_file is None:
+        panels = [(title.encode("ascii", "replace").decode(), frames) for title, frames in panels]
+    font: Any = ImageFont.truetype(font_file, 14) if font_file else ImageFont.load_default(14)
     joined = []
     for step in range(panels[0][1].shape[0]):
         pictures = []
@@ -135,6 +140,7 @@ def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:
     Raises:
         CheckpointError: the disk refused.
     """
+    fit_fonts(figure)
     picture = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(picture, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08)

@@ -5,13 +5,14 @@ import hashlib
 import mmap
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 
 from videozoo.data import VIDEO_EXTENSIONS, SourceError, VideoRecord, load_source
+from videozoo.data.lists import expand_home
 
 LABELLED_SUFFIXES = (".csv", ".json", ".jsonl", ".tar")
 
@@ -46,7 +47,8 @@ class PathList(Listing):
     """A text file of one path a line: 16 bytes of memory each, whatever its length.
 
     Args:
-        path: UTF-8 text; blank lines are passed over, a path that stands there again is left out.
+        path: UTF-8 text, or with the very bytes of files' names; blank lines are passed over, a path that comes again
+            is left out.
         root: folder that relative paths start from; None: the list's own.
     Raises:
         SourceError: it cannot be read, is not UTF-8 text, or lists nothing.
@@ -62,6 +64,7 @@ class PathList(Listing):
             raise SourceError(f"{path}: nothing is listed; write one path a line.") from None
         except OSError as err:
             raise SourceError(f"{path}: cannot be read ({err.strerror}).") from err
+        self._end = b"\r" if self._text.find(b"\n") < 0 else b"\n"
         self._scan()
         if not len(self):
             raise SourceError(f"{path}: nothing is listed; write one path a line.")
@@ -69,25 +72,31 @@ class PathList(Listing):
     def _scan(self) -> None:
         starts, numbers, hashes, digest = array("q"), array("q"), array("q"), hashlib.sha256()
         position = 0
-        self._text.seek(0)
-        for number, line in enumerate(iter(self._text.readline, b""), 1):
-            try:
-                text = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode().strip()
-            except UnicodeDecodeError:
-                raise SourceError(f"{self.path}:{number}: not UTF-8 text; pass a list with one path a line.") from None
+        for number, line in enumerate(self._lines(), 1):
+            text = _decode(line)
+            if not text.isprintable() and not _is_utf8(line) and not os.path.lexists(self.root / text):
+                raise SourceError(f"{self.path}:{number}: not UTF-8 text; pass a list with one path a line.")
             if "\0" in text:
                 raise SourceError(f"{self.path}:{number}: not text (it holds zero bytes); pass one path a line.")
             if text:
                 starts.append(position)
                 numbers.append(number)
                 hashes.append(hash(os.path.normpath(text)))
-                digest.update(text.encode() + b"\n")
+                digest.update(os.fsencode(text) + b"\n")
             position += len(line)
         self._starts, self._numbers = np.array(starts), np.array(numbers)
         self.digest = digest.hexdigest()
         repeats = self._repeats(np.array(hashes))
         self._starts, self._numbers = np.delete(self._starts, repeats), np.delete(self._numbers, repeats)
         self.num_repeats = len(repeats)
+
+    def _lines(self) -> Iterator[bytes]:
+        """Lines with their ends; lists of old Macs have CR alone."""
+        start = 0
+        while start < len(self._text):
+            end = self._text.find(self._end, start) + 1 or len(self._text)
+            yield self._text[start:end]
+            start = end
 
     def _repeats(self, hashes: np.ndarray) -> list[int]:
         """Places of paths that stand further up too; equal hashes are looked at."""
@@ -104,9 +113,8 @@ class PathList(Listing):
 
     def _line(self, index: int) -> str:
         start = int(self._starts[index])
-        end = self._text.find(b"\n", start)
-        line = self._text[start : end if end >= 0 else len(self._text)]
-        return line.removeprefix(codecs.BOM_UTF8).decode().strip()
+        end = self._text.find(self._end, start)
+        return _decode(self._text[start : end if end >= 0 else len(self._text)])
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -122,6 +130,19 @@ class PathList(Listing):
         self.__dict__.update(state)
         with open(self.path, "rb") as file:
             self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _decode(line: bytes) -> str:
+    """The path of a line; names of files may be of any bytes."""
+    return line.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape").strip()
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class RecordList(Listing):
@@ -159,7 +180,7 @@ def open_listing(
     Raises:
         SourceError: it cannot be read, or `load_source` refuses it.
     """
-    path, root = Path(data), None if data_root is None else Path(data_root)
+    path, root = Path(expand_home(data)), None if data_root is None else Path(expand_home(data_root))
     options = {key: value for key, value in source_options.items() if value is not None}
     if not options and path.is_file() and path.suffix.lower() not in (*LABELLED_SUFFIXES, *VIDEO_EXTENSIONS):
         listing = PathList(path, root)
