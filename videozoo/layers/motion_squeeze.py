@@ -166,9 +166,12 @@ class MotionSqueeze(nn.Module):
     """
 
     mixes_time = True
+    min_segments = 2
 
     def __init__(self, channels: int, num_segments: int, reach: int = 7, squeezed: int = 64) -> None:
         super().__init__()
+        if num_segments < self.min_segments:
+            raise ValueError("MotionSqueeze: one frame has no motion; pass clips of two frames or more.")
         self.num_segments, self.reach = num_segments, reach
         self.squeeze = nn.Sequential(
             nn.Conv2d(channels, squeezed, 1, bias=False), nn.BatchNorm2d(squeezed), nn.ReLU(inplace=True)
@@ -179,8 +182,6 @@ class MotionSqueeze(nn.Module):
 
     def motion(self, x: Tensor) -> Tensor:
         """Displacements (B*S, 3, H, W) of every step: x, y and confidence, see :func:`displacements`."""
-        if self.num_segments < 2:
-            raise ValueError("MotionSqueeze: one frame has no motion; pass clips of two frames or more.")
         features = self.squeeze(x)
         features = features / torch.sqrt((features**2).sum(1, keepdim=True) + 1e-6)
         features = unfold_time(features, self.num_segments)

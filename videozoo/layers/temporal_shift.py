@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from videozoo.autograd import needs_autograd
+from videozoo.layers.options import check_count
 from videozoo.shapes import unfold_time
 
 __all__ = ["ClipShift", "TemporalShift", "shift_frames"]
@@ -60,7 +61,8 @@ class TemporalShift(nn.Module):
     Shape:
         input (B*S, C, H, W), output the same; dtype, device and memory format kept. No parameters.
     Raises:
-        ValueError: ``shift_div`` is below 2, or the first dimension is not a multiple of ``num_segments``.
+        ValueError: ``shift_div`` is no whole number of at least 2, or the first dimension is not a multiple of
+            ``num_segments``.
     Note: same directions as the authors' code, so converted weights keep their meaning.
     """
 
@@ -68,11 +70,8 @@ class TemporalShift(nn.Module):
 
     def __init__(self, num_segments: int, shift_div: int = 8) -> None:
         super().__init__()
-        if shift_div < 2:
-            raise ValueError(
-                f"TemporalShift: shift_div is {shift_div}; at most half of the channels can move each way, "
-                "pass 2 or more (the paper uses 8)."
-            )
+        why = "at most half of the channels can move each way, the paper moves an eighth"
+        check_count("TemporalShift", "shift_div", shift_div, 2, why)
         self.num_segments = num_segments
         self.shift_div = shift_div
 

@@ -181,7 +181,7 @@ class VideoNet(nn.Module):
         self.num_frames = num_frames
         self.spec = self.spec.replace(num_frames=num_frames)
         self.pretrained_cfg = {**self.pretrained_cfg, "num_frames": num_frames}
-        for module in self.backbone.modules():
+        for module in (*self.backbone.modules(), *self.fc.modules()):
             if hasattr(module, "num_segments"):
                 setattr(module, "num_segments", self.num_segments)  # noqa: B010 - typed as a tensor otherwise
 
@@ -273,6 +273,12 @@ def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.M
             raise ValueError(
                 f"set_num_frames: {type(module).__name__} at {name} has weights for {fixed} time steps, not "
                 f"{num_frames // per_segment}; build the network with num_frames={num_frames} instead."
+            )
+        least = getattr(module, "min_segments", 1)
+        if num_frames // per_segment < least:
+            raise ValueError(
+                f"set_num_frames: {type(module).__name__} at {name} needs {least} time steps or more, not "
+                f"{num_frames // per_segment}."
             )
 
 

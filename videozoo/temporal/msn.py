@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from videozoo.layers import MotionSqueeze, TemporalShift
+from videozoo.layers.options import check_count
 from videozoo.surgery import plan_append, plan_before, write_plan
 
 __all__ = ["MSN"]
@@ -19,12 +20,19 @@ class MSN:
     Args:
         shift_div: 1 / the fraction of channels moved each way.
         stage: the stage after which the motion is added (the paper: 2, that is res3).
-        reach: largest displacement, in pixels of that stage's map.
+        reach: largest displacement, in pixels of that stage's map, at least 1.
+    Raises:
+        ValueError: an option is no whole number, or too small.
     """
 
     shift_div: int = 8
     stage: int = 2
     reach: int = 7
+
+    def __post_init__(self) -> None:
+        TemporalShift(1, self.shift_div)  # raises for a wrong shift_div
+        for option in ("stage", "reach"):
+            check_count("MSN", option, getattr(self, option))
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
         """Insert the shifts and the motion module in place and return their names.

@@ -28,12 +28,19 @@ class TDN:
     As in the authors' code every convolution has a bias.
 
     Args:
-        main_weight: share of the middle frame's path where both are fused, the differences have the rest. None: the
-            authors' choice, 0.5 for 8 segments and 0.75 for any other number.
+        main_weight: share of the middle frame's path where both are fused, from 0 to 1. The differences have the rest.
+            None: the authors' choice, 0.5 for 8 segments and 0.75 for any other number.
+    Raises:
+        ValueError: a share below 0 or above 1.
     """
 
     main_weight: float | None = None
     frames_per_segment = 5
+
+    def __post_init__(self) -> None:
+        is_share = isinstance(self.main_weight, int | float) and 0 <= self.main_weight <= 1
+        if self.main_weight is not None and not is_share:
+            raise ValueError(f"TDN: main_weight is {self.main_weight!r}; need a share from 0 to 1, or None.")
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
         """Change the ResNet in place and return the names of what was added or changed.
@@ -64,8 +71,7 @@ class TDN:
         for name in without_bias:
             conv: Any = net.get_submodule(name)
             conv.bias = nn.Parameter(torch.zeros_like(conv.weight[:, 0, 0, 0]))
-        weight = self.main_weight if self.main_weight is not None else (0.5 if num_segments == 8 else 0.75)
-        added = DifferenceResNet.take_over(net, weight)
+        added = DifferenceResNet.take_over(net, num_segments, self.main_weight)
         return [*added, *changed]
 
 
@@ -95,13 +101,14 @@ class DifferenceResNet(ResNet):
         input (B*S, 5 * C, H, W), see ``videozoo.shapes.fold_segments``; features as the ResNet's.
     """
 
-    main_weight: float
+    num_segments: int
+    given_weight: float | None
     diff_stem: nn.Module
     diff_layer1: nn.Module
     frames_multiple = 5
 
     @classmethod
-    def take_over(cls, net: Any, main_weight: float) -> list[str]:
+    def take_over(cls, net: Any, num_segments: int, main_weight: float | None) -> list[str]:
         """Turn ``net`` itself into this class, keeping its modules and keys; returns the names of the new modules."""
         conv = net.conv1
         like = {"device": conv.weight.device, "dtype": conv.weight.dtype}
@@ -115,21 +122,30 @@ class DifferenceResNet(ResNet):
             deepcopy(net.maxpool),
         ).train(net.training)
         net.diff_layer1 = deepcopy(net.layer1)
-        net.main_weight = main_weight
+        net.num_segments, net.given_weight = num_segments, main_weight
         net.__class__ = cls
         return ["diff_stem", "diff_layer1"]
+
+    @property
+    def main_weight(self) -> float:
+        """Share of the middle frame's path; see :class:`TDN`."""
+        if self.given_weight is not None:
+            return self.given_weight
+        return 0.5 if self.num_segments == 8 else 0.75
 
     def _fuse(self, main: Tensor, difference: Tensor) -> Tensor:
         return torch.lerp(F.interpolate(difference, main.shape[-2:]), main, self.main_weight)
 
-    def _stages(self, x: Tensor) -> list[Tensor]:
-        """Maps of the stem and of every stage."""
+    def _stages(self, x: Tensor, last: int = 4) -> list[Tensor]:
+        """Maps of the stem and of every stage up to the last wanted one."""
         stages: list[Any] = [self.layer1, self.layer2, self.layer3, self.layer4]
         difference = self.diff_stem(x)
         stem = self.act1(self.bn1(self.conv1(x.unflatten(1, (5, -1))[:, 2])))
+        if last == 0:
+            return [stem]
         x = self._fuse(self.maxpool(stem), difference)
         maps = [stem, self._fuse(self._run(stages[0], x), self._run(self.diff_layer1, difference))]
-        for stage in stages[1:]:
+        for stage in stages[1:last]:
             maps.append(self._run(stage, maps[-1]))
         return maps
 
@@ -149,8 +165,22 @@ class DifferenceResNet(ResNet):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        take, _ = feature_take_indices(5, indices)
-        maps = self._stages(x)
+        """Maps of the stem and the stages, as timm's method of that name.
+
+        Args:
+            x: as in the class.
+            indices: rows of ``feature_info``; an int takes the last so many, None all.
+            norm: for timm's signature; the maps are normalized already.
+            stop_early: do not run the stages behind the last wanted one.
+            output_fmt: only ``"NCHW"``.
+            intermediates_only: leave the final features out.
+        Raises:
+            ValueError: another ``output_fmt``.
+        """
+        if output_fmt != "NCHW":
+            raise ValueError(f"forward_intermediates: output_fmt is {output_fmt!r}; only 'NCHW' is possible.")
+        take, last = feature_take_indices(5, indices)
+        maps = self._stages(x, last if stop_early else 4)
         taken = [maps[i] for i in take]
         return taken if intermediates_only else (maps[-1], taken)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from videozoo.layers import TemporalRelation
+from videozoo.layers.options import check_count
 
 __all__ = ["TRN"]
 
@@ -16,10 +17,15 @@ class TRN:
     Zhou et al., 2018 (arXiv:1711.08496).
 
     Args:
-        hidden: features of a frame in the head.
+        hidden: features of a frame in the head, at least 1.
+    Raises:
+        ValueError: ``hidden`` is no whole number, or below 1.
     """
 
     hidden: int = 256
+
+    def __post_init__(self) -> None:
+        check_count("TRN", "hidden", self.hidden)
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
         """Change nothing in the backbone and return an empty list."""
