@@ -8,7 +8,7 @@ from helpers import REPO, imports_of
 
 PACKAGE = REPO / "videozoo"
 # What each room may import of videozoo, beside itself and what every room may.
-_BY_ALL = {"version", "text", "names", "bounds", "files", "extras"}
+_BY_ALL = {"version", "text", "names", "bounds", "ranges", "files", "extras"}
 _CORE = ["autograd", "shapes", "layers", "nets", "surgery"]
 ALLOWED: dict[str, set[str]] = {
     "version": set(),
@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "bounds": set(),
     "files": set(),
     "extras": set(),
+    "ranges": set(),
     "autograd": set(),
     "shapes": {"autograd"},
     "layers": {"autograd", "shapes"},

@@ -8,17 +8,17 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["CHOICES", "check_fields", "check_options", "check_work"]
+__all__ = ["CHOICES", "COUNTS", "NUMBERS", "SIDE", "check_fields", "check_options", "check_work"]
 
-_SIDE = 4096
+SIDE = 4096
 # Whole numbers, least and most. Those below `test_num_clips` are options of temporal modules and augmenters.
-_COUNTS = {
+COUNTS = {
     **{"num_classes": (0, 100_000), "in_chans": (1, 64), "num_frames": (1, 4096), "frame_stride": (1, 10_000)},
     **{"frames_per_segment": (1, 64), "test_num_clips": (1, 1000)},
     **{"num_steps": (1, 64), "shift_div": (1, 4096), "reach": (0, 64), "hidden": (1, 65_536), "depth": (1, 16)},
     **{"reduction": (1, 4096), "ct_group_frames": (1, 4096), "cl_distance": (1, 4096)},
 }
-_NUMBERS = {"crop_pct": (0.1, 1.0), "drop_rate": (0.0, 1.0), "drop_path_rate": (0.0, 1.0)}
+NUMBERS = {"crop_pct": (0.1, 1.0), "drop_rate": (0.0, 1.0), "drop_path_rate": (0.0, 1.0)}
 _CHANNELS = {"mean": (-1e6, 1e6), "std": (1e-6, 1e6)}  # of 1 or 3 channels
 CHOICES: dict[str, tuple[Any, ...]] = {
     "interpolation": ("nearest", "bilinear", "bicubic"),
@@ -54,7 +54,7 @@ def check_options(part: Mapping[str, Any]) -> None:
     Raises:
         ValueError: names the option, its value and what it must be.
     """
-    counts = {name: value for name, value in part.items() if name in _COUNTS and value is not None}
+    counts = {name: value for name, value in part.items() if name in COUNTS and value is not None}
     try:
         check_fields(counts)
     except ValueError as error:
@@ -84,12 +84,12 @@ def check_work(config: Mapping[str, Any]) -> None:
 
 
 def _count(name: str, value: Any) -> str:
-    least, most = _COUNTS[name]
+    least, most = COUNTS[name]
     return "" if type(value) is int and least <= value <= most else f"a whole number from {least} to {most}"
 
 
 def _number(name: str, value: Any) -> str:
-    least, most = _NUMBERS[name]
+    least, most = NUMBERS[name]
     return "" if _is_number(value) and least <= value <= most else f"a number in [{least:g}, {most:g}]"
 
 
@@ -108,12 +108,12 @@ def _choice(name: str, value: Any) -> str:
 
 def _size(name: str, value: Any) -> str:
     sides = list(value) if isinstance(value, list | tuple) else [value]
-    are_sides = all(type(side) is int and 1 <= side <= _SIDE for side in sides)
+    are_sides = all(type(side) is int and 1 <= side <= SIDE for side in sides)
     if name == "input_size":
-        return "" if are_sides and len(sides) == 3 else f"(channels, height, width), each from 1 to {_SIDE}"
+        return "" if are_sides and len(sides) == 3 else f"(channels, height, width), each from 1 to {SIDE}"
     if name == "test_resize":
-        return "" if are_sides and len(sides) == 2 else f"(height, width), each from 1 to {_SIDE}"
-    return "" if are_sides and len(sides) in (1, 2, 3) else f"a whole number from 1 to {_SIDE}, or (height, width)"
+        return "" if are_sides and len(sides) == 2 else f"(height, width), each from 1 to {SIDE}"
+    return "" if are_sides and len(sides) in (1, 2, 3) else f"a whole number from 1 to {SIDE}, or (height, width)"
 
 
 def _is_number(value: Any) -> bool:
@@ -121,8 +121,8 @@ def _is_number(value: Any) -> bool:
 
 
 _RULES: dict[str, Callable[[str, Any], str]] = {
-    **dict.fromkeys(_COUNTS, _count),
-    **dict.fromkeys(_NUMBERS, _number),
+    **dict.fromkeys(COUNTS, _count),
+    **dict.fromkeys(NUMBERS, _number),
     **dict.fromkeys(_CHANNELS, _channels),
     **dict.fromkeys(CHOICES, _choice),
     **dict.fromkeys(("input_size", "test_crop_size", "test_resize"), _size),

@@ -117,7 +117,9 @@ def recover_folder(folder: Path) -> None:
     previous = _old_name(folder)
     if folder.parent.is_dir():
         name = re.compile(rf"\.{re.escape(folder.name)}(\.[0-9]+)?\.tmp")
-        remove_leftovers(path for path in folder.parent.iterdir() if name.fullmatch(path.name))
+        for path in folder.parent.iterdir():
+            if name.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
     if previous.exists():
         if folder.exists():
             shutil.rmtree(previous)
@@ -133,11 +135,8 @@ def side_name(path: Path) -> Path:
 def remove_leftovers(paths: Iterable[Path]) -> None:
     """Remove those of ``paths`` that a killed process had begun to write; nobody else may be writing there."""
     for path in list(paths):
-        if re.fullmatch(r"\..*\.tmp", path.name):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        if re.fullmatch(r"\..+\.[0-9]+\.tmp", path.name) and not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 class FolderTaken(OSError):
@@ -150,7 +149,7 @@ class Lock:
     Processes that were forked from it do not hold it. A file system without locks grants it to everybody.
 
     Args:
-        path: made where it does not exist, with its folder, and removed by `close`.
+        path: made where it does not exist, with its folder. `close` removes it, and the folder if it stayed empty.
         what: named in the error.
     Raises:
         FolderTaken: another process holds it.
@@ -159,6 +158,7 @@ class Lock:
 
     def __init__(self, path: Path, what: Path) -> None:
         self._path = path
+        self._made_folder = not path.parent.exists()
         while True:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -177,9 +177,11 @@ class Lock:
         """Let another process have it."""
         if self._file.closed:
             return
-        if self._is_current():
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if self._is_current():
                 self._path.unlink()
+            if self._made_folder:  # and nothing was put into it
+                self._path.parent.rmdir()
         self._file.close()
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ import pytest
 from av.packet import Packet
 from torch import Tensor
 
-from videozoo.data import VideoReader, VideoRecord
+from videozoo.data import VideoReader, VideoRecord, av_stream
 from videozoo.data.check import check_video
 from videozoo.data.frame_clock import Timeline
 from videozoo.data.frame_times import frame_times
@@ -186,3 +186,18 @@ def test_a_stream_without_times_has_its_stated_rate(tmp_path: Path, make_video: 
     assert frame_times(path) == pytest.approx([k / 25 for k in range(20)])
     found = check_video(VideoRecord(path, 0, ""))
     assert (found.frames, found.fps, found.seconds) == (20, 25, 0.8)
+
+
+def test_far_frames_of_a_transport_stream_are_sought(
+    tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video(tmp_path / "x.ts", num_frames=250, **BFRAMES)
+    decoded = []
+    plain = av_stream.AvStream._decode
+    monkeypatch.setattr(av_stream.AvStream, "_decode", lambda self, packet: decoded.append(1) or plain(self, packet))
+    for member in (None, (0, path.stat().st_size)):
+        with VideoReader(path, member=member) as reader:
+            decoded.clear()
+            assert read_numbers(reader.read([222, 41, 101, 44])) == [222, 41, 101, 44]
+            assert len(decoded) < 45
+            assert reader._source.index() is not None  # type: ignore[union-attr]

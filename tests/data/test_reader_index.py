@@ -75,7 +75,11 @@ def test_a_seek_that_lands_elsewhere_ends_the_use_of_the_index(
 ) -> None:
     path = make_video(tmp_path / "x.mp4", num_frames=60)
     plain = av_stream.AvStream.seek
-    monkeypatch.setattr(av_stream.AvStream, "seek", lambda self, pts: plain(self, pts + 40 * 512))
+    monkeypatch.setattr(
+        av_stream.AvStream,
+        "seek",
+        lambda self, place, back_sec=0: plain(self, place._replace(stamp=place.stamp + 40 * 512)),
+    )
     with VideoReader(path) as reader:
         assert reader.num_frames == 60
         assert read_numbers(reader.read([20, 45])) == [20, 45]
@@ -165,7 +169,7 @@ def test_a_span_reads_only_what_lies_around_it(
     path = make_video(tmp_path / "x.mp4", num_frames=250, gop=10, codec="libx264")
     seen = []
     plain = packet_index.PacketRow.of
-    monkeypatch.setattr(packet_index.PacketRow, "of", lambda packet, nals: seen.append(packet) or plain(packet, nals))
+    monkeypatch.setattr(packet_index.PacketRow, "of", lambda packet, *more: seen.append(packet) or plain(packet, *more))
     with VideoReader(path, span_sec=(6, 7)) as reader:
         assert read_numbers(reader.read([0, 24])) == [150, 174]
         assert source_of(reader).index() is not None

@@ -128,6 +128,8 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     for _ in range(2):
         with hold_folder(folder, "a check of videos"):
             assert [path.name for path in folder.iterdir()] == [".lock"]
+    assert not folder.exists()  # nothing was put into it
+    folder.mkdir()
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(WorkError, match="holds other files"), hold_folder(folder, "a check of videos"):
         pass

@@ -194,7 +194,7 @@ def test_checkpoints_alter_nothing(tmp_path: Path) -> None:
 def test_other_batches_within_an_epoch_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Kill):
         run(tmp_path / "run", train_batch=Mixing(3, kill), checkpoint_minutes=0)
-    with pytest.raises(CheckpointError, match=r"after step 2, .* clips in the processes' batches 4, now 6"):
+    with pytest.raises(CheckpointError, match=r"after step 2, .* clips a step 4, now 6"):
         run(tmp_path / "run", train=train_loader(batch_size=6), resume=True)
     with pytest.raises(CheckpointError, match=r"training videos 12, now 15"):
         run(tmp_path / "run", train=train_loader(15), resume=True)

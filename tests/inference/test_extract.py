@@ -125,6 +125,26 @@ def test_formats_hold_the_same(listed: Path, tmp_path: Path, level: Any) -> None
     np.testing.assert_allclose(answer.scores, array[4], rtol=1e-4, atol=1e-5)
 
 
+def test_each_output_of_a_job_is_written(listed: Path, tmp_path: Path) -> None:
+    """Outputs that share NAME.videos.parquet, one whose file is gone, and one that is there already."""
+    extractor, listing = Extractor(MODEL, device="cpu", batch_size=2), open_listing(listed)
+
+    def extract(name: str) -> int:
+        return extract_list(extractor, listing, tmp_path / name).num_done_before
+
+    assert [extract(name) for name in ("f.npy", "f.safetensors", "f.npy", "f.safetensors")] == [0, 0, 6, 6]
+    (tmp_path / "f.npy").unlink()
+    assert [extract(name) for name in ("f.npy", "f.safetensors")] == [0, 6]
+    np.testing.assert_array_equal(load_file(tmp_path / "f.safetensors")["features"], np.load(tmp_path / "f.npy"))
+    frames = Extractor(MODEL, device="cpu", batch_size=2, level="frame")
+    with pytest.raises(JobError, match=r"f.videos.parquet: belongs to another run"):
+        extract_list(frames, listing, tmp_path / "f.safetensors")
+    (tmp_path / "f.videos.parquet").unlink()
+    assert extract_list(frames, listing, tmp_path / "f.npy").num_done_before == 0
+    assert extract_list(frames, listing, tmp_path / "f.safetensors").num_done_before == 0  # not the old one
+    np.testing.assert_array_equal(load_file(tmp_path / "f.safetensors")["features"], np.load(tmp_path / "f.npy"))
+
+
 @pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
 def test_a_stopped_job_goes_on(listed: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "PART_ROWS", 2)

@@ -1,5 +1,8 @@
 """The arithmetic of MSN, TANet, TDN, TEA and TRN against loops over frames and positions, in float64."""
 
+from collections import Counter
+from itertools import combinations
+
 import pytest
 import torch
 from helpers import randomise_norms
@@ -13,6 +16,7 @@ from videozoo.layers import (
     TemporalDifference,
     TemporalRelation,
 )
+from videozoo.layers.frame_tuples import draw_tuples, tuples_of_ranks
 from videozoo.layers.motion_squeeze import displacements, local_correlation
 from videozoo.layers.temporal_conv import temporal_conv
 
@@ -124,25 +128,64 @@ def test_relation_head_tests_the_same_tuples_every_time() -> None:
     x = torch.randn(2, S, 6, dtype=torch.float64)
     assert torch.equal(head(x), head(x))
     assert not torch.allclose(head(x), head(x.flip(1)))
-    want = torch.zeros(2, 3, dtype=torch.float64)
     projected = head.project(x)
-    tuples = {4: [(0, 1, 2, 3)], 3: [(0, 1, 2), (0, 2, 3), (1, 2, 3)], 2: [(0, 2), (1, 2), (2, 3)]}
-    for net, size in zip(head.scales, (4, 3, 2), strict=True):
-        assert len(head._tuples(size)) == min(3, len(tuples[size]))
-        for frames in head._tuples(size):
+    want = head.scales[0](projected.flatten(1))
+    for net, size in zip(list(head.scales)[1:], (3, 2), strict=True):
+        assert len(set(head._tested[size])) == 3
+        for frames in head._tested[size]:
             want += net(projected[:, list(frames)].flatten(1))
     torch.testing.assert_close(head(x), want)
-    with pytest.raises(ValueError, match="at least 2"):
-        TemporalRelation(6, 1, 3)
 
 
 def test_relation_head_tests_what_the_authors_code_draws_with_seed_0() -> None:
     head = TemporalRelation(6, 8, 3).eval()
-    assert head._tuples(8) == [tuple(range(8))]
-    assert head._tuples(7) == [(0, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3, 4, 6, 7), (0, 1, 2, 3, 4, 5, 7)]
-    assert head._tuples(3) == [(3, 5, 6), (4, 5, 6), (0, 1, 7)]
-    assert head._tuples(2) == [(6, 7), (1, 4), (2, 3)]
-    head.train()
-    drawn = {tuple(head._tuples(2)) for _ in range(20)}
-    assert len(drawn) > 1  # training draws anew
-    assert all(len(set(tuples)) == 3 for tuples in drawn)
+    assert head._tested[7] == [(0, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3, 4, 6, 7), (0, 1, 2, 3, 4, 5, 7)]
+    assert head._tested[3] == [(3, 5, 6), (4, 5, 6), (0, 1, 7)]
+    assert head._tested[2] == [(6, 7), (1, 4), (2, 3)]
+
+
+@pytest.mark.parametrize("num_frames", [3, 5, 8])
+def test_tuples_by_number_are_those_of_itertools(num_frames: int) -> None:
+    for size in range(2, num_frames):
+        every = list(combinations(range(num_frames), size))
+        ranks = torch.arange(len(every)).expand(num_frames - 2, -1)
+        assert [tuple(row) for row in tuples_of_ranks(ranks, num_frames)[size].tolist()] == every
+
+
+@pytest.mark.parametrize("num_frames", [3, 4, 32, 64])
+def test_training_draws_three_different_tuples_of_every_length(num_frames: int) -> None:
+    drawn = draw_tuples(num_frames, torch.device("cpu"))
+    assert list(drawn) == list(range(num_frames - 1, 1, -1))
+    for size, rows in drawn.items():
+        assert rows.shape == (3, size)
+        assert len(set(map(tuple, rows.tolist()))) == 3
+        assert (rows.diff(dim=1) > 0).all()
+        assert (rows >= 0).all()
+        assert (rows < num_frames).all()
+
+
+def test_training_draws_every_tuple_equally_often() -> None:
+    counts = Counter(tuple(row) for _ in range(1000) for row in draw_tuples(5, torch.device("cpu"))[3].tolist())
+    assert len(counts) == 10
+    assert all(abs(count - 300) < 75 for count in counts.values())  # five deviations
+
+
+def test_relation_head_of_32_frames_tests_and_trains() -> None:
+    head = TemporalRelation(4, 32, 3, hidden=4, bottleneck=4)
+    x = torch.randn(2, 32, 4)
+    torch.manual_seed(1)
+    y = head(x)
+    y.sum().backward()
+    assert all(p.grad is not None for p in head.parameters())
+    assert not torch.equal(head(x), y)
+    torch.manual_seed(1)
+    assert torch.equal(head(x), y)
+    other = TemporalRelation(4, 32, 3, hidden=4, bottleneck=4)
+    other.load_state_dict(head.state_dict())
+    assert torch.equal(head.eval()(x), other.eval()(x))
+
+
+def test_relation_head_refuses_lengths_that_it_cannot_relate() -> None:
+    for num_segments in (1, 65):
+        with pytest.raises(ValueError, match=rf"a clip of {num_segments} frames.* at least 2 .* at most 64"):
+            TemporalRelation(6, num_segments, 3)

@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from videozoo.cli import (
     card,
@@ -79,6 +80,16 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+class _CommandParser(Parser):
+    """The parser of a sub-command, which names itself where a flag is unknown: argparse leaves that to the main one."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every sub-command."""
     parser = Parser(
@@ -88,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Each command has its own --help.",
     )
     parser.add_argument("--version", action="version", version=f"videozoo {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_CommandParser)
     for command in _COMMANDS:
         command.add_parser(commands)
     return parser

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videozoo.cli.console import CommandError, Interrupted, Parser, note, progress_bar, say, show_log
+from videozoo.cli.outputs import refuse_inside_data
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
@@ -79,6 +80,7 @@ def load_listed(args: argparse.Namespace) -> "dict[str, VideoSource]":
 def run(args: argparse.Namespace) -> int:
     """Check, then tell what was found."""
     check_work_flags(args, "check-data")
+    refuse_inside_data(Path(args.output), args.data)
     show_log()
     statuses = [_check(args, source, Path(args.output, part), part) for part, source in load_listed(args).items()]
     return max(statuses)

@@ -1,14 +1,17 @@
 """``videozoo evaluate``: accuracy of a network, or of several that vote, on labelled videos."""
 
 import argparse
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, Parser, is_main_process, say, say_text, show_log
+from videozoo.cli.console import CommandError, Parser, is_main_process, num_processes, say, say_text, show_log
+from videozoo.cli.finetune_checks import check_ranges, flag_of
 from videozoo.cli.flags import add_device_flag
 from videozoo.cli.measure import BATCH_SIZE, Setup, evaluate_model, open_network
+from videozoo.cli.outputs import hold_output, refuse_inside_data
 
 if TYPE_CHECKING:
     from videozoo.engine import EvalResult, Scores
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "evaluate_model", "open_network", "run"]
 
 NAMED_UNREAD = 5
+_OF_A_NEW_EVALUATION = (
+    *("model", "data", "data_root", "data_format", "split", "views", "reverse"),
+    *("batch_size", "amp"),
+)
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -24,7 +31,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "evaluate",
         help="measure a network, or several that vote, on labelled videos",
         description="Top-1, top-5 and mean-class accuracy; scores are averaged over the views of each video. A video "
-        "that cannot be read is named and counted nowhere; the exit status is then 1.",
+        "that cannot be read is named and counted nowhere; the exit status is then 1 (in several processes 0).",
         epilog="Examples: videozoo evaluate --model local-dir:run/best --data val.txt --views 10x3 --output result ; "
         "videozoo evaluate --model local-dir:run8/best --model local-dir:run16/best --data val.txt ; "
         "videozoo evaluate --scores result/scores.safetensors --groups groups.yaml --output again",
@@ -80,51 +87,57 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print, and write the results where they are wanted."""
     _check(args)
     show_log()
-    if args.output and is_main_process():
-        _make_folder(Path(args.output))  # found out before hours of decoding
-    groups: Mapping[str, Sequence[int]] = {}
-    if args.scores:
-        members = _load(args.scores, args.average)
-        groups = _groups(args.groups, members[0].result.class_names)
-    else:
-        where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split}
-        setup = Setup(args.model, args.data, device=args.device, **where)
-        groups = _groups(args.groups, setup.class_names)
-        members = setup.measure(
-            views=args.views,
-            is_reversed=args.reverse,
-            batch_size=args.batch_size,
-            workers=args.workers,
-            amp="bf16" if args.amp else "no",
-            average=args.average or "prob",
-        )
-    scores, members = _vote(members, args.average)
-    if not is_main_process():
-        return 0  # a launcher that sees another status ends the first process, which is still writing
-    _report(args, scores, members, groups)
-    return 1 if scores.result.unread else 0
+    with _hold_output(args):  # found out before hours of decoding
+        groups: Mapping[str, Sequence[int]] = {}
+        if args.scores:
+            members = _load(args.scores, args.average)
+            groups = _groups(args.groups, members[0].result.class_names)
+        else:
+            where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split}
+            setup = Setup(args.model, args.data, device=args.device, **where)
+            if args.data_root and setup.source.data_format in ("class_folders", "shards"):
+                raise CommandError("evaluate: --data-root has no effect here; it is for the paths in lists.")
+            groups = _groups(args.groups, setup.class_names)
+            members = setup.measure(
+                views=args.views,
+                is_reversed=args.reverse,
+                batch_size=args.batch_size,
+                workers=args.workers,
+                amp="bf16" if args.amp else "no",
+                average=args.average or "prob",
+            )
+        scores, members = _vote(members, args.average)
+        if is_main_process():
+            _report(args, scores, members, groups)
+    # A launcher that sees another status ends the first process, which may still write, and reports a failure.
+    return 1 if scores.result.unread and num_processes() == 1 else 0
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name, least in (("batch_size", 1), ("workers", 0)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise CommandError(f"evaluate: --{name.replace('_', '-')} is {value}; it must be at least {least}.")
-    if args.output and Path(args.output).exists() and not Path(args.output).is_dir():
-        raise CommandError(f"{args.output}: is a file; --output needs a folder.")
+    check_ranges("evaluate", vars(args))
+    if args.output:
+        _check_output(Path(args.output).expanduser(), args.data)
     if args.scores:
-        given = {"--model": args.model, "--data": args.data, "--views": args.views, "--reverse": args.reverse}
-        for flag in (flag for flag, value in given.items() if value):
+        given = (name for name in _OF_A_NEW_EVALUATION if getattr(args, name) not in (None, False))
+        for flag in map(flag_of, given):
             raise CommandError(f"evaluate: --scores come from an evaluation that is done; {flag} has no part in it.")
     elif not args.model or not args.data:
         raise CommandError("evaluate: needs --model and --data, or --scores (see videozoo evaluate --help)")
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(f"--output {folder}: cannot be made ({error}).") from error
+def _check_output(output: Path, data: str | None) -> None:
+    if output.exists() and not output.is_dir():
+        raise CommandError(f"{output}: is a file; --output needs a folder.")
+    run = output.resolve().parent
+    if output.resolve().name in ("last", "best") and (run / "last").exists() and (run / "summary.csv").exists():
+        raise CommandError(f"{output}: is replaced as a whole when the run {run} goes on; give another --output.")
+    refuse_inside_data(output, data)
+
+
+def _hold_output(args: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    if not args.output:
+        return contextlib.nullcontext()
+    return hold_output(Path(args.output), "an evaluation", beside=("the weights of a model",))
 
 
 def _load(files: Sequence[str], average: str | None) -> "list[Scores]":

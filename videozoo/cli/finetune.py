@@ -6,9 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli import finetune_flags
-from videozoo.cli.console import CommandError, Parser, first_process_first, note, num_processes, show_log
+from videozoo.cli.console import (
+    CommandError,
+    Parser,
+    first_process_first,
+    is_main_process,
+    note,
+    num_processes,
+    show_log,
+)
+from videozoo.cli.finetune_checks import check_stride
+from videozoo.cli.outputs import hold_output
 from videozoo.cli.run_settings import Settings, describe_lr, parse_frame_size, settle
 from videozoo.extras import check_installed
+from videozoo.files import recover_folder
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
@@ -42,11 +53,16 @@ def run(args: argparse.Namespace) -> int:
     show_log()
     config = make_config(settings)
     _check_name(settings)
-    train, val = _load_videos(settings)
-    with first_process_first(settings.device):  # it downloads, the others find what it has fetched
-        model = _make_model(settings, train.class_names)
-    _say_start(settings, model)
-    say_result(fit_model(settings, model, config, train, val))
+    with hold_output(Path(settings.output), "a training run"):
+        if is_main_process():
+            recover_folder(Path(settings.output) / "last")
+        train, val = _load_videos(settings)
+        with first_process_first(settings.device):  # it downloads, the others find what it has fetched
+            model = _make_model(settings, train.class_names)
+        check_stride(settings, model)
+        _say_start(settings, model)
+        result = fit_model(settings, model, config, train, val)
+    say_result(result)
     return 0
 
 
@@ -60,9 +76,11 @@ def _check_name(settings: Settings) -> None:
 
 def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
     from videozoo.cli.opening import open_all
-    from videozoo.cli.videos import load_train_and_val
+    from videozoo.cli.videos import VAL_FOLDERS, find_split, load_train_and_val
     from videozoo.data.labels import read_names
 
+    if "val_frac" in settings.given and find_split(Path(settings.data), VAL_FOLDERS):
+        raise CommandError(f"finetune: --val-frac has no effect here; {settings.data} has a folder to validate on.")
     train, val = load_train_and_val(
         settings.data,
         settings.val,
@@ -73,6 +91,9 @@ def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
         splits=(settings.split, settings.val_split),
     )
     open_all(train.records, val.records, max_bad_frac=settings.max_bad_frac)
+    is_listed = {train.data_format, val.data_format} - {"class_folders", "shards"}
+    if "data_root" in settings.given and settings.data_root and not is_listed:
+        raise CommandError("finetune: --data-root has no effect here; it is for the paths in lists.")
     note(f"{len(train.records)} training and {len(val.records)} validation videos of {len(train.class_names)} classes")
     return train, val
 

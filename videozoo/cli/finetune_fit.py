@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Interrupted, note, say
+from videozoo.cli.finetune_checks import flag_of
 from videozoo.cli.run_settings import Settings, parse_size, write_settings
 
 if TYPE_CHECKING:
@@ -19,13 +20,24 @@ if TYPE_CHECKING:
 
 def make_config(settings: Settings) -> "FitConfig":
     """What the engine is told; the weights of the classes come with the videos."""
+    import torch
+
     from videozoo.engine import FitConfig
+    from videozoo.engine.config import SettingError
+    from videozoo.engine.optim import check_training
 
     names = {field.name for field in dataclasses.fields(FitConfig)} - {"amp", "class_weights"}
     values = {name: value for name, value in vars(settings).items() if name in names and value is not None}
     values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     amp = {"bfloat16": "bf16", "float16": "fp16"}[settings.amp_dtype] if settings.amp else "no"
-    return FitConfig(amp=amp, **values)
+    if amp == "fp16" and (settings.device == "cpu" or not torch.accelerator.is_available()):
+        raise CommandError("finetune: --amp-dtype is float16, which needs a GPU; take bfloat16 on the CPU.")
+    try:
+        config = FitConfig(amp=amp, **values)
+        check_training(config)
+    except SettingError as error:
+        raise CommandError(f"finetune: {flag_of(error.name)} {error.problem}.") from error
+    return config
 
 
 def fit_model(
@@ -50,7 +62,6 @@ def fit_model(
         workers=settings.workers,
         views=parse_views(settings.val_views, "--val-views"),
     )
-    write_settings(settings)
     names = train.class_names
     try:
         return fit(
@@ -62,6 +73,7 @@ def fit_model(
             class_names=names,
             model_config=model_config(model, class_names=names),
             resume=settings.resume,
+            on_start=lambda: write_settings(settings),
             train_batch=train_batch,
             eval_batch=make_normalizer(model),
             train_names=[record.name or str(record.path) for record in train.records],

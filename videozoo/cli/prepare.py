@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from videozoo.cli.check_data import add_source_flags, add_work_flags, check_work_flags, load_listed
 from videozoo.cli.console import CommandError, Interrupted, Parser, progress_bar, say, say_error, show_log
+from videozoo.cli.outputs import refuse_inside_data
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
@@ -40,6 +41,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the videos, then tell what is left out."""
     check_work_flags(args, "prepare")
+    refuse_inside_data(Path(args.output), args.data)
     if args.short_side < 2:
         raise CommandError(f"prepare: --short-side is {args.short_side}; it must be at least 2.")
     if args.gop < 1:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from videozoo.cli.console import CommandError, is_main_process, note, num_processes
+from videozoo.cli.finetune_checks import check_effects, check_ranges
 from videozoo.cli.finetune_flags import DEFAULT_LR
+from videozoo.cli.outputs import refuse_inside_data
 from videozoo.cli.recipes import is_recipe_file, read_recipe
 from videozoo.text import json_text
 from videozoo.version import __version__
@@ -18,19 +20,21 @@ FREE_ON_RESUME = frozenset(
     {
         *("output", "resume", "data", "val", "data_root", "class_names", "workers", "epochs", "device", "log_interval"),
         *("max_bad_frac", "checkpoint_minutes", "patience", "compile", "log_with"),
+        *("batch_size", "grad_accum_steps"),  # the engine sees to it that a step has as many clips
     }
 )
 _PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "output")
-_LEAST = {"batch_size": 1, "workers": 0, "lr_base_size": 1, "grad_accum_steps": 1}
 
 
 class Settings(argparse.Namespace):
     """Every flag of finetune with its value.
 
     ``is_continued``: whether there is a run to go on with. ``start_from``: what the recipe says to start from.
+    ``given``: the flags that were given, by name.
     """
 
     is_continued: bool = False
+    given: frozenset[str] = frozenset()
     start_from: str = ""
 
     def __getattr__(self, name: str) -> Any:  # only reached for names that are not there
@@ -59,18 +63,19 @@ def settle(args: argparse.Namespace) -> Settings:
         given["recipe"] = os.path.abspath(os.path.expanduser(given["recipe"]))
     if given.get("class_weights") not in (None, "balanced"):
         given["class_weights"] = os.path.abspath(os.path.expanduser(given["class_weights"]))
+    if given.get("resume"):
+        _check_continues(output)
     stored = _read(output) if given.get("resume") else {}
     _check_same(given, stored, output)
     if stored:
         settings = Settings(**{**args.defaults, **stored, **given, "output": str(output)})
     else:
         settings = _start(args, {**given, "output": str(output)})
-    settings.resume = bool(given.get("resume"))
-    is_run = any((output / name).exists() for name in ("last", "best", "summary.csv"))
-    if is_run and not settings.resume:
+    settings.resume, settings.given = bool(given.get("resume")), frozenset(given)
+    if output.exists() and not settings.resume and _holds_run(output):
         raise CommandError(f"{output}: holds a run already; continue it with --resume, or give another --output.")
     settings.is_continued = settings.resume and _has_checkpoint(output)
-    _check(settings)
+    _check(settings, output)
     _settle_lr(settings)
     return settings
 
@@ -150,16 +155,38 @@ def describe_lr(settings: Settings) -> str:
     return f"lr {settings.lr:g} = {settings.lr_base:g} x {settings.global_batch} / {settings.lr_base_size}"
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Settings, output: Path) -> None:
     missing = [f"--{name}" for name in ("model", "data") if not getattr(settings, name)]
     if missing:
-        raise CommandError(f"finetune: {' and '.join(missing)} needed (see videozoo finetune --help).")
-    for name, least in _LEAST.items():
-        if getattr(settings, name) < least:
-            flag = name.replace("_", "-")
-            raise CommandError(f"finetune: --{flag} is {getattr(settings, name)}; it must be at least {least}.")
-    if settings.lr_base is not None and settings.lr_base <= 0:
-        raise CommandError(f"finetune: --lr-base is {settings.lr_base:g}; it must be more than 0.")
+        why = f" (there is no run in {output} to continue)" if settings.resume else ""
+        raise CommandError(f"finetune: {' and '.join(missing)} needed{why} (see videozoo finetune --help).")
+    check_ranges("finetune", vars(settings))
+    if not settings.is_continued:
+        check_effects(settings, sorted(settings.given))
+        refuse_inside_data(output, settings.data)
+        refuse_inside_data(output, settings.val, "--val")
+
+
+def _check_continues(output: Path) -> None:
+    """Refuse to continue a folder of weights, and results whose run is gone.
+
+    Raises:
+        CommandError: says which folder can be continued, or what else to do.
+    """
+    if _has_checkpoint(output):
+        return
+    if (output / "model.safetensors").exists():
+        run = output.resolve().parent
+        advice = f"start a new run from them with --model local-dir:{output} and another --output"
+        if _has_checkpoint(run):
+            advice = f"the run that they are of goes on with --resume --output {run}"
+        raise CommandError(f"{output}: holds weights and no run to continue; {advice}.")
+    found = [name for name in ("best", "summary.csv") if (output / name).exists()]
+    if found:
+        raise CommandError(
+            f"{output}: holds results ({', '.join(found)}) and no `last` to go on from; start a new run from its "
+            f"weights with --model local-dir:{output / 'best'} and another --output."
+        )
 
 
 def write_settings(settings: Settings) -> None:
@@ -172,7 +199,7 @@ def write_settings(settings: Settings) -> None:
 
     if not is_main_process():
         return
-    not_kept = ("is_continued", "start_from", "resume")
+    not_kept = ("is_continued", "start_from", "resume", "given")
     values = {name: value for name, value in vars(settings).items() if name not in not_kept}
     values |= {name: os.path.abspath(values[name]) for name in _PATHS if values[name]}
     output = Path(settings.output)
@@ -212,9 +239,11 @@ def _check_same(given: dict[str, Any], stored: dict[str, Any], output: Path) -> 
 
 
 def _has_checkpoint(output: Path) -> bool:
-    from videozoo.files import recover_folder
+    """Whether there is a ``last``, perhaps between the two renames that put a new one into its place."""
+    return any((output / name / "config.json").exists() for name in ("last", ".last.old"))
 
-    if not is_main_process():  # the first one puts the folder in order
-        return any((output / name / "config.json").exists() for name in ("last", ".last.old"))
-    recover_folder(output / "last")
-    return (output / "last" / "config.json").exists()
+
+def _holds_run(output: Path) -> bool:
+    from videozoo.engine.run_folder import holds_run
+
+    return holds_run(output)

@@ -124,7 +124,7 @@ class AvFile:
         """Packets from the file's start on, noted for the index."""
         nals = nal_format(self._stream.stream.codec_context)
         for packet in self._stream.packets():
-            self._begin.append(PacketRow.of(packet, nals))
+            self._begin.append(PacketRow.of(packet, self._stream.place, nals))
             yield packet
 
     def _prepare(self) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import av
 from av.container import InputContainer
@@ -27,6 +27,20 @@ ENCRYPTED = "its video is encrypted (copy protection, DRM); only a decrypted cop
 FORMATS_WITHOUT_DTS = frozenset({"matroska,webm", "ogg", "asf"})
 # FFmpeg's flag of formats whose time stamps may begin again (AVFMT_TS_DISCONT): MPEG's transport and program streams.
 TS_DISCONT = 0x0200
+
+
+class Place(NamedTuple):
+    """Where in a file a packet is.
+
+    Args:
+        stamp: its decoding time, or in formats without one the time at which its frame is shown.
+        byte: where it begins, or a packet before it; None: not known.
+        shift: how far the clock has moved its time stamps.
+    """
+
+    stamp: int
+    byte: int | None = None
+    shift: int = 0
 
 
 class AvStream:
@@ -66,9 +80,11 @@ class AvStream:
         except BaseException:
             self.close()
             raise
-        has_dts = self.container.format.name not in FORMATS_WITHOUT_DTS
-        self._timeline = Timeline(self.stream.time_base or Fraction(1), has_pts=self.has_pts, has_dts=has_dts)
+        self._has_dts = self.container.format.name not in FORMATS_WITHOUT_DTS
+        unit = self.stream.time_base or Fraction(1)
+        self._timeline = Timeline(unit, has_pts=self.has_pts, has_dts=self._has_dts)
         self._packet_duration: int | None = None
+        self.place = Place(0)  # of the packet read last
 
     @property
     def may_be_joined(self) -> bool:
@@ -106,13 +122,22 @@ class AvStream:
         start = (self.container.start_time or 0) / 1e6
         return round((seconds + start) / float(self.stream.time_base or 1))
 
-    def seek(self, pts: int) -> Iterator[Packet]:
-        """Packets from a keyframe at or before a time stamp on; none where the file does not allow it."""
+    def seek(self, place: Place, back_sec: float = 0) -> Iterator[Packet]:
+        """Packets from a place on, or from a keyframe before; none where the file does not allow it.
+
+        Args:
+            place: a packet's. Files that may be joined are sought by bytes, as a time may come twice in them.
+            back_sec: how much earlier to begin.
+        """
         try:
-            self.container.seek(pts, stream=self.stream, backward=True)
+            if place.byte is not None and self.may_be_joined and not back_sec:
+                self.container.seek(place.byte, unsupported_byte_offset=True)
+            else:
+                stamp = place.stamp - place.shift - round(back_sec / (self.stream.time_base or 1))
+                self.container.seek(stamp, stream=self.stream, backward=True)
         except av.FFmpegError:
             return iter(())
-        self._timeline.restart(0)
+        self._timeline.restart(place.shift)
         self.shows_damage = False
         return self.packets()
 
@@ -143,8 +168,11 @@ class AvStream:
             if packet is None:
                 return
             if packet.size:
+                byte = self.place.byte if packet.pos is None else packet.pos
                 self._timeline.follow(packet)
                 self._num_incomplete += packet.is_corrupt
+                stamp = packet.dts if self._has_dts and packet.dts is not None else packet.pts
+                self.place = Place(stamp or 0, byte, self._timeline.shift)
                 self._packet_duration = self._packet_duration or packet.duration
                 yield packet
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from .av_stream import AvStream
+from .av_stream import AvStream, Place
 from .exact_frames import TakeFrame
 from .nal_units import NalFormat, nal_format
 
@@ -17,6 +17,8 @@ from .nal_units import NalFormat, nal_format
 ONE_FRAME_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "mjpeg", "prores", "ffv1", "gif"})
 # A seek must save at least this many frames of decoding.
 SEEK_GAIN_FRAMES = 4
+# Seconds before a keyframe that are tried where a seek ends behind it.
+SEEK_BACK_SEC = (0, 1, 8)
 
 
 class PacketRow(NamedTuple):
@@ -24,6 +26,7 @@ class PacketRow(NamedTuple):
 
     Args:
         pts, dts: time stamps; None: not stated.
+        place: where a seek finds it.
         is_key: decoding can start here.
         is_odd: the packet is damaged, or not to be shown.
         is_unreferenced: no other frame needs this one.
@@ -31,16 +34,17 @@ class PacketRow(NamedTuple):
 
     pts: int | None
     dts: int | None
+    place: Place
     is_key: bool
     is_odd: bool
     is_unreferenced: bool
 
     @classmethod
-    def of(cls, packet: Packet, nals: NalFormat | None) -> "PacketRow":
+    def of(cls, packet: Packet, place: Place, nals: NalFormat | None) -> "PacketRow":
         """The row of a packet."""
         is_whole, is_unreferenced = (True, False) if nals is None else nals.look(packet)
         is_odd = packet.is_corrupt or packet.is_discard or not is_whole
-        return cls(packet.pts, packet.dts, packet.is_keyframe, is_odd, is_unreferenced)
+        return cls(packet.pts, packet.dts, place, packet.is_keyframe, is_odd, is_unreferenced)
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,14 @@ class PacketIndex:
     Args:
         pts: their time stamps, ascending.
         keys: places in ``pts`` of those at which decoding can start; the first one is 0.
+        seeks: for each key, where a seek finds its packet.
         unreferenced: time stamps of those that no other frame needs.
         first, stop: places in ``pts`` of the frames that can be read.
     """
 
     pts: list[int]
     keys: list[int]
+    seeks: list[Place]
     unreferenced: frozenset[int]
     first: int
     stop: int
@@ -69,9 +75,9 @@ def index_file(source: AvStream, begin: list[PacketRow]) -> PacketIndex | None:
         begin: the packets read so far.
     """
     nals = nal_format(source.stream.codec_context)
-    rows = [*begin, *(PacketRow.of(packet, nals) for packet in source.packets())]
+    rows = [*begin, *(PacketRow.of(packet, source.place, nals) for packet in source.packets())]
     stated = source.stream.frames
-    if source.is_damaged or source.is_joined or (stated and stated != len(rows)):
+    if source.is_damaged or (source.is_joined and not source.may_be_joined) or (stated and stated != len(rows)):
         return None
     index = _index_rows(rows)
     # A file that begins in the middle of a group: its first frames may not decode.
@@ -89,7 +95,7 @@ def index_span(source: AvStream, span_sec: tuple[float, float], first_pts: int |
     nals = nal_format(source.stream.codec_context)
     rows: list[PacketRow] = []
     for packet in _seek_before(source, span_sec[0], first_pts):
-        row = PacketRow.of(packet, nals)
+        row = PacketRow.of(packet, source.place, nals)
         # No frame is shown before it is decoded: none of the packets from here on belongs to the span.
         if row.dts is not None and source.time_of(row.dts) >= span_sec[1]:
             break
@@ -109,21 +115,20 @@ def _index_rows(rows: list[PacketRow]) -> PacketIndex | None:
     if not rows or not rows[0].is_key or any(row.pts is None or row.is_odd for row in rows):
         return None
     begin = rows[0].pts
-    shown = sorted((row.pts, row.is_key) for row in rows if row.pts >= begin)  # type: ignore[operator]
-    pts = [stamp for stamp, _ in shown if stamp is not None]
+    shown = sorted((row for row in rows if row.pts >= begin), key=lambda row: row.pts)  # type: ignore
+    pts = [row.pts for row in shown if row.pts is not None]
     if any(a == b for a, b in itertools.pairwise(pts)):
         return None
-    keys = [i for i, (_, is_key) in enumerate(shown) if is_key]
-    return PacketIndex(
-        pts, keys, frozenset(r.pts for r in rows if r.is_unreferenced and r.pts is not None), 0, len(pts)
-    )
+    keys = [i for i, row in enumerate(shown) if row.is_key]
+    unreferenced = frozenset(row.pts for row in shown if row.is_unreferenced and row.pts is not None)
+    return PacketIndex(pts, keys, [shown[i].place for i in keys], unreferenced, 0, len(pts))
 
 
 def _seek_before(source: AvStream, start_sec: float, first_pts: int | None) -> Iterator[Packet]:
     """Packets from the last keyframe that is shown at ``start_sec`` or before; none if it is not found."""
     target = source.pts_of(start_sec)
     for _ in range(3):
-        packets = source.seek(target)
+        packets = source.seek(Place(target))
         packet = next(packets, None)
         if packet is None or packet.pts is None or not packet.is_keyframe:
             return iter(())
@@ -161,9 +166,10 @@ class IndexedFrames:
         self._wanted = {pts[index + self.index.first] for index in indices}
         for index in indices:
             target = index + self.index.first
-            key = keys[bisect_right(keys, target) - 1]
+            number = bisect_right(keys, target) - 1
+            key = keys[number]
             is_behind = self._next is None or target < self._next or pts[target] in self._left_out
-            if (is_behind or key > (self._next or 0) + SEEK_GAIN_FRAMES) and not self._seek(key):
+            if (is_behind or key > (self._next or 0) + SEEK_GAIN_FRAMES) and not self._seek(number):
                 return False
             frame = self._decode_to(target)
             if frame is None:
@@ -185,13 +191,17 @@ class IndexedFrames:
                 return frame
         return None
 
-    def _seek(self, key: int) -> bool:
+    def _seek(self, number: int) -> bool:
         """Go to a keyframe, whose frame is the next one; False if the file does not have it where it should be."""
+        key, place = self.index.keys[number], self.index.seeks[number]
         key_pts = self.index.pts[key]
-        packets = self._source.seek(key_pts)
-        # A seek may land at an earlier one.
-        packet = next((p for p in packets if p.is_keyframe and (p.pts is None or p.pts >= key_pts)), None)
-        if packet is None or packet.pts != key_pts:
+        for back_sec in SEEK_BACK_SEC:
+            packets = self._source.seek(place, back_sec)
+            # A seek may end at an earlier keyframe, and in files without an index between two of them.
+            packet = next((p for p in packets if p.is_keyframe and (p.pts is None or p.pts >= key_pts)), None)
+            if packet is not None and packet.pts == key_pts:
+                break
+        else:
             return False
         self._left_out = set()
         frames = self._source.frames(self._needed(itertools.chain([packet], packets)))

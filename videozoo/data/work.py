@@ -243,9 +243,12 @@ def hold_folder(folder: Path, kind: str) -> Iterator[None]:
     Raises:
         WorkError: it holds other things, another process writes it, or it cannot be made.
     """
-    try:
-        with lock_folder(folder):
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock_folder(folder))
             claim_folder(folder, kind, alone=True)
-            yield
-    except FolderTaken as error:
-        raise WorkError(f"{folder}: {error.strerror}.") from error
+        except FolderTaken as error:
+            raise WorkError(f"{folder}: {error.strerror}.") from error
+        except OSError as error:
+            raise WorkError(f"{folder}: cannot be made a folder ({error.strerror}).") from error
+        yield

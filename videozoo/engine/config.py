@@ -1,7 +1,9 @@
 """The settings of a training run, under timm's names."""
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from videozoo.ranges import RANGES, describe_problem
 
 SCHEDULES = ("cosine", "constant", "step", "multistep", "poly", "tanh", "wsd", "rsqrt", "none")
 EVAL_METRICS = ("top1", "mean_class")
@@ -12,6 +14,19 @@ FREE_ON_RESUME = frozenset(
     {"epochs", "log_interval", "device", "max_bad_frac", "checkpoint_minutes", "patience", "compile", "log_with"}
 )
 TRACKERS = ("tensorboard", "wandb")
+
+
+class SettingError(ValueError):
+    """A setting that cannot be used.
+
+    Args:
+        name: of the setting, as in `FitConfig`.
+        problem: what is wrong with it, such as ``"is -1; it must be more than 0"``.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"FitConfig: {name} {problem}.")
+        self.name, self.problem = name, problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +65,7 @@ class FitConfig:
         log_interval: optimiser steps between progress lines.
         device: ``auto`` (accelerate's choice) or ``cpu``.
     Raises:
-        ValueError: a value out of its range, naming it.
+        SettingError: (a ValueError) a value out of its range, naming it.
     """
 
     epochs: int = 30
@@ -90,31 +105,34 @@ class FitConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _need(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        _need(self.lr > 0, "lr", self.lr, "more than 0")
-        _need(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        _need(self.sched in SCHEDULES, "sched", self.sched, "one of " + ", ".join(SCHEDULES))
-        _need(0 <= self.warmup_epochs <= self.epochs, "warmup_epochs", self.warmup_epochs, f"0 to epochs={self.epochs}")
-        _need(self.sched != "multistep" or bool(self.decay_milestones), "decay_milestones", self.decay_milestones,
-              "the epochs of the falls, as sched is multistep")  # fmt: skip
-        _need(self.clip_grad is None or self.clip_grad > 0, "clip_grad", self.clip_grad, "more than 0, or None")
-        _need(0 <= self.smoothing < 1, "smoothing", self.smoothing, "in [0, 1)")
-        _need(self.grad_accum_steps >= 1, "grad_accum_steps", self.grad_accum_steps, "at least 1")
-        _need(self.amp in AMP_KINDS, "amp", self.amp, "one of " + ", ".join(AMP_KINDS))
-        _need(0 <= self.model_ema_decay < 1, "model_ema_decay", self.model_ema_decay, "in [0, 1)")
-        _need(self.eval_metric in EVAL_METRICS, "eval_metric", self.eval_metric, "one of " + ", ".join(EVAL_METRICS))
-        weights = self.class_weights
-        _need(weights is None or (all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0),
-              "class_weights", weights, "a finite number of 0 or more per class, one of them more than 0")  # fmt: skip
-        _need(self.patience is None or self.patience >= 1, "patience", self.patience, "at least 1, or None")
-        _need(0 <= self.max_bad_frac <= 1, "max_bad_frac", self.max_bad_frac, "in [0, 1]")
-        _need(self.checkpoint_minutes >= 0, "checkpoint_minutes", self.checkpoint_minutes, "0 or more")
-        _need(set(self.log_with) <= set(TRACKERS), "log_with", self.log_with, "of " + ", ".join(TRACKERS))
-        _need(self.seed >= 0, "seed", self.seed, "0 or more")
-        _need(self.log_interval >= 1, "log_interval", self.log_interval, "at least 1")
-        _need(self.device in ("auto", "cpu"), "device", self.device, "auto or cpu")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            problem = describe_problem(setting.name, value) if setting.name in RANGES else None
+            if problem:
+                raise SettingError(setting.name, problem)
+        self._choose("sched", SCHEDULES)
+        self._choose("amp", AMP_KINDS)
+        self._choose("eval_metric", EVAL_METRICS)
+        self._choose("device", ("auto", "cpu"))
+        if not set(self.log_with) <= set(TRACKERS):
+            raise SettingError("log_with", f"is {self.log_with}; it must be of {', '.join(TRACKERS)}")
+        if self.class_weights is not None and sum(self.class_weights) <= 0:
+            raise SettingError("class_weights", "has no weight above 0; one class at least needs one")
+        if self.warmup_epochs > self.epochs:
+            problem = f"is {self.warmup_epochs:g}, more than the {self.epochs} epochs of the run"
+            raise SettingError("warmup_epochs", problem)
+        self._check_schedule()
 
+    def _choose(self, name: str, known: Sequence[str]) -> None:
+        value = getattr(self, name)
+        if value not in known:
+            raise SettingError(name, f"is {value!r}; it must be one of {', '.join(known)}")
 
-def _need(holds: bool, name: str, value: object, needed: str) -> None:
-    if not holds:
-        raise ValueError(f"FitConfig: {name} is {value!r}; it must be {needed}.")
+    def _check_schedule(self) -> None:
+        """Refuse a schedule without the numbers that it needs."""
+        if self.sched == "multistep" and not self.decay_milestones:
+            raise SettingError("decay_milestones", "is not given; sched multistep needs the epochs of the falls")
+        if self.sched == "step" and self.decay_epochs is None:
+            raise SettingError("decay_epochs", "is not given; sched step needs the epochs between the falls")
+        if self.sched == "rsqrt" and self.warmup_epochs == 0:
+            raise SettingError("warmup_epochs", "is 0; sched rsqrt starts at 1 / sqrt(warm-up) and needs more than 0")

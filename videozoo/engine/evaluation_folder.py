@@ -2,19 +2,23 @@
 
 import csv
 import io
+import json
 import re
+import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from videozoo.engine.checkpoint import replace_file
+from videozoo.engine.errors import CheckpointError
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.groups import GroupResult, group_dict, measure_group
 from videozoo.engine.metrics import class_accuracies, rank_classes
 from videozoo.engine.plots import plot_confusion, plot_group
 from videozoo.engine.results import result_dict, write_results
 from videozoo.engine.scores import Scores, save_scores
+from videozoo.files import replace_folder
 
 RESULTS, SCORES, CONFUSION = "results.json", "scores.safetensors", "confusion.csv"
 _OF_A_MEMBER = ("top1", "top5", "mean_class", "loss", "num_views")
@@ -55,7 +59,7 @@ def write_evaluation(
 
     Of each group ``groups/NAME.csv`` and ``.png``, which shows the members of an ensemble beside the whole. Each member
     has the same files, but groups, in a folder ``member_1``, ``member_2``, ... Each file is written in one piece,
-    results.json last.
+    results.json last. Groups and members of an earlier evaluation in this folder are removed.
 
     Returns:
         the names of what was written.
@@ -71,14 +75,36 @@ def write_evaluation(
     _write_csv(folder / CONFUSION, [["", *result.class_names], *_named_rows(result)])
     plot_confusion(folder / "confusion.png", result.confusion, result.class_names)
     if groups:
-        _write_groups(folder / "groups", scores, groups, members)
+        _replace(folder / "groups", lambda new: _write_groups(new, scores, groups, members))
         written.append("groups/")
     for number, member in enumerate(members, 1):
-        write_evaluation(folder / f"member_{number}", member)
+        _replace(folder / f"member_{number}", lambda new, member=member: write_evaluation(new, member))
         written.append(f"member_{number}/")
+    _remove_earlier(folder, bool(groups), len(members))
     content = {**evaluation_dict(scores, groups, members), "date": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     write_results(folder / RESULTS, content)
     return [RESULTS, *written]
+
+
+def _replace(folder: Path, fill: Callable[[Path], Any]) -> None:
+    try:
+        replace_folder(folder, fill)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: could not be written ({error}). Free space or give another output."
+        ) from error
+
+
+def _remove_earlier(folder: Path, has_groups: bool, num_members: int) -> None:
+    """Remove the groups and members that the results in a folder name and the new ones lack."""
+    try:
+        earlier = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        names = [] if has_groups or not earlier.get("groups") else ["groups"]
+        names += [f"member_{number}" for number in range(num_members + 1, len(earlier.get("models") or ()) + 1)]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return
+    for name in names:
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _video_rows(scores: Scores) -> Iterable[list[Any]]:
@@ -111,7 +137,6 @@ def _named_rows(result: EvalResult) -> Iterable[list[Any]]:
 
 
 def _write_groups(folder: Path, scores: Scores, groups: Mapping[str, Sequence[int]], members: Sequence[Scores]) -> None:
-    folder.mkdir(exist_ok=True)
     for stem, (name, labels) in zip(file_stems(groups), groups.items(), strict=True):
         whole = measure_group(scores.result, labels)
         _write_csv(folder / f"{stem}.csv", _group_rows(whole))

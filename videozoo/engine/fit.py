@@ -1,5 +1,6 @@
 """The training loop: one function to call, and the few it is made of, in the order they run."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from videozoo.engine.config import FitConfig
 from videozoo.engine.distributed import broadcast_buffers, explain_lost_process
+from videozoo.engine.errors import TrainingError
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.evaluate import evaluate
 from videozoo.engine.interrupts import Interrupts, Stopped
@@ -34,6 +36,7 @@ def fit(
     class_names: Sequence[str],
     model_config: dict[str, Any],
     resume: bool = False,
+    on_start: Callable[[], None] | None = None,
     on_epoch: Callable[[EpochRow], None] | None = None,
     train_batch: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     eval_batch: Callable[[Tensor], Tensor] | None = None,
@@ -74,35 +77,40 @@ def fit(
             target of the loss: int64 (B,) classes or float (B, C) shares. None: they are that already.
         eval_batch: the same for an evaluation's video alone.
         train_names: what to call the training videos, by index, where one is broken.
+        on_start: called once the run is accepted, before anything is written into ``output`` (first process only).
         on_epoch: called with each finished epoch's row, after everything is on the disk (first process only).
     Raises:
         ValueError: loaders, labels or network outputs that do not fit.
         TrainingError: a loss or score is not finite, too many videos are broken, the network does not compile; the last
             checkpoint stays.
-        CheckpointError: ``output`` has a run and ``resume`` is off; it cannot be continued; the disk refused.
+        CheckpointError: ``output`` has a run and ``resume`` is off; it cannot be continued; another process trains into
+            it; it holds another kind of result; the disk refused.
         Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM, after the folder is in order.
     """
     folder = RunFolder(Path(output), tuple(class_names), model_config)
-    calls = Calls(train_batch, eval_batch, on_epoch)
-    with explain_lost_process():
-        run = start_run(model, train_loader, val_loader, config, folder, calls, resume, train_names)
-    try:
-        with Interrupts() as run.interrupts, explain_compiler(config.compile), explain_lost_process():
-            _fit_epochs(run)
-    except KeyboardInterrupt as stop:
-        _report_stop(run, stop)
-        raise
-    finally:
-        run.trackers.close()
-        run.train_loader.release()
-        release_loader(run.val_loader)
-        _unwrap(run)
+    calls = Calls(train_batch, eval_batch, on_start, on_epoch)
+    with contextlib.ExitStack() as stack:
+        with explain_lost_process():
+            run = start_run(model, train_loader, val_loader, config, folder, calls, resume, train_names, stack)
+        try:
+            with Interrupts() as run.interrupts, explain_compiler(config.compile), explain_lost_process():
+                _fit_epochs(run)
+        except KeyboardInterrupt as stop:
+            _report_stop(run, stop)
+            raise
+        finally:
+            run.trackers.close()
+            run.train_loader.release()
+            release_loader(run.val_loader)
+            _unwrap(run)
     run.accelerator.wait_for_everyone()
     return folder.result(run.progress)
 
 
 def _fit_epochs(run: Run) -> None:
     """The loop itself."""
+    if run.calls.on_start is not None and run.is_main:
+        run.calls.on_start()
     if run.is_new:
         run.save_last(run.progress)  # a folder that cannot be written to is found out now, not an epoch later
     while not run.progress.is_over(run.config):
@@ -158,6 +166,10 @@ def _evaluate(run: Run) -> EvalResult:
             accelerator=run.accelerator,
             prepare_batch=run.calls.eval_batch,
         )
+    except TrainingError as error:  # no video could be read, or what the training has made is of no use
+        if run.find_broken(run.measured_net.state_dict()):
+            raise TrainingError(f"{error} {run.describe_way_out()}") from error
+        raise
     except Stopped as stop:
         # Where the network is sharded, saving would need all processes here, and not all may have been told to stop.
         if stop.is_safe and not is_sharded(run.accelerator):

@@ -1,5 +1,8 @@
 """Accuracies from scores and labels: pure functions on CPU tensors."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -36,6 +39,25 @@ def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
     predicted = rank_classes(scores[is_labelled])[:, 0]
     cells = labels[is_labelled] * num_classes + predicted
     return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def pack_counts(confusion: Tensor) -> dict[str, Any]:
+    """Return a confusion matrix as its cells that are not zero, which `unpack_counts` takes.
+
+    Returns:
+        num_classes, and int64 (K,) ``cells`` (true class times C plus best class) and ``counts``.
+    """
+    flat = confusion.flatten()
+    cells = flat.nonzero()[:, 0]
+    return {"num_classes": len(confusion), "cells": cells, "counts": flat[cells]}
+
+
+def unpack_counts(packed: Mapping[str, Any]) -> Tensor:
+    """Return the confusion matrix, int64 (C, C)."""
+    size = int(packed["num_classes"])
+    confusion = torch.zeros(size * size, dtype=torch.int64)
+    confusion[packed["cells"]] = packed["counts"]
+    return confusion.reshape(size, size)
 
 
 def class_accuracies(confusion: Tensor) -> list[float | None]:

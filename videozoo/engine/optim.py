@@ -1,16 +1,17 @@
 """Optimiser, schedule, averaged weights and frozen norms: timm's, wired to FitConfig."""
 
 import difflib
+from dataclasses import replace
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, list_optimizers
+from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from videozoo.engine.config import FitConfig
+from videozoo.engine.config import FitConfig, SettingError
 
 
 def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer:
@@ -27,16 +28,41 @@ def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer
     known = [str(known) for known in list_optimizers()]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=5, cutoff=0.4) or ["sgd", "adamw"]
-        raise ValueError(f"make_optimizer: no optimiser {config.opt!r} in timm; nearest: {', '.join(near)}.")
+        raise SettingError("opt", f"is {config.opt!r}, no optimizer of timm; nearest: {', '.join(near)}")
     optional: dict[str, Any] = {"eps": config.opt_eps, "betas": config.opt_betas, "layer_decay": config.layer_decay}
-    return create_optimizer_v2(
-        model,
-        opt=config.opt,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        momentum=config.momentum,
-        **{key: value for key, value in optional.items() if value is not None},
-    )
+    if config.momentum == 0 and "nesterov" in (get_optimizer_info(name).defaults or {}):
+        optional["nesterov"] = False  # refused without a momentum
+    try:
+        return create_optimizer_v2(
+            model,
+            opt=config.opt,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+            **{key: value for key, value in optional.items() if value is not None},
+        )
+    except (ValueError, TypeError, IndexError, AssertionError, ImportError) as error:
+        raise SettingError("opt", f"{config.opt} cannot be made with these settings ({error})") from error
+
+
+def check_training(config: FitConfig) -> None:
+    """Refuse an optimiser or a schedule that cannot be made, before a model is.
+
+    Raises:
+        SettingError: (a ValueError) which setting is wrong.
+    """
+    optimizer = make_optimizer(nn.Linear(1, 1), replace(config, layer_decay=None))
+    make_scheduler(optimizer, config, updates_per_epoch=1000)
+
+
+def settings_without_effect(opt: str) -> set[str]:
+    """Return those of momentum, opt_betas and opt_eps that an optimiser of timm does not have."""
+    name = opt.lower().removeprefix("lookahead_")
+    if name not in list_optimizers():
+        return set()
+    info = get_optimizer_info(name)
+    has = {"momentum": info.has_momentum, "opt_betas": info.has_betas, "opt_eps": info.has_eps}
+    return {name for name, is_there in has.items() if not is_there}
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, config: FitConfig, updates_per_epoch: int) -> Scheduler | None:
@@ -45,19 +71,24 @@ def make_scheduler(optimizer: torch.optim.Optimizer, config: FitConfig, updates_
     The caller calls ``step_update(num_updates)`` before each step, so a resumed run needs no state of it.
     """
     warmup_updates = round(config.warmup_epochs * updates_per_epoch)
-    scheduler, _ = create_scheduler_v2(
-        optimizer,
-        sched=config.sched,
-        num_epochs=config.epochs,
-        warmup_epochs=warmup_updates / updates_per_epoch,  # type: ignore[arg-type]
-        warmup_lr=min(config.warmup_lr, config.lr),
-        min_lr=config.min_lr,
-        decay_epochs=config.decay_epochs,
-        decay_milestones=list(config.decay_milestones),  # type: ignore[arg-type]
-        decay_rate=1.0 if config.sched == "poly" else config.decay_rate,  # timm: the power of poly
-        step_on_epochs=False,
-        updates_per_epoch=updates_per_epoch,
-    )
+    try:
+        scheduler, _ = create_scheduler_v2(
+            optimizer,
+            sched=config.sched,
+            num_epochs=config.epochs,
+            warmup_epochs=warmup_updates / updates_per_epoch,  # type: ignore[arg-type]
+            warmup_lr=min(config.warmup_lr, config.lr),
+            min_lr=config.min_lr,
+            decay_epochs=config.decay_epochs,
+            decay_milestones=list(config.decay_milestones),  # type: ignore[arg-type]
+            decay_rate=1.0 if config.sched == "poly" else config.decay_rate,  # timm: the power of poly
+            step_on_epochs=False,
+            updates_per_epoch=updates_per_epoch,
+        )
+        if scheduler is not None:
+            scheduler.step_update(0)
+    except (ValueError, ZeroDivisionError, AssertionError) as error:
+        raise SettingError("sched", f"{config.sched} cannot be made with these settings ({error})") from error
     return scheduler
 
 

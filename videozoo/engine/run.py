@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from videozoo.engine.broken import BrokenVideos
 from videozoo.engine.config import FitConfig
+from videozoo.engine.errors import TrainingError
 from videozoo.engine.interrupts import Interrupts
 from videozoo.engine.loaders import Batch
 from videozoo.engine.progress import Progress
@@ -32,6 +33,7 @@ class Calls:
 
     train_batch: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     eval_batch: Callable[[Tensor], Tensor] | None = None
+    on_start: Callable[[], None] | None = None
     on_epoch: Callable[[EpochRow], None] | None = None
 
 
@@ -56,6 +58,7 @@ class Run:
     progress: Progress
     broken: BrokenVideos
     trackers: Trackers
+    names_digest: str | None = None
     interrupts: Interrupts = field(default_factory=Interrupts)
     saved_at: float = field(default_factory=time.monotonic)
     drawn_at: float = field(default_factory=time.monotonic)  # when the pictures were last drawn
@@ -80,6 +83,25 @@ class Run:
         if self.is_main:
             _log.info(message, *values)
 
+    def find_broken(self, weights: Mapping[str, Tensor]) -> str:
+        """Return the name of a weight that is not finite, or of a buffer with a nan in it; empty if there is none."""
+        parameters = {name for name, _ in self.net.named_parameters()}
+        for name, tensor in weights.items():
+            if tensor.isnan().any() or (name in parameters and tensor.isinf().any()):
+                return name
+        return ""
+
+    def describe_way_out(self) -> str:
+        """Say from where a run that has diverged can be started again; its own settings cannot change."""
+        best = self.folder.path / "best"
+        start = f"from the weights in {best}" if best.exists() else "with another output folder"
+        return (
+            f"Resumed with its settings it would come to the same point. Start a new run {start}, with a lower "
+            f"learning rate (lr), a longer warm-up (warmup_epochs), gradient clipping (clip_grad, now "
+            f"{self.config.clip_grad}) or full precision (amp, now {self.config.amp!r}). If its first step fails "
+            "already, look for broken values in the videos or the weights."
+        )
+
     def is_save_due(self) -> bool:
         """Whether the last checkpoint is ``checkpoint_minutes`` old."""
         return time.monotonic() - self.saved_at >= 60 * self.config.checkpoint_minutes
@@ -89,15 +111,20 @@ class Run:
 
         Raises:
             CheckpointError: the disk refused; the ``last`` before is intact.
+            TrainingError: the weights are not finite: no run could go on from them, and the ``last`` before is kept.
         """
         net = self.model if is_sharded(self.accelerator) else self.net
         trained = weights_of(net, self.accelerator)
+        broken = self.find_broken(trained)
+        if broken:
+            raise TrainingError(f"fit: the values of {broken} are not finite any more. {self.describe_way_out()}")
         state: dict[str, Any] = {
             "optimizer": optimizer_state(self.optimizer, net, self.accelerator),
             "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
             # Without averaging model.safetensors holds them already.
             "trained_weights": None if self.ema is None else dict(trained),
-            "layout": self.train_loader.layout,
+            "layout": self.train_loader.layout(self.config.grad_accum_steps),
+            "names_digest": self.names_digest,
             "broken": self.broken.rows(),
         }
         if self.is_main:

@@ -1,9 +1,11 @@
 """The run folder: what lies where in it, what a continuation needs, and in which order it is written."""
 
 import copy
+import hashlib
+import json
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,31 @@ from typing import Any
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from videozoo.engine.checkpoint import load_train_state, load_weights, save_checkpoint
+from videozoo.engine.checkpoint import STATE_TREE, load_train_state, load_weights, save_checkpoint
 from videozoo.engine.config import FREE_ON_RESUME, FitConfig
 from videozoo.engine.errors import CheckpointError
+from videozoo.engine.metrics import pack_counts, unpack_counts
 from videozoo.engine.plots import plot_confusion, plot_curves
 from videozoo.engine.progress import EpochState, Progress
 from videozoo.engine.results import EpochRow, FitResult, write_results, write_summary
-from videozoo.files import recover_folder
+from videozoo.files import FolderTaken, Lock, claim_folder, lock_folder, recover_folder, remove_leftovers
 
 _log = logging.getLogger(__name__)
+RESULTS = ("best", "summary.csv")  # of finished epochs
+
+
+def holds_run(folder: Path) -> bool:
+    """Return whether a folder holds a run that has done something: a finished epoch, or a kept step of its first."""
+    if any((folder / name).exists() for name in RESULTS):
+        return True
+    last = next((folder / name for name in ("last", ".last.old") if (folder / name).exists()), None)
+    if last is None:
+        return False
+    try:
+        tree = json.loads((last / STATE_TREE).read_text(encoding="utf-8"))["tree"]
+        return bool(tree["history"] or tree["current"]["step"])
+    except (OSError, ValueError, KeyError, TypeError):  # damaged: nothing of it is overwritten
+        return True
 
 
 @dataclass(frozen=True)
@@ -34,33 +52,60 @@ class RunFolder:
     class_names: tuple[str, ...]
     model_config: dict[str, Any]
 
-    def open(self, resume: bool, is_main: bool = True) -> dict[str, Any] | None:
-        """Give the state to continue from, or None for a new run.
+    def hold(self) -> Lock:
+        """Keep the folder for this process, and put in order what a killed run has left; the first process does this.
 
-        Args:
-            is_main: whether to put in order what a killed run has left; of several processes the first one does, first.
         Raises:
-            CheckpointError: there is a run and ``resume`` is off, or it is damaged or of other classes.
+            CheckpointError: another process trains into it, it holds another kind of result, or it cannot be written.
         """
         if self.path.exists() and not self.path.is_dir():
             raise CheckpointError(f"{self.path}: is a file; give a folder for the run.")
-        last = self.path / "last"
         try:
-            if is_main:
-                recover_folder(last)
-                recover_folder(self.path / "best")
+            held = lock_folder(self.path)
+        except FolderTaken as error:
+            raise CheckpointError(f"{self.path}: {error.strerror}.") from error
         except OSError as error:
-            raise CheckpointError(f"{last}: could not be put in order ({error}); make {self.path} writable.") from error
-        has_run = any((self.path / name).exists() for name in ("last", "best", "summary.csv"))
-        if has_run and not resume:
+            trouble = f"could not be made ({error})"
+            if self.path.is_dir():
+                trouble = f"cannot be written to ({error}); the run in it is intact"
+            raise CheckpointError(f"{self.path}: {trouble}.") from error
+        try:
+            claim_folder(self.path, "a training run")
+            recover_folder(self.path / "last")
+            recover_folder(self.path / "best")
+            remove_leftovers(self.path.iterdir())
+            self._try_writing()
+        except FolderTaken as error:
+            held.close()
+            raise CheckpointError(f"{self.path}: {error.strerror}.") from error
+        except OSError as error:
+            held.close()
+            raise CheckpointError(f"{self.path}: could not be put in order ({error}); make it writable.") from error
+        return held
+
+    def open(self, resume: bool) -> dict[str, Any] | None:
+        """Give the state to continue from, or None for a new run. Nothing is written.
+
+        A run that has kept no step yet may be started again.
+
+        Raises:
+            CheckpointError: there is a run and ``resume`` is off, it is damaged or of other classes, or only its
+                results are there.
+        """
+        if holds_run(self.path) and not resume:
             raise CheckpointError(f"{self.path}: already holds a run; resume it, or give another output folder.")
-        if not last.exists():
+        last = self.path / "last"
+        found = [name for name in RESULTS if (self.path / name).exists()]
+        if not last.exists() and found:
+            raise CheckpointError(
+                f"{self.path}: holds results ({', '.join(found)}) and no {last.name} to go on from; start a new run "
+                f"from the weights in {self.path / 'best'}, with another output folder."
+            )
+        if not last.exists() or not resume:
             if resume:
                 _log.warning("%s: nothing to resume; a new run starts", self.path)
             return None
         state = load_train_state(last)
-        if is_main:
-            self._try_writing()
         if tuple(state["class_names"]) != self.class_names:
             raise CheckpointError(
                 f"{self.path}: its run has {len(state['class_names'])} classes {_few(state['class_names'])}, now came "
@@ -95,16 +140,21 @@ class RunFolder:
         """Load the averaged weights, which ``last`` holds where there are any."""
         ema.module.load_state_dict(load_weights(self.path / "last"))
 
-    def restore(self, state: Mapping[str, Any], config: FitConfig, layout: Mapping[str, Any]) -> Progress:
+    def restore(
+        self, state: Mapping[str, Any], config: FitConfig, layout: Mapping[str, Any], names_digest: str | None = None
+    ) -> Progress:
         """Give the progress of the run to be continued.
 
         Args:
-            layout: of the training loader; within an epoch it must be the run's.
+            layout: of the training loader: the steps must be of as many clips as the run's, within an epoch of the
+                very same. Batch size, batches a step and number of processes may change.
+            names_digest: of the names of the training videos, where they have names.
         Raises:
             CheckpointError: the settings are not those of the run.
         """
         then, now = state["config"], _config_dict(config)
-        changed = [name for name in now if then.get(name) != now[name] and name not in FREE_ON_RESUME]
+        free = FREE_ON_RESUME | ({"grad_accum_steps"} if layout["clips a step"] is not None else set())
+        changed = [name for name in now if then.get(name) != now[name] and name not in free]
         if changed:
             told = "; ".join(f"{name} was {then.get(name)!r}, is {now[name]!r}" for name in changed)
             raise CheckpointError(
@@ -112,18 +162,39 @@ class RunFolder:
                 "from the weights in it."
             )
         current = EpochState(**state["current"])
-        was = state["layout"]
-        moved = [f"{name} {was.get(name)}, now {value}" for name, value in layout.items() if was.get(name) != value]
-        if current.step and moved:
-            raise CheckpointError(
-                f"{self.path}: stopped within an epoch, after step {current.step}, whose batches were others: "
-                f"{'; '.join(moved)}. Resume with the same training videos, and a batch size and number of processes "
-                "that make the same batch together."
-            )
+        self._check_layout(_layout_of(state), layout, current.step)
+        is_other = names_digest is not None and state.get("names_digest") not in (None, names_digest)
+        if is_other or _layout_of(state)["training videos"] != layout["training videos"]:
+            _log.warning(
+                "%s: the training set is not the one that the run has seen so far (%s videos then, %s now); it goes on "
+                "with the new one", self.path, _layout_of(state)["training videos"], layout["training videos"]
+            )  # fmt: skip
         if then["epochs"] != now["epochs"]:
             _log.warning("epochs was %s, is %s: the schedule is stretched anew", then["epochs"], now["epochs"])
         history = tuple(EpochRow(**row) for row in state["history"])
-        return Progress(history, state["best"], state["best_confusion"], current)
+        confusion = state["best_confusion"]
+        if isinstance(confusion, dict):  # checkpoints of earlier versions hold the whole matrix
+            confusion = unpack_counts(confusion)
+        return Progress(history, state["best"], confusion, current)
+
+    def _check_layout(self, was: Mapping[str, Any], now: Mapping[str, Any], step: int) -> None:
+        """Refuse other steps: of other clips within an epoch, of another number of clips by other settings."""
+        moved = [f"{name} {was.get(name)}, now {value}" for name, value in now.items() if was.get(name) != value]
+        free = ("batch size", "batches a step")
+        moved = [text for text in moved if not text.startswith(free)]
+        if step and moved:
+            raise CheckpointError(
+                f"{self.path}: stopped within an epoch, after step {step}, whose steps were others: "
+                f"{'; '.join(moved)}. Resume with the same training videos, and a batch size, batches a step and "
+                "number of processes that make as many clips a step together."
+            )
+        is_other_batch = any(was.get(name) not in (None, now[name]) for name in free)
+        if is_other_batch and was["clips a step"] != now["clips a step"]:
+            raise CheckpointError(
+                f"{self.path}: its steps are of {was['clips a step']} clips, now they would be of "
+                f"{now['clips a step']}; give a batch size and batches a step that make as many (batch size x "
+                "batches a step x processes), or start a new run from the weights in it."
+            )
 
     def save_last(
         self, weights: Mapping[str, Tensor], progress: Progress, config: FitConfig, state: Mapping[str, Any]
@@ -140,7 +211,7 @@ class RunFolder:
             "class_names": list(self.class_names),
             "history": [asdict(row) for row in progress.history],
             "best": progress.best,
-            "best_confusion": progress.best_confusion,
+            "best_confusion": None if progress.best_confusion is None else pack_counts(progress.best_confusion),
             "current": asdict(progress.current),
             **state,
         }
@@ -200,6 +271,23 @@ class RunFolder:
 def _config_dict(config: FitConfig) -> dict[str, Any]:
     """As JSON gives it back, so that the two compare equal."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+
+
+def digest_names(names: Sequence[str]) -> str:
+    """Return a SHA-256 of the names of the training videos, in their order."""
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _layout_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The layout that a run was saved with, also by earlier versions, which counted the batches of a process."""
+    layout = dict(state["layout"])
+    if "clips a step" not in layout:
+        together, batches = layout.get("clips in the processes' batches"), layout.get("batches of a process")
+        accum = state["config"]["grad_accum_steps"]
+        layout["batches a step"] = accum
+        layout["clips a step"] = None if together is None else together * accum
+        layout["steps of an epoch"] = None if batches is None else -(-batches // accum)
+    return layout
 
 
 def _few(names: Any, longest: int = 5) -> str:

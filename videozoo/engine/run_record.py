@@ -10,8 +10,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from videozoo.engine.checkpoint import CONFIG, STATE_TENSORS, STATE_TREE
+from videozoo.engine.checkpoint import CONFIG, STATE_TENSORS, STATE_TREE, unflatten
 from videozoo.engine.errors import CheckpointError
+from videozoo.engine.metrics import unpack_counts
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,12 @@ def _read_state(last: Path) -> tuple[dict[str, Any], Tensor | None]:
     tree = _read_json(last / STATE_TREE).get("tree") or {}
     try:
         with safe_open(last / STATE_TENSORS, framework="pt") as tensors:
-            confusion = tensors.get_tensor("best_confusion") if "best_confusion" in tensors.keys() else None  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+            names = [name for name in tensors.keys() if name.split(".")[0] == "best_confusion"]  # noqa: SIM118
+            found = {name: tensors.get_tensor(name) for name in names}
+        confusion = unflatten(tree.get("best_confusion"), found)
+        if isinstance(confusion, dict):  # checkpoints of earlier versions hold the whole matrix
+            confusion = unpack_counts(confusion)
+    except (OSError, SafetensorError, KeyError) as error:
         raise CheckpointError(f"{last / STATE_TENSORS}: not readable ({error}).") from error
     return dict(tree.get("config") or {}), confusion
 

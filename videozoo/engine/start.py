@@ -1,5 +1,6 @@
 """What comes before the first step: everything is checked, put together and, in a continued run, loaded."""
 
+import contextlib
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from videozoo.engine.loaders import Batch, prepare_loader
 from videozoo.engine.optim import freeze_norms, make_ema, make_optimizer, make_scheduler
 from videozoo.engine.progress import Progress
 from videozoo.engine.run import Calls, Run
-from videozoo.engine.run_folder import RunFolder
+from videozoo.engine.run_folder import RunFolder, digest_names
 from videozoo.engine.speed import compile_forward, use_channels_last
 from videozoo.engine.states import is_sharded, load_optimizer
 from videozoo.engine.trackers import Trackers
@@ -36,18 +37,22 @@ def start_run(
     calls: Calls,
     resume: bool,
     train_names: Sequence[str] | None,
+    stack: contextlib.ExitStack,
 ) -> Run:
-    """Make the run that `fit` goes through; see there."""
+    """Make the run that `fit` goes through, see there; ``stack`` gives the folder back to other processes."""
     accelerator = make_accelerator(config.amp, config.device)
     with accelerator.main_process_first():  # it puts in order what a killed run has left
-        state = folder.open(resume, accelerator.is_main_process)
+        if accelerator.is_main_process:
+            stack.enter_context(folder.hold())
+        state = folder.open(resume)
     if len(set(gather_objects(state is None))) > 1:
         raise CheckpointError(f"{folder.path}: not every process sees the run there; give a folder that all share.")
     train = TrainLoader(train_loader, accelerator, config.seed)
     val = prepare_loader(val_loader, accelerator, "fit: validation")
     class_weights = _class_weights(config, len(folder.class_names), accelerator)
-    progress = Progress() if state is None else folder.restore(state, config, train.layout)
-    trackers = Trackers(config.log_with, folder.path, vars(config), accelerator.is_main_process)
+    digest = None if train_names is None else digest_names(train_names)
+    layout = train.layout(config.grad_accum_steps)
+    progress = Progress() if state is None else folder.restore(state, config, layout, digest)
     updates_per_epoch = math.ceil(len(train) / config.grad_accum_steps)
     _prepare_net(net, config, accelerator)
     if state is not None:
@@ -65,6 +70,8 @@ def start_run(
     model, optimizer = accelerator.prepare(net, optimizer)
     if state is not None:
         _load_states(state, model if is_sharded(accelerator) else net, optimizer, accelerator)
+    # They write: nothing is written before the run has been accepted.
+    trackers = Trackers(config.log_with, folder.path, vars(config), accelerator.is_main_process)
     run = Run(
         accelerator=accelerator,
         config=config,
@@ -85,6 +92,7 @@ def start_run(
             folder.path, train.num_videos, config.max_bad_frac, train_names, [] if state is None else state["broken"]
         ),
         trackers=trackers,
+        names_digest=digest,
     )
     if state is not None:
         within = f" and step {progress.current.step} of {updates_per_epoch}" if progress.current.step else ""

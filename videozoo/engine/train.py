@@ -145,11 +145,7 @@ def _step(run: Run, group: Group, weight: float, where: str) -> tuple[float, flo
         sums += torch.stack([loss.detach().float(), correct.float(), sums.new_tensor(len(labels))])
     sums = accelerator.reduce(sums, "sum").cpu().double()
     if not sums[0].isfinite():
-        raise TrainingError(
-            f"fit: the loss is {sums[0] / (weight or 1):.3g} at {where}. The last checkpoint is intact. Try a lower "
-            f"lr, more warmup_epochs, clip_grad (now {config.clip_grad}) or amp='no' (now {config.amp!r}); if the "
-            "first step fails already, look for broken values in the videos or the weights."
-        )
+        raise TrainingError(f"fit: the loss is {sums[0] / (weight or 1):.3g} at {where}. {run.describe_way_out()}")
     if config.clip_grad is not None:
         accelerator.clip_grad_norm_(run.model.parameters(), config.clip_grad)
     run.optimizer.step()

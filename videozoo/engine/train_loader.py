@@ -56,14 +56,15 @@ class TrainLoader:
         dataset = getattr(self._source, "dataset", None)
         return len(dataset) if isinstance(dataset, Sized) else None
 
-    @property
-    def layout(self) -> dict[str, int | None]:
-        """What must stay the same for a number of batches to mean the same clips."""
+    def layout(self, grad_accum_steps: int) -> dict[str, int | None]:
+        """Return what must stay the same for a number of steps to mean the same clips, and the batch size."""
         size = getattr(getattr(self._source, "batch_sampler", None), "batch_size", None)
         return {
             "training videos": self.num_videos,
-            "clips in the processes' batches": None if size is None else size * self._accelerator.num_processes,
-            "batches of a process": len(self),
+            "clips a step": None if size is None else size * self._accelerator.num_processes * grad_accum_steps,
+            "steps of an epoch": -(-len(self) // grad_accum_steps),
+            "batch size": size,
+            "batches a step": grad_accum_steps,
         }
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[Batch, float]]:

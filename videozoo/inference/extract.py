@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from videozoo.data import test_size_of
 from videozoo.extras import require
+from videozoo.files import side_name
 from videozoo.models import Ensemble, VideoNet
 from videozoo.shapes import fold_time, unfold_time
 from videozoo.surgery import stage_modules
 
-from .job import JobResult, JobWriting, answer_list, check_shard, describe_job, describe_network
+from .job import JobResult, JobWriting, answer_list, check_shard, describe_job, describe_network, finished_outputs
 from .listing import Listing
 from .parts import JobError, Parts, as_utf8, write_whole
 from .predictor import Prediction, Predictor
@@ -155,7 +156,7 @@ def extract_list(
     A Parquet file has a row per video: index (place in the list), path, label (null where the list has none), error
     (null where fine) and features (float32, flat). A ``.npy`` or ``.safetensors`` file (tensor ``features``) holds the
     features alone, float32 (N, F) or (N, T', F), with NaN where a video could not be read; the other columns are in
-    ``NAME.videos.parquet`` beside it, row by row.
+    ``NAME.videos.parquet`` beside it, row by row; ``NAME.npy`` and ``NAME.safetensors`` of one job share it.
 
     Args:
         extractor: the network.
@@ -190,7 +191,9 @@ def extract_list(
 
     def merge(parts: Parts, schema: Any) -> int:
         _write_array(parts, schema, output=parts.output, shape=(parts.num_rows(), *shape))
-        return parts.merge(schema, _videos_file(parts.output), list(columns))
+        mark = _videos_file(parts.output)
+        outputs = json.dumps(sorted(finished_outputs(mark) | {parts.output.name}))
+        return parts.merge(schema.with_metadata({**schema.metadata, "outputs": outputs}), mark, list(columns))
 
     writing = JobWriting(job, schema, make_table)
     if output.suffix != ".parquet":
@@ -217,7 +220,7 @@ def _write_array(parts: Parts, schema: Any, *, output: Path, shape: tuple[int, .
             features[is_there] = column.drop_null().flatten().to_numpy().reshape(-1, features.shape[1])
             file.write(features.tobytes())
 
-    write_whole(output, fill, side=parts.folder / ".array.tmp")
+    write_whole(output, fill, side=side_name(parts.folder / "array"))
 
 
 def _safetensors_header(shape: tuple[int, ...], metadata: dict[bytes, bytes]) -> bytes:

@@ -96,7 +96,8 @@ class JobWriting:
         schema: of the rows.
         make_table: rows of the schema from places in the list and answers.
         merge: makes the output of the parts and gives the number of rows with an error.
-        mark: the Parquet file with the column ``error`` whose being there says that the output is finished.
+        mark: the Parquet file with the column ``error`` that is written last. It may belong to several outputs of one
+            job; those that are finished are then named in its metadata, under ``outputs``.
     """
 
     job: dict[str, Any]
@@ -125,11 +126,13 @@ def answer_list(
     mark = writing.mark(path)
     records = _Shard(listing, num_shards, shard)
     _refuse_other_shards(output, num_shards)
-    if mark.exists():
-        return _finished(path, mark, writing.job)
+    finished = _finished(path, mark, writing.job)
+    if finished is not None:
+        return finished
     with closing(Parts(path, writing.job)) as parts:
-        if mark.exists():  # another process finished it a moment ago
-            return _finished(path, mark, writing.job)
+        finished = _finished(path, mark, writing.job)  # another process may have done it a moment ago
+        if finished is not None:
+            return finished
         start = done = parts.num_rows()
         num_errors, waiting, written = 0, [], time.monotonic()
         if on_progress is not None:
@@ -216,11 +219,26 @@ def digest_weights(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _finished(path: Path, mark: Path, job: dict[str, Any]) -> JobResult:
-    """What a finished file says of itself; ``mark`` is it, or the file that was written last."""
+def finished_outputs(mark: Path) -> set[str]:
+    """Return the names of the outputs beside a mark that are finished."""
+    import pyarrow.parquet as pq
+
+    if not mark.exists():
+        return set()
+    metadata = pq.read_schema(mark).metadata or {}
+    names = (
+        json.loads(metadata[b"outputs"]) if b"outputs" in metadata else [path.name for path in mark.parent.iterdir()]
+    )
+    return {name for name in names if (mark.parent / name).exists()}
+
+
+def _finished(path: Path, mark: Path, job: dict[str, Any]) -> JobResult | None:
+    """Return what a finished file says of itself, None if it is not finished; ``mark`` as in `JobWriting`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not mark.exists():
+        return None
     try:
         file = pq.ParquetFile(mark)
         found = json.loads((file.schema_arrow.metadata or {})[b"job"])
@@ -228,6 +246,8 @@ def _finished(path: Path, mark: Path, job: dict[str, Any]) -> JobResult:
         raise JobError(f"{mark}: exists and holds no scores or features of videozoo; give another --output.") from None
     with file:
         check_same_job(found, job, mark)
+        if path.name not in finished_outputs(mark):
+            return None
         num_errors = 0
         for group in file.iter_batches(columns=["error"]):
             num_errors += len(group) - group.column(0).null_count

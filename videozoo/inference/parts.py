@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from videozoo.extras import require
-from videozoo.files import LOCK, FolderTaken, Lock, remove_leftovers, write_file
+from videozoo.files import LOCK, FolderTaken, Lock, remove_leftovers, side_name, write_file
 
 from .predictor import Prediction
 
@@ -154,7 +154,7 @@ class Parts:
                 if waiting:
                     writer.write_table(pa.concat_tables(waiting))
 
-        write_whole(output or self.output, fill, side=self.folder / ".merged.tmp")
+        write_whole(output or self.output, fill, side=side_name(self.folder / "merged"))
         self.remove()
         return num_errors
 

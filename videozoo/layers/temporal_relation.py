@@ -1,14 +1,12 @@
 """The relation head of TRN."""
 
-from itertools import combinations
+from collections.abc import Mapping
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
-__all__ = ["TemporalRelation"]
+from videozoo.layers.frame_tuples import MAX_FRAMES, draw_tuples, tested_tuples
 
-_PER_SCALE = 3
+__all__ = ["TemporalRelation"]
 
 
 class TemporalRelation(nn.Module):
@@ -17,18 +15,19 @@ class TemporalRelation(nn.Module):
     Zhou et al., 2018 (arXiv:1711.08496), eq. 3: for each scale k = S..2 a small network looks at the features of k
     frames in order; the scores of all looked-at tuples are added. Every forward of the authors' code draws up to three
     tuples per scale. So does training here; testing always takes those that their code draws after
-    ``numpy.random.seed(0)``, so that it gives one answer, and one that their code can give too.
+    ``numpy.random.seed(0)``, so that it gives one answer, and one that their code can give too. Of lengths that have
+    more than three million tuples, which their code cannot list, it takes three random ones, always the same.
 
     Args:
         in_features: features of a frame.
-        num_segments: frames S >= 2; there are weights for exactly S frames.
+        num_segments: frames S, 2 to 64; there are weights for exactly S frames.
         num_classes: classes.
         hidden: features of a frame after the first linear map.
         bottleneck: width of each scale's network.
     Shape:
         input (B, S, in_features), output (B, num_classes).
     Raises:
-        ValueError: fewer than two frames.
+        ValueError: fewer than 2 or more than 64 frames.
     """
 
     mixes_time = True
@@ -38,8 +37,11 @@ class TemporalRelation(nn.Module):
         self, in_features: int, num_segments: int, num_classes: int, hidden: int = 256, bottleneck: int = 256
     ) -> None:
         super().__init__()
-        if num_segments < 2:
-            raise ValueError(f"TemporalRelation: {num_segments} frame has no relations; need at least 2.")
+        if not 2 <= num_segments <= MAX_FRAMES:
+            raise ValueError(
+                f"TRN: a clip of {num_segments} frames; it relates at least 2 (one has no relations), and at most "
+                f"{MAX_FRAMES}."
+            )
         self.num_segments = self.fixed_segments = num_segments
         self.project = nn.Linear(in_features, hidden)
         self.scales = nn.ModuleList(
@@ -48,24 +50,15 @@ class TemporalRelation(nn.Module):
         )
         nn.init.normal_(self.project.weight, std=0.001)
         nn.init.zeros_(self.project.bias)
-        generator = np.random.RandomState(0)
-        self._tested = {num_segments: [tuple(range(num_segments))]}  # the longest is not drawn: there is one
-        for size in range(num_segments - 1, 1, -1):
-            every = list(combinations(range(num_segments), size))
-            chosen = generator.choice(len(every), min(_PER_SCALE, len(every)), replace=False)
-            self._tested[size] = [every[i] for i in chosen]
-
-    def _tuples(self, size: int) -> list[tuple[int, ...]]:
-        if not self.training:
-            return self._tested[size]
-        every = list(combinations(range(self.num_segments), size))
-        return [every[i] for i in torch.randperm(len(every), device="cpu")[:_PER_SCALE].tolist()]
+        self._tested = tested_tuples(num_segments)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.project(x)
-        scores = [
-            net(x[:, frames].flatten(1))
-            for net, size in zip(self.scales, range(self.num_segments, 1, -1), strict=True)
-            for frames in self._tuples(size)
-        ]
-        return torch.stack(scores).sum(0)
+        tuples: Mapping[int, list[tuple[int, ...]] | Tensor] = self._tested
+        if self.training and self.num_segments > 2:
+            tuples = draw_tuples(self.num_segments, x.device)
+        longest, *others = self.scales
+        y: Tensor = longest(x.flatten(1))
+        for net, size in zip(others, range(self.num_segments - 1, 1, -1), strict=True):
+            y = y + net(x[:, tuples[size]].flatten(2)).sum(1)  # (B, 3, size, hidden) -> (B, K)
+        return y

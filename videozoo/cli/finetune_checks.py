@@ -1,0 +1,93 @@
+"""Checks of finetune's flags before anything starts: numbers in their ranges, no flag without an effect."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from videozoo.cli.console import CommandError
+from videozoo.ranges import RANGES, describe_problem
+
+if TYPE_CHECKING:
+    from videozoo.cli.run_settings import Settings
+    from videozoo.models import Ensemble, VideoNet
+
+_FALLING = ("cosine", "poly", "tanh", "wsd", "rsqrt")
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of a setting: ``--batch-size`` of ``batch_size``."""
+    return "--" + name.replace("_", "-")
+
+
+def check_ranges(command: str, values: Mapping[str, Any]) -> None:
+    """Refuse numbers that are out of their range, whether flags, a recipe or a file gave them.
+
+    Args:
+        command: named in the error.
+        values: by the names of settings; other values than numbers are passed over.
+    Raises:
+        CommandError: names the flag.
+    """
+    for name in RANGES.keys() & values.keys():
+        value = values[name]
+        is_number = isinstance(value, int | float) or (isinstance(value, list | tuple) and bool(value))
+        problem = describe_problem(name, value) if is_number else None
+        if problem:
+            raise CommandError(f"{command}: {flag_of(name)} {problem}.")
+
+
+def check_effects(settings: "Settings", given: Iterable[str]) -> None:
+    """Refuse flags that would do nothing beside the others.
+
+    Args:
+        given: names of the flags that were given.
+    Raises:
+        CommandError: names the flag and what it needs.
+    """
+    needs = _needs(settings)
+    for name in given:
+        if name in needs and getattr(settings, name) not in (None, False):
+            raise CommandError(f"finetune: {flag_of(name)} has no effect here; it {needs[name]}.")
+
+
+def check_stride(settings: "Settings", model: "VideoNet | Ensemble") -> None:
+    """Refuse ``--frame-stride`` for a model whose frames are spread over the video.
+
+    Raises:
+        CommandError: says what the sampling is.
+    """
+    sampling = model.pretrained_cfg["frame_sampling"]
+    if "frame_stride" in settings.given and settings.frame_stride is not None and sampling != "dense":
+        raise CommandError(
+            f"finetune: --frame-stride has no effect with {sampling} sampling, which spreads the frames over the "
+            "video; add --frame-sampling dense."
+        )
+
+
+def _needs(settings: "Settings") -> dict[str, str]:
+    """Return what each flag needs that would have no effect, by its name."""
+    sched = settings.sched
+    is_mixed = settings.mixup > 0 or settings.cutmix > 0
+    rules: list[tuple[bool, str, tuple[str, ...]]] = [
+        (not settings.amp, "needs --amp", ("amp_dtype",)),
+        (sched != "multistep", "is for --sched multistep", ("decay_milestones",)),
+        (sched not in ("step", "wsd", "rsqrt"), "is for --sched step, wsd or rsqrt", ("decay_epochs",)),
+        (sched not in ("step", "multistep"), "is for --sched step or multistep", ("decay_rate",)),
+        (sched not in _FALLING, f"is for --sched {', '.join(_FALLING)}", ("min_lr",)),
+        (settings.warmup_epochs == 0, "needs --warmup-epochs", ("warmup_lr",)),
+        (sched == "none", "needs a --sched", ("warmup_epochs", "warmup_lr")),
+        (not settings.model_ema, "needs --model-ema", ("model_ema_decay", "model_ema_warmup")),
+        (settings.lr_base is None, "needs --lr-base", ("lr_base_size",)),
+        (not is_mixed, "needs --mixup or --cutmix", ("mixup_prob",)),
+        (not (settings.mixup > 0 and settings.cutmix > 0), "needs --mixup and --cutmix", ("mixup_switch_prob",)),
+        (settings.reprob == 0, "needs --reprob", ("remode",)),
+        (settings.test_resize is not None, "sets the test frames, as --test-resize does", ("crop_pct",)),
+        (bool(settings.val or settings.val_split), "is for runs without --val and --val-split", ("val_frac",)),
+    ]
+    found = {name: what for holds, what, names in rules if holds for name in names}
+    return found | dict.fromkeys(_missing_in_optimizer(settings), f"is for other optimizers than {settings.opt}")
+
+
+def _missing_in_optimizer(settings: "Settings") -> set[str]:
+    from videozoo.engine.optim import settings_without_effect
+
+    return settings_without_effect(settings.opt)

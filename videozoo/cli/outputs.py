@@ -1,0 +1,48 @@
+"""Output folders of commands: outside the data, for one kind of result, filled by one process at a time."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from videozoo.cli.console import CommandError, is_main_process
+from videozoo.files import FolderTaken, claim_folder, lock_folder
+
+
+def refuse_inside_data(output: Path, data: str | None, flag: str = "--data") -> None:
+    """Refuse an output in a folder of class folders: the next command would take it for a class.
+
+    Args:
+        output: file or folder to be written.
+        data: what ``flag`` names; a list may be beside the output.
+    Raises:
+        CommandError: names both.
+    """
+    folder = Path(data).expanduser() if data else None
+    if folder is not None and folder.is_dir() and output.expanduser().resolve().is_relative_to(folder.resolve()):
+        raise CommandError(
+            f"--output {output} is inside {flag} {data}, where its files would count as data the next time; give an "
+            "output outside of it."
+        )
+
+
+@contextlib.contextmanager
+def hold_output(output: Path, kind: str, *, beside: tuple[str, ...] = ()) -> Iterator[None]:
+    """Make an output folder and keep other commands out of it; of several processes the first one does.
+
+    Args:
+        output, kind, beside: as for `videozoo.files.claim_folder`.
+    Raises:
+        CommandError: another process writes into it, it holds something else, or it cannot be made.
+    """
+    if not is_main_process():
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock_folder(output))
+            claim_folder(output, kind, beside=beside)
+        except FolderTaken as error:
+            raise CommandError(f"{output}: {error.strerror}.") from error
+        except OSError as error:
+            raise CommandError(f"--output {output}: cannot be made ({error.strerror}).") from error
+        yield
