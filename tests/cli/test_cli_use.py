@@ -50,13 +50,11 @@ def test_reversed_clips_score_as_their_partners(model_name: str, videos: Path, t
         (["--batch-size", "0"], "--batch-size is 0"),
         (["--data", "nowhere"], "nowhere: no such file or folder"),
         (["--model", "tsm_r18"], "tsm_r18: no published weights exist"),
-        (["--model", "RUN"], "is a folder; write --model local-dir:"),
     ],
 )
 def test_evaluate_refuses(
     flags: list[str], expected: str, model_name: str, run_folder: Path, videos: Path, capsys: Capture
 ) -> None:
-    flags = [str(run_folder / "best") if flag == "RUN" else flag for flag in flags]
     assert main(["evaluate", "--model", model_name, "--data", str(videos / "val"), *CPU, *flags]) == 2
     error = capsys.readouterr().err
     assert expected in error

@@ -171,7 +171,7 @@ def first_process_first(device: str) -> Iterator[None]:
     from accelerate import PartialState
 
     # As the engine chooses, so that the processes are joined once.
-    with PartialState(cpu=device == "cpu" or not torch.accelerator.is_available()).main_process_first():
+    with PartialState(cpu=device.startswith("cpu") or not torch.accelerator.is_available()).main_process_first():
         yield
 
 

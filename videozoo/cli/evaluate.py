@@ -21,7 +21,7 @@ __all__ = ["add_parser", "evaluate_model", "open_network", "run"]
 NAMED_UNREAD = 5
 _OF_A_NEW_EVALUATION = (
     *("model", "data", "data_root", "data_format", "split", "views", "reverse"),
-    *("batch_size", "amp"),
+    *("batch_size", "workers", "amp"),
 )
 
 
@@ -40,8 +40,8 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--model",
         action="append",
         metavar="NAME",
-        help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights; given several times, the networks "
-        "vote, each with its own frames and size, and every file is read once",
+        help="a folder such as RUN/best, hf-hub:ORG/NAME, a name with weights or a FILE.onnx; given several times, "
+        "they vote, each with its own frames and size, and every file is read once",
     )
     parser.add_argument("--data", metavar="DIR_OR_LIST", help="labelled videos, as for finetune")
     parser.add_argument("--data-root", metavar="DIR", help="folder that paths in a list start from")
@@ -75,7 +75,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="N",
         help=f"videos per batch; default: {BATCH_SIZE}, fewer for many views",
     )
-    parser.add_argument("-j", "--workers", type=int, default=2, metavar="N", help="decoding processes")
+    parser.add_argument("-j", "--workers", type=int, metavar="N", help="decoding processes; default: 2")
     parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
     add_device_flag(parser)
     parser.add_argument("--output", metavar="DIR", help="write results, tables, pictures and scores there")
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
                 views=args.views,
                 is_reversed=args.reverse,
                 batch_size=args.batch_size,
-                workers=args.workers,
+                workers=2 if args.workers is None else args.workers,
                 amp="bf16" if args.amp else "no",
                 average=args.average or "prob",
             )
@@ -118,11 +118,15 @@ def _check(args: argparse.Namespace) -> None:
     if args.output:
         _check_output(Path(args.output).expanduser(), args.data)
     if args.scores:
-        given = (name for name in _OF_A_NEW_EVALUATION if getattr(args, name) not in (None, False))
+        values = {name: getattr(args, name) for name in _OF_A_NEW_EVALUATION}
+        values["device"] = None if args.device == "auto" else args.device
+        given = (name for name, value in values.items() if value is not None and value is not False)
         for flag in map(flag_of, given):
             raise CommandError(f"evaluate: --scores come from an evaluation that is done; {flag} has no part in it.")
     elif not args.model or not args.data:
         raise CommandError("evaluate: needs --model and --data, or --scores (see videozoo evaluate --help)")
+    elif args.amp and any(name.lower().endswith(".onnx") for name in args.model):
+        raise CommandError("evaluate: --amp is not for an ONNX file, which runs in the precision that it has.")
 
 
 def _check_output(output: Path, data: str | None) -> None:
@@ -193,9 +197,10 @@ def _table(content: Mapping[str, Any], result: "EvalResult") -> list[tuple[str, 
         rows += [("", f"{row['name']}: {row['problem']}") for row in content["unread"][:NAMED_UNREAD]]
         if content["num_unread"] > NAMED_UNREAD:
             rows.append(("", f"and {content['num_unread'] - NAMED_UNREAD} more"))
-    networks = f" by {len(members)} networks" if members else ""
     average = ", averaged as logits" if content["average"] == "logit" else ""
-    rows.append(("views", f"{content['num_views']} of each{networks}{average}"))
+    counts = [str(member["num_views"]) for member in members] or [str(content["num_views"])]
+    together = f", by {len(members)} models together" if members else ""
+    rows.append(("views", f"{' + '.join(counts)} of each video{together}{average}"))
     if not content.get("scores"):
         rows.append(("seconds", f"{result.seconds:.1f}, of which {result.data_seconds:.1f} waiting for videos"))
     return rows

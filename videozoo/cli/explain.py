@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from videozoo.explain import FilmRow, ReadClip
 
 KINDS = ("cam", "states", "attention", "norms", "motion", "kernels")
+STAGE = "res3"
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -35,7 +36,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="CLASS",
         help="name or number of the class to explain; default: what each network predicts",
     )
-    parser.add_argument("--stage", default="res3", metavar="STAGE", help="features of the class maps: res2 to res5")
+    parser.add_argument("--stage", metavar="STAGE", help=f"features of the class maps, res2 to res5; default: {STAGE}")
     parser.add_argument(
         "--layer",
         metavar="NAME",
@@ -59,8 +60,9 @@ def run(args: argparse.Namespace) -> int:
     show_log()
     explained = Explained(args.model, args)
     kinds = explained.check_kinds(kinds)
-    if args.compare and "cam" not in kinds:
-        raise CommandError("explain: --compare draws class maps beside each other, which --show leaves out; add cam.")
+    flags = {"--compare": args.compare, "--stage": args.stage, "--class": args.class_name}
+    for flag in (flag for flag, value in flags.items() if value is not None and "cam" not in kinds):
+        raise CommandError(f"explain: {flag} is about class maps, which --show leaves out; add cam.")
     other = Explained(args.compare, args) if args.compare else None
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -89,20 +91,26 @@ class Explained:
 
     def __init__(self, name: str, args: argparse.Namespace) -> None:
         from videozoo.cli.measure import open_network
+        from videozoo.devices import find_device
         from videozoo.engine.evaluation_folder import model_title
         from videozoo.explain import read_clip
         from videozoo.explain.cam import find_class, find_stage
         from videozoo.explain.capture import check_network
-        from videozoo.inference.predictor import choose_device
+        from videozoo.inference.predictor import is_onnx
 
+        if is_onnx(name):
+            raise CommandError(
+                f"--model {name}: an ONNX file has no layers to look into and no gradients; explain the model that it "
+                "was exported from."
+            )
         self.args = args
         self.model: Any = open_network(name)
         check_network(self.model)
-        find_stage(self.model, args.stage)  # told before anything is decoded
+        find_stage(self.model, args.stage or STAGE)  # told before anything is decoded
         self.label = None if args.class_name is None else find_class(self.model, args.class_name)
         self.title = model_title(name)
         self.clip: ReadClip = read_clip(args.file, self.model)
-        device = choose_device(args.device)
+        device = find_device(args.device)
         self.model.to(device)
         self.video = self.clip.video.to(device)
         self.answer = ""
@@ -120,7 +128,7 @@ class Explained:
         from videozoo.explain import FilmRow, grad_cam
         from videozoo.models.config import class_names
 
-        found = grad_cam(self.model, self.video, stage=self.args.stage, classes=self.label)
+        found = grad_cam(self.model, self.video, stage=self.args.stage or STAGE, classes=self.label)
         label = int(found.classes[0])
         scores = found.logits[0].softmax(0)
         names = class_names(self.model.pretrained_cfg, len(scores))
@@ -158,7 +166,7 @@ class Explained:
             theirs, places = other.film_row()
             nearest = [min(range(len(places)), key=lambda k: abs(places[k] - index)) for index in indices]
             rows.append(FilmRow(theirs.title, theirs.subtitle, theirs.frames[nearest], theirs.maps[nearest]))
-        title = f"{Path(self.args.file).name}: Grad-CAM on {self.args.stage}"
+        title = f"{Path(self.args.file).name}: Grad-CAM on {self.args.stage or STAGE}"
         plot_cam(output / "cam.png", rows, [f"frame {index}" for index in indices], title)
         animate_cam(output / "cam.mp4", rows)
         animate_cam(output / "cam.gif", rows)

@@ -1,9 +1,8 @@
 """``videozoo export``: one file for other programs, run and compared before it is there."""
 
 import argparse
-from pathlib import Path
 
-from videozoo.cli.console import CommandError, Parser, note, say
+from videozoo.cli.console import CommandError, Parser, note, say, show_log
 from videozoo.cli.flags import add_model_flag
 
 _FORMATS = ("onnx", "torch-export", "state-dict")
@@ -45,14 +44,15 @@ def run(args: argparse.Namespace) -> int:
     """Load, export, say what came out."""
     if args.int8 and not args.clips:
         raise CommandError("export: --int8 changes the answers; give --clips FILE ..., videos to measure by how much.")
-    if not args.model.startswith(("local-dir:", "hf-hub:")) and Path(args.model).expanduser().is_dir():
-        raise CommandError(f"--model {args.model} is a folder; write --model local-dir:{args.model}")
+    if args.clips and args.format == "state-dict":
+        raise CommandError("export: --clips are for formats that are run; a state-dict holds weights alone.")
 
     import videozoo
     from videozoo.export import export_model
     from videozoo.export.check import read_clips
     from videozoo.export.files import check_target
 
+    show_log()
     check_target(args.output, args.format)
     model = videozoo.create_model(args.model, pretrained=True)
     clips = read_clips(model, args.clips) if args.clips else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from videozoo.cli.console import Parser, show_log
 from videozoo.cli.flags import add_device_flag, add_model_flag
-from videozoo.cli.jobs import add_list_flags, check_least, check_network, run_job
+from videozoo.cli.jobs import add_list_flags, check_least, run_job
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult
@@ -54,7 +54,6 @@ def run(args: argparse.Namespace) -> int:
         from videozoo.inference import Extractor, extract_list
 
         show_log()
-        check_network(args.model)
         extractor = Extractor(
             args.model,
             layer=args.layer,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from videozoo.bounds import CHOICES
+from videozoo.cli.flags import DEVICE_HELP
 from videozoo.cli.recipes import recipe_names
 
 Group = argparse._ArgumentGroup
@@ -190,5 +191,5 @@ def _add_machine(flags: _Flags, group: Group) -> None:
     add(group, "--amp-dtype", default="bfloat16", choices=("bfloat16", "float16"), help="float16 needs a GPU")
     add(group, "--channels-last", action="store_true", default=False, help="memory layout that some GPUs like better")
     add(group, "--compile", action="store_true", default=False, help="torch.compile: a slow start, then faster steps")
-    add(group, "--device", default="auto", choices=("auto", "cpu"), help="auto takes a GPU if there is one")
+    add(group, "--device", default="auto", metavar="NAME", help=DEVICE_HELP)
     add(group, "--log-interval", type=int, default=50, metavar="N", help="steps between progress lines")

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from videozoo.cli.console import Parser, say, say_text
+from videozoo.cli.console import Parser, say, say_text, show_log
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -24,6 +24,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build the network and print what there is to know."""
+    show_log()
     facts = _gather(args.model)
     if args.json:
         say_text(json.dumps(facts, indent=2, ensure_ascii=False))

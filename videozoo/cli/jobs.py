@@ -12,16 +12,21 @@ from videozoo.extras import check_installed
 if TYPE_CHECKING:
     from videozoo.inference import JobResult
 
+BATCH_SIZE, WORKERS = 8, 2
+
 
 def add_list_flags(group: Any) -> None:
-    """Flags for the list and the part of it; ``--input`` and ``--output`` are the command's own."""
+    """Flags for the list and the part of it; ``--input`` and ``--output`` are the command's own.
+
+    ``--batch-size`` and ``--workers`` are None where they are not given: `run_job` puts the defaults of a list.
+    """
     group.add_argument("--num-shards", type=int, metavar="N", help="parts of the list; default: torchrun's processes")
     group.add_argument("--shard", type=int, metavar="K", help="the part to do, from 0; default: torchrun's rank")
     group.add_argument("--data-root", metavar="DIR", help="folder that paths in the list start from")
     group.add_argument("--data-format", metavar="NAME", help="format of labelled videos, where it is not recognised")
     group.add_argument("--split", metavar="NAME", help="split of labelled videos, where one file holds several")
-    group.add_argument("-b", "--batch-size", type=int, default=8, metavar="N", help="videos per batch")
-    group.add_argument("-j", "--workers", type=int, default=2, metavar="N", help="decoding processes")
+    group.add_argument("-b", "--batch-size", type=int, metavar="N", help=f"videos per batch; default: {BATCH_SIZE}")
+    group.add_argument("-j", "--workers", type=int, metavar="N", help=f"decoding processes; default: {WORKERS}")
 
 
 def check_least(command: str, args: argparse.Namespace, **least: int) -> None:
@@ -31,24 +36,9 @@ def check_least(command: str, args: argparse.Namespace, **least: int) -> None:
         CommandError: names the flag.
     """
     for name, value in least.items():
-        if getattr(args, name) < value:
+        if getattr(args, name) is not None and getattr(args, name) < value:
             flag = name.replace("_", "-")
             raise CommandError(f"{command}: --{flag} is {getattr(args, name)}; it must be at least {value}.")
-
-
-def check_network(name: str) -> None:
-    """Refuse a folder without the word that makes it a name.
-
-    Raises:
-        CommandError: says how to write it.
-        MissingPackageError: an ONNX file, and its runtime is not installed.
-    """
-    from videozoo.models.load import is_source
-
-    if name.endswith(".onnx"):
-        check_installed(f"--model {name}", "onnxruntime")
-    if not is_source(name) and Path(name).expanduser().is_dir():
-        raise CommandError(f"--model {name} is a folder; write --model local-dir:{name}")
 
 
 def check_job(command: str, args: argparse.Namespace, suffixes: Sequence[str]) -> tuple[Path, int, int]:
@@ -88,6 +78,8 @@ def run_job(
             ``on_progress``.
     """
     output, num_shards, shard = check_job(command, args, suffixes)
+    args.batch_size = BATCH_SIZE if args.batch_size is None else args.batch_size
+    args.workers = WORKERS if args.workers is None else args.workers
     from videozoo.inference import open_listing
 
     listing = open_listing(args.input, data_root=args.data_root, data_format=args.data_format, split=args.split)

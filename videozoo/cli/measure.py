@@ -128,17 +128,18 @@ def _are_other_numbers(names: Sequence[str]) -> bool:
 
 
 def open_network(name: str) -> Any:
-    """A network with its weights, for use.
+    """A network with its weights, or an exported ONNX file, for use.
 
     Raises:
-        WeightsError, UnknownModelError: no such network or weights.
-        CommandError: a folder without the word that makes it a name.
+        WeightsError, UnknownModelError, ExportError: no such network, weights or file.
     """
     import videozoo
-    from videozoo.models.load import is_source
+    from videozoo.inference.predictor import is_onnx
 
-    if not is_source(name) and Path(name).expanduser().is_dir():
-        raise CommandError(f"--model {name} is a folder; write --model local-dir:{name}")
+    if is_onnx(name):
+        from videozoo.export import OnnxNet
+
+        return OnnxNet(name).eval()
     return videozoo.create_model(name, pretrained=True).eval()
 
 

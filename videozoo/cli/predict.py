@@ -4,15 +4,14 @@ import argparse
 import functools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, say, say_error, show_log
 from videozoo.cli.flags import add_device_flag, add_model_flag
-from videozoo.cli.jobs import add_list_flags, check_least, check_network, run_job
+from videozoo.cli.jobs import add_list_flags, check_least, run_job
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from videozoo.inference import JobResult, Predictor
 
 
@@ -53,27 +52,31 @@ def run(args: argparse.Namespace) -> int:
     check_least("predict", args, topk=1, batch_size=1, workers=0)
     if bool(args.files) == bool(args.input):
         raise CommandError("predict: give video files, or --input LIST" + (", not both." if args.files else "."))
+    if args.input and args.json:
+        raise CommandError("predict: --json is for single files; the answers to --input LIST go into --output FILE.")
     if args.input:
         return _answer_list(args)
-    for flag in ("output", "num_shards", "shard"):
+    for flag in ("output", "num_shards", "shard", "data_format", "split"):
         if getattr(args, flag) is not None:
             raise CommandError(f"predict: --{flag.replace('_', '-')} is for --input LIST; single files are printed.")
     return _answer_files(args)
 
 
 def _answer_files(args: argparse.Namespace) -> int:
-    """Answer each file as soon as it is done."""
-    predictor = _make_predictor(args, batch_size=1, workers=0)
+    """Answer files one by one, each as soon as it is done, or in batches where ``--batch-size`` says so."""
+    from videozoo.data import VideoRecord
+
+    predictor = _make_predictor(args, batch_size=args.batch_size or 1, workers=args.workers or 0)
+    records = [VideoRecord(Path(args.data_root or "", file).expanduser(), -1, "") for file in args.files]
     num_broken = 0
-    for number, file in enumerate(args.files):
-        (answer,) = predictor([file])
-        if answer.scores is None:
+    for number, (file, answer) in enumerate(zip(args.files, predictor.stream(records), strict=True)):
+        if not answer.ok:
             num_broken += 1
             say_error(f"{file}: {answer.error}")
             if args.json:
                 say(json.dumps({"file": file, "error": answer.error}, ensure_ascii=False))
             continue
-        best = _best(answer.scores, predictor.class_names, args.topk)
+        best = [{"class": c.label, "label": c.index, "score": round(c.score, 6)} for c in answer.topk(args.topk)]
         if args.json:
             say(json.dumps({"file": file, "predictions": best}, ensure_ascii=False))
         else:
@@ -96,7 +99,6 @@ def _make_predictor(args: argparse.Namespace, *, batch_size: int, workers: int) 
     from videozoo.inference import Predictor
 
     show_log()
-    check_network(args.model)
     return Predictor(
         args.model,
         device=args.device,
@@ -105,12 +107,6 @@ def _make_predictor(args: argparse.Namespace, *, batch_size: int, workers: int) 
         batch_size=batch_size,
         workers=workers,
     )
-
-
-def _best(scores: "np.ndarray", names: tuple[str, ...], topk: int) -> list[dict[str, Any]]:
-    values = scores.tolist()
-    order = sorted(range(len(values)), key=lambda label: -values[label])[:topk]
-    return [{"class": names[label], "label": label, "score": round(values[label], 6)} for label in order]
 
 
 def _say_answers(file: str, answers: list[dict[str, Any]], *, is_first: bool) -> None:

@@ -59,6 +59,11 @@ def settle(args: argparse.Namespace) -> Settings:
     output = Path(given["output"]).expanduser()
     if output.exists() and not output.is_dir():
         raise CommandError(f"{output}: is a file; --output needs a folder.")
+    if given.get("model") and Path(given["model"]).expanduser().is_dir():
+        from videozoo.models import is_model
+
+        if not is_model(given["model"]):
+            given["model"] = f"local-dir:{given['model']}"
     if given.get("recipe") and is_recipe_file(given["recipe"]):
         given["recipe"] = os.path.abspath(os.path.expanduser(given["recipe"]))
     if given.get("class_weights") not in (None, "balanced"):

@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     from videozoo.data.live import LatestFrames, in_real_time
 
     is_camera = args.source.isascii() and args.source.isdigit()
+    if is_camera and args.realtime:
+        raise CommandError("stream: --realtime is for files; a camera is always read in real time.")
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(contextlib.closing(_open(args, is_camera)))
         look, names = _open_network(args)
@@ -139,9 +141,12 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
     """A function from a frame to the probabilities of now, and the classes."""
     from videozoo.cli.measure import open_network
     from videozoo.data import ClipNormalizer, create_transform, resolve_data_config
-    from videozoo.inference.predictor import choose_device
+    from videozoo.devices import find_device
+    from videozoo.inference.predictor import is_onnx
 
-    device = choose_device(args.device)
+    if is_onnx(args.model):
+        raise CommandError(f"--model {args.model}: an ONNX file takes whole clips; stream with the model it is from.")
+    device = find_device(args.device)
     model = open_network(args.model).to(device)
     stream = model.streaming(average=args.average, nearest=args.nearest)
     if not model.spec.causal and any(hasattr(module, "num_segments") for module in model.backbone.modules()):

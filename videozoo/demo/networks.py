@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from videozoo.devices import find_device
 from videozoo.engine.evaluation_folder import model_title
-from videozoo.inference.predictor import choose_device
 from videozoo.models import UnknownModelError, create_model, list_pretrained
 from videozoo.models.config import class_names
 from videozoo.models.load import is_source, open_source
@@ -65,7 +65,7 @@ class Networks:
         shipped = [name for name in published if name.endswith(f".{SHIPPED_TAG}")]
         more = [*shipped, *published] if has_registry else [] if names else shipped
         self._names = _by_title(dict.fromkeys([*names, *more]))
-        self._device = choose_device(device)
+        self._device = find_device(device)
         self._loaded: OrderedDict[str, Network] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -101,11 +101,11 @@ class Networks:
 def _checked(name: str) -> str:
     """The name with its tag, after a look at what can be known without a network."""
     if is_source(name):
-        if name.partition(":")[0].lower().replace("_", "-") == "local-dir":
+        if not name.lower().replace("_", "-").startswith("hf-hub:"):
             open_source(name)
         return name
     if "/" in name or ":" in name:
-        raise UnknownModelError(f"unknown model {name!r}; write local-dir:FOLDER, hf-hub:ORGANISATION/NAME or a name.")
+        raise UnknownModelError(f"unknown model {name!r}; write a folder, hf-hub:ORGANISATION/NAME or a name.")
     return pretrained_name(name)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from videozoo.devices import find_device
 from videozoo.ranges import RANGES, describe_problem
 
 SCHEDULES = ("cosine", "constant", "step", "multistep", "poly", "tanh", "wsd", "rsqrt", "none")
@@ -63,7 +64,7 @@ class FitConfig:
         log_with: trackers of accelerate that are told what summary.csv is told: ``tensorboard``, ``wandb``.
         seed: with the epoch's number it fixes every random draw of the engine.
         log_interval: optimiser steps between progress lines.
-        device: ``auto`` (accelerate's choice) or ``cpu``.
+        device: ``auto`` (accelerate's choice) or a name of torch, as in `make_accelerator`.
     Raises:
         SettingError: (a ValueError) a value out of its range, naming it.
     """
@@ -113,7 +114,7 @@ class FitConfig:
         self._choose("sched", SCHEDULES)
         self._choose("amp", AMP_KINDS)
         self._choose("eval_metric", EVAL_METRICS)
-        self._choose("device", ("auto", "cpu"))
+        find_device(self.device)
         if not set(self.log_with) <= set(TRACKERS):
             raise SettingError("log_with", f"is {self.log_with}; it must be of {', '.join(TRACKERS)}")
         if self.class_weights is not None and sum(self.class_weights) <= 0:

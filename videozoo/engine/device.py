@@ -1,12 +1,14 @@
 """One door to accelerate: the accelerator of a run, made so that a process can hold several runs one after another."""
 
 import logging
+import os
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DataLoaderConfiguration, DistributedType, parse_flag_from_env
 
+from videozoo.devices import find_device
 from videozoo.engine.config import AMP_KINDS
 
 _log = logging.getLogger(__name__)
@@ -17,16 +19,17 @@ def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
 
     Args:
         amp: ``no``, ``bf16`` or ``fp16``.
-        device: ``auto`` (accelerate's choice: GPU if there is one) or ``cpu``.
+        device: ``auto`` (accelerate's choice: GPU if there is one) or a name of torch. Of several processes each gets
+            its device from the launcher, so there it must be ``auto`` or ``cpu``.
     Raises:
-        ValueError: an unknown word, or ``fp16`` where there is no GPU.
+        ValueError: an unknown word, a device that is not here or that accelerate does not take, or ``fp16`` where there
+            is no GPU.
     Note: accelerate keeps the precision of the first accelerator for the whole process; it is reset where another is
         asked for, so that one can evaluate in ``bf16`` after training in full precision.
     """
-    if amp not in AMP_KINDS or device not in ("auto", "cpu"):
-        raise ValueError(
-            f"make_accelerator: amp={amp!r}, device={device!r}; amp is one of {AMP_KINDS}, device auto or cpu."
-        )
+    if amp not in AMP_KINDS:
+        raise ValueError(f"make_accelerator: amp is {amp!r}; choose one of {', '.join(AMP_KINDS)}.")
+    device = _choose(device)
     shared = AcceleratorState._shared_state
     if shared and shared.get("_mixed_precision") != amp:
         # Where accelerate shards (FSDP) it has noted that in the part that is else kept, and would not look again.
@@ -37,6 +40,10 @@ def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
     if PartialState._shared_state and device == "cpu" and PartialState().device.type != "cpu":
         AcceleratorState._reset_state(reset_partial_state=True)
     state = PartialState(cpu=is_cpu)
+    if device not in ("auto", "cpu") and state.device.type != torch.device(device).type:
+        raise ValueError(
+            f"device is {device!r}, but accelerate computes on {state.device.type} here; choose auto or cpu."
+        )
     if amp == "fp16" and state.device.type == "cpu":
         raise ValueError("make_accelerator: amp='fp16' needs a GPU and this process has none; use 'bf16' or 'no'.")
     # Shuffling is seeded per epoch by `loaders.start_epoch`, so that it does not depend on accelerate's own way.
@@ -46,3 +53,22 @@ def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
     if is_asked and accelerator.distributed_type != DistributedType.FSDP and accelerator.is_main_process:
         _log.warning("FSDP: accelerate shards a network among GPUs only; here each process holds the whole of it")
     return accelerator
+
+
+def _choose(name: str) -> str:
+    """Make a device the one that accelerate will take; gives ``auto``, ``cpu`` or its name."""
+    if name == "auto":
+        return name
+    device = find_device(name)
+    if device.type == "cpu":
+        return "cpu"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            f"device is {name!r}; several processes cannot share one device; leave it out, the launcher gives each its "
+            "own (CUDA_VISIBLE_DEVICES says which there are)."
+        )
+    if PartialState._shared_state and PartialState().device.type == "cpu":  # of an earlier run in this process
+        AcceleratorState._reset_state(reset_partial_state=True)
+    if device.index is not None:
+        torch.accelerator.set_device_index(device.index)  # what "cuda" alone means from now on
+    return name

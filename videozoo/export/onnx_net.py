@@ -46,6 +46,9 @@ class OnnxNet(nn.Module):
         self.file_sha256: Tensor
         self.register_buffer("file_sha256", torch.tensor(list(_digest(self.path)), dtype=torch.uint8))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OnnxNet":
+        return self  # a session cannot be copied, and nothing in it changes
+
     def _check_graph(self, num_classes: int, data: dict[str, Any]) -> list[int | None]:
         """Shape of the input, None where it is free."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()

@@ -127,6 +127,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], Path]:
             held = ", ".join(names[:8]) or "nothing"
             reason = f"{path.name} is missing; the folder holds {held}"
             pickle = next((name for name in names if name.endswith(PICKLES)), None)
+            if path == config_path and "last" in names:
+                reason += f". It is a run without a best epoch so far; its last state is {folder / 'last'}"
             if path == weights_path and pickle:
                 reason += f". A pickle can run code and is not opened; convert it: {how_to_convert(folder / pickle)}"
             raise WeightsError(reason, source=str(folder))

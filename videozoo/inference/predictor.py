@@ -1,12 +1,13 @@
 """A network that answers paths: decoded by worker processes, scored in batches, a broken file is an answer too."""
 
+import copy
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -14,12 +15,22 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor, nn
 
 from videozoo.data import ClipNormalizer, VideoRecord, parse_views, resolve_data_config
+from videozoo.devices import find_device
 
 from .clips import ClipBatch, iterate_batches
 
 log = logging.getLogger("videozoo")
+Video = str | os.PathLike[str] | VideoRecord
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Candidate(NamedTuple):
+    """A class with its score: its name, the score, and its number."""
+
+    label: str
+    score: float
+    index: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +41,44 @@ class Prediction:
         path: the file or folder, as asked.
         scores: float32 (C,), softmax per view, averaged over the views; None where the video could not be read.
         error: why it could not be read; None where it could.
+        class_names: name of each class.
     """
 
     path: str
     scores: np.ndarray | None
     error: str | None = None
+    class_names: Sequence[str] = field(default=(), repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the video could be read."""
+        return self.scores is not None
+
+    @property
+    def label(self) -> str | None:
+        """Name of the best class; None where the video could not be read."""
+        return self.topk(1)[0].label if self.ok else None
+
+    @property
+    def score(self) -> float | None:
+        """Score of the best class, in [0, 1]; None where the video could not be read."""
+        return self.topk(1)[0].score if self.ok else None
+
+    def topk(self, k: int = 5) -> list[Candidate]:
+        """Return the best classes, best first; as many as there are, none where the video could not be read.
+
+        Args:
+            k: how many, at least 1.
+        Raises:
+            ValueError: ``k`` is below 1.
+        """
+        if k < 1:
+            raise ValueError(f"topk: k is {k}; it must be at least 1.")
+        if self.scores is None:
+            return []
+        order = np.argsort(-self.scores, kind="stable")[:k].tolist()
+        names = self.class_names or [str(index) for index in range(len(self.scores))]
+        return [Candidate(names[index], float(self.scores[index]), index) for index in order]
 
 
 class Predictor:
@@ -44,9 +88,10 @@ class Predictor:
     once per worker, it serves Ray's actors, Spark's tasks and the like.
 
     Args:
-        model: a name with weights (``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, ``arch.tag``), a ``FILE.onnx`` that
-            ``videozoo export`` wrote (run on the processor, as it is), or a network.
-        device: ``auto`` (this process' GPU, if there is one), ``cpu``, ``cuda:1``, ...
+        model: a name with weights (a folder such as ``RUN/best``, ``hf-hub:ORG/NAME``, ``arch.tag``), a ``FILE.onnx``
+            that ``videozoo export`` wrote (run on the processor, as it is), or a network, which is left as it is: a
+            copy answers, on the same weights where the device is the same.
+        device: ``auto`` (this process' GPU, if there is one) or a name of torch: ``cpu``, ``cuda:1``, ``mps``, ...
         views: clips and crops of each video that are averaged, as ``"10x3"`` or (10, 3); None takes the network's own.
         amp: ``no``, ``bf16`` or ``fp16``.
         batch_size: videos that are decoded together.
@@ -59,7 +104,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | nn.Module,
+        model: str | os.PathLike[str] | nn.Module,
         *,
         device: str = "auto",
         views: str | tuple[int, int] | None = None,
@@ -73,7 +118,7 @@ class Predictor:
                 raise ValueError(f"Predictor: {name} is {value}; it must be at least {least}.")
         if amp not in PRECISIONS:
             raise ValueError(f"Predictor: amp is {amp!r}; choose from {', '.join(PRECISIONS)}.")
-        self.source = model
+        self.source = os.fspath(model) if isinstance(model, os.PathLike) else model
         self.batch_size = batch_size
         self.workers = workers
         self.max_clips = max_clips
@@ -86,11 +131,11 @@ class Predictor:
         if isinstance(self.source, str):
             model = self._open_onnx(self.source) if is_onnx(self.source) else self._create(self.source)
         else:
-            model = self.source
+            model = _copy(self.source, find_device(self._wish))
         num_clips, num_crops = self.views or (None, None)
         self.config = resolve_data_config(model, test_num_clips=num_clips, test_num_crops=num_crops)
         self.normalizer = ClipNormalizer(self.config["mean"], self.config["std"], self.config["channel_order"])
-        self.device = choose_device(self._wish)
+        self.device = find_device(self._wish)
         self.model = model.to(self.device).eval()
 
     @staticmethod
@@ -112,14 +157,12 @@ class Predictor:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        if isinstance(self.source, str):
-            del state["model"]
+        del state["model"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if "model" not in state:
-            self._load()
+        self._load()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -128,12 +171,22 @@ class Predictor:
         names = getattr(model, "pretrained_cfg", {}).get("label_names")
         return tuple(names or (str(label) for label in range(model.num_classes)))
 
-    def __call__(self, videos: Iterable[str | os.PathLike[str] | VideoRecord]) -> list[Prediction]:
-        """Answer some videos, in their order.
+    @overload
+    def __call__(self, videos: Video) -> Prediction: ...
+
+    @overload
+    def __call__(self, videos: Iterable[Video]) -> list[Prediction]: ...
+
+    def __call__(self, videos: Video | Iterable[Video]) -> Prediction | list[Prediction]:
+        """Answer one video, or some in their order.
 
         Args:
-            videos: paths of files or of folders of frames, or records of parts of files.
+            videos: the path of a file or of a folder of frames, a record of a part of a file, or several of them.
+        Returns:
+            one prediction for one video, a list for several.
         """
+        if isinstance(videos, str | os.PathLike | VideoRecord):
+            return self([videos])[0]
         records = [v if isinstance(v, VideoRecord) else VideoRecord(Path(v), -1, "") for v in videos]
         return list(self.stream(records))
 
@@ -162,13 +215,14 @@ class Predictor:
                 yield self._answer(batch)
 
     def _answer(self, batch: ClipBatch) -> list[Prediction]:
+        names = self.class_names
         scores = {} if batch.video is None else dict(zip(batch.read, self._score(batch.video), strict=True))
         answers = []
         for place, path in enumerate(batch.paths):
             row, error = scores.get(place), batch.errors.get(place)
             if row is not None and not np.isfinite(row).all():
                 row, error = None, "the network's scores are not finite"
-            answers.append(Prediction(path, row, error))
+            answers.append(Prediction(path, row, error, names))
         return answers
 
     def _score(self, video: Tensor) -> np.ndarray:
@@ -202,22 +256,13 @@ class Predictor:
         return logits.float()
 
 
+def _copy(model: nn.Module, device: torch.device) -> nn.Module:
+    """A copy of a network's modules for a device; its tensors are the network's own where they are there already."""
+    tensors = [*model.parameters(), *model.buffers()]
+    is_there = all(tensor.device == device for tensor in tensors)
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors} if is_there else {})
+
+
 def is_onnx(name: str) -> bool:
     """Whether a model's name is that of an ONNX file."""
     return name.lower().endswith(".onnx")
-
-
-def choose_device(wish: str) -> torch.device:
-    """The device that ``auto`` means here: this process' GPU, by torchrun's LOCAL_RANK, else the processor.
-
-    Raises:
-        ValueError: torch knows no device of this name.
-    """
-    if wish != "auto":
-        try:
-            return torch.device(wish)
-        except RuntimeError as error:
-            raise ValueError(f"Predictor: device is {wish!r}; write auto, cpu, cuda or cuda:0.") from error
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())

@@ -46,9 +46,10 @@ def create_model(
 
     Args:
         model_name: an architecture of :func:`list_models`, or one of its weights as in :func:`list_pretrained`, or
-            ``hf-hub:ORGANISATION/NAME[@REVISION]``, or ``local-dir:FOLDER`` with ``config.json`` and
-            ``model.safetensors`` (a run's ``best``; a ``Path`` is such a folder). Repositories and folders bring their
-            own composition, class names and sampling.
+            ``hf-hub:ORGANISATION/NAME[@REVISION]``, or a folder with ``config.json`` and ``model.safetensors``, or a
+            run folder, whose ``best`` is taken. A folder may be written ``local-dir:FOLDER``, plainly, or as a
+            ``Path``; a registered name goes before a folder of that name. Repositories and folders bring their own
+            composition, class names and sampling.
         pretrained: load the published weights of the name (of an architecture without a tag, the first that
             :func:`list_pretrained` names), or those of the repository or folder.
         pretrained_cfg: config that replaces the registered one.
@@ -88,7 +89,7 @@ def create_model(
 def _entrypoint(name: str) -> Any:
     if "/" in name or ":" in name:
         raise UnknownModelError(
-            f"unknown model {name!r}; for a repository write hf-hub:ORGANISATION/NAME, for a folder local-dir:FOLDER."
+            f"unknown model {name!r}: there is no such folder; for a repository write hf-hub:ORGANISATION/NAME."
         )
     return model_entrypoint(name)
 

@@ -1,6 +1,7 @@
 """Sources of weights, by name, and their way into a network: strict, and told where from."""
 
 import difflib
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ __all__ = [
     "open_source",
 ]
 
+_log = logging.getLogger(__name__)
 # What the config of a composition without a name calls its architecture: timm wants one.
 COMPOSED = "videozoo_composed"
 _KINDS = ("local-dir", "hf-hub")
@@ -64,21 +66,23 @@ class Source:
 
 
 def _split(name: str | Path) -> tuple[str, str]:
-    """Kind of source and what follows the colon; no kind for a registered name. A ``Path`` is a folder."""
+    """Kind of source and what follows the colon; no kind for a registered name. A folder that exists is one too."""
     if isinstance(name, Path):
         return "local-dir", str(name)
     kind, colon, rest = name.partition(":")
     kind = kind.lower().replace("_", "-")  # timm takes hf_hub: as well
-    return (kind, rest) if colon and kind in _KINDS else ("", name)
+    if colon and kind in _KINDS:
+        return kind, rest
+    return ("local-dir", name) if not is_model(name) and Path(name).expanduser().is_dir() else ("", name)
 
 
 def is_source(name: str | Path) -> bool:
-    """Whether a model's name says where it lies: ``local-dir:FOLDER`` or ``hf-hub:ORGANISATION/NAME``."""
+    """Whether a model's name says where it is: ``local-dir:FOLDER``, ``hf-hub:ORGANISATION/NAME`` or a plain folder."""
     return bool(_split(name)[0])
 
 
 def brings_weights(name: str | Path) -> bool:
-    """Whether a model's name stands for certain weights: it says where they lie, or has a tag."""
+    """Whether a model's name stands for certain weights: it says where they are, or has a tag."""
     return is_source(name) or bool(split_name(str(name))[1])
 
 
@@ -86,7 +90,8 @@ def open_source(name: str | Path, cache_dir: str | Path | None = None) -> Source
     """The network of ``local-dir:FOLDER`` or ``hf-hub:ORGANISATION/NAME[@REVISION]``.
 
     Args:
-        name: see above; a ``Path`` is a folder.
+        name: see above; a ``Path`` and the name of a folder that exists are folders. Of a run folder its ``best`` is
+            taken.
         cache_dir: where downloads are kept; None for the Hub's own cache.
     Raises:
         WeightsError: it cannot be had, or is no model of videozoo.
@@ -97,6 +102,9 @@ def open_source(name: str | Path, cache_dir: str | Path | None = None) -> Source
         found = download_repo(repo, revision, cache_dir=cache_dir)
         return _understand(found.repo, found.revision, found.config, found.weights)
     folder = Path(rest).expanduser()
+    if not (folder / CONFIG).exists() and (folder / "best" / CONFIG).exists():
+        folder = folder / "best"
+        _log.info("%s is a run folder: taking %s", rest, folder)
     config, weights = read_folder(folder)
     return _understand(str(folder), None, config, weights)
 

@@ -1,0 +1,47 @@
+"""Devices by the names that torch gives them."""
+
+import os
+
+import torch
+
+__all__ = ["find_device"]
+
+
+def find_device(wish: str) -> torch.device:
+    """Return the device of a name, which is on this machine.
+
+    Args:
+        wish: ``auto`` (this process' accelerator, by torchrun's LOCAL_RANK, else the processor) or a name of torch such
+            as ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``.
+    Raises:
+        ValueError: torch knows no such name, the machine has no such device, or nothing can be computed on it.
+    """
+    if wish == "auto":
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    try:
+        device = torch.device(wish)
+    except RuntimeError as error:
+        raise ValueError(f"device is {wish!r}, no name of a device; {_here()}.") from error
+    if device.type == "cpu":
+        if device.index:
+            raise ValueError(f"device is {wish!r}, but there is one cpu device only; {_here()}.")
+        return torch.device("cpu")
+    if device.type == "meta":
+        raise ValueError(f"device is {wish!r}, which holds no numbers and computes nothing; {_here()}.")
+    try:
+        torch.zeros(1, device=device).cpu()
+    except Exception as error:  # each backend has its own type for what is not there
+        raise ValueError(
+            f"device is {wish!r}, which this machine or this build of torch does not have; {_here()}."
+        ) from error
+    return device
+
+
+def _here() -> str:
+    """The devices of this machine, in words."""
+    names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    other = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    names += [other.type] if other is not None and other.type != "cuda" else []
+    return f"here there is {', '.join(['cpu', *names])} (or auto)"
