@@ -1,6 +1,8 @@
 """Left and right in a class list that people train on."""
 
-from videozoo.cli.mirror import mirror_labels
+import pytest
+
+from videozoo.cli.mirror import describe_mirrors, mirror_labels
 from videozoo.models.registry import get_pretrained_cfg
 
 
@@ -16,3 +18,55 @@ def test_something_something_v2() -> None:
     # Its "right out" has no side; not to mirror it costs little.
     unswapped = "Plugging something into something but pulling it right out as you remove your hand"
     assert mirrors == {**swapped, unswapped: None}
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("TurnLeft", "TurnRight"),
+        ("turnLeft", "turnRight"),
+        ("SwipeLEFT", "SwipeRIGHT"),
+        ("LeftTurn", "RightTurn"),
+        ("swipe_left", "swipe_right"),
+        ("swipe-left-fast", "swipe-right-fast"),
+        ("SWIPE LEFT", "SWIPE RIGHT"),
+        ("left2", "right2"),
+        ("12left", "12right"),
+        ("Swipe2Left", "Swipe2Right"),
+        ("punch_L", "punch_R"),
+        ("punch r", "punch l"),
+        ("KickL", "KickR"),
+        ("LTurn", "RTurn"),
+        ("L2", "R2"),
+        ("lean leftwards", "lean rightwards"),
+        ("left-handed", "right-handed"),
+        ("Lefthand", "Righthand"),
+        ("ClockwiseTurn", "CounterclockwiseTurn"),
+        ("TurnClockwise", "TurnCounterClockwise"),
+        ("TurnClockWise", "TurnAntiClockWise"),
+        ("turn clockwise", "turn counter-clockwise"),
+        ("turn_clockwise", "turn_anti_clockwise"),
+        ("TURN CLOCKWISE", "TURN ANTICLOCKWISE"),
+        ("spin_cw", "spin_ccw"),
+        ("SpinCW", "SpinCCW"),
+        ("swipeleft", "swiperight"),
+        ("Pushing from left to right", "Pushing from right to left"),
+        ("turn_left", "Turn_Right"),
+    ],
+)
+def test_sides_in_every_spelling(left: str, right: str) -> None:
+    names = ["bright", "upright", left, "leftover", "rightly", right, "copyright"]
+    mirrors = mirror_labels(names)
+    assert mirrors == {2: 5, 5: 2}
+    assert f"{left} <-> {right}" in describe_mirrors(names, mirrors)
+    assert mirror_labels([left]) == ({0: None} if left != "swipeleft" else {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Brightness", "BRIGHT", "Upright", "Copyright", "leftover", "Leftovers", "rightly", "cleft", "clockwork", "Roll",
+     "LR", "all", "fright", "RGB", "calculator", "Acwell", "aleft"],
+)  # fmt: skip
+def test_words_that_are_no_sides(name: str) -> None:
+    assert mirror_labels([name, "other"]) == {}
+    assert "no class name has left" in describe_mirrors([name], {})

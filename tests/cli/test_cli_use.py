@@ -234,8 +234,8 @@ def test_mirror_labels() -> None:
     assert mirror_labels(both) == {0: 1, 1: 0}
     text = describe_mirrors(names, mirror_labels(names))
     assert "turn_left <-> turn_right" in text
-    assert "never mirrored: Look Right" in text
-    assert describe_mirrors(["a", "b"], {}) == ""
+    assert "never flipped: Look Right" in text
+    assert "no class name has left, right" in describe_mirrors(["a", "b"], {})
 
 
 def test_quickstart_continues_after_an_interruption(

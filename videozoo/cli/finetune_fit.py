@@ -89,7 +89,7 @@ def _make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: 
     from videozoo.data import resolve_data_config
 
     mirrors = mirror_labels(train.class_names) if settings.hflip else {}
-    if mirrors:
+    if settings.hflip:
         note(describe_mirrors(train.class_names, mirrors))
     return make_train_loader(
         model,

@@ -1,46 +1,68 @@
-"""Which classes change when a video is mirrored: those that speak of left and right, or of a sense of turning."""
+"""Labels of horizontally flipped clips: classes that name left and right, or a sense of turning, change."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _OPPOSITES = {"left": "right", "right": "left", "clockwise": "counterclockwise", "counterclockwise": "clockwise"}
-_WORD = re.compile(r"(?<![a-z])(left|right|(?:anti|counter)[-_ ]?clockwise|clockwise)(?![a-z])", re.IGNORECASE)
+_ABBREVIATIONS = {"l": "left", "r": "right", "cw": "clockwise", "ccw": "counterclockwise", "acw": "counterclockwise"}
+# The words of CamelCase, of capitals and of small letters, and what is between them.
+_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
+# In small letters, with \0 between tokens.
+_SIDE = re.compile(
+    r"(?<![a-z])(?:(?P<side>left|right)(?P<end>wards?|hand(?:ed)?|side|most)?"
+    r"|(?:(?P<counter>anti|counter)\0?[-_ ]?\0?)?(?P<turn>clock\0?[-_ ]?\0?wise)"
+    r"|(?P<short>l|r|cw|ccw|acw))(?![a-z])"
+)
 
 
 def mirror_labels(class_names: Sequence[str]) -> dict[int, int | None]:
-    """Map each one-sided class to its mirror class, or to None where the set has none: it must not be mirrored.
+    """Map each one-sided class to its mirror class, or to None where the set has none: it must not be flipped.
 
-    ``turn_left`` and ``turn_right`` change places, as do ``clockwise`` and ``counterclockwise``; every sense of a word
-    counts, so that ``right answer`` is not mirrored either, which costs little.
+    ``turn_left`` and ``TurnRight`` change places, as do ``clockwise`` and ``counterclockwise``. Words are found between
+    spaces and signs, in CamelCase and beside digits; L, R, CW and CCW count as words of their own. Within a word of
+    small letters (``swipeleft``) a side counts if its opposite is a class too. Every sense of a word counts, so that
+    ``right answer`` is not flipped either, which costs little.
 
     Returns:
         label to label or None, only for classes with such a word; as ``create_transform(flip_labels=...)`` wants it.
     """
-    numbers = {_key(name): label for label, name in enumerate(class_names)}
-    one_sided = [label for label, name in enumerate(class_names) if _WORD.search(name)]
-    return {label: numbers.get(_key(_WORD.sub(_swap, class_names[label]))) for label in one_sided}
+    numbers = {_spell(name): label for label, name in enumerate(class_names)}
+    mirrors: dict[int, int | None] = {}
+    for label, name in enumerate(class_names):
+        if _spell(name) != _spell(name, _OPPOSITES):
+            mirrors[label] = numbers.get(_spell(name, _OPPOSITES))
+    plain = {name.lower(): label for label, name in enumerate(class_names)}
+    for name, label in plain.items():
+        other = plain.get(re.sub("left|right", lambda match: _OPPOSITES[match[0]], name), label)
+        if other != label and label not in mirrors:
+            mirrors[label] = other
+    return mirrors
 
 
-def describe_mirrors(class_names: Sequence[str], mirrors: dict[int, int | None]) -> str:
-    """A line for the user; empty where no class is one-sided."""
+def describe_mirrors(class_names: Sequence[str], mirrors: Mapping[int, int | None]) -> str:
+    """Return a line for the user on what flips do to the classes."""
+    if not mirrors:
+        return "horizontal flips: no class name has left, right or a sense of turning in it; --hflip 0 turns them off"
     pairs = [f"{class_names[a]} <-> {class_names[b]}" for a, b in mirrors.items() if b is not None and a < b]
     alone = [class_names[label] for label, mirror in mirrors.items() if mirror is None]
-    parts = [f"mirrored clips change class: {_few(pairs)}"] if pairs else []
-    parts += [f"never mirrored: {_few(alone)}"] if alone else []
-    return "; ".join(parts)
+    parts = [f"flipped clips change class: {_few(pairs)}"] if pairs else []
+    parts += [f"never flipped: {_few(alone)}"] if alone else []
+    return f"horizontal flips: {'; '.join(parts)}"
 
 
-def _swap(match: re.Match[str]) -> str:
-    return _OPPOSITES[_plain(match[0])]
+def _spell(name: str, replace: Mapping[str, str] | None = None) -> str:
+    """One spelling of a class name, in small letters and without abbreviations.
 
+    Args:
+        replace: put these in the place of the words for sides.
+    """
 
-def _plain(word: str) -> str:
-    return re.sub(r"^anti", "counter", re.sub(r"[-_ ]", "", word.lower()))
+    def write(match: re.Match[str]) -> str:
+        word = match["side"] or _ABBREVIATIONS.get(match["short"] or "", "")
+        word = word or ("counterclockwise" if match["counter"] else "clockwise")
+        return (replace or {}).get(word, word) + (match["end"] or "")
 
-
-def _key(name: str) -> str:
-    """One spelling for all: case and anti/counter do not matter."""
-    return _WORD.sub(lambda match: _plain(match[0]), name).lower()
+    return _SIDE.sub(write, "\0".join(_TOKEN.findall(name)).lower()).replace("\0", "")
 
 
 def _few(items: Sequence[str], longest: int = 4) -> str:
