@@ -199,12 +199,12 @@ def test_every_frame_of_every_clip_alone(shared_data: Path) -> None:
         places = list(range(expected))
         if int(row["width"]) * int(row["height"]) > 500_000:
             places = sorted(random.Random(0).sample(places, min(20, expected)))
-        with VideoReader(clips / row["file"], time_limit_sec=None) as reader:
+        with VideoReader(clips / row["file"]) as reader:
             source_of(reader)._fall_back()
             assert reader.num_frames == expected, row["file"]
             truth = reader.read(places)
         shuffled = random.Random(1).sample(range(len(places)), min(len(places), 16))
-        with VideoReader(clips / row["file"], time_limit_sec=None) as reader:
+        with VideoReader(clips / row["file"]) as reader:
             assert reader.num_frames == expected, row["file"]
             num_indexed += source_of(reader).index() is not None
             for at in shuffled:

@@ -2,17 +2,24 @@
 
 import io
 import tarfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
-from videozoo.data import VideoError, VideoReader, VideoRecord, byte_window, limits, open_record, read_frames
+from videozoo.data import (
+    VideoError,
+    VideoReader,
+    VideoRecord,
+    byte_window,
+    count_frames,
+    limits,
+    open_record,
+    read_frames,
+)
 from videozoo.data.byte_window import ByteWindow
 
 ReadNumbers = Callable[[Tensor], list[int]]
@@ -130,38 +137,24 @@ def test_a_window_is_a_file(tmp_path: Path) -> None:
     window.close()
 
 
-def test_a_file_that_takes_too_long(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = make_video(tmp_path / "x.mp4", num_frames=40)
-    now = [0.0]
-    monkeypatch.setattr(limits.time, "monotonic", lambda: now[0])
-    with VideoReader(path, time_limit_sec=5) as reader:
-        now[0] += 1000  # between calls the clock stands
-        reader.read([39])
-        plain = reader._source.read_into
-
-        def slow(slots: dict[int, list[int]], out: np.ndarray) -> None:
-            now[0] += 6
-            plain(slots, out)
-
-        monkeypatch.setattr(reader._source, "read_into", slow)
-        with pytest.raises(VideoError, match="more than the 5 s that one file may take") as caught:
-            reader.read([0])
+def test_a_file_that_takes_too_much_work(
+    tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video(tmp_path / "x.mp4", num_frames=60)
+    with VideoReader(path, max_frames=6) as reader:
+        reader.read([13, 1])
+        reader.read([3])  # each read counts for itself
+        with pytest.raises(VideoError, match="decode more than 6 frames; allow more with --max-frames") as caught:
+            reader.read([5, 11])
         assert caught.value.path == path
-    with VideoReader(path, time_limit_sec=None) as reader:
-        monkeypatch.setattr(limits.time, "monotonic", lambda: time.time() * 1e6)
-        assert len(reader.read([0, 39])) == 2
-
-
-def test_the_time_counts_anew_after_each_read(tmp_path: Path, make_video: MakeVideo) -> None:
-    limit = limits.TimeLimit(tmp_path, 5)
-    with limit:
-        limit._spent = 4.0
-        limit.check()
-        limit._spent = 5.5
-        with pytest.raises(VideoError, match="5 s"):
-            limit.check()
-        limit.renew()
-        limit.check()
+    monkeypatch.setenv(limits.MAX_FRAMES_VARIABLE, "3")
+    with pytest.raises(VideoError, match="decode more than 3 frames"):
+        read_frames(path, [5])
+    monkeypatch.setenv(limits.MAX_FRAMES_VARIABLE, "40")
+    assert len(read_frames(path, [20, 50])) == 2
+    monkeypatch.setattr(limits, "PACKETS_PER_FRAME", 1)
+    with pytest.raises(VideoError, match="read more than 40 packets"):
+        count_frames(path)
 
 
 def test_frames_too_large(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, is_main_process, num_processes, say, say_text, show_log
 from videozoo.cli.finetune_checks import check_ranges, flag_of
-from videozoo.cli.flags import add_device_flag
+from videozoo.cli.flags import add_device_flag, add_max_frames_flag
 from videozoo.cli.measure import BATCH_SIZE, Setup, evaluate_model, open_network
 from videozoo.cli.outputs import hold_output, refuse_inside_data
 
@@ -78,6 +78,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("-j", "--workers", type=int, metavar="N", help="decoding processes; default: 2")
     parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
     add_device_flag(parser)
+    add_max_frames_flag(parser)
     parser.add_argument("--output", metavar="DIR", help="write results, tables, pictures and scores there")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(run=run)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, say, show_log
-from videozoo.cli.flags import add_device_flag, add_model_flag
+from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag
 
 if TYPE_CHECKING:
     from videozoo.explain import FilmRow, ReadClip
@@ -48,6 +48,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         help=f"only these of {', '.join(KINDS)}; default: all that the network has",
     )
     add_device_flag(parser)
+    add_max_frames_flag(parser)
     parser.set_defaults(run=run)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from videozoo.cli.console import Parser, show_log
-from videozoo.cli.flags import add_device_flag, add_model_flag
+from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag
 from videozoo.cli.jobs import add_list_flags, check_least, run_job
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--views", default="1x1", metavar="CLIPSxCROPS", help="views whose features are averaged")
     parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
     add_device_flag(parser)
+    add_max_frames_flag(parser)
     add_list_flags(parser)
     parser.set_defaults(run=run)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from videozoo.bounds import CHOICES
-from videozoo.cli.flags import DEVICE_HELP
+from videozoo.cli.flags import DEVICE_HELP, add_max_frames_flag
 from videozoo.cli.recipes import recipe_names
 
 Group = argparse._ArgumentGroup
@@ -186,6 +186,7 @@ def _add_augmentation(flags: _Flags, group: Group) -> None:
 
 def _add_machine(flags: _Flags, group: Group) -> None:
     add = flags.add
+    add_max_frames_flag(group)
     add(group, "-j", "--workers", type=int, default=min(4, os.cpu_count() or 1), metavar="N", help="decoding processes")
     add(group, "--amp", action="store_true", default=False, help="mixed precision")
     add(group, "--amp-dtype", default="bfloat16", choices=("bfloat16", "float16"), help="float16 needs a GPU")

@@ -1,6 +1,7 @@
 """Flags that several commands have."""
 
 import argparse
+import os
 
 DEVICE_HELP = "auto (a GPU if there is one), or a device of torch: cpu, cuda:1, mps, xpu"
 
@@ -15,3 +16,21 @@ def add_model_flag(parser: argparse.ArgumentParser, also: str = "") -> None:
 def add_device_flag(parser: argparse.ArgumentParser) -> None:
     """``--device``."""
     parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
+
+
+def add_max_frames_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """``--max-frames``; it reaches the reader by the environment, in worker processes too."""
+    parser.add_argument(
+        "--max-frames",
+        type=_set_max_frames,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="frames that may be decoded for one video; raise it for hours-long files without an index [200000]",
+    )
+
+
+def _set_max_frames(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames above 0")
+    os.environ["VIDEOZOO_MAX_FRAMES"] = text
+    return int(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, say, say_error, show_log
-from videozoo.cli.flags import add_device_flag, add_model_flag
+from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag
 from videozoo.cli.jobs import add_list_flags, check_least, run_job
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the network's own")
     parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
     add_device_flag(parser)
+    add_max_frames_flag(parser)
     parser.add_argument(
         "--json",
         action="store_true",

@@ -12,7 +12,7 @@ from .av_stream import AvStream
 from .errors import NoSuchFrameError, VideoError
 from .exact_frames import ExactFrames
 from .frame_clock import mean_rate
-from .limits import TimeLimit
+from .limits import WorkLimit
 from .nal_units import nal_format
 from .packet_index import ONE_FRAME_CODECS, IndexedFrames, PacketIndex, PacketRow, index_file, index_span, narrow
 from .upright import UprightRgb
@@ -25,7 +25,7 @@ class AvFile:
         path: an existing file.
         span_sec: only the frames of [start, end) seconds; None: all.
         member: (offset, size) of the video inside the file; None: all of it.
-        limit: the time that one open and read may take.
+        limit: what one open and read may cost.
     Raises:
         VideoError: the file cannot be opened, has no video stream, or no frame of it decodes.
     """
@@ -36,7 +36,7 @@ class AvFile:
         *,
         span_sec: tuple[float, float] | None = None,
         member: tuple[int, int] | None = None,
-        limit: TimeLimit,
+        limit: WorkLimit,
     ) -> None:
         self.path = path
         self._span_sec = span_sec

@@ -18,7 +18,7 @@ from .encryption import HEAD_BYTES, encrypted_tracks, is_scrambled
 from .errors import VideoError
 from .frame_clock import FrameClock, Timeline, stated_rate
 from .iso_boxes import FIRST_BOXES
-from .limits import MAX_PIXELS, TimeLimit, check_frame_size
+from .limits import MAX_PIXELS, WorkLimit, check_frame_size
 
 # Demuxers that find "video" in files that are none (text art), or that only point at other files.
 REFUSED_FORMATS = frozenset({"tty", "hls", "dash", "concat", "sdp"})
@@ -52,12 +52,12 @@ class AvStream:
     Args:
         path: an existing file.
         member: (offset, size) of the video inside it; None: the file is the video.
-        limit: its clock is looked at between packets.
+        limit: counts packets and frames.
     Raises:
         VideoError: the file cannot be opened, has no video stream that can be decoded, or has frames too large.
     """
 
-    def __init__(self, path: Path, member: tuple[int, int] | None, limit: TimeLimit) -> None:
+    def __init__(self, path: Path, member: tuple[int, int] | None, limit: WorkLimit) -> None:
         self.path = path
         # Set where a packet could not be read or decoded.
         self.is_damaged = False
@@ -157,11 +157,9 @@ class AvStream:
         """
         packets = self.container.demux(self.stream)
         while True:
-            self._limit.check()
+            self._limit.count_packet()
             try:
                 packet = next(packets, None)
-            except av.error.ExitError as err:
-                raise self._limit.error() from err
             except (av.FFmpegError, EOFError):
                 self.is_damaged = True
                 return
@@ -200,6 +198,7 @@ class AvStream:
     def _decode(self, packet: Packet | None) -> Iterator[VideoFrame]:
         try:
             for frame in self.stream.decode(packet):
+                self._limit.count_frame()
                 check_frame_size(self.path, frame.width, frame.height)
                 self.shows_damage = frame.is_corrupt or (self.shows_damage and not frame.key_frame)
                 yield frame
@@ -214,9 +213,7 @@ class AvStream:
         source = os.path.abspath(self.path) if self._window is None else self._window
         options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
         try:
-            return av.open(source, "r", options=options, metadata_errors="replace", timeout=self._limit.left_sec())
-        except av.error.ExitError as err:
-            raise self._limit.error() from err
+            return av.open(source, "r", options=options, metadata_errors="replace")
         except (OSError, ValueError, av.FFmpegError) as err:
             raise VideoError(self.path, self._open_reason(err)) from err
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from .av_file import AvFile
 from .errors import NoSuchFrameError, VideoError, reading
 from .image_folder import ImageFolder
-from .limits import TIME_LIMIT_SEC, TimeLimit
+from .limits import WorkLimit, default_max_frames
 from .records import VideoRecord
 
 
@@ -32,10 +32,11 @@ class VideoReader:
             an end past the file's is cut. Frames are then numbered from the first of the span.
         frame_range: only the frames [start, stop), numbered from the first of these; not together with ``span_sec``.
         member: (offset, size) in bytes of the video inside ``path``.
-        time_limit_sec: time that opening the file and one read may take together; None: no limit.
+        max_frames: frames that opening the file and one read may decode together; None: ``VIDEOZOO_MAX_FRAMES``, else
+            200,000.
     Raises:
         ValueError: an empty span or range, or both.
-        VideoError: there is no such file, nothing in it can be read as a video, or it takes too long. Later, from
+        VideoError: there is no such file, nothing in it can be read as a video, or it is too long. Later, from
             ``num_frames`` and ``read``: the range goes beyond the file, or the span holds no frame.
     """
 
@@ -46,7 +47,7 @@ class VideoReader:
         span_sec: tuple[float, float] | None = None,
         frame_range: tuple[int, int] | None = None,
         member: tuple[int, int] | None = None,
-        time_limit_sec: float | None = TIME_LIMIT_SEC,
+        max_frames: int | None = None,
     ) -> None:
         if span_sec is not None and frame_range is not None:
             raise ValueError("VideoReader: span_sec and frame_range were both given; pass one of them.")
@@ -58,8 +59,8 @@ class VideoReader:
         self._span_sec, self._frame_range = span_sec, frame_range
         self._is_closed = False
         self._damaged: set[int] = set()
-        self._limit = TimeLimit(self.path, time_limit_sec)
-        with reading(self.path), self._limit:
+        self._limit = WorkLimit(self.path, max_frames or default_max_frames())
+        with reading(self.path):
             self._source = _open_source(self.path, span_sec, member, self._limit)
 
     @property
@@ -70,7 +71,7 @@ class VideoReader:
         file is decoded to its end and this number is from then on that of the frames that really do.
         """
         self._check_open()
-        with reading(self.path), self._limit:
+        with reading(self.path):
             total = self._source.count()
         if self._frame_range is None:
             if not total:
@@ -125,7 +126,7 @@ class VideoReader:
         for place, index in enumerate(wanted):
             slots.setdefault(start + index, []).append(place)
         try:
-            with reading(self.path), self._limit:
+            with reading(self.path):
                 out = np.empty((len(wanted), self.height, self.width, 3), np.uint8)
                 self._source.read_into(slots, out)
                 self._damaged |= slots.keys() & self._source.damaged
@@ -202,7 +203,7 @@ def open_record(record: VideoRecord) -> VideoReader:
 
 
 def _open_source(
-    path: Path, span_sec: tuple[float, float] | None, member: tuple[int, int] | None, limit: TimeLimit
+    path: Path, span_sec: tuple[float, float] | None, member: tuple[int, int] | None, limit: WorkLimit
 ) -> AvFile | ImageFolder:
     try:
         if path.is_dir():

@@ -8,7 +8,7 @@ from .av_file import AvFile
 from .av_stream import AvStream
 from .errors import VideoError, reading
 from .frame_clock import rising
-from .limits import TIME_LIMIT_SEC, TimeLimit
+from .limits import WorkLimit, default_max_frames
 
 __all__ = ["frame_times"]
 
@@ -27,15 +27,15 @@ def frame_times(
         VideoError: the file cannot be read, or lasts longer.
     """
     path = Path(path)
-    limit = TimeLimit(path, TIME_LIMIT_SEC)
-    with reading(path), limit:
+    limit = WorkLimit(path, default_max_frames())
+    with reading(path):
         times = _times_of_packets(path, limit, most_sec)
         if times is None or num_frames not in (None, len(times)):
             times = _times_of_frames(path, limit, most_sec)
     return times
 
 
-def _times_of_packets(path: Path, limit: TimeLimit, most_sec: float | None) -> list[float] | None:
+def _times_of_packets(path: Path, limit: WorkLimit, most_sec: float | None) -> list[float] | None:
     file = AvFile(path, limit=limit)
     try:
         times = file.times()
@@ -44,7 +44,7 @@ def _times_of_packets(path: Path, limit: TimeLimit, most_sec: float | None) -> l
         file.close()
 
 
-def _times_of_frames(path: Path, limit: TimeLimit, most_sec: float | None) -> list[float]:
+def _times_of_frames(path: Path, limit: WorkLimit, most_sec: float | None) -> list[float]:
     stream = AvStream(path, None, limit)
     try:
         return _checked(path, (stream.time_of(frame.pts or 0) for frame in stream.shown()), most_sec)

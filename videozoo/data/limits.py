@@ -1,16 +1,20 @@
-"""What one file may cost at most: time, and pixels of a frame."""
+"""What one file may cost at most: frames decoded, packets read, and pixels of a frame."""
 
-import time
+import os
 from pathlib import Path
-from types import TracebackType
 
 from .errors import VideoError
 
 # The largest frames of H.264, HEVC and AV1 at their usual highest levels (6.x) have 35.7 million pixels (8192x4352);
 # nearly twice that is let through. One such frame takes 200 MB as RGB; a header may state a thousand times as much.
 MAX_PIXELS = 2**26
-# For opening a file and one read of it. Ten seconds of 1920x1080 decode in under one second per core.
-TIME_LIMIT_SEC = 60.0
+# Frames that opening a file and one read of it may decode: over two hours at 25 a second. A file with an index needs
+# a few of them for a clip, however long it is; one without is decoded up to the last frame that is asked.
+MAX_FRAMES = 200_000
+# Sets another number, here and in the processes that are started: the flag --max-frames does.
+MAX_FRAMES_VARIABLE = "VIDEOZOO_MAX_FRAMES"
+# Packets that may be read for each frame that may be decoded; reading one costs a hundredth or less.
+PACKETS_PER_FRAME = 50
 
 
 def check_frame_size(path: Path, width: int, height: int) -> None:
@@ -19,46 +23,42 @@ def check_frame_size(path: Path, width: int, height: int) -> None:
         raise VideoError(path, f"its frames are {width}x{height}; at most {MAX_PIXELS} pixels are read")
 
 
-class TimeLimit:
-    """A clock that runs inside ``with`` only, and raises VideoError in ``check`` when its time is up.
+def default_max_frames() -> int:
+    """Return the frames that one read may decode, where nothing else is said."""
+    text = os.environ.get(MAX_FRAMES_VARIABLE, "")
+    return int(text) if text.isdecimal() and int(text) else MAX_FRAMES
+
+
+class WorkLimit:
+    """Counts the frames decoded and the packets read of a file; the same on every machine, however busy it is.
 
     Args:
         path: the file that the error names.
-        seconds: the limit; None: none.
+        max_frames: frames that may be decoded; None: no limit.
+    Raises:
+        VideoError: from the counting methods, when there are more.
     """
 
-    def __init__(self, path: Path, seconds: float | None) -> None:
+    def __init__(self, path: Path, max_frames: int | None) -> None:
         self._path = path
-        self._seconds = seconds
-        self._spent = 0.0
-        self._started: float | None = None
-
-    def __enter__(self) -> None:
-        self._started = time.monotonic()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._spent = self._elapsed()
-        self._started = None
+        self._max_frames = max_frames
+        self._num_frames = self._num_packets = 0
 
     def renew(self) -> None:
-        """Give the whole time again."""
-        self._spent = 0.0
-        self._started = None if self._started is None else time.monotonic()
+        """Count from zero again."""
+        self._num_frames = self._num_packets = 0
 
-    def left_sec(self) -> float | None:
-        """Seconds left, at least a little; None without a limit."""
-        return None if self._seconds is None else max(self._seconds - self._elapsed(), 0.01)
+    def count_frame(self) -> None:
+        """Count a decoded frame."""
+        self._num_frames += 1
+        if self._max_frames is not None and self._num_frames > self._max_frames:
+            raise self._error(f"decode more than {self._max_frames} frames")
 
-    def check(self) -> None:
-        """Raise VideoError if the time is up."""
-        if self._seconds is not None and self._elapsed() > self._seconds:
-            raise self.error()
+    def count_packet(self) -> None:
+        """Count a packet."""
+        self._num_packets += 1
+        if self._max_frames is not None and self._num_packets > self._max_frames * PACKETS_PER_FRAME:
+            raise self._error(f"read more than {self._max_frames * PACKETS_PER_FRAME} packets")
 
-    def error(self) -> VideoError:
-        """The error of a file that takes too long."""
-        return VideoError(self._path, f"reading it took more than the {self._seconds:g} s that one file may take")
-
-    def _elapsed(self) -> float:
-        return self._spent + (0.0 if self._started is None else time.monotonic() - self._started)
+    def _error(self, what: str) -> VideoError:
+        return VideoError(self._path, f"reading it would {what}; allow more with --max-frames, or cut it")

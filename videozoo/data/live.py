@@ -16,7 +16,7 @@ from torch import Tensor
 from .av_stream import AvStream
 from .decode import VideoReader
 from .errors import VideoError, reading
-from .limits import TimeLimit
+from .limits import WorkLimit
 from .upright import UprightRgb
 
 __all__ = ["LatestFrames", "LiveFrame", "camera_frames", "file_frames", "in_real_time"]
@@ -53,7 +53,7 @@ def _file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
             for k in range(reader.num_frames):
                 yield LiveFrame(k / fps, reader.read([k])[0])
         return
-    stream = AvStream(path, None, TimeLimit(path, None))
+    stream = AvStream(path, None, WorkLimit(path, None))
     try:
         frames = ((stream.time_of(frame.pts or 0), frame) for frame in stream.shown())
         count = 0

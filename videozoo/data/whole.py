@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from .av_stream import AvStream
 from .errors import VideoError, reading
 from .image_folder import ImageFolder
-from .limits import TimeLimit
+from .limits import WorkLimit
 from .records import VideoRecord
 
 # Folders of images have no frame rate: FFmpeg's own choice for them.
@@ -45,7 +45,7 @@ class WholeVideo:
             raise VideoError(record.path, "the file is empty (0 bytes)")
         with reading(record.path):
             # No limit here: how long a whole file may take is settled by who watches over this process.
-            self._stream = AvStream(record.path, record.member, TimeLimit(record.path, None))
+            self._stream = AvStream(record.path, record.member, WorkLimit(record.path, None))
 
     @property
     def fps(self) -> Fraction | None:
