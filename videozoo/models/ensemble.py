@@ -7,8 +7,9 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
+from videozoo.models.layer_groups import prefixed
 from videozoo.models.spec import EnsembleSpec
-from videozoo.models.video_net import VideoNet, check_clips, check_num_frames, forget_classes, prefixed
+from videozoo.models.video_net import VideoNet, check_clips, check_num_frames, forget_classes
 
 __all__ = ["Ensemble", "joint_names"]
 

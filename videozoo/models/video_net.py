@@ -6,12 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videozoo.models.config import OF_CLASSES
+from videozoo.models.layer_groups import layer_groups, prefixed
 from videozoo.models.spec import ModelSpec
 from videozoo.models.streaming import Stream
 from videozoo.shapes import fold_segments, fold_time, to_clips, unfold_time
 from videozoo.surgery import RelayStage
 
-__all__ = ["VideoNet", "check_clips", "check_num_frames", "forget_classes", "prefixed"]
+__all__ = ["VideoNet", "check_clips", "check_num_frames", "forget_classes"]
 
 
 class VideoNet(nn.Module):
@@ -215,9 +216,7 @@ class VideoNet(nn.Module):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """timm's patterns for layer decay and layer groups, for the keys of this network."""
-        return {
-            group: prefixed(spec, r"backbone\.") for group, spec in self.backbone.group_matcher(coarse=coarse).items()
-        }
+        return {group: prefixed(spec, r"backbone\.") for group, spec in layer_groups(self.backbone, coarse).items()}
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that should not decay, beside those of one dimension."""
@@ -280,12 +279,3 @@ def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.M
                 f"set_num_frames: {type(module).__name__} at {name} needs {least} time steps or more, not "
                 f"{num_frames // per_segment}."
             )
-
-
-def prefixed(spec: Any, prefix: str) -> Any:
-    """Put ``prefix`` before timm's patterns: a string, or a list of strings or of (pattern, order) pairs."""
-    if isinstance(spec, str):
-        return rf"^{prefix}(?:{spec.replace('^', '')})"
-    if isinstance(spec, tuple) and len(spec) == 2 and not isinstance(spec[1], str):
-        return (prefixed(spec[0], prefix), spec[1])
-    return type(spec)(prefixed(item, prefix) for item in spec)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from timm.models import checkpoint_seq
 from timm.models._features import feature_take_indices
+from timm.models._manipulate import MATCH_PREV_GROUP
 from torch import Tensor, nn
 
 __all__ = ["Backbone", "init_convs"]
@@ -134,7 +135,10 @@ class Backbone(nn.Module):
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """timm's patterns for layer decay."""
         whole = self.block_pattern.partition(r"\.")[0]
-        return {"stem": self.stem_pattern, "blocks": whole if coarse else [(self.block_pattern, None), (whole, None)]}
+        return {
+            "stem": self.stem_pattern,
+            "blocks": whole if coarse else [(self.block_pattern, None), (whole, MATCH_PREV_GROUP)],
+        }
 
 
 def init_convs(net: nn.Module) -> None:
