@@ -106,6 +106,18 @@ def test_flags_that_the_data_or_the_model_make_useless(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("index", [9, 99_999])
+def test_a_mistyped_class_index(index: int, videos: Path, tmp_path: Path, capsys: Capture) -> None:
+    files = [*sorted((videos / "train" / "rising").iterdir()), *sorted((videos / "train" / "falling").iterdir())]
+    labels = (0, 0, 1, index)
+    (tmp_path / "list.txt").write_text("".join(f"{file} {k}\n" for file, k in zip(files, labels, strict=True)))
+    argv = ["finetune", "--model", "test_arc_tsm", "--data", str(tmp_path / "list.txt"), "--val-frac", "0.5"]
+    assert main([*argv, "--output", str(tmp_path / "run"), "--device", "cpu"]) == 2
+    error = capsys.readouterr().err
+    assert f"list.txt:4: class index {index} makes {index + 1} classes, of which 3 have videos" in error
+    assert not (tmp_path / "run").exists()
+
+
 def test_plain_sgd_without_momentum_trains(videos: Path, tmp_path: Path) -> None:
     argv = ["finetune", "--model", "test_arc_tsm", "--data", str(videos), "--output", str(tmp_path / "run")]
     flags = ["--img-size", "32", "--device", "cpu", "--workers", "0", "--epochs", "1", "--warmup-epochs", "0"]
@@ -123,6 +135,14 @@ def test_plain_sgd_without_momentum_trains(videos: Path, tmp_path: Path) -> None
 )
 def test_flags_of_evaluate(flags: str, message: str, tmp_path: Path, capsys: Capture) -> None:
     assert message in _refused(["evaluate", *flags.split()], tmp_path, capsys)
+
+
+@pytest.mark.parametrize("command", ["predict a.mp4", "extract --input l --output o.npy"])
+@pytest.mark.parametrize("flag", ["--batch-size=0", "--workers=-1", "--num-shards=0"])
+def test_numbers_of_list_commands(command: str, flag: str, tmp_path: Path, capsys: Capture) -> None:
+    name, value = flag.split("=")
+    error = _refused([*command.split(), "--model", "m", flag], tmp_path, capsys)
+    assert f"{command.split()[0]}: {name} is {value}; it must be at least" in error
 
 
 @pytest.mark.parametrize("command", ["finetune", "evaluate", "predict"])

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, is_main_process, num_processes, say, say_text, show_log
-from videozoo.cli.finetune_checks import check_ranges, flag_of
-from videozoo.cli.flags import add_device_flag, add_max_frames_flag
+from videozoo.cli.flags import add_device_flag, add_max_frames_flag, check_ranges, flag_of
 from videozoo.cli.measure import BATCH_SIZE, Setup, evaluate_model, open_network
 from videozoo.cli.outputs import hold_output, refuse_inside_data
 

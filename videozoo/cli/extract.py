@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from videozoo.cli.console import Parser, show_log
-from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag
-from videozoo.cli.jobs import add_list_flags, check_least, run_job
+from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag, check_ranges
+from videozoo.cli.jobs import add_list_flags, run_job
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult
@@ -48,7 +48,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Extract a list into a file."""
-    check_least("extract", args, batch_size=1, workers=0)
+    check_ranges("extract", vars(args))
 
     def open_work() -> "Callable[..., JobResult]":
         from videozoo.cli.videos import parse_views

@@ -94,8 +94,27 @@ def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
     is_listed = {train.data_format, val.data_format} - {"class_folders", "shards"}
     if "data_root" in settings.given and settings.data_root and not is_listed:
         raise CommandError("finetune: --data-root has no effect here; it is for the paths in lists.")
+    _check_indices(train, val)
     note(f"{len(train.records)} training and {len(val.records)} validation videos of {len(train.class_names)} classes")
     return train, val
+
+
+def _check_indices(train: "VideoSource", val: "VideoSource") -> None:
+    """Refuse class indices that leave most classes empty: one mistyped index would make thousands of them.
+
+    Raises:
+        CommandError: names the largest index and where it is.
+    """
+    records = [*train.records, *val.records]
+    used = {record.label for record in records}
+    names = train.class_names
+    if len(names) <= 2 * len(used) or names != tuple(map(str, range(len(names)))):
+        return
+    largest = max(records, key=lambda record: record.label)
+    raise CommandError(
+        f"{largest.source}: class index {largest.label} makes {len(names)} classes, of which {len(used)} have videos; "
+        "correct it, number the classes from 0, or name them all with --class-names FILE."
+    )
 
 
 def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | Ensemble":

@@ -1,38 +1,16 @@
-"""Checks of finetune's flags before anything starts: numbers in their ranges, no flag without an effect."""
+"""Checks of finetune's flags before anything starts: none without an effect."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from videozoo.cli.console import CommandError
-from videozoo.ranges import RANGES, describe_problem
+from videozoo.cli.flags import flag_of
 
 if TYPE_CHECKING:
     from videozoo.cli.run_settings import Settings
     from videozoo.models import Ensemble, VideoNet
 
 _FALLING = ("cosine", "poly", "tanh", "wsd", "rsqrt")
-
-
-def flag_of(name: str) -> str:
-    """Return the flag of a setting: ``--batch-size`` of ``batch_size``."""
-    return "--" + name.replace("_", "-")
-
-
-def check_ranges(command: str, values: Mapping[str, Any]) -> None:
-    """Refuse numbers that are out of their range, whether flags, a recipe or a file gave them.
-
-    Args:
-        command: named in the error.
-        values: by the names of settings; other values than numbers are passed over.
-    Raises:
-        CommandError: names the flag.
-    """
-    for name in RANGES.keys() & values.keys():
-        value = values[name]
-        is_number = isinstance(value, int | float) or (isinstance(value, list | tuple) and bool(value))
-        problem = describe_problem(name, value) if is_number else None
-        if problem:
-            raise CommandError(f"{command}: {flag_of(name)} {problem}.")
 
 
 def check_effects(settings: "Settings", given: Iterable[str]) -> None:

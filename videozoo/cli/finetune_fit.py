@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Interrupted, note, say
-from videozoo.cli.finetune_checks import flag_of
+from videozoo.cli.flags import flag_of
 from videozoo.cli.run_settings import Settings, parse_size, write_settings
 
 if TYPE_CHECKING:

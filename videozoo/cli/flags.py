@@ -2,6 +2,11 @@
 
 import argparse
 import os
+from collections.abc import Mapping
+from typing import Any
+
+from videozoo.cli.console import CommandError
+from videozoo.ranges import RANGES, describe_problem
 
 DEVICE_HELP = "auto (a GPU if there is one), or a device of torch: cpu, cuda:1, mps, xpu"
 
@@ -34,3 +39,25 @@ def _set_max_frames(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of frames above 0")
     os.environ["VIDEOZOO_MAX_FRAMES"] = text
     return int(text)
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of a setting: ``--batch-size`` of ``batch_size``."""
+    return "--" + name.replace("_", "-")
+
+
+def check_ranges(command: str, values: Mapping[str, Any]) -> None:
+    """Refuse numbers that are out of their range, whether flags, a recipe or a file gave them.
+
+    Args:
+        command: named in the error.
+        values: by the names of settings; other values than numbers are passed over.
+    Raises:
+        CommandError: names the flag.
+    """
+    for name in RANGES.keys() & values.keys():
+        value = values[name]
+        is_number = isinstance(value, int | float) or (isinstance(value, list | tuple) and bool(value))
+        problem = describe_problem(name, value) if is_number else None
+        if problem:
+            raise CommandError(f"{command}: {flag_of(name)} {problem}.")

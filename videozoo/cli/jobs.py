@@ -29,18 +29,6 @@ def add_list_flags(group: Any) -> None:
     group.add_argument("-j", "--workers", type=int, metavar="N", help=f"decoding processes; default: {WORKERS}")
 
 
-def check_least(command: str, args: argparse.Namespace, **least: int) -> None:
-    """Refuse numbers that are too small.
-
-    Raises:
-        CommandError: names the flag.
-    """
-    for name, value in least.items():
-        if getattr(args, name) is not None and getattr(args, name) < value:
-            flag = name.replace("_", "-")
-            raise CommandError(f"{command}: --{flag} is {getattr(args, name)}; it must be at least {value}.")
-
-
 def check_job(command: str, args: argparse.Namespace, suffixes: Sequence[str]) -> tuple[Path, int, int]:
     """Output, number of shards and shard.
 

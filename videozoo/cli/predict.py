@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, say, say_error, show_log
-from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag
-from videozoo.cli.jobs import add_list_flags, check_least, run_job
+from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag, check_ranges
+from videozoo.cli.jobs import add_list_flags, run_job
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult, Predictor
@@ -50,7 +50,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer files one by one, or a list into a file."""
-    check_least("predict", args, topk=1, batch_size=1, workers=0)
+    check_ranges("predict", vars(args))
     if bool(args.files) == bool(args.input):
         raise CommandError("predict: give video files, or --input LIST" + (", not both." if args.files else "."))
     if args.input and args.json:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from videozoo.cli.console import CommandError, is_main_process, note, num_processes
-from videozoo.cli.finetune_checks import check_effects, check_ranges
+from videozoo.cli.finetune_checks import check_effects
 from videozoo.cli.finetune_flags import DEFAULT_LR
+from videozoo.cli.flags import check_ranges
 from videozoo.cli.outputs import refuse_inside_data
 from videozoo.cli.recipes import is_recipe_file, read_recipe
 from videozoo.text import json_text
