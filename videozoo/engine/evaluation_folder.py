@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def write_evaluation(
         _replace(folder / "groups", lambda new: _write_groups(new, scores, groups, members))
         written.append("groups/")
     for number, member in enumerate(members, 1):
-        _replace(folder / f"member_{number}", lambda new, member=member: write_evaluation(new, member))
+        _replace(folder / f"member_{number}", partial(write_evaluation, scores=member))
         written.append(f"member_{number}/")
     _remove_earlier(folder, bool(groups), len(members))
     content = {**evaluation_dict(scores, groups, members), "date": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
