@@ -1,5 +1,7 @@
 """Features: right at every layer, alike in all formats, resumable."""
 
+import csv
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from safetensors.numpy import load_file
 
 from videozoo import DNR, TSM, TSN, Ensemble, compose, create_model
 from videozoo.cli import main
-from videozoo.inference import Extractor, JobError, extract_list, job, open_listing
+from videozoo.inference import Extractor, JobError, extract_list, job, open_listing, outputs
 from videozoo.inference.extract import FeatureNet
 from videozoo.temporal import TDN, TANet
 
@@ -114,35 +116,17 @@ def test_formats_hold_the_same(listed: Path, tmp_path: Path, level: Any) -> None
     assert np.isfinite(np.delete(array, 2, 0)).all()
     np.testing.assert_array_equal(load_file(tmp_path / "g.safetensors")["features"], array)
     rows = pq.read_table(tmp_path / "f.parquet").to_pydict()
-    videos = pq.read_table(tmp_path / "f.videos.parquet").to_pydict()
-    assert {key: rows[key] for key in videos} == videos
-    assert videos["label"] == list(range(6))
-    assert videos["path"][2].endswith("broken.mp4")
-    assert [error is None for error in videos["error"]] == [k != 2 for k in range(6)]
+    with open(tmp_path / "f.npy.csv", newline="") as file:
+        videos = list(csv.DictReader(file))
+    for key in ("index", "path", "label", "error"):
+        assert [row[key] for row in videos] == ["" if value is None else str(value) for value in rows[key]]
+    assert rows["label"] == list(range(6))
+    assert rows["path"][2].endswith("broken.mp4")
+    assert [error is None for error in rows["error"]] == [k != 2 for k in range(6)]
     assert rows["features"][2] is None
     np.testing.assert_array_equal(np.array(rows["features"][0], np.float32), array[0].ravel())
     answer = extractor([rows["path"][4]])[0]
     np.testing.assert_allclose(answer.scores, array[4], rtol=1e-4, atol=1e-5)
-
-
-def test_each_output_of_a_job_is_written(listed: Path, tmp_path: Path) -> None:
-    """Outputs that share NAME.videos.parquet, one whose file is gone, and one that is there already."""
-    extractor, listing = Extractor(MODEL, device="cpu", batch_size=2), open_listing(listed)
-
-    def extract(name: str) -> int:
-        return extract_list(extractor, listing, tmp_path / name).num_done_before
-
-    assert [extract(name) for name in ("f.npy", "f.safetensors", "f.npy", "f.safetensors")] == [0, 0, 6, 6]
-    (tmp_path / "f.npy").unlink()
-    assert [extract(name) for name in ("f.npy", "f.safetensors")] == [0, 6]
-    np.testing.assert_array_equal(load_file(tmp_path / "f.safetensors")["features"], np.load(tmp_path / "f.npy"))
-    frames = Extractor(MODEL, device="cpu", batch_size=2, level="frame")
-    with pytest.raises(JobError, match=r"f.videos.parquet: belongs to another run"):
-        extract_list(frames, listing, tmp_path / "f.safetensors")
-    (tmp_path / "f.videos.parquet").unlink()
-    assert extract_list(frames, listing, tmp_path / "f.npy").num_done_before == 0
-    assert extract_list(frames, listing, tmp_path / "f.safetensors").num_done_before == 0  # not the old one
-    np.testing.assert_array_equal(load_file(tmp_path / "f.safetensors")["features"], np.load(tmp_path / "f.npy"))
 
 
 @pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
@@ -167,6 +151,45 @@ def test_a_stopped_job_goes_on(listed: Path, tmp_path: Path, name: str, monkeypa
     before = (tmp_path / name).stat().st_mtime_ns
     assert extract_list(extractor, listing, tmp_path / name).num_errors == 1
     assert (tmp_path / name).stat().st_mtime_ns == before
+
+
+def test_each_output_is_written_and_found_by_its_own_name(
+    listed: Path, tmp_path: Path, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # neither format needs it
+    listing = open_listing(listed)
+    for name in ("f.npy", "f.safetensors"):
+        assert extract_list(extractor, listing, tmp_path / name).num_done_before == 0
+        assert (tmp_path / name).is_file()
+    np.testing.assert_array_equal(load_file(tmp_path / "f.safetensors")["features"], np.load(tmp_path / "f.npy"))
+    frames = Extractor(MODEL, device="cpu", batch_size=2, level="frame")
+    with pytest.raises(JobError, match=r"f.safetensors: belongs to another run"):
+        extract_list(frames, listing, tmp_path / "f.safetensors")
+    (tmp_path / "f.npy").unlink()
+    assert extract_list(extractor, listing, tmp_path / "f.npy").num_done_before == 0
+    assert extract_list(extractor, listing, tmp_path / "f.npy").num_done_before == 6
+    np.save(tmp_path / "other.npy", np.zeros(3))
+    with pytest.raises(JobError, match="exists and holds no scores or features"):
+        extract_list(extractor, listing, tmp_path / "other.npy")
+
+
+def test_a_job_killed_before_its_last_file_goes_on(
+    listed: Path, tmp_path: Path, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing, real = open_listing(listed), outputs.write_whole
+
+    def write(path: Path, *args: Any, **options: Any) -> None:
+        if path.suffix == ".json":
+            raise KeyboardInterrupt
+        real(path, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "write_whole", write)
+        with pytest.raises(KeyboardInterrupt):
+            extract_list(extractor, listing, tmp_path / "f.npy")
+    assert extract_list(extractor, listing, tmp_path / "f.npy").num_done_before == 6
+    assert np.load(tmp_path / "f.npy").shape[0] == 6
+    assert not (tmp_path / "f.npy.parts").exists()
 
 
 def test_shards_are_the_whole(listed: Path, tmp_path: Path, extractor: Extractor) -> None:

@@ -70,7 +70,7 @@ def test_killed_at_any_moment(workers: int, num_kills: int, clips: list[Path], t
         process.kill()
         process.join()
         num_killed += process.exitcode != 0
-        reached.append(len(list((tmp_path / "scores.parquet.parts").glob("*.parquet"))))
+        reached.append(len(list((tmp_path / "scores.parquet.parts").glob("*.safetensors"))))
     last = context.Process(target=_work, args=(listing, output, decoded, workers))
     last.start()
     last.join(300)

@@ -13,7 +13,7 @@ import pytest
 import videozoo
 from videozoo import Predictor, files
 from videozoo.data import SourceError
-from videozoo.inference import JobError, JobResult, job, open_listing, parts, predict_list
+from videozoo.inference import JobError, JobResult, job, open_listing, outputs, parts, predict_list
 from videozoo.inference import listing as listing_module
 from videozoo.inference.listing import PathList
 
@@ -109,7 +109,7 @@ def test_an_interrupted_shard_goes_on_after_its_last_part(
         answer(predictor, listing, output, on_progress=_stop_after(5))
     assert not output.exists()
     # What a process leaves that dies while it writes.
-    (tmp_path / "scores.parquet.parts" / ".000000000006-000000000008.parquet.17.tmp").write_bytes(b"half")
+    (tmp_path / "scores.parquet.parts" / ".000000000006-000000000008.safetensors.17.tmp").write_bytes(b"half")
     seen: list[int] = []
     result = answer(predictor, listing, output, on_progress=lambda done, _: seen.append(done))
     assert seen == [6, 8, 10, 12, 14]
@@ -126,7 +126,7 @@ def test_a_damaged_part_is_done_again(
     output = tmp_path / "scores.parquet"
     with pytest.raises(_Killed):
         answer(predictor, listing, output, on_progress=_stop_after(8))
-    part = tmp_path / "scores.parquet.parts" / "000000000002-000000000004.parquet"
+    part = tmp_path / "scores.parquet.parts" / "000000000002-000000000004.safetensors"
     part.write_bytes(part.read_bytes()[:-9])
     assert answer(predictor, listing, output).num_done_before == 2
     assert rows_of(output) == rows_of(whole.path)
@@ -238,7 +238,7 @@ def test_only_rows_of_one_part_wait_in_memory(
     predictor: Predictor, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "PART_ROWS", 4)
-    monkeypatch.setattr(parts, "GROUP_ROWS", 6)
+    monkeypatch.setattr(outputs, "GROUP_ROWS", 6)
     sizes: list[int] = []
     real = parts.Parts.add
     monkeypatch.setattr(

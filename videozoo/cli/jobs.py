@@ -43,7 +43,8 @@ def check_job(command: str, args: argparse.Namespace, suffixes: Sequence[str]) -
         raise CommandError(f"{command}: --output is {args.output}; its name must end in {' or '.join(suffixes)}.")
     if output.is_dir():
         raise CommandError(f"{output}: is a folder; --output needs a file.")
-    check_installed(f"--output {args.output}", "pyarrow")
+    if output.suffix == ".parquet":
+        check_installed(f"--output {args.output}", "pyarrow")
     if (args.num_shards is None) != (args.shard is None):
         raise CommandError(f"{command}: give --num-shards and --shard both, or none of them.")
     num_shards, shard = args.num_shards, args.shard

@@ -11,15 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from videozoo.data import test_size_of
-from videozoo.extras import require
-from videozoo.files import side_name
 from videozoo.models import Ensemble, VideoNet
 from videozoo.shapes import fold_time, unfold_time
 from videozoo.surgery import stage_modules
 
-from .job import JobResult, JobWriting, answer_list, check_shard, describe_job, describe_network, finished_outputs
+from .job import JobResult, JobWriting, answer_list, check_shard, describe_job, describe_network, rows_of
 from .listing import Listing
-from .parts import JobError, Parts, as_utf8, write_whole
+from .outputs import ArrayFile, ParquetFile
+from .parts import JobError, Rows
 from .predictor import Prediction, Predictor
 
 __all__ = ["FORMATS", "Extractor", "FeatureNet", "Level", "extract_list"]
@@ -155,8 +154,8 @@ def extract_list(
 
     A Parquet file has a row per video: index (place in the list), path, label (null where the list has none), error
     (null where fine) and features (float32, flat). A ``.npy`` or ``.safetensors`` file (tensor ``features``) holds the
-    features alone, float32 (N, F) or (N, T', F), with NaN where a video could not be read; the other columns are in
-    ``NAME.videos.parquet`` beside it, row by row; ``NAME.npy`` and ``NAME.safetensors`` of one job share it.
+    features alone, float32 (N, F) or (N, T', F), with NaN where a video could not be read. The other columns are in
+    ``NAME.csv`` beside it, row by row, and what the rows are of in ``NAME.json``; NAME is the file's whole name.
 
     Args:
         extractor: the network.
@@ -165,68 +164,40 @@ def extract_list(
         on_progress: as in `predict_list`.
     Raises:
         JobError: another ending, or what `predict_list` says.
+        MissingPackageError: a Parquet file, and pyarrow is not installed.
     """
     check_shard(num_shards, shard)
     if output.suffix not in FORMATS:
         raise JobError(f"{output}: its name must end in {', '.join(FORMATS)}.")
-    pa = require("pyarrow", "a Parquet file")
     shape = extractor.feature_shape
     size = int(np.prod(shape))
     details = {"layer": extractor.layer, "level": extractor.level, "feature_shape": list(shape)}
     job = {**describe_job(extractor, listing, num_shards, shard), **details}
-    columns = {"index": pa.int64(), "path": pa.string(), "label": pa.int64(), "error": pa.string()}
-    about = {**describe_network(extractor), "feature_shape": json.dumps(list(shape)), "job": json.dumps(job)}
-    schema = pa.schema({**columns, "features": pa.list_(pa.float32(), size)}, metadata=about)
+    about = {**describe_network(extractor), "feature_shape": json.dumps(list(shape))}
 
-    def make_table(schema: Any, indices: Sequence[int], answers: list[Prediction]) -> Any:
+    def make_rows(indices: Sequence[int], answers: list[Prediction]) -> Rows:
+        rows = rows_of(indices, answers, size)
+        error = rows.columns.pop("error")
         labels = [listing[index].label for index in indices]
-        rows = {
-            "index": list(indices),
-            "path": [as_utf8(answer.path) for answer in answers],
-            "label": [None if label < 0 else label for label in labels],
-            "error": [None if answer.error is None else as_utf8(answer.error) for answer in answers],
-            "features": [None if answer.scores is None else answer.scores.ravel() for answer in answers],
-        }
-        return pa.Table.from_pydict(rows, schema=schema)
+        rows.columns.update(label=[None if label < 0 else label for label in labels], error=error)
+        return rows
 
-    def merge(parts: Parts, schema: Any) -> int:
-        _write_array(parts, schema, output=parts.output, shape=(parts.num_rows(), *shape))
-        mark = _videos_file(parts.output)
-        outputs = json.dumps(sorted(finished_outputs(mark) | {parts.output.name}))
-        return parts.merge(schema.with_metadata({**schema.metadata, "outputs": outputs}), mark, list(columns))
+    def fill(rows: Rows) -> dict[str, Any]:
+        return {**rows.columns, "features": rows.where_read(rows.values)}
 
-    writing = JobWriting(job, schema, make_table)
-    if output.suffix != ".parquet":
-        writing = JobWriting(job, schema, make_table, merge, _videos_file)
+    kind: ParquetFile | ArrayFile
+    if output.suffix == ".parquet":
+        columns = {**_COLUMNS, "features": lambda pa: pa.list_(pa.float32(), size)}
+        kind = ParquetFile(columns, {**about, "job": json.dumps(job)}, fill)
+    else:
+        kind = ArrayFile(shape, about, job)
+    writing = JobWriting(job, make_rows, kind)
     return answer_list(extractor, listing, output, writing, num_shards=num_shards, shard=shard, on_progress=on_progress)
 
 
-def _videos_file(output: Path) -> Path:
-    return output.with_suffix(".videos.parquet")
-
-
-def _write_array(parts: Parts, schema: Any, *, output: Path, shape: tuple[int, ...]) -> None:
-    """All features, part by part: both formats are a header and the numbers in order."""
-
-    def fill(file: Any) -> None:
-        if output.suffix == ".npy":
-            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        else:
-            file.write(_safetensors_header(shape, schema.metadata or {}))
-        for table in parts.tables(schema):
-            features = np.full((len(table), int(np.prod(shape[1:]))), np.nan, "<f4")
-            column = table["features"].combine_chunks()
-            is_there = np.array(column.is_valid())
-            features[is_there] = column.drop_null().flatten().to_numpy().reshape(-1, features.shape[1])
-            file.write(features.tobytes())
-
-    write_whole(output, fill, side=side_name(parts.folder / "array"))
-
-
-def _safetensors_header(shape: tuple[int, ...], metadata: dict[bytes, bytes]) -> bytes:
-    """What stands before the numbers: the length of a JSON text in 8 bytes, and the text."""
-    texts = {key.decode(): value.decode() for key, value in metadata.items() if key != b"job"}
-    row = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * int(np.prod(shape))]}
-    text = json.dumps({"__metadata__": texts, "features": row}).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+_COLUMNS: dict[str, Callable[[Any], Any]] = {
+    "index": lambda pa: pa.int64(),
+    "path": lambda pa: pa.string(),
+    "label": lambda pa: pa.int64(),
+    "error": lambda pa: pa.string(),
+}

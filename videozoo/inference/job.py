@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -18,12 +19,13 @@ from videozoo.data import VideoRecord
 from videozoo.version import __version__
 
 from .listing import Listing
-from .parts import JobError, Parts, check_same_job, parts_folder, scores_schema, scores_table
+from .outputs import ArrayFile, Finished, ParquetFile
+from .parts import JobError, Parts, Rows, check_same_job, parts_folder
 from .predictor import Prediction, Predictor
 
 __all__ = ["JobError", "JobResult", "JobWriting", "answer_list", "predict_list", "shard_path"]
 
-JOB_FORMAT = 1
+JOB_FORMAT = 2
 # Rows wait in memory at most so long, and so many of them, before they are safe on disk.
 PART_SECONDS = 30.0
 PART_ROWS = 4096
@@ -70,7 +72,8 @@ def predict_list(
         on_progress: called with the videos answered and the errors among them, this run's and earlier ones'.
     Raises:
         JobError: the output belongs to another run (list, network, settings, number of shards), another process is
-            writing it, pyarrow is missing, or the disk refused.
+            writing it, or the disk refused.
+        MissingPackageError: pyarrow is not installed.
     """
     check_shard(num_shards, shard)
     job = {**describe_job(predictor, listing, num_shards, shard), "topk": topk}
@@ -80,11 +83,49 @@ def predict_list(
         "job": json.dumps(job),
     }
 
-    def make_table(schema: Any, indices: Sequence[int], answers: list[Prediction]) -> Any:
-        return scores_table(schema, indices, answers, predictor.class_names, topk)
+    def make_rows(indices: Sequence[int], answers: list[Prediction]) -> Rows:
+        return rows_of(indices, answers, predictor.model.num_classes)
 
-    writing = JobWriting(job, scores_schema(about), make_table)
+    def fill(rows: Rows) -> dict[str, Any]:
+        best = np.argsort(-rows.values, axis=1, kind="stable")[:, :topk]
+        return {
+            **rows.columns,
+            "classes": rows.where_read([[predictor.class_names[label] for label in row] for row in best]),
+            "class_scores": rows.where_read(np.take_along_axis(rows.values, best, 1)),
+            "scores": rows.where_read(rows.values),
+        }
+
+    writing = JobWriting(job, make_rows, ParquetFile(_SCORE_COLUMNS, about, fill))
     return answer_list(predictor, listing, output, writing, num_shards=num_shards, shard=shard, on_progress=on_progress)
+
+
+_SCORE_COLUMNS: dict[str, Callable[[Any], Any]] = {
+    "index": lambda pa: pa.int64(),
+    "path": lambda pa: pa.string(),
+    "error": lambda pa: pa.string(),
+    "classes": lambda pa: pa.list_(pa.string()),
+    "class_scores": lambda pa: pa.list_(pa.float32()),
+    "scores": lambda pa: pa.list_(pa.float32()),
+}
+
+
+def rows_of(indices: Sequence[int], answers: Sequence[Prediction], size: int) -> Rows:
+    """Return the rows of some answers, each with ``size`` values; file names that are no UTF-8 are escaped."""
+    values = np.full((len(answers), size), np.nan, np.float32)
+    for row, answer in zip(values, answers, strict=True):
+        if answer.scores is not None:
+            row[:] = answer.scores.ravel()
+    columns = {
+        "index": list(indices),
+        "path": [_as_utf8(answer.path) for answer in answers],
+        "error": [None if answer.error is None else _as_utf8(answer.error) for answer in answers],
+    }
+    return Rows(columns, values)
+
+
+def _as_utf8(text: str) -> str:
+    # Neither JSON nor Parquet holds the bytes of a file name that is no UTF-8.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)
@@ -92,19 +133,14 @@ class JobWriting:
     """How the answers of a job become files.
 
     Args:
-        job: all that the rows depend on; it is in the schema's metadata too, under ``job``.
-        schema: of the rows.
-        make_table: rows of the schema from places in the list and answers.
-        merge: makes the output of the parts and gives the number of rows with an error.
-        mark: the Parquet file with the column ``error`` that is written last. It may belong to several outputs of one
-            job; those that are finished are then named in its metadata, under ``outputs``.
+        job: all that the rows depend on.
+        make_rows: rows of places in the list and answers.
+        output: what the rows become.
     """
 
     job: dict[str, Any]
-    schema: Any
-    make_table: Callable[[Any, Sequence[int], list[Prediction]], Any]
-    merge: Callable[[Parts, Any], int] = Parts.merge
-    mark: Callable[[Path], Path] = lambda output: output
+    make_rows: Callable[[Sequence[int], list[Prediction]], Rows]
+    output: ParquetFile | ArrayFile
 
 
 def answer_list(
@@ -123,16 +159,13 @@ def answer_list(
         JobError: as there.
     """
     path = shard_path(output, num_shards, shard)
-    mark = writing.mark(path)
     records = _Shard(listing, num_shards, shard)
     _refuse_other_shards(output, num_shards)
-    finished = _finished(path, mark, writing.job)
-    if finished is not None:
-        return finished
+    if found := writing.output.find(path):
+        return _finished(path, found, writing.job)
     with closing(Parts(path, writing.job)) as parts:
-        finished = _finished(path, mark, writing.job)  # another process may have done it a moment ago
-        if finished is not None:
-            return finished
+        if found := writing.output.find(path):  # another process finished it a moment ago
+            return _finished(path, found, writing.job)
         start = done = parts.num_rows()
         num_errors, waiting, written = 0, [], time.monotonic()
         if on_progress is not None:
@@ -143,11 +176,14 @@ def answer_list(
             is_last = done + len(waiting) == len(records)
             if is_last or len(waiting) >= PART_ROWS or time.monotonic() - written >= PART_SECONDS:
                 indices = records.places(done, len(waiting))
-                parts.add(done, writing.make_table(writing.schema, indices, waiting))
+                parts.add(done, writing.make_rows(indices, waiting))
                 done, waiting, written = done + len(waiting), [], time.monotonic()
             if on_progress is not None:
                 on_progress(done + len(waiting), num_errors)
-        return JobResult(path, len(records), writing.merge(parts, writing.schema), start)
+        num_errors = sum(rows.num_errors for rows in parts.rows())
+        writing.output.write(parts)
+        parts.remove()
+        return JobResult(path, len(records), num_errors, start)
 
 
 def check_shard(num_shards: int, shard: int) -> None:
@@ -219,41 +255,12 @@ def digest_weights(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def finished_outputs(mark: Path) -> set[str]:
-    """Return the names of the outputs beside a mark that are finished."""
-    import pyarrow.parquet as pq
-
-    if not mark.exists():
-        return set()
-    metadata = pq.read_schema(mark).metadata or {}
-    names = (
-        json.loads(metadata[b"outputs"]) if b"outputs" in metadata else [path.name for path in mark.parent.iterdir()]
-    )
-    return {name for name in names if (mark.parent / name).exists()}
-
-
-def _finished(path: Path, mark: Path, job: dict[str, Any]) -> JobResult | None:
-    """Return what a finished file says of itself, None if it is not finished; ``mark`` as in `JobWriting`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not mark.exists():
-        return None
-    try:
-        file = pq.ParquetFile(mark)
-        found = json.loads((file.schema_arrow.metadata or {})[b"job"])
-    except (pa.ArrowException, KeyError, ValueError):
-        raise JobError(f"{mark}: exists and holds no scores or features of videozoo; give another --output.") from None
-    with file:
-        check_same_job(found, job, mark)
-        if path.name not in finished_outputs(mark):
-            return None
-        num_errors = 0
-        for group in file.iter_batches(columns=["error"]):
-            num_errors += len(group) - group.column(0).null_count
-        # A process that was killed right after the file was finished left its parts.
-        shutil.rmtree(parts_folder(path), ignore_errors=True)
-        return JobResult(path, file.metadata.num_rows, num_errors, file.metadata.num_rows)
+def _finished(path: Path, found: Finished, job: dict[str, Any]) -> JobResult:
+    """Return the result of a finished output, if it is of the same job."""
+    check_same_job(found.job, job, path)
+    # A process that was killed right after the file was finished left its parts.
+    shutil.rmtree(parts_folder(path), ignore_errors=True)
+    return JobResult(path, found.num_videos, found.num_errors, found.num_videos)
 
 
 def _refuse_other_shards(output: Path, num_shards: int) -> None:

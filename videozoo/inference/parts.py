@@ -1,73 +1,50 @@
-"""Scores on their way to one Parquet file: parts that are there whole or not at all, and their merging."""
+"""Rows of a job over a list on their way to one file: parts that are on the disk whole or not at all."""
 
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
-from videozoo.extras import require
-from videozoo.files import LOCK, FolderTaken, Lock, remove_leftovers, side_name, write_file
-
-from .predictor import Prediction
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-# Rows of one row group of the merged file.
-GROUP_ROWS = 4096
+from videozoo.files import LOCK, FolderTaken, Lock, remove_leftovers, write_file
 
 
 class JobError(ValueError):
     """A job over a list that cannot go on; the message says what to change."""
 
 
-def scores_schema(about: dict[str, str]) -> "pa.Schema":
-    """The columns, with what the file says about itself.
+@dataclass(frozen=True)
+class Rows:
+    """A row per video.
 
-    Raises:
-        MissingPackageError: pyarrow is not installed.
+    Args:
+        columns: name -> a number, text or None per video; ``error`` is None where the video was read.
+        values: its scores or features, float32 (N, D), NaN where it could not be read.
     """
-    pa = require("pyarrow", "a Parquet file")
-    columns = {
-        "index": pa.int64(),
-        "path": pa.string(),
-        "error": pa.string(),
-        "classes": pa.list_(pa.string()),
-        "class_scores": pa.list_(pa.float32()),
-        "scores": pa.list_(pa.float32()),
-    }
-    return pa.schema(columns, metadata=about)
 
+    columns: dict[str, list[Any]]
+    values: np.ndarray
 
-def scores_table(
-    schema: "pa.Schema", indices: Sequence[int], answers: Sequence[Prediction], class_names: Sequence[str], topk: int
-) -> "pa.Table":
-    """A row per answer; scores and classes are null where there is an error."""
-    import pyarrow as pa
+    def __len__(self) -> int:
+        return len(self.values)
 
-    rows: dict[str, list[Any]] = {name: [] for name in schema.names}
-    for index, answer in zip(indices, answers, strict=True):
-        best = None if answer.scores is None else np.argsort(-answer.scores, kind="stable")[:topk]
-        rows["index"].append(index)
-        rows["path"].append(as_utf8(answer.path))
-        rows["error"].append(None if answer.error is None else as_utf8(answer.error))
-        rows["classes"].append(None if best is None else [class_names[label] for label in best])
-        rows["class_scores"].append(None if answer.scores is None else answer.scores[best])
-        rows["scores"].append(answer.scores)
-    return pa.Table.from_pydict(rows, schema=schema)
+    @property
+    def num_errors(self) -> int:
+        return len(self) - self.columns["error"].count(None)
 
-
-def as_utf8(text: str) -> str:
-    """A file's name that is no UTF-8 cannot stand in the file as it is."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    def where_read(self, values: Sequence[Any] | np.ndarray) -> list[Any]:
+        """Return the values of the videos that were read, None for the others."""
+        return [None if error else value for error, value in zip(self.columns["error"], values, strict=True)]
 
 
 class Parts:
-    """The folder beside an unfinished file: ``job.json`` and the rows so far, ``START-STOP.parquet`` each.
+    """The folder beside an unfinished file: ``job.json`` and the rows so far, ``START-STOP.safetensors`` each.
 
     Args:
         output: the file that is to be.
@@ -90,73 +67,36 @@ class Parts:
             write_whole(found, json.dumps(job, indent=2).encode())
         remove_leftovers(self.folder.iterdir())
 
+    @staticmethod
+    def is_begun(output: Path) -> bool:
+        """Return whether rows of an unfinished output are there."""
+        return (parts_folder(output) / "job.json").is_file()
+
     def close(self) -> None:
         """Let another process have it."""
         self._lock.close()
 
     def num_rows(self) -> int:
-        """Rows that are safe; what does not join on to them (a damaged disk) is thrown away."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+        """Count the rows that are safe. A part that does not join on to them (a damaged disk) is removed."""
         stop = 0
         for path in self._paths():
             first, last = map(int, path.stem.split("-"))
-            try:
-                is_whole = first == stop and pq.read_metadata(path).num_rows == last - first
-            except (pa.ArrowException, OSError):
-                is_whole = False
-            if not is_whole:
+            if first != stop or not _is_whole(path, last - first):
                 path.unlink()
                 continue
             stop = last
         return stop
 
-    def add(self, first: int, table: "pa.Table") -> None:
+    def add(self, first: int, rows: Rows) -> None:
         """Write the rows from ``first`` on."""
-        import pyarrow.parquet as pq
+        path = self.folder / f"{first:012d}-{first + len(rows):012d}.safetensors"
+        write_whole(path, save({"values": rows.values}, metadata={"columns": json.dumps(rows.columns)}))
 
-        path = self.folder / f"{first:012d}-{first + len(table):012d}.parquet"
-        write_whole(path, lambda file: pq.write_table(table, file))
-
-    def tables(self, schema: "pa.Schema") -> "Iterator[pa.Table]":
-        """The rows so far, in order."""
-        import pyarrow.parquet as pq
-
+    def rows(self) -> Iterator[Rows]:
+        """Read the rows so far, in order, a part at a time."""
         for path in self._paths():
-            yield pq.read_table(path, schema=schema)
-
-    def merge(self, schema: "pa.Schema", output: Path | None = None, columns: Sequence[str] | None = None) -> int:
-        """Make the output of all parts, remove the folder, and give the number of rows with an error.
-
-        Args:
-            schema: of the parts.
-            output: the Parquet file, where it is not the output itself.
-            columns: those that it takes; None: all.
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        kept = pa.schema([schema.field(name) for name in columns or schema.names], metadata=schema.metadata)
-
-        num_errors = 0
-
-        def fill(file: Any) -> None:
-            nonlocal num_errors
-            waiting: list[pa.Table] = []
-            with pq.ParquetWriter(file, kept) as writer:
-                for table in self.tables(schema):
-                    waiting.append(table.select(kept.names))
-                    num_errors += len(waiting[-1]) - waiting[-1]["error"].null_count
-                    if sum(map(len, waiting)) >= GROUP_ROWS:
-                        writer.write_table(pa.concat_tables(waiting))
-                        waiting.clear()
-                if waiting:
-                    writer.write_table(pa.concat_tables(waiting))
-
-        write_whole(output or self.output, fill, side=side_name(self.folder / "merged"))
-        self.remove()
-        return num_errors
+            with safe_open(path, "np") as file:
+                yield Rows(json.loads(file.metadata()["columns"]), file.get_tensor("values"))
 
     def remove(self) -> None:
         """Remove the folder."""
@@ -164,7 +104,15 @@ class Parts:
         self.close()
 
     def _paths(self) -> list[Path]:
-        return sorted(p for p in self.folder.iterdir() if re.fullmatch(r"[0-9]{12}-[0-9]{12}\.parquet", p.name))
+        return sorted(p for p in self.folder.iterdir() if re.fullmatch(r"[0-9]{12}-[0-9]{12}\.safetensors", p.name))
+
+
+def _is_whole(path: Path, num_rows: int) -> bool:
+    try:
+        with safe_open(path, "np") as file:
+            return bool(file.get_slice("values").get_shape()[0] == num_rows)
+    except (SafetensorError, OSError):
+        return False
 
 
 def parts_folder(output: Path) -> Path:

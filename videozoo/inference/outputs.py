@@ -1,0 +1,161 @@
+"""The files that rows of a job become: Parquet, or an array with a table beside it."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from videozoo.extras import require
+from videozoo.files import side_name
+
+from .parts import JobError, Parts, Rows, write_whole
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Rows of one row group of a Parquet file.
+GROUP_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a finished output says of itself."""
+
+    job: dict[str, Any]
+    num_videos: int
+    num_errors: int
+
+
+class ParquetFile:
+    """One Parquet file; the job is in its metadata.
+
+    Args:
+        columns: name -> a function of pyarrow that gives its type.
+        about: what the file says of itself.
+        fill: gives the columns of some rows.
+    Raises:
+        MissingPackageError: pyarrow is not installed.
+    """
+
+    def __init__(
+        self,
+        columns: dict[str, Callable[[Any], "pa.DataType"]],
+        about: dict[str, str],
+        fill: Callable[[Rows], dict[str, Any]],
+    ) -> None:
+        pa = require("pyarrow", "a Parquet file")
+        self.schema = pa.schema({name: type_of(pa) for name, type_of in columns.items()}, metadata=about)
+        self.fill = fill
+
+    def find(self, path: Path) -> Finished | None:
+        """Return what the finished file says, None where there is none.
+
+        Raises:
+            JobError: a file of something else has this name.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not path.exists():
+            return None
+        try:
+            with pq.ParquetFile(path) as file:
+                job = json.loads((file.schema_arrow.metadata or {})[b"job"])
+                groups = file.iter_batches(columns=["error"])
+                num_errors = sum(len(group) - group.column(0).null_count for group in groups)
+                return Finished(job, file.metadata.num_rows, num_errors)
+        except (pa.ArrowException, KeyError, ValueError):
+            raise _foreign(path) from None
+
+    def write(self, parts: Parts) -> None:
+        """Make the file of all parts."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        def fill(file: Any) -> None:
+            waiting: list[pa.Table] = []
+            with pq.ParquetWriter(file, self.schema) as writer:
+                for rows in parts.rows():
+                    waiting.append(pa.Table.from_pydict(self.fill(rows), schema=self.schema))
+                    if sum(map(len, waiting)) >= GROUP_ROWS:
+                        writer.write_table(pa.concat_tables(waiting))
+                        waiting.clear()
+                if waiting:
+                    writer.write_table(pa.concat_tables(waiting))
+
+        write_whole(parts.output, fill, side=side_name(parts.folder / "merged"))
+
+
+class ArrayFile:
+    """The values alone as ``.npy`` or ``.safetensors``; ``NAME.csv`` beside it has the columns, ``NAME.json`` the job.
+
+    Args:
+        shape: of the values of one video.
+        about: what the file says of itself.
+        job: all that the rows depend on.
+    """
+
+    def __init__(self, shape: tuple[int, ...], about: dict[str, str], job: dict[str, Any]) -> None:
+        self.shape, self.about, self.job = shape, about, job
+
+    def find(self, path: Path) -> Finished | None:
+        """Return what the finished output says, None where it is not finished.
+
+        Raises:
+            JobError: a file of something else has this name.
+        """
+        beside = _beside(path, ".json")
+        if not path.exists():
+            return None
+        try:
+            return Finished(**json.loads(beside.read_text(encoding="utf-8"))["finished"])
+        except (OSError, ValueError, KeyError, TypeError):
+            if Parts.is_begun(path):  # killed between the array and the file that says that it is finished
+                return None
+            raise _foreign(path) from None
+
+    def write(self, parts: Parts) -> None:
+        """Make the array and the two files beside it; the one with the job is written last."""
+        num_rows = parts.num_rows()
+        table, num_errors = io.StringIO(newline=""), 0
+        writer = csv.writer(table, lineterminator="\n")
+
+        def fill(file: Any) -> None:
+            nonlocal num_errors
+            file.write(self._header(parts.output.suffix, (num_rows, *self.shape)))
+            for number, rows in enumerate(parts.rows()):
+                file.write(rows.values.astype("<f4").tobytes())
+                if number == 0:
+                    writer.writerow(rows.columns)
+                writer.writerows(zip(*rows.columns.values(), strict=True))
+                num_errors += rows.num_errors
+
+        write_whole(parts.output, fill, side=side_name(parts.folder / "array"))
+        write_whole(_beside(parts.output, ".csv"), table.getvalue().encode())
+        finished = {"job": self.job, "num_videos": num_rows, "num_errors": num_errors}
+        about = {**self.about, "finished": finished}
+        write_whole(_beside(parts.output, ".json"), json.dumps(about, indent=2).encode())
+
+    def _header(self, suffix: str, shape: tuple[int, ...]) -> bytes:
+        """Return what is before the numbers: both formats are a header and the numbers in order."""
+        if suffix == ".npy":
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            return header.getvalue()
+        row = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * int(np.prod(shape))]}
+        text = json.dumps({"__metadata__": self.about, "features": row}).encode()
+        text += b" " * (-len(text) % 8)
+        return len(text).to_bytes(8, "little") + text
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _foreign(path: Path) -> JobError:
+    return JobError(f"{path}: exists and holds no scores or features of videozoo; give another --output.")
