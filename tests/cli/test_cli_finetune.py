@@ -117,6 +117,31 @@ def test_from_own_weights_and_with_names_from_a_file(videos: Path, run_folder: P
     assert torch.equal(model.state_dict()[name], before[name])
 
 
+@pytest.mark.parametrize("kind", ["order", "others"])
+def test_a_classifier_goes_by_the_names_of_its_classes(
+    videos: Path, run_folder: Path, tmp_path: Path, capsys: Capture, kind: str
+) -> None:
+    start = videozoo.create_model(f"local-dir:{run_folder / 'best'}", pretrained=True)
+    names = list(reversed(start.pretrained_cfg["label_names"]))
+    shutil.copytree(videos, tmp_path / "data")
+    if kind == "others":
+        names[0] = "hovering"
+        for part in ("train", "val"):
+            folder = tmp_path / "data" / part
+            (folder / start.pretrained_cfg["label_names"][-1]).rename(folder / names[0])
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    argv = ["finetune", "--model", f"local-dir:{run_folder / 'best'}", "--data", str(tmp_path / "data"), *TINY]
+    argv += ["--class-names", str(tmp_path / "names.txt"), "--output", str(tmp_path / "run"), "--epochs", "1"]
+    assert main([*argv, "--lr", "1e-12", "--warmup-epochs", "0"]) == 0
+    said = capsys.readouterr().err
+    trained = videozoo.create_model(f"local-dir:{tmp_path / 'run' / 'best'}", pretrained=True)
+    assert list(trained.pretrained_cfg["label_names"]) == names
+    is_same = torch.allclose(trained.get_classifier().weight, start.get_classifier().weight.flip(0), atol=1e-6)
+    assert is_same == (kind == "order")
+    assert ("put into the order of the data's" in said) == (kind == "order")
+    assert ("the classifier is a new one" in said) == (kind == "others")
+
+
 def test_what_the_batches_are_made_of(videos: Path, tmp_path: Path, capsys: Capture) -> None:
     """Every flag of clips, augmentation and classes at once; evaluate takes other views than training did."""
     (tmp_path / "weights.txt").write_text("1\n2\n0.5\n1\n1\n1\n")

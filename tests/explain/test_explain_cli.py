@@ -220,6 +220,18 @@ def test_confusion_of_two_evaluations(tmp_path: Path, capsys: pytest.CaptureFixt
         assert picture.width > 400
 
 
+def test_confusion_without_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = make_scores(tmp_path / "one", "x", [0, 0, 1, 2, 2, 2])
+    two = make_scores(tmp_path / "two", "y", [0, 0, 1, 2, 2, 2], ("c", "b", "a"))
+    assert confusion(one, two, "--output", tmp_path / "out") == 0
+    assert (
+        "all classes: 6 videos of 3 classes\n  x                              right 83.3%\n" in capsys.readouterr().out
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["x.csv", "x.png", "y.csv", "y.png"]
+    rows = (tmp_path / "out" / "y.csv").read_text().splitlines()
+    assert rows == ["true class,a,b,c", "a,2,0,0", "b,1,1,0", "c,0,0,2"]
+
+
 def test_confusion_of_classes_in_another_order(tmp_path: Path) -> None:
     one = make_scores(tmp_path / "one", "x", [0, 0, 1, 2, 2, 2])
     two = make_scores(tmp_path / "two", "y", [0, 0, 1, 2, 2, 2], ("c", "b", "a"))

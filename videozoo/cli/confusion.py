@@ -10,9 +10,10 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "confusion",
-        help="confusion within groups of classes, of several evaluations side by side",
+        help="confusion matrices of several evaluations, whole or within groups of classes",
         description="Draws the part of the confusion matrix that belongs to each group of classes, one panel for each "
-        "evaluation, and prints how many of the group's videos were right. Nothing is decoded.",
+        "evaluation, and prints how many of the group's videos were right. Without --groups it draws the whole matrix "
+        "of each evaluation. Nothing is decoded.",
         epilog="Example: videozoo confusion measured/tsm measured/arc --groups groups.yaml --output pictures",
     )
     parser.add_argument(
@@ -22,9 +23,9 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="folder that evaluate --output wrote, or its scores.safetensors",
     )
     parser.add_argument(
-        "--groups", required=True, metavar="FILE", help="json or yaml, group names with lists of classes"
+        "--groups", metavar="FILE", help="json or yaml, group names with lists of classes; default: all classes"
     )
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for a PNG and a csv of each group")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for a PNG and a csv of each")
     parser.set_defaults(run=run)
 
 
@@ -32,24 +33,29 @@ def run(args: argparse.Namespace) -> int:
     """Draw every group."""
     from videozoo.engine import load_groups
     from videozoo.explain import group_confusion, load_evaluation
-    from videozoo.explain.confusion import evaluation_titles, write_confusions
+    from videozoo.explain.confusion import evaluation_titles, write_confusions, write_matrices
 
     output = Path(args.output)
     if output.exists() and not output.is_dir():
         raise CommandError(f"{output}: is a file; --output needs a folder.")
     scores = [load_evaluation(Path(path)) for path in args.evaluations]
-    groups = load_groups(Path(args.groups), scores[0].result.class_names)
+    names = scores[0].result.class_names
+    groups = load_groups(Path(args.groups), names) if args.groups else {"all classes": tuple(range(len(names)))}
     found = {name: group_confusion(scores, labels) for name, labels in groups.items()}
     titles = evaluation_titles(scores)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"--output {output}: cannot be made ({error}).") from error
-    written = write_confusions(output, titles, found)
+    if args.groups:
+        written = write_confusions(output, titles, found)
+    else:
+        written = write_matrices(output, titles, found["all classes"])
     for name, parts in found.items():
         say(f"{name}: {parts[0].num_videos} videos of {len(parts[0].class_names)} classes")
         for title, part in zip(titles, parts, strict=True):
-            shares = "no videos" if part.top1 is None else f"right {part.top1:.1%}, within group {part.within:.1%}"
+            within = f", within group {part.within:.1%}" if args.groups and part.within is not None else ""
+            shares = "no videos" if part.top1 is None else f"right {part.top1:.1%}{within}"
             say(f"  {title:<30} {shares}")
     say(f"written: {', '.join(written)} in {output}")
     return 0

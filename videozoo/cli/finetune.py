@@ -155,9 +155,33 @@ def _make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | E
     resolve_data_config(model)  # a wrong size or sampling is told here
     if not (is_pretrained or settings.is_continued or any(kept.values())):
         _open_branches(model)
+    if _brings_start(settings) and not settings.is_continued:
+        _match_classifier(model, class_names)
     if settings.grad_checkpointing:
         model.set_grad_checkpointing()
     return model
+
+
+def _match_classifier(model: "VideoNet | Ensemble", class_names: Sequence[str]) -> None:
+    """Bring the classifier of the start into the order of the classes of the data; of other classes, replace it."""
+    import torch
+
+    from videozoo.names import clean_name
+
+    old = [clean_name(name) for name in model.pretrained_cfg.get("label_names") or ()]
+    if not old or old == list(class_names):
+        return
+    linear = [part for part in model.get_classifier().modules() if isinstance(part, torch.nn.Linear)]
+    if set(old) != set(class_names) or any(part.out_features != len(old) for part in linear):
+        note("the classifier is a new one: the classes of the data are not those of the start")
+        model.reset_classifier(len(class_names))
+        return
+    order = [old.index(name) for name in class_names]
+    with torch.no_grad():
+        for value in (value for part in linear for value in part.parameters()):
+            value.copy_(value[order])
+    model.pretrained_cfg["label_names"] = tuple(class_names)
+    note("the classifier's classes are put into the order of the data's")
 
 
 def _say_start(settings: Settings, model: "VideoNet | Ensemble") -> None:

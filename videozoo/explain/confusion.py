@@ -5,12 +5,19 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from videozoo.engine import EngineError, GroupResult, Scores, load_scores, measure_group, plot_group
+from videozoo.engine import EngineError, GroupResult, Scores, load_scores, measure_group, plot_confusion, plot_group
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.evaluation_folder import SCORES, file_stems, model_title
 from videozoo.names import clean_name
 
-__all__ = ["evaluation_titles", "group_confusion", "load_evaluation", "plot_confusions", "write_confusions"]
+__all__ = [
+    "evaluation_titles",
+    "group_confusion",
+    "load_evaluation",
+    "plot_confusions",
+    "write_confusions",
+    "write_matrices",
+]
 
 
 def load_evaluation(path: Path) -> Scores:
@@ -90,6 +97,30 @@ def write_confusions(folder: Path, titles: Sequence[str], groups: Mapping[str, S
         for title, part in zip(titles, parts, strict=True):
             rows = zip(part.class_names, part.counts.tolist(), strict=True)
             table.writerows([title, label, *row] for label, row in rows)
+        replace_file(folder / f"{stem}.csv", text.getvalue())
+        written += [f"{stem}.png", f"{stem}.csv"]
+    return written
+
+
+def write_matrices(folder: Path, titles: Sequence[str], parts: Sequence[GroupResult]) -> list[str]:
+    """Write EVALUATION.png and EVALUATION.csv of each evaluation into a folder: its whole confusion matrix.
+
+    Args:
+        titles: what each evaluation is called.
+        parts: what ``group_confusion`` gives for all classes.
+    Returns:
+        the names of the files.
+    Raises:
+        CheckpointError: the disk refused.
+    """
+    written = []
+    for stem, part in zip(file_stems(titles), parts, strict=True):
+        counts = part.counts[:, :-1]
+        plot_confusion(folder / f"{stem}.png", counts, part.class_names)
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["true class", *part.class_names])
+        table.writerows([label, *row] for label, row in zip(part.class_names, counts.tolist(), strict=True))
         replace_file(folder / f"{stem}.csv", text.getvalue())
         written += [f"{stem}.png", f"{stem}.csv"]
     return written
