@@ -1,13 +1,11 @@
 """The verbs that change a network in place."""
 
-import copy
-import pickle
 from typing import Any
 
 import pytest
 import timm
 import torch
-from helpers import randomise_norms, small_bottleneck_resnet, small_resnet
+from helpers import small_resnet
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
@@ -19,11 +17,11 @@ from videozoo.surgery import (
     RelayStage,
     adopt,
     find_blocks,
+    hand_over,
     insert_before,
     replace_modules,
     set_submodule,
     stage_modules,
-    thread_state,
 )
 from videozoo.temporal import MSN, TDN, TEA, TSM
 
@@ -195,83 +193,69 @@ def test_networks_that_do_not_tell_their_stages() -> None:
 class StatefulNorm(nn.Module):
     """Adds the state and counts it on: enough to see who got what."""
 
-    def forward(self, x: Tensor, state: int | None, cell: nn.Module) -> tuple[Tensor, int]:
-        now = 1 if state is None else state + 1
-        return x + 100 * now, now
+    def __init__(self, calls: int = 1) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(self.calls):
+            x = hand_over(0, lambda state, cell, x=x: (x + 100 * ((state or 0) + 1), (state or 0) + 1))
+        return x
 
 
-def threaded_stage(layers: int, distance: int) -> RelayStage:
-    """A stage of identity-like blocks with a stateful first norm."""
-
-    class Block(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.bn1 = StatefulNorm()
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.bn1(x)
-
-    stage = nn.Sequential(*(thread_state(Block(), "bn1") for _ in range(layers)))
-    return RelayStage(stage, [[str(i) for i in range(layers)]], [nn.Identity()], distance)
+def relay_stage(layers: int, distance: int, calls: int = 1) -> RelayStage:
+    """A stage of identity-like blocks with a stateful norm."""
+    blocks = (nn.Sequential(StatefulNorm(calls)) for _ in range(layers))
+    return RelayStage.take_over(nn.Sequential(*blocks), [nn.Identity()], distance)
 
 
 def test_relay_stage_hands_the_state_over_its_distance() -> None:
-    assert threaded_stage(4, 1)(torch.zeros(1)).item() == 100 * (1 + 2 + 3 + 4)
-    assert threaded_stage(4, 2)(torch.zeros(1)).item() == 100 * (1 + 1 + 2 + 2)
-    assert threaded_stage(5, 3)(torch.zeros(1)).item() == 100 * (1 + 1 + 1 + 2 + 2)
+    assert relay_stage(4, 1)(torch.zeros(1)).item() == 100 * (1 + 2 + 3 + 4)
+    assert relay_stage(4, 2)(torch.zeros(1)).item() == 100 * (1 + 1 + 2 + 2)
+    assert relay_stage(5, 3)(torch.zeros(1)).item() == 100 * (1 + 1 + 1 + 2 + 2)
 
 
 def test_relay_stage_starts_again_in_every_forward() -> None:
-    stage = threaded_stage(3, 1)
+    stage = relay_stage(3, 1)
     assert torch.equal(stage(torch.zeros(2)), stage(torch.zeros(2)))
 
 
-@pytest.mark.parametrize("make", [small_resnet, small_bottleneck_resnet])
-def test_a_threaded_block_computes_as_before(make: type) -> None:
-    """With a norm that ignores the state nothing may change, and every child keeps its name and object."""
-
-    class Ignores(nn.Module):
-        def __init__(self, norm: nn.Module) -> None:
-            super().__init__()
-            self.norm = norm
-
-        def forward(self, x: Tensor, state: object, cell: object) -> tuple[Tensor, str]:
-            return self.norm(x), "handed on"
-
-    for index in (0, 1):
-        block = randomise_norms(make()).layer2[index].eval()
-        x = torch.randn(2, block.conv1.in_channels, 6, 6)
-        expected = block(x)
-        children = dict(block.named_children())
-        block.bn1 = Ignores(block.bn1)
-        threaded = thread_state(block, "bn1")
-        y, state = threaded(x, None, None)
-        assert torch.equal(y, expected)
-        assert state == "handed on"
-        for name, child in threaded.named_children():
-            if name != "bn1":
-                assert child is children[name]
-        again = pickle.loads(pickle.dumps(copy.deepcopy(block.conv1)))
-        assert torch.equal(again.weight, block.conv1.weight)
+def test_relay_stage_is_a_sequence_of_its_blocks() -> None:
+    stage = relay_stage(4, 1)
+    blocks = [getattr(stage, str(i)) for i in range(4)]
+    assert isinstance(stage, nn.Sequential)
+    assert len(stage) == 4
+    assert list(stage) == [stage[i] for i in range(4)] == blocks
+    assert stage[-1] is blocks[3]
+    assert type(stage[:2]) is RelayStage
+    assert stage[:2](torch.zeros(1)).item() == 100 * (1 + 2)
+    assert stage[:2].relay[0] is stage.relay[0]
+    stage[1] = nn.Identity()  # a block without the module hands nothing on
+    assert stage(torch.zeros(1)).item() == 100 * (1 + 2 + 3)
+    del stage[1]
+    stage.append(nn.Identity())
+    stage.insert(0, nn.Identity())
+    assert [list(stage)[i] for i in (1, 2, 3)] == [blocks[i] for i in (0, 2, 3)]
+    assert stage[4] is list(stage)[4]
+    assert stage(torch.zeros(1)).item() == 100 * (1 + 2 + 3)
 
 
-def test_blocks_that_cannot_be_followed_are_refused() -> None:
-    class Branches(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.bn1 = nn.BatchNorm2d(3)
+def test_relay_stage_of_one_block_used_twice() -> None:
+    block = nn.Sequential(StatefulNorm())
+    stage = RelayStage.take_over(nn.Sequential(block, block), [nn.Identity()])
+    assert stage(torch.zeros(1)).item() == 100 * (1 + 2)
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.bn1(x) if x.sum() > 0 else x
 
-    class Twice(Branches):
-        def forward(self, x: Tensor) -> Tensor:
-            return self.bn1(self.bn1(x))
-
-    with pytest.raises(ValueError, match=r"cannot follow the forward of Branches.*order='bn_ct'"):
-        thread_state(Branches(), "bn1")
-    with pytest.raises(ValueError, match="Twice calls bn1 2 times"):
-        thread_state(Twice(), "bn1")
+def test_a_state_that_cannot_be_handed_over_is_refused() -> None:
+    stage = relay_stage(2, 1)
+    with pytest.raises(RuntimeError, match="outside the forward of its stage"):
+        stage[0](torch.zeros(1))
+    with pytest.raises(RuntimeError, match="calls its cross-layer norm twice"):
+        relay_stage(1, 1, calls=2)(torch.zeros(1))
+    with pytest.raises(RuntimeError, match="outside"):  # nothing is left behind by what failed
+        stage[1](torch.zeros(1))
+    with pytest.raises(ValueError, match="a child named relay"):
+        RelayStage.take_over(stage, [])
 
 
 def test_insert_before_names_what_it_changed_and_refuses_a_second_time() -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videozoo.augment.dynamic_norm import CrossLayerNorm2d, CrossTemporalNorm2d
-from videozoo.surgery import set_submodule
+from videozoo.surgery import hand_over, set_submodule
 
 __all__ = ["PlainCrossLayerNorm2d", "PlainCrossTemporalNorm2d", "make_plain"]
 
@@ -78,7 +78,14 @@ class PlainCrossTemporalNorm2d(_PlainNorm2d):
 class PlainCrossLayerNorm2d(_PlainNorm2d):
     """The pair is relayed from block to block."""
 
-    def forward(self, x: Tensor, state: State | None, cell: Any) -> tuple[Tensor, State]:
+    def __init__(self, norm: Any) -> None:
+        super().__init__(norm)
+        self.run: int = norm.run
+
+    def forward(self, x: Tensor) -> Tensor:
+        return hand_over(self.run, lambda state, cell: self._advance(x, state, cell))
+
+    def _advance(self, x: Tensor, state: State | None, cell: Any) -> tuple[Tensor, State]:
         clips = x.unflatten(0, (-1, self.num_segments))
         state = relay_step(cell, clips.mean((1, 3, 4)), state or self._zero(clips))
         return self._scale_and_shift(self._standardise(x), state).flatten(0, 1), state

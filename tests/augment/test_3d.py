@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 import videozoo
 from videozoo import ARC, DNR, TSN
-from videozoo.augment import ArcConv2d, ArcConv3d, ArcLinear, CrossLayerNorm3d, CrossTemporalNorm3d
+from videozoo.augment import ArcConv2d, ArcConv3d, ArcLinear, CrossLayerNorm2d, CrossLayerNorm3d, CrossTemporalNorm3d
 from videozoo.layers import RelayCell
 from videozoo.layers.temporal_shift import ClipShift
 from videozoo.nets import BasicBlock3d, Bottleneck3d, ResNet3d
 from videozoo.nets.blocks3d import BlockOptions, make_stage
-from videozoo.surgery import RelayStage
+from videozoo.surgery import RelayStage, new_state
 from videozoo.surgery.pre_conv import PreConv3d
 
 
@@ -337,9 +337,10 @@ def test_inception_relays_along_each_branch() -> None:
     model = videozoo.compose("bninception", TSN(), [DNR(interlace=False)], num_classes=3)
     stage = model.backbone.stage3
     runs: dict[int, list[str]] = {}
-    for name, own in stage.runs_of.items():
-        for run in own:
-            runs.setdefault(run, []).append(name)
+    for name, block in zip(stage.child_names, stage, strict=True):
+        for norm in block.modules():
+            if type(norm) is CrossLayerNorm2d:
+                runs.setdefault(norm.run, []).append(name)
     # Reducing convolutions: 3x3 has 128 64 96 128 128 channels in 3c 4a 4b 4c 4d, double 3x3 has 64 96 96 128 160.
     assert sorted(runs.values()) == [["inception_4a", "inception_4b"], ["inception_4c", "inception_4d"]]
     assert len(model.backbone.stage2.relay) == 2  # both branches of 3a and 3b, in the same two modules
@@ -361,7 +362,7 @@ def test_two_branches_of_a_module_relay_as_two_slow_loops() -> None:
     for name in ("inception_3a", "inception_3b"):
         for branch in ("3x3", "double_3x3"):
             norm = stage.get_submodule(f"{name}.bn_{branch}_reduce")
-            norm.register_forward_hook(lambda _, args, out: seen.append((args[0], out[1])))
+            norm.register_forward_hook(lambda norm, args, _: seen.append((args[0], new_state(norm.run))))
     with torch.no_grad():
         stage(torch.rand(2, 192, 8, 8, dtype=torch.float64))
     assert len(seen) == 4

@@ -11,7 +11,7 @@ from videozoo import VideoNet
 from videozoo.augment import ArcConv2d, CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.layers import TemporalAdaptive, TemporalShift
 from videozoo.layers.relay_cell import RelayState
-from videozoo.surgery import set_submodule
+from videozoo.surgery import hand_over, set_submodule
 
 
 class Slow(nn.Module):
@@ -61,7 +61,10 @@ class SlowCrossTemporal(SlowNorm):
 
 
 class SlowCrossLayer(SlowNorm):
-    def forward(self, x: Tensor, state: Any, cell: Any) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor) -> Tensor:
+        return hand_over(self.layer.run, lambda state, cell: self.advance(x, state, cell))
+
+    def advance(self, x: Tensor, state: Any, cell: Any) -> tuple[Tensor, Any]:
         means = list(x.mean((2, 3)))
         states = []
         for t in range(len(x)):

@@ -56,10 +56,10 @@ class CausalCrossLayerNorm2d(Causal, CrossLayerNorm2d):
     """Cross-layer DNR on the mean of the last frames of the window: every frame relays a state of its own over depth.
 
     Shape:
-        input (B*S, C, H, W) and states (B, S, C) of an earlier block, or None for zero; output (x, state).
+        input (B*S, C, H, W), output the same; states are (B, S, C).
     """
 
-    def forward(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
+    def advance(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
         state = cell.step(cell.embed(self._mean_so_far(self.pool(x))), state)
         return self.normalise(x, state, 1), state
 

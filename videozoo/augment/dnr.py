@@ -3,14 +3,24 @@
 Cai, Yao, Chen, "Dynamic Normalization and Relay for Video Action Recognition", NeurIPS 2021.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from itertools import chain
+from typing import Literal, TypeVar
 
-from timm.models import regnet
 from torch import nn
 
+from videozoo.augment.dnr_blocks import (
+    channels_of,
+    check_share,
+    find_pairs,
+    mixes_time,
+    norms_at,
+    runs_of,
+    takes_clips,
+)
 from videozoo.augment.dynamic_norm import (
-    NORM_TYPES,
     CrossLayerNorm2d,
     CrossLayerNorm3d,
     CrossTemporalNorm2d,
@@ -21,14 +31,17 @@ from videozoo.augment.dynamic_norm import (
 from videozoo.layers import RelayCell, TemporalShift
 from videozoo.layers.relay_cell import RELAYS, Relay
 from videozoo.layers.temporal_shift import ClipShift
-from videozoo.surgery import Block, BlockSites, RelayStage, find_blocks, insert_before, set_submodule, thread_state
+from videozoo.surgery import Block, RelayStage, insert_before, set_submodule, take_over_checkpointing
 from videozoo.surgery.pre_conv import PreConv3d
+from videozoo.surgery.sites import SEQUENCES
 
 __all__ = ["DNR", "Order"]
 
 Order = Literal["cl_ct", "ct_cl", "cl_bn", "ct_bn", "bn_cl", "bn_ct"]
 _ORDERS = ("cl_ct", "ct_cl", "cl_bn", "ct_bn", "bn_cl", "bn_ct")
-_SEQUENCES = (nn.Sequential, regnet.RegStage)  # call their children one after the other, and nothing else
+N = TypeVar("N", bound=nn.Module)
+_COUNTS = ("ct_group_frames", "cl_distance", "reduction", "depth")
+_FLAGS = ("bidirectional", "keep_affine", "linear_bias")
 
 
 @dataclass(frozen=True)
@@ -86,161 +99,191 @@ class DNR:
         for option, choices in kinds.items():
             if getattr(self, option) not in choices:
                 raise ValueError(f"DNR: {option} is {getattr(self, option)!r}; choose one of {choices}.")
-        for option in ("ct_group_frames", "cl_distance", "reduction", "depth"):
-            if getattr(self, option) < 1:
-                raise ValueError(f"DNR: {option} is {getattr(self, option)}; need 1 or more.")
+        for option in _COUNTS:
+            value = getattr(self, option)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"DNR: {option} is {value!r}; need 1 or more, a whole number.")
+        for option in (*_FLAGS, "interlace"):
+            if not isinstance(getattr(self, option), bool) and (option != "interlace" or self.interlace is not None):
+                raise ValueError(f"DNR: {option} is {getattr(self, option)!r}; need True or False.")
+        for reason, options in self._without_use():
+            for option in options:
+                default = next(row.default for row in fields(self) if row.name == option)
+                if getattr(self, option) != default:
+                    raise ValueError(
+                        f"DNR: {option} is {getattr(self, option)!r}, but has no effect with {reason}; leave it at "
+                        f"{default!r}."
+                    )
+
+    def _without_use(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Options that nothing reads, and the choice that makes it so."""
+        order, relay = f"order={self.order!r}", f"relay={self.relay!r}"
+        return [
+            *([(order, ("ct_group_frames", "bidirectional", "ct_statistics"))] if "ct" not in self.order else []),
+            *([(order, ("cl_distance",))] if "cl" not in self.order else []),
+            *([(relay, ("cl_distance",))] if self.relay == "none" else []),
+            *([(relay, ("reduction", "depth"))] if self.relay == "fc" else []),
+        ]
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
-        """Change the norms of ``net`` in place.
+        """Change the norms of ``net`` in place; all is found and made first, so what raises leaves it as it was.
 
-        Known blocks are found by class; in another network every module that holds two norms or more itself is a
-        block, and its first two norms, in order of registration, are changed. States are relayed over depth between
-        blocks that lie side by side in an ``nn.Sequential``.
+        Known blocks are found by class; in another network every module that holds two norms or more and a spatial
+        convolution itself is a block, and its first two norms, in order of registration, are changed; norms in a list
+        are one place. States are relayed over depth between blocks that lie side by side in an ``nn.Sequential``, which
+        becomes a :class:`~videozoo.surgery.RelayStage`. Blocks stay as they are, with their class, mode and hooks.
+
+        Warns where nothing tells the order of frames: no channels are interlaced, nothing else mixes time, and the clip
+        is one group; and where ``interlace=None`` finds blocks that it does not know.
 
         Args:
-            net: any network on folded frames (B*S, C, H, W).
+            net: any network on folded frames (B*S, C, H, W), or a 3-D one on clips.
             num_segments: time steps S.
         Returns:
             the names of the norms that were changed, and of the convolutions before which channels are interlaced.
         Raises:
-            ValueError: no block with two norms; a norm of an unknown class; a block whose forward cannot be followed.
+            ValueError: no block with two norms; too few of the norms lie in blocks; a norm of an unknown class or with
+                hooks; channels cannot be interlaced.
         """
-        known = find_blocks(net)
-        blocks = known or _blocks_by_norms(net)
-        if not blocks:
-            raise ValueError(
-                f"DNR: nothing to change in {type(net).__name__}: no module in it holds two norms of the kinds "
-                f"{', '.join(t.__name__ for t in NORM_TYPES)}."
-            )
-        changed: list[str] = []
-        if self.interlace and not known:
+        blocks, is_known = find_pairs(net)
+        if self.interlace and not is_known:
             raise ValueError(
                 f"DNR: interlace=True, but {type(net).__name__} has no block with a known first convolution; "
                 "pass interlace=None or False, or add the block's class to BLOCK_SITES."
             )
-        if known and self._interlaces(net):
-            changed += (
-                _interlace_clips(net, known)
-                if any(_takes_clips(net, module) for module in net.modules())
-                else insert_before(net, lambda _: TemporalShift(num_segments))
+        mixes = mixes_time(net)
+        interlaces = is_known and (not mixes if self.interlace is None else self.interlace)
+        check_share(net, sum(len(norms_at(block, site)) for block in blocks for site in ("first_norm", "second_norm")))
+        plan = self._plan(net, blocks, num_segments)
+        changed = _interlace(net, blocks, num_segments) if interlaces else []
+        if not mixes and not interlaces:
+            self._warn(net, num_segments, is_known)
+        for name, norm in plan.norms.items():
+            set_submodule(net, name, norm)
+        for name, cells in plan.stages.items():
+            RelayStage.take_over(net.get_submodule(name), cells, self.cl_distance)
+        take_over_checkpointing(net)
+        return changed + list(plan.norms)
+
+    def _warn(self, net: nn.Module, num_segments: int, is_known: bool) -> None:
+        name = type(net).__name__
+        if "ct" not in self.order or self.relay == "none" or num_segments <= self.ct_group_frames:
+            warnings.warn(
+                f"DNR: {name} is blind to the order of frames: no channels are interlaced over time, nothing else in "
+                f"it mixes time, and no relay runs from group to group ({num_segments} frames, ct_group_frames="
+                f"{self.ct_group_frames}). Pass a smaller ct_group_frames, or apply a temporal module such as TSM "
+                "first.",
+                stacklevel=3,
             )
-        first, second = self.order.split("_")
-        for kind, site in ((first, "first_norm"), (second, "second_norm")):
-            names = [_join(block.name, getattr(block.sites, site)) for block in blocks]
+        elif self.interlace is None and not is_known:
+            warnings.warn(
+                f"DNR: no channels are interlaced over time in {name}, whose blocks have no known first convolution; "
+                "pass interlace=False if that is meant.",
+                stacklevel=3,
+            )
+
+    def _plan(self, net: nn.Module, blocks: list[Block], num_segments: int) -> "_Plan":
+        plan = _Plan()
+        for kind, site in zip(self.order.split("_"), ("first_norm", "second_norm"), strict=True):
+            sites = {block: norms_at(block, site) for block in blocks}
             if kind == "ct":
-                changed += [self._set_cross_temporal(net, name, num_segments) for name in names]
+                for name in chain(*sites.values()):
+                    plan.norms[name] = self._cross_temporal(net, name, num_segments)
             elif kind == "cl":
-                changed += self._set_cross_layer(net, blocks, names, num_segments)
-        return changed
+                if any(len(names) > 1 for names in sites.values()):
+                    raise ValueError(
+                        f"DNR: order={self.order!r} puts the cross-layer norm where {type(net).__name__} has several "
+                        "norms side by side; pass order='cl_ct'."
+                    )
+                self._plan_cross_layer(plan, net, {block: names[0] for block, names in sites.items()}, num_segments)
+        for name in plan.stages:
+            if hasattr(net.get_submodule(name), "relay"):
+                raise ValueError(f"DNR: {name} has an attribute 'relay', the name of its shared cells; rename it.")
+        return plan
 
-    def _interlaces(self, net: nn.Module) -> bool:
-        if self.interlace is not None:
-            return self.interlace
-        return not any(getattr(module, "mixes_time", False) for module in net.modules())
-
-    def _set_cross_temporal(self, net: nn.Module, name: str, num_segments: int, *, whole_clip: bool = False) -> str:
+    def _cross_temporal(
+        self, net: nn.Module, name: str, num_segments: int, *, whole_clip: bool = False
+    ) -> CrossTemporalNorm2d:
         norm = net.get_submodule(name)
         backward = self._cell(norm) if self.bidirectional and not whole_clip else None
-        make = CrossTemporalNorm3d if _takes_clips(net, norm) else CrossTemporalNorm2d
-        new = make(
-            norm,
-            num_segments,
-            self._cell(norm, recurrent=not whole_clip),
-            None if whole_clip else self.ct_group_frames,
-            backward,
-            self.norm,
-            self.keep_affine,
-            "batch" if whole_clip else self.ct_statistics,
+        make = CrossTemporalNorm3d if takes_clips(net, name) else CrossTemporalNorm2d
+        return _make(
+            name,
+            lambda: make(
+                norm,
+                num_segments,
+                self._cell(norm, recurrent=not whole_clip),
+                None if whole_clip else self.ct_group_frames,
+                backward,
+                self.norm,
+                self.keep_affine,
+                "batch" if whole_clip else self.ct_statistics,
+            ),
         )
-        set_submodule(net, name, new)
-        return name
 
-    def _set_cross_layer(self, net: nn.Module, blocks: list[Block], names: list[str], num_segments: int) -> list[str]:
-        site = dict(zip(blocks, names, strict=True))
-        for parent, runs in _runs(net, site).items():
-            long_runs = [run for run in runs if len(run) > 1]
+    def _plan_cross_layer(self, plan: "_Plan", net: nn.Module, site: dict[Block, str], num_segments: int) -> None:
+        made: dict[str, nn.Module] = {}
+        for parent, runs in runs_of(net, site).items():
+            cells: list[nn.Module] = []
             for run in runs:
                 if len(run) == 1:
-                    self._set_cross_temporal(net, site[run[0]], num_segments, whole_clip=True)
+                    name = site[run[0]]
+                    made[name] = self._cross_temporal(net, name, num_segments, whole_clip=True)
+                    continue
+                for block in run:
+                    name, norm = site[block], net.get_submodule(site[block])
+                    make = CrossLayerNorm3d if takes_clips(net, name) else CrossLayerNorm2d
+                    options = (norm, num_segments, self.norm, self.keep_affine, len(cells))
+                    made[name] = _make(name, lambda make=make, options=options: make(*options))
+                first = net.get_submodule(site[run[0]])
+                cells.append(self._cell(first, recurrent=len(run) > self.cl_distance))
             # A sequence without a relay becomes a stage too, so that all of them can recompute their activations.
-            if long_runs or (parent and type(net.get_submodule(parent)) in _SEQUENCES):
-                self._relay_over_depth(net, parent, long_runs, site, num_segments)
-        return names
-
-    def _relay_over_depth(
-        self, net: nn.Module, parent: str, runs: list[list[Block]], site: dict[Block, str], num_segments: int
-    ) -> None:
-        cells: list[nn.Module] = []
-        norms: dict[str, list[str]] = {}  # of each block, in the order of the runs
-        for run in runs:
-            cells.append(self._cell(net.get_submodule(site[run[0]]), recurrent=len(run) > self.cl_distance))
-            for block in run:
-                name, norm = site[block], net.get_submodule(site[block])
-                make = CrossLayerNorm3d if _takes_clips(net, norm) else CrossLayerNorm2d
-                set_submodule(net, name, make(norm, num_segments, self.norm, self.keep_affine))
-                norms.setdefault(block.name, []).append(name.removeprefix(f"{block.name}."))
-        for name, own in norms.items():
-            set_submodule(net, name, thread_state(net.get_submodule(name), *own))
-        leaves = [[block.name.rpartition(".")[2] for block in run] for run in runs]
-        set_submodule(net, parent, RelayStage(net.get_submodule(parent), leaves, cells, self.cl_distance))
+            if cells or (parent and type(net.get_submodule(parent)) in SEQUENCES):
+                plan.stages[parent] = cells
+        plan.norms |= {name: made[name] for name in site.values()}
 
     def _cell(self, norm: nn.Module, recurrent: bool = True) -> RelayCell:
-        cell = RelayCell(_channels(norm), self.reduction, self.depth, self.relay, self.linear_bias, recurrent)
-        like = next(norm.parameters(), None)
-        return cell if like is None else cell.to(like.device, like.dtype)
+        cell = RelayCell(channels_of(norm), self.reduction, self.depth, self.relay, self.linear_bias, recurrent)
+        tensors = chain(norm.parameters(), norm.buffers())
+        like = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+        cell = cell if like is None else cell.to(like.device, like.dtype)
+        return cell.train(norm.training)
 
 
-def _channels(norm: nn.Module) -> int:
-    return int(getattr(norm, "num_features", 0) or getattr(norm, "num_channels", 0))
+@dataclass
+class _Plan:
+    """What to write: the new norms by name, and the shared cells of each stage by the name of its sequence."""
+
+    norms: dict[str, nn.Module] = field(default_factory=dict)
+    stages: dict[str, list[nn.Module]] = field(default_factory=dict)
 
 
-def _join(block: str, site: str) -> str:
-    return f"{block}.{site}" if block else site
+def _make(name: str, make: Callable[[], N]) -> N:
+    """A norm for the place of that name, which errors then tell."""
+    try:
+        return make()
+    except ValueError as error:
+        raise ValueError(f"DNR: {name}: {str(error).removeprefix('DNR: ')}") from error
 
 
-def _takes_clips(net: nn.Module, norm: nn.Module) -> bool:
-    """Whether a norm sees clips (B, C, T, H, W): the network says so, or the norm's class does."""
-    return getattr(net, "is_3d", False) or type(norm) is nn.BatchNorm3d
-
-
-def _interlace_clips(net: nn.Module, blocks: list[Block]) -> list[str]:
-    """Shift channels over time before the first convolution of each block of a 3-D network."""
-    names = [_join(block.name, block.sites.first_conv) for block in blocks if block.sites.first_conv]
-    for name in names:
-        conv = net.get_submodule(name)
-        if not isinstance(conv, nn.Conv3d):
-            raise ValueError(f"DNR: interlace: {name} is a {type(conv).__name__}; need an nn.Conv3d.")
-        set_submodule(net, name, PreConv3d.from_conv(conv, ClipShift()))
+def _interlace(net: nn.Module, blocks: list[Block], num_segments: int) -> list[str]:
+    """Shift channels over time before the first convolution of each block."""
+    try:
+        if not any(takes_clips(net, norms_at(block, "first_norm")[0]) for block in blocks):
+            return insert_before(net, lambda _: TemporalShift(num_segments))
+        names = [f"{block.name}.{block.sites.first_conv}" for block in blocks if block.sites.first_conv]
+        made = {name: PreConv3d.from_conv(_conv3d(net, name), ClipShift()) for name in names}
+    except ValueError as error:
+        raise ValueError(
+            f"DNR: cannot interlace channels over time: {error} Pass interlace=False to go without."
+        ) from error
+    for name, conv in made.items():
+        set_submodule(net, name, conv)
     return names
 
 
-def _runs(net: nn.Module, site: dict[Block, str]) -> dict[str, list[list[Block]]]:
-    """Blocks by parent, cut into runs that can share a relay: neighbours in a sequence, one branch, equal channels."""
-
-    def channels(block: Block) -> int:
-        return _channels(net.get_submodule(site[block]))
-
-    runs: dict[str, list[list[Block]]] = {}
-    before: dict[int, Block] = {}  # by branch
-    for block in site:
-        last = before.get(block.branch)
-        row = runs.setdefault(block.parent, [])
-        is_stage = block.parent and type(net.get_submodule(block.parent)) in _SEQUENCES
-        if last is not None and is_stage and last.parent == block.parent and channels(last) == channels(block):
-            next(run for run in row if run[-1] is last).append(block)
-        else:
-            row.append([block])
-        before[block.branch] = block
-    return runs
-
-
-def _blocks_by_norms(net: nn.Module) -> list[Block]:
-    """Blocks of a network whose classes are unknown: modules that hold at least two norms themselves."""
-    blocks = []
-    for name, module in net.named_modules():
-        norms = [key for key, child in module.named_children() if type(child) in NORM_TYPES]
-        if len(norms) >= 2 and not isinstance(module, nn.ModuleList | nn.ModuleDict):  # those compute nothing
-            parent, _, leaf = name.rpartition(".")
-            index = [key for key, _ in net.get_submodule(parent).named_children()].index(leaf) if leaf else 0
-            blocks.append(Block(name, module, parent, index, BlockSites(None, "", norms[0], norms[1])))
-    return blocks
+def _conv3d(net: nn.Module, name: str) -> nn.Conv3d:
+    conv = net.get_submodule(name)
+    if not isinstance(conv, nn.Conv3d):
+        raise ValueError(f"{name} is a {type(conv).__name__}; need an nn.Conv3d.")
+    return conv

@@ -4,22 +4,20 @@ Cai, Yao, Chen, "Dynamic Normalization and Relay for Video Action Recognition", 
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from timm.layers import BatchNormAct2d, GroupNormAct
-from timm.layers import GroupNorm as TimmGroupNorm
 from torch import Tensor, nn
 
+from videozoo.augment.known_norms import ShownAsBatchNorm, Synchronized, check_norm
 from videozoo.augment.standardise import rows_to_frames, standardise_and_scale
 from videozoo.autograd import needs_plain_operations
 from videozoo.layers.relay_cell import RelayCell, RelayState
 from videozoo.shapes import clip_frame_means, fold_time, frame_means, per_clip_frame, per_frame, to_clips
+from videozoo.surgery import hand_over
 
 __all__ = [
-    "NORM_TYPES",
     "CrossLayerNorm2d",
     "CrossLayerNorm3d",
     "CrossTemporalNorm2d",
@@ -31,19 +29,9 @@ __all__ = [
 
 NormKind = Literal["bn", "gn"]
 Statistics = Literal["batch", "group"]
-# Exact classes: an unknown subclass may carry something that would be lost.
-NORM_TYPES: tuple[type[nn.Module], ...] = (
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.GroupNorm,
-    TimmGroupNorm,
-    BatchNormAct2d,
-    GroupNormAct,
-)
 
 
-class DynamicNorm2d(nn.Module):
+class DynamicNorm2d(ShownAsBatchNorm):
     """The part that all dynamic norms share: standardise as before, then scale and shift by what was predicted.
 
     What depends on the layout is in :meth:`pool`, :meth:`_per_frame` and :meth:`_as_folded` alone.
@@ -55,7 +43,9 @@ class DynamicNorm2d(nn.Module):
     of; in low precision; compiled or exported, where the compiler joins the steps itself; with another
     ``batch_norm_function``; with statistics of groups; and for clips that are not in ``channels_last_3d`` memory.
 
-    Not a ``BatchNorm2d``: ``SyncBatchNorm.convert_sync_batchnorm`` would turn a subclass into a plain norm.
+    Not a ``BatchNorm2d``: ``SyncBatchNorm.convert_sync_batchnorm`` would turn a subclass into a plain norm. It becomes
+    synchronised, or frozen, itself (:class:`~videozoo.augment.known_norms.ShownAsBatchNorm`); a frozen one keeps its
+    statistics and its trained pair, and goes on training the predicted one.
 
     Args:
         norm: the norm that is replaced; statistics, eps, momentum and a fused activation are taken over, with their
@@ -67,27 +57,21 @@ class DynamicNorm2d(nn.Module):
     Shape:
         input (B*S, C, H, W), output the same.
     Raises:
-        ValueError: ``norm`` is of a class that is not in ``NORM_TYPES``, or keeps cumulative statistics.
+        ValueError: ``norm`` is of a class that is not in ``NORM_TYPES``, has hooks, which would be lost, or keeps
+            cumulative statistics.
     """
 
     mixes_time = False
-    is_folded = True
-    batch_norm_function: Callable[..., Tensor] = staticmethod(F.batch_norm)
     num_segments: int
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
-    weight: nn.Parameter | None
-    bias: nn.Parameter
     h_scale: nn.Parameter
     c_scale: nn.Parameter
 
     def __init__(self, norm: Any, num_segments: int, kind: NormKind | None = None, keep_affine: bool = False):
         super().__init__()
-        if type(norm) not in NORM_TYPES:
-            raise ValueError(
-                f"DNR: cannot replace a {type(norm).__name__}; known are {', '.join(t.__name__ for t in NORM_TYPES)}."
-            )
+        check_norm(norm)
         is_group = isinstance(norm, nn.GroupNorm)
         if self.is_folded:
             self.num_segments = num_segments
@@ -113,6 +97,8 @@ class DynamicNorm2d(nn.Module):
             raise ValueError("DNR: a batch norm with momentum=None or without running statistics cannot be replaced.")
         else:
             self.momentum = norm.momentum
+            if isinstance(norm, nn.SyncBatchNorm):
+                self.batch_norm_function = Synchronized(norm.process_group)  # type: ignore[method-assign]
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(norm, name))
 
@@ -146,8 +132,8 @@ class DynamicNorm2d(nn.Module):
         rows = (row_frames or frames, frames)
         if self.num_groups:
             x = F.group_norm(x, self.num_groups, eps=self.eps)
-        elif self.training or x.dtype != self.running_mean.dtype:
-            if self.training:
+        elif self._trains() or x.dtype != self.running_mean.dtype:
+            if self._trains():
                 self.num_batches_tracked.add_(1)
                 folded = self._as_folded(x) if self._is_plain(x) else None
                 if folded is not None:
@@ -163,6 +149,10 @@ class DynamicNorm2d(nn.Module):
         x = torch.addcmul(self._per_frame(beta, x), x, self._per_frame(gamma, x))
         return self.act(self.drop(x))
 
+    def _trains(self) -> bool:
+        """Whether x is standardised by its own statistics."""
+        return self.training and not self.is_frozen
+
     def _is_plain(self, x: Tensor) -> bool:
         """Whether standardising x, scaling and shifting it can be one function."""
         return (
@@ -177,7 +167,7 @@ class DynamicNorm2d(nn.Module):
     def _batch_norm(self, x: Tensor) -> Tensor:
         """Standardise x, folded or not; in training by its own statistics, towards which the running ones move."""
         return self.batch_norm_function(
-            x, self.running_mean, self.running_var, training=self.training, momentum=self.momentum, eps=self.eps
+            x, self.running_mean, self.running_var, training=self._trains(), momentum=self.momentum, eps=self.eps
         )
 
     def extra_repr(self) -> str:
@@ -241,7 +231,7 @@ class CrossTemporalNorm2d(DynamicNorm2d):
         return super()._is_plain(x) and not self._by_group()
 
     def _by_group(self) -> bool:
-        return self.training and self.statistics == "group" and self.group_frames is not None
+        return self._trains() and self.statistics == "group" and self.group_frames is not None
 
     def _batch_norm(self, x: Tensor) -> Tensor:
         if not self._by_group():
@@ -267,29 +257,46 @@ def _group_means(frames: Tensor, size: int) -> Tensor:
 
 def _run(cell: RelayCell, groups: Tensor) -> RelayState:
     """The relay over (B, G, C), in order; both results (B, G, C)."""
-    embedded = cell.embed(groups)
-    state = None
     # With a single group phi_h would see no state and its weights no gradient, which DDP refuses: give it the zero.
     if groups.shape[1] == 1 and torch.is_grad_enabled():
         zero = groups.new_zeros(groups.shape[0], groups.shape[2])
-        state = RelayState(zero, zero)
-    states = []
-    for step in embedded.unbind(1):
-        state = cell.step(step, state)
-        states.append(state)
-    return RelayState(torch.stack([s.h for s in states], 1), torch.stack([s.c for s in states], 1))
+        return cell(groups, RelayState(zero, zero))  # type: ignore[no-any-return]
+    return cell(groups)  # type: ignore[no-any-return]
 
 
 class CrossLayerNorm2d(DynamicNorm2d):
     """Cross-layer DNR: the relay runs over depth; state and cell come from the stage and are shared by its blocks.
 
+    A block calls it as it called the norm before, and :func:`~videozoo.surgery.hand_over` fetches and keeps the state.
+
+    Args:
+        norm, num_segments, kind, keep_affine: as in :class:`DynamicNorm2d`.
+        run: number of the relay in the stage.
     Shape:
-        input (B*S, C, H, W) and the state of an earlier block, or None for zero; output (x, state).
+        input (B*S, C, H, W), output the same; given a cell, and the state of an earlier block or None for zero, the
+        output is (x, state).
     """
 
-    def forward(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
-        state = cell.step(cell.embed(self.pool(x).mean(1)), state)
-        return self.normalise(x, RelayState(state.h.unsqueeze(1), state.c.unsqueeze(1))), state
+    def __init__(
+        self,
+        norm: nn.Module,
+        num_segments: int,
+        kind: NormKind | None = None,
+        keep_affine: bool = False,
+        run: int = 0,
+    ) -> None:
+        super().__init__(norm, num_segments, kind, keep_affine)
+        self.run = run
+
+    def forward(self, x: Tensor, state: RelayState | None = None, cell: RelayCell | None = None) -> Any:
+        if cell is not None:
+            return self.advance(x, state, cell)
+        return hand_over(self.run, lambda state, cell: self.advance(x, state, cell))
+
+    def advance(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
+        """The normalised x, and the state after it."""
+        pair: RelayState = cell(self.pool(x).mean(1, keepdim=True), state)
+        return self.normalise(x, pair), RelayState(pair.h[:, 0], pair.c[:, 0])
 
 
 class _ClipLayout(DynamicNorm2d):

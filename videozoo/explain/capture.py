@@ -2,7 +2,7 @@
 
 import copy
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -58,32 +58,45 @@ class Seen:
     outputs: dict[str, Any] = field(default_factory=dict)
 
 
-def look(model: nn.Module, clips: Tensor, names: Iterable[str]) -> Seen:
+def look(
+    model: nn.Module,
+    clips: Tensor,
+    names: Iterable[str],
+    read: Callable[[nn.Module, Any], Any] = lambda _, output: output,
+) -> Seen:
     """Run a copy of the network and keep what the named modules take and give.
 
     Args:
         model: any network; it is not changed.
         clips: what it takes.
         names: of modules in it.
+        read: what is kept as a module's output, from the module and its output, when it has just been called.
     """
     seen = Seen(private_copy(model))
 
     for name in names:
         module = seen.copy.get_submodule(name)
         module.register_forward_pre_hook(lambda _, args, name=name: seen.inputs.update({name: _kept(args)}))
-        module.register_forward_hook(lambda _m, _a, output, name=name: seen.outputs.update({name: _kept(output)}))
+        module.register_forward_hook(
+            lambda module, _, output, name=name: seen.outputs.update({name: _kept(read(module, output))})
+        )
     with torch.no_grad():
         seen.logits = to_float(seen.copy(clips))
     return seen
 
 
-def look_at_each(model: nn.Module, clips: Tensor, names: Sequence[str]) -> Iterator[tuple[str, Any, Any, Any]]:
+def look_at_each(
+    model: nn.Module,
+    clips: Tensor,
+    names: Sequence[str],
+    read: Callable[[nn.Module, Any], Any] = lambda _, output: output,
+) -> Iterator[tuple[str, Any, Any, Any]]:
     """Name, module, first input and output of each of some modules, in order, after one forward; let go one by one.
 
     Args:
-        model, clips, names: as in :func:`look`.
+        model, clips, names, read: as in :func:`look`.
     """
-    seen = look(model, clips, names)
+    seen = look(model, clips, names, read)
     for name in names:
         yield name, seen.copy.get_submodule(name), seen.inputs.pop(name)[0], seen.outputs.pop(name)
 

@@ -1,13 +1,14 @@
 """The scales and shifts that DNR predicts, over groups of frames and over depth."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from videozoo.augment import CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.explain.capture import find_layers, look_at_each, pick_layers, to_float
+from videozoo.surgery import new_state
 
 __all__ = ["NormPairs", "norm_layers", "norm_pairs"]
 
@@ -60,16 +61,22 @@ def norm_pairs(model: nn.Module, clips: Tensor, layers: str | list[str] | None =
         ValueError: no DNR in the network, or no such norm.
     """
     found = []
-    for name, norm, input, output in look_at_each(model, clips, pick_layers(norm_layers(model), layers)):
+    names = pick_layers(norm_layers(model), layers)
+    for name, norm, input, output in look_at_each(model, clips, names, _pair_or_output):
         with torch.no_grad():
             if isinstance(norm, CrossTemporalNorm2d):
                 h, c = norm.relay(norm.pool(input))
                 relay: Literal["time", "depth", "none"] = "none" if norm.group_frames is None else "time"
             else:
-                h, c = (v.unsqueeze(1) for v in output[1])
+                h, c = (v.unsqueeze(1) for v in output)
                 relay = "depth"
             if norm.weight is not None:  # keep_affine
                 h, c = norm.weight * (1 + norm.h_scale * h), norm.bias + norm.c_scale * c
         frames = norm.group_frames if relay == "time" else None
         found.append(NormPairs(name, relay, frames, to_float(h), to_float(c)))
     return found
+
+
+def _pair_or_output(norm: nn.Module, output: Any) -> Any:
+    """What is kept of a norm: the state that a cross-layer norm hands on, a cross-temporal norm's output."""
+    return tuple(new_state(norm.run)) if isinstance(norm, CrossLayerNorm2d) else output

@@ -1,9 +1,8 @@
 """The light recurrent cell of DNR that predicts a scale and a shift."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["RELAYS", "Relay", "RelayCell", "RelayState"]
@@ -13,7 +12,7 @@ RELAYS: tuple[str, ...] = ("lstm", "fc", "se", "none")
 
 
 class RelayState(NamedTuple):
-    """Hidden and cell state, each (B, C): the scale and the shift that were predicted last."""
+    """Hidden and cell state, of one step (B, C) or of G (B, G, C): the scale and the shift that were predicted."""
 
     h: Tensor
     c: Tensor
@@ -35,7 +34,8 @@ class RelayCell(nn.Module):
 
     Cai et al., NeurIPS 2021, eq. 3-7. ``relay="lstm"``:
     (f, i, g, o) = phi_h(h') + phi_x(x_bar) + b;  c = sigmoid(f) c' + sigmoid(i) tanh(g);  h = sigmoid(o) sigmoid(c),
-    phi(v) = W2 ReLU(W1 v) with W1: C -> C/r and W2: C/r -> 4C.
+    phi(v) = W2 ReLU(W1 v) with W1: C -> C/r and W2: C/r -> 4C. Eq. 7 prints W2 as C/r -> C, which would leave a quarter
+    of the four gates of eq. 3; the authors' code has 4C, as here.
 
     The other kinds are Table 1d's. ``"none"`` is the same cell with a state that is always zero. For ``"fc"`` and
     ``"se"`` the paper gives no equation; here (u, v) = phi_h(h' + c') + phi_x(x_bar) + b, h = sigmoid(u), c = v,
@@ -49,7 +49,8 @@ class RelayCell(nn.Module):
         linear_bias: every linear map has a bias of its own, as in the authors' code, instead of the one b of eq. 3.
         recurrent: False leaves phi_h out, for a place that never sees a state (and would hold weights without use).
     Shape:
-        ``embed``: (..., C) -> (..., 4C) ("lstm", "none") or (..., 2C) ("fc", "se");
+        means of G groups (B, G, C) and the state before the first, two (B, C) or None for zero -> states after each
+        group, two (B, G, C); ``embed``: (..., C) -> (..., 4C) ("lstm", "none") or (..., 2C) ("fc", "se");
         ``step``: embedded (B, .) and a state of two (B, C), or None for zero -> state of two (B, C).
     Raises:
         ValueError: an unknown ``relay``, ``reduction`` or ``depth`` below 1.
@@ -85,16 +86,20 @@ class RelayCell(nn.Module):
         self.linear_bias = linear_bias
         self.register_parameter("bias", None if linear_bias else nn.Parameter(torch.zeros(out)))
 
+    def forward(self, groups: Tensor, state: RelayState | None = None) -> RelayState:
+        """The states after each group, one after the other."""
+        states = []
+        for embedded in self.embed(groups).unbind(1):
+            state = self.step(embedded, state)
+            states.append(state)
+        if len(states) == 1:
+            return RelayState(states[0].h.unsqueeze(1), states[0].c.unsqueeze(1))
+        return RelayState(torch.stack([s.h for s in states], 1), torch.stack([s.c for s in states], 1))
+
     def embed(self, x_bar: Tensor) -> Tensor:
         """phi_x and the bias, which need no state: one product for all groups."""
-        if self.bias is None:
-            return self.phi_x(x_bar)
-        last: Any = self.phi_x
-        if isinstance(last, nn.Sequential):
-            *before, last = last
-            for layer in before:
-                x_bar = layer(x_bar)
-        return F.linear(x_bar, last.weight, self.bias)
+        embedded: Tensor = self.phi_x(x_bar)
+        return embedded if self.bias is None else embedded + self.bias
 
     def step(self, embedded: Tensor, state: RelayState | None = None) -> RelayState:
         """One step of the recurrence; phi_h of the zero state is zero, unless it has biases, and is not computed."""

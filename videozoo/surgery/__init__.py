@@ -1,7 +1,7 @@
 """Changing a finished network in place, at sites found by exact class."""
 
 from videozoo.surgery.pre_conv import PreConv2d, adopt
-from videozoo.surgery.relay_stage import RelayStage, thread_state
+from videozoo.surgery.relay_stage import RelayStage, hand_over, new_state, take_over_checkpointing
 from videozoo.surgery.replace import (
     append_to_stage,
     insert_before,
@@ -25,13 +25,15 @@ __all__ = [
     "append_to_stage",
     "find_backbones",
     "find_blocks",
+    "hand_over",
     "insert_before",
+    "new_state",
     "plan_append",
     "plan_before",
     "reparameterizer",
     "replace_modules",
     "set_submodule",
     "stage_modules",
-    "thread_state",
+    "take_over_checkpointing",
     "write_plan",
 ]

@@ -9,7 +9,7 @@ from torch import nn
 
 from videozoo import nets
 
-__all__ = ["BLOCK_SITES", "BRANCH_SITES", "Block", "BlockSites", "find_blocks"]
+__all__ = ["BLOCK_SITES", "BRANCH_SITES", "SEQUENCES", "Block", "BlockSites", "find_blocks"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class BlockSites:
     second_norm: str
     only_with_skip: bool = False
 
+
+SEQUENCES = (nn.Sequential, regnet.RegStage)  # call their children one after the other, and nothing else
 
 _RESIDUAL = BlockSites("conv1", "conv2", "bn1", "bn2")
 
@@ -54,6 +56,7 @@ BRANCH_SITES: dict[type[nn.Module], tuple[BlockSites, ...]] = {
 
 # Blocks of other libraries that use torchvision's names.
 _RESIDUAL_NAMES = ("conv1", "bn1", "conv2", "bn2")
+_OF_A_BLOCK = ("conv1", "conv2", "conv3", "downsample", "shortcut")  # may hold several norms of their own
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,17 @@ def _sites_of(module: nn.Module) -> tuple[BlockSites, ...]:
     if type(module) in BRANCH_SITES:
         return BRANCH_SITES[type(module)]
     sites = BLOCK_SITES.get(type(module))
-    if sites is None and all(isinstance(getattr(module, n, None), nn.Module) for n in _RESIDUAL_NAMES):
-        # The stem of a ResNet has conv1 and bn1 too, but no conv2: only a block has all four names.
+    if sites is None and _is_block_by_names(module):
         sites = _RESIDUAL
     return () if sites is None else (sites,)
+
+
+def _is_block_by_names(module: nn.Module) -> bool:
+    """Whether a module has a block's four names, and no blocks of its own: HRNet and Xception call their stems so."""
+    if not all(isinstance(getattr(module, name, None), nn.Module) for name in _RESIDUAL_NAMES):
+        return False
+    parts = [child for name, child in module.named_children() if name not in _OF_A_BLOCK]
+    return all(sum(hasattr(part, "eps") for part in child.modules()) < 2 for child in parts)
 
 
 def find_blocks(net: nn.Module) -> list[Block]:
