@@ -327,3 +327,50 @@ def test_dynamic_norms_are_synchronised_before_and_after(convert: Any) -> None:
         assert all(isinstance(norm, CrossLayerNorm2d | CrossTemporalNorm2d) for norm in norms)
         assert net(torch.randn(T, 3, 64, 64)).isfinite().all()
         pickle.loads(pickle.dumps(copy.deepcopy(net)))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("group", [T, T // 2])
+def test_torch_jit_traces_one_group_and_several(group: int) -> None:
+    net = small_resnet().eval()
+    DNR(ct_group_frames=group).apply(net, T)
+    x = torch.randn(2 * T, 3, 32, 32)
+    torch.testing.assert_close(torch.jit.trace(net, (x,))(x[:T]), net(x[:T]))
+
+
+def tuned_by_tools() -> nn.Sequential:
+    """Stages of four blocks in evaluation, whose relays have linear layers wide enough for all of them to matter."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 32, 1), nn.Sequential(*(Block(32) for _ in range(2))))
+    DNR(ct_group_frames=2).apply(net, T)
+    return randomise(net).eval()  # type: ignore[return-value]
+
+
+def test_low_rank_adapters_of_the_relay_act_and_get_gradients() -> None:
+    peft = pytest.importorskip("peft")
+    x = torch.randn(2 * T, 3, 8, 8)
+    net = peft.get_peft_model(tuned_by_tools(), peft.LoraConfig(target_modules=r".*phi_[xh]\.[02]", r=2))
+    adapters = [parameter for name, parameter in net.named_parameters() if "lora_B" in name]
+    assert len(adapters) == 2 * 2 * 3
+    net(x).sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in adapters)
+    with torch.no_grad():
+        for parameter in adapters:
+            before = net(x)
+            parameter += torch.randn_like(parameter)
+            assert not torch.equal(net(x), before)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_linear_layers_of_the_relay_are_called_and_can_be_quantized() -> None:
+    x = torch.randn(2 * T, 3, 8, 8)
+    net = tuned_by_tools()
+    called: set[nn.Module] = set()
+    linears = [module for module in net.modules() if isinstance(module, nn.Linear)]
+    for module in linears:
+        module.register_forward_hook(lambda module, *_: called.add(module))
+    y = net(x)
+    assert called == set(linears)
+    quantized = torch.ao.quantization.quantize_dynamic(tuned_by_tools(), {nn.Linear})
+    assert not any(isinstance(module, nn.Linear) for module in quantized.modules() if type(module) is nn.Linear)
+    assert (quantized(x) - y).abs().max() < 0.05 * y.abs().max()

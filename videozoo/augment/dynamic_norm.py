@@ -258,7 +258,8 @@ def _group_means(frames: Tensor, size: int) -> Tensor:
 def _run(cell: RelayCell, groups: Tensor) -> RelayState:
     """The relay over (B, G, C), in order; both results (B, G, C)."""
     # With a single group phi_h would see no state and its weights no gradient, which DDP refuses: give it the zero.
-    if groups.shape[1] == 1 and torch.is_grad_enabled():
+    # (Not while torch.jit traces, which compares graphs with and without gradients.)
+    if groups.shape[1] == 1 and torch.is_grad_enabled() and not torch.jit.is_tracing():
         zero = groups.new_zeros(groups.shape[0], groups.shape[2])
         return cell(groups, RelayState(zero, zero))  # type: ignore[no-any-return]
     return cell(groups)  # type: ignore[no-any-return]
