@@ -31,8 +31,9 @@ from videozoo.augment.dynamic_norm import (
 from videozoo.layers import RelayCell, TemporalShift
 from videozoo.layers.relay_cell import RELAYS, Relay
 from videozoo.layers.temporal_shift import ClipShift
-from videozoo.surgery import Block, RelayStage, insert_before, set_submodule, take_over_checkpointing
+from videozoo.surgery import Block, RelayStage, plan_before, take_over_checkpointing, write_plan
 from videozoo.surgery.pre_conv import PreConv3d
+from videozoo.surgery.replace import Plan
 from videozoo.surgery.sites import SEQUENCES
 
 __all__ = ["DNR", "Order"]
@@ -155,15 +156,14 @@ class DNR:
         interlaces = is_known and (not mixes if self.interlace is None else self.interlace)
         check_share(net, sum(len(norms_at(block, site)) for block in blocks for site in ("first_norm", "second_norm")))
         plan = self._plan(net, blocks, num_segments)
-        changed = _interlace(net, blocks, num_segments) if interlaces else []
+        shifts = _plan_interlacing(net, blocks, num_segments) if interlaces else {}
         if not mixes and not interlaces:
             self._warn(net, num_segments, is_known)
-        for name, norm in plan.norms.items():
-            set_submodule(net, name, norm)
+        changed = write_plan(net, {**shifts, **plan.norms})
         for name, cells in plan.stages.items():
             RelayStage.take_over(net.get_submodule(name), cells, self.cl_distance)
         take_over_checkpointing(net)
-        return changed + list(plan.norms)
+        return changed
 
     def _warn(self, net: nn.Module, num_segments: int, is_known: bool) -> None:
         name = type(net).__name__
@@ -266,24 +266,14 @@ def _make(name: str, make: Callable[[], N]) -> N:
         raise ValueError(f"DNR: {name}: {str(error).removeprefix('DNR: ')}") from error
 
 
-def _interlace(net: nn.Module, blocks: list[Block], num_segments: int) -> list[str]:
-    """Shift channels over time before the first convolution of each block."""
+def _plan_interlacing(net: nn.Module, blocks: list[Block], num_segments: int) -> Plan:
+    """Make the convolutions that shift channels over time first, one in each block."""
     try:
         if not any(takes_clips(net, norms_at(block, "first_norm")[0]) for block in blocks):
-            return insert_before(net, lambda _: TemporalShift(num_segments))
+            return plan_before(net, lambda _: TemporalShift(num_segments))
         names = [f"{block.name}.{block.sites.first_conv}" for block in blocks if block.sites.first_conv]
-        made = {name: PreConv3d.from_conv(_conv3d(net, name), ClipShift()) for name in names}
+        return {name: PreConv3d.from_conv(net.get_submodule(name), ClipShift()) for name in names}
     except ValueError as error:
         raise ValueError(
             f"DNR: cannot interlace channels over time: {error} Pass interlace=False to go without."
         ) from error
-    for name, conv in made.items():
-        set_submodule(net, name, conv)
-    return names
-
-
-def _conv3d(net: nn.Module, name: str) -> nn.Conv3d:
-    conv = net.get_submodule(name)
-    if not isinstance(conv, nn.Conv3d):
-        raise ValueError(f"{name} is a {type(conv).__name__}; need an nn.Conv3d.")
-    return conv

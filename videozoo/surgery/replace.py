@@ -153,7 +153,9 @@ def _with_pre(net: nn.Module, name: str, conv: Any, make: Callable[[Any], nn.Mod
     if merging is not None:
         raise ValueError(f"insert_before: {name} {merging}")
     try:
-        return PreConv2d.from_conv(conv, make(conv).to(conv.weight.device, conv.weight.dtype))
+        like = next(conv.parameters(), None)  # none in what from_conv refuses
+        pre = make(conv)
+        return PreConv2d.from_conv(conv, pre if like is None else pre.to(like.device, like.dtype))
     except ValueError as error:
         raise ValueError(f"insert_before: {name}: {error}") from error
 
