@@ -28,16 +28,21 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "stream",
-        help="the classes of now, frame by frame, of a file or a camera",
+        help="the classes of now, frame by frame, of a file, a camera or a network stream",
         description="Shows one frame after the other to the network and draws its best classes of now. A frame costs "
-        "the same time and memory however long the stream is. A camera, or a file with --realtime, is never fallen "
-        "behind: what comes while the network is busy is dropped and counted. Networks trained with `finetune "
-        "--causal` are made for this; others take their causal form.",
+        "the same time and memory however long the stream is. A camera, a live stream, or a file with --realtime, is "
+        "never fallen behind: what comes while the network is busy is dropped and counted. Networks trained with "
+        "`finetune --causal` are made for this; others take their causal form.",
         epilog="Examples: videozoo stream --source clip.mp4 --model local-dir:run/best ; "
-        "videozoo stream --source 0 --model local-dir:run/best --json",
+        "videozoo stream --source 0 --model local-dir:run/best --json ; "
+        "videozoo stream --source rtsp://camera/stream --model local-dir:run/best",
     )
     parser.add_argument(
-        "--source", required=True, metavar="FILE|0", help="video file, folder of frames, or camera number"
+        "--source",
+        required=True,
+        metavar="FILE|0|URL",
+        help="video file, folder of frames, camera number, or "
+        "address of a network stream (rtsp://, http://, https://, rtmp://, srt://, tcp://, udp://)",
     )
     add_model_flag(parser)
     parser.add_argument(
@@ -63,16 +68,18 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise CommandError(f"stream: --{name} is {value}; it must be at least 1.")
     from videozoo.data.live import LatestFrames, in_real_time
+    from videozoo.data.network import is_address, is_live
 
     is_camera = args.source.isascii() and args.source.isdigit()
+    comes_by_itself = is_camera or (is_address(args.source) and is_live(args.source))
     if is_camera and args.realtime:
         raise CommandError("stream: --realtime is for files; a camera is always read in real time.")
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(contextlib.closing(_open(args, is_camera)))
         look, names = _open_network(args)
         frames: Any = source
-        if is_camera or args.realtime:
-            frames = stack.enter_context(LatestFrames(source if is_camera else in_real_time(source)))
+        if comes_by_itself or args.realtime:
+            frames = stack.enter_context(LatestFrames(source if comes_by_itself else in_real_time(source)))
         tally = _Tally(args.source)
         show = _shower(args, tally, stack)
         try:
@@ -122,9 +129,15 @@ class _Tally:
 
 def _open(args: argparse.Namespace, is_camera: bool) -> "Generator[LiveFrame]":
     """The frames; the first one is read here, so that a source that cannot be read is told before all else."""
-    from videozoo.data.live import camera_frames, file_frames
+    from videozoo.data.live import address_frames, camera_frames, file_frames
+    from videozoo.data.network import is_address
 
-    frames = camera_frames(int(args.source), args.fps) if is_camera else file_frames(Path(args.source), args.fps)
+    if is_camera:
+        frames = camera_frames(int(args.source), args.fps)
+    elif is_address(args.source):
+        frames = address_frames(args.source, args.fps)
+    else:
+        frames = file_frames(Path(args.source), args.fps)
     first = next(frames, None)
     if first is None:
         raise CommandError(f"{args.source}: has no frame.")

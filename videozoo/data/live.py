@@ -1,5 +1,6 @@
 """Frames in the order in which they come, of a file, a folder of images or a camera, at a chosen rate."""
 
+import contextlib
 import errno
 import threading
 import time
@@ -17,9 +18,10 @@ from .av_stream import AvStream
 from .decode import VideoReader
 from .errors import VideoError, reading
 from .limits import WorkLimit
+from .network import network_frames
 from .upright import UprightRgb
 
-__all__ = ["LatestFrames", "LiveFrame", "camera_frames", "file_frames", "in_real_time"]
+__all__ = ["LatestFrames", "LiveFrame", "address_frames", "camera_frames", "file_frames", "in_real_time"]
 
 CAMERA = "/dev/video{}"
 
@@ -64,6 +66,16 @@ def _file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
             raise VideoError(path, "no frame of it decodes")
     finally:
         stream.close()
+
+
+def address_frames(address: str, fps: float) -> Generator[LiveFrame]:
+    """Frames of a network stream, at most ``fps`` a second; see ``network_frames``.
+
+    Raises:
+        NetworkError: it cannot be read.
+    """
+    with contextlib.closing(network_frames(address)) as frames:
+        yield from _thin_out(Path(address), frames, fps)
 
 
 def camera_frames(index: int, fps: float) -> Generator[LiveFrame]:

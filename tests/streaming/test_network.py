@@ -1,0 +1,158 @@
+"""Frames from addresses: served files and streams, connections that break, ports where nobody answers."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from videozoo.cli import main
+from videozoo.data import VideoError, VideoReader, network
+from videozoo.data.live import address_frames, file_frames
+from videozoo.data.network import NetworkError, is_address, network_frames
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty frames at 20 a second, frame k of gray 10 k."""
+    path = tmp_path_factory.mktemp("network") / "video.ts"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.thread_count = 1
+        for k in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * k, np.uint8))))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def serve(video: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Starts a web server; for each request in turn it sends so many bytes, then closes; with or without a size."""
+    monkeypatch.setattr(network, "PAUSES_SEC", (0.01, 0.01))
+    servers = []
+
+    def start(*counts: int, has_size: bool) -> str:
+        left = list(counts)
+        data = video.read_bytes()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if not left:
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                if has_size:
+                    self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data[: left.pop(0)])
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/video.ts"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_served_file_gives_the_frames_of_the_file(video: Path, serve: Serve) -> None:
+    address = serve(10**9, has_size=True)
+    expected = list(file_frames(video, 10))
+    found = list(address_frames(address, 10))
+    assert [frame.time_sec for frame in found] == pytest.approx([frame.time_sec for frame in expected])
+    assert all((a.image == b.image).all() for a, b in zip(found, expected, strict=True))
+
+
+def test_a_stream_that_breaks_is_connected_again(video: Path, serve: Serve) -> None:
+    size = video.stat().st_size
+    address = serve(size * 3 // 4, size, has_size=False)
+    times = []
+    with pytest.raises(NetworkError, match="2 attempts to connect again failed"):
+        times.extend(seconds for seconds, _ in network_frames(address))
+    assert 25 < len(times) <= 40
+    assert min(np.diff(times)) >= 0
+
+
+def test_a_file_whose_connection_breaks_is_read_to_its_end(video: Path, serve: Serve) -> None:
+    size = video.stat().st_size
+    address = serve(size // 2, size, size, size, has_size=True)
+    times = [seconds for seconds, _ in network_frames(address)]
+    assert times[-1] == pytest.approx(19 / 20)
+    assert min(np.diff(times)) > 0
+
+
+def test_where_nobody_answers_it_says_so_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        for scheme in ("rtsp", "http", "tcp"):
+            model = ["--model", "test_dnr_tsn.motions"]
+            assert main(["stream", "--source", f"{scheme}://me:secret@{place}/x", *model]) == 2
+            err = capfd.readouterr().err
+            assert f"{scheme}://{place}/x: no connection (Connection refused)" in err
+            assert len(err.splitlines()) == 1
+
+
+def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "OPEN_SEC", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        with pytest.raises(NetworkError, match=r"no answer within 0\.2 s"):
+            next(network_frames(address))
+
+
+def test_a_stream_is_answered_from_the_command_line(
+    video: Path, serve: Serve, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address = serve(10**9, has_size=True)
+    assert main(["stream", "--source", address, "--model", "test_dnr_tsn.motions", "--json", "--fps", "5"]) == 0
+    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [row["time"] for row in rows] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+
+
+def test_udp_packets_are_read(video: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    is_over = threading.Event()
+
+    def send() -> None:
+        data = video.read_bytes()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            while not is_over.is_set():
+                for at in range(0, len(data), 1316):
+                    sender.sendto(data[at : at + 1316], ("127.0.0.1", port))
+                time.sleep(0.05)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        frames = network_frames(f"udp://127.0.0.1:{port}")
+        assert next(frames)[1].width == 64
+        frames.close()
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_only_schemes_of_the_network_are_addresses(tmp_path: Path) -> None:
+    assert is_address("RTSP://camera/1")
+    for text in ("file:///etc/passwd", "concat:a|b", "subfile,,start,0,,:x", "clip.mp4", "rtsp:/x", "http://", "0"):
+        assert not is_address(text)
+    with pytest.raises(VideoError, match="no such file"):
+        VideoReader("http://127.0.0.1:1/x.mp4")
