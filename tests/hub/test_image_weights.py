@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from fake_hub import FakeHub
+from safetensors.torch import save
 
 import videozoo
 from videozoo.cli import main
@@ -48,3 +50,28 @@ def test_the_state_dict_of_a_users_own_loop_is_converted(prefix: str, tmp_path: 
     back = videozoo.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)
     assert back.num_classes == 5
     assert all(torch.equal(value, back.state_dict()[key]) for key, value in model.state_dict().items())
+
+
+def test_weights_of_a_tag_come_from_the_hub_as_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = timm.create_model("test_resnet", num_classes=1000)
+    with FakeHub() as hub:
+        hub.patch(monkeypatch, tmp_path / "home")
+        hub.put("timm/test_resnet.r160_in1k", {"model.safetensors": save(image.state_dict())})
+        net = videozoo.compose("test_resnet", num_classes=3, backbone_weights="r160_in1k")
+    key = "layer1.0.conv1.weight"
+    assert torch.equal(net.backbone.state_dict()[key], image.state_dict()[key])
+    assert not [request for request in hub.requests if "pytorch_model" in str(request)]
+
+
+def test_offline_is_told_soon_and_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    with FakeHub() as hub:
+        hub.patch(monkeypatch, tmp_path / "home")
+    with pytest.raises(WeightsError, match=r"the hub cannot be reached .*--backbone-weights FILE") as caught:
+        videozoo.create_model("tsn_r18", num_classes=3, backbone_weights="tv_in1k")
+    assert str(caught.value).isprintable()
+    assert sum(waits) < 5
+    assert capfd.readouterr().err == ""

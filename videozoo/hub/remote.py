@@ -14,27 +14,20 @@ from typing import Any, NoReturn
 
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
-from huggingface_hub.utils import get_token, validate_repo_id
 
 from videozoo.hub.files import CONFIG, PICKLES, WEIGHTS, WeightsError, check_safetensors, how_to_convert, read_config
-from videozoo.hub.retry import attempt, describe, is_passing
+from videozoo.hub.place import Place, check_names, raise_refused
+from videozoo.hub.retry import attempt, describe
 from videozoo.version import __version__
 
 __all__ = ["RemoteFolder", "download_repo", "split_repo"]
 
 _log = logging.getLogger(__name__)
+# Seconds in which asking for the commit is tried again: who is offline must hear it soon.
+_PATIENCE = 5.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-# What git forbids in a reference, and what could lead out of a folder.
-_BAD_REVISION = re.compile(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|^/|/$|//|@\{")
 
 
 @dataclass(frozen=True)
@@ -54,23 +47,6 @@ class RemoteFolder:
     weights: Path
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A repository, the revision as it was asked for, and how to get at it."""
-
-    repo: str
-    asked: str
-    cache: Path
-    token: str | bool | None
-
-    @property
-    def folder(self) -> Path:
-        return self.cache / f"models--{self.repo.replace('/', '--')}"
-
-    def error(self, reason: str, revision: str | None = None, file: str | None = None) -> WeightsError:
-        return WeightsError(reason, source=self.repo, revision=revision or self.asked, file=file)
-
-
 def split_repo(name: str) -> tuple[str, str | None]:
     """Repository and revision of ``organisation/name[@revision]``."""
     repo, _, revision = name.partition("@")
@@ -83,6 +59,7 @@ def download_repo(
     *,
     cache_dir: str | Path | None = None,
     token: str | bool | None = None,
+    has_config: bool = True,
 ) -> RemoteFolder:
     """Config and weights of a repository, both of one commit and both checked against the hub's hashes.
 
@@ -94,12 +71,14 @@ def download_repo(
         revision: a branch, tag or commit; None for ``main``.
         cache_dir: where files are kept; None for the client's own cache.
         token: as in huggingface_hub; None takes that of ``HF_TOKEN`` or ``hf auth login``.
+        has_config: False fetches the weights alone, as of an image model; ``config`` is then empty.
     Raises:
         WeightsError: no such repository, revision or file; no access; no network and nothing cached; only a pickle;
             a file that is damaged or not what it should be.
     """
-    place = _Place(repo, revision or "main", Path(cache_dir or constants.HF_HUB_CACHE).expanduser().resolve(), token)
-    _check_names(place)
+    cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser().resolve()
+    place = Place(repo, revision or "main", cache, token, (CONFIG, WEIGHTS) if has_config else (WEIGHTS,))
+    check_names(place)
     if _COMMIT.fullmatch(place.asked) and (found := _from_cache(place)):  # a commit never changes
         return found
     try:
@@ -110,22 +89,10 @@ def download_repo(
             return found
         _raise_not_cached(place, str(error))
     _check_listing(place, commit, digests)
-    paths = {name: _fetch(place, commit, name, digests[name]) for name in (CONFIG, WEIGHTS)}
+    paths = {name: _fetch(place, commit, name, digests[name]) for name in place.files}
     found = _open(place, commit, paths)
     _remember(place, commit)
     return found
-
-
-def _check_names(place: _Place) -> None:
-    try:
-        validate_repo_id(place.repo)
-        fits = place.repo.count("/") == 1
-    except HFValidationError:
-        fits = False
-    if not fits:
-        raise place.error("not a repository's name; need organisation/name, letters, digits, '-', '_' and '.'")
-    if _BAD_REVISION.search(place.asked):
-        raise place.error(f"{place.asked!r} is not a branch, tag or commit")
 
 
 class _NoNetwork(Exception):
@@ -136,19 +103,20 @@ class _NoNetwork(Exception):
         self.level = level
 
 
-def _resolve(place: _Place) -> tuple[str, dict[str, str]]:
+def _resolve(place: Place) -> tuple[str, dict[str, str]]:
     """The commit of a revision, and the hash of each of its files: SHA-256 in large storage, else git's SHA-1."""
     api = HfApi(token=place.token, library_name="videozoo", library_version=__version__)
     try:
         info = attempt(
             lambda: api.model_info(
                 place.repo, revision=place.asked, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
-            )
+            ),
+            patience=_PATIENCE,
         )
     except OfflineModeIsEnabled as error:
         raise _NoNetwork("offline (HF_HUB_OFFLINE is set)", logging.INFO) from error
     except Exception as error:
-        _raise_refused(place, error)
+        raise_refused(place, error)
         raise _NoNetwork(f"the hub cannot be reached ({describe(error)})") from error
     commit = info.sha or ""
     if not _COMMIT.fullmatch(commit):
@@ -157,9 +125,9 @@ def _resolve(place: _Place) -> tuple[str, dict[str, str]]:
     return commit, {row.rfilename: str(row.lfs.sha256 if row.lfs else row.blob_id or "") for row in rows}
 
 
-def _check_listing(place: _Place, commit: str, digests: dict[str, str]) -> None:
+def _check_listing(place: Place, commit: str, digests: dict[str, str]) -> None:
     held = ", ".join(sorted(digests)[:8]) or "nothing"
-    if CONFIG not in digests:
+    if CONFIG in place.files and CONFIG not in digests:
         raise place.error(f"not in the repository, which holds {held}; it is no model of videozoo", commit, CONFIG)
     if WEIGHTS in digests:
         return
@@ -170,13 +138,13 @@ def _check_listing(place: _Place, commit: str, digests: dict[str, str]) -> None:
     raise place.error(reason, commit, WEIGHTS)
 
 
-def _fetch(place: _Place, commit: str, name: str, digest: str) -> Path:
+def _fetch(place: Place, commit: str, name: str, digest: str) -> Path:
     """A checked file of the cache, downloaded where it is missing or damaged."""
     for is_second in (False, True):
         try:
             path = _download(place, commit, name, force=is_second)
         except Exception as error:
-            _raise_refused(place, error, commit, name)
+            raise_refused(place, error, commit, name)
             raise _not_had(place, commit, name, f"could not be downloaded ({describe(error)})") from error
         found = _digest(path, digest)
         if found in (digest, None):
@@ -187,7 +155,7 @@ def _fetch(place: _Place, commit: str, name: str, digest: str) -> Path:
     raise place.error(f"{kind} is {found}, the hub says {digest}; also after a second download", commit, name)
 
 
-def _download(place: _Place, commit: str, name: str, force: bool = False) -> Path:
+def _download(place: Place, commit: str, name: str, force: bool = False) -> Path:
     def act() -> str:
         return hf_hub_download(
             place.repo,
@@ -203,30 +171,6 @@ def _download(place: _Place, commit: str, name: str, force: bool = False) -> Pat
     return Path(attempt(act))
 
 
-def _raise_refused(place: _Place, error: Exception, commit: str | None = None, file: str | None = None) -> None:
-    """The error for what the hub refuses; nothing where it was not the hub that said no."""
-    has_token = place.token is not False and bool(place.token if isinstance(place.token, str) else get_token())
-    login = "log in with `hf auth login` or set HF_TOKEN"
-    reason = None
-    if isinstance(error, GatedRepoError):
-        reason = f"gated: accept its terms at {constants.ENDPOINT}/{place.repo} and {login}"
-    elif isinstance(error, RepositoryNotFoundError):
-        private = "your token has no access to it" if has_token else f"it is private: then {login}"
-        reason = f"no such repository at {constants.ENDPOINT}, or {private}"
-    elif isinstance(error, RevisionNotFoundError):
-        reason = "the repository has no such revision"
-    elif isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-        reason = "not in the repository"
-    elif isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
-        reason = f"the hub refuses access (HTTP status {error.response.status_code}); {login}"
-    elif isinstance(error, HFValidationError):
-        reason = str(error)
-    elif isinstance(error, OSError) and not is_passing(error):
-        reason = f"cannot be written to the cache {place.cache} ({error})"
-    if reason is not None:
-        raise place.error(reason, commit, file) from error
-
-
 def _digest(path: Path, like: str) -> str | None:
     """A file's hash, of the kind that ``like`` is; None if it is no hash."""
     if len(like) == 64:
@@ -238,11 +182,11 @@ def _digest(path: Path, like: str) -> str | None:
     return None
 
 
-def _open(place: _Place, commit: str, paths: dict[str, Path]) -> RemoteFolder:
+def _open(place: Place, commit: str, paths: dict[str, Path]) -> RemoteFolder:
     """Both files, looked at; one that was published broken does not stay in the cache."""
     try:
         file = CONFIG
-        config = read_config(paths[CONFIG])
+        config = read_config(paths[CONFIG]) if CONFIG in paths else {}
         file = WEIGHTS
         check_safetensors(paths[WEIGHTS])
     except WeightsError as error:
@@ -259,7 +203,7 @@ def _discard(path: Path) -> None:
         blob.unlink(missing_ok=True)
 
 
-def _remember(place: _Place, commit: str) -> None:
+def _remember(place: Place, commit: str) -> None:
     """Note which commit a branch or tag stood at, for when there is no network; only now that its files are here."""
     ref = place.folder / "refs" / place.asked
     try:
@@ -273,14 +217,14 @@ def _remember(place: _Place, commit: str) -> None:
         _log.info("%s cannot be written (%s)", ref, error)
 
 
-def _cached(place: _Place, name: str) -> Path | None:
+def _cached(place: Place, name: str) -> Path | None:
     path = try_to_load_from_cache(place.repo, name, cache_dir=place.cache, revision=place.asked)
     return Path(path) if isinstance(path, str) else None
 
 
-def _from_cache(place: _Place) -> RemoteFolder | None:
+def _from_cache(place: Place) -> RemoteFolder | None:
     """What the cache holds of a revision, checked by the hashes that name its blobs; None if a file is missing."""
-    paths = {name: _cached(place, name) for name in (CONFIG, WEIGHTS)}
+    paths = {name: _cached(place, name) for name in place.files}
     there = {name: path for name, path in paths.items() if path is not None}
     if len(there) < len(paths):
         return None
@@ -295,16 +239,16 @@ def _from_cache(place: _Place) -> RemoteFolder | None:
     return _open(place, commit, there)
 
 
-def _not_had(place: _Place, commit: str, name: str, reason: str) -> WeightsError:
+def _not_had(place: Place, commit: str, name: str, reason: str) -> WeightsError:
     path = place.folder / "snapshots" / commit / name
     return place.error(f"{reason} and is not in the cache {place.cache}; put it there as {path}", commit, name)
 
 
-def _raise_not_cached(place: _Place, reason: str) -> NoReturn:
+def _raise_not_cached(place: Place, reason: str) -> NoReturn:
     """Say where each missing file belongs. A snapshot may bear the name of a branch as well as a commit's."""
     ref = place.folder / "refs" / place.asked
     commit = ref.read_text().strip() if ref.is_file() else place.asked
-    missing = [name for name in (CONFIG, WEIGHTS) if _cached(place, name) is None]
+    missing = [name for name in place.files if _cached(place, name) is None]
     paths = " and ".join(str(place.folder / "snapshots" / commit / name) for name in missing)
     verb = "is" if len(missing) == 1 else "are"
     raise place.error(

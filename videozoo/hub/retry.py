@@ -17,16 +17,16 @@ DELAYS = (0.5, 2.0)
 _PATIENCE = 60.0
 
 
-def attempt(act: Callable[[], _T]) -> _T:
-    """Do something over the network, again where that may help."""
+def attempt(act: Callable[[], _T], patience: float = _PATIENCE) -> _T:
+    """Do something over the network, again where that may help and not more than ``patience`` seconds have passed."""
     start = time.monotonic()
     for delay in (*DELAYS, None):
         try:
             return act()
         except Exception as error:
-            if delay is None or not is_passing(error) or time.monotonic() - start > _PATIENCE:
+            if delay is None or not is_passing(error) or time.monotonic() - start > patience:
                 raise
-            _log.info("%s; trying again in %g seconds", describe(error), delay)
+            _log.debug("%s; trying again in %g seconds", describe(error), delay)
             time.sleep(delay)
     raise AssertionError("unreachable")
 

@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from videozoo.hub import WeightsError, convert_backbone
+from videozoo.hub import WeightsError, convert_backbone, download_repo
 from videozoo.hub.convert.base import ConvertError
 from videozoo.hub.convert.checkpoint import open_checkpoint, unwrap, without_prefix
 from videozoo.models.ensemble import Ensemble
@@ -120,13 +120,19 @@ def _create_tagged(arch: str, tag: str, kwargs: dict[str, Any]) -> nn.Module:
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
     if tag not in tags:
         raise WeightsError(f"timm has no weights {tag!r}; tags: {', '.join(tags) or 'none'}", source=arch)
+    name = f"{arch}.{tag}"
+    repo = timm.get_pretrained_cfg(name).hf_hub_id
     try:
-        return timm.create_model(f"{arch}.{tag}", pretrained=True, **kwargs)
-    except Exception as error:  # the hub client's errors have no common type
+        if repo:  # timm itself would try for a minute, print each try and look for a pickle too
+            path = download_repo(repo, cache_dir=kwargs["cache_dir"], has_config=False).weights
+            kwargs = {**kwargs, "pretrained_cfg_overlay": {"file": str(path)}}
+        return timm.create_model(name, pretrained=True, **kwargs)
+    except Exception as error:  # of the client of another source than the hub there is no common type
+        reason = error.reason if isinstance(error, WeightsError) else f"{type(error).__name__}: {error}"
         raise WeightsError(
-            f"could not be fetched ({type(error).__name__}: {error}); download its model.safetensors on a machine with "
-            "a network and pass the file as backbone_weights",
-            source=f"{arch}.{tag}",
+            f"could not be fetched ({reason}), or give the file itself: --backbone-weights FILE "
+            "(backbone_weights=FILE in Python)",
+            source=name,
         ) from error
 
 

@@ -110,8 +110,8 @@ def pretrained_name(name: str) -> str:
         return name
     if not _tags(arch):
         raise WeightsError(
-            "no published weights exist; start from the backbone's with backbone_weights='tv_in1k', or load your own "
-            "with create_model('local-dir:FOLDER', pretrained=True)",
+            "no published weights exist; name weights of its kind (`videozoo list --pretrained`), your own (a folder "
+            "such as RUN/best, hf-hub:ORG/NAME), or train it first: videozoo finetune",
             source=name,
         )
     return f"{arch}.{_tags(arch)[0]}"
