@@ -268,7 +268,7 @@ def test_options_without_effect_are_refused(options: dict[str, Any], message: st
         DNR(**options)
 
 
-def test_a_clip_of_3d_convolutions_and_synchronised_norms_is_a_clip() -> None:
+def test_a_clip_of_3d_convolutions_and_synchronized_norms_is_a_clip() -> None:
     class Block3d(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -313,7 +313,7 @@ def test_timm_freezes_dynamic_norms_too() -> None:
 
 
 @pytest.mark.parametrize("convert", [nn.SyncBatchNorm.convert_sync_batchnorm, timm.layers.convert_sync_batchnorm])
-def test_dynamic_norms_are_synchronised_before_and_after(convert: Any) -> None:
+def test_dynamic_norms_are_synchronized_before_and_after(convert: Any) -> None:
     after, before = small_resnet(), convert(timm.create_model("mobilenetv2_050"))
     DNR().apply(after, T)
     keys = list(after.state_dict())

@@ -6,6 +6,7 @@ Cai, Yao, Chen, "Dynamic Normalization and Relay for Video Action Recognition", 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import chain
 from typing import Literal, TypeVar
 
@@ -50,7 +51,8 @@ class DNR:
     """Predict the affine pair of norms from the clip, relayed over time (CT) and over depth (CL).
 
     In every residual block the first norm becomes cross-layer and the second cross-temporal; a third norm, the
-    shortcut's and the stem's stay. Blocks of one stage whose first norms have equally many channels share one
+    shortcut's and the stem's stay. That is section 4.2 and Table 1a; for basic blocks section 3.3 has the two the other
+    way round (``order="ct_cl"``). Blocks of one stage whose first norms have equally many channels share one
     cross-layer cell, which starts from zero; a block that has no such neighbour predicts from its own clip alone.
 
     In 3-D networks groups are cut along the T of the layer's own input, which strides may have shortened: the last
@@ -60,6 +62,7 @@ class DNR:
     * R(2+1)D: those after the whole first and second (2+1)D convolution; the norms between the halves stay;
     * SlowFast: those of each block, as in 2-D; a pathway's stage is a stage of its own, with relays of its own;
       lateral norms stay;
+    * Res2Net: the first, and all norms of the scales; the last stays;
     * BN-Inception (2-D), which has no residual blocks: in each branch with two convolutions or more, the 3x3 and the
       double 3x3 one, those of its first two. The relay over depth runs from module to module along the same branch.
 
@@ -69,8 +72,9 @@ class DNR:
         cl_distance: blocks from one state to the next, the relay distance over depth (Table 1b).
         reduction, depth: of the bottlenecks in the relay (Table 1c).
         relay: kind of relay (Table 1d).
-        interlace: shift channels over time before each block (section 3.3). None: only in a network of known blocks
-            that does not mix time already.
+        interlace: shift channels over time before each block (section 3.3, which gives no fraction): TSM's 1/8 each
+            way, on the residual branch, not the shortcut, and not in inverted residuals without a shortcut. None: only
+            in a network of known blocks that does not mix time already.
         norm: standardise by ``"bn"`` or ``"gn"`` (Table 3); None keeps what the network has.
         bidirectional: a second cross-temporal relay from the last group to the first (the supplement).
         keep_affine: start from the trained affine pair instead of dropping it; an extension, not in the paper.
@@ -79,7 +83,8 @@ class DNR:
             batch, "as usual" as the paper says, or ``"group"``, every group by its own frames of all clips, as in the
             authors' code. Evaluation is the same.
     Raises:
-        ValueError: an option has a value that is not listed, or a count is below 1.
+        ValueError: an option has a value that is not listed, a count is no whole number of at least 1, or an option has
+            no effect with the others.
     """
 
     order: Order = "cl_ct"
@@ -234,7 +239,7 @@ class DNR:
                     name, norm = site[block], net.get_submodule(site[block])
                     make = CrossLayerNorm3d if takes_clips(net, name) else CrossLayerNorm2d
                     options = (norm, num_segments, self.norm, self.keep_affine, len(cells))
-                    made[name] = _make(name, lambda make=make, options=options: make(*options))
+                    made[name] = _make(name, partial(make, *options))
                 first = net.get_submodule(site[run[0]])
                 cells.append(self._cell(first, recurrent=len(run) > self.cl_distance))
             # A sequence without a relay becomes a stage too, so that all of them can recompute their activations.

@@ -112,7 +112,7 @@ def norms_at(block: Block, site: str) -> list[str]:
 
 
 def check_share(net: nn.Module, num_reached: int) -> None:
-    """Raise where so few of the network's norms are reached that its blocks cannot have been recognised.
+    """Raise where so few of the network's norms are reached that its blocks cannot have been recognized.
 
     Raises:
         ValueError: less than two in five.
@@ -121,7 +121,7 @@ def check_share(net: nn.Module, num_reached: int) -> None:
     if num_reached < _LEAST_SHARE * total:
         raise ValueError(
             f"DNR: of the {total} norms of {type(net).__name__} only {num_reached} lie in blocks that it knows or "
-            "recognises, so most of the network would stay plain; use another backbone, or add the class of its blocks "
+            "recognizes, so most of the network would stay plain; use another backbone, or add the class of its blocks "
             "to BLOCK_SITES."
         )
 

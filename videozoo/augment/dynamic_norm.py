@@ -44,7 +44,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
     ``batch_norm_function``; with statistics of groups; and for clips that are not in ``channels_last_3d`` memory.
 
     Not a ``BatchNorm2d``: ``SyncBatchNorm.convert_sync_batchnorm`` would turn a subclass into a plain norm. It becomes
-    synchronised, or frozen, itself (:class:`~videozoo.augment.known_norms.ShownAsBatchNorm`); a frozen one keeps its
+    synchronized, or frozen, itself (:class:`~videozoo.augment.known_norms.ShownAsBatchNorm`); a frozen one keeps its
     statistics and its trained pair, and goes on training the predicted one.
 
     Args:

@@ -85,7 +85,7 @@ class ShownAsBatchNorm(nn.Module):
     bias: nn.Parameter
 
     def named_children(self) -> Iterator[tuple[str, nn.Module]]:
-        """The children, and after them a batch norm, unless groups of channels are standardised."""
+        """The children, and after them a batch norm, unless groups of channels are standardized."""
         yield from super().named_children()
         if not self.num_groups and _SHOWN not in self._modules:
             yield _SHOWN, self._shown()

@@ -2,6 +2,7 @@
 
 from videozoo.engine.checkpoint import load_train_state, load_weights, save_checkpoint
 from videozoo.engine.config import FitConfig
+from videozoo.engine.distributed import sync_norms
 from videozoo.engine.errors import CheckpointError, EngineError, TrainingError
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.evaluate import evaluate, evaluate_together
@@ -9,6 +10,7 @@ from videozoo.engine.evaluation_folder import evaluation_dict, write_evaluation
 from videozoo.engine.fit import fit
 from videozoo.engine.groups import GroupResult, load_groups, measure_group
 from videozoo.engine.interrupts import Stopped
+from videozoo.engine.optim import freeze_norms
 from videozoo.engine.plots import plot_confusion, plot_curves, plot_group
 from videozoo.engine.results import EpochRow, FitResult, result_dict, write_results
 from videozoo.engine.run_record import RunRecord, read_evaluation, read_run
@@ -30,6 +32,7 @@ __all__ = [
     "evaluate_together",
     "evaluation_dict",
     "fit",
+    "freeze_norms",
     "join_scores",
     "load_groups",
     "load_scores",
@@ -45,6 +48,7 @@ __all__ = [
     "result_dict",
     "save_checkpoint",
     "save_scores",
+    "sync_norms",
     "write_evaluation",
     "write_results",
 ]
