@@ -274,3 +274,12 @@ def test_quickstart_continues_after_an_interruption(
             assert (output / name / file).is_file()
         assert str(output / name / "curves.png") in out
     assert len(list(output.glob("videos/*/*/*.mp4"))) == 12
+
+
+def test_predict_notes_a_still_picture(model_name: str, tmp_path: Path, capsys: Capture) -> None:
+    photo = tmp_path / "photo.jpg"
+    Image.new("RGB", (64, 48)).save(photo)
+    assert main(["predict", "--model", model_name, "--json", *CPU, str(photo)]) == 0
+    captured = capsys.readouterr()
+    assert "photo.jpg: it has one frame only, like a still picture" in " ".join(captured.err.split())
+    assert json.loads(captured.out)["note"] == "it has one frame only, like a still picture"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import pytest
+from PIL import Image
 
 from videozoo.data import VideoReader, VideoRecord
 from videozoo.data.check import check_video
@@ -98,3 +99,12 @@ def test_lost_packets_of_a_transport_stream_but_not_joined_ones(tmp_path: Path, 
     assert "some of its data is missing" in _note(path)
     path.write_bytes(data + data)
     assert _note(path) == ""
+
+
+def test_a_still_picture_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    Image.new("RGB", (64, 48)).save(path)
+    assert _note(path) == "it has one frame only, like a still picture"
+    with VideoReader(path) as reader:
+        reader.read([0])
+        assert reader.note == "it has one frame only, like a still picture"

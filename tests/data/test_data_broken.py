@@ -150,7 +150,7 @@ def test_frames_too_long_and_thin_are_refused(tmp_path: Path, make_video: Callab
 class _Shrinking:
     """A reader whose file turns out to have fewer frames at each read."""
 
-    height, width = 20, 30
+    height, width, note = 20, 30, ""
 
     def __init__(self, counts: list[int]) -> None:
         self.counts = counts

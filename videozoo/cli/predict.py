@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, Parser, say, say_error, show_log
+from videozoo.cli.console import CommandError, Parser, note, say, say_error, show_log
 from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag, check_ranges
 from videozoo.cli.jobs import add_list_flags, run_job
 
@@ -37,7 +37,8 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print one JSON object per file and line: file, and predictions (class, label, score) or error",
+        help="print one JSON object per file and line: file, and predictions (class, label, score) or error; "
+        "note where something is odd",
     )
     group = parser.add_argument_group("a list instead of files")
     group.add_argument(
@@ -78,8 +79,11 @@ def _answer_files(args: argparse.Namespace) -> int:
                 say(json.dumps({"file": file, "error": answer.error}, ensure_ascii=False))
             continue
         best = [{"class": c.label, "label": c.index, "score": round(c.score, 6)} for c in answer.topk(args.topk)]
+        if answer.note:
+            note(f"{file}: {answer.note}")
         if args.json:
-            say(json.dumps({"file": file, "predictions": best}, ensure_ascii=False))
+            about = {"note": answer.note} if answer.note else {}
+            say(json.dumps({"file": file, "predictions": best, **about}, ensure_ascii=False))
         else:
             _say_answers(file, best, is_first=number == 0)
     return 1 if num_broken else 0

@@ -251,7 +251,7 @@ class AvStream:
                     return ENCRYPTED
             if is_iso:
                 return "its index (moov) is missing or damaged; the file was cut short or its recording never finished"
-            return "not a video, encrypted as a whole, or of a format that FFmpeg does not know"
+            return "not a video, or of a format that FFmpeg does not know"
         return f"FFmpeg cannot open it ({getattr(err, 'strerror', None) or err})"
 
     def _bytes(self) -> IO[bytes] | ByteWindow:

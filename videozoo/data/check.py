@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .decode import ONE_FRAME
 from .errors import VideoError
 from .frame_clock import mean_rate
 from .records import VideoRecord, VideoSource
@@ -66,7 +67,7 @@ def check_video(record: VideoRecord) -> Finding:
                 shown = (last or 0.0) - (first or 0.0)
                 fps = mean_rate(fps, count, shown)
                 seconds = shown + 1 / fps
-            note = video.damage()
+            note = video.damage() or (ONE_FRAME if count == 1 and record.frame_range is None else "")
     except VideoError as error:
         return Finding(count, width=size[0], height=size[1], error=error.reason)
     except Exception as error:  # whatever a file does to a decoder, it is this file's error
@@ -145,8 +146,11 @@ def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     rows = [
         ("videos", str(len(findings))),
         ("broken", str(len(findings) - len(good))),
-        ("damaged", f"{sum(bool(f.note) for f in good)} that can be used in part"),
+        ("damaged", f"{sum(f.note not in ('', ONE_FRAME) for f in good)} that can be used in part"),
     ]
+    num_stills = sum(finding.note == ONE_FRAME for finding in good)
+    if num_stills:
+        rows.append(("stills", f"{num_stills} with one frame only"))
     if good:
         frames = sorted(finding.frames for finding in good)
         rows.append(("frames", f"{frames[0]} to {frames[-1]}, median {frames[len(frames) // 2]}"))

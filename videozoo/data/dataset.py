@@ -53,10 +53,10 @@ class VideoDataset(Dataset[dict[str, Any]]):
             its place, drawn from the seed, the epoch and the index; after ten broken ones in a row video is None.
             ``report``: video is None.
     Shape:
-        item: dict(video, label=int, index=int, broken=list); video is (3, T, H, W) in training, else (V, 3, T, H, W),
-        clip by clip, V = num_clips * num_crops, of the transform's type. label is the mirror's where the transform
-        mirrored a one-sided class; index is the video's place in ``records``. broken has (index, problem) of each video
-        that could not be read.
+        item: dict(video, label=int, index=int, broken=list, note=str); video is (3, T, H, W) in training, else
+        (V, 3, T, H, W), clip by clip, V = num_clips * num_crops, of the transform's type. label is the mirror's where
+        the transform mirrored a one-sided class; index is the video's place in ``records``. broken has (index, problem)
+        of each video that could not be read. note is the reader's on the video that was.
     Raises:
         ValueError: no records, an unknown sampling, or several clips in training.
         VideoError: (from an item) the video cannot be read; it names the file and where it was listed.
@@ -121,15 +121,15 @@ class VideoDataset(Dataset[dict[str, Any]]):
             clip_seed, transform_seed, place_seed = np.random.SeedSequence(key).generate_state(3, np.uint64).tolist()
             place = (place_seed if attempt else index) % len(self)
             try:
-                video, label = self._read(self.records[place], clip_seed, transform_seed)
+                video, label, note = self._read(self.records[place], clip_seed, transform_seed)
             except VideoError as error:
                 if self.on_broken == "raise":
                     raise
                 broken.append((place, str(error)))
             else:
-                return {"video": video, "label": label, "index": place, "broken": broken}
+                return {"video": video, "label": label, "index": place, "broken": broken, "note": note}
         place = index % len(self)
-        return {"video": None, "label": self.records[place].label, "index": place, "broken": broken}
+        return {"video": None, "label": self.records[place].label, "index": place, "broken": broken, "note": ""}
 
     def _draw(self, seed: int) -> Draw:
         """Draws the frames of a video's clips; from the same seed however often it is called."""
@@ -148,14 +148,15 @@ class VideoDataset(Dataset[dict[str, Any]]):
 
         return draw
 
-    def _read(self, record: VideoRecord, clip_seed: int, transform_seed: int) -> tuple[Tensor, int]:
+    def _read(self, record: VideoRecord, clip_seed: int, transform_seed: int) -> tuple[Tensor, int, str]:
         if not self.is_training:
-            return _read_tests([self], record)[0], record.label
-        clip = _sampled(record, [self._draw(clip_seed)], _read_clip)
+            (views,), note = _read_tests([self], record)
+            return views, record.label, note
+        clip, note = _sampled(record, [self._draw(clip_seed)], _read_clip)
         with torch.random.fork_rng(devices=[]), _one_thread():
             # Not torch.manual_seed: that would also seed the accelerators, which fork_rng does not restore here.
             torch.default_generator.manual_seed(transform_seed >> 1)
-            return self.transform(clip, record.label)
+            return *self.transform(clip, record.label), note
 
 
 class JointDataset(Dataset[dict[str, Any]]):
@@ -187,9 +188,10 @@ class JointDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         index, first = range(len(self))[index], self.datasets[0]
         record = self.records[index]
-        item: dict[str, Any] = {"video": None, "label": record.label, "index": index, "broken": []}
+        item: dict[str, Any] = {"video": None, "label": record.label, "index": index, "broken": [], "note": ""}
         try:
-            return {**item, "video": _read_tests(self.datasets, record)}
+            video, note = _read_tests(self.datasets, record)
+            return {**item, "video": video, "note": note}
         except VideoError as error:
             if first.on_broken == "raise":
                 raise
@@ -207,8 +209,12 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _sampled(record: VideoRecord, draws: Sequence[Draw], make: Callable[[list[np.ndarray], VideoReader], Made]) -> Made:
-    """What ``make`` makes of the drawn clips of a video; drawn and made anew where reading finds fewer or more frames.
+def _sampled(
+    record: VideoRecord, draws: Sequence[Draw], make: Callable[[list[np.ndarray], VideoReader], Made]
+) -> tuple[Made, str]:
+    """Return what ``make`` makes of the drawn clips of a video, and the reader's note.
+
+    Clips are drawn and made again where reading finds fewer or more frames.
 
     Raises:
         VideoError: the video cannot be read; it names the file and where it was listed.
@@ -227,7 +233,7 @@ def _sampled(record: VideoRecord, draws: Sequence[Draw], make: Callable[[list[np
                         raise
                     continue
                 if reader.num_frames == count:
-                    return made
+                    return made, reader.note
             raise VideoError(record.path, "its number of frames changes each time it is read")
     except VideoError as err:
         raise VideoError(err.path, f"{err.reason} [listed in {record.source}]") from err
@@ -237,7 +243,7 @@ def _read_clip(clips: list[np.ndarray], reader: VideoReader) -> Tensor:
     return reader.read(clips[0][0])
 
 
-def _read_tests(datasets: Sequence[VideoDataset], record: VideoRecord) -> list[Tensor]:
+def _read_tests(datasets: Sequence[VideoDataset], record: VideoRecord) -> tuple[list[Tensor], str]:
     """Every view of a video for each data set; a frame that several clips share is decoded and transformed once."""
 
     def make(clips: list[np.ndarray], reader: VideoReader) -> list[Tensor]:

@@ -17,6 +17,8 @@ from .image_folder import ImageFolder
 from .limits import WorkLimit, default_max_frames
 from .records import VideoRecord
 
+ONE_FRAME = "it has one frame only, like a still picture"
+
 
 class VideoReader:
     """Read single frames of a video file, or of a folder of jpg/png frames in natural order.
@@ -91,6 +93,16 @@ class VideoReader:
     def num_damaged(self) -> int:
         """Frames read so far that show damage, or may: decoded with errors, or after such a one up to a keyframe."""
         return len(self._damaged)
+
+    @property
+    def note(self) -> str:
+        """What is odd about the frames read so far, empty where nothing is."""
+        found = []
+        if self._damaged:
+            found.append(f"{len(self._damaged)} of its frames that were read show damage, or may")
+        if self._frame_range is None and self._source.count() == 1:
+            found.append(ONE_FRAME)
+        return ", ".join(found)
 
     @property
     def height(self) -> int:

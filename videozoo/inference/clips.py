@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,21 +28,32 @@ class ClipBatch:
         video: uint8 (B, V, 3, T, H, W) of those that could be read; None if none could.
         read: their places in ``paths``.
         errors: why the others could not be, by place.
+        notes: what is odd about videos that could be read, by place.
     """
 
     paths: list[str]
     video: Tensor | None
     read: list[int]
     errors: dict[int, str]
+    notes: dict[int, str]
 
     def pin_memory(self) -> "ClipBatch":
         """For the DataLoader, which copies from pinned memory to a GPU while that computes."""
         video = None if self.video is None else self.video.pin_memory()
-        return ClipBatch(self.paths, video, self.read, self.errors)
+        return ClipBatch(self.paths, video, self.read, self.errors, self.notes)
 
 
-class _Views(Dataset[tuple[str, Tensor | None, str | None]]):
-    """Path, views as bytes (V, 3, T, H, W) and error of each record, which is made when it is asked for."""
+class _Item(NamedTuple):
+    """A video on its way into a batch: its views as bytes (V, 3, T, H, W), or the error."""
+
+    path: str
+    video: Tensor | None
+    error: str | None
+    note: str = ""
+
+
+class _Views(Dataset[_Item]):
+    """The item of each record, which is made when it is asked for."""
 
     def __init__(self, records: Sequence[VideoRecord], config: dict[str, Any]) -> None:
         self.records = records
@@ -52,15 +63,16 @@ class _Views(Dataset[tuple[str, Tensor | None, str | None]]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> tuple[str, Tensor | None, str | None]:
+    def __getitem__(self, index: int) -> _Item:
         record = self.records[index]
         path = str(record.path)
         try:
-            return path, VideoDataset([record], self.transform, **self.sampling)[0]["video"], None
+            item = VideoDataset([record], self.transform, **self.sampling)[0]
+            return _Item(path, item["video"], None, item["note"])
         except VideoError as error:
-            return path, None, error.reason.removesuffix(f" [listed in {record.source}]")
+            return _Item(path, None, error.reason.removesuffix(f" [listed in {record.source}]"))
         except Exception as error:  # One file of millions must not end the run, whatever it does to the reader.
-            return path, None, f"unexpected {type(error).__name__}, {error}"
+            return _Item(path, None, f"unexpected {type(error).__name__}, {error}")
 
 
 def iterate_batches(
@@ -122,24 +134,28 @@ def _load(views: _Views, places: Iterable[Sequence[int]], workers: int, pin_memo
 
 def _load_singly(views: _Views, places: Sequence[int]) -> ClipBatch:
     """The same batch with a process for each file, so that the one that kills it is known."""
-    items: list[tuple[str, Tensor | None, str | None]] = []
+    items: list[_Item] = []
     for place in places:
         try:
             (batch,) = _load(views, [[place]], 1, pin_memory=False)
             video = None if batch.video is None else batch.video[0]
-            items.append((batch.paths[0], video, batch.errors.get(0)))
+            items.append(_Item(batch.paths[0], video, batch.errors.get(0), batch.notes.get(0, "")))
         except (RuntimeError, OSError, EOFError) as error:
             if not _is_death(error):
                 raise
-            items.append((str(views.records[place].path), None, "the process that decoded it died"))
+            items.append(_Item(str(views.records[place].path), None, "the process that decoded it died"))
     return _collate(items)
 
 
-def _collate(items: list[tuple[str, Tensor | None, str | None]]) -> ClipBatch:
-    read = [place for place, (_, video, _) in enumerate(items) if video is not None]
-    videos = [video for _, video, _ in items if video is not None]
-    errors = {place: error for place, (_, _, error) in enumerate(items) if error is not None}
-    return ClipBatch([path for path, _, _ in items], torch.stack(videos) if videos else None, read, errors)
+def _collate(items: list[_Item]) -> ClipBatch:
+    videos = {place: item.video for place, item in enumerate(items) if item.video is not None}
+    return ClipBatch(
+        [item.path for item in items],
+        torch.stack(list(videos.values())) if videos else None,
+        list(videos),
+        {place: item.error for place, item in enumerate(items) if item.error is not None},
+        {place: item.note for place, item in enumerate(items) if item.note},
+    )
 
 
 def _is_death(error: Exception) -> bool:

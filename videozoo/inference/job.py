@@ -62,8 +62,8 @@ def predict_list(
 
     Video ``i`` of the list belongs to shard ``i % num_shards``. Answers are kept in ``OUTPUT.parts`` until all are
     there; killed at any moment and called again, it goes on after the last ones kept. A file that is finished stays as
-    it is. Columns: index (place in the list), path, error (null where fine), classes and class_scores (the best
-    ``topk``), scores (all of them, float32).
+    it is. Columns: index (place in the list), path, error (null where fine), note (what is odd about a video that was
+    read, else null), classes and class_scores (the best ``topk``), scores (all of them, float32).
 
     Args:
         predictor: the network.
@@ -84,7 +84,9 @@ def predict_list(
     }
 
     def make_rows(indices: Sequence[int], answers: list[Prediction]) -> Rows:
-        return rows_of(indices, answers, predictor.model.num_classes)
+        rows = rows_of(indices, answers, predictor.model.num_classes)
+        rows.columns["note"] = [answer.note for answer in answers]
+        return rows
 
     def fill(rows: Rows) -> dict[str, Any]:
         best = np.argsort(-rows.values, axis=1, kind="stable")[:, :topk]
@@ -103,6 +105,7 @@ _SCORE_COLUMNS: dict[str, Callable[[Any], Any]] = {
     "index": lambda pa: pa.int64(),
     "path": lambda pa: pa.string(),
     "error": lambda pa: pa.string(),
+    "note": lambda pa: pa.string(),
     "classes": lambda pa: pa.list_(pa.string()),
     "class_scores": lambda pa: pa.list_(pa.float32()),
     "scores": lambda pa: pa.list_(pa.float32()),

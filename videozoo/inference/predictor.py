@@ -42,12 +42,14 @@ class Prediction:
         scores: float32 (C,), softmax per view, averaged over the views; None where the video could not be read.
         error: why it could not be read; None where it could.
         class_names: name of each class.
+        note: what is odd about a video that could be read: damage, a single frame; None where nothing is.
     """
 
     path: str
     scores: np.ndarray | None
     error: str | None = None
     class_names: Sequence[str] = field(default=(), repr=False)
+    note: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -222,7 +224,7 @@ class Predictor:
             row, error = scores.get(place), batch.errors.get(place)
             if row is not None and not np.isfinite(row).all():
                 row, error = None, "the network's scores are not finite"
-            answers.append(Prediction(path, row, error, names))
+            answers.append(Prediction(path, row, error, names, batch.notes.get(place)))
         return answers
 
     def _score(self, video: Tensor) -> np.ndarray:
