@@ -122,7 +122,10 @@ def test_shift_and_recursion_share_one_convolution(backbone: str) -> None:
     ("backbone", "message"),
     [
         ("resnet18.tv_in1k", r"pass backbone='resnet18', backbone_weights='tv_in1k'"),
-        ("resnett18", "timm has no model 'resnett18'; near: .*resnet"),
+        ("resnett18", "timm has no model 'resnett18'; near: resnet18"),
+        ("resnet5", "timm has no model 'resnet5'; near: resnet50"),
+        ("hf-hub:timm/resnet18.a1_in1k", r"no model name .*backbone='resnet18', backbone_weights='a1_in1k'"),
+        ("./weights", "'./weights', which is no model name of timm"),
         ("no such thing", "timm has no model"),
         ("", "timm has no model|build: "),
         ("vit_tiny_patch16_224", "transformer on patches; use a convolutional backbone"),
@@ -137,10 +140,16 @@ def test_backbones_that_cannot_be_used_are_refused(backbone: str, message: str) 
         videozoo.compose(backbone)
 
 
-def test_networks_without_feature_maps_are_refused_when_they_run() -> None:
-    net = videozoo.compose("resmlp_12_224", num_frames=1)
-    with pytest.raises(ValueError, match=r"gives features \(1, \d+, \d+\), not maps"):
-        net(clips(1, 1, 224))
+@pytest.mark.parametrize("backbone", ["resmlp_12_224", "efficientformer_l1"])
+def test_networks_without_feature_maps_are_refused(backbone: str) -> None:
+    with pytest.raises(ValueError, match=r"gives features \(1, \d+, \d+\), not maps .* use a convolutional backbone"):
+        videozoo.compose(backbone)
+
+
+@pytest.mark.parametrize("backbone", ["fasternet_t0", "shvit_s1"])
+def test_convolutional_networks_with_patches_are_taken(backbone: str) -> None:
+    with torch.device("meta"):
+        assert videozoo.compose(backbone, num_classes=3)(torch.zeros(1, 3, 8, 64, 64)).shape == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +157,8 @@ def test_networks_without_feature_maps_are_refused_when_they_run() -> None:
     [
         ({"temporal": "tsm"}, r"'tsm' is not a part; pass an instance such as TSM\(shift_div=8\)"),
         ({"temporal": TSM}, "is not a part"),
+        ({"augmenters": ARC()}, r"augmenters is ARC\(.*pass a list of parts"),
+        ({"augmenters": "arc"}, "augmenters is 'arc'; pass a list of parts"),
         ({"augmenters": ["arc"]}, "'arc' is not a part"),
         ({"augmenters": [ARC]}, "is not a part"),
         ({"augmenters": [ARC(), ARC(num_steps=2)]}, "given twice"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from videozoo.autograd import needs_autograd
 
@@ -50,7 +51,7 @@ def unfold_time(x: Tensor, num_segments: int) -> Tensor:
     Raises:
         ValueError: the first dimension is not a multiple of ``num_segments``.
     """
-    if x.shape[0] % num_segments != 0:
+    if not isinstance(x, Proxy) and x.shape[0] % num_segments != 0:  # what torch.fx traces has no shape yet
         raise ValueError(
             f"unfold_time: first dim is {x.shape[0]}, not a multiple of num_segments={num_segments}; "
             f"pass clips of {num_segments} frames or call model.set_num_frames(T)."

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from videozoo.autograd import needs_autograd, needs_plain_operations, refuse_second_derivative
 from videozoo.shapes import unfold_time
@@ -34,6 +34,9 @@ def local_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
     else:
         out = _band(_products(a.contiguous(), _pad(b, reach), reach), reach)
     return out.permute(0, 3, 4, 1, 2)
+
+
+fx.wrap("local_correlation")
 
 
 def _correlate_by_rows(a: Tensor, b: Tensor, reach: int) -> Tensor:
@@ -134,6 +137,9 @@ def displacements(correlation: Tensor, temperature: float = 100.0, sigma: float 
     reach = (side - 1) / 2
     axis = steps / reach - 1
     return torch.stack([(weights.sum(3) * axis).sum(3), (weights.sum(4) * axis).sum(3), confidence], 1)
+
+
+fx.wrap("displacements")
 
 
 def _separable(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:

@@ -2,12 +2,16 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from videozoo.layers.temporal_conv import mix_neighbours
 from videozoo.shapes import frame_means, unfold_time
 
 __all__ = ["TemporalAdaptive"]
+
+
+fx.wrap("frame_means")
+fx.wrap("mix_neighbours")
 
 
 class TemporalAdaptive(nn.Module):

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from videozoo.autograd import needs_autograd, needs_plain_operations
 from videozoo.shapes import unfold_time
@@ -40,6 +40,9 @@ def mix_neighbours(x: Tensor, taps: Tensor) -> Tensor:
         mixed: Tensor = _MixNeighbours.apply(x, taps)
         return mixed
     return _mix(x, taps)
+
+
+fx.wrap("mix_neighbours")
 
 
 def _mix(x: Tensor, taps: Tensor) -> Tensor:

@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, fx, nn
 
 from videozoo.layers.frame_tuples import MAX_FRAMES, draw_tuples, tested_tuples
 
 __all__ = ["TemporalRelation"]
+
+
+fx.wrap("draw_tuples")
 
 
 class TemporalRelation(nn.Module):
@@ -57,8 +61,8 @@ class TemporalRelation(nn.Module):
         tuples: Mapping[int, list[tuple[int, ...]] | Tensor] = self._tested
         if self.training and self.num_segments > 2:
             tuples = draw_tuples(self.num_segments, x.device)
-        longest, *others = self.scales
-        y: Tensor = longest(x.flatten(1))
-        for net, size in zip(others, range(self.num_segments - 1, 1, -1), strict=True):
-            y = y + net(x[:, tuples[size]].flatten(2)).sum(1)  # (B, 3, size, hidden) -> (B, K)
-        return y
+        scores = []
+        for net, size in zip(self.scales, range(self.num_segments, 1, -1), strict=True):
+            chosen = x[:, None] if size == self.num_segments else x[:, tuples[size]]  # (B, 1 or 3, size, hidden)
+            scores.append(net(chosen.flatten(2)).sum(1))
+        return torch.stack(scores).sum(0)

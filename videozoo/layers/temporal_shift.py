@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from videozoo.autograd import needs_autograd
 from videozoo.layers.options import check_count
@@ -18,10 +18,15 @@ def shift_frames(x: Tensor, fold: int) -> Tensor:
     Shape:
         input (B, S, C, ...), output the same, in the same memory format.
     """
+    if fold == 0:
+        return x
     if needs_autograd(x):
         shifted: Tensor = _Shift.apply(x, slice(0, fold), slice(fold, 2 * fold))
         return shifted
     return _shift(x, slice(0, fold), slice(fold, 2 * fold))
+
+
+fx.wrap("shift_frames")  # one call for torch.fx, which cannot follow writes
 
 
 def _shift(x: Tensor, back: slice, forward: slice) -> Tensor:
@@ -77,8 +82,6 @@ class TemporalShift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         fold = x.shape[1] // self.shift_div
-        if fold == 0:
-            return x
         return shift_frames(unfold_time(x, self.num_segments), fold).flatten(0, 1)
 
     def extra_repr(self) -> str:

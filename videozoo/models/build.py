@@ -1,5 +1,6 @@
 """From a spec to a network: backbone, temporal module, augmenters, head."""
 
+import difflib
 import re
 from pathlib import Path
 from typing import Any, overload
@@ -17,7 +18,8 @@ from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.models.stem import adapt_stems
 from videozoo.models.streaming import make_causal
 from videozoo.models.video_net import VideoNet, check_num_frames
-from videozoo.nets import complete_backbone
+from videozoo.nets import Backbone, complete_backbone
+from videozoo.surgery import find_blocks
 from videozoo.temporal import TSN
 
 __all__ = ["build", "load_backbone"]
@@ -85,13 +87,22 @@ def _parts(spec: ModelSpec) -> list[Any]:
 
 def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> nn.Module:
     """The plain timm backbone of ``spec``, without a classifier."""
+    if re.search(r"[:/\\]", spec.backbone):
+        arch, _, tag = re.split(r"[:/\\]", spec.backbone)[-1].partition(".")
+        hint = f", backbone_weights={tag!r}" if tag else ""
+        hint = f" (backbone={arch!r}{hint})" if timm.is_model(arch) else ""
+        raise ValueError(
+            f"build: backbone is {spec.backbone!r}, which is no model name of timm; pass one{hint}, and a "
+            "tag or a local file as backbone_weights."
+        )
     arch, _, tag = spec.backbone.partition(".")
     if tag:
         raise ValueError(f"build: backbone is {spec.backbone!r}; pass backbone={arch!r}, backbone_weights={tag!r}.")
     if is_model(arch):  # timm knows our names too
         raise ValueError(f"build: {arch} is a network of videozoo itself; pass its backbone, an image model of timm.")
     if not timm.is_model(arch):
-        near = timm.list_models(f"*{arch[:6]}*")[:5]
+        known = [name for name in timm.list_models() if not is_model(name)]
+        near = difflib.get_close_matches(arch, known, n=5)
         raise ValueError(f"build: timm has no model {arch!r}; near: {', '.join(near) or 'none'}.")
     kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": spec.in_chans}
     if spec.drop_path_rate:  # networks without residual branches do not take it
@@ -108,12 +119,28 @@ def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir:
         raise ValueError(f"build: {arch} is not a backbone that videozoo can use ({error}).") from error
     if not hasattr(backbone, "forward_features") or getattr(backbone, "output_fmt", "NCHW") != "NCHW":
         raise ValueError(f"build: {arch} gives no (B, C, H, W) feature maps; use a convolutional backbone.")
-    if hasattr(backbone, "patch_embed"):
-        raise ValueError(f"build: {arch} is a transformer on patches; use a convolutional backbone.")
     complete_backbone(backbone)
+    if not find_blocks(backbone) and not isinstance(backbone, Backbone):
+        _check_maps(arch, kwargs, hasattr(backbone, "patch_embed"))
     if is_file:
         load_backbone_file(backbone, Path(str(weights)).expanduser(), spec.in_chans)
     return backbone
+
+
+def _check_maps(arch: str, kwargs: dict[str, Any], has_patches: bool) -> None:
+    """Raise where an unknown backbone gives no maps: a twin on the meta device shows it without computing."""
+    try:
+        with torch.device("meta"):
+            twin: Any = timm.create_model(arch, **kwargs).eval()
+            size = (twin.default_cfg or {}).get("input_size", (3, 224, 224))[1:]
+            shape = twin.forward_features(torch.zeros(1, kwargs["in_chans"], *size)).shape
+    except Exception:  # a forward that looks at values, which the meta device does not have
+        if not has_patches:
+            return
+        shape = torch.Size()
+    if len(shape) != 4:
+        why = "is a transformer on patches" if has_patches else f"gives features {tuple(shape)}, not maps (B, C, H, W)"
+        raise ValueError(f"build: {arch} {why}; use a convolutional backbone.")
 
 
 def _create_tagged(arch: str, tag: str, kwargs: dict[str, Any]) -> nn.Module:

@@ -181,9 +181,8 @@ def compose(
         ValueError: unknown backbone, or a part that finds nothing to change in it.
         WeightsError: the backbone's weights are missing or do not fit.
     """
-    spec = ModelSpec(
-        backbone, temporal, tuple(augmenters), num_frames, num_classes, in_chans, drop_rate, drop_path_rate, causal
-    )
+    parts: Any = augmenters  # ModelSpec checks them and makes a tuple
+    spec = ModelSpec(backbone, temporal, parts, num_frames, num_classes, in_chans, drop_rate, drop_path_rate, causal)
     return _configured(build(spec, backbone_weights), _backbone_cfg(spec), "")
 
 

@@ -38,6 +38,8 @@ class ModelSpec:
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth of the backbone.
         causal: every frame sees earlier ones only (``models.streaming``); for ARC and TANet that is an extension.
+    Raises:
+        ValueError: ``augmenters`` is no list or tuple.
     """
 
     backbone: str
@@ -49,6 +51,13 @@ class ModelSpec:
     drop_rate: float = 0.0
     drop_path_rate: float = 0.0
     causal: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.augmenters, list | tuple):
+            raise ValueError(
+                f"ModelSpec: augmenters is {self.augmenters!r}; pass a list of parts, such as [ARC(num_steps=4)]."
+            )
+        object.__setattr__(self, "augmenters", tuple(self.augmenters))
 
     @property
     def family(self) -> tuple[str, type]:

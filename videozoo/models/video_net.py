@@ -4,6 +4,7 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from videozoo.models.config import OF_CLASSES
 from videozoo.models.layer_groups import layer_groups, prefixed
@@ -103,7 +104,7 @@ class VideoNet(nn.Module):
 
     def _maps(self, x: Tensor) -> Tensor:
         maps = self.backbone.forward_features(self._fold(x))
-        if maps.ndim != (5 if self.is_3d else 4):
+        if not isinstance(maps, Proxy) and maps.ndim != (5 if self.is_3d else 4):
             raise ValueError(
                 f"VideoNet: {self.spec.backbone} gives features {tuple(maps.shape)}, not maps (B, C, H, W); "
                 "use a convolutional backbone."
@@ -228,8 +229,10 @@ def check_clips(net: Any, x: Tensor) -> None:
     """Raise where ``x`` is no batch of clips of the network's channels and frames.
 
     Raises:
-        ValueError: another number of dimensions, channels or frames.
+        ValueError: whole numbers, or another number of dimensions, channels or frames.
     """
+    if isinstance(x, Proxy):  # of a tracer (torch.fx, torchvision's create_feature_extractor): it has no shape yet
+        return
     name = type(net).__name__
     if x.ndim != 5:
         raise ValueError(
@@ -240,6 +243,11 @@ def check_clips(net: Any, x: Tensor) -> None:
         raise ValueError(
             f"{name}: input (B, C, T, H, W) has {x.shape[1]} channels, the network takes {net.in_chans}; "
             "for (B, T, C, H, W) pass x.transpose(1, 2), for other channels build it with in_chans=."
+        )
+    if not x.is_floating_point():
+        raise ValueError(
+            f"{name}: input is {x.dtype}, the network takes floating-point numbers; scale and normalize frames first, "
+            "as the transforms of videozoo.data do: (x / 255 - mean) / std, with mean and std of model.pretrained_cfg."
         )
     if x.shape[2] != net.num_frames:
         raise ValueError(
