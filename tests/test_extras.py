@@ -3,6 +3,7 @@
 import re
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from helpers import REPO
@@ -30,7 +31,7 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
         require("onnx.helper", "int8 weights")
 
 
-# None of these files exists: the package is asked for before anything is read.
+# None of the videos and lists exists: the package is asked for before anything is read.
 @pytest.mark.parametrize(
     ("package", "command"),
     [
@@ -43,8 +44,10 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_commands_ask_for_packages_first(
-    package: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    package: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("no.onnx").touch()
     monkeypatch.setitem(sys.modules, package, None)
     assert main(command.split()) == 2
     error = capsys.readouterr().err.strip()
