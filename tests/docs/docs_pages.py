@@ -9,7 +9,7 @@ from typing import Any
 from helpers import REPO
 
 PAGES = [path.relative_to(REPO).as_posix() for path in (REPO / "README.md", *sorted((REPO / "docs").rglob("*.md")))]
-_MARK = re.compile(r"<!-- (not run|run): (.+) -->")
+_MARK = re.compile(r"<!-- (not run|run|needs): (.+) -->")
 
 # What every page is made small by. Networks become the two tiny ones that travel with the package, weights that would
 # be downloaded are left out, and commands get these flags behind their own (the last one counts).
@@ -28,7 +28,10 @@ _NETWORK = re.compile(r"(?:arc_|dnr_)?(?:tsn|tsm|msn|tanet|tdn|tea|trn)_(?:r\d+|
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; ``mark`` is the comment right above it: ("not run", reason), ("run", name) or None."""
+    """A fenced block; ``mark`` is the comment right above it, or None.
+
+    It is ("not run", reason), ("run", name), or ("needs", extras) where packages of extras are used.
+    """
 
     page: str
     line: int
@@ -42,7 +45,7 @@ class Block:
     @property
     def runs(self) -> bool:
         """Whether the tests run it here: README's blocks with a name are run by ``.ci/run``."""
-        return self.language in ("python", "bash") and self.mark is None
+        return self.language in ("python", "bash") and (self.mark is None or self.mark[0] == "needs")
 
 
 def read_blocks(page: str) -> list[Block]:
