@@ -68,10 +68,11 @@ def load_listed(args: argparse.Namespace) -> "dict[str, VideoSource]":
     where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split, "check_files": False}
     sources: dict[str, VideoSource] = {}
     class_names = None
-    for folder in find_parts(args.data) or [None]:
-        source = load_source(folder or args.data, class_names=class_names, **where)
+    parts: dict[str, str | Path] = {folder.name: folder for folder in find_parts(args.data)}
+    for part, data in (parts or {"": args.data}).items():
+        source = load_source(data, class_names=class_names, **where)
         class_names = source.class_names
-        sources[folder.name if folder else ""] = source
+        sources[part] = source
         for text in source.warnings:
             note(f"warning: {text}")
     return sources

@@ -23,7 +23,7 @@ def read_path_list(file: ListFile) -> Listing:
             hint = f"; {SEVERAL_LABELS}" if len(fields) > 2 else ""
             file.problems.add(place, f"{len(fields)} columns in {shorten(line)}, must be two: path and label{hint}")
             continue
-        rows.append(Row(place, *fields))
+        rows.append(Row(place, fields[0], fields[1]))
     return Listing(rows)
 
 
