@@ -52,6 +52,7 @@ def _needs(settings: "Settings") -> dict[str, str]:
         (sched not in ("step", "multistep"), "is for --sched step or multistep", ("decay_rate",)),
         (sched not in _FALLING, f"is for --sched {', '.join(_FALLING)}", ("min_lr",)),
         (settings.warmup_epochs == 0, "needs --warmup-epochs", ("warmup_lr",)),
+        (bool(settings.initial_checkpoint), "is for runs without --initial-checkpoint", ("pretrained",)),
         (sched == "none", "needs a --sched", ("warmup_epochs", "warmup_lr")),
         (not settings.model_ema, "needs --model-ema", ("model_ema_decay", "model_ema_warmup")),
         (settings.lr_base is None, "needs --lr-base", ("lr_base_size",)),
