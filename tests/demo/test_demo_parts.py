@@ -288,4 +288,4 @@ def test_bad_starts_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch
         assert f"cannot listen at 127.0.0.1:{port}" in error("--port", port)
     assert "tsm_r18: no published weights exist" in error("--port", "0", "--model", "tsm_r18")
     assert "unknown model 'tsm_r5'" in error("--port", "0", "--model", "tsm_r5")
-    assert "local-dir:FOLDER" in error("--port", "0", "--model", "runs/mine")
+    assert "write a folder" in error("--port", "0", "--model", "runs/mine")

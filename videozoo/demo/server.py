@@ -1,5 +1,6 @@
 """The page served: a folder of its own, no other host, and everything deleted at the end."""
 
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 
 from videozoo.demo.networks import Networks
 from videozoo.demo.page import build_page
+from videozoo.demo.quiet import quiet_requests
 from videozoo.demo.settings import LIMITS, DemoError, Limits
 from videozoo.demo.uploads import Uploads
 from videozoo.engine import Stopped
@@ -28,6 +30,7 @@ POLICY = (
     "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
     "frame-ancestors 'self' https://huggingface.co"
 )
+_AROUND_A_FILE = 2**16  # what a form puts around a file
 STYLE = Path(__file__).parent / "style.css"
 
 
@@ -87,7 +90,7 @@ def serve(
     uploads = Uploads()
     page = None
     try:
-        with _environment(GRADIO_TEMP_DIR=str(uploads.folder)):
+        with _environment(GRADIO_TEMP_DIR=str(uploads.folder)), quiet_requests():
             page = build_page(networks, uploads, limits)
             _, url, _ = page.launch(
                 server_name=host,
@@ -95,7 +98,7 @@ def serve(
                 max_file_size=int(limits.size_mb * 2**20),
                 theme=_theme(gradio),
                 css_paths=STYLE,
-                app_kwargs={"middleware": [(_Policy, (), {})]},
+                app_kwargs={"middleware": [(_Policy, (), {}), (_Quota, (uploads, limits), {})]},
                 footer_links=[],
                 quiet=True,
                 prevent_thread_lock=True,
@@ -179,3 +182,38 @@ class _Policy:
             await send(message)
 
         await self.app(scope, receive, send_with_policy)
+
+
+class _Quota:
+    """Refuse an upload that is larger than a file may be, says no length, or finds no room beside the others."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]], uploads: Uploads, limits: Limits) -> None:
+        self.app, self.uploads = app, uploads
+        self.most_of_one = int(limits.size_mb * 2**20) + _AROUND_A_FILE
+        self.most_of_all = limits.total_mb * 2**20
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        is_upload = scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/upload")
+        if not is_upload:
+            await self.app(scope, receive, send)
+            return
+        text = dict(scope["headers"]).get(b"content-length", b"")
+        size = int(text) if text.isdigit() and len(text) < 16 else None
+        if size is None:
+            await _refuse(send, 411, "the upload must say its length")
+        elif size > self.most_of_one:
+            await _refuse(send, 413, "one file at a time, and no larger than the page says")
+        elif not self.uploads.reserve(size, self.most_of_all):
+            await _refuse(send, 507, "the page holds too many files of visitors; try again in some minutes")
+        else:
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.uploads.give_back(size)
+
+
+async def _refuse(send: Any, status: int, reason: str) -> None:
+    body = json.dumps({"detail": reason}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": body})

@@ -24,6 +24,7 @@ class Uploads:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="videozoo-demo-")).resolve()
         self._shown: dict[str, tuple[Path, float]] = {}  # by page: its file, and when it last asked for it
+        self._reserved = 0  # bytes that are on their way
         self._lock = threading.Lock()
         self._is_closed = threading.Event()
         threading.Thread(target=self._sweep_on, daemon=True).start()
@@ -42,6 +43,27 @@ class Uploads:
             self._shown[page] = file, time.time()
             self._delete_unowned(before)
 
+    def reserve(self, num_bytes: int, most_bytes: float) -> bool:
+        """Take room for a file that is about to come; False where all files together would be too large.
+
+        Files that no page has shown for a minute make room first. `give_back` returns it, when the file is there.
+        """
+        for _ in range(2):
+            with self._lock:
+                if self._size() + self._reserved + num_bytes <= most_bytes:
+                    self._reserved += num_bytes
+                    return True
+            self.sweep(time.time() + UNOWNED_SEC - SWEEP_SEC, idle=False)
+        return False
+
+    def give_back(self, num_bytes: int) -> None:
+        """Return what `reserve` took."""
+        with self._lock:
+            self._reserved -= num_bytes
+
+    def _size(self) -> int:
+        return sum(path.lstat().st_size for path in self.folder.rglob("*") if path.is_file())
+
     def release(self, page: str) -> None:
         """A page is closed, or shows no file any more."""
         with self._lock:
@@ -49,15 +71,16 @@ class Uploads:
             if file is not None:
                 self._delete_unowned(file)
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float, idle: bool = True) -> None:
         """Delete what has been left: files of idle pages, files of no page, empty folders.
 
         Args:
             now: seconds, as of ``time.time``.
+            idle: whether pages that have asked for nothing for long are taken for closed.
         """
         with self._lock:
-            idle = [page for page, (_, asked) in self._shown.items() if asked < now - IDLE_SEC]
-        for page in idle:
+            pages = [page for page, (_, asked) in self._shown.items() if idle and asked < now - IDLE_SEC]
+        for page in pages:
             self.release(page)
         with self._lock:
             for path in sorted(self.folder.rglob("*"), reverse=True):  # what a folder holds comes before it

@@ -1,0 +1,62 @@
+"""What goes wrong in a request, for the terminal: nothing of bad requests, and each fault of the program once."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+__all__ = ["quiet_requests"]
+
+log = logging.getLogger("videozoo")
+_PRINTERS = ("gradio.queueing", "gradio.route_utils", "gradio.routes", "gradio.utils")
+
+
+@contextmanager
+def quiet_requests() -> Iterator[None]:
+    """Report errors of requests by `_Reporter` inside, in place of gradio's and uvicorn's tracebacks."""
+    reporter = _Reporter()
+    stand_in = SimpleNamespace(**{**vars(traceback), "print_exc": reporter.report_current})
+    modules = [sys.modules[name] for name in _PRINTERS if hasattr(sys.modules.get(name), "traceback")]
+    servers = logging.getLogger("uvicorn.error")
+    for module in modules:
+        module.traceback = stand_in  # type: ignore[attr-defined]
+    servers.addFilter(reporter.keep)
+    try:
+        yield
+    finally:
+        servers.removeFilter(reporter.keep)
+        for module in modules:
+            module.traceback = traceback  # type: ignore[attr-defined]
+
+
+class _Reporter:
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str]] = set()
+
+    def report_current(self, *_: Any, **__: Any) -> None:
+        """Report the exception that is being handled."""
+        error = sys.exc_info()[1]
+        if error is not None:
+            self._report(error)
+
+    def keep(self, record: logging.LogRecord) -> bool:
+        """Whether a line of the server is kept; those with a traceback are reported here."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            self._report(error)
+        return error is None
+
+    def _report(self, error: BaseException) -> None:
+        """Log a fault of videozoo the first time. What gradio and its server raise, a bad request is the reason of."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        is_own = "videozoo" in place and "site-packages/gradio" not in place
+        key = (type(error).__name__, place)
+        if is_own and key not in self._known:
+            log.error("unexpected error on the page", exc_info=error)
+        elif not is_own:
+            log.debug("a request was refused: %s: %s", type(error).__name__, error)
+        self._known.add(key)
