@@ -161,3 +161,10 @@ def test_either_order_gives_the_same_network(temporal: Any) -> None:
     assert torch.equal(nets[0](x), nets[1](x))
     with pytest.raises(ValueError, match="at most one method"):
         temporal.apply(nets[1], 4)
+
+
+def test_maps_of_an_attention_are_no_features() -> None:
+    with torch.device("meta"):
+        net = timm.create_model("bat_resnext26ts")
+    with pytest.raises(ValueError, match="6 are grouped, and 12 see"):
+        ARC().apply(net, 4)

@@ -61,7 +61,7 @@ class ArcLayer(nn.Module):
     channel_dim = 1
     _is_loading = False
     mixes_time = False  # max over time is symmetric: it tells no order
-    _known: tuple[type[nn.Module], ...]
+    known: tuple[type[nn.Module], ...]
     _fused: Any  # the class of a part of a folded layer
     _ones: tuple[int, ...]  # the kernel of a 1x1 map
     _time_dim: int
@@ -77,8 +77,8 @@ class ArcLayer(nn.Module):
         Raises:
             ValueError: grouped convolution, unknown class of layer, or fewer output channels than steps.
         """
-        if type(layer) not in cls._known:
-            what, need = type(layer).__name__, cls._known[0].__name__
+        if type(layer) not in cls.known:
+            what, need = type(layer).__name__, cls.known[0].__name__
             if isinstance(layer, ArcLayer):
                 raise ValueError(f"cannot refine a {what} again; apply ARC once.")
             raise ValueError(f"cannot refine a {what}, whose forward may differ; need an nn.{need}.")
@@ -192,7 +192,7 @@ class ArcLayer(nn.Module):
             self.embed_has_identity = True
         parts = []
         for i, size in enumerate(self.sizes):
-            plain = self._known[0](
+            plain = self.known[0](
                 self.in_channels,
                 size,
                 self.kernel_size,

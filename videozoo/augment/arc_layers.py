@@ -52,7 +52,7 @@ class ArcConv2d(_Folded, PreConv2d):
         input (B*S, C_in, H, W), output that of the convolution.
     """
 
-    _known = (*PreConv2d._known, PreConv2d)
+    known = (*PreConv2d.known, PreConv2d)
     _fused = FusedConv2d
     _ones = (1, 1)
 
@@ -109,7 +109,7 @@ class ArcConv3d(ArcLayer, PreConv3d):
         shorter than X: it is upsampled over time as it is over space.
     """
 
-    _known = (*PreConv3d._known, PreConv3d)
+    known = (*PreConv3d.known, PreConv3d)
     _fused = FusedConv3d
     _ones = (1, 1, 1)
     _time_dim = 2
@@ -140,7 +140,7 @@ class ArcLinear(_Folded):
     in_features: int
     out_features: int
     channel_dim = -1
-    _known = (nn.Linear,)
+    known = (nn.Linear,)
     _ones = ()
     reset_parameters: Any = nn.Linear.reset_parameters  # these ask for nothing but the attributes
     extra_repr: Any = nn.Linear.extra_repr

@@ -61,7 +61,7 @@ def why_none(sites: Sites, stages: tuple[int, ...] | None, kinds: tuple[LayerKin
     where = "the stages from 2 on" if stages is None else f"stages {stages}"
     text = f"of {convs} convolutions in {where}, {counts['pointwise']} are 1x1 and {counts['grouped']} are grouped"
     if counts["stem"]:
-        text += f", and {counts['stem']} see the network's input (the stem)"
+        text += f", and {counts['stem']} see the network's input (the stem) or an attention's maps"
     if counts["conv3d"] and "conv3d" not in kinds:
         return f"{text}, {counts['conv3d']} are 3-D, which ARC changes by choice only; pass layers=('conv3d',)."
     return (
@@ -85,11 +85,13 @@ def _kind(layer: nn.Module) -> LayerKind | None:
 
 
 def _stems(net: nn.Module) -> set[str]:
-    """Names of the convolutions that see the network's input: those on frames, or else the first of all."""
+    """Names of the convolutions that see frames, or maps with no more channels (of an attention); else the first."""
     convs: list[tuple[str, Any]] = [(n, m) for n, m in net.named_modules() if _kind(m) not in (None, "linear")]
-    # An attention map has few channels as well (2 to 1), but does not expand them.
-    few = {n: m.in_channels for n, m in convs if m.in_channels <= _FRAME_CHANNELS and m.out_channels > m.in_channels}
-    return {n for n, channels in few.items() if channels == min(few.values())} or {n for n, _ in convs[:1]}
+    on_frames = (m for _, m in convs if m.in_channels <= _FRAME_CHANNELS and m.out_channels > m.in_channels)
+    stem = next(on_frames, None)
+    if stem is None:  # optical flow, or a part of a network
+        return {n for n, _ in convs[:1]}
+    return {n for n, m in convs if m.in_channels <= stem.in_channels}
 
 
 def _in_stages(net: nn.Module, stages: tuple[int, ...] | None) -> list[tuple[str, nn.Module]]:

@@ -56,7 +56,7 @@ class _PreConv(nn.Module):
     groups: int
     padding_mode: Any
     pads_same: bool  # TensorFlow's padding, which depends on the size of the input
-    _known: tuple[type[nn.Module], ...]  # exact classes: another subclass may compute something else
+    known: tuple[type[nn.Module], ...]  # exact classes: another subclass may compute something else
     _conv_forward: Any
 
     @classmethod
@@ -68,8 +68,8 @@ class _PreConv(nn.Module):
         """
         if isinstance(conv, _PreConv) and type(conv.pre) is not nn.Identity:
             raise ValueError(f"{cls.__name__}: this {type(conv).__name__} already runs a {type(conv.pre).__name__}.")
-        if type(conv) not in cls._known and not isinstance(conv, cls):
-            known = cls._known[0].__name__
+        if type(conv) not in cls.known and not isinstance(conv, cls):
+            known = cls.known[0].__name__
             raise ValueError(
                 f"{cls.__name__}: cannot take over a {type(conv).__name__}, whose forward may differ; need an "
                 f"nn.{known}."
@@ -96,7 +96,7 @@ class PreConv2d(_PreConv):
         input and output of the convolution; ``pre`` must keep the shape.
     """
 
-    _known = (nn.Conv2d, Conv2dSame)
+    known = (nn.Conv2d, Conv2dSame)
     reset_parameters: Any = nn.Conv2d.reset_parameters  # these ask for nothing but the attributes
     extra_repr: Any = nn.Conv2d.extra_repr
 
@@ -109,7 +109,7 @@ class PreConv2d(_PreConv):
 class PreConv3d(_PreConv):
     """:class:`PreConv2d` on clips (B, C, T, H, W)."""
 
-    _known = (nn.Conv3d,)
+    known = (nn.Conv3d,)
     reset_parameters: Any = nn.Conv3d.reset_parameters
     extra_repr: Any = nn.Conv3d.extra_repr
 

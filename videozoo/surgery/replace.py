@@ -149,6 +149,8 @@ def _with_pre(net: nn.Module, name: str, conv: Any, make: Callable[[Any], nn.Mod
             f"insert_before: {name} is already a {type(conv).__name__} that runs a {type(conv.pre).__name__}; apply at "
             "most one method that works before that convolution."
         )
+    if type(conv) not in PreConv2d.known and not isinstance(conv, PreConv2d):
+        raise ValueError(f"insert_before: {name} is a {type(conv).__name__}; need an nn.Conv2d.")
     merging = reparameterizer(net, name)
     if merging is not None:
         raise ValueError(f"insert_before: {name} {merging}")
