@@ -166,7 +166,6 @@ def test_convolutional_networks_with_patches_are_taken(backbone: str) -> None:
         ({"augmenters": [ARC(stages=(7,))]}, r"stages \[7\] do not exist"),
         ({"augmenters": [ARC(num_steps=1000)]}, "cannot be cut into num_steps=1000"),
         ({"temporal": TSM(), "augmenters": [DNR(interlace=True)]}, "at most one method that works before"),
-        ({"augmenters": [ARC(), DNR()]}, "already a ArcConv2d.*apply it before an augmenter"),
     ],
 )
 def test_compositions_that_make_no_sense_are_refused(kwargs: dict[str, Any], message: str) -> None:

@@ -65,3 +65,11 @@ def test_a_fresh_relation_head_takes_the_mode_of_its_network() -> None:
     assert not net.fc.training
     x = torch.randn(1, 3, 6, 32, 32)
     assert torch.equal(net(x), net(x))
+
+
+def test_tdn_leaves_a_frozen_backbone_frozen() -> None:
+    net = small_base(TDN()).requires_grad_(False)
+    TDN().apply(net, T)
+    trained = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert trained
+    assert all("diff_stem." in name or "conv2.pre." in name for name in trained)

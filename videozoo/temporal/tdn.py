@@ -70,7 +70,8 @@ class TDN:
         changed = write_plan(net, plan)
         for name in without_bias:
             conv: Any = net.get_submodule(name)
-            conv.bias = nn.Parameter(torch.zeros_like(conv.weight[:, 0, 0, 0]))
+            zeros = torch.zeros_like(conv.weight[:, 0, 0, 0])
+            conv.bias = nn.Parameter(zeros, conv.weight.requires_grad)  # a frozen convolution stays frozen
         added = DifferenceResNet.take_over(net, num_segments, self.main_weight)
         return [*added, *changed]
 
