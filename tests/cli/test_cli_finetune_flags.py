@@ -77,10 +77,7 @@ def test_numbers_out_of_range(name: str, tmp_path: Path, capsys: Capture) -> Non
         ("--mixup 1 --mixup-switch-prob 0.5", "--mixup-switch-prob has no effect here; it needs --mixup and --cutmix"),
         ("--remode rand", "--remode has no effect here; it needs --reprob"),
         ("--crop-pct 0.9 --test-resize 40x40", "--crop-pct has no effect here"),
-        (
-            "--pretrained --backbone-weights tv_in1k",
-            "--backbone-weights has no effect here; it starts the backbone alone",
-        ),
+        ("--pretrained --initial-checkpoint f", "--pretrained has no effect here"),
         ("--val v --val-frac 0.1", "--val-frac has no effect here"),
     ],
 )
