@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from videozoo.augment import DNR, CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.augment.dynamic_norm import DynamicNorm2d
+from videozoo.engine import freeze_norms
 from videozoo.surgery import RelayStage
 from videozoo.temporal import TSM
 
@@ -63,6 +64,29 @@ def test_a_block_keeps_its_own_forward_in_both_modes(training: bool) -> None:
     net(x).sum().backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
     assert [block.calls for block in net[1]] == [5] * 3
+
+
+def test_a_forward_that_takes_a_stage_apart_is_refused() -> None:
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Sequential(nn.Conv2d(3, 8, 1))
+            self.blocks = nn.Sequential(Block(), Block())
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.encoder(x)
+            for block in self.blocks:
+                x = block(x)
+            return x
+
+    x = torch.randn(2 * T, 3, 8, 8)
+    net = Loop()
+    DNR().apply(net, T)
+    with pytest.raises(RuntimeError, match=r"outside the forward of its stage.*order='bn_ct'"):
+        net(x)
+    net = Loop()
+    DNR(order="bn_ct").apply(net, T)
+    assert net(x).isfinite().all()
 
 
 def test_a_block_may_pass_its_norm_over() -> None:
@@ -118,15 +142,15 @@ def test_hooks_of_a_norm_are_refused() -> None:
 
 
 @pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet"])
-def test_gradient_checkpointing_of_timm(backbone: str, before: bool) -> None:
-    plain = timm.create_model(backbone, num_classes=3)
+@pytest.mark.parametrize("make", [lambda: small_resnet((3, 2, 1, 1)), lambda: timm.create_model("mobilenetv2_050")])
+def test_gradient_checkpointing_of_timm(make: Any, before: bool) -> None:
+    plain = make()
     saving = copy.deepcopy(plain)
     if before:
         saving.set_grad_checkpointing()
     for net in (plain, saving):
-        torch.manual_seed(0)
-        DNR(interlace=backbone == "test_resnet").apply(net, T)
+        DNR(ct_group_frames=2).apply(net, T)
+    assert any(isinstance(module, CrossLayerNorm2d) for module in saving.modules())
     saving = pickle.loads(pickle.dumps(copy.deepcopy(saving)))
     if not before:
         saving.set_grad_checkpointing()
@@ -300,6 +324,8 @@ def test_timm_freezes_dynamic_norms_too() -> None:
     DNR(keep_affine=True).apply(net, T)
     keys = set(net.state_dict())
     dynamic = {name for name, module in net.named_modules() if isinstance(module, DynamicNorm2d)}
+    freeze_norms(net.train())
+    assert {module.training for module in net.modules() if isinstance(module, DynamicNorm2d)} == {False}
     net = freeze_batch_norm_2d(net)
     assert moved(net) == []
     frozen = [name for name, parameter in net.named_parameters() if not parameter.requires_grad]
@@ -332,9 +358,9 @@ def test_dynamic_norms_are_synchronized_before_and_after(convert: Any) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("group", [T, T // 2])
 def test_torch_jit_traces_one_group_and_several(group: int) -> None:
-    net = small_resnet().eval()
+    net = own_net(training=False)
     DNR(ct_group_frames=group).apply(net, T)
-    x = torch.randn(2 * T, 3, 32, 32)
+    x = torch.randn(2 * T, 3, 8, 8)
     torch.testing.assert_close(torch.jit.trace(net, (x,))(x[:T]), net(x[:T]))
 
 
