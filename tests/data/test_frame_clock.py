@@ -201,3 +201,35 @@ def test_far_frames_of_a_transport_stream_are_sought(
             assert read_numbers(reader.read([222, 41, 101, 44])) == [222, 41, 101, 44]
             assert len(decoded) < 45
             assert reader._source.index() is not None  # type: ignore[union-attr]
+
+
+def test_frames_that_mpeg4_left_out_keep_their_time(
+    tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers
+) -> None:
+    """A packet without a coded frame, as recorders write for one they dropped."""
+
+    def leave_out(number: int, packet: Packet) -> Packet:
+        if number not in {4, 9, 10}:
+            return packet
+        data = bytes(packet)
+        at = data.index(b"\0\0\1\xb6") + 4
+        # Kind P, no whole second, marker, 5 bits of time at 25 a second, marker, not coded, stuffing.
+        bits = f"{int.from_bytes(data[at : at + 2]):016b}"[:10] + "001111"
+        bare = Packet(data[:at] + int(bits, 2).to_bytes(2))
+        bare.pts, bare.dts, bare.time_base = packet.pts, packet.dts, packet.time_base
+        return bare
+
+    source = make_video(tmp_path / "whole.avi", num_frames=20, gop=20, codec="mpeg4", sc_threshold="1000000000")
+    path = tmp_path / "x.avi"
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(packet for packet in old.demux(video=0) if packet.size):
+            packet = leave_out(number, packet)
+            packet.stream = stream
+            new.mux(packet)
+    kept = [number for number in range(20) if number not in {4, 9, 10}]
+    assert frame_times(path) == pytest.approx([number / 25 for number in kept])
+    with VideoReader(path) as reader:
+        assert reader.num_frames == 17
+    found = check_video(VideoRecord(path, 0, ""))
+    assert (found.frames, found.fps, found.seconds) == (17, 25, 0.8)

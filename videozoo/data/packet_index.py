@@ -15,6 +15,8 @@ from .nal_units import NalFormat, nal_format
 
 # Codecs of which a packet holds exactly one frame that is shown. (VP8, Theora and others have packets that show none.)
 ONE_FRAME_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "mjpeg", "prores", "ffv1", "gif"})
+# Of MPEG-4: a start code and a header, whose length depends on the time base.
+NOT_CODED_BYTES = 12
 # A seek must save at least this many frames of decoding.
 SEEK_GAIN_FRAMES = 4
 # Seconds before a keyframe that are tried where a seek ends behind it.
@@ -43,8 +45,13 @@ class PacketRow(NamedTuple):
     def of(cls, packet: Packet, place: Place, nals: NalFormat | None) -> "PacketRow":
         """The row of a packet."""
         is_whole, is_unreferenced = (True, False) if nals is None else nals.look(packet)
-        is_odd = packet.is_corrupt or packet.is_discard or not is_whole
+        is_odd = packet.is_corrupt or packet.is_discard or not is_whole or _may_show_nothing(packet)
         return cls(packet.pts, packet.dts, place, packet.is_keyframe, is_odd, is_unreferenced)
+
+
+def _may_show_nothing(packet: Packet) -> bool:
+    """Return True for packets as small as those by which MPEG-4 says that a frame was not coded."""
+    return packet.size <= NOT_CODED_BYTES and packet.stream.codec_context.codec.canonical_name == "mpeg4"
 
 
 @dataclass(frozen=True)
