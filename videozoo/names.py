@@ -23,7 +23,8 @@ def find_name_fault(name: str) -> str:
         return "is empty"
     if len(name) > MAX_NAME:
         return f"has {len(name)} characters; names have up to {MAX_NAME}"
-    bad = next((char for char in name if not is_printable(char)), None)
+    # The most common case first; what Python does not call printable may still be (joiners).
+    bad = None if name.isprintable() else next((char for char in name if not is_printable(char)), None)
     if bad is None:
         return ""
     if "\ud800" <= bad <= "\udfff":

@@ -67,8 +67,10 @@ def number_labels(
     Returns:
         class index of each row (-1 where it has none), class names, warnings.
     """
-    rows = [row._replace(label=clean_name(row.label)) for row in listing.rows]
-    faults = [find_name_fault(row.label) for row in rows]
+    spelled = {text: clean_name(text) for text in {row.label for row in listing.rows}}
+    fault_of = {name: find_name_fault(name) for name in spelled.values()}
+    rows = [row if spelled[row.label] == row.label else row._replace(label=spelled[row.label]) for row in listing.rows]
+    faults = [fault_of[row.label] for row in rows]
     vocabulary = listing.vocabulary
     if vocabulary is None and listing.labels_are != "names" and rows and is_index(rows[0].label):
         vocabulary = _names_beside(file.path)

@@ -159,9 +159,12 @@ def text_lines(path: Path, text: str) -> Iterator[tuple[str, str]]:
 
 def split_columns(line: str, count: int) -> list[str]:
     """Fields of a line: between tabs where it has one, else from the right, as the path before them may hold spaces."""
-    fields = line.split("\t") if "\t" in line else re.split(f"[{BLANK}]+", line[::-1], maxsplit=count - 1)
-    if "\t" not in line:
-        fields = [field[::-1] for field in reversed(fields)]
+    if "\t" in line:
+        fields = line.split("\t")
+    elif line.isascii():
+        fields = line.rsplit(None, count - 1)
+    else:  # where a no-break space separates nothing
+        fields = [field[::-1] for field in re.split(f"[{BLANK}]+", line[::-1], maxsplit=count - 1)][::-1]
     return [field.strip(BLANK) for field in fields]
 
 

@@ -6,7 +6,6 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import PurePath
 
 from .lists import SourceError
 from .records import VideoRecord, VideoSource
@@ -63,9 +62,10 @@ def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSour
     if not 0 < val_frac < 1:
         raise ValueError(f"split_by_hash: val_frac is {val_frac}, must lie between 0 and 1.")
     film_of = _FilmOf(source)
+    film_of_each = list(map(film_of, source.records))
     films: dict[object, list[VideoRecord]] = defaultdict(list)
-    for record in source.records:
-        films[film_of(record)].append(record)
+    for record, film in zip(source.records, film_of_each, strict=True):
+        films[film].append(record)
     # How many videos of each class a film has, films in the order of their hashes.
     ordered = sorted(films, key=lambda film: min(map(_hash_key, films[film])))
     counts = {film: Counter(record.label for record in films[film]) for film in ordered}
@@ -90,8 +90,9 @@ def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSour
     if not chosen:
         what = "no class has videos of two films that could be parted"
         raise SourceError(f"split_by_hash: {what}; add videos, or pass a validation set.")
-    train = tuple(record for record in source.records if film_of(record) not in chosen)
-    val = tuple(record for record in source.records if film_of(record) in chosen)
+    pairs = list(zip(source.records, film_of_each, strict=True))
+    train = tuple(record for record, film in pairs if film not in chosen)
+    val = tuple(record for record, film in pairs if film in chosen)
     return replace(source, records=train), replace(source, records=val)
 
 
@@ -117,7 +118,7 @@ class _FilmOf:
 
 
 def _stem(record: VideoRecord) -> str:
-    return PurePath(record.name or record.path).stem
+    return os.path.splitext(os.path.basename(record.name or record.path))[0]
 
 
 def _shared_films(train: VideoSource, val: VideoSource) -> list[str]:
