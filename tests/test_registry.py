@@ -54,7 +54,7 @@ def test_nothing_claims_weights_that_do_not_exist() -> None:
     for name in set(NAMES) - set(videozoo.list_models(pretrained=True)):
         with (
             torch.device("meta"),
-            pytest.raises(WeightsError, match=rf"{name}: no published weights.*backbone_weights"),
+            pytest.raises(WeightsError, match=rf"{name}: no published weights.*videozoo finetune"),
         ):
             videozoo.create_model(name, pretrained=True)
 

@@ -8,13 +8,14 @@ from helpers import REPO, imports_of
 
 PACKAGE = REPO / "videozoo"
 # What each room may import of videozoo, beside itself and what every room may.
-_BY_ALL = {"version", "text", "names", "bounds", "devices", "ranges", "files", "extras"}
+_BY_ALL = {"version", "catalog", "text", "names", "bounds", "devices", "ranges", "files", "extras"}
 _CORE = ["autograd", "shapes", "layers", "nets", "surgery"]
 ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "text": set(),
     "names": set(),
     "bounds": set(),
+    "catalog": set(),
     "devices": set(),
     "files": set(),
     "extras": set(),

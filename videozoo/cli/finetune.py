@@ -186,6 +186,7 @@ def _match_classifier(model: "VideoNet | Ensemble", class_names: Sequence[str]) 
 
 def _say_start(settings: Settings, model: "VideoNet | Ensemble") -> None:
     note(_describe_start(settings, model))
+    note(_describe_machine(settings, model))
     is_bare = not (settings.is_continued or _brings_start(settings))
     if settings.start_from and is_bare:
         note(f"recipe {settings.recipe}: {settings.start_from}")
@@ -241,6 +242,19 @@ def _config_overlay(settings: Settings) -> dict[str, Any]:
         # The network's own are for its own size.
         overlay |= {"test_crop_size": settings.test_crop_size, "test_resize": parse_frame_size(settings.test_resize)}
     return overlay
+
+
+def _describe_machine(settings: Settings, model: "VideoNet | Ensemble") -> str:
+    import torch
+
+    params = sum(parameter.numel() for parameter in model.parameters())
+    device = settings.device
+    if device == "auto":
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        device = "cpu" if found is None else found.type
+    where = f"cpu ({torch.get_num_threads()} threads)" if device.startswith("cpu") else device
+    precision = settings.amp_dtype if settings.amp else "float32"
+    return f"{params / 1e6:.2f} million parameters, on {where}, in {precision}"
 
 
 def _describe_start(settings: Settings, model: "VideoNet | Ensemble") -> str:

@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from videozoo.catalog import read_names, select_names
 from videozoo.cli.console import CommandError, Parser, say
 
 
@@ -28,19 +29,25 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the names."""
-    import videozoo
-
     is_part = args.pattern and not any(sign in args.pattern for sign in "*?[")
-    list_names = videozoo.list_pretrained if args.pretrained else videozoo.list_models
-    names = list_names(f"*{args.pattern}*" if is_part else args.pattern)
+    known = _known_names(args.pretrained)
+    names = select_names(known, f"*{args.pattern}*" if is_part else args.pattern, "")
     if not names and not args.json:
         what = "published weights" if args.pretrained else "network"
         flag = " --pretrained" * args.pretrained
-        raise CommandError(
-            f"no {what} named like {args.pattern!r}; `videozoo list{flag}` shows all {len(list_names())}."
-        )
+        raise CommandError(f"no {what} named like {args.pattern!r}; `videozoo list{flag}` shows all {len(known)}.")
     if args.json:
         say(json.dumps(names))
     for name in names if not args.json else ():
         say(name)
     return 0
+
+
+def _known_names(are_weights: bool) -> list[str]:
+    """All architectures, or all weights; from the registry where the file of names is out of date."""
+    names = read_names()
+    if names is None:
+        import videozoo
+
+        return videozoo.list_pretrained() if are_weights else videozoo.list_models()
+    return [f"{arch}.{tag}" for arch, tags in names.items() for tag in tags] if are_weights else list(names)

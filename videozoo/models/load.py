@@ -73,7 +73,8 @@ def _split(name: str | Path) -> tuple[str, str]:
     kind = kind.lower().replace("_", "-")  # timm takes hf_hub: as well
     if colon and kind in _KINDS:
         return kind, rest
-    return ("local-dir", name) if not is_model(name) and Path(name).expanduser().is_dir() else ("", name)
+    is_folder = bool(name) and not is_model(name) and Path(name).expanduser().is_dir()
+    return ("local-dir", name) if is_folder else ("", name)
 
 
 def is_source(name: str | Path) -> bool:

@@ -2,7 +2,6 @@
 
 import copy
 import difflib
-import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any
 
 import timm
 
+from videozoo.catalog import select_names
 from videozoo.hub import WeightsError
 from videozoo.models.config import VideoCfg
 from videozoo.nets.registry import register_with_timm
@@ -128,7 +128,7 @@ def list_models(
         pretrained: only those for which weights exist; :func:`list_pretrained` names the weights.
     """
     names = sorted((name for name in _ENTRYPOINTS if not pretrained or _tags(name)), key=_natural_key)
-    return _select(names, filter, exclude_filters)
+    return select_names(names, filter, exclude_filters)
 
 
 def list_pretrained(filter: str | Sequence[str] = "", exclude_filters: str | Sequence[str] = "") -> list[str]:
@@ -139,21 +139,7 @@ def list_pretrained(filter: str | Sequence[str] = "", exclude_filters: str | Seq
         exclude_filters: patterns of which none may match.
     """
     names = [f"{arch}.{tag}" for arch in list_models() for tag in _tags(arch)]
-    return _select(names, filter, exclude_filters)
-
-
-def _select(names: list[str], filter: str | Sequence[str], exclude_filters: str | Sequence[str]) -> list[str]:
-    if filter:
-        names = [name for name in names if _matches(name, filter)]
-    if exclude_filters:
-        names = [name for name in names if not _matches(name, exclude_filters)]
-    return names
-
-
-def _matches(name: str, patterns: str | Sequence[str]) -> bool:
-    rows = [patterns] if isinstance(patterns, str) else patterns
-    arch = split_name(name)[0]
-    return any(fnmatch.fnmatchcase(name, row) or fnmatch.fnmatchcase(arch, row) for row in rows)
+    return select_names(names, filter, exclude_filters)
 
 
 def _natural_key(name: str) -> list[Any]:

@@ -57,7 +57,7 @@ class Inert(dict[Any, Any]):
     def __repr__(self) -> str:
         return f"<{self.name}>"
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]
         return id(self)
 
     def __eq__(self, other: object) -> bool:
