@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from damaged_videos import MUTATIONS, list_videos, make_case
+from robustness_files import REAL_FILES
 
 HERE = Path(__file__).resolve().parent
 # Frames that one read may decode, and seconds after which the process that reads counts as hung.
@@ -185,7 +186,7 @@ def page(result: dict[str, Any]) -> str:
         f"After the last, with what the allocator held free given back (`malloc_trim`): {result['trimmed_mb']:.0f} MB.",
         "",
     ]
-    return "\n".join(lines + lists_page(result["lists"]))
+    return "\n".join(lines + lists_page(result["lists"])) + REAL_FILES
 
 
 def lists_page(lists: dict[str, Any]) -> list[str]:

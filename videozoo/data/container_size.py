@@ -66,8 +66,9 @@ def _end_of_flv(file: SeekableBytes, total: int) -> int:
         if head[0] & 0x1F not in (8, 9, 18):  # sound, video, script: something else follows
             return end
         end += FLV_TAG_BYTES + int.from_bytes(head[1:], "big")
-    # The size that follows the last tag may lack; less than a tag is the begin of one.
-    return end - 4 if end >= total else total + 1
+    if end - 4 == total:  # some writers leave out the size that follows the last tag
+        return total
+    return end if end >= total else total + 1  # less than a tag is the begin of one
 
 
 def _end_of_ogg(file: SeekableBytes, total: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 from av.filter import Graph
-from av.sidedata.sidedata import SideData, SideDataContainer, Type
+from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
@@ -81,7 +81,7 @@ def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
 
 
-def _side_data(frame: VideoFrame) -> SideDataContainer:
+def _side_data(frame: VideoFrame) -> Any:
     """Return what comes with a frame, except the kinds that FFmpeg knows and PyAV does not.
 
     PyAV raises on those (frames of spatial video, photos with EXIF), so a filter takes them off first.
