@@ -116,7 +116,7 @@ def test_a_generated_clip_and_another_network(visit: Visit) -> None:
     page.click("#vz-generate")
     text = visit.answer()
     assert "The 8 frames that test_arc_tsm.motions saw" in text
-    for word in ("parameters", "GFLOPs", "latency", "100.8"):
+    for word in ("parameters", "GMACs", "latency", "100.8"):
         assert word in text
     stamps = [float(found) for found in re.findall(r"([\d.]+) s frame", text.replace("\n", " "))]
     assert len(stamps) == 8

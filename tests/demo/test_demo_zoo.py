@@ -20,9 +20,9 @@ def test_the_table_of_the_zoo_agrees_with_the_model_cards() -> None:
         assert f"| one view | {frames} frames of {height} x {width}," in page
     cells = dict(zip(ZOO_HEAD, zoo_cells(rows["arc_tsm_r18"]), strict=True))
     assert (cells["temporal"], cells["augmenter"], cells["backbone"]) == ("TSM", "ARC", "resnet18")
-    assert cells["printed params"] == "14.2"  # Table 2 of the paper, as in benchmarks/paper_tables.md
-    assert cells["printed GFLOPs"].startswith("17.2 / 17")
-    assert "SthSth V1 47.9" in cells["printed top-1, %"]
+    assert cells["paper: params, M"] == "14.2"  # Table 2 of the paper, as in benchmarks/paper_tables.md
+    assert cells["paper: GFLOPs"].startswith("17.2 / 17")
+    assert "SthSth V1 47.9" in cells["paper: top-1, %"]
     assert ["ARC, Table 2", "Something-Something V1", "8", "", "14.2", "17.2", "47.9"] in [
         paper_cells(paper) for paper in rows["arc_tsm_r18"].papers
     ]

@@ -76,7 +76,7 @@ def _add_trial(gr: Any, networks: Networks, uploads: Uploads, limits: Limits) ->
                 f'<p class="vz-small">At most {limits.size_mb:g} MB and {limits.duration_sec:g} s. What you drop or '
                 "record is deleted when you replace it or close this page.</p>"
             )
-        with gr.Column(scale=3, min_width=420):
+        with gr.Column(scale=3, min_width=320):
             result = gr.HTML(render_hint(), elem_id="vz-result")
 
     def answer(title: str, path: str | None, request: gr.Request) -> str:
@@ -148,7 +148,7 @@ def _add_zoo(gr: Any) -> None:
         temporal = gr.Dropdown(zoo_table.choices_of(rows, "temporal"), label="Temporal module", multiselect=True)
         augmenter = gr.Dropdown(zoo_table.choices_of(rows, "augmenter"), label="Augmenter", multiselect=True)
         top = max(row.macs // 10**10 + 1 for row in rows) * 10
-        most = gr.Slider(1, top, value=top, step=1, label="Most GFLOPs", buttons=[])
+        most = gr.Slider(1, top, value=top, step=1, label="Max. GMACs", buttons=[])
         with gr.Column(min_width=180):
             weights = gr.Checkbox(label="with published weights")
             papers = gr.Checkbox(label="in the papers' tables")
@@ -160,12 +160,12 @@ def _add_zoo(gr: Any) -> None:
         interactive=False,
         show_label=False,
         max_height=560,
-        wrap=False,
+        wrap=True,
         pinned_columns=1,
         column_widths=[f"{width}px" for width in zoo_table.ZOO_WIDTHS],
         elem_id="vz-zoo",
     )
-    chosen = gr.HTML('<p class="vz-small">Choose a row to see every figure that the papers print of it.</p>')
+    chosen = gr.HTML('<p class="vz-small">Choose a row to see all figures of the papers for it.</p>')
     details = gr.Dataframe(
         headers=list(zoo_table.PAPER_HEAD), interactive=False, show_label=False, visible=False, elem_id="vz-papers"
     )
@@ -188,7 +188,7 @@ def _add_zoo(gr: Any) -> None:
 
 def _count_text(left: int, total: int) -> str:
     return (
-        f'<p class="vz-small"><b>{left}</b> of {total} networks. Parameters with the default classes; GFLOPs are '
-        "thousand millions of multiply-adds of one view. What is printed is the papers', with as many frames unless "
-        "others are told.</p>"
+        f'<p class="vz-small"><b>{left}</b> of {total} networks. Parameters with the default classes. GMACs are '
+        "billion multiply-adds of one view. The papers' figures are for the same number of frames, or say which, and "
+        "use the papers' own unit.</p>"
     )

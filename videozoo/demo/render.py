@@ -56,7 +56,9 @@ def _bars(look: Look) -> str:
             f'<span class="vz-score">{score:.1%}</span>'
             f'<span class="vz-track"><span style="width:{100 * score:.1f}%"></span></span></div>'
         )
-    return "".join(rows)
+    num_classes = len(look.network.class_names)
+    note = f"Scores compare the {num_classes} classes that this model knows, also where a video shows none of them."
+    return f'{"".join(rows)}<p class="vz-small">{note}</p>'
 
 
 def _facts(look: Look) -> str:
@@ -64,7 +66,7 @@ def _facts(look: Look) -> str:
     _, frames, height, width = cost.clip_shape
     facts = [
         ("parameters", _count(cost.params), "million" if cost.params >= 1e6 else "thousand"),
-        ("cost of a view", f"{cost.gflops:.2f}", "GFLOPs"),
+        ("cost of a view", f"{cost.gflops:.2f}", "GMACs"),
         ("latency", f"{1000 * look.forward_sec:.0f} ms", f"one view on {network.device.type}"),
         ("reading", f"{1000 * look.decode_sec:.0f} ms", f"of {look.num_frames} frames, {look.duration_sec:.1f} s"),
         ("class map", f"{1000 * look.explain_sec:.0f} ms", "Grad-CAM on res3"),
@@ -91,8 +93,8 @@ def _film(look: Look) -> str:
     title = f"The {len(cells)} frames that {escape(look.network.title)} saw"
     if overlays:
         about = (
-            f"Below each frame: where it speaks for <b>{escape(look.best[0][0])}</b> "
-            '<span class="vz-scale">nowhere <i></i> most of the clip</span>'
+            f"<span>Below each frame: the Grad-CAM heat map for <b>{escape(look.best[0][0])}</b></span> "
+            '<span class="vz-scale">none <i></i> most of the clip</span>'
         )
     else:
         about = "There are no class maps of this network."

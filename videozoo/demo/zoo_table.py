@@ -8,10 +8,10 @@ from videozoo.report import PaperRow, ZooRow
 __all__ = ["PAPER_HEAD", "ZOO_HEAD", "ZOO_WIDTHS", "choices_of", "filter_rows", "paper_cells", "zoo_cells"]
 
 ZOO_HEAD = (
-    *("network", "temporal", "augmenter", "backbone", "one view", "params, M", "GFLOPs"),
-    *("printed params", "printed GFLOPs", "printed top-1, %", "weights"),
+    *("network", "temporal", "augmenter", "backbone", "one view", "params, M", "GMACs"),
+    *("paper: params, M", "paper: GFLOPs", "paper: top-1, %", "weights"),
 )
-ZOO_WIDTHS = (170, 85, 100, 190, 108, 98, 85, 145, 270, 440, 440)  # pixels
+ZOO_WIDTHS = (170, 95, 105, 190, 108, 98, 85, 110, 200, 330, 330)  # pixels
 PAPER_HEAD = ("table", "data set", "frames", "options", "params, M", "GFLOPs of a view", "top-1, %")
 NONE = "none"
 
@@ -53,20 +53,20 @@ def filter_rows(
 
 
 def zoo_cells(row: ZooRow) -> list[Any]:
-    """A row of the table; the papers' figures are those without options, another number of frames is told."""
+    """A row of the table; the papers' figures are those without options, with the number of frames where it differs."""
     _, frames, height, width = row.clip_shape
     plain = [paper for paper in row.papers if not paper.options]
     plain.sort(key=lambda paper: paper.frames != frames)
 
-    def told(value: float, paper: PaperRow) -> str:
+    def with_frames(value: float, paper: PaperRow) -> str:
         return f"{value:g}" if paper.frames in (None, frames) else f"{value:g} ({paper.frames} frames)"
 
     return [
         *(row.name, row.temporal, row.augmenter, row.backbone, f"{frames}x{height}x{width}"),
         *(round(row.params / 1e6, 2), round(row.macs / 1e9, 2)),
         " / ".join(dict.fromkeys(f"{paper.params_m:g}" for paper in plain if paper.params_m is not None)),
-        " / ".join(dict.fromkeys(told(paper.gflops, paper) for paper in plain if paper.gflops is not None)),
-        ", ".join(f"{_short(paper.dataset)} {told(paper.top1, paper)}" for paper in _best(plain)),
+        " / ".join(dict.fromkeys(with_frames(paper.gflops, paper) for paper in plain if paper.gflops is not None)),
+        ", ".join(f"{_short(paper.dataset)} {with_frames(paper.top1, paper)}" for paper in _best(plain)),
         ", ".join(name.partition(".")[2] for name in row.weights),
     ]
 
