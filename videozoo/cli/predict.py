@@ -78,7 +78,7 @@ def _answer_files(args: argparse.Namespace) -> int:
             if args.json:
                 say(json.dumps({"file": file, "error": answer.error}, ensure_ascii=False))
             continue
-        best = [{"class": c.label, "label": c.index, "score": round(c.score, 6)} for c in answer.topk(args.topk)]
+        best = [{"class": c.label, "label": c.class_index, "score": round(c.score, 6)} for c in answer.topk(args.topk)]
         if answer.note:
             note(f"{file}: {answer.note}")
         if args.json:

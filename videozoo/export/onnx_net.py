@@ -99,6 +99,7 @@ def open_session(path: Path) -> Any:
         return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common type
         reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        reason = reason.replace(str(path), path.name)  # the library repeats the whole path
         raise ExportError(f"{path}: onnxruntime cannot read it ({reason}).") from error
 
 

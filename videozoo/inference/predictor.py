@@ -30,7 +30,7 @@ class Candidate(NamedTuple):
 
     label: str
     score: float
-    index: int
+    class_index: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +174,7 @@ class Predictor:
         return tuple(names or (str(label) for label in range(model.num_classes)))
 
     @overload
-    def __call__(self, videos: Video) -> Prediction: ...
+    def __call__(self, videos: Video) -> Prediction: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, videos: Iterable[Video]) -> list[Prediction]: ...

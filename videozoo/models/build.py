@@ -148,7 +148,8 @@ def _create_tagged(arch: str, tag: str, kwargs: dict[str, Any]) -> nn.Module:
     if tag not in tags:
         raise WeightsError(f"timm has no weights {tag!r}; tags: {', '.join(tags) or 'none'}", source=arch)
     name = f"{arch}.{tag}"
-    repo = timm.get_pretrained_cfg(name).hf_hub_id
+    cfg = timm.get_pretrained_cfg(name)
+    repo = cfg and cfg.hf_hub_id
     try:
         if repo:  # timm itself would try for a minute, print each try and look for a pickle too
             path = download_repo(repo, cache_dir=kwargs["cache_dir"], has_config=False).weights
