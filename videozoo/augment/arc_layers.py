@@ -57,7 +57,7 @@ class ArcConv2d(_Folded, PreConv2d):
     _ones = (1, 1)
 
     @classmethod
-    def from_conv(cls, conv: Any, num_segments: int, options: "ARC") -> Self:
+    def from_conv(cls, conv: Any, num_segments: int, options: "ARC") -> Self:  # type: ignore[override]
         """:meth:`from_layer`."""
         return cls.from_layer(conv, num_segments, options)
 
@@ -115,7 +115,7 @@ class ArcConv3d(ArcLayer, PreConv3d):
     _time_dim = 2
 
     @classmethod
-    def from_conv(cls, conv: Any, num_segments: int, options: "ARC") -> Self:
+    def from_conv(cls, conv: Any, num_segments: int, options: "ARC") -> Self:  # type: ignore[override]
         """:meth:`from_layer`; clips show their number of frames themselves."""
         return cls.from_layer(conv, num_segments, options)
 

@@ -96,7 +96,7 @@ class PreConv2d(_PreConv):
         input and output of the convolution; ``pre`` must keep the shape.
     """
 
-    known = (nn.Conv2d, Conv2dSame)
+    known: tuple[type[nn.Module], ...] = (nn.Conv2d, Conv2dSame)
     reset_parameters: Any = nn.Conv2d.reset_parameters  # these ask for nothing but the attributes
     extra_repr: Any = nn.Conv2d.extra_repr
 
@@ -109,7 +109,7 @@ class PreConv2d(_PreConv):
 class PreConv3d(_PreConv):
     """:class:`PreConv2d` on clips (B, C, T, H, W)."""
 
-    known = (nn.Conv3d,)
+    known: tuple[type[nn.Module], ...] = (nn.Conv3d,)
     reset_parameters: Any = nn.Conv3d.reset_parameters
     extra_repr: Any = nn.Conv3d.extra_repr
 
