@@ -84,7 +84,7 @@ def predict_list(
     }
 
     def make_rows(indices: Sequence[int], answers: list[Prediction]) -> Rows:
-        rows = rows_of(indices, answers, predictor.model.num_classes)
+        rows = rows_of(indices, answers, len(predictor.class_names))
         rows.columns["note"] = [answer.note for answer in answers]
         return rows
 
@@ -118,7 +118,7 @@ def rows_of(indices: Sequence[int], answers: Sequence[Prediction], size: int) ->
     for row, answer in zip(values, answers, strict=True):
         if answer.scores is not None:
             row[:] = answer.scores.ravel()
-    columns = {
+    columns: dict[str, list[Any]] = {
         "index": list(indices),
         "path": [_as_utf8(answer.path) for answer in answers],
         "error": [None if answer.error is None else _as_utf8(answer.error) for answer in answers],
