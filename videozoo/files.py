@@ -27,13 +27,15 @@ __all__ = [
     "write_file",
 ]
 
-# What shows which kind of result a folder holds: the first kind found. Each kind writes one of its marks first.
+# What shows which kind of result a folder holds: the first kind found. Each kind writes one of its marks first, but
+# for pictures, which replace each other only.
 KINDS = {
     "a training run": ("args.json", "last", ".last.old", "best", "summary.csv"),
     "a check of videos": ("checked.jsonl",),
     "prepared videos": ("prepared.jsonl",),
     "an evaluation": ("scores.safetensors", "videos.csv"),
     "the weights of a model": ("model.safetensors",),
+    "pictures": (),
 }
 LOCK = ".lock"
 # Raised by file systems that have no locks.

@@ -197,7 +197,7 @@ def test_each_file_is_opened_once(
 
 
 def test_unread_videos_are_named_and_the_status_says_so(
-    models: dict[str, str], videos: Path, tmp_path: Path, capsys: Capture
+    models: dict[str, str], videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     data = tmp_path / "data"
     shutil.copytree(videos / "val", data)
@@ -215,6 +215,9 @@ def test_unread_videos_are_named_and_the_status_says_so(
     assert [row[0] for row in told[1:]] == ["rising/a broken one.mp4"]
     evaluate("--scores", str(tmp_path / "out" / "scores.safetensors"), "--json", status=1)
     assert json.loads(capsys.readouterr().out)["num_unread"] == 1
+    # A launcher takes the status of a process that has done all for a failure, and ends the others.
+    monkeypatch.setattr("videozoo.cli.evaluate.num_processes", lambda: 2)
+    evaluate("--scores", str(tmp_path / "out" / "scores.safetensors"), status=0)
 
 
 def test_indices_mean_the_names_beside_the_list_and_warnings_are_printed(
@@ -257,7 +260,8 @@ def test_two_processes_count_every_video_once(models: dict[str, str], videos: Pa
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "videozoo"]
     command = [*launch, *argv, *QUIET, "--output", str(tmp_path / "two")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "ChildFailedError" not in done.stderr
     assert done.stdout.count("top-1") == 1
     one, two = (read_json(tmp_path / name) for name in ("one", "two"))
     assert two["unread"] == one["unread"]

@@ -1,6 +1,7 @@
 """finetune: numbers out of range and flags without an effect are refused before anything starts, by their flag."""
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,9 @@ def test_numbers_out_of_range(name: str, tmp_path: Path, capsys: Capture) -> Non
         ("--sched rsqrt --warmup-epochs 0", "--warmup-epochs is 0; sched rsqrt"),
         ("--sched wsd --decay-epochs 400", "--sched wsd cannot be made with these settings"),
         ("--warmup-epochs 31", "--warmup-epochs is 31, more than the 30 epochs"),
-        ("--opt adan --opt-betas 0.9 0.99", "--opt adan cannot be made with these settings"),
+        ("--opt adan --opt-betas 0.9 0.99", "--opt-betas has 2 numbers; adan takes 3"),
+        ("--opt lion --opt-betas 0.9 0.99 0.9", "--opt-betas has 3 numbers; lion takes 2"),
+        ("--lr 0.01 --min-lr 0.1", "--min-lr is 0.1, more than the learning rate of 0.01"),
         ("--opt-betas 0.9 1", "--opt-betas is 1"),
         ("--opt adamww", "--opt is 'adamww', no optimizer of timm; nearest: adamw"),
         ("--sched step", "--decay-epochs is not given; sched step needs"),
@@ -150,3 +153,25 @@ def test_numbers_of_list_commands(command: str, flag: str, tmp_path: Path, capsy
 def test_an_unknown_flag_points_to_the_help_of_its_command(command: str, tmp_path: Path, capsys: Capture) -> None:
     error = _refused([command, "--nonsense", *(["--model", "m"] if command == "predict" else [])], tmp_path, capsys)
     assert f"unrecognized arguments: --nonsense (see videozoo {command} --help)" in error
+
+
+def test_a_continued_run_reads_as_many_frames(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEOZOO_MAX_FRAMES", "")
+    argv = [
+        "finetune",
+        "--model",
+        "test_arc_tsm",
+        "--data",
+        str(videos),
+        "--output",
+        str(tmp_path / "run"),
+        "--img-size",
+        "32",
+    ]
+    argv += ["--num-frames", "4", "--workers", "0", "--device", "cpu"]
+    assert main([*argv, "--epochs", "1", "--max-frames", "77"]) == 0
+    monkeypatch.setenv("VIDEOZOO_MAX_FRAMES", "")
+    assert main(["finetune", "--resume", "--output", str(tmp_path / "run")]) == 0
+    assert os.environ["VIDEOZOO_MAX_FRAMES"] == "77"
+    assert main(["finetune", "--resume", "--output", str(tmp_path / "run"), "--max-frames", "88"]) == 0
+    assert os.environ["VIDEOZOO_MAX_FRAMES"] == "88"

@@ -110,6 +110,23 @@ def test_a_run_is_no_output_of_other_commands(
     assert _content(own_run) == before
 
 
+def test_pictures_are_no_part_of_other_results(
+    own_run: Path, model_name: str, videos: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    argv = ["evaluate", "--model", model_name, "--data", str(videos), "--workers", "0", "--device", "cpu"]
+    assert main([*argv, "--output", str(tmp_path / "measured")]) == 0
+    confusion = ["confusion", str(tmp_path / "measured"), "--output"]
+    explain = ["explain", "--model", model_name, str(next(videos.rglob("*.mp4"))), "--show", "cam", "--output"]
+    before = _content(tmp_path)
+    for output, held in (("run", "a training run"), ("run/best", "the weights of"), ("measured", "an evaluation")):
+        for command in (confusion, explain):
+            assert main([*command, str(tmp_path / output)]) == 2
+            assert f"{tmp_path / output}: holds {held}" in capsys.readouterr().err
+    assert _content(tmp_path) == before
+    for command in (confusion, explain, confusion):
+        assert main([*command, str(tmp_path / "pictures")]) == 0
+
+
 def test_members_and_groups_of_an_earlier_evaluation_do_not_stay(
     model_name: str, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,15 +149,16 @@ def test_members_and_groups_of_an_earlier_evaluation_do_not_stay(
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"notes"}
 
 
-@pytest.mark.parametrize("command", ["finetune", "evaluate", "check-data", "prepare"])
+@pytest.mark.parametrize("command", ["finetune", "evaluate", "check-data", "prepare", "predict", "extract"])
 def test_an_output_inside_the_data(command: str, videos: Path, tmp_path: Path, capsys: Capture) -> None:
     data = tmp_path / "data"
     shutil.copytree(videos / "train", data)
     (tmp_path / "link").symlink_to(data)
-    model = ["--model", "test_arc_tsm"] if command in ("finetune", "evaluate") else []
-    for output in (data / "run", tmp_path / "link" / "deep" / "run"):
-        assert main([command, *model, "--data", str(data), "--output", str(output)]) == 2
+    model = [] if command in ("check-data", "prepare") else ["--model", "test_arc_tsm"]
+    flag, name = ("--input", "scores.parquet") if command in ("predict", "extract") else ("--data", "run")
+    for output in (data / name, tmp_path / "link" / "deep" / name):
+        assert main([command, *model, flag, str(data), "--output", str(output)]) == 2
         assert (
-            f"--output {output} is inside --data {data}, where its files would count as data" in capsys.readouterr().err
+            f"--output {output} is inside {flag} {data}, where its files would count as data" in capsys.readouterr().err
         )
     assert sorted(path.name for path in data.iterdir()) == sorted(path.name for path in (videos / "train").iterdir())

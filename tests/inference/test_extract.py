@@ -168,6 +168,13 @@ def test_each_output_is_written_and_found_by_its_own_name(
     (tmp_path / "f.npy").unlink()
     assert extract_list(extractor, listing, tmp_path / "f.npy").num_done_before == 0
     assert extract_list(extractor, listing, tmp_path / "f.npy").num_done_before == 6
+    whole = (tmp_path / "f.npy").read_bytes()
+    (tmp_path / "f.npy").write_bytes(whole[:-4])
+    assert extract_list(extractor, listing, tmp_path / "f.npy").num_done_before == 0
+    assert (tmp_path / "f.npy").read_bytes() == whole
+    (tmp_path / "f.npy.csv").unlink()
+    assert extract_list(extractor, listing, tmp_path / "f.npy").num_done_before == 0
+    assert (tmp_path / "f.npy.csv").exists()
     np.save(tmp_path / "other.npy", np.zeros(3))
     with pytest.raises(JobError, match="exists and holds no scores or features"):
         extract_list(extractor, listing, tmp_path / "other.npy")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from videozoo.cli.console import CommandError, Parser, say
+from videozoo.cli.outputs import hold_output
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -43,14 +44,11 @@ def run(args: argparse.Namespace) -> int:
     groups = load_groups(Path(args.groups), names) if args.groups else {"all classes": tuple(range(len(names)))}
     found = {name: group_confusion(scores, labels) for name, labels in groups.items()}
     titles = evaluation_titles(scores)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(f"--output {output}: cannot be made ({error}).") from error
-    if args.groups:
-        written = write_confusions(output, titles, found)
-    else:
-        written = write_matrices(output, titles, found["all classes"])
+    with hold_output(output, "pictures"):
+        if args.groups:
+            written = write_confusions(output, titles, found)
+        else:
+            written = write_matrices(output, titles, found["all classes"])
     for name, parts in found.items():
         say(f"{name}: {parts[0].num_videos} videos of {len(parts[0].class_names)} classes")
         for title, part in zip(titles, parts, strict=True):

@@ -20,7 +20,7 @@ __all__ = ["add_parser", "evaluate_model", "open_network", "run"]
 NAMED_UNREAD = 5
 _OF_A_NEW_EVALUATION = (
     *("model", "data", "data_root", "data_format", "split", "views", "reverse"),
-    *("batch_size", "workers", "amp"),
+    *("batch_size", "workers", "amp", "max_frames"),
 )
 
 
@@ -118,7 +118,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.output:
         _check_output(Path(args.output).expanduser(), args.data)
     if args.scores:
-        values = {name: getattr(args, name) for name in _OF_A_NEW_EVALUATION}
+        values = {name: getattr(args, name, None) for name in _OF_A_NEW_EVALUATION}
         values["device"] = None if args.device == "auto" else args.device
         given = (name for name, value in values.items() if value is not None and value is not False)
         for flag in map(flag_of, given):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Parser, say, show_log
 from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag
+from videozoo.cli.outputs import hold_output
 
 if TYPE_CHECKING:
     from videozoo.explain import FilmRow, ReadClip
@@ -65,11 +66,8 @@ def run(args: argparse.Namespace) -> int:
     for flag in (flag for flag, value in flags.items() if value is not None and "cam" not in kinds):
         raise CommandError(f"explain: {flag} is about class maps, which --show leaves out; add cam.")
     other = Explained(args.compare, args) if args.compare else None
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(f"--output {output}: cannot be made ({error}).") from error
-    written = explained.write(kinds, output, other)
+    with hold_output(output, "pictures"):
+        written = explained.write(kinds, output, other)
     say(f"{'file':<12}{args.file}")
     for one in (explained, *([other] if other else [])):
         say(f"{'network':<12}{one.title}: {one.answer}")

@@ -187,6 +187,7 @@ def _add_augmentation(flags: _Flags, group: Group) -> None:
 def _add_machine(flags: _Flags, group: Group) -> None:
     add = flags.add
     add_max_frames_flag(group)
+    flags.defaults["max_frames"] = None  # kept with the run: a continued one reads as it did
     add(group, "-j", "--workers", type=int, default=min(4, os.cpu_count() or 1), metavar="N", help="decoding processes")
     add(group, "--amp", action="store_true", default=False, help="mixed precision")
     add(group, "--amp-dtype", default="bfloat16", choices=("bfloat16", "float16"), help="float16 needs a GPU")

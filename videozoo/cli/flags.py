@@ -37,8 +37,13 @@ def add_max_frames_flag(parser: argparse.ArgumentParser | argparse._ArgumentGrou
 def _set_max_frames(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of frames above 0")
-    os.environ["VIDEOZOO_MAX_FRAMES"] = text
+    set_max_frames(int(text))
     return int(text)
+
+
+def set_max_frames(count: int) -> None:
+    """Let the reader decode so many frames of a video, in processes that start from now on too."""
+    os.environ["VIDEOZOO_MAX_FRAMES"] = str(count)
 
 
 def flag_of(name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, note, progress_bar, say
+from videozoo.cli.outputs import refuse_inside_data
 from videozoo.extras import check_installed
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def run_job(
             ``on_progress``.
     """
     output, num_shards, shard = check_job(command, args, suffixes)
+    refuse_inside_data(output, args.input, "--input")
     args.batch_size = BATCH_SIZE if args.batch_size is None else args.batch_size
     args.workers = WORKERS if args.workers is None else args.workers
     from videozoo.inference import open_listing

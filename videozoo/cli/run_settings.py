@@ -9,7 +9,7 @@ from typing import Any
 from videozoo.cli.console import CommandError, is_main_process, note, num_processes
 from videozoo.cli.finetune_checks import check_effects
 from videozoo.cli.finetune_flags import DEFAULT_LR
-from videozoo.cli.flags import check_ranges
+from videozoo.cli.flags import check_ranges, set_max_frames
 from videozoo.cli.outputs import refuse_inside_data
 from videozoo.cli.recipes import is_recipe_file, read_recipe
 from videozoo.text import json_text
@@ -20,6 +20,7 @@ FILE_NAME = "args.json"
 FREE_ON_RESUME = frozenset(
     {
         *("output", "resume", "data", "val", "data_root", "class_names", "workers", "epochs", "device", "log_interval"),
+        "max_frames",
         *("max_bad_frac", "checkpoint_minutes", "patience", "compile", "log_with"),
         *("batch_size", "grad_accum_steps"),  # the engine sees to it that a step has as many clips
     }
@@ -81,6 +82,8 @@ def settle(args: argparse.Namespace) -> Settings:
     if output.exists() and not settings.resume and _holds_run(output):
         raise CommandError(f"{output}: holds a run already; continue it with --resume, or give another --output.")
     settings.is_continued = settings.resume and _has_checkpoint(output)
+    if settings.max_frames is not None:
+        set_max_frames(settings.max_frames)
     _check(settings, output)
     _settle_lr(settings)
     return settings

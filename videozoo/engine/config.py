@@ -122,6 +122,8 @@ class FitConfig:
         if self.warmup_epochs > self.epochs:
             problem = f"is {self.warmup_epochs:g}, more than the {self.epochs} epochs of the run"
             raise SettingError("warmup_epochs", problem)
+        if self.min_lr > self.lr:
+            raise SettingError("min_lr", f"is {self.min_lr:g}, more than the learning rate of {self.lr:g}")
         self._check_schedule()
 
     def _choose(self, name: str, known: Sequence[str]) -> None:

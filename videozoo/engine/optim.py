@@ -29,6 +29,9 @@ def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer
     if name not in known:
         near = difflib.get_close_matches(name, known, n=5, cutoff=0.4) or ["sgd", "adamw"]
         raise SettingError("opt", f"is {config.opt!r}, no optimizer of timm; nearest: {', '.join(near)}")
+    num_betas = get_optimizer_info(name).num_betas
+    if config.opt_betas is not None and len(config.opt_betas) != num_betas:
+        raise SettingError("opt_betas", f"has {len(config.opt_betas)} numbers; {config.opt} takes {num_betas}")
     optional: dict[str, Any] = {"eps": config.opt_eps, "betas": config.opt_betas, "layer_decay": config.layer_decay}
     if config.momentum == 0 and "nesterov" in (get_optimizer_info(name).defaults or {}):
         optional["nesterov"] = False  # refused without a momentum

@@ -21,6 +21,7 @@ from videozoo.engine.progress import Progress
 from videozoo.engine.results import EpochRow
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.states import is_sharded, optimizer_state, weights_of
+from videozoo.engine.step_times import StepTimes
 from videozoo.engine.trackers import Trackers
 from videozoo.engine.train_loader import TrainLoader
 
@@ -58,6 +59,7 @@ class Run:
     progress: Progress
     broken: BrokenVideos
     trackers: Trackers
+    step_times: StepTimes
     names_digest: str | None = None
     interrupts: Interrupts = field(default_factory=Interrupts)
     saved_at: float = field(default_factory=time.monotonic)

@@ -22,6 +22,7 @@ from videozoo.engine.run import Calls, Run
 from videozoo.engine.run_folder import RunFolder, digest_names
 from videozoo.engine.speed import compile_forward, use_channels_last
 from videozoo.engine.states import is_sharded, load_optimizer
+from videozoo.engine.step_times import StepTimes
 from videozoo.engine.trackers import Trackers
 from videozoo.engine.train_loader import TrainLoader
 
@@ -92,6 +93,7 @@ def start_run(
             folder.path, train.num_videos, config.max_bad_frac, train_names, [] if state is None else state["broken"]
         ),
         trackers=trackers,
+        step_times=StepTimes(accelerator.device.type == "cpu" and accelerator.num_processes == 1),
         names_digest=digest,
     )
     if state is not None:

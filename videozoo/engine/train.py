@@ -51,7 +51,9 @@ def train_epoch(run: Run) -> None:
             run.scheduler.step_update(num_updates)
         seed_step(mix_seed(config.seed, epoch, state.step, run.accelerator.process_index, 1), run.accelerator.device)
         lr = current_lr(run.optimizer)
-        loss, correct, clips = _step(run, group, weight, f"epoch {epoch + 1}, step {state.step + 1}, lr {lr:.3g}")
+        where = f"epoch {epoch + 1}, step {state.step + 1}, lr {lr:.3g}"
+        with run.step_times.measure():
+            loss, correct, clips = _step(run, group, weight, where)
         if run.ema is not None:
             run.ema.update(run.net, step=num_updates + 1)
         state.step += 1
@@ -64,6 +66,8 @@ def train_epoch(run: Run) -> None:
                  config.epochs, state.step, run.updates_per_epoch, state.loss, 100 * state.top1, lr, took,
                  waited)  # fmt: skip
             run.trackers.log({"train/loss": state.loss, "train/top1": state.top1, "lr": lr}, num_updates + 1)
+        if line := run.step_times.describe_wait():
+            run.say("%s", line)
     if not state.step:
         raise ValueError(f"fit: the training loader gave no batch in epoch {epoch + 1}; it must start anew each epoch.")
 

@@ -113,11 +113,20 @@ class ArrayFile:
         if not path.exists():
             return None
         try:
-            return Finished(**json.loads(beside.read_text(encoding="utf-8"))["finished"])
+            finished = Finished(**json.loads(beside.read_text(encoding="utf-8"))["finished"])
         except (OSError, ValueError, KeyError, TypeError):
             if Parts.is_begun(path):  # killed between the array and the file that says that it is finished
                 return None
             raise _foreign(path) from None
+        if finished.job == self.job and not self._is_whole(path, finished.num_videos):
+            return None  # it is made again
+        return finished
+
+    def _is_whole(self, path: Path, num_rows: int) -> bool:
+        """Return whether the array has its length and its table is there."""
+        shape = (num_rows, *self.shape)
+        size = len(self._header(path.suffix, shape)) + 4 * int(np.prod(shape))
+        return path.stat().st_size == size and _beside(path, ".csv").exists()
 
     def write(self, parts: Parts) -> None:
         """Make the array and the two files beside it; the one with the job is written last."""
