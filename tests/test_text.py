@@ -1,11 +1,13 @@
 """Text from outside never commands a terminal; readable text of any language stays."""
 
+import csv
+import io
 import json
 
 import pytest
 
 from videozoo.names import clean_names
-from videozoo.text import is_printable, printable
+from videozoo.text import csv_text, is_printable, printable
 
 READABLE = (
     "Tanz", "跳舞", "ダンス", "नृत्य", "رقص", "می‌خواهم", "ריקוד", "танец", "e\u0301", "a\u00a0b", "👨‍👩‍👧", "ไทย",
@@ -60,3 +62,10 @@ def test_letters_that_the_terminal_lacks_are_escaped() -> None:
 def test_class_names_that_no_model_may_have(names: list[str]) -> None:
     with pytest.raises(ValueError, match="class name"):
         clean_names(names)
+
+
+def test_csv_is_read_as_it_was_written() -> None:
+    rows = [["a\rb", "1"], ["a\nb", "2"], ["a\r\n", ""], ['q"', "a,b"], ["plain", " x "]]
+    text = csv_text(rows)
+    assert list(csv.reader(io.StringIO(text, newline=""))) == rows
+    assert text.endswith("\nplain, x \n")

@@ -61,11 +61,13 @@ def clean_names(names: Sequence[str], where: str = "class names") -> tuple[str, 
 
 
 def find_alike(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return pairs of different class names that read the same: in another case, or with characters of no width."""
+    """Return pairs of different class names that read the same: but for case, width of letters or number of spaces."""
     first: dict[str, str] = {}
     pairs = []
     for name in names:
-        key = "".join(char for char in name if unicodedata.category(char) != "Cf").casefold()
+        plain = name if name.isascii() else unicodedata.normalize("NFKC", name)
+        visible = "".join(char for char in plain if unicodedata.category(char) != "Cf")
+        key = " ".join(visible.casefold().split())
         if first.setdefault(key, name) != name:
             pairs.append((first[key], name))
     return pairs

@@ -1,10 +1,12 @@
 """Text from outside (names of classes and files, configs, messages of libraries), made safe to show."""
 
+import csv
 import json
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["is_printable", "json_text", "printable"]
+__all__ = ["csv_text", "is_printable", "json_text", "printable"]
 
 # Line and paragraph separators, and what makes a reader see letters in another order than they have.
 _BAD = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -47,6 +49,19 @@ def json_text(value: Any, indent: int | None = None, *, allow_nan: bool = True) 
     """Return JSON with letters as they are; bytes of file names that are not UTF-8 become the escapes of JSON."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows as csv, a line each, ended by LF; fields that hold a CR or LF are in quotes."""
+    lines = _Lines()
+    # Before Python 3.13 a writer puts a field with a CR in quotes only if its lines end in one.
+    csv.writer(lines, lineterminator="\r\n").writerows(rows)
+    return "".join(lines)
+
+
+class _Lines(list[str]):
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
 
 
 def _is_bad(letter: str) -> bool:

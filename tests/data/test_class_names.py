@@ -93,7 +93,7 @@ def test_folders_in_two_spellings_are_one_class(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folders", "txt", "csv"])
-def test_names_that_differ_only_in_case_are_told(tmp_path: Path, kind: str) -> None:
+def test_names_that_read_the_same_are_named(tmp_path: Path, kind: str) -> None:
     data = _folders(tmp_path, "Jump", "jump", "run")
     if kind != "folders":
         comma = "," if kind == "csv" else "\t"
@@ -101,8 +101,13 @@ def test_names_that_differ_only_in_case_are_told(tmp_path: Path, kind: str) -> N
         data = write(tmp_path / f"x.{kind}", "\n".join([f"path{comma}label"] * (kind == "csv") + rows))
     source = load_source(data)
     assert source.class_names == ("Jump", "jump", "run")
-    assert "differ only in case stay apart: 'Jump' and 'jump'" in source.warnings[-1]
+    assert "read the same stay apart: 'Jump' and 'jump'" in source.warnings[-1]
     assert load_source(data, class_names=source.class_names).warnings == ()
+
+
+@pytest.mark.parametrize("other", ["JUMP high", "jump  high", "jump\u200b high", "\uff4aump high"])
+def test_spellings_that_read_the_same(other: str) -> None:
+    assert find_alike(["jump high", other, "jump"]) == [("jump high", other)]
 
 
 def test_a_label_may_hold_a_no_break_space(videos: Path) -> None:
@@ -159,6 +164,7 @@ def test_unknown_names_beside_the_list_are_told(videos: Path) -> None:
         (["0.5", "1.5"], ["1.5", "0.5"], [1, 0]),
         (["0", "1", "2"], ["2", "1"], [2, 1]),
         (["1", "2", "walk"], ["2", "walk"], [1, 2]),
+        (["01", "02", "03"], ["01", "02"], [0, 1]),
     ],
 )
 @pytest.mark.parametrize("kind", ["txt", "csv"])
@@ -211,10 +217,10 @@ def test_a_list_that_is_written_is_read_the_same(tmp_path: Path, names: tuple[st
         (tmp_path / "classes.txt").unlink(missing_ok=True)
 
 
-def test_names_with_blanks_at_their_ends_are_read_again(tmp_path: Path) -> None:
-    for name in (" a.mp4", "b .mp4"):
+def test_names_with_blanks_and_line_breaks_are_read_again(tmp_path: Path) -> None:
+    for name in (" a.mp4", "b .mp4", "c\rd.mp4", "e\nf.mp4"):
         write(tmp_path / "x" / name, "x")
     write(tmp_path / "y" / "c " / "1.jpg", "x")
     source = load_source(tmp_path)
     write_list(tmp_path / "list.csv", source.records, source.class_names)
-    assert load_source(tmp_path / "list.csv").summary() == "3 videos of 2 classes (csv), 1 to 2 a class"
+    assert load_source(tmp_path / "list.csv").summary() == "5 videos of 2 classes (csv), 1 to 4 a class"

@@ -183,6 +183,11 @@ def test_names_stay_inside_and_differ() -> None:
         assert not any(other.startswith(f"{name}/") for other in names)
     keys = output_names([VideoRecord(Path("p"), 0, "", "a.b/c.d.mp4")], has_shards=True)
     assert keys == ["a.b/c_d.mp4"]
+    # Readers of shards pass over __names__.
+    keys = output_names(
+        [VideoRecord(Path("p"), 0, "", f"a/{name}.mp4") for name in ("__", "__x__", "_x")], has_shards=True
+    )
+    assert keys == ["a/v__.mp4", "a/v__x__.mp4", "a/_x.mp4"]
 
 
 # Whole sets

@@ -60,6 +60,7 @@ def test_text_lists_with_several_labels(clips: Path, rows: list[str]) -> None:
         ["jump,run", "jump"],
         ["jump|run", "run"],
         ["jump;run", "run;walk"],
+        ["jump,run", "run,walk"],
     ],
 )
 def test_csv_with_several_labels(clips: Path, labels: list[str]) -> None:
@@ -68,8 +69,14 @@ def test_csv_with_several_labels(clips: Path, labels: list[str]) -> None:
         load_source(write(clips / "list.csv", "\n".join(["path,label", *rows])))
 
 
+def test_a_second_column_of_labels_is_refused(clips: Path) -> None:
+    with pytest.raises(SourceError, match=NOT_SUPPORTED):
+        load_source(write(clips / "list.csv", "path,label,label2\nc1.mp4,jump,run\nc2.mp4,run,\n"))
+
+
 def test_names_with_commas_and_numbers_are_one_label(clips: Path) -> None:
     names = ["Putting something, and something", "jump, high", "cut | paste", "10-20", "1.5", "run; walk", "high"]
+    names += ["10,000 steps", "10,000 jumps"]
     rows = [f'c{1 + number % 4}.mp4,"{label}",{number},{number + 1}' for number, label in enumerate(names)]
     source = load_source(write(clips / "list.csv", "\n".join(["path,label,start,end", *rows])))
     assert sorted(source.class_names) == sorted(names)

@@ -54,6 +54,14 @@ def _clips_in_class_folders(folder: Path) -> Path:
     return folder / "videos"
 
 
+def _clips_of_ucf101(folder: Path) -> Path:
+    for film in range(10):
+        for part in range(4):
+            name = ("Jump", "Run")[film % 2]
+            write(folder / "videos" / name / f"v_{name}_g{film:02d}_c{part:02d}.avi", f"{film}{part}")
+    return folder / "videos"
+
+
 def _links(folder: Path) -> Path:
     for film in range(10):
         for label, link in (("jump", os.link), ("run", os.symlink)):
@@ -63,12 +71,14 @@ def _links(folder: Path) -> Path:
 
 
 def _film_of(record: VideoRecord) -> str:
-    return record.path.resolve().stem.removeprefix("jump ").split("_00")[0].split("/")[0]
+    return record.path.resolve().stem.removeprefix("jump ").split("_00")[0].split("_c0")[0]
 
 
-@pytest.mark.parametrize(
-    "make", [_csv_of_seconds, _csv_of_frames, _offset_list, _kinetics_clips, _clips_in_class_folders, _links]
-)
+LISTS = (_csv_of_seconds, _csv_of_frames, _offset_list)
+FOLDERS = (_kinetics_clips, _clips_in_class_folders, _clips_of_ucf101, _links)
+
+
+@pytest.mark.parametrize("make", [*LISTS, *FOLDERS])
 def test_a_film_is_on_one_side(films: Path, make: object) -> None:
     source = load_source(make(films))  # type: ignore[operator]
     train, val = split_by_hash(source, 0.3)

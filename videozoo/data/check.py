@@ -1,12 +1,12 @@
 """Every file of a source decoded once: what it holds, and what is wrong with it."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from videozoo.text import csv_text
 
 from .decode import ONE_FRAME
 from .errors import VideoError
@@ -127,14 +127,12 @@ def _check_item(item: tuple[int, VideoRecord]) -> Finding:
 
 
 def _write(folder: Path, source: VideoSource, findings: Sequence[Finding]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "frames", "fps", "width", "height", "seconds", "error", "note"])
+    rows: list[list[object]] = [["path", "frames", "fps", "width", "height", "seconds", "error", "note"]]
     for record, finding in zip(source.records, findings, strict=True):
         numbers = (finding.frames, finding.fps, finding.width, finding.height, finding.seconds)
         name = record.name if record.member else record.path
-        writer.writerow([name, *numbers, finding.error, finding.note])
-    write_text_whole(folder / REPORT, text.getvalue())
+        rows.append([name, *numbers, finding.error, finding.note])
+    write_text_whole(folder / REPORT, csv_text(rows))
     if not any(record.member for record in source.records):
         good = [record for record, finding in zip(source.records, findings, strict=True) if not finding.error]
         write_list(folder / CLEAN, good, source.class_names)

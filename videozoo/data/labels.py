@@ -110,11 +110,11 @@ def some(names: Sequence[str]) -> str:
 
 
 def warn_alike(where: Path, names: Sequence[str]) -> list[str]:
-    """A warning that names the classes whose names differ only in case."""
+    """A warning that names the classes whose names read the same."""
     pairs = [f"{a!r} and {b!r}" for a, b in find_alike(names)]
     if not pairs:
         return []
-    return [f"{where}: classes whose names differ only in case stay apart: {some(pairs)}; rename them if they are one"]
+    return [f"{where}: classes whose names read the same stay apart: {some(pairs)}; rename them if they are one"]
 
 
 class _Known:
@@ -159,10 +159,12 @@ def _are_indices(texts: Mapping[str, str], labels_are: str, known: _Known, probl
     first = next(iter(texts), "")
     if labels_are or not texts:
         return labels_are == "indices"
+    # Nobody writes an index as 01, but classes are called so.
+    is_padded = all(map(is_index, texts)) and any(re.match(r"[+-]?0[0-9]", text) for text in texts)
     if known.names is None:
-        # Nobody writes an index as 01, but classes are called so.
-        is_padded = all(map(is_index, texts)) and any(re.match(r"[+-]?0[0-9]", text) for text in texts)
         return is_index(first) and not is_padded
+    if is_padded and all(text in known.by_name for text in texts):
+        return False
     if any(known.of_index(text) is None for text in texts):
         return is_index(first) and any(text not in known.by_name for text in texts)
     differ = next((text for text in texts if known.of_name(text) not in (None, known.of_index(text))), None)

@@ -160,7 +160,11 @@ def _safe_stem(name: str, has_shards: bool) -> str:
     # Names that begin with a dot are passed over by readers.
     folders = [re.sub(r"^\.", "_", part) for part in folders]
     last = re.sub(r"^\.", "_", last)
-    return "/".join([*folders, last.replace(".", "_") if has_shards else last])
+    if has_shards:
+        last = last.replace(".", "_")
+        # Readers of shards pass over such names: they are for remarks.
+        last = f"v{last}" if last.startswith("__") and last.endswith("__") else last
+    return "/".join([*folders, last])
 
 
 def _check_settings(folder: Path, source: VideoSource, settings: dict[str, Any]) -> None:

@@ -25,10 +25,11 @@ def find_several_labels(labels: Iterable[str], known: Container[str]) -> list[st
     texts = list(dict.fromkeys(labels))
     parts = {text: [part.strip() for part in re.split("[|;,]", text)] for text in texts}
     # A part of two labels is a class; the commas of a sentence are hardly ever between classes.
-    counts = Counter(part for text in texts if re.search("[|;]", text) for part in set(parts[text]))
+    joined = (parts[text] for text in texts if ", " not in text and len(parts[text]) > 1)
+    counts = Counter(part for split in joined for part in set(split) if not part.isdigit())
 
     def is_class(part: str, text: str) -> bool:
-        return part in known or part in parts or ("," not in text and counts[part] > 1)
+        return part in known or part in parts or (", " not in text and counts[part] > 1)
 
     found = []
     for text in texts:

@@ -11,8 +11,8 @@ from .lists import SourceError
 from .records import VideoRecord, VideoSource
 
 SHOWN_SHARED = 5
-# A part of a film as Kinetics names it: its YouTube identifier, and seconds.
-CUT = re.compile(r"([A-Za-z0-9_-]{11})_[0-9]{6}_[0-9]{6}")
+# A part of a film as Kinetics names it: its YouTube identifier, and seconds; and as UCF101 does: group, and clip.
+CUT = re.compile(r"([A-Za-z0-9_-]{11}(?=_[0-9]{6}_[0-9]{6}$)|v_.+_g[0-9]{2}(?=_c[0-9]{2}$)).+")
 CUT_OF_KINETICS = re.compile(r"(.+)_[0-9]{6}_[0-9]{6}")
 
 
@@ -20,7 +20,7 @@ def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
     """What is wrong between a training and a validation source: classes that differ, and films in both.
 
     Films are told apart by their files' device and inode, so that links and other spellings of a path are found, and
-    by the identifier in the names of Kinetics' clips. Copies of a file are not found.
+    by the identifier in the names of Kinetics' clips and the group in UCF101's. Copies of a file are not found.
 
     Args:
         train, val: what ``load_source`` gives.
@@ -46,9 +46,10 @@ def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSour
     """Split into training and validation by the SHA-256 of each film's relative path, class by class.
 
     The same files give the same split in any order, on any machine. The parts of a film go to one side: parts of one
-    file, under whatever names and links, and clips of one film of Kinetics. Of a class with n >= 2 videos about
-    ``n * val_frac`` validate, at least one and at most n - 1; a class with a single film trains. Videos that belong
-    together otherwise (one person, one recording in several files) are not kept together: list them by hand for that.
+    file, under whatever names and links, clips of one film of Kinetics, and of one group of UCF101. Of a class with
+    n >= 2 videos about ``n * val_frac`` validate, at least one and at most n - 1; a class with a single film trains.
+    Videos that belong together otherwise (one person, one recording in several files) are not kept together: list them
+    by hand for that.
 
     Args:
         source: what ``load_source`` gives.
@@ -61,32 +62,34 @@ def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSour
     """
     if not 0 < val_frac < 1:
         raise ValueError(f"split_by_hash: val_frac is {val_frac}, must lie between 0 and 1.")
-    film_of = _FilmOf(source)
-    film_of_each = list(map(film_of, source.records))
-    films: dict[object, list[VideoRecord]] = defaultdict(list)
+    numbers: dict[object, int] = {}
+    film_of_each = [numbers.setdefault(film, len(numbers)) for film in map(_FilmOf(source), source.records)]
+    total = Counter(record.label for record in source.records)
+    films: list[list[VideoRecord]] = [[] for _ in numbers]
     for record, film in zip(source.records, film_of_each, strict=True):
         films[film].append(record)
-    # How many videos of each class a film has, films in the order of their hashes.
-    ordered = sorted(films, key=lambda film: min(map(_hash_key, films[film])))
-    counts = {film: Counter(record.label for record in films[film]) for film in ordered}
-    total = Counter(record.label for record in source.records)
-    films_with: dict[int, list[object]] = defaultdict(list)
-    for film in ordered:
+    # How many videos of each class a film has, and the films of each class in the order of their hashes.
+    counts = [Counter(record.label for record in parts) if len(parts) > 1 else {parts[0].label: 1} for parts in films]
+    hashes = [min(map(_hash_key, parts)) for parts in films]
+    films_with: dict[int, list[int]] = defaultdict(list)
+    for film in sorted(range(len(films)), key=hashes.__getitem__):
         for label in counts[film]:
             films_with[label].append(film)
-    chosen: set[object] = set()
+    chosen: set[int] = set()
     validating: Counter[int] = Counter()
     for label, count in sorted(total.items()):
         wanted = min(max(round(count * val_frac), 1), count - 1)
-        for film in (film for film in films_with[label] if film not in chosen):
+        for film in films_with[label]:
+            lacking = wanted - validating[label]
+            if lacking <= 0:
+                break
             more = counts[film]
             takes_last = any(validating[other] + more[other] >= total[other] for other in more)
             # A long film is taken if that is nearer to what is wanted, or if there is none yet.
-            lacking = wanted - validating[label]
             is_too_long = validating[label] > 0 and more[label] - lacking > lacking
-            if lacking > 0 and not takes_last and not is_too_long:
+            if film not in chosen and not takes_last and not is_too_long:
                 chosen.add(film)
-                validating += more
+                validating.update(more)
     if not chosen:
         what = "no class has videos of two films that could be parted"
         raise SourceError(f"split_by_hash: {what}; add videos, or pass a validation set.")
@@ -107,10 +110,11 @@ class _FilmOf:
         self._identifiers = {cut[1] for cut in cuts if cut}
 
     def __call__(self, record: VideoRecord) -> object:
-        stem = _stem(record)
-        cut = self._cut.fullmatch(stem)
-        if cut or stem in self._identifiers:
-            return cut[1] if cut else stem
+        if self._identifiers:
+            stem = _stem(record)
+            cut = self._cut.fullmatch(stem)
+            if cut or stem in self._identifiers:
+                return cut[1] if cut else stem
         return self.file_of(record)
 
     def file_of(self, record: VideoRecord) -> object:

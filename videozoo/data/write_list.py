@@ -1,10 +1,10 @@
 """Labelled videos written as a list that ``load_source`` reads with the same classes."""
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from videozoo.text import csv_text
 
 from .labels import is_index
 from .lists import BLANK, SourceError
@@ -41,12 +41,10 @@ def write_list(path: Path, records: Sequence[VideoRecord], class_names: Sequence
 def _to_csv(folder: Path, records: Sequence[VideoRecord], class_names: Sequence[str] | None) -> str:
     has_spans = any(record.span_sec for record in records)
     has_ranges = any(record.frame_range for record in records)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
     column = "label" if class_names is not None else "class_index"
     if class_names is not None and any(map(is_index, class_names)):
         column = "class"
-    writer.writerow(["path", column, *["start", "end"] * has_spans, *["start_frame", "end_frame"] * has_ranges])
+    rows = [["path", column, *["start", "end"] * has_spans, *["start_frame", "end_frame"] * has_ranges]]
     home = os.path.abspath(folder)
     for record in records:
         full = os.path.abspath(record.path)
@@ -54,13 +52,13 @@ def _to_csv(folder: Path, records: Sequence[VideoRecord], class_names: Sequence[
         # Readers cut blanks at the ends of fields.
         name = os.path.join(".", name) if name[:1] in BLANK else name
         name = os.path.join(name, ".") if name[-1:] in BLANK else name
-        row = [name, record.label if class_names is None else class_names[record.label]]
+        row = [name, str(record.label) if class_names is None else class_names[record.label]]
         if has_spans:
             row += [*map(repr, record.span_sec)] if record.span_sec else ["", ""]
         if has_ranges:
             row += [*map(str, record.frame_range)] if record.frame_range else ["", ""]
-        writer.writerow(row)
-    return text.getvalue()
+        rows.append(row)
+    return csv_text(rows)
 
 
 def _reads_as(path: Path, records: Sequence[VideoRecord], class_names: Sequence[str]) -> bool:

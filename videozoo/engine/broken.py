@@ -1,7 +1,5 @@
 """Broken training videos: each is named once, and too many end the run."""
 
-import csv
-import io
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.errors import TrainingError
+from videozoo.text import csv_text
 
 _log = logging.getLogger(__name__)
 _FILE = "broken.csv"
@@ -82,9 +81,5 @@ class BrokenVideos:
         return f"{self._names[index]}: {problem}"
 
     def _write(self) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["index", "problem"])
-        writer.writerows(self.rows())
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path, text.getvalue())
+        replace_file(self._path, csv_text([("index", "problem"), *self.rows()]))

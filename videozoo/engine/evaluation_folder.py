@@ -1,7 +1,5 @@
 """The folder that an evaluation leaves: results, tables, pictures, and the scores they follow from."""
 
-import csv
-import io
 import json
 import re
 import shutil
@@ -20,6 +18,7 @@ from videozoo.engine.plots import plot_confusion, plot_group
 from videozoo.engine.results import result_dict, write_results
 from videozoo.engine.scores import Scores, save_scores
 from videozoo.files import replace_folder
+from videozoo.text import csv_text
 
 RESULTS, SCORES, CONFUSION = "results.json", "scores.safetensors", "confusion.csv"
 _OF_A_MEMBER = ("top1", "top5", "mean_class", "loss", "num_views")
@@ -174,6 +173,4 @@ def file_stems(names: Iterable[str]) -> list[str]:
 
 
 def _write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    replace_file(path, text.getvalue())
+    replace_file(path, csv_text(rows))

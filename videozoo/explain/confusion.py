@@ -1,7 +1,5 @@
 """Confusion within groups of classes, of one evaluation or of several beside each other."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +7,7 @@ from videozoo.engine import EngineError, GroupResult, Scores, load_scores, measu
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.evaluation_folder import SCORES, file_stems, model_title
 from videozoo.names import clean_name
+from videozoo.text import csv_text
 
 __all__ = [
     "evaluation_titles",
@@ -91,13 +90,10 @@ def write_confusions(folder: Path, titles: Sequence[str], groups: Mapping[str, S
     written = []
     for stem, (name, parts) in zip(file_stems(groups), groups.items(), strict=True):
         plot_confusions(folder / f"{stem}.png", name, list(zip(titles, parts, strict=True)))
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["evaluation", "true class", *parts[0].class_names, "other classes"])
+        rows = [["evaluation", "true class", *parts[0].class_names, "other classes"]]
         for title, part in zip(titles, parts, strict=True):
-            rows = zip(part.class_names, part.counts.tolist(), strict=True)
-            table.writerows([title, label, *row] for label, row in rows)
-        replace_file(folder / f"{stem}.csv", text.getvalue())
+            rows += [[title, label, *row] for label, row in zip(part.class_names, part.counts.tolist(), strict=True)]
+        replace_file(folder / f"{stem}.csv", csv_text(rows))
         written += [f"{stem}.png", f"{stem}.csv"]
     return written
 
@@ -117,10 +113,7 @@ def write_matrices(folder: Path, titles: Sequence[str], parts: Sequence[GroupRes
     for stem, part in zip(file_stems(titles), parts, strict=True):
         counts = part.counts[:, :-1]
         plot_confusion(folder / f"{stem}.png", counts, part.class_names)
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["true class", *part.class_names])
-        table.writerows([label, *row] for label, row in zip(part.class_names, counts.tolist(), strict=True))
-        replace_file(folder / f"{stem}.csv", text.getvalue())
+        rows = [[label, *row] for label, row in zip(part.class_names, counts.tolist(), strict=True)]
+        replace_file(folder / f"{stem}.csv", csv_text([["true class", *part.class_names], *rows]))
         written += [f"{stem}.png", f"{stem}.csv"]
     return written

@@ -1,9 +1,8 @@
 """The files that rows of a job become: Parquet, or an array with a table beside it."""
 
-import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from videozoo.extras import require
 from videozoo.files import side_name
+from videozoo.text import csv_text
 
 from .parts import JobError, Parts, Rows, write_whole
 
@@ -131,8 +131,8 @@ class ArrayFile:
     def write(self, parts: Parts) -> None:
         """Make the array and the two files beside it; the one with the job is written last."""
         num_rows = parts.num_rows()
-        table, num_errors = io.StringIO(newline=""), 0
-        writer = csv.writer(table, lineterminator="\n")
+        table: list[Iterable[Any]] = []
+        num_errors = 0
 
         def fill(file: Any) -> None:
             nonlocal num_errors
@@ -140,12 +140,12 @@ class ArrayFile:
             for number, rows in enumerate(parts.rows()):
                 file.write(rows.values.astype("<f4").tobytes())
                 if number == 0:
-                    writer.writerow(rows.columns)
-                writer.writerows(zip(*rows.columns.values(), strict=True))
+                    table.append(rows.columns)
+                table.extend(zip(*rows.columns.values(), strict=True))
                 num_errors += rows.num_errors
 
         write_whole(parts.output, fill, side=side_name(parts.folder / "array"))
-        write_whole(_beside(parts.output, ".csv"), table.getvalue().encode())
+        write_whole(_beside(parts.output, ".csv"), csv_text(table).encode("utf-8", "surrogateescape"))
         finished = {"job": self.job, "num_videos": num_rows, "num_errors": num_errors}
         about = {**self.about, "finished": finished}
         write_whole(_beside(parts.output, ".json"), json.dumps(about, indent=2).encode())

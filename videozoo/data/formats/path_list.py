@@ -4,10 +4,24 @@ The former is also what MMAction2 calls a video list (``mmaction/datasets/video_
 and its successors keep in files that end in ``.csv``.
 """
 
-from ..lists import SEVERAL_LABELS, ListFile, Listing, Row, csv_header, csv_rows, shorten, split_columns, to_number
+import re
+
+from ..lists import (
+    SEVERAL_LABELS,
+    ListFile,
+    Listing,
+    Row,
+    SourceError,
+    csv_header,
+    csv_rows,
+    shorten,
+    split_columns,
+    to_number,
+)
 
 # What the column of labels may be called, and what is then in it.
 LABEL_COLUMNS = {"label": "", "class": "names", "class_index": "indices"}
+FURTHER_LABEL = re.compile(r"(label|class)[ _-]?[0-9]+")
 
 
 def read_path_list(file: ListFile) -> Listing:
@@ -35,11 +49,14 @@ def read_csv(file: ListFile) -> Listing:
     ``end_frame`` (from 0, the end not counted) its frames; empty, all of it. Other columns are passed over.
 
     Raises:
-        SourceError: the header has no path, or no label.
+        SourceError: the header has no path, no label, or several (``label``, ``label2``).
     """
     rows = []
     header = csv_header(file.text)
     column = next((name for name in LABEL_COLUMNS if name in header), "label")
+    further = next((name for name in header if FURTHER_LABEL.fullmatch(name)), None)
+    if further is not None:
+        raise SourceError(f"{file.path}:1: the columns {column} and {further}; {SEVERAL_LABELS}.")
     for place, fields in csv_rows(file, ("path", column)):
         if not fields["path"] or not fields[column]:
             file.problems.add(place, f"the {column if fields['path'] else 'path'} is empty")
