@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import sys
 import time
 from html.parser import HTMLParser
@@ -272,6 +273,7 @@ def test_bad_starts_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch
         assert len(lines) == 1, lines
         return lines[0]
 
+    before = signal.getsignal(signal.SIGTERM)
     assert "--max-size is 0; it must be above 0" in error("--max-size", "0")
     assert "--max-duration is nan" in error("--max-duration", "nan")
     assert "invalid int value" in error("--port", "http")
@@ -289,3 +291,4 @@ def test_bad_starts_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch
     assert "tsm_r18: no published weights exist" in error("--port", "0", "--model", "tsm_r18")
     assert "unknown model 'tsm_r5'" in error("--port", "0", "--model", "tsm_r5")
     assert "write a folder" in error("--port", "0", "--model", "runs/mine")
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -217,7 +217,7 @@ def test_what_does_not_fit_is_one_error(hub: FakeHub, what: str, file: str, mess
 
 
 def test_a_name_with_a_slash_says_how_to_write_it() -> None:
-    with pytest.raises(ValueError, match=r"'lab/net'; for a repository write hf-hub:ORGANISATION/NAME, for a folder"):
+    with pytest.raises(ValueError, match="'lab/net': there is no such folder; for a repository write hf-hub:ORG"):
         videozoo.create_model("lab/net", pretrained=True)
 
 

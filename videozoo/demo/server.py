@@ -60,12 +60,23 @@ def launch(
         UnknownModelError, WeightsError: a network that cannot be had.
         Stopped: SIGTERM.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _stop)  # Python's own would leave the uploads behind
-    with serve(models, host=host, port=port, limits=limits, device=device) as url:
+    with _stopping(), serve(models, host=host, port=port, limits=limits, device=device) as url:
         if on_ready is not None:
             on_ready(url)
         threading.Event().wait()
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Raise `Stopped` at SIGTERM: Python's own handler would leave the uploads behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

@@ -139,7 +139,7 @@ class BnInception(Backbone):
     """
 
     stage_names = ("stage1", "stage2", "stage3", "stage4")
-    block_pattern = r"^stage(\d+)\.inception_(\d)"
+    block_pattern = r"^stage(\d+)\."
 
     def __init__(
         self, num_classes: int = 0, in_chans: int = 3, drop_rate: float = 0.0, drop_path_rate: float = 0.0
