@@ -30,6 +30,7 @@ __all__ = [
 # What shows which kind of result a folder holds: the first kind found. Each kind writes one of its marks first, but
 # for pictures, which replace each other only.
 KINDS = {
+    "a quickstart": ("quickstart.json",),
     "a training run": ("args.json", "last", ".last.old", "best", "summary.csv"),
     "a check of videos": ("checked.jsonl",),
     "prepared videos": ("prepared.jsonl",),

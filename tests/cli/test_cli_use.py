@@ -190,6 +190,17 @@ def test_quickstart_refuses_a_folder_in_use(tmp_path: Path, capsys: Capture) -> 
     assert "another --seed" in capsys.readouterr().err
 
 
+def test_quickstart_goes_on_however_early_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Path] = []
+    monkeypatch.setattr("videozoo.cli.quickstart._run", lambda output, *args: started.append(output) or 0)
+    (tmp_path / ".lock").write_bytes(b"")
+    (tmp_path / ".quickstart.json.17.tmp").write_text('{"se')
+    for _ in range(2):
+        assert main(["quickstart", "--output", str(tmp_path)]) == 0
+    assert started == [tmp_path, tmp_path]
+    assert [path.name for path in tmp_path.iterdir()] == ["quickstart.json"]
+
+
 def test_accuracy_within_pairs() -> None:
     from videozoo.cli.quickstart import within_pairs
     from videozoo.engine import EvalResult

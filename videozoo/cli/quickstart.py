@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from videozoo.cli.console import CommandError, Interrupted, Parser, say
 from videozoo.cli.flags import add_device_flag
-from videozoo.files import replace_folder, write_file
+from videozoo.cli.outputs import hold_output
+from videozoo.files import LOCK, remove_leftovers, replace_folder, write_file
 
 if TYPE_CHECKING:
     from videozoo.engine import EvalResult
@@ -45,9 +46,10 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output)
     if args.seed < 0:
         raise CommandError(f"quickstart: --seed is {args.seed}; it must be 0 or more.")
-    _claim(output, args.seed)
     try:
-        return _run(output, args.seed, args.device)
+        with hold_output(output, "a quickstart"):
+            _claim(output, args.seed)
+            return _run(output, args.seed, args.device)
     except Interrupted:
         raise
     except KeyboardInterrupt as stop:
@@ -55,15 +57,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _claim(output: Path, seed: int) -> None:
-    """Make the folder, or find that it is of an earlier call with the same settings.
+    """Note the settings in a new folder, or find that it is of an earlier call with the same ones.
 
     Raises:
         CommandError: it holds something else.
     """
     settings = {"seed": seed, "clips": [CLIPS_PER_CLASS, VAL_CLIPS_PER_CLASS, SIZE], "training": TRAINING}
     file = output / SETTINGS_FILE
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        output.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(output.iterdir())  # of a call that was killed as it began
+    if all(path.name == LOCK for path in output.iterdir()):
         write_file(file, json.dumps(settings) + "\n")
         return
     try:
