@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from videozoo.cli import main
+
 REPO = Path(__file__).resolve().parents[2]
 COMMANDS = (
     *("quickstart", "check-data", "prepare", "finetune", "evaluate", "predict", "export", "explain", "confusion"),
@@ -75,3 +77,8 @@ def test_threads_spin_for_a_bounded_time_unless_the_user_says_how(
 
     assert main(["list", "tsn_r18"]) == 0
     assert os.environ.get("GOMP_SPINCOUNT") == expected
+
+
+def test_a_mistyped_flag_names_the_flag_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["finetune", "--epoch", "1", "--model", "tsn_r18", "--data", "videos", "--output", "run"]) == 2
+    assert "--epoch 1; did you mean --epochs? (see videozoo finetune --help)" in capsys.readouterr().err

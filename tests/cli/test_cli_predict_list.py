@@ -1,5 +1,6 @@
 """predict --input on the command line: shards, torchrun's ranks, one-line errors."""
 
+import csv
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def test_torchrun_gives_the_shards(
         (["a.mp4", "--output", "s.parquet"], "--output is for --input LIST"),
         (["a.mp4", "--shard", "0"], "--shard is for --input LIST"),
         (["--input", "list.txt"], "--input needs --output FILE"),
-        (["--input", "list.txt", "--output", "scores.csv"], "its name must end in .parquet"),
+        (["--input", "list.txt", "--output", "scores.txt"], "its name must end in .csv or .parquet"),
         (["--input", "list.txt", "--output", "s.parquet", "--shard", "1"], "--num-shards and --shard both"),
         (["--input", "list.txt", "--output", "s.parquet", "--num-shards", "2", "--shard", "2"], "--shard is 2"),
         (["--input", "nowhere.txt", "--output", "s.parquet"], "nowhere.txt: no such file or folder"),
@@ -92,3 +93,44 @@ def test_without_pyarrow_it_says_what_to_install(
     assert main([*BASE, "--input", str(listing), "--output", str(tmp_path / "s.parquet")]) == 2
     assert "needs pyarrow: pip install pyarrow" in capsys.readouterr().err
     assert not list(tmp_path.glob("s.parquet*"))
+
+
+def test_a_folder_of_videos(videos: Path, tmp_path: Path, capsys: Capture) -> None:
+    folder = tmp_path / "mixed"
+    (folder / "empty_class").mkdir(parents=True)
+    (folder / "deep" / "er").mkdir(parents=True)
+    clip = next((videos / "val").rglob("*.mp4")).read_bytes()
+    for name in ("deep/er/b 10.mp4", "deep/b 2.mp4", "deep/.hidden.mp4"):
+        (folder / name).write_bytes(clip)
+    (folder / "deep" / "notes.txt").write_text("no video")
+    argv = ["predict", "--model", MODEL, "--device", "cpu", "--topk", "1"]
+    assert main([*argv, str(folder)]) == 0
+    files = [line for line in capsys.readouterr().out.splitlines() if line.startswith(str(tmp_path))]
+    assert files == [str(folder / "deep" / "b 2.mp4"), str(folder / "deep" / "er" / "b 10.mp4")]
+    assert main([*argv, str(folder / "empty_class")]) == 1
+    assert "a folder without images" in capsys.readouterr().err
+
+    # As class folders: the one without videos is left out, an empty file costs its row.
+    (folder / "deep" / "er" / "b 10.mp4").rename(folder / "deep" / "b 10.mp4")
+    (folder / "deep" / "er").rmdir()
+    (folder / "deep" / "c.mp4").touch()
+    output = tmp_path / "s.csv"
+    assert main([*BASE, "--input", str(folder), "--output", str(output), "--topk", "2"]) == 1
+    assert "class folder without videos; left out" in capsys.readouterr().err
+    table = list(csv.DictReader(output.open(encoding="utf-8")))
+    assert [Path(row["path"]).name for row in table] == ["b 2.mp4", "b 10.mp4", "c.mp4"]
+    assert [*table[0]] == ["index", "path", "error", "note", "class_1", "score_1", "class_2", "score_2"]
+    assert float(table[0]["score_1"]) >= float(table[0]["score_2"]) > 0
+    assert "empty" in table[2]["error"]
+    assert table[2]["class_1"] == ""
+
+    text = output.read_bytes()
+    for content in (text, text.rpartition(b"\n2,")[0]):  # finished, and a row lost by something else
+        output.write_bytes(content)
+        assert main([*BASE, "--input", str(folder), "--output", str(output), "--topk", "2"]) == 1
+    assert output.read_bytes() == text
+
+    # Videos right inside: a list of all that are there.
+    assert main([*BASE, "--input", str(folder / "deep"), "--output", str(tmp_path / "flat.csv")]) == 1
+    assert main([*BASE, "--input", str(folder / "deep"), "--output", str(output)]) == 2
+    assert "belongs to another run" in capsys.readouterr().err

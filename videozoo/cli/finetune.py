@@ -270,5 +270,18 @@ def _describe_start(settings: Settings, model: "VideoNet | Ensemble") -> str:
     elif settings.backbone_weights:
         start = f"its backbone starting from {settings.backbone_weights}"
     else:
-        start = "from scratch (--backbone-weights tv_in1k starts from ImageNet)"
+        tag = _image_weights(settings.model)
+        start = "from scratch" + (f" (--backbone-weights {tag} starts from ImageNet)" if tag else "")
     return f"{settings.model}, {model.num_frames} frames of {size[1]}x{size[2]}, {start}"
+
+
+def _image_weights(name: str) -> str | None:
+    """Return the tag of ImageNet weights for a model's backbone: torchvision's if there are some, else timm's first."""
+    import timm
+
+    from videozoo.models.zoo import spec_of
+
+    spec = spec_of(name)
+    backbone = getattr(spec, "backbone", None) or spec.members[0].backbone
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{backbone}.*")]
+    return "tv_in1k" if "tv_in1k" in tags else next(iter(tags), None)

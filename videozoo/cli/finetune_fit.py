@@ -146,7 +146,7 @@ def _class_weights(settings: Settings, train: "VideoSource") -> tuple[float, ...
 def say_result(result: "FitResult") -> None:
     """What came out, and where it lies."""
     best, folder = result.best, result.output
-    model = shlex.quote(f"local-dir:{folder / 'best'}")
+    model = shlex.quote(str(folder / "best"))
     top5 = f"   top-5 {best['top5']:.1%}" if len(best["class_names"]) > 5 else ""
     lines = (
         f"best epoch {result.best_epoch} of {len(result.history)}: top-1 {best['top1']:.1%}{top5}   "

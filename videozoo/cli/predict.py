@@ -3,7 +3,7 @@
 import argparse
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +21,14 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "predict",
         help="classify video files, or a list of millions",
         description="The best classes of each file, with scores that add up to 1 over all classes. A folder of jpg or "
-        "png frames counts as a file. A file that cannot be read is a line on stderr, the others are still answered, "
-        "and the exit status is 1. With --input the answers to a whole list go into a Parquet file: killed at any "
-        "moment, the same command goes on where it was, and each file is answered once.",
+        "png frames counts as a file, any other folder as the videos in it. A file that cannot be read is a line on "
+        "stderr, the others are still answered, and the exit status is 1. With --input the answers to a whole list or "
+        "folder go into a csv or Parquet file: killed at any moment, the same command goes on where it was, and each "
+        "file is answered once.",
         epilog="Examples: videozoo predict --model local-dir:run/best a.mp4 b.webm frames/ ; "
         "videozoo predict --model local-dir:run/best --input list.txt --output scores.parquet --num-shards 4 --shard 0",
     )
-    parser.add_argument("files", nargs="*", metavar="FILE", help="video files or folders of frames")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="video files, folders of them, or folders of frames")
     add_model_flag(parser, "a FILE.onnx of `videozoo export`")
     parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to show")
     parser.add_argument("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the network's own")
@@ -42,9 +43,11 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     group = parser.add_argument_group("a list instead of files")
     group.add_argument(
-        "--input", metavar="LIST", help="text file with one path a line, or labelled videos as for finetune"
+        "--input",
+        metavar="LIST",
+        help="text file with one path a line, a folder of videos, or labelled videos as for finetune",
     )
-    group.add_argument("--output", metavar="FILE", help="scores.parquet; one per shard where there are several")
+    group.add_argument("--output", metavar="FILE", help="scores.csv or scores.parquet; with shards one file each")
     add_list_flags(group)
     parser.set_defaults(run=run)
 
@@ -69,9 +72,10 @@ def _answer_files(args: argparse.Namespace) -> int:
     from videozoo.data import VideoRecord
 
     predictor = _make_predictor(args, batch_size=args.batch_size or 1, workers=args.workers or 0)
-    records = [VideoRecord(Path(args.data_root or "", file).expanduser(), -1, "") for file in args.files]
+    files = _find_files(args.data_root, args.files)
+    records = [VideoRecord(path, -1, "") for _, path in files]
     num_broken = 0
-    for number, (file, answer) in enumerate(zip(args.files, predictor.stream(records), strict=True)):
+    for number, ((file, _), answer) in enumerate(zip(files, predictor.stream(records), strict=True)):
         if not answer.ok:
             num_broken += 1
             say_error(f"{file}: {answer.error}")
@@ -89,6 +93,18 @@ def _answer_files(args: argparse.Namespace) -> int:
     return 1 if num_broken else 0
 
 
+def _find_files(data_root: str | None, names: Sequence[str]) -> list[tuple[str, Path]]:
+    """Return names and paths of files; a folder without frames becomes the videos in it."""
+    from videozoo.data.files import find_videos, trouble_with
+
+    files: list[tuple[str, Path]] = []
+    for name in names:
+        path = Path(data_root or "", name).expanduser()
+        videos = find_videos(path) if path.is_dir() and trouble_with(path) else []
+        files += [(str(Path(name, video.relative_to(path))), video) for video in videos] or [(name, path)]
+    return files
+
+
 def _answer_list(args: argparse.Namespace) -> int:
     def open_work() -> "Callable[..., JobResult]":
         from videozoo.inference import predict_list
@@ -96,7 +112,7 @@ def _answer_list(args: argparse.Namespace) -> int:
         predictor = _make_predictor(args, batch_size=args.batch_size, workers=args.workers)
         return functools.partial(predict_list, predictor, topk=args.topk)
 
-    return run_job("predict", args, (".parquet",), open_work)
+    return run_job("predict", args, (".csv", ".parquet"), open_work)
 
 
 def _make_predictor(args: argparse.Namespace, *, batch_size: int, workers: int) -> "Predictor":

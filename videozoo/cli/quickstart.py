@@ -93,7 +93,7 @@ def _run(output: Path, seed: int, device: str) -> int:
     for name in MODELS:
         _train(output / name, name, videos, [*f"--seed {seed} --device {device} {TRAINING}".split()])
         rows.append((name, _evaluate(output / name, videos, device), _training_seconds(output / name)))
-    _do(["predict", "--model", f"local-dir:{output / MODELS[-1] / 'best'}", "--device", device, str(clip)])
+    _do(["predict", "--model", str(output / MODELS[-1] / "best"), "--device", device, str(clip)])
     _say_table(rows)
     _say_places(output, time.perf_counter() - started)
     return 0

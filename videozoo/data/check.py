@@ -160,7 +160,7 @@ def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "seconds",
-                f"{times[0]:.1f} to {times[-1]:.1f}, median {times[len(times) // 2]:.1f}, all {sum(times):,.0f}",
+                f"{times[0]:.1f} to {times[-1]:.1f}, median {times[len(times) // 2]:.1f}, total {sum(times):,.0f}",
             )
         )
     errors = Counter(finding.error for finding in findings if finding.error).most_common(10)

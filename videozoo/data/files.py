@@ -29,6 +29,15 @@ def is_video_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
 
 
+def find_videos(folder: Path) -> list[Path]:
+    """Return the video files in a folder, at any depth and in natural order; hidden ones are left out."""
+    found = []
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(here, name) for name in names if is_video_name(name)]
+    return sorted(found, key=lambda path: (natural_key(os.fspath(path)), os.fspath(path)))
+
+
 def trouble_with(path: str | os.PathLike[str]) -> str | None:
     """Why a path cannot be a video, as far as can be told without opening it: one stat, and a look into a folder."""
     try:

@@ -19,7 +19,7 @@ from videozoo.data import VideoRecord
 from videozoo.version import __version__
 
 from .listing import Listing
-from .outputs import ArrayFile, Finished, ParquetFile
+from .outputs import ArrayFile, CsvFile, Finished, ParquetFile
 from .parts import JobError, Parts, Rows, check_same_job, parts_folder
 from .predictor import Prediction, Predictor
 
@@ -58,12 +58,13 @@ def predict_list(
     topk: int = 5,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> JobResult:
-    """Answer each video of a shard once and write the answers as one Parquet file.
+    """Answer each video of a shard once and write the answers as one file, Parquet or csv by its ending.
 
     Video ``i`` of the list belongs to shard ``i % num_shards``. Answers are kept in ``OUTPUT.parts`` until all are
     there; killed at any moment and called again, it goes on after the last ones kept. A file that is finished stays as
     it is. Columns: index (place in the list), path, error (null where fine), note (what is odd about a video that was
-    read, else null), classes and class_scores (the best ``topk``), scores (all of them, float32).
+    read, else null), classes and class_scores (the best ``topk``), scores (all of them, float32). A csv file has
+    class_1, score_1, class_2, ... of the best ``topk`` instead, and what it is of in ``NAME.json`` beside it.
 
     Args:
         predictor: the network.
@@ -73,14 +74,13 @@ def predict_list(
     Raises:
         JobError: the output belongs to another run (list, network, settings, number of shards), another process is
             writing it, or the disk refused.
-        MissingPackageError: pyarrow is not installed.
+        MissingPackageError: a Parquet file, and pyarrow is not installed.
     """
     check_shard(num_shards, shard)
     job = {**describe_job(predictor, listing, num_shards, shard), "topk": topk}
     about = {
         **describe_network(predictor),
         "class_names": json.dumps(predictor.class_names, ensure_ascii=False),
-        "job": json.dumps(job),
     }
 
     def make_rows(indices: Sequence[int], answers: list[Prediction]) -> Rows:
@@ -90,14 +90,27 @@ def predict_list(
 
     def fill(rows: Rows) -> dict[str, Any]:
         best = np.argsort(-rows.values, axis=1, kind="stable")[:, :topk]
+        names = [[predictor.class_names[label] for label in row] for row in best]
+        scores = np.take_along_axis(rows.values, best, 1)
+        columns = dict(rows.columns)
+        if output.suffix == ".csv":
+            for k in range(best.shape[1]):
+                columns[f"class_{k + 1}"] = rows.where_read([row[k] for row in names])
+                columns[f"score_{k + 1}"] = rows.where_read([f"{score:.6f}" for score in scores[:, k]])
+            return columns
         return {
-            **rows.columns,
-            "classes": rows.where_read([[predictor.class_names[label] for label in row] for row in best]),
-            "class_scores": rows.where_read(np.take_along_axis(rows.values, best, 1)),
+            **columns,
+            "classes": rows.where_read(names),
+            "class_scores": rows.where_read(scores),
             "scores": rows.where_read(rows.values),
         }
 
-    writing = JobWriting(job, make_rows, ParquetFile(_SCORE_COLUMNS, about, fill))
+    kind: ParquetFile | CsvFile
+    if output.suffix == ".csv":
+        kind = CsvFile(about, job, fill)
+    else:
+        kind = ParquetFile(_SCORE_COLUMNS, {**about, "job": json.dumps(job)}, fill)
+    writing = JobWriting(job, make_rows, kind)
     return answer_list(predictor, listing, output, writing, num_shards=num_shards, shard=shard, on_progress=on_progress)
 
 
@@ -143,7 +156,7 @@ class JobWriting:
 
     job: dict[str, Any]
     make_rows: Callable[[Sequence[int], list[Prediction]], Rows]
-    output: ParquetFile | ArrayFile
+    output: ParquetFile | CsvFile | ArrayFile
 
 
 def answer_list(

@@ -12,6 +12,7 @@ from typing import overload
 import numpy as np
 
 from videozoo.data import VIDEO_EXTENSIONS, SourceError, VideoRecord, load_source
+from videozoo.data.files import find_videos, is_video_name
 from videozoo.data.lists import expand_home
 
 LABELLED_SUFFIXES = (".csv", ".json", ".jsonl", ".tar")
@@ -171,10 +172,11 @@ def open_listing(
 ) -> Listing:
     """Open a text file of one path a line, or anything labelled that `load_source` knows.
 
-    A text file counts as one of paths if its first line is a path: it ends like a video, or is there.
+    A text file counts as one of paths if its first line is a path: it ends like a video, or is there. A folder with
+    videos right inside is a list of all videos in it, at any depth. What is missing or empty costs its row only.
 
     Args:
-        data: the list.
+        data: the list or folder.
         data_root: folder that its paths start from, instead of the list's own.
         source_options: for `load_source`; naming a format settles that the list is labelled.
     Raises:
@@ -187,5 +189,8 @@ def open_listing(
         first = listing[0]
         if Path(first.name).suffix.lower() in VIDEO_EXTENSIONS or first.path.exists():
             return listing
-    source = load_source(data, data_root=data_root, **options)  # type: ignore[arg-type]
+    if not options and path.is_dir() and any(is_video_name(entry.name) for entry in path.iterdir()):
+        videos = find_videos(path)
+        return RecordList([VideoRecord(video, -1, str(video), video.relative_to(path).as_posix()) for video in videos])
+    source = load_source(data, data_root=data_root, check_files=False, **options)  # type: ignore[arg-type]
     return RecordList(source.records, source.warnings)

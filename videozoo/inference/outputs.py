@@ -1,5 +1,6 @@
-"""The files that rows of a job become: Parquet, or an array with a table beside it."""
+"""The files that rows of a job become: Parquet, csv, or an array with a table beside it."""
 
+import csv
 import io
 import json
 from collections.abc import Callable, Iterable
@@ -91,17 +92,16 @@ class ParquetFile:
         write_whole(parts.output, fill, side=side_name(parts.folder / "merged"))
 
 
-class ArrayFile:
-    """The values alone as ``.npy`` or ``.safetensors``; ``NAME.csv`` beside it has the columns, ``NAME.json`` the job.
+class _FileWithJob:
+    """A file that cannot say what it is of; ``NAME.json`` beside it does, and is written last.
 
     Args:
-        shape: of the values of one video.
         about: what the file says of itself.
         job: all that the rows depend on.
     """
 
-    def __init__(self, shape: tuple[int, ...], about: dict[str, str], job: dict[str, Any]) -> None:
-        self.shape, self.about, self.job = shape, about, job
+    def __init__(self, about: dict[str, str], job: dict[str, Any]) -> None:
+        self.about, self.job = about, job
 
     def find(self, path: Path) -> Finished | None:
         """Return what the finished output says, None where it is not finished.
@@ -121,6 +121,63 @@ class ArrayFile:
         if finished.job == self.job and not self._is_whole(path, finished.num_videos):
             return None  # it is made again
         return finished
+
+    def _is_whole(self, path: Path, num_rows: int) -> bool:
+        raise NotImplementedError
+
+    def _finish(self, path: Path, num_rows: int, num_errors: int) -> None:
+        finished = {"job": self.job, "num_videos": num_rows, "num_errors": num_errors}
+        about = {**self.about, "finished": finished}
+        write_whole(_beside(path, ".json"), json.dumps(about, indent=2).encode())
+
+
+class CsvFile(_FileWithJob):
+    """Rows as csv.
+
+    Args:
+        about: what the file says of itself.
+        job: all that the rows depend on.
+        fill: gives the columns of some rows.
+    """
+
+    def __init__(self, about: dict[str, str], job: dict[str, Any], fill: Callable[[Rows], dict[str, Any]]) -> None:
+        super().__init__(about, job)
+        self.fill = fill
+
+    def _is_whole(self, path: Path, num_rows: int) -> bool:
+        """Return whether the header and all rows are there."""
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return sum(1 for _ in csv.reader(file)) == 1 + num_rows
+
+    def write(self, parts: Parts) -> None:
+        """Make the file, then the one with the job."""
+        num_rows = num_errors = 0
+
+        def fill(file: Any) -> None:
+            nonlocal num_rows, num_errors
+            for rows in parts.rows():
+                columns = self.fill(rows)
+                header = [columns] if num_rows == 0 else []
+                text = csv_text([*header, *zip(*columns.values(), strict=True)])
+                file.write(text.encode("utf-8", "surrogateescape"))
+                num_rows, num_errors = num_rows + len(rows), num_errors + rows.num_errors
+
+        write_whole(parts.output, fill, side=side_name(parts.folder / "merged"))
+        self._finish(parts.output, num_rows, num_errors)
+
+
+class ArrayFile(_FileWithJob):
+    """The values alone as ``.npy`` or ``.safetensors``; ``NAME.csv`` beside it has the columns, ``NAME.json`` the job.
+
+    Args:
+        shape: of the values of one video.
+        about: what the file says of itself.
+        job: all that the rows depend on.
+    """
+
+    def __init__(self, shape: tuple[int, ...], about: dict[str, str], job: dict[str, Any]) -> None:
+        super().__init__(about, job)
+        self.shape = shape
 
     def _is_whole(self, path: Path, num_rows: int) -> bool:
         """Return whether the array has its length and its table is there."""
@@ -146,9 +203,7 @@ class ArrayFile:
 
         write_whole(parts.output, fill, side=side_name(parts.folder / "array"))
         write_whole(_beside(parts.output, ".csv"), csv_text(table).encode("utf-8", "surrogateescape"))
-        finished = {"job": self.job, "num_videos": num_rows, "num_errors": num_errors}
-        about = {**self.about, "finished": finished}
-        write_whole(_beside(parts.output, ".json"), json.dumps(about, indent=2).encode())
+        self._finish(parts.output, num_rows, num_errors)
 
     def _header(self, suffix: str, shape: tuple[int, ...]) -> bytes:
         """Return what is before the numbers: both formats are a header and the numbers in order."""

@@ -75,7 +75,7 @@ def model_entrypoint(name: str) -> Entrypoint:
     arch, tag = split_name(name)
     if arch not in _ENTRYPOINTS:
         near = difflib.get_close_matches(arch, _ENTRYPOINTS, n=5, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else "see videozoo.list_models()."
+        hint = f"did you mean {', '.join(near)}?" if near else "see `videozoo list` (videozoo.list_models())."
         if timm.is_model(arch):
             hint = f"it is an image model of timm: use timm.create_model, or videozoo.compose(backbone={arch!r}, ...)."
         raise UnknownModelError(f"unknown model {arch!r}; {hint}")

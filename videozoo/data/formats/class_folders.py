@@ -86,7 +86,7 @@ def _class_videos(folder: Path, problems: Problems, left_out: list[str], check_f
         place, what = f"{folder.name}/{nested.name}", f"videos one folder too deep{hint}"
     elif not videos:
         hint = "; put the frames of each video in a folder of their own" if has_images else ""
-        what = f"class folder without videos{hint}"
+        what = f"class folder without videos{hint or '; add videos or remove it' * check_files}"
     if what and check_files:
         problems.add(place, what)
     elif what:
