@@ -7,6 +7,7 @@ import av
 import pytest
 
 from videozoo.data import VideoError, VideoReader, VideoRecord
+from videozoo.data.av_stream import AvStream
 from videozoo.data.check import check_video
 from videozoo.data.encryption import ASF_ENCRYPTION, is_scrambled
 
@@ -40,6 +41,15 @@ def test_encrypted_mp4(options: dict[str, str], entry: bytes, tmp_path: Path, ma
     path.write_bytes(b"\0" * 512 + data)
     with pytest.raises(VideoError, match="its video is encrypted"):
         VideoReader(path, member=(512, len(data)))
+
+
+def test_encrypted_packets_are_noticed_where_the_container_is_not_looked_at(
+    tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _mux(make_video(tmp_path / "clear.mp4", codec="libx264"), tmp_path / "x.mp4", **KEYS)
+    monkeypatch.setattr(AvStream, "_is_encrypted", lambda self, stream: False)  # as for network streams
+    with pytest.raises(VideoError, match="its video is encrypted"):
+        VideoReader(path)
 
 
 def test_encrypted_sound_is_no_matter(tmp_path: Path, make_video: MakeVideo) -> None:

@@ -8,11 +8,12 @@ import av
 import numpy as np
 import pytest
 from av.packet import Packet
+from av.video.frame import PictureType, VideoFrame
 from torch import Tensor
 
 from videozoo.data import VideoReader, VideoRecord, av_stream
 from videozoo.data.check import check_video
-from videozoo.data.frame_clock import Timeline
+from videozoo.data.frame_clock import FrameClock, Timeline
 from videozoo.data.frame_times import frame_times
 from videozoo.data.live import file_frames
 from videozoo.data.reencode import reencode
@@ -112,6 +113,41 @@ def test_stamps_that_jump_are_shifted(jump: int) -> None:
         found.append((packet.dts, packet.pts))
     assert found == [(3600 * number, 3600 * number + 7200) for number in range(20)]
     assert timeline.num_breaks == 1
+
+
+def test_a_stamp_that_is_off_by_a_frame_is_no_joint() -> None:
+    timeline = Timeline(Fraction(1, 90_000))
+    for number in (0, 1, 2, 5, 6, 5, 6, 7):  # as FFmpeg gives them, now and then, of MPEG program streams
+        packet = Packet(b"x")
+        packet.pts = packet.dts = 3600 * number
+        packet.duration = 3600
+        timeline.follow(packet)
+        assert packet.pts == 3600 * number
+    assert timeline.num_breaks == 0
+
+
+def test_frames_of_one_time_do_not_move_those_after() -> None:
+    clock = FrameClock(1, has_pts=True)
+    found = []
+
+    def show(kind: PictureType, pts: int) -> None:
+        frame = VideoFrame(16, 16)
+        frame.pict_type, frame.pts = kind, pts
+        found.append(clock.stamp(frame))
+
+    held: tuple[PictureType, int] | None = None  # shown when the next frame that is not a B-frame comes
+    stamps = [0, 4, 4, 5, 7, 5, 6, 10, 8, 9, 14, 14, 15, 17, 15, 16, 20, 18, 19, 23, 21, 22, 26]
+    for letter, stamp in zip("IPBBPBBPBBPBBPBBPBBPBBP", stamps, strict=True):
+        packet = Packet(b"x")
+        kind, packet.pts = PictureType[letter], stamp
+        clock.expect(packet)
+        if kind == PictureType.B:
+            show(kind, stamp)
+        else:
+            if held:
+                show(*held)
+            held = (kind, stamp)
+    assert found == [0, 4, 5, 5, 5, 6, 7, 8, 9, 10, 14, 14, 15, 15, 16, 17, 18, 19, 20, 21, 22, 23]
 
 
 def test_a_gap_keeps_its_time(tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers) -> None:

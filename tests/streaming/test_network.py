@@ -1,12 +1,15 @@
 """Frames from addresses: served files and streams, connections that break, ports where nobody answers."""
 
+import contextlib
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import av
@@ -148,6 +151,53 @@ def test_udp_packets_are_read(video: Path) -> None:
     finally:
         is_over.set()
         thread.join()
+
+
+class Camera(StreamRequestHandler):
+    """A camera that speaks RTSP over one TCP connection, until it has sent the server's ``data`` once."""
+
+    def handle(self) -> None:
+        while method := self.rfile.readline().decode().partition(" ")[0]:
+            fields = dict(line.decode().strip().split(": ", 1) for line in iter(self.rfile.readline, b"\r\n"))
+            session = "v=0\r\ns=x\r\nc=IN IP4 0.0.0.0\r\nm=video 0 RTP/AVP 33\r\na=control:track\r\n"
+            body = session if method == "DESCRIBE" else ""
+            answer = {
+                "OPTIONS": "Public: DESCRIBE, SETUP, PLAY",
+                "DESCRIBE": f"Content-Type: application/sdp\r\nContent-Length: {len(body)}",
+                "SETUP": "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1",
+            }.get(method, "Session: 1")
+            self.wfile.write(f"RTSP/1.0 200 OK\r\nCSeq: {fields['CSeq']}\r\n{answer}\r\n\r\n{body}".encode())
+            if method == "PLAY":
+                return self.play(self.server.data)  # type: ignore[attr-defined]
+
+    def play(self, data: bytes) -> None:
+        for number, at in enumerate(range(0, len(data), 1316)):
+            packet = struct.pack(">BBHII", 0x80, 33, number, 4500 * number, 1) + data[at : at + 1316]
+            self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
+
+
+def test_a_camera_is_read_by_rtsp_and_connected_again(
+    video: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(network, "PAUSES_SEC", (0.01, 0.01))
+    with ThreadingTCPServer(("127.0.0.1", 0), Camera) as server:
+        server.data = video.read_bytes()  # type: ignore[attr-defined]
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"rtsp://me:p@ss@127.0.0.1:{server.server_address[1]}/x"
+        with contextlib.closing(network_frames(address)) as frames:
+            found = [next(frames) for _ in range(25)]  # 20 are sent at a time
+        server.shutdown()
+    gray = [int(frame.to_ndarray(format="gray")[24, 32]) for _, frame in found]
+    assert gray[:19] == pytest.approx([10 * k for k in range(19)], abs=4)
+    assert min(np.diff([seconds for seconds, _ in found])) >= 0
+    assert f"rtsp://127.0.0.1:{server.server_address[1]}/x: the connection ended" in caplog.text
+
+
+def test_a_password_is_not_printed(video: Path, serve: Serve, capfd: pytest.CaptureFixture[str]) -> None:
+    address = serve(10**9, has_size=True).replace("//", "//me:secret@")
+    assert main(["stream", "--source", address, "--model", "test_dnr_tsn.motions", "--fps", "5"]) == 0
+    assert "secret" not in "".join(capfd.readouterr())
 
 
 def test_only_schemes_of_the_network_are_addresses(tmp_path: Path) -> None:

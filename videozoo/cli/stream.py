@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise CommandError(f"stream: --{name} is {value}; it must be at least 1.")
     from videozoo.data.live import LatestFrames, in_real_time
-    from videozoo.data.network import is_address, is_live
+    from videozoo.data.network import is_address, is_live, without_password
 
     is_camera = args.source.isascii() and args.source.isdigit()
     comes_by_itself = is_camera or (is_address(args.source) and is_live(args.source))
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         frames: Any = source
         if comes_by_itself or args.realtime:
             frames = stack.enter_context(LatestFrames(source if comes_by_itself else in_real_time(source)))
-        tally = _Tally(args.source)
+        tally = _Tally(without_password(args.source))
         show = _shower(args, tally, stack)
         try:
             for frame in frames:

@@ -165,6 +165,8 @@ class AvStream:
                 return
             if packet is None:
                 return
+            if packet.has_sidedata("encryption_info"):
+                raise VideoError(self.path, ENCRYPTED)
             if packet.size:
                 byte = self.place.byte if packet.pos is None else packet.pos
                 self._timeline.follow(packet)

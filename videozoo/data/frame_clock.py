@@ -14,6 +14,8 @@ LONGEST_GAP_SEC = 3600
 # Presentation times of packets in the order of decoding go back by less than this, and by fewer packets.
 LONGEST_REORDER_SEC = 1
 LONGEST_REORDER = 16
+# FFmpeg makes up the times that MPEG program streams leave out; some go back by a frame or two.
+LONGEST_SLIP = 4
 # Two frames are shown at least so far apart.
 SHORTEST_STEP_SEC = 1e-6
 RATE_TOLERANCE = 0.2
@@ -50,8 +52,9 @@ class Timeline:
         pts, dts = packet.pts if self._has_pts else packet.dts, packet.dts
         stamp = dts if self._has_dts else pts
         if stamp is not None:
-            if self._last and self._is_break(stamp + self.shift):
-                self.shift = max(self._last) + max(packet.duration or 0, 1) - stamp
+            step = packet.duration or 0
+            if self._last and self._is_break(stamp + self.shift, step):
+                self.shift = max(self._last) + max(step, 1) - stamp
                 self.num_breaks += 1
                 self._last.clear()
             self._last.append(stamp + self.shift)
@@ -60,11 +63,11 @@ class Timeline:
         if pts is not None:
             packet.pts = pts + self.shift
 
-    def _is_break(self, stamp: int) -> bool:
+    def _is_break(self, stamp: int, step: int) -> bool:
         if stamp - max(self._last) > self._longest_gap:
             return True
         if self._has_dts:
-            return stamp < self._last[-1]
+            return stamp < self._last[-1] - LONGEST_SLIP * step
         is_full = len(self._last) == LONGEST_REORDER
         return stamp < min(self._last) - (0 if is_full else self._longest_reorder)
 
@@ -83,13 +86,13 @@ class FrameClock:
     def __init__(self, step: int, *, has_pts: bool) -> None:
         self._step = step
         self._last: int | None = None
-        self._undecoded: set[int] = set()  # stamps of packets whose frame did not come yet
+        self._undecoded: list[int] = []  # stamps of packets whose frame did not come yet; one may come twice
         self._waiting: list[int] | None = None if has_pts else []  # a heap of stamps to deal out; None: no need
 
     def expect(self, packet: Packet) -> None:
         """Note a packet before it is decoded."""
         if packet.pts is not None:
-            self._undecoded.add(packet.pts)
+            self._undecoded.append(packet.pts)
             if self._waiting is not None:
                 heapq.heappush(self._waiting, packet.pts)
 
@@ -101,10 +104,11 @@ class FrameClock:
     def _next(self, frame: VideoFrame, own: int | None, last: int | None) -> int:
         if own is None:
             return 0 if last is None else last + (frame.duration or self._step)
+        if own in self._undecoded:
+            self._undecoded.remove(own)
         if frame.pict_type != PictureType.B:
             # Frames that others refer to come in the order of their packets: an earlier packet gave none.
-            self._undecoded = {stamp for stamp in self._undecoded if stamp > own}
-        self._undecoded.discard(own)
+            self._undecoded = [stamp for stamp in self._undecoded if stamp >= own]
         if self._waiting is None:
             if last is None or own >= last:
                 return own

@@ -31,7 +31,7 @@ class NetworkError(VideoError):
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(address, reason)
-        self.address = re.sub(r"//[^/@]*@", "//", address)
+        self.address = without_password(address)
 
     def __str__(self) -> str:
         return f"{self.address}: {self.reason}"
@@ -41,6 +41,11 @@ def is_address(text: str) -> bool:
     """Return True for an address of one of ``SCHEMES``."""
     scheme, mark, rest = text.partition("://")
     return bool(mark and rest) and scheme.lower() in SCHEMES
+
+
+def without_password(address: str) -> str:
+    """Return the address without user name and password."""
+    return re.sub(r"//[^/?#]*@", "//", address)
 
 
 def is_live(address: str) -> bool:
@@ -82,7 +87,7 @@ def network_frames(address: str) -> Generator[tuple[float, VideoFrame]]:
             raise NetworkError(address, reason)
         if failures == len(PAUSES_SEC):
             raise NetworkError(address, f"{reason}; {failures} attempts to connect again failed")
-        logger.warning("%s: %s; connecting again", NetworkError(address, reason).address, reason)
+        logger.warning("%s: %s; connecting again", without_password(address), reason)
         time.sleep(PAUSES_SEC[failures])
         failures += 1
 
