@@ -98,7 +98,8 @@ def test_a_folder_of_train_and_val(videos: Path, tmp_path: Path, capsys: Capture
     data = tmp_path / "data"
     shutil.copytree(videos, data)
     shutil.copytree(videos / "val", data / "test")
-    (data / "train" / "nothing").mkdir()
+    for part in ("train", "val"):
+        (data / part / "nothing").mkdir()
     (data / "val" / "rising" / "empty.mp4").touch()
     out = tmp_path / "out"
     assert main(["check-data", "--data", str(data), "--output", str(out), "-j", "1"]) == 1

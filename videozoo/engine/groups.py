@@ -65,7 +65,8 @@ def load_groups(path: Path, class_names: Sequence[str]) -> dict[str, tuple[int, 
         groups[str(name)] = labels
     if problems:
         more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
-        raise EngineError("\n  ".join([f"{path}: {len(problems)} problems:", *problems[:20], *more]))
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise EngineError("\n  ".join([f"{path}: {count}:", *problems[:20], *more]))
     return groups
 
 

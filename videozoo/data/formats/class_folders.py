@@ -30,6 +30,10 @@ def load_class_folders(root: Path, class_names: Sequence[str] | None, *, check_f
         hint = f"; for its shards pass '{root}/*.tar'" if has_tars else ", or pass a list"
         raise SourceError(f"{root}: no class folders; put videos as {root.name}/CLASS/VIDEO.mp4{hint}.")
     left_out = [entry.name for entry in _entries(root) if is_video_name(entry.name) and entry not in folders]
+    videos = {folder: _class_videos(folder, problems, left_out, check_files) for folder in folders}
+    if not check_files and any(videos.values()):
+        # What is to be checked: a class without videos is named in a warning, and is none.
+        folders = [folder for folder in folders if videos[folder]]
     spelled = {folder: clean_name(folder.name) for folder in folders}
     for folder, name in spelled.items():
         fault = find_name_fault(name)
@@ -37,10 +41,6 @@ def load_class_folders(root: Path, class_names: Sequence[str] | None, *, check_f
             problems.add(shorten(folder.name), f"the folder's name {fault}; rename it")
         elif class_names is not None and name not in class_names:
             problems.add(folder.name, f"unknown class; known are {some(class_names)}")
-    videos = {folder: _class_videos(folder, problems, left_out, check_files) for folder in folders}
-    if not check_files and any(videos.values()):
-        # What is to be checked: a class without videos is told, and is none.
-        spelled = {folder: name for folder, name in spelled.items() if videos[folder]}
     problems.raise_if_any()
     # Folders whose names are two spellings of one name are one class.
     names = tuple(class_names or dict.fromkeys(spelled.values()))
