@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers import randomise
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from videozoo.augment import ARC, ArcConv2d
 from videozoo.augment.arc_layers import ArcConv3d
@@ -52,6 +53,24 @@ def test_one_buffer_and_own_gradients_give_what_plain_operations_give(
     up = torch.randn_like(out)
     for a, b in zip(gradients(layer, x, up), gradients(plain(layer), x, up), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_half_precision_keeps_small_states_beside_large_inputs() -> None:
+    layer = arc_conv(ARC(attention=False)).bfloat16()
+    with torch.no_grad():
+        layer.weight.mul_(1e-3)
+        layer.embed.copy_(-torch.eye(4)[..., None, None])  # type: ignore[union-attr]
+    x = -torch.randint(1000, 2000, (2 * T, 4, 6, 6)).bfloat16()
+    torch.testing.assert_close(plain(layer)(x), layer(x), rtol=0, atol=2e-4)  # of 0.15
+    x[0, 0, 0, 0] = torch.nan
+    assert torch.equal(plain(layer)(x).isnan(), layer(x).isnan())
+
+
+def test_a_tracer_is_asked_nothing_of_values() -> None:
+    layer, x = arc_conv(), torch.randn(2 * T, 4, 6, 6).double()
+    with torch.no_grad():
+        traced = make_fx(layer)(x.abs())
+        torch.testing.assert_close(traced(x), layer(x), rtol=0, atol=1e-11)
 
 
 def test_in_single_precision() -> None:
@@ -161,6 +180,7 @@ def test_recomputing_gives_the_same_and_keeps_the_input_alone(options: dict[str,
     for a, b in zip(gradients(layer, x, up), wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
     assert kept_bytes(layer, x) <= x.nbytes < before
+    torch.testing.assert_close(torch.jit.trace(layer, x)(x), wanted[0])
     with torch.no_grad():
         torch.testing.assert_close(layer(x), wanted[0])
 
