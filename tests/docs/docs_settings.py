@@ -149,7 +149,7 @@ def _finetune(done: Done) -> None:
 def _quickstart(done: Done) -> None:
     done.has("pictures/cam.png")
     answers = [line.split() for line in done.said.splitlines() if line.startswith("motions/") and " " in line]
-    assert {name: Path(path).parent.name for path, name in answers} == {"rising": "rising", "falling": "falling"}
+    assert {name: Path(path).parent.name for path, name, _ in answers} == {"rising": "rising", "falling": "falling"}
     assert done.names["logits"].shape == (2, 10)
 
 
@@ -217,7 +217,7 @@ SETTINGS: dict[str, Setting] = {
         _finetune,
         needs={"videos": "videos", "more_videos": "other_videos", "clip.mp4": "clip", "base": "base"},
         # the tiny network in the place of tsm_r50 has no time shift, so that ARC on TSM cannot start from it
-        replace={"--init-from local-dir:runs/tsm/best": "--init-from local-dir:base"},
+        replace={"--init-from runs/tsm/best": "--init-from base"},
     ),
     "docs/guides/quickstart.md": Setting(_quickstart, replace={"8, 224, 224": "8, 48, 48"}),
     "docs/guides/reproduce.md": Setting(
