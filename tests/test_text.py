@@ -3,11 +3,12 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
 from videozoo.names import clean_names
-from videozoo.text import csv_text, is_printable, printable
+from videozoo.text import cause, csv_text, is_printable, printable
 
 READABLE = (
     "Tanz", "跳舞", "ダンス", "नृत्य", "رقص", "می‌خواهم", "ריקוד", "танец", "e\u0301", "a\u00a0b", "👨‍👩‍👧", "ไทย",
@@ -69,3 +70,10 @@ def test_csv_is_read_as_it_was_written() -> None:
     text = csv_text(rows)
     assert list(csv.reader(io.StringIO(text, newline=""))) == rows
     assert text.endswith("\nplain, x \n")
+
+
+def test_a_path_that_the_system_repeats_is_left_out(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file") as caught:
+        (tmp_path / "a").read_bytes()
+    assert cause(caught.value) == "No such file or directory"
+    assert cause(ValueError("x")) == "x"

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["csv_text", "is_printable", "json_text", "printable"]
+__all__ = ["cause", "csv_text", "is_printable", "json_text", "printable"]
 
 # Line and paragraph separators, and what makes a reader see letters in another order than they have.
 _BAD = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -62,6 +62,11 @@ def csv_text(rows: Iterable[Iterable[Any]]) -> str:
 class _Lines(list[str]):
     def write(self, line: str) -> None:
         self.append(line.removesuffix("\r\n") + "\n")
+
+
+def cause(error: Exception) -> str:
+    """Return what went wrong, without the path that errors of the operating system repeat."""
+    return str((isinstance(error, OSError) and error.strerror) or error)
 
 
 def _is_bad(letter: str) -> bool:

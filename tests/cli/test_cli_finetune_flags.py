@@ -81,6 +81,8 @@ def test_numbers_out_of_range(name: str, tmp_path: Path, capsys: Capture) -> Non
         ("--remode rand", "--remode has no effect here; it needs --reprob"),
         ("--crop-pct 0.9 --test-resize 40x40", "--crop-pct has no effect here"),
         ("--pretrained --initial-checkpoint f", "--pretrained has no effect here"),
+        ("--pretrained --init-from f", "--init-from has no effect here; it is for runs that do not start from the"),
+        ("--init-from f --backbone-weights tv_in1k", "--backbone-weights has no effect here"),
         ("--val v --val-frac 0.1", "--val-frac has no effect here"),
     ],
 )
@@ -175,3 +177,17 @@ def test_a_continued_run_reads_as_many_frames(videos: Path, tmp_path: Path, monk
     assert os.environ["VIDEOZOO_MAX_FRAMES"] == "77"
     assert main(["finetune", "--resume", "--output", str(tmp_path / "run"), "--max-frames", "88"]) == 0
     assert os.environ["VIDEOZOO_MAX_FRAMES"] == "88"
+
+
+@pytest.mark.parametrize(
+    ("argv", "near"),
+    [
+        ("finetune --epoch 1", "--epochs"),
+        ("finetune --batch_size=4", "--batch-size"),
+        ("predict --top 1 a.mp4", "--topk"),
+        ("stream --sourc a.mp4", "--source"),
+    ],
+)
+def test_a_mistyped_flag_is_answered_by_the_nearest(argv: str, near: str, capsys: Capture) -> None:
+    assert main(argv.split()) == 2
+    assert f"did you mean {near}" in capsys.readouterr().err

@@ -87,8 +87,8 @@ def test_none_takes_back_what_a_recipe_sets(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flags", [["--model", "local-dir:some"], ["--init-from", "tsm_r50.x"], ["--pretrained"]])
 def test_whole_weights_leave_no_place_for_image_weights(flags: list[str], tmp_path: Path) -> None:
     assert _settle(tmp_path, "--recipe", "arc_ssv1", *flags).backbone_weights is None
-    kept = _settle(tmp_path, "--recipe", "arc_ssv1", *flags, "--backbone-weights", "tv_in1k")
-    assert kept.backbone_weights == "tv_in1k"  # asked for: create_model says that both cannot be
+    with pytest.raises(CommandError, match="--backbone-weights has no effect here"):
+        _settle(tmp_path, "--recipe", "arc_ssv1", *flags, "--backbone-weights", "tv_in1k")
 
 
 def test_the_rate_follows_the_size_of_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

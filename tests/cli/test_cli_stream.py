@@ -96,6 +96,7 @@ def test_lines_fit_the_terminal_and_cannot_command_it() -> None:
         (["--source", "x", "--model", MODEL, "--average", "0"], "--average is 0"),
         (["--source", "CLIP", "--model", "no_such_net"], "no_such_net"),
         (["--source", "CLIP", "--model", "test_arc_tsm.motions"], "--nearest"),
+        (["--source", "CLIP", "--model", "test_dnr_tsn.motions", "--nearest"], "--nearest has no effect here"),
     ],
 )
 def test_errors_of_one_line(flags: list[str], message: str, clip: str, capfd: pytest.CaptureFixture[str]) -> None:

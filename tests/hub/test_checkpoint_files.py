@@ -174,13 +174,24 @@ def test_a_whole_model_is_read_as_its_state_dict(tmp_path: Path, monkeypatch: py
 
 def test_arrays_of_numpy_are_tensors(tmp_path: Path) -> None:
     arrays = {"a": np.arange(6.0, dtype=np.float32).reshape(2, 3), "b": np.asfortranarray(np.ones((2, 3), ">f4"))}
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model_state": arrays}))
-    read = unwrap(open_checkpoint(tmp_path / "a.pkl"))
-    assert torch.equal(read["a"], torch.arange(6.0).reshape(2, 3))
-    assert torch.equal(read["b"], torch.ones(2, 3))
+    arrays |= {"count": np.array(7), "f": np.asfortranarray(np.arange(6.0).reshape(2, 3))}
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model_state": arrays}, protocol=protocol))
+        read = unwrap(open_checkpoint(tmp_path / "a.pkl"))
+        assert torch.equal(read["a"], torch.arange(6.0).reshape(2, 3))
+        assert torch.equal(read["b"], torch.ones(2, 3))
+        assert torch.equal(read["count"], torch.tensor(7))
+        assert torch.equal(read["f"], torch.arange(6.0, dtype=torch.float64).reshape(2, 3))
     (tmp_path / "b.pkl").write_bytes(pickle.dumps({"state_dict": {"a": np.array([None, "x"])}}))
-    with pytest.raises((ConvertError, ValueError), match="holds no numbers"):
+    with pytest.raises(ConvertError, match="holds no numbers"):
         unwrap(open_checkpoint(tmp_path / "b.pkl"))
+
+
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>", b"version https://git-lfs", b"././@PaxHeader"])
+def test_a_file_that_is_no_pickle_is_shown_by_its_first_letters(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=f"no pickle; it begins with b'{content[:8].decode()}"):
+        open_checkpoint(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("how", SAVES)

@@ -1,6 +1,8 @@
 """The command ``videozoo``: one file per sub-command, heavy imports inside the functions that need them."""
 
 import argparse
+import difflib
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -84,6 +86,13 @@ class _CommandParser(Parser):
     """The parser of a sub-command, which names itself where a flag is unknown: argparse leaves that to the main one."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # Before what is missing: a mistyped flag is both.
+        flags = (arg.partition("=")[0] for arg in itertools.takewhile(lambda arg: arg != "--", args or ()))
+        for flag in flags:
+            if flag.startswith("--") and " " not in flag and flag not in self._option_string_actions:
+                near = difflib.get_close_matches(flag, self._option_string_actions, n=2, cutoff=0.75)
+                hint = f"; did you mean {' or '.join(near)}?" if near else ""
+                self.error(f"unrecognized arguments: {flag}{hint}")
         found, rest = super().parse_known_args(args, namespace)
         if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")

@@ -43,8 +43,13 @@ def check_stride(settings: "Settings", model: "VideoNet | Ensemble") -> None:
 
 def _needs(settings: "Settings") -> dict[str, str]:
     """Return what each flag needs that would have no effect, by its name."""
+    from videozoo.models.load import brings_weights
+
     sched = settings.sched
     is_mixed = settings.mixup > 0 or settings.cutmix > 0
+    # What gives weights to the whole model.
+    starts = [flag for flag in ("initial_checkpoint", "init_from", "pretrained") if getattr(settings, flag)]
+    own = [f"--model {settings.model}"] if brings_weights(settings.model) else []
     rules: list[tuple[bool, str, tuple[str, ...]]] = [
         (not settings.amp, "needs --amp", ("amp_dtype",)),
         (sched != "multistep", "is for --sched multistep", ("decay_milestones",)),
@@ -52,7 +57,6 @@ def _needs(settings: "Settings") -> dict[str, str]:
         (sched not in ("step", "multistep"), "is for --sched step or multistep", ("decay_rate",)),
         (sched not in _FALLING, f"is for --sched {', '.join(_FALLING)}", ("min_lr",)),
         (settings.warmup_epochs == 0, "needs --warmup-epochs", ("warmup_lr",)),
-        (bool(settings.initial_checkpoint), "is for runs without --initial-checkpoint", ("pretrained",)),
         (sched == "none", "needs a --sched", ("warmup_epochs", "warmup_lr")),
         (not settings.model_ema, "needs --model-ema", ("model_ema_decay", "model_ema_warmup")),
         (settings.lr_base is None, "needs --lr-base", ("lr_base_size",)),
@@ -63,6 +67,10 @@ def _needs(settings: "Settings") -> dict[str, str]:
         (bool(settings.val or settings.val_split), "is for runs without --val and --val-split", ("val_frac",)),
     ]
     found = {name: what for holds, what, names in rules if holds for name in names}
+    for name in ("init_from", "pretrained", "backbone_weights"):
+        others = [flag_of(flag) for flag in starts if flag != name] + (own if name != "pretrained" else [])
+        if others:
+            found[name] = f"is for runs that do not start from the weights of {others[0]}"
     return found | dict.fromkeys(_missing_in_optimizer(settings), f"is for other optimizers than {settings.opt}")
 
 

@@ -142,8 +142,11 @@ def parse_frame_size(text: str | None) -> tuple[int, int] | None:
 
 def _is_whole_start(given: dict[str, Any]) -> bool:
     """Whether flags give weights for the whole network."""
-    has_own = any(mark in (given.get("model") or "") for mark in (":", "."))  # local-dir:..., hf-hub:..., NAME.TAG
-    return has_own or any(given.get(name) for name in ("pretrained", "initial_checkpoint", "init_from"))
+    from videozoo.models.load import brings_weights
+
+    return brings_weights(given.get("model") or "") or any(
+        given.get(name) for name in ("pretrained", "initial_checkpoint", "init_from")
+    )
 
 
 def _settle_lr(settings: Settings) -> None:
@@ -186,7 +189,7 @@ def _check_continues(output: Path) -> None:
         return
     if (output / "model.safetensors").exists():
         run = output.resolve().parent
-        advice = f"start a new run from them with --model local-dir:{output} and another --output"
+        advice = "start a new run from them: with this folder as --model, and another --output"
         if _has_checkpoint(run):
             advice = f"the run that they are of goes on with --resume --output {run}"
         raise CommandError(f"{output}: holds weights and no run to continue; {advice}.")

@@ -156,11 +156,17 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
     from videozoo.data import ClipNormalizer, create_transform, resolve_data_config
     from videozoo.devices import find_device
     from videozoo.inference.predictor import is_onnx
+    from videozoo.models.streaming import needs_nearest
 
     if is_onnx(args.model):
         raise CommandError(f"--model {args.model}: an ONNX file takes whole clips; stream with the model it is from.")
     device = find_device(args.device)
     model = open_network(args.model).to(device)
+    if args.nearest and not needs_nearest(model):
+        raise CommandError(
+            f"stream: --nearest has no effect here; {args.model} has no layers of ARC or TANet to change, or is causal "
+            "already."
+        )
     stream = model.streaming(average=args.average, nearest=args.nearest)
     if not model.spec.causal and any(hasattr(module, "num_segments") for module in model.backbone.modules()):
         note(f"{args.model} was trained with frames to come, here it sees none: train with --causal for full accuracy")

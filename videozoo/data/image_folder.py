@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from videozoo.text import cause
 
 from .errors import NoSuchFrameError, VideoError
 from .limits import check_frame_size
@@ -100,7 +102,10 @@ class ImageFolder:
         except VideoError:
             raise
         except Exception as err:  # broken EXIF alone raises a dozen kinds
-            raise VideoError(self.path, f"image {name} cannot be read ({type(err).__name__}, {err})") from err
+            why = f"{type(err).__name__}, {cause(err)}"
+            if isinstance(err, UnidentifiedImageError):  # whose message repeats the path
+                why = "no image of a known format"
+            raise VideoError(self.path, f"image {name} cannot be read ({why})") from err
 
 
 def _to_rgb(image: Image.Image, format_name: str | None) -> np.ndarray:

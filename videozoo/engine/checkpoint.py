@@ -12,7 +12,7 @@ from torch import Tensor
 
 from videozoo.engine.errors import CheckpointError
 from videozoo.files import replace_folder, write_file
-from videozoo.text import json_text
+from videozoo.text import cause, json_text
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -46,7 +46,7 @@ def save_checkpoint(
     except (OSError, SafetensorError) as error:
         kept = "the previous checkpoint is intact" if folder.exists() else "nothing was left half-written"
         raise CheckpointError(
-            f"{folder}: could not be written ({error}); {kept}. Free space or give another output."
+            f"{folder}: could not be written ({cause(error)}); {kept}. Free space or give another output."
         ) from error
 
 
@@ -69,7 +69,9 @@ def load_train_state(folder: Path) -> Tree:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not readable ({error}); start a new run from the weights in it.") from error
+        raise CheckpointError(
+            f"{path}: not readable ({cause(error)}); start a new run from the weights in it."
+        ) from error
     if document.get("format") != STATE_FORMAT:
         raise CheckpointError(
             f"{path}: format {document.get('format')!r}, and this version continues format {STATE_FORMAT} only; start "
@@ -131,7 +133,9 @@ def replace_file(path: Path, content: str | bytes) -> None:
     try:
         write_file(path, content)
     except OSError as error:
-        raise CheckpointError(f"{path}: could not be written ({error}). Free space or give another output.") from error
+        raise CheckpointError(
+            f"{path}: could not be written ({cause(error)}). Free space or give another output."
+        ) from error
 
 
 def _to_json(value: Any, indent: int | None = None) -> str:
@@ -155,4 +159,4 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
         # Copies: the file is soon replaced by the next checkpoint.
         return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in load_file(path).items()}
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: not readable ({error}).") from error
+        raise CheckpointError(f"{path}: not readable ({cause(error)}).") from error

@@ -18,7 +18,7 @@ from videozoo.engine.plots import plot_confusion, plot_group
 from videozoo.engine.results import result_dict, write_results
 from videozoo.engine.scores import Scores, save_scores
 from videozoo.files import replace_folder
-from videozoo.text import csv_text
+from videozoo.text import cause, csv_text
 
 RESULTS, SCORES, CONFUSION = "results.json", "scores.safetensors", "confusion.csv"
 _OF_A_MEMBER = ("top1", "top5", "mean_class", "loss", "num_views")
@@ -91,7 +91,7 @@ def _replace(folder: Path, fill: Callable[[Path], Any]) -> None:
         replace_folder(folder, fill)
     except OSError as error:
         raise CheckpointError(
-            f"{folder}: could not be written ({error}). Free space or give another output."
+            f"{folder}: could not be written ({cause(error)}). Free space or give another output."
         ) from error
 
 

@@ -16,6 +16,7 @@ from videozoo.engine.errors import EngineError
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.metrics import rank_classes
 from videozoo.names import clean_name
+from videozoo.text import cause
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _read(path: Path) -> Any:
     except FileNotFoundError as error:
         raise EngineError(f"{path}: no such file; groups are a json or yaml file.") from error
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise EngineError(f"{path}: not readable as {path.suffix.lstrip('.') or 'yaml'} ({error}).") from error
+        raise EngineError(f"{path}: not readable as {path.suffix.lstrip('.') or 'yaml'} ({cause(error)}).") from error
 
 
 def _find(entry: Any, class_names: Sequence[str], group: str, problems: list[str]) -> int | None:

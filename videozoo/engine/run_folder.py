@@ -21,6 +21,7 @@ from videozoo.engine.plots import plot_confusion, plot_curves
 from videozoo.engine.progress import EpochState, Progress
 from videozoo.engine.results import EpochRow, FitResult, write_results, write_summary
 from videozoo.files import FolderTaken, Lock, claim_folder, lock_folder, recover_folder, remove_leftovers
+from videozoo.text import cause
 
 _log = logging.getLogger(__name__)
 RESULTS = ("best", "summary.csv")  # of finished epochs
@@ -65,9 +66,9 @@ class RunFolder:
         except FolderTaken as error:
             raise CheckpointError(f"{self.path}: {error.strerror}.") from error
         except OSError as error:
-            trouble = f"could not be made ({error})"
+            trouble = f"could not be made ({cause(error)})"
             if self.path.is_dir():
-                trouble = f"cannot be written to ({error}); the run in it is intact"
+                trouble = f"cannot be written to ({cause(error)}); the run in it is intact"
             raise CheckpointError(f"{self.path}: {trouble}.") from error
         try:
             claim_folder(self.path, "a training run")
@@ -80,7 +81,9 @@ class RunFolder:
             raise CheckpointError(f"{self.path}: {error.strerror}.") from error
         except OSError as error:
             held.close()
-            raise CheckpointError(f"{self.path}: could not be put in order ({error}); make it writable.") from error
+            raise CheckpointError(
+                f"{self.path}: could not be put in order ({cause(error)}); make it writable."
+            ) from error
         return held
 
     def open(self, resume: bool) -> dict[str, Any] | None:
@@ -119,7 +122,9 @@ class RunFolder:
             with tempfile.TemporaryFile(dir=self.path) as file:
                 file.write(b"0")
         except OSError as error:
-            raise CheckpointError(f"{self.path}: cannot be written to ({error}); the run in it is intact.") from error
+            raise CheckpointError(
+                f"{self.path}: cannot be written to ({cause(error)}); the run in it is intact."
+            ) from error
 
     def load_net(self, net: nn.Module, state: Mapping[str, Any]) -> None:
         """Load the trained weights into the network.

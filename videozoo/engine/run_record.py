@@ -13,6 +13,7 @@ from torch import Tensor
 from videozoo.engine.checkpoint import CONFIG, STATE_TENSORS, STATE_TREE, unflatten
 from videozoo.engine.errors import CheckpointError
 from videozoo.engine.metrics import unpack_counts
+from videozoo.text import cause
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ def read_evaluation(folder: Path) -> RunRecord:
         counts = results.pop("confusion", None) or _read_counts(folder / "confusion.csv", results["class_names"])
         confusion = None if counts is None else torch.tensor(counts, dtype=torch.int64)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}: results.json and confusion.csv do not go together ({error}).") from error
+        raise CheckpointError(
+            f"{folder}: results.json and confusion.csv do not go together ({cause(error)})."
+        ) from error
     picture = folder / "confusion.png"
     return RunRecord(results, {}, confusion, picture if picture.is_file() else None)
 
@@ -97,7 +100,7 @@ def _read_state(last: Path) -> tuple[dict[str, Any], Tensor | None]:
         if isinstance(confusion, dict):  # checkpoints of earlier versions hold the whole matrix
             confusion = unpack_counts(confusion)
     except (OSError, SafetensorError, KeyError) as error:
-        raise CheckpointError(f"{last / STATE_TENSORS}: not readable ({error}).") from error
+        raise CheckpointError(f"{last / STATE_TENSORS}: not readable ({cause(error)}).") from error
     return dict(tree.get("config") or {}), confusion
 
 
@@ -107,7 +110,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; a run has it after its first epoch.") from error
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not readable ({error}).") from error
+        raise CheckpointError(f"{path}: not readable ({cause(error)}).") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a JSON object.")
     return content

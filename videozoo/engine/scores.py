@@ -15,7 +15,7 @@ from torch import Tensor
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.errors import EngineError
 from videozoo.engine.eval_result import AVERAGES, EvalResult
-from videozoo.text import json_text
+from videozoo.text import cause, json_text
 
 SCORES_FORMAT = "videozoo.scores.1"
 _TENSORS = ("log_probs", "logits", "labels", "indices")
@@ -114,7 +114,7 @@ def load_scores(path: Path, average: str | None = None) -> Scores:
             f"{path}: no such file; videozoo evaluate --output DIR writes a scores.safetensors."
         ) from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise EngineError(f"{path}: damaged, or not scores of videozoo evaluate ({error}).") from error
+        raise EngineError(f"{path}: damaged, or not scores of videozoo evaluate ({cause(error)}).") from error
     return Scores(result, by_index, {**about, "scores": str(path)})
 
 

@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from videozoo.text import printable
+from videozoo.text import cause, printable
 
 __all__ = [
     "CONFIG",
@@ -80,7 +80,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"not a readable safetensors file ({error}); get it again", source=str(path)) from error
+        raise WeightsError(
+            f"not a readable safetensors file ({cause(error)}); get it again", source=str(path)
+        ) from error
 
 
 def check_safetensors(path: Path) -> None:
@@ -93,7 +95,7 @@ def check_safetensors(path: Path) -> None:
         with safe_open(path, "pt"):
             pass
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"not a readable safetensors file ({error})", source=str(path)) from error
+        raise WeightsError(f"not a readable safetensors file ({cause(error)})", source=str(path)) from error
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        raise WeightsError(f"not a JSON file ({error})", source=str(path)) from error
+        raise WeightsError(f"not a JSON file ({cause(error)})", source=str(path)) from error
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise WeightsError("has no 'architecture'", source=str(path))
     return config
@@ -125,7 +127,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], Path]:
         if not path.is_file():
             names = sorted(p.name for p in folder.iterdir())
             held = ", ".join(names[:8]) or "nothing"
-            reason = f"{path.name} is missing; the folder holds {held}"
+            reason = f"{path.name} is {'no file' if path.exists() else 'missing'}; the folder holds {held}"
             pickle = next((name for name in names if name.endswith(PICKLES)), None)
             if path == config_path and "last" in names:
                 reason += f". It is a run without a best epoch so far; its last state is {folder / 'last'}"

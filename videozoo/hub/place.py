@@ -18,6 +18,7 @@ from huggingface_hub.utils import get_token, validate_repo_id
 
 from videozoo.hub.files import WeightsError
 from videozoo.hub.retry import is_passing
+from videozoo.text import cause
 
 __all__ = ["Place", "check_names", "raise_refused"]
 
@@ -74,6 +75,6 @@ def raise_refused(place: Place, error: Exception, commit: str | None = None, fil
     elif isinstance(error, HFValidationError):
         reason = str(error)
     elif isinstance(error, OSError) and not is_passing(error):
-        reason = f"cannot be written to the cache {place.cache} ({error})"
+        reason = f"cannot be written to the cache {place.cache} ({cause(error)})"
     if reason is not None:
         raise place.error(reason, commit, file) from error

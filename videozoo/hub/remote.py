@@ -241,19 +241,18 @@ def _from_cache(place: Place) -> RemoteFolder | None:
 
 def _not_had(place: Place, commit: str, name: str, reason: str) -> WeightsError:
     path = place.folder / "snapshots" / commit / name
-    return place.error(f"{reason} and is not in the cache {place.cache}; put it there as {path}", commit, name)
+    return place.error(f"{reason} and is not in the cache; put it there as {path}", commit, name)
 
 
 def _raise_not_cached(place: Place, reason: str) -> NoReturn:
-    """Say where each missing file belongs. A snapshot may bear the name of a branch as well as a commit's."""
+    """Say where the missing files belong. A snapshot may bear the name of a branch as well as a commit's."""
     ref = place.folder / "refs" / place.asked
     commit = ref.read_text().strip() if ref.is_file() else place.asked
     missing = [name for name in place.files if _cached(place, name) is None]
-    paths = " and ".join(str(place.folder / "snapshots" / commit / name) for name in missing)
-    verb = "is" if len(missing) == 1 else "are"
+    verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
     raise place.error(
-        f"{reason}, and {verb} not in the cache {place.cache}; get the repository's file where there is a network and "
-        f"put it there as {paths}",
+        f"{reason}, and {verb} not in the cache; get {them} from the repository where you are online and put {them} "
+        f"into the folder {place.folder / 'snapshots' / commit}",
         commit,
         " and ".join(missing),
     )

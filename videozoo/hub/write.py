@@ -9,6 +9,7 @@ from torch import Tensor
 
 from videozoo import files
 from videozoo.hub.files import WEIGHTS, WeightsError
+from videozoo.text import cause
 
 __all__ = ["replace_folder", "save_weights"]
 
@@ -31,4 +32,6 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     try:
         files.replace_folder(folder, fill)
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"cannot be written ({error}); nothing is left half-written", source=str(folder)) from error
+        raise WeightsError(
+            f"cannot be written ({cause(error)}); nothing is left half-written", source=str(folder)
+        ) from error

@@ -14,7 +14,7 @@ from videozoo.models.config import OF_CLASSES, VideoCfg, merge_cfg
 from videozoo.models.ensemble import Ensemble, joint_names
 from videozoo.models.init_from import build_from_base
 from videozoo.models.load import COMPOSED, Source, is_source, load_source, load_weights, open_named, open_source
-from videozoo.models.registry import UnknownModelError, get_pretrained_cfg, model_entrypoint, split_name
+from videozoo.models.registry import get_pretrained_cfg, model_entrypoint, split_name
 from videozoo.models.spec import Augmenter, EnsembleSpec, ModelSpec, TemporalModule
 from videozoo.models.video_net import VideoNet
 from videozoo.temporal import TSN
@@ -74,7 +74,7 @@ def create_model(
             source = open_source(model_name, cache_dir)
             model = _from_source(source, pretrained, pretrained_cfg_overlay, {**kwargs, "cache_dir": cache_dir})
         else:
-            model = _entrypoint(str(model_name))(
+            model = model_entrypoint(str(model_name))(
                 pretrained=pretrained,
                 pretrained_cfg=pretrained_cfg or split_name(str(model_name))[1] or None,
                 pretrained_cfg_overlay=pretrained_cfg_overlay,
@@ -84,14 +84,6 @@ def create_model(
     if checkpoint_path is not None:
         load_weights(model, Path(checkpoint_path).expanduser())
     return model
-
-
-def _entrypoint(name: str) -> Any:
-    if "/" in name or ":" in name:
-        raise UnknownModelError(
-            f"unknown model {name!r}: there is no such folder; for a repository write hf-hub:ORGANISATION/NAME."
-        )
-    return model_entrypoint(name)
 
 
 def create_named(

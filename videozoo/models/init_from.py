@@ -65,7 +65,7 @@ def find_base(init_from: str | Path, spec: ModelSpec, cache_dir: str | Path | No
         return open_source(path, cache_dir)
     if not path.exists():
         raise WeightsError(
-            "neither a name of videozoo.list_pretrained() nor a folder or file; for a repository write "
+            "neither a name of `videozoo list --pretrained` nor a folder or file; for a repository write "
             "hf-hub:ORGANISATION/NAME",
             source=str(init_from),
         )

@@ -31,6 +31,7 @@ from videozoo.models.registry import (
 )
 from videozoo.models.spec import ModelSpec
 from videozoo.models.video_net import VideoNet
+from videozoo.text import cause
 
 __all__ = ["cache_folder", "convert_file", "place_weights", "weights_folder"]
 
@@ -120,7 +121,7 @@ def _download(name: str, cfg: VideoCfg, folder: Path, is_default: bool) -> None:
             except WeightsError as error:
                 raise error.at(source=name, file=file_name) from error
     except OSError as error:
-        raise WeightsError(f"the cache {folder.parent} cannot be written ({error})", source=name) from error
+        raise WeightsError(f"the cache {folder.parent} cannot be written ({cause(error)})", source=name) from error
 
 
 def place_weights(path: str | Path, name: str, folder: str | Path | None = None) -> Path:

@@ -5,6 +5,7 @@ import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -72,12 +73,19 @@ def model_entrypoint(name: str) -> Entrypoint:
     Raises:
         UnknownModelError: videozoo has no such name, or no weights of that tag.
     """
+    if "/" in name or ":" in name or Path(name).is_file():
+        what = "it is a file, not a folder with config.json and model.safetensors"
+        what = what if Path(name).is_file() else "there is no such folder"
+        raise UnknownModelError(f"unknown model {name!r}: {what}; for a repository write hf-hub:ORGANISATION/NAME.")
     arch, tag = split_name(name)
     if arch not in _ENTRYPOINTS:
         near = difflib.get_close_matches(arch, _ENTRYPOINTS, n=5, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "see `videozoo list` (videozoo.list_models())."
         if timm.is_model(arch):
-            hint = f"it is an image model of timm: use timm.create_model, or videozoo.compose(backbone={arch!r}, ...)."
+            hint = (
+                f"it is an image model of timm: take a model that is built on it (`videozoo list`), or in Python "
+                f"videozoo.compose(backbone={arch!r}, ...)."
+            )
         raise UnknownModelError(f"unknown model {arch!r}; {hint}")
     if tag not in _CFGS[arch]:
         known = _tags(arch)

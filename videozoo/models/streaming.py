@@ -23,7 +23,7 @@ from videozoo.surgery import adopt, replace_modules
 if TYPE_CHECKING:
     from videozoo.models.video_net import VideoNet
 
-__all__ = ["Stream", "causal_form", "make_causal"]
+__all__ = ["Stream", "causal_form", "make_causal", "needs_nearest"]
 
 # What looks at frames to come and has no causal form.
 _NOT_CAUSAL: dict[type[nn.Module], str] = {
@@ -179,7 +179,7 @@ def make_causal(net: "VideoNet", *, nearest: bool = False) -> list[str]:
         why = _NOT_CAUSAL.get(type(module))
         if why is not None:
             raise ValueError(f"{name} cannot be causal: {why}, and no form without it is known; take TSN, TSM or DNR.")
-        if not nearest and type(module) in _EXTENSIONS and not _pools_no_time(module):
+        if not nearest and _is_extended(module):
             raise ValueError(
                 f"{name} cannot be causal as it is: {_EXTENSIONS[type(module)]}, which is an extension and changes "
                 "what it computes. Pass nearest=True (--nearest) for it."
@@ -195,9 +195,15 @@ def make_causal(net: "VideoNet", *, nearest: bool = False) -> list[str]:
     return changed
 
 
-def _pools_no_time(layer: Any) -> bool:
-    """Whether a layer of ARC looks at each frame by itself."""
-    return isinstance(layer, ArcConv2d) and (layer.options.aggregation == "S" or not layer.options.attention)
+def needs_nearest(net: "VideoNet") -> bool:
+    """Return whether a network has layers whose causal form no paper describes, so that ``nearest`` is for it."""
+    return any(map(_is_extended, net.modules()))
+
+
+def _is_extended(layer: nn.Module) -> bool:
+    if isinstance(layer, ArcConv2d) and (layer.options.aggregation == "S" or not layer.options.attention):
+        return False  # it looks at each frame by itself
+    return type(layer) in _EXTENSIONS
 
 
 def _shift(layer: Any) -> nn.Module:

@@ -19,6 +19,7 @@ from videozoo.hub.write import save_weights
 from videozoo.models import create_model, model_config
 from videozoo.publish.card import PICTURE, render_card
 from videozoo.publish.source import Source
+from videozoo.text import cause
 
 __all__ = ["CARD", "prepare_folder"]
 
@@ -59,7 +60,7 @@ def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, r
         if picture is not None:
             shutil.copyfile(picture, folder / PICTURE)
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"could not be prepared in {folder} ({error})", source=repo) from error
+        raise WeightsError(f"could not be prepared in {folder} ({cause(error)})", source=repo) from error
     _check_rebuilt(folder, model, config, state, repo)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from videozoo.engine import CheckpointError, RunRecord, read_evaluation, read_run
 from videozoo.hub import WeightsError
+from videozoo.text import cause
 
 __all__ = ["Source", "find_source"]
 
@@ -94,7 +95,7 @@ def _flags(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"not readable ({error}); remove it to go without", source=str(path)) from error
+        raise WeightsError(f"not readable ({cause(error)}); remove it to go without", source=str(path)) from error
 
 
 def _recipe(run: RunRecord, flags: Mapping[str, Any]) -> dict[str, str]:

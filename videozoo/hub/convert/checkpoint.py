@@ -100,7 +100,10 @@ def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
         state = dict(_weights_of(state)) or state
     if not isinstance(state, Mapping) or not state:
         raise ConvertError(f"{_kind(checkpoint)} holds no state dict.")
-    tensors = {str(key): value.tensor() if isinstance(value, Array) else value for key, value in state.items()}
+    try:
+        tensors = {str(key): value.tensor() if isinstance(value, Array) else value for key, value in state.items()}
+    except (IndexError, TypeError, ValueError) as error:
+        raise ConvertError(f"{_kind(checkpoint)} holds an array that cannot be read ({error}).") from error
     foreign = [f"{key} ({_kind(value)})" for key, value in tensors.items() if not isinstance(value, Tensor)]
     if foreign:
         raise ConvertError(f"no state dict: {', '.join(foreign[:8])} are no tensors.")

@@ -80,7 +80,7 @@ class Array:
         self._state: Any = None
 
     def fill(self, state: Any) -> None:
-        """Take the state that ``ndarray.__setstate__`` takes."""
+        """Take the shape, the type, whether the order is Fortran's, and the bytes."""
         self._state = state
 
     def tensor(self) -> Tensor:
@@ -89,15 +89,15 @@ class Array:
         Raises:
             ValueError: it holds no numbers.
         """
-        _, shape, dtype, is_fortran, data = self._state
-        if not isinstance(dtype, Inert) or not isinstance(data, bytes):
+        shape, dtype, is_fortran, data = self._state
+        if not isinstance(dtype, Inert) or not isinstance(data, bytes | bytearray):
             raise ValueError("an array that holds no numbers")
         order = dtype.state[1] if dtype.state and dtype.state[1] in ("<", ">") else "="
         kind = np.dtype(f"{order}{dtype.args[0]}")
         if kind.kind not in "fiub":
             raise ValueError(f"an array of {kind}, not of numbers")
-        flat = np.frombuffer(data, kind).reshape(shape, order="F" if is_fortran else "C")
-        return torch.from_numpy(np.ascontiguousarray(flat, kind.newbyteorder("=")).copy())
+        values = np.frombuffer(data, kind).reshape(shape, order="F" if is_fortran else "C")
+        return torch.from_numpy(values.astype(kind.newbyteorder("="), order="C"))
 
 
 class InertUnpickler(pickle._Unpickler):
@@ -162,6 +162,11 @@ class InertUnpickler(pickle._Unpickler):
             return str(args[0]).encode("latin1")
         if name in ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"):
             return Array()
+        if name in ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"):  # protocol 5
+            data, dtype, shape, order = args
+            array = Array()
+            array.fill((shape, dtype, order == "F", data))
+            return array
         if name in ("copyreg._reconstructor", "copy_reg._reconstructor"):
             name = str(args[0])
         return Inert(name, args)
@@ -184,7 +189,7 @@ class InertUnpickler(pickle._Unpickler):
         if isinstance(what, Inert):
             what.state = state
         elif isinstance(what, Array):
-            what.fill(state)
+            what.fill(state[1:])  # after a version
         # Else attributes of a container or tensor, such as the versions in a state dict's `_metadata`.
 
     dispatch[pickle.BUILD[0]] = load_build

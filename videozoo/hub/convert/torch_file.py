@@ -35,7 +35,11 @@ def _read(file: IO[bytes], depth: int = 0) -> Any:
         with zipfile.ZipFile(file) as archive:
             return _read_zip(archive, size, depth)
     file.seek(0)
-    first = _unpickler(file, depth).load()
+    try:
+        first = _unpickler(file, depth).load()
+    except (KeyError, IndexError) as error:  # an unknown code, or one that takes what is not there
+        file.seek(0)
+        raise pickle.UnpicklingError(f"it is no pickle; it begins with {file.read(16)!r}") from error
     return _read_old(file, size, depth) if first == _MAGIC else first
 
 
