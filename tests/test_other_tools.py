@@ -1,6 +1,7 @@
 """Tools of other libraries on networks of videozoo: they work, or refuse; none is wrong in silence."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 import videozoo
 from videozoo import ARC, TSM, VideoNet
 from videozoo.augment import ArcConv2d
+from videozoo.models import register_lora
 from videozoo.surgery import PreConv2d
 
 T = 4
@@ -40,18 +42,15 @@ def arc() -> tuple[VideoNet, Tensor]:
     return network(ARC())
 
 
-def adapted(net: VideoNet, target: str) -> Any:
+def adapted(net: VideoNet, target: str, register: bool = False, **options: Any) -> Any:
     """The network with LoRA on the layers that a pattern names."""
     peft = pytest.importorskip("peft")
-    return peft.get_peft_model(copy.deepcopy(net), peft.LoraConfig(target_modules=target, r=2))
+    config = peft.LoraConfig(target_modules=target, r=2, **options)
+    return peft.get_peft_model(copy.deepcopy(net), register_lora(config) if register else config)
 
 
-@pytest.mark.parametrize(
-    "target", [r"backbone\.layer\d\.\d\.conv2", "fc", r".*layer2\.0\.downsample\.0", r"backbone\.conv1"]
-)
-def test_lora_on_convolutions_and_linear_layers(plain: tuple[VideoNet, Tensor], target: str) -> None:
-    net, x = plain
-    lora = adapted(net, target)
+def check_adapters(lora: Any, net: VideoNet, x: Tensor) -> Tensor:
+    """Fresh adapters change nothing; each gets a gradient; they act, and merge to the same answer, which is given."""
     torch.testing.assert_close(lora.eval()(x), net(x))
     lora(x).square().sum().backward()
     second = {name: p for name, p in lora.named_parameters() if "lora_B" in name}
@@ -60,13 +59,56 @@ def test_lora_on_convolutions_and_linear_layers(plain: tuple[VideoNet, Tensor], 
     with torch.no_grad():
         for p in second.values():
             p.normal_(0, 0.1)
-        out = lora(x)
+        out: Tensor = lora(x)
         assert not torch.allclose(out, net(x), rtol=1e-3)
-        torch.testing.assert_close(lora.merge_and_unload()(x), out, rtol=1e-3, atol=1e-4)
+        with lora.disable_adapter():
+            torch.testing.assert_close(lora(x), net(x))
+        merged = copy.deepcopy(lora).merge_and_unload()
+        torch.testing.assert_close(merged(x), out, rtol=1e-3, atol=1e-4)
+    assert list(merged.state_dict()) == list(net.state_dict())
+    return out
+
+
+@pytest.mark.parametrize(
+    "target", [r"backbone\.layer\d\.\d\.conv2", "fc", r".*layer2\.0\.downsample\.0", r"backbone\.conv1"]
+)
+def test_lora_on_convolutions_and_linear_layers(plain: tuple[VideoNet, Tensor], target: str) -> None:
+    check_adapters(adapted(plain[0], target), *plain)
+
+
+@pytest.mark.parametrize("augmenters", [(), (ARC(),)], ids=["tsm", "arc"])
+def test_lora_on_changed_convolutions(augmenters: tuple[Any, ...], tmp_path: Path) -> None:
+    net, x = network(*augmenters)
+    lora = adapted(net, r".*layer\d\.\d\.conv\d", register=True)
+    assert sum(name.endswith("lora_B.default.weight") for name, _ in lora.named_parameters()) == 16
+    out = check_adapters(lora, net, x)
+    lora.save_pretrained(tmp_path)
+    peft = pytest.importorskip("peft")
+    config = register_lora(peft.LoraConfig.from_pretrained(tmp_path))
+    again = peft.PeftModel.from_pretrained(copy.deepcopy(net), tmp_path, config=config).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(x), out)
+        lora.add_adapter("second", register_lora(peft.LoraConfig(target_modules=r".*layer2\.\d\.conv\d", r=3)))
+        lora.set_adapter("second")
+        torch.testing.assert_close(lora(x), net(x))
+
+
+def test_lora_on_linear_layers_of_arc() -> None:
+    arc = ARC(layers=("linear",), stages=(4,))
+    net, x = network(arc, backbone="test_convnext", temporal=videozoo.TSN())
+    for name, p in net.named_parameters():  # ConvNeXt's branches start at a millionth
+        p.data.fill_(1.0) if name.endswith("gamma") else None
+    check_adapters(adapted(net, r".*stages\.3\..*fc\d", register=True), net, x)
+
+
+@pytest.mark.parametrize("option", [{"lora_dropout": 0.1}, {"use_dora": True}, {"lora_bias": True}])
+def test_lora_that_acts_on_inputs_is_refused_there(plain: tuple[VideoNet, Tensor], option: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"register_lora: {next(iter(option))}=.* does not work on layers"):
+        adapted(plain[0], r".*layer2\.0\.conv1", register=True, **option)
 
 
 @pytest.mark.parametrize("target", [r".*layer\d\.\d\.conv1", r".*layer2\.1\.conv2"])
-def test_lora_on_a_layer_that_is_no_convolution_is_refused_by_name(arc: tuple[VideoNet, Tensor], target: str) -> None:
+def test_lora_on_changed_layers_is_refused_unless_registered(arc: tuple[VideoNet, Tensor], target: str) -> None:
     with pytest.raises(ValueError, match=r"(PreConv2d|ArcConv2d)\([\s\S]* is not supported"):
         adapted(arc[0], target)
 

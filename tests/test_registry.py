@@ -177,9 +177,9 @@ def test_an_architecture_of_ones_own() -> None:
     ("kwargs", "message"),
     [
         ({"shift_div": 4}, r"tsm_r18: unknown arguments \['shift_div'\].*videozoo.compose"),
-        ({"num_frames": 0}, "num_frames=0.*at least 1"),
-        ({"in_chans": 0}, "in_chans=0"),
-        ({"num_classes": -1}, "num_classes=-1"),
+        ({"num_frames": 0}, "num_frames is 0; need a whole number, 1 or more"),
+        ({"in_chans": 0}, "in_chans is 0"),
+        ({"num_classes": -1}, "num_classes is -1"),
         ({"pretrained_cfg_overlay": {"meen": 0}}, r"unknown fields \['meen'\]"),
     ],
 )

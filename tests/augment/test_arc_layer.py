@@ -61,6 +61,8 @@ def assert_equal_with_gradients(layer: ArcConv2d, x: Tensor) -> None:
 def test_every_combination_of_options(
     switches: dict[str, bool], interaction: Any, aggregation: Any, attention_layer: Any
 ) -> None:
+    if not switches["attention"] and (interaction, aggregation, attention_layer) != ("additive", "S+T", "fc"):
+        pytest.skip("options of the attention, which is off")
     options = ARC(interaction=interaction, aggregation=aggregation, attention_layer=attention_layer, **switches)
     layer = arc_conv(options)
     parts = {k.partition(".")[0] for k, _ in layer.named_parameters()} - {"weight"}
@@ -199,7 +201,16 @@ def test_what_cannot_be_refined_is_refused(conv: nn.Conv2d, options: ARC, messag
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"num_steps": 0}, "num_steps is 0; need 1 or more"),
+        ({"num_steps": 0}, "num_steps is 0; need a whole number, 1 or more"),
+        ({"num_steps": 2.5}, "num_steps is 2.5; need a whole number"),
+        ({"stages": (0,)}, "a stage is 0; need a whole number, 1 or more"),
+        ({"stages": (2.5,)}, "a stage is 2.5"),
+        ({"stages": ()}, r"stages is \(\); pass a tuple of numbers from 1"),
+        ({"stages": 2}, "stages is 2; pass a tuple"),
+        ({"fusion": "no"}, "fusion is 'no'; need True or False"),
+        ({"attention": False, "aggregation": "T"}, "aggregation is 'T', but has no effect with attention=False"),
+        ({"attention": False, "interaction": "multiplicative"}, "has no effect with attention=False; leave it at 'add"),
+        ({"attention": False, "attention_layer": "gru"}, "has no effect with attention=False; leave it at 'fc'"),
         ({"embedding": False, "attention": False, "fusion": False}, "all off"),
         ({"interaction": "add"}, "interaction is 'add'; choose one of additive, multiplicative"),
         ({"aggregation": "T+S"}, "aggregation is 'T\\+S'"),

@@ -10,6 +10,7 @@ from torch import nn
 
 from videozoo.augment.arc_layers import ArcConv2d, ArcConv3d, ArcLinear
 from videozoo.augment.arc_sites import LayerKind, find_sites, why_none
+from videozoo.layers.options import check_count
 from videozoo.surgery import replace_modules
 from videozoo.surgery.pre_conv import PreConv3d
 
@@ -71,18 +72,33 @@ class ARC:
     memory: Memory = "keep"
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1:
-            raise ValueError(f"ARC: num_steps is {self.num_steps}; need 1 or more (the paper uses 4).")
+        check_count("ARC", "num_steps", self.num_steps, why="the paper uses 4")
         for option, choices in _CHOICES.items():
             if getattr(self, option) not in choices:
                 raise ValueError(f"ARC: {option} is {getattr(self, option)!r}; choose one of {', '.join(choices)}.")
+        for option in ("embedding", "attention", "fusion"):
+            if not isinstance(getattr(self, option), bool):
+                raise ValueError(f"ARC: {option} is {getattr(self, option)!r}; need True or False.")
+        for option in ("interaction", "aggregation", "attention_layer"):
+            if not self.attention and getattr(self, option) != _CHOICES[option][0]:
+                raise ValueError(
+                    f"ARC: {option} is {getattr(self, option)!r}, but has no effect with attention=False; leave it at "
+                    f"{_CHOICES[option][0]!r}."
+                )
         if not (self.embedding or self.attention or self.fusion):
             raise ValueError("ARC: embedding, attention and fusion are all off; leave at least one on.")
         if isinstance(self.layers, str) or not self.layers or not set(self.layers) <= set(_KINDS):
             raise ValueError(f"ARC: layers is {self.layers!r}; pass a tuple of some of {', '.join(_KINDS)}.")
         object.__setattr__(self, "layers", tuple(self.layers))  # a list from JSON is welcome
-        if self.stages is not None:
-            object.__setattr__(self, "stages", tuple(self.stages))
+        if self.stages is None:
+            return
+        if not isinstance(self.stages, list | tuple) or not self.stages:
+            raise ValueError(
+                f"ARC: stages is {self.stages!r}; pass a tuple of numbers from 1, such as (2, 3, 4), or None."
+            )
+        for stage in self.stages:
+            check_count("ARC", "a stage", stage)
+        object.__setattr__(self, "stages", tuple(self.stages))
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
         """Change the convolutions of ``net`` in place.

@@ -7,6 +7,7 @@ from videozoo.models.config import VideoCfg
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.factory import compose, create_model, load_weights, model_config, model_from_state
 from videozoo.models.fusion import fuse
+from videozoo.models.lora import register_lora
 from videozoo.models.registry import (
     UnknownModelError,
     get_pretrained_cfg,
@@ -44,5 +45,6 @@ __all__ = [
     "model_entrypoint",
     "model_from_state",
     "register_architecture",
+    "register_lora",
     "spec_of",
 ]

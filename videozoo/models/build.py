@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from numbers import Real
 from pathlib import Path
 from typing import Any, overload
 
@@ -9,9 +10,11 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from videozoo.augment import AUGMENTERS
 from videozoo.hub import WeightsError, convert_backbone, download_repo
 from videozoo.hub.convert.base import ConvertError
 from videozoo.hub.convert.checkpoint import open_checkpoint, unwrap, without_prefix
+from videozoo.layers.options import check_count
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.registry import is_model
 from videozoo.models.spec import EnsembleSpec, ModelSpec
@@ -20,7 +23,7 @@ from videozoo.models.streaming import make_causal
 from videozoo.models.video_net import VideoNet, check_num_frames
 from videozoo.nets import Backbone, complete_backbone
 from videozoo.surgery import find_blocks
-from videozoo.temporal import TSN
+from videozoo.temporal import TEMPORAL, TSN
 
 __all__ = ["build", "load_backbone"]
 
@@ -53,11 +56,12 @@ def build(
     """
     if isinstance(spec, EnsembleSpec):
         return Ensemble([build(member, backbone_weights, cache_dir) for member in spec.members])
-    if spec.num_frames < 1 or spec.in_chans < 1 or spec.num_classes < 0:
-        raise ValueError(
-            f"build: num_frames={spec.num_frames}, in_chans={spec.in_chans}, num_classes={spec.num_classes}; "
-            "need at least 1, 1 and 0."
-        )
+    for option, least in (("num_frames", 1), ("in_chans", 1), ("num_classes", 0)):
+        check_count("build", option, getattr(spec, option), least)
+    for option in ("drop_rate", "drop_path_rate"):
+        rate = getattr(spec, option)
+        if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= rate < 1:
+            raise ValueError(f"build: {option} is {rate!r}; need a number from 0 to below 1.")
     backbone = load_backbone(spec, backbone_weights, cache_dir)
     check_num_frames(backbone, spec, spec.num_frames)
     if getattr(backbone, "is_3d", False) and type(spec.temporal) is not TSN:
@@ -79,6 +83,12 @@ def _parts(spec: ModelSpec) -> list[Any]:
             raise ValueError(
                 f"build: {part!r} is not a part; pass an instance such as TSM(shift_div=8) or ARC(num_steps=4)."
             )
+    swapped = [part for part in spec.augmenters if type(part) in TEMPORAL.values()]
+    if type(spec.temporal) in AUGMENTERS.values() or swapped:
+        raise ValueError(
+            f"build: temporal is {spec.temporal!r}, augmenters are {spec.augmenters!r}; pass one temporal module "
+            "(TSN() for none) and a list of augmenters (ARC, DNR), as in compose(backbone, TSM(), [ARC()])."
+        )
     kinds = [type(part) for part in spec.augmenters]
     if len(set(kinds)) < len(kinds):
         raise ValueError(f"build: an augmenter is given twice: {[kind.__name__ for kind in kinds]}.")
@@ -87,6 +97,8 @@ def _parts(spec: ModelSpec) -> list[Any]:
 
 def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> nn.Module:
     """The plain timm backbone of ``spec``, without a classifier."""
+    if not isinstance(spec.backbone, str) or not spec.backbone:
+        raise ValueError(f"build: backbone is {spec.backbone!r}; pass a name of timm, such as 'resnet18'.")
     if re.search(r"[:/\\]", spec.backbone):
         arch, _, tag = re.split(r"[:/\\]", spec.backbone)[-1].partition(".")
         hint = f", backbone_weights={tag!r}" if tag else ""
@@ -133,13 +145,14 @@ def _check_maps(arch: str, kwargs: dict[str, Any], has_patches: bool) -> None:
         with torch.device("meta"):
             twin: Any = timm.create_model(arch, **kwargs).eval()
             size = (twin.default_cfg or {}).get("input_size", (3, 224, 224))[1:]
-            shape = twin.forward_features(torch.zeros(1, kwargs["in_chans"], *size)).shape
+            shape = getattr(twin.forward_features(torch.zeros(1, kwargs["in_chans"], *size)), "shape", torch.Size())
     except Exception:  # a forward that looks at values, which the meta device does not have
         if not has_patches:
             return
         shape = torch.Size()
     if len(shape) != 4:
-        why = "is a transformer on patches" if has_patches else f"gives features {tuple(shape)}, not maps (B, C, H, W)"
+        what = f"features {tuple(shape)}" if shape else "features of several scales"
+        why = "is a transformer on patches" if has_patches else f"gives {what}, not maps (B, C, H, W)"
         raise ValueError(f"build: {arch} {why}; use a convolutional backbone.")
 
 
