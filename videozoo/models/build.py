@@ -2,7 +2,6 @@
 
 import difflib
 import re
-from numbers import Real
 from pathlib import Path
 from typing import Any, overload
 
@@ -60,7 +59,7 @@ def build(
         check_count("build", option, getattr(spec, option), least)
     for option in ("drop_rate", "drop_path_rate"):
         rate = getattr(spec, option)
-        if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= rate < 1:
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
             raise ValueError(f"build: {option} is {rate!r}; need a number from 0 to below 1.")
     backbone = load_backbone(spec, backbone_weights, cache_dir)
     check_num_frames(backbone, spec, spec.num_frames)

@@ -31,8 +31,11 @@ def register_lora(config: Config) -> Config:
     """
     from peft.tuners.lora import layer
 
-    kinds = {PreConv2d: (layer.Conv2d, nn.Conv2d), PreConv3d: (layer.Conv3d, nn.Conv3d)}
-    mapping = {changed: _on_weight(*kind) for changed, kind in {**kinds, ArcLinear: (layer.Linear, nn.Linear)}.items()}
+    mapping: dict[type[nn.Module], type[nn.Module]] = {
+        PreConv2d: _on_weight(layer.Conv2d, nn.Conv2d),
+        PreConv3d: _on_weight(layer.Conv3d, nn.Conv3d),
+        ArcLinear: _on_weight(layer.Linear, nn.Linear),
+    }
     config._register_custom_module(mapping)  # type: ignore[attr-defined]
     return config
 
