@@ -279,9 +279,10 @@ def _image_weights(name: str) -> str | None:
     """Return the tag of ImageNet weights for a model's backbone: torchvision's if there are some, else timm's first."""
     import timm
 
+    from videozoo.models.spec import EnsembleSpec
     from videozoo.models.zoo import spec_of
 
     spec = spec_of(name)
-    backbone = getattr(spec, "backbone", None) or spec.members[0].backbone
+    backbone = (spec.members[0] if isinstance(spec, EnsembleSpec) else spec).backbone
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{backbone}.*")]
     return "tv_in1k" if "tv_in1k" in tags else next(iter(tags), None)
