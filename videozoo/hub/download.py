@@ -4,7 +4,6 @@ import hashlib
 import logging
 from pathlib import Path
 
-import httpx
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils import get_session, hf_raise_for_status
 from tqdm import tqdm
@@ -15,7 +14,7 @@ from videozoo.hub.retry import attempt, describe
 __all__ = ["download_file", "file_sha256"]
 
 _log = logging.getLogger(__name__)
-_TIMEOUT = httpx.Timeout(30.0, connect=5.0)  # seconds without a byte; until a server answers at all
+_TIMEOUT = (5.0, 30.0, 30.0, 30.0)  # seconds to connect, to wait for bytes, to send them, to get a connection
 
 
 def download_file(url: str, path: Path, sha256_prefix: str | None = None) -> None:
