@@ -41,7 +41,7 @@ def test_a_recipe_trains_on_its_own_format(name: str, tmp_path: Path, capsys: Ca
     assert settings["lr"] == pytest.approx(settings["lr_base"] * 2 / settings["lr_base_size"])
     assert f"lr {settings['lr']:g} = {settings['lr_base']:g} x 2 / {settings['lr_base_size']}" in said
     assert ("the paper starts from Kinetics-400 weights" in said) == name.startswith("dnr_ss")
-    assert ("mirrored clips change class: Pushing something from left to right <->" in said) == ("_ss" in name)
+    assert ("flipped clips change class: Pushing something from left to right <->" in said) == ("_ss" in name)
     (row,) = csv.DictReader((run / "summary.csv").open())
     assert float(row["train_loss"]) > 0
     results = json.loads((run / "results.json").read_text())
