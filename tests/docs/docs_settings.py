@@ -169,6 +169,7 @@ NOT_RUN = {
     "docs/demo.md": 3,
     "docs/export.md": 1,
     "docs/guides/choose.md": 1,
+    "docs/guides/finetune.md": 1,
     "docs/guides/module.md": 1,
     "docs/guides/quickstart.md": 1,
     "docs/guides/reproduce.md": 2,
