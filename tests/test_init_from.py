@@ -168,7 +168,7 @@ def test_what_is_no_base_says_so(tmp_path: Path) -> None:
         WeightsError, match=r"is TSN on tiny_resnet, no base of test_arc_tsm, which is TSM\+ARC on tiny_resnet"
     ):
         videozoo.create_model("test_arc_tsm", init_from=folder)
-    with pytest.raises(WeightsError, match=r"nowhere: neither a name of videozoo.list_pretrained"):
+    with pytest.raises(WeightsError, match=r"nowhere: neither a name of `videozoo list --pretrained`"):
         videozoo.create_model("test_arc_tsm", init_from="nowhere")
     with pytest.raises(WeightsError, match=r"tsm_r18: no published weights exist"):
         videozoo.create_model("arc_tsm_r18", init_from="tsm_r18")

@@ -187,14 +187,14 @@ def damage(folder: Path, what: str) -> None:
             r"config.json: the architecture 'arc_tsm_r5' is unknown to videozoo .*near: arc_tsm_r50",
         ),
         ("unknown backbone", r"config.json: its network cannot be built \(.*'../../resnet18'"),
-        ("frames are words", r"config.json: not a videozoo config \(a value of the wrong kind in .*'eight'"),
+        ("frames are words", r"config.json: not a videozoo config \(num_frames is 'eight', must be a whole number"),
         (
             "size is missing",
-            r"config.json: not a videozoo config \(pretrained_cfg: input_size is None; need \(C, H, W\)",
+            r"config.json: not a videozoo config \(input_size is None, must be \(channels, height, width\)",
         ),
         (
             "too few names",
-            r"config.json: not a videozoo config \(pretrained_cfg: label_names is \('a',\); need 4 of them",
+            r"config.json: not a videozoo config \(label_names must be a list of 4 names",
         ),
         ("other classes", r"config.json: not a videozoo config \(5 classes in pretrained_cfg, 4 in spec\)"),
         ("truncated", "model.safetensors: not a readable safetensors file"),

@@ -154,7 +154,7 @@ def test_first_steps_of_training_move_the_updater() -> None:
         (lambda: nn.Sequential(nn.Conv2d(4, 8, 3, groups=2)), {}, "0 are 1x1 and 1 are grouped.*section 3.4"),
         (lambda: nn.Sequential(nn.Conv2d(3, 8, 3)), {"stages": (2,)}, "gives its stages"),
         (small_resnet, {"stages": (5,)}, "stages \\[5\\] do not exist.*stages 1 to 4"),
-        (small_resnet, {"stages": (0,)}, "stages \\[0\\] do not exist"),
+        (small_resnet, {"stages": (0,)}, "a stage is 0; need a whole number, 1 or more"),
         (small_resnet, {"num_steps": 17}, "layer2.0.conv1: 16 output channels cannot be cut into num_steps=17"),
     ],
 )

@@ -260,7 +260,7 @@ BAD_INPUTS = {
     "frames": (_flags("--num-frames", "0"), ["--num-frames is 0; it must be at least 1"]),
     "size": (_flags("--img-size", "-4"), ["--img-size is -4; it must be at least 1"]),
     "split": (_split, ["--val-frac is 2; it must be more than 0 and less than 1"]),
-    "flag": (_flags("--batchsize", "2"), ["unrecognized arguments: --batchsize 2"]),
+    "flag": (_flags("--batchsize", "2"), ["unrecognized arguments: --batchsize; did you mean --batch-size?"]),
 }
 
 

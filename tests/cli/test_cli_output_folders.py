@@ -64,7 +64,7 @@ def test_a_folder_of_weights_cannot_be_resumed(own_run: Path, tmp_path: Path, ca
         assert message in capsys.readouterr().err
     shutil.copytree(own_run / "best", tmp_path / "model")
     assert _resume(tmp_path / "model") == 2
-    assert "start a new run from them with --model local-dir:" in capsys.readouterr().err
+    assert "start a new run from them: with this folder as --model" in capsys.readouterr().err
     assert _resume(tmp_path / "nothing") == 2
     assert f"there is no run in {tmp_path / 'nothing'} to continue" in capsys.readouterr().err
 

@@ -291,5 +291,5 @@ def test_the_command_line_tells_a_cold_cache_in_one_line(
     video.write_bytes(b"")
     assert main(["predict", "--model", f"hf-hub:{REPO}", str(video), "--device", "cpu"]) == 2
     error = capsys.readouterr().err
-    pattern = rf"videozoo: error: lab/net@main: .*offline.*cache {constants.HF_HUB_CACHE}; .*model.safetensors\n"
+    pattern = rf"videozoo: error: lab/net@main: .*model.safetensors: offline .*{constants.HF_HUB_CACHE}/.*\n"
     assert re.fullmatch(pattern, error)

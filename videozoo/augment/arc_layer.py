@@ -143,7 +143,7 @@ class ArcLayer(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         x = self.pre(input)
         recompute = self.options.memory == "recompute" and torch.is_grad_enabled()
-        if recompute and not torch.compiler.is_exporting() and not transforms_active():
+        if recompute and not (torch.compiler.is_exporting() or torch.jit.is_tracing() or transforms_active()):
             return checkpoint(self._refined, x, use_reentrant=False, preserve_rng_state=False)
         return self._refined(x)
 
@@ -245,7 +245,7 @@ class ArcLayer(nn.Module):
             if attention is not None:
                 fused = self._native(attention if fused is None else self._view(fused) + attention)
             state = base if fused is None else base + self._grow(fused, base)
-        return floor + F.relu(state - floor)
+        return torch.where(state <= floor, floor, state)
 
     def _grow(self, x: Tensor, like: Tensor) -> Tensor:
         """Nearest upsampling to the size of ``like``; where x has a single position it is left to broadcasting."""

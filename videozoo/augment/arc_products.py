@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from videozoo.autograd import refuse_second_derivative
 
@@ -104,8 +105,9 @@ def _grow_and_add(low: Tensor, base: Tensor, out: Tensor | None) -> Tensor:
 
 
 def _floor_of(x: Tensor) -> Tensor | None:
-    """min(X, 0), or None for 0 everywhere. That is asked on a CPU alone, where the answer does not stall a queue."""
-    is_known = type(x) is Tensor and x.device.type == "cpu" and x.numel() > 0
+    """min(X, 0), or None for 0 everywhere. That is asked on a CPU alone, where the answer does not stall a queue, and
+    not of a tracer, which has none."""
+    is_known = type(x) is Tensor and x.device.type == "cpu" and x.numel() > 0 and _get_current_dispatch_mode() is None
     return None if is_known and bool(x.amin() >= 0) else x.clamp_max(0)
 
 

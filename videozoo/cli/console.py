@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import difflib
 import logging
 import os
 import signal
@@ -52,10 +51,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        flag = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
-        near = difflib.get_close_matches(flag, self._option_string_actions, n=1, cutoff=0.7) if flag[:1] == "-" else []
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise CommandError(f"{message}{hint} (see {self.prog} --help)")
+        raise CommandError(f"{message} (see {self.prog} --help)")
 
 
 class _Formatter(argparse.HelpFormatter):

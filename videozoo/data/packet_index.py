@@ -14,9 +14,7 @@ from .exact_frames import TakeFrame
 from .nal_units import NalFormat, nal_format
 
 # Codecs of which a packet holds exactly one frame that is shown. (VP8, Theora and others have packets that show none.)
-ONE_FRAME_CODECS = frozenset(
-    {"h264", "hevc", "vp9", "av1", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "prores", "ffv1", "gif"}
-)
+ONE_FRAME_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "mjpeg", "prores", "ffv1", "gif"})
 # Of MPEG-4: a start code and a header, whose length depends on the time base.
 NOT_CODED_BYTES = 12
 # A seek must save at least this many frames of decoding.

@@ -1,16 +1,19 @@
 """What goes wrong in a request, for the terminal: nothing of bad requests, and each fault of the program once."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 __all__ = ["quiet_requests"]
 
 log = logging.getLogger("videozoo")
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 _PRINTERS = ("gradio.queueing", "gradio.route_utils", "gradio.routes", "gradio.utils")
 
 
@@ -53,7 +56,7 @@ class _Reporter:
         """Log a fault of videozoo the first time. What gradio and its server raise, a bad request is the reason of."""
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-        is_own = "videozoo" in place and "site-packages/gradio" not in place
+        is_own = place.startswith(_PACKAGE)
         key = (type(error).__name__, place)
         if is_own and key not in self._known:
             log.error("unexpected error on the page", exc_info=error)
