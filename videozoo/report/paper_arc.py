@@ -45,7 +45,8 @@ class PaperArcConv2d(ArcConv2d):
                 fused = term if fused is None else fused + term
             if self.options.attention:
                 attention = self._attention(y, j, attention, size)
-            z = floor + F.relu(self._refine(embedded, floor, fused, attention) - floor)
+            # The layer chooses by comparison what the paper writes as a ReLU; here both are counted.
+            z = floor + F.relu(F.relu(self._refine(embedded, floor, fused, attention) - floor))
             y = self._conv_forward(z, weights[j + 1], biases[j + 1])
             parts.append(y)
         return torch.cat(parts, 1)
