@@ -4,10 +4,10 @@ import threading
 from collections.abc import Generator
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
+from gray_video import write_gray_video
 from PIL import Image
 
 from videozoo.data import VideoError, live, read_frames
@@ -17,15 +17,7 @@ from videozoo.data.live import LatestFrames, LiveFrame, camera_frames, file_fram
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty frames at 20 a second, frame k of grey 10 k."""
-    path = tmp_path_factory.mktemp("live") / "video.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=20)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.codec_context.thread_count = 1
-        for k in range(20):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * k, np.uint8))))
-        container.mux(stream.encode(None))
-    return path
+    return write_gray_video(tmp_path_factory.mktemp("live") / "video.mp4", "mpeg4")
 
 
 def numbers(frames: list[LiveFrame]) -> list[int]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
-import av
 import numpy as np
 import pytest
+from gray_video import write_gray_video
 
 from videozoo.cli import main
 from videozoo.data import VideoError, VideoReader, network
@@ -27,15 +27,7 @@ Serve = Callable[..., str]
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty frames at 20 a second, frame k of gray 10 k."""
-    path = tmp_path_factory.mktemp("network") / "video.ts"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg2video", rate=20)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.codec_context.thread_count = 1
-        for k in range(20):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * k, np.uint8))))
-        container.mux(stream.encode(None))
-    return path
+    return write_gray_video(tmp_path_factory.mktemp("network") / "video.ts", "mpeg2video")
 
 
 @pytest.fixture
