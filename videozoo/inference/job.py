@@ -196,8 +196,7 @@ def answer_list(
                 done, waiting, written = done + len(waiting), [], time.monotonic()
             if on_progress is not None:
                 on_progress(done + len(waiting), num_errors)
-        num_errors = sum(rows.num_errors for rows in parts.rows())
-        writing.output.write(parts)
+        num_errors = writing.output.write(parts)
         parts.remove()
         return JobResult(path, len(records), num_errors, start)
 

@@ -73,15 +73,19 @@ class ParquetFile:
         except (pa.ArrowException, KeyError, ValueError):
             raise _foreign(path) from None
 
-    def write(self, parts: Parts) -> None:
-        """Make the file of all parts."""
+    def write(self, parts: Parts) -> int:
+        """Make the file of all parts; return the number of rows with an error."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        num_errors = 0
+
         def fill(file: Any) -> None:
+            nonlocal num_errors
             waiting: list[pa.Table] = []
             with pq.ParquetWriter(file, self.schema) as writer:
                 for rows in parts.rows():
+                    num_errors += rows.num_errors
                     waiting.append(pa.Table.from_pydict(self.fill(rows), schema=self.schema))
                     if sum(map(len, waiting)) >= GROUP_ROWS:
                         writer.write_table(pa.concat_tables(waiting))
@@ -90,6 +94,7 @@ class ParquetFile:
                     writer.write_table(pa.concat_tables(waiting))
 
         write_whole(parts.output, fill, side=side_name(parts.folder / "merged"))
+        return num_errors
 
 
 class _FileWithJob:
@@ -149,8 +154,8 @@ class CsvFile(_FileWithJob):
         with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
             return sum(1 for _ in csv.reader(file)) == 1 + num_rows
 
-    def write(self, parts: Parts) -> None:
-        """Make the file, then the one with the job."""
+    def write(self, parts: Parts) -> int:
+        """Make the file, then the one with the job; return the number of rows with an error."""
         num_rows = num_errors = 0
 
         def fill(file: Any) -> None:
@@ -164,6 +169,7 @@ class CsvFile(_FileWithJob):
 
         write_whole(parts.output, fill, side=side_name(parts.folder / "merged"))
         self._finish(parts.output, num_rows, num_errors)
+        return num_errors
 
 
 class ArrayFile(_FileWithJob):
@@ -185,8 +191,8 @@ class ArrayFile(_FileWithJob):
         size = len(self._header(path.suffix, shape)) + 4 * int(np.prod(shape))
         return path.stat().st_size == size and _beside(path, ".csv").exists()
 
-    def write(self, parts: Parts) -> None:
-        """Make the array and the two files beside it; the one with the job is written last."""
+    def write(self, parts: Parts) -> int:
+        """Make the array and the files beside it, the job's last; return the number of rows with an error."""
         num_rows = parts.num_rows()
         table: list[Iterable[Any]] = []
         num_errors = 0
@@ -204,6 +210,7 @@ class ArrayFile(_FileWithJob):
         write_whole(parts.output, fill, side=side_name(parts.folder / "array"))
         write_whole(_beside(parts.output, ".csv"), csv_text(table).encode("utf-8", "surrogateescape"))
         self._finish(parts.output, num_rows, num_errors)
+        return num_errors
 
     def _header(self, suffix: str, shape: tuple[int, ...]) -> bytes:
         """Return what is before the numbers: both formats are a header and the numbers in order."""
