@@ -11,7 +11,7 @@ from conftest import paint_number
 from torch import Tensor
 
 from videozoo.data import VideoReader
-from videozoo.data.frame_times import frame_times
+from videozoo.video.frame_times import frame_times
 
 ReadNumbers = Callable[[Tensor], list[int]]
 MakeVideo = Callable[..., Path]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from videozoo.data import VideoReader, VideoRecord
 from videozoo.data.check import check_video
-from videozoo.data.container_size import is_cut_short
+from videozoo.video.container_size import is_cut_short
 
 MakeVideo = Callable[..., Path]
 

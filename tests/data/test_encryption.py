@@ -7,9 +7,9 @@ import av
 import pytest
 
 from videozoo.data import VideoError, VideoReader, VideoRecord
-from videozoo.data.av_stream import AvStream
 from videozoo.data.check import check_video
-from videozoo.data.encryption import ASF_ENCRYPTION, is_scrambled
+from videozoo.video.av_stream import AvStream
+from videozoo.video.encryption import ASF_ENCRYPTION, is_scrambled
 
 MakeVideo = Callable[..., Path]
 KEYS = {

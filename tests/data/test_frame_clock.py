@@ -13,10 +13,10 @@ from torch import Tensor
 
 from videozoo.data import VideoReader, VideoRecord, av_stream
 from videozoo.data.check import check_video
-from videozoo.data.frame_clock import FrameClock, Timeline
-from videozoo.data.frame_times import frame_times
-from videozoo.data.live import file_frames
 from videozoo.data.reencode import reencode
+from videozoo.video.frame_clock import FrameClock, Timeline
+from videozoo.video.frame_times import frame_times
+from videozoo.video.live import file_frames
 
 ReadNumbers = Callable[[Tensor], list[int]]
 MakeVideo = Callable[..., Path]

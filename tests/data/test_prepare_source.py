@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videozoo.data import VideoError, VideoReader, VideoRecord, VideoSource, load_source
+from videozoo.data import VideoError, VideoReader, VideoRecord, VideoSource, load_source, open_record
 from videozoo.data import prepare as prepare_module
 from videozoo.data import reencode as reencode_module
-from videozoo.data.decode import open_record
 from videozoo.data.motions import write_motions
 from videozoo.data.prepare import output_names, prepare_source
 from videozoo.data.reencode import reencode

@@ -12,7 +12,7 @@ from test_data_decode import KINDS
 from torch import Tensor
 
 from videozoo.data import VideoError, VideoReader, av_stream, packet_index
-from videozoo.data.av_file import AvFile
+from videozoo.video.av_file import AvFile
 
 ReadNumbers = Callable[[Tensor], list[int]]
 MakeVideo = Callable[..., Path]

@@ -20,7 +20,7 @@ from videozoo.data import (
     open_record,
     read_frames,
 )
-from videozoo.data.byte_window import ByteWindow
+from videozoo.video.byte_window import ByteWindow
 
 ReadNumbers = Callable[[Tensor], list[int]]
 MakeVideo = Callable[..., Path]

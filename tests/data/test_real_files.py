@@ -19,13 +19,13 @@ from videozoo.data import (
     load_source,
     read_frames,
 )
-from videozoo.data.av_stream import AvStream
 from videozoo.data.check import check_video
 from videozoo.data.files import subfolders, videos_by_stem
-from videozoo.data.frame_times import frame_times
-from videozoo.data.live import file_frames
 from videozoo.data.reencode import reencode
-from videozoo.data.upright import UprightRgb
+from videozoo.video.av_stream import AvStream
+from videozoo.video.frame_times import frame_times
+from videozoo.video.live import file_frames
+from videozoo.video.upright import UprightRgb
 
 MakeVideo = Callable[..., Path]
 

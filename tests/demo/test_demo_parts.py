@@ -16,7 +16,6 @@ from demo_tiny import NASTY, write_clip, write_network
 import videozoo
 from videozoo.cli import main
 from videozoo.data import VideoError, VideoReader
-from videozoo.data.frame_times import frame_times
 from videozoo.demo import Limits, Networks, build_page
 from videozoo.demo.look import Look, look_at
 from videozoo.demo.networks import MOST_KEPT
@@ -25,6 +24,7 @@ from videozoo.demo.render import render_error, render_look
 from videozoo.demo.settings import LIMITS
 from videozoo.demo.uploads import IDLE_SEC, UNOWNED_SEC, Uploads
 from videozoo.models import UnknownModelError, WeightsError
+from videozoo.video.frame_times import frame_times
 
 UNEVEN = [0, 40, 80, 200, 220, 300, 500, 540, 900, 1000]
 

@@ -10,8 +10,8 @@ import torch
 from gray_video import write_gray_video
 from PIL import Image
 
-from videozoo.data import VideoError, live, read_frames
-from videozoo.data.live import LatestFrames, LiveFrame, camera_frames, file_frames, in_real_time
+from videozoo.video import VideoError, live, read_frames
+from videozoo.video.live import LatestFrames, LiveFrame, camera_frames, file_frames, in_real_time
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ import pytest
 from gray_video import write_gray_video
 
 from videozoo.cli import main
-from videozoo.data import VideoError, VideoReader, network
-from videozoo.data.live import address_frames, file_frames
-from videozoo.data.network import NetworkError, is_address, network_frames
+from videozoo.video import VideoError, VideoReader, network
+from videozoo.video.live import address_frames, file_frames
+from videozoo.video.network import NetworkError, is_address, network_frames
 
 Serve = Callable[..., str]
 

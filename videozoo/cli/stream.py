@@ -18,7 +18,7 @@ from videozoo.text import printable
 if TYPE_CHECKING:
     import torch
 
-    from videozoo.data.live import LiveFrame
+    from videozoo.video.live import LiveFrame
 
 DRAW_SEC = 0.05  # a terminal is drawn no more often
 BAR_CELLS = 24
@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise CommandError(f"stream: --{name} is {value}; it must be at least 1.")
-    from videozoo.data.live import LatestFrames, in_real_time
-    from videozoo.data.network import is_address, is_live, without_password
+    from videozoo.video.live import LatestFrames, in_real_time
+    from videozoo.video.network import is_address, is_live, without_password
 
     is_camera = args.source.isascii() and args.source.isdigit()
     comes_by_itself = is_camera or (is_address(args.source) and is_live(args.source))
@@ -129,8 +129,8 @@ class _Tally:
 
 def _open(args: argparse.Namespace, is_camera: bool) -> "Generator[LiveFrame]":
     """The frames; the first one is read here, so that a source that cannot be read is told before all else."""
-    from videozoo.data.live import address_frames, camera_frames, file_frames
-    from videozoo.data.network import is_address
+    from videozoo.video.live import address_frames, camera_frames, file_frames
+    from videozoo.video.network import is_address
 
     if is_camera:
         frames = camera_frames(int(args.source), args.fps)

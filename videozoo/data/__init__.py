@@ -1,14 +1,15 @@
-"""Videos in: exact frames, clips, transforms, labelled sources. Knows nothing of models."""
+"""Labelled sets of videos as clips: lists, sampling, transforms, batches. Knows nothing of models."""
+
+from videozoo.video.errors import VideoError
+from videozoo.video.reader import VideoReader, count_frames, read_frames
 
 from .batches import TrainBatch, collate_clips
 from .config import DATA_DEFAULTS, resolve_data_config, sampling_options, test_size_of
 from .dataset import JointDataset, VideoDataset
-from .decode import VideoReader, count_frames, open_record, read_frames
-from .errors import VideoError
 from .formats import DATA_FORMATS
 from .lists import SourceError
 from .normalize import ClipNormalizer
-from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
+from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource, open_record
 from .sample import SAMPLINGS, sample_clips
 from .samplers import BalancedSampler, class_weights
 from .sources import load_source

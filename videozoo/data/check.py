@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from videozoo.text import csv_text
+from videozoo.video.errors import VideoError
+from videozoo.video.frame_clock import mean_rate
+from videozoo.video.reader import ONE_FRAME
+from videozoo.video.upright import UprightRgb
+from videozoo.video.whole import WholeVideo
 
-from .decode import ONE_FRAME
-from .errors import VideoError
-from .frame_clock import mean_rate
 from .records import VideoRecord, VideoSource
-from .upright import UprightRgb
-from .whole import WholeVideo, stamp_of
 from .work import Journal, hold_folder, run_all, write_text_whole
 from .write_list import write_list
 
@@ -53,7 +53,7 @@ def check_video(record: VideoRecord) -> Finding:
     count, first, last = 0, None, None
     size = (0, 0)
     try:
-        with WholeVideo(record) as video:
+        with WholeVideo(record.path, **record.part) as video:
             for frame in video.frames():
                 if not count:
                     first = frame.time
@@ -99,7 +99,7 @@ def check_source(
     """
     with hold_folder(folder, "a check of videos"), closing(Journal(folder / JOURNAL)) as journal:
         known = {entry["file"]: entry["found"] for entry in journal.read() if {"file", "found"} <= entry.keys()}
-        stamps = [stamp_of(record) for record in source.records]
+        stamps = [record.stamp() for record in source.records]
         found: dict[int, Finding] = {
             place: Finding(**known[stamp]) for place, stamp in enumerate(stamps) if stamp in known
         }

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .decode import VideoReader, open_record
-from .errors import VideoError
-from .records import VideoRecord
+from videozoo.video.errors import VideoError
+from videozoo.video.reader import VideoReader
+
+from .records import VideoRecord, open_record
 from .sample import SAMPLINGS, sample_clips
 
 ON_BROKEN = ("raise", "replace", "report")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .image_folder import is_folder, is_image_name, natural_key
+from videozoo.video.image_folder import is_folder, is_image_name, natural_key
+
 from .lists import SEVERAL_LABELS, ListFile, Listing, Row
 from .records import VIDEO_EXTENSIONS, VideoRecord
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from videozoo.names import clean_name, clean_names, find_alike, find_name_fault, shorten
+from videozoo.video.image_folder import natural_key
 
-from .image_folder import natural_key
 from .lists import (
     BLANK,
     SEVERAL_LABELS,

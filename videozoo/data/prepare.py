@@ -14,11 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from videozoo.files import remove_leftovers, write_file
+from videozoo.video.errors import VideoError
 
-from .errors import VideoError
 from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
 from .reencode import reencode
-from .whole import stamp_of
 from .work import Journal, WorkError, hold_folder, run_all, write_text_whole
 from .write_list import CLASSES, write_list
 
@@ -90,7 +89,7 @@ def prepare_source(
         with closing(outcomes):
             for outcome in outcomes:
                 name = outcome.item.target.relative_to(home).as_posix()
-                trouble = {"file": stamp_of(outcome.item.record), "error": outcome.trouble}
+                trouble = {"file": outcome.item.record.stamp(), "error": outcome.trouble}
                 entry = {"name": name, **(outcome.value or trouble)}
                 journal.add(entry)
                 done[name] = entry
@@ -109,7 +108,7 @@ class _Task:
 
 
 def _encode(task: _Task) -> dict[str, Any]:
-    about = {"file": stamp_of(task.record)}
+    about = {"file": task.record.stamp()}
     try:
         frames, size = reencode(task.record, task.target, short_side=task.short_side, gop=task.gop)
     except VideoError as error:
@@ -190,7 +189,7 @@ def _finished(
     journal: Journal, source: VideoSource, names: Sequence[str], home: Path, *, has_shards: bool
 ) -> dict[str, dict[str, Any]]:
     """Journal entries by name, of what is there and whose source is as it was."""
-    stamps = {name: stamp_of(record) for name, record in zip(names, source.records, strict=True)}
+    stamps = {name: record.stamp() for name, record in zip(names, source.records, strict=True)}
     done: dict[str, dict[str, Any]] = {}
     for entry in journal.read():
         name = entry.get("name")

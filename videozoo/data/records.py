@@ -1,8 +1,13 @@
 """What a source of labelled videos is made of."""
 
+import json
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from videozoo.video.reader import VideoReader
 
 # Endings by which videos are found in folders and shards. A list may name files of any ending.
 VIDEO_EXTENSIONS = frozenset(
@@ -40,6 +45,20 @@ class VideoRecord:
     frame_range: tuple[int, int] | None = None
     member: tuple[int, int] | None = None
 
+    @property
+    def part(self) -> dict[str, Any]:
+        """What part of ``path`` it is, as the keywords of :class:`VideoReader`."""
+        return {"span_sec": self.span_sec, "frame_range": self.frame_range, "member": self.member}
+
+    def stamp(self) -> str:
+        """Return what changes with the video: its path and part, its file's size and time of change."""
+        try:
+            status = os.stat(self.path)
+            size, changed = status.st_size, status.st_mtime_ns
+        except (OSError, ValueError):
+            size, changed = -1, -1
+        return json.dumps([os.path.abspath(self.path), self.span_sec, self.frame_range, self.member, size, changed])
+
 
 @dataclass(frozen=True)
 class VideoSource:
@@ -67,3 +86,14 @@ class VideoSource:
         unused = len(self.class_names) - len(counts.keys() & set(range(len(self.class_names))))
         empty = f"; {unused} {'class has' if unused == 1 else 'classes have'} none" if unused else ""
         return f"{videos} of {classes}{kind}{spread}{empty}"
+
+
+def open_record(record: VideoRecord) -> VideoReader:
+    """Open a listed video: its file, or the part of a file that the record names.
+
+    Args:
+        record: what ``load_source(...).records`` gives.
+    Raises:
+        VideoError: the video cannot be read.
+    """
+    return VideoReader(record.path, **record.part)

@@ -16,11 +16,11 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from videozoo.files import side_name
+from videozoo.video.errors import VideoError
+from videozoo.video.upright import ONE_THREAD, UprightRgb, size_of
+from videozoo.video.whole import IMAGES_FPS, WholeVideo
 
-from .errors import VideoError
 from .records import VideoRecord
-from .upright import ONE_THREAD, UprightRgb, size_of
-from .whole import IMAGES_FPS, WholeVideo
 from .work import WorkError, is_orphan
 
 # Whole numbers of it are the frames of 24 to 60 a second, NTSC's rates among them, milliseconds and MPEG's 90 kHz.
@@ -75,7 +75,7 @@ def reencode(record: VideoRecord, target: Path, *, short_side: int, gop: int) ->
 
 def _encode(record: VideoRecord, path: Path, short_side: int, gop: int) -> int:
     count = 0
-    with WholeVideo(record) as video:
+    with WholeVideo(record.path, **record.part) as video:
         path.parent.mkdir(parents=True, exist_ok=True)
         frames = video.frames()
         first = next(frames)

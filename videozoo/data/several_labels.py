@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Container, Iterable
 from pathlib import Path
 
-from .decode import count_frames
-from .errors import VideoError
+from videozoo.video.errors import VideoError
+from videozoo.video.reader import count_frames
+
 from .lists import SEVERAL_LABELS
 
 # Files whose frames are counted, of lists with more.

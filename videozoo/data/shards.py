@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from videozoo.video.image_folder import natural_key
+
 from .files import is_video_name
-from .image_folder import natural_key
 from .labels import is_index, number_labels
 from .lists import SEVERAL_LABELS, ListFile, Listing, Problems, Row, SourceError, shorten
 from .records import VideoRecord, VideoSource

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from videozoo.data import VideoError, VideoReader
-from videozoo.data.frame_times import frame_times
 from videozoo.demo.networks import Network
 from videozoo.demo.settings import LIMITS, Limits
 from videozoo.explain import grad_cam, overlay_maps, read_clip
+from videozoo.video.frame_times import frame_times
 
 __all__ = ["Look", "look_at"]
 

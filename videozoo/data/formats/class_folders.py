@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from videozoo.names import clean_name, find_name_fault, shorten
+from videozoo.video.image_folder import is_image_name, natural_key
 
 from ..files import is_empty, is_video_name, trouble_with, warn_empty
-from ..image_folder import is_image_name, natural_key
 from ..labels import some, warn_alike
 from ..lists import Problems, SourceError
 from ..records import VideoRecord, VideoSource

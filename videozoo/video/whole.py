@@ -1,9 +1,9 @@
-"""All frames of a listed video in their order, once, with their times."""
+"""All frames of a video in their order, once, with their times."""
 
-import json
 import os
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -14,38 +14,44 @@ from .av_stream import AvStream
 from .errors import VideoError, reading
 from .image_folder import ImageFolder
 from .limits import WorkLimit
-from .records import VideoRecord
 
 # Folders of images have no frame rate: FFmpeg's own choice for them.
 IMAGES_FPS = Fraction(25)
 
 
 class WholeVideo:
-    """A record's frames from first to last: those that really decode, of the part that the record names.
+    """The frames of a video from first to last: those that really decode.
 
     Args:
-        record: what ``load_source(...).records`` gives.
+        path, span_sec, frame_range, member: as for :class:`VideoReader`.
     Raises:
         VideoError: it cannot be opened as a video.
     """
 
-    def __init__(self, record: VideoRecord) -> None:
-        self.record = record
+    def __init__(
+        self,
+        path: Path,
+        *,
+        span_sec: tuple[float, float] | None = None,
+        frame_range: tuple[int, int] | None = None,
+        member: tuple[int, int] | None = None,
+    ) -> None:
+        self.path, self._span_sec, self._frame_range = path, span_sec, frame_range
         self._stream: AvStream | None = None
         self._num_frames = self._num_damaged = 0
-        if not record.path.exists():
-            raise VideoError(record.path, "no such file or folder")
-        if record.path.is_dir():
-            if record.span_sec is not None:
-                raise VideoError(record.path, "a part of it is asked in seconds, but a folder of images has no times")
-            with reading(record.path):
-                self._images = ImageFolder(record.path)
+        if not path.exists():
+            raise VideoError(path, "no such file or folder")
+        if path.is_dir():
+            if span_sec is not None:
+                raise VideoError(path, "a part of it is asked in seconds, but a folder of images has no times")
+            with reading(path):
+                self._images = ImageFolder(path)
             return
-        if not os.path.getsize(record.path):
-            raise VideoError(record.path, "the file is empty (0 bytes)")
-        with reading(record.path):
+        if not os.path.getsize(path):
+            raise VideoError(path, "the file is empty (0 bytes)")
+        with reading(path):
             # No limit here: how long a whole file may take is settled by who watches over this process.
-            self._stream = AvStream(record.path, record.member, WorkLimit(record.path, None))
+            self._stream = AvStream(path, member, WorkLimit(path, None))
 
     @property
     def fps(self) -> Fraction | None:
@@ -58,7 +64,7 @@ class WholeVideo:
         if self._num_damaged:
             found.append(f"{self._num_damaged} of its {self._num_frames} frames show damage, or may")
         if self._stream is not None:
-            is_whole = self.record.span_sec is None and self.record.frame_range is None
+            is_whole = self._span_sec is None and self._frame_range is None
             if is_whole and self._stream.is_cut_short():
                 found.append("the file is cut short")
             if self._stream.is_damaged:
@@ -71,13 +77,13 @@ class WholeVideo:
         """The frames with rising time stamps; images follow each other at ``IMAGES_FPS``.
 
         Raises:
-            VideoError: none is in the part that the record names, an image cannot be read, or the range goes beyond.
+            VideoError: none is in the part that is asked, an image cannot be read, or the range goes beyond.
         """
-        with reading(self.record.path):
+        with reading(self.path):
             yield from self._of_range()
 
     def _of_range(self) -> Iterator[VideoFrame]:
-        start, stop = self.record.frame_range or (0, None)
+        start, stop = self._frame_range or (0, None)
         for number, frame in enumerate(self._of_images() if self._stream is None else self._of_span(self._stream)):
             if stop is not None and number >= stop:
                 break
@@ -87,12 +93,12 @@ class WholeVideo:
                 yield frame
         if stop is not None and self._num_frames < stop - start:
             raise VideoError(
-                self.record.path, f"its frame range {start} to {stop} goes beyond its {start + self._num_frames} frames"
+                self.path, f"its frame range {start} to {stop} goes beyond its {start + self._num_frames} frames"
             )
         if not self._num_frames:
-            span = self.record.span_sec
+            span = self._span_sec
             where = f" in its span {span[0]:g} to {span[1]:g} s" if span else ""
-            raise VideoError(self.record.path, f"no frame of it decodes{where}")
+            raise VideoError(self.path, f"no frame of it decodes{where}")
 
     def _of_images(self) -> Iterator[VideoFrame]:
         out = np.empty((1, self._images.height, self._images.width, 3), np.uint8)
@@ -103,7 +109,7 @@ class WholeVideo:
             yield frame
 
     def _of_span(self, stream: AvStream) -> Iterator[VideoFrame]:
-        start, end = self.record.span_sec or (float("-inf"), float("inf"))
+        start, end = self._span_sec or (float("-inf"), float("inf"))
         for frame in stream.shown():
             seconds = stream.time_of(frame.pts or 0)
             if seconds >= end:
@@ -123,14 +129,3 @@ class WholeVideo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def stamp_of(record: VideoRecord) -> str:
-    """What tells whether a video is the one seen before: its place, its part, its file's size and time of change."""
-    try:
-        status = os.stat(record.path)
-        size, changed = status.st_size, status.st_mtime_ns
-    except (OSError, ValueError):
-        size, changed = -1, -1
-    path = os.path.abspath(record.path)
-    return json.dumps([path, record.span_sec, record.frame_range, record.member, size, changed])

@@ -15,10 +15,10 @@ from av.video.frame import VideoFrame
 from torch import Tensor
 
 from .av_stream import AvStream
-from .decode import VideoReader
 from .errors import VideoError, reading
 from .limits import WorkLimit
 from .network import network_frames
+from .reader import VideoReader
 from .upright import UprightRgb
 
 __all__ = ["LatestFrames", "LiveFrame", "address_frames", "camera_frames", "file_frames", "in_real_time"]

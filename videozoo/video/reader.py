@@ -1,4 +1,4 @@
-"""Frames out of video files and folders of images, exact and by index."""
+"""Exact frames of a video file or a folder of images, by index."""
 
 import operator
 import os
@@ -15,7 +15,6 @@ from .av_file import AvFile
 from .errors import NoSuchFrameError, VideoError, reading
 from .image_folder import ImageFolder
 from .limits import WorkLimit, default_max_frames
-from .records import VideoRecord
 
 ONE_FRAME = "it has one frame only, like a still picture"
 
@@ -201,17 +200,6 @@ def count_frames(path: str | os.PathLike[str]) -> int:
     """
     with VideoReader(path) as reader:
         return reader.num_frames
-
-
-def open_record(record: VideoRecord) -> VideoReader:
-    """Open a listed video: its file, or the part of a file that the record names.
-
-    Args:
-        record: what ``load_source(...).records`` gives.
-    Raises:
-        VideoError: the video cannot be read.
-    """
-    return VideoReader(record.path, span_sec=record.span_sec, frame_range=record.frame_range, member=record.member)
 
 
 def _open_source(
