@@ -8,6 +8,8 @@ import torch
 from helpers import shared_folder
 from hypothesis import settings
 
+pytest_plugins = ["video_fixtures"]
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores
 

@@ -8,7 +8,7 @@ from helpers import write
 
 from videozoo.data import SourceError, VideoSource, load_source
 from videozoo.data.labels import read_names
-from videozoo.data.write_list import write_list
+from videozoo.jobs.write_list import write_list
 from videozoo.models.registry import get_pretrained_cfg
 from videozoo.names import clean_name, clean_names, find_alike
 

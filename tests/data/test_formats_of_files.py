@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor
 
 from videozoo.data import VideoError, VideoReader, VideoRecord
-from videozoo.data.check import check_video
+from videozoo.jobs.check import check_video
 
 MakeVideo = Callable[..., Path]
 ReadNumbers = Callable[[Tensor], list[int]]

@@ -19,9 +19,9 @@ from videozoo.data import (
     load_source,
     read_frames,
 )
-from videozoo.data.check import check_video
 from videozoo.data.files import subfolders, videos_by_stem
-from videozoo.data.reencode import reencode
+from videozoo.jobs.check import check_video
+from videozoo.jobs.reencode import reencode
 from videozoo.video.av_stream import AvStream
 from videozoo.video.frame_times import frame_times
 from videozoo.video.live import file_frames

@@ -15,8 +15,10 @@ from safetensors.numpy import load_file
 
 from videozoo import DNR, TSM, TSN, Ensemble, compose, create_model
 from videozoo.cli import main
-from videozoo.inference import Extractor, JobError, extract_list, job, open_listing, outputs
+from videozoo.inference import Extractor, JobError, extract_list, open_listing
 from videozoo.inference.extract import FeatureNet
+from videozoo.jobs import outputs
+from videozoo.jobs import predict as job
 from videozoo.temporal import TDN, TANet
 
 MODEL = "test_dnr_tsn.motions"

@@ -16,7 +16,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 import videozoo
 from videozoo import Predictor
 from videozoo.data import VideoDataset, VideoRecord, create_transform, load_source, resolve_data_config
-from videozoo.inference import clips as clips_module
+from videozoo.jobs import clips as clips_module
 
 MODEL = "test_dnr_tsn.motions"
 

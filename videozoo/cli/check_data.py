@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, source: "VideoSource", folder: Path, part: str) -> int:
-    from videozoo.data.check import check_source, summary
+    from videozoo.jobs.check import check_source, summary
 
     if part:
         say(f"{'part':<9}{part}")

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare(args: argparse.Namespace, source: "VideoSource", folder: Path, shard_bytes: int | None) -> int:
-    from videozoo.data.prepare import prepare_source
+    from videozoo.jobs.prepare import prepare_source
 
     with progress_bar(len(source.records)) as show:
         try:

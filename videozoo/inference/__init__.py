@@ -1,9 +1,13 @@
 """Classes of videos nobody has labelled: a predictor for any program, and jobs over lists too long for one machine."""
 
-from .extract import Extractor, extract_list
-from .job import JobError, JobResult, predict_list
-from .listing import Listing, open_listing
-from .predictor import Prediction, Predictor
+from videozoo.jobs.extract import extract_list
+from videozoo.jobs.listing import Listing, open_listing
+from videozoo.jobs.parts import JobError
+from videozoo.jobs.predict import JobResult, predict_list
+from videozoo.jobs.prediction import Prediction
+
+from .extract import Extractor
+from .predictor import Predictor
 
 __all__ = [
     "Extractor",

@@ -1,12 +1,8 @@
-"""Features of videos instead of classes: a network cut open at a layer, and lists of any length worked through."""
+"""Features of videos instead of classes: a network cut open at a layer."""
 
 import difflib
-import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,16 +11,11 @@ from videozoo.models import Ensemble, VideoNet
 from videozoo.shapes import fold_time, unfold_time
 from videozoo.surgery import stage_modules
 
-from .job import JobResult, JobWriting, answer_list, check_shard, describe_job, describe_network, rows_of
-from .listing import Listing
-from .outputs import ArrayFile, ParquetFile
-from .parts import JobError, Rows
-from .predictor import Prediction, Predictor
+from .predictor import Predictor
 
-__all__ = ["FORMATS", "Extractor", "FeatureNet", "Level", "extract_list"]
+__all__ = ["Extractor", "FeatureNet", "Level"]
 
 Level = Literal["clip", "frame"]
-FORMATS = (".parquet", ".npy", ".safetensors")
 
 
 class FeatureNet(nn.Module):
@@ -139,65 +130,3 @@ class Extractor(Predictor):
         net: Any = self.model
         clip = torch.zeros(1, 3, net.num_frames, *test_size_of(self.config), dtype=torch.uint8)
         return tuple(self._forward(clip).shape[1:])
-
-
-def extract_list(
-    extractor: Extractor,
-    listing: Listing,
-    output: Path,
-    *,
-    num_shards: int = 1,
-    shard: int = 0,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> JobResult:
-    """Write the features of each video of a shard, as `predict_list` writes scores: resumable, each video once.
-
-    A Parquet file has a row per video: index (place in the list), path, label (null where the list has none), error
-    (null where fine) and features (float32, flat). A ``.npy`` or ``.safetensors`` file (tensor ``features``) holds the
-    features alone, float32 (N, F) or (N, T', F), with NaN where a video could not be read. The other columns are in
-    ``NAME.csv`` beside it, row by row, and what the rows are of in ``NAME.json``; NAME is the file's whole name.
-
-    Args:
-        extractor: the network.
-        listing: what `open_listing` gives.
-        output: the file; its ending says which of the three.
-        on_progress: as in `predict_list`.
-    Raises:
-        JobError: another ending, or what `predict_list` says.
-        MissingPackageError: a Parquet file, and pyarrow is not installed.
-    """
-    check_shard(num_shards, shard)
-    if output.suffix not in FORMATS:
-        raise JobError(f"{output}: its name must end in {', '.join(FORMATS)}.")
-    shape = extractor.feature_shape
-    size = int(np.prod(shape))
-    details = {"layer": extractor.layer, "level": extractor.level, "feature_shape": list(shape)}
-    job = {**describe_job(extractor, listing, num_shards, shard), **details}
-    about = {**describe_network(extractor), "feature_shape": json.dumps(list(shape))}
-
-    def make_rows(indices: Sequence[int], answers: list[Prediction]) -> Rows:
-        rows = rows_of(indices, answers, size)
-        error = rows.columns.pop("error")
-        labels = [listing[index].label for index in indices]
-        rows.columns.update(label=[None if label < 0 else label for label in labels], error=error)
-        return rows
-
-    def fill(rows: Rows) -> dict[str, Any]:
-        return {**rows.columns, "features": rows.where_read(rows.values)}
-
-    kind: ParquetFile | ArrayFile
-    if output.suffix == ".parquet":
-        columns = {**_COLUMNS, "features": lambda pa: pa.list_(pa.float32(), size)}
-        kind = ParquetFile(columns, {**about, "job": json.dumps(job)}, fill)
-    else:
-        kind = ArrayFile(shape, about, job)
-    writing = JobWriting(job, make_rows, kind)
-    return answer_list(extractor, listing, output, writing, num_shards=num_shards, shard=shard, on_progress=on_progress)
-
-
-_COLUMNS: dict[str, Callable[[Any], Any]] = {
-    "index": lambda pa: pa.int64(),
-    "path": lambda pa: pa.string(),
-    "label": lambda pa: pa.int64(),
-    "error": lambda pa: pa.string(),
-}

@@ -5,9 +5,8 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -16,71 +15,13 @@ from torch import Tensor, nn
 
 from videozoo.data import ClipNormalizer, VideoRecord, parse_views, resolve_data_config
 from videozoo.devices import find_device
-
-from .clips import ClipBatch, iterate_batches
+from videozoo.jobs.clips import ClipBatch, iterate_batches
+from videozoo.jobs.prediction import Prediction
 
 log = logging.getLogger("videozoo")
 Video = str | os.PathLike[str] | VideoRecord
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Candidate(NamedTuple):
-    """A class with its score: its name, the score, and its number."""
-
-    label: str
-    score: float
-    class_index: int
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The answer for one video: the score of every class, or why there is none.
-
-    Args:
-        path: the file or folder, as asked.
-        scores: float32 (C,), softmax per view, averaged over the views; None where the video could not be read.
-        error: why it could not be read; None where it could.
-        class_names: name of each class.
-        note: what is odd about a video that could be read: damage, a single frame; None where nothing is.
-    """
-
-    path: str
-    scores: np.ndarray | None
-    error: str | None = None
-    class_names: Sequence[str] = field(default=(), repr=False)
-    note: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the video could be read."""
-        return self.scores is not None
-
-    @property
-    def label(self) -> str | None:
-        """Name of the best class; None where the video could not be read."""
-        return self.topk(1)[0].label if self.ok else None
-
-    @property
-    def score(self) -> float | None:
-        """Score of the best class, in [0, 1]; None where the video could not be read."""
-        return self.topk(1)[0].score if self.ok else None
-
-    def topk(self, k: int = 5) -> list[Candidate]:
-        """Return the best classes, best first; as many as there are, none where the video could not be read.
-
-        Args:
-            k: how many, at least 1.
-        Raises:
-            ValueError: ``k`` is below 1.
-        """
-        if k < 1:
-            raise ValueError(f"topk: k is {k}; it must be at least 1.")
-        if self.scores is None:
-            return []
-        order = np.argsort(-self.scores, kind="stable")[:k].tolist()
-        names = self.class_names or [str(index) for index in range(len(self.scores))]
-        return [Candidate(names[index], float(self.scores[index]), index) for index in order]
 
 
 class Predictor:

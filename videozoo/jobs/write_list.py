@@ -4,13 +4,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from videozoo.data.labels import is_index
+from videozoo.data.lists import BLANK, SourceError
+from videozoo.data.records import VideoRecord
+from videozoo.data.sources import load_source
+from videozoo.jobs.pool import write_text_whole
 from videozoo.text import csv_text
-
-from .labels import is_index
-from .lists import BLANK, SourceError
-from .records import VideoRecord
-from .sources import load_source
-from .work import write_text_whole
 
 CLASSES = "classes.txt"
 

@@ -7,7 +7,7 @@ import av
 import pytest
 
 from videozoo.data import VideoError, VideoReader, VideoRecord
-from videozoo.data.check import check_video
+from videozoo.jobs.check import check_video
 from videozoo.video.av_stream import AvStream
 from videozoo.video.encryption import ASF_ENCRYPTION, is_scrambled
 

@@ -11,9 +11,10 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from torch import Tensor
 
-from videozoo.data import VideoReader, VideoRecord, av_stream
-from videozoo.data.check import check_video
-from videozoo.data.reencode import reencode
+from videozoo.data import VideoReader, VideoRecord
+from videozoo.jobs.check import check_video
+from videozoo.jobs.reencode import reencode
+from videozoo.video import av_stream
 from videozoo.video.frame_clock import FrameClock, Timeline
 from videozoo.video.frame_times import frame_times
 from videozoo.video.live import file_frames

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from videozoo.data import VideoError, VideoReader, VideoRecord, VideoSource, load_source, open_record
-from videozoo.data import prepare as prepare_module
-from videozoo.data import reencode as reencode_module
 from videozoo.data.motions import write_motions
-from videozoo.data.prepare import output_names, prepare_source
-from videozoo.data.reencode import reencode
-from videozoo.data.work import WorkError
+from videozoo.jobs import prepare as prepare_module
+from videozoo.jobs import reencode as reencode_module
+from videozoo.jobs.pool import WorkError
+from videozoo.jobs.prepare import output_names, prepare_source
+from videozoo.jobs.reencode import reencode
 
 
 @pytest.fixture(scope="module")

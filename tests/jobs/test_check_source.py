@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from videozoo.data import VideoRecord, VideoSource, load_source
-from videozoo.data import check as check_module
-from videozoo.data.check import Finding, check_source, check_video, summary
 from videozoo.data.motions import write_motions
-from videozoo.data.work import WorkError
-from videozoo.data.write_list import write_list
+from videozoo.jobs import check as check_module
+from videozoo.jobs.check import Finding, check_source, check_video, summary
+from videozoo.jobs.pool import WorkError
+from videozoo.jobs.write_list import write_list
 
 
 @pytest.fixture(scope="module")

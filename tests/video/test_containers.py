@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import paint_number
 from torch import Tensor
+from video_fixtures import paint_number
 
 from videozoo.data import VideoReader
 from videozoo.video.frame_times import frame_times

@@ -15,13 +15,13 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
+from videozoo.data.records import VideoRecord
 from videozoo.files import side_name
 from videozoo.video.errors import VideoError
 from videozoo.video.upright import ONE_THREAD, UprightRgb, size_of
 from videozoo.video.whole import IMAGES_FPS, WholeVideo
 
-from .records import VideoRecord
-from .work import WorkError, is_orphan
+from .pool import WorkError, is_orphan
 
 # Whole numbers of it are the frames of 24 to 60 a second, NTSC's rates among them, milliseconds and MPEG's 90 kHz.
 TIME_BASE = Fraction(1, 360_000)

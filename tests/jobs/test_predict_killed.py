@@ -18,7 +18,9 @@ def _work(listing: Path, output: Path, decoded: Path, workers: int) -> None:
     import torch
 
     from videozoo.data import VideoDataset
-    from videozoo.inference import Predictor, clips, job, open_listing, predict_list
+    from videozoo.inference import Predictor, open_listing, predict_list
+    from videozoo.jobs import clips
+    from videozoo.jobs import predict as job
 
     class Noting(VideoDataset):
         def __getitem__(self, index: int) -> dict[str, Any]:

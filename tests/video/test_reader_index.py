@@ -11,7 +11,7 @@ import torch
 from test_data_decode import KINDS
 from torch import Tensor
 
-from videozoo.data import VideoError, VideoReader, av_stream, packet_index
+from videozoo.video import VideoError, VideoReader, av_stream, packet_index
 from videozoo.video.av_file import AvFile
 
 ReadNumbers = Callable[[Tensor], list[int]]

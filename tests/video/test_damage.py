@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from videozoo.data import VideoReader, VideoRecord
-from videozoo.data.check import check_video
+from videozoo.jobs.check import check_video
 from videozoo.video.container_size import is_cut_short
 
 MakeVideo = Callable[..., Path]

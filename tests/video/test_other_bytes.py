@@ -7,8 +7,8 @@ import pytest
 from helpers import write
 
 from videozoo.data import SourceError, load_source, split_by_hash
-from videozoo.data.check import check_source
-from videozoo.data.prepare import prepare_source
+from videozoo.jobs.check import check_source
+from videozoo.jobs.prepare import prepare_source
 
 NAME = b"caf\xe9 \xff.mp4"
 

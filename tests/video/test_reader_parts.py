@@ -14,12 +14,11 @@ from videozoo.data import (
     VideoError,
     VideoReader,
     VideoRecord,
-    byte_window,
     count_frames,
-    limits,
     open_record,
     read_frames,
 )
+from videozoo.video import byte_window, limits
 from videozoo.video.byte_window import ByteWindow
 
 ReadNumbers = Callable[[Tensor], list[int]]

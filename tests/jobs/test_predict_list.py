@@ -13,9 +13,11 @@ import pytest
 import videozoo
 from videozoo import Predictor, files
 from videozoo.data import SourceError
-from videozoo.inference import JobError, JobResult, job, open_listing, outputs, parts, predict_list
-from videozoo.inference import listing as listing_module
-from videozoo.inference.listing import PathList
+from videozoo.inference import JobError, JobResult, open_listing, predict_list
+from videozoo.jobs import listing as listing_module
+from videozoo.jobs import outputs, parts
+from videozoo.jobs import predict as job
+from videozoo.jobs.listing import PathList
 
 pq = pytest.importorskip("pyarrow.parquet")
 

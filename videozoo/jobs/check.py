@@ -6,6 +6,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from videozoo.data.records import VideoRecord, VideoSource
+from videozoo.jobs.write_list import write_list
 from videozoo.text import csv_text
 from videozoo.video.errors import VideoError
 from videozoo.video.frame_clock import mean_rate
@@ -13,9 +15,7 @@ from videozoo.video.reader import ONE_FRAME
 from videozoo.video.upright import UprightRgb
 from videozoo.video.whole import WholeVideo
 
-from .records import VideoRecord, VideoSource
-from .work import Journal, hold_folder, run_all, write_text_whole
-from .write_list import write_list
+from .pool import Journal, hold_folder, run_all, write_text_whole
 
 JOURNAL = "checked.jsonl"
 REPORT = "report.csv"

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from videozoo.data import VideoError, VideoReader, av_stream, count_frames, exact_frames, read_frames
+from videozoo.video import VideoError, VideoReader, av_stream, count_frames, exact_frames, read_frames
 
 ReadNumbers = Callable[[Tensor], list[int]]
 MakeVideo = Callable[..., Path]

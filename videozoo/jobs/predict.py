@@ -21,7 +21,7 @@ from videozoo.version import __version__
 from .listing import Listing
 from .outputs import ArrayFile, CsvFile, Finished, ParquetFile
 from .parts import JobError, Parts, Rows, check_same_job, parts_folder
-from .predictor import Prediction, Predictor
+from .prediction import AnswersVideos, Prediction
 
 __all__ = ["JobError", "JobResult", "JobWriting", "answer_list", "predict_list", "shard_path"]
 
@@ -49,7 +49,7 @@ class JobResult:
 
 
 def predict_list(
-    predictor: Predictor,
+    predictor: AnswersVideos,
     listing: Listing,
     output: Path,
     *,
@@ -160,7 +160,7 @@ class JobWriting:
 
 
 def answer_list(
-    predictor: Predictor,
+    predictor: AnswersVideos,
     listing: Listing,
     output: Path,
     writing: JobWriting,
@@ -238,13 +238,13 @@ class _Shard(Sequence[VideoRecord]):
         return self._indices[first : first + count]
 
 
-def describe_network(predictor: Predictor) -> dict[str, str]:
+def describe_network(predictor: AnswersVideos) -> dict[str, str]:
     """What a file says of where its rows come from."""
     source = predictor.source
     return {"model": source if isinstance(source, str) else type(source).__name__, "videozoo_version": __version__}
 
 
-def describe_job(predictor: Predictor, listing: Listing, num_shards: int, shard: int) -> dict[str, Any]:
+def describe_job(predictor: AnswersVideos, listing: Listing, num_shards: int, shard: int) -> dict[str, Any]:
     """What rows of any kind depend on."""
     job = {
         "format": JOB_FORMAT,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from videozoo.data import work
-from videozoo.data.work import Journal, WorkError, hold_folder, run_all
+from videozoo.jobs import pool as work
+from videozoo.jobs.pool import Journal, WorkError, hold_folder, run_all
 
 REPO = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(
@@ -70,7 +70,7 @@ def test_workers_end_with_the_one_who_wants_no_more() -> None:
 
 _ORPHANS = """
 import sys, os
-from videozoo.data import work
+from videozoo.jobs import pool as work
 work.PARENT_SECONDS = 0.1
 def do(item):
     print(os.getpid(), flush=True)

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from videozoo.data.records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
 from videozoo.files import remove_leftovers, write_file
+from videozoo.jobs.write_list import CLASSES, write_list
 from videozoo.video.errors import VideoError
 
-from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
+from .pool import Journal, WorkError, hold_folder, run_all, write_text_whole
 from .reencode import reencode
-from .work import Journal, WorkError, hold_folder, run_all, write_text_whole
-from .write_list import CLASSES, write_list
 
 JOURNAL = "prepared.jsonl"
 SETTINGS = "prepare.json"

@@ -1,4 +1,4 @@
-"""Tiny videos whose frames carry their number in their pixels."""
+"""Fixtures of video/, data/, jobs/ and inference/: videos that carry their number in their pixels, tiny weights."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -8,18 +8,16 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from hypothesis import settings
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from videozoo import Predictor
 from videozoo.data import VideoDataset, VideoError, VideoSource, create_transform, open_record
+from videozoo.data.motions import write_motions
 
 BITS = 8
-
-# The same examples in every run, and no limit of time to each: machines may be busy.
-settings.register_profile("videozoo", derandomize=True, deadline=None)
-settings.load_profile("videozoo")
+MODEL = "test_dnr_tsn.motions"
 
 
 def paint_number(number: int, height: int, width: int) -> np.ndarray:
@@ -119,3 +117,21 @@ def shown(read_numbers: Callable[[Tensor], list[int]]) -> Callable[[VideoSource]
         return found
 
     return look
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Twelve readable files."""
+    root = write_motions(
+        tmp_path_factory.mktemp("inference") / "motions",
+        clips_per_class=1,
+        val_clips_per_class=1,
+        size=32,
+        num_frames=8,
+    )
+    return sorted(root.rglob("*.mp4"))
+
+
+@pytest.fixture(scope="session")
+def predictor() -> Predictor:
+    return Predictor(MODEL, device="cpu", batch_size=2)

@@ -1,0 +1,98 @@
+"""The answer for one video, and what a job over a list asks of whoever answers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from torch import nn
+
+from videozoo.data import VideoRecord
+
+
+class Candidate(NamedTuple):
+    """A class with its score: its name, the score, and its number."""
+
+    label: str
+    score: float
+    class_index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The answer for one video: the score of every class, or why there is none.
+
+    Args:
+        path: the file or folder, as asked.
+        scores: float32 (C,), softmax per view, averaged over the views; None where the video could not be read.
+        error: why it could not be read; None where it could.
+        class_names: name of each class.
+        note: what is odd about a video that could be read: damage, a single frame; None where nothing is.
+    """
+
+    path: str
+    scores: np.ndarray | None
+    error: str | None = None
+    class_names: Sequence[str] = field(default=(), repr=False)
+    note: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the video could be read."""
+        return self.scores is not None
+
+    @property
+    def label(self) -> str | None:
+        """Name of the best class; None where the video could not be read."""
+        return self.topk(1)[0].label if self.ok else None
+
+    @property
+    def score(self) -> float | None:
+        """Score of the best class, in [0, 1]; None where the video could not be read."""
+        return self.topk(1)[0].score if self.ok else None
+
+    def topk(self, k: int = 5) -> list[Candidate]:
+        """Return the best classes, best first; as many as there are, none where the video could not be read.
+
+        Args:
+            k: how many, at least 1.
+        Raises:
+            ValueError: ``k`` is below 1.
+        """
+        if k < 1:
+            raise ValueError(f"topk: k is {k}; it must be at least 1.")
+        if self.scores is None:
+            return []
+        order = np.argsort(-self.scores, kind="stable")[:k].tolist()
+        names = self.class_names or [str(index) for index in range(len(self.scores))]
+        return [Candidate(names[index], float(self.scores[index]), index) for index in order]
+
+
+class AnswersVideos(Protocol):
+    """What a job needs of a `Predictor`: answers in the list's order, and what they depend on."""
+
+    source: Any
+    model: nn.Module
+    config: dict[str, Any]
+    amp: str
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Name of each class."""
+        ...
+
+    def stream_batches(self, records: Sequence[VideoRecord], start: int = 0) -> Iterator[list[Prediction]]:
+        """Answer the videos from ``start`` on, some at a time."""
+        ...
+
+
+class GivesFeatures(AnswersVideos, Protocol):
+    """What a job needs of an `Extractor` beside that."""
+
+    layer: str | None
+    level: Any
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of a video's features."""
+        ...
