@@ -1,20 +1,18 @@
 """What every layer that ARC puts in place shares: the recursion, on whatever layout the layer has."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from videozoo.augment.arc_options import ArcOptions
 from videozoo.augment.arc_products import columns_of
 from videozoo.augment.gru_attention import GruAttention
 from videozoo.autograd import transforms_active
 from videozoo.surgery import adopt
 from videozoo.surgery.pre_conv import is_same_conv
-
-if TYPE_CHECKING:
-    from videozoo.augment.arc import ARC
 
 __all__ = ["ArcLayer"]
 
@@ -44,7 +42,7 @@ class ArcLayer(nn.Module):
     (:meth:`_native`), and which dimensions of the view are space and time.
     """
 
-    options: "ARC"
+    options: ArcOptions
     sizes: list[int]
     weight: Any
     bias: Any
@@ -67,7 +65,7 @@ class ArcLayer(nn.Module):
     _time_dim: int
 
     @classmethod
-    def from_layer(cls, layer: Any, num_segments: int, options: "ARC") -> Self:
+    def from_layer(cls, layer: Any, num_segments: int, options: ArcOptions) -> Self:
         """Take over ``layer``, sharing its parameters; its key names and ``pre`` (a temporal shift) are kept.
 
         Args:

@@ -1,21 +1,19 @@
 """The layers that ARC puts in place: convolutions on folded frames and on clips, linear layers on tokens."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videozoo.augment.arc_layer import ArcLayer
+from videozoo.augment.arc_options import ArcOptions
 from videozoo.augment.arc_products import ArcConvFunction, ArcPlan, Updater, run_parts
 from videozoo.autograd import needs_autograd, needs_plain_operations
 from videozoo.shapes import unfold_time
 from videozoo.surgery import PreConv2d
 from videozoo.surgery.fused_conv import FusedConv2d, FusedConv3d
 from videozoo.surgery.pre_conv import PreConv3d
-
-if TYPE_CHECKING:
-    from videozoo.augment.arc import ARC
 
 __all__ = ["ArcConv2d", "ArcConv3d", "ArcLinear"]
 
@@ -57,7 +55,7 @@ class ArcConv2d(_Folded, PreConv2d):
     _ones = (1, 1)
 
     @classmethod
-    def from_conv(cls, conv: Any, num_segments: int, options: "ARC") -> Self:  # type: ignore[override]
+    def from_conv(cls, conv: Any, num_segments: int, options: ArcOptions) -> Self:  # type: ignore[override]
         """:meth:`from_layer`."""
         return cls.from_layer(conv, num_segments, options)
 
@@ -115,7 +113,7 @@ class ArcConv3d(ArcLayer, PreConv3d):
     _time_dim = 2
 
     @classmethod
-    def from_conv(cls, conv: Any, num_segments: int, options: "ARC") -> Self:  # type: ignore[override]
+    def from_conv(cls, conv: Any, num_segments: int, options: ArcOptions) -> Self:  # type: ignore[override]
         """:meth:`from_layer`; clips show their number of frames themselves."""
         return cls.from_layer(conv, num_segments, options)
 

@@ -2,18 +2,18 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from videozoo.augment.arc_layers import ArcLinear
+from videozoo.augment.arc_options import LayerKind
 from videozoo.layers import RelayCell
 from videozoo.surgery import PreConv2d, reparameterizer, stage_modules
 from videozoo.surgery.pre_conv import PreConv3d
 
-__all__ = ["LayerKind", "Sites", "find_sites", "why_none"]
+__all__ = ["Sites", "find_sites", "why_none"]
 
-LayerKind = Literal["conv2d", "conv3d", "pointwise", "linear"]
 _FRAME_CHANNELS = 4  # gray, color, color with depth: no layer behind a stem has so few
 
 

@@ -1,0 +1,87 @@
+"""The options of ARC, which its layers keep."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from videozoo.layers.options import check_count
+
+__all__ = ["ArcOptions", "LayerKind"]
+
+Aggregation = Literal["S+T", "S", "T", "ST"]
+AttentionLayer = Literal["fc", "gru"]
+Interaction = Literal["additive", "multiplicative"]
+LayerKind = Literal["conv2d", "conv3d", "pointwise", "linear"]
+Memory = Literal["keep", "recompute"]
+_CHOICES = {
+    "interaction": get_args(Interaction),
+    "aggregation": get_args(Aggregation),
+    "attention_layer": get_args(AttentionLayer),
+    "memory": get_args(Memory),
+}
+_KINDS = get_args(LayerKind)
+
+
+@dataclass(frozen=True)
+class ArcOptions:
+    """What :class:`~videozoo.augment.ARC` changes, and how; the defaults are the paper's.
+
+    Args:
+        num_steps: parts n into which the output channels are cut (Table 5b); 1 leaves the convolution as it is.
+        stages: stages to change, 1 to 4, where stage k is the paper's res(k+1) (Table 5c). None: 2, 3 and 4 (res3,
+            res4, res5) of every backbone that gives its stages (timm's ``feature_info``, torchvision's ``layer1`` to
+            ``layer4``), be it the network itself or a module in it; else every convolution but those that see the
+            network's input.
+        embedding, attention, fusion: the three parts of the updater, on or off (Table 5a).
+        interaction: ``"additive"`` adds the backward attention; ``"multiplicative"`` gates the state with its sigmoid,
+            times two so that an attention of zero leaves the state as it is (the paper gives no formula).
+        aggregation: pooling of the attention: over space, over time, their broadcast sum, or both at once (``"ST"``).
+        attention_layer: ``"fc"`` is eq. 7; ``"gru"`` feeds each pooled part to a GRU cell whose hidden state is the
+            attention (Table 5d).
+        layers: which kinds of layers to change: ``"conv2d"``, the paper's; ``"conv3d"``, convolutions over space or
+            over space and time of a 3-D network (not those over time alone); ``"pointwise"``, 1x1 convolutions;
+            ``"linear"``, linear layers on the tokens of folded frames. The paper names attention as future work.
+        memory: in training ``"keep"`` holds every state Z_i for the gradient; ``"recompute"`` holds the layer's input
+            alone, as the plain convolution does, and computes the layer once more in the backward pass.
+    Raises:
+        ValueError: an option has a value that is not listed.
+    """
+
+    num_steps: int = 4
+    stages: tuple[int, ...] | None = None
+    embedding: bool = True
+    attention: bool = True
+    fusion: bool = True
+    interaction: Interaction = "additive"
+    aggregation: Aggregation = "S+T"
+    attention_layer: AttentionLayer = "fc"
+    layers: tuple[LayerKind, ...] = ("conv2d",)
+    memory: Memory = "keep"
+
+    def __post_init__(self) -> None:
+        check_count("ARC", "num_steps", self.num_steps, why="the paper uses 4")
+        for option, choices in _CHOICES.items():
+            if getattr(self, option) not in choices:
+                raise ValueError(f"ARC: {option} is {getattr(self, option)!r}; choose one of {', '.join(choices)}.")
+        for option in ("embedding", "attention", "fusion"):
+            if not isinstance(getattr(self, option), bool):
+                raise ValueError(f"ARC: {option} is {getattr(self, option)!r}; need True or False.")
+        for option in ("interaction", "aggregation", "attention_layer"):
+            if not self.attention and getattr(self, option) != _CHOICES[option][0]:
+                raise ValueError(
+                    f"ARC: {option} is {getattr(self, option)!r}, but has no effect with attention=False; leave it at "
+                    f"{_CHOICES[option][0]!r}."
+                )
+        if not (self.embedding or self.attention or self.fusion):
+            raise ValueError("ARC: embedding, attention and fusion are all off; leave at least one on.")
+        if isinstance(self.layers, str) or not self.layers or not set(self.layers) <= set(_KINDS):
+            raise ValueError(f"ARC: layers is {self.layers!r}; pass a tuple of some of {', '.join(_KINDS)}.")
+        object.__setattr__(self, "layers", tuple(self.layers))  # a list from JSON is welcome
+        if self.stages is None:
+            return
+        if not isinstance(self.stages, list | tuple) or not self.stages:
+            raise ValueError(
+                f"ARC: stages is {self.stages!r}; pass a tuple of numbers from 1, such as (2, 3, 4), or None."
+            )
+        for stage in self.stages:
+            check_count("ARC", "a stage", stage)
+        object.__setattr__(self, "stages", tuple(self.stages))
