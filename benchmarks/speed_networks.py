@@ -68,7 +68,7 @@ def make_network(name: str, num_frames: int = FRAMES) -> nn.Module:
 def _ours(words: list[str], num_frames: int) -> Any:
     name, *options = words
     spec = spec_of(name)
-    frames = num_frames * getattr(spec.temporal, "frames_per_segment", 1)
+    frames = num_frames * spec.frames_per_segment
     if not options:
         model = videozoo.create_model(name, num_classes=NUM_CLASSES, num_frames=frames)
     else:
@@ -158,7 +158,7 @@ def frames_per_segment(name: str) -> int:
     words = [word for word in name.split() if word not in ("plain", "fuse")]
     if words[0] in ("timm", "torchvision", "transformers"):
         return 1
-    return int(getattr(spec_of(words[0]).temporal, "frames_per_segment", 1))
+    return spec_of(words[0]).frames_per_segment
 
 
 class _Folded(nn.Module):

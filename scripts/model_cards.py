@@ -176,7 +176,7 @@ def _picture(model: Any) -> list[str]:
     beside = set(_sites(model)) - placed
     if beside:
         lines.insert(len(lines) - len(stages), ("stem", _changes(model, beside), ""))
-    if hasattr(model.spec.temporal, "make_head"):
+    if model.head_takes_frames:
         head = f"head of {type(model.spec.temporal).__name__} over {model.num_segments} steps"
     else:
         head = "pool, fc" if model.is_3d else f"pool, mean over {model.num_segments} steps, fc"

@@ -162,11 +162,6 @@ def gradients(net: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
 
 
-def mixes_time(net: nn.Module) -> bool:
-    """Whether a module says that the order of frames matters to it."""
-    return any(getattr(module, "mixes_time", False) for module in net.modules())
-
-
 def imports_of(path: Path) -> list[tuple[int, str]]:
     """Line and dotted name of everything that a file imports, inside functions too, relative names made absolute."""
     package = list(path.relative_to(REPO).parent.parts)

@@ -8,7 +8,7 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision
-from helpers import calibrate, clips, each_module, mixes_time, randomise
+from helpers import calibrate, clips, each_module, randomise
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
@@ -16,6 +16,7 @@ import videozoo
 from videozoo import ARC, DNR, TSM, TSN, ModelSpec
 from videozoo.augment import AUGMENTERS, ArcConv2d, CrossTemporalNorm2d
 from videozoo.augment.dynamic_norm import DynamicNorm2d
+from videozoo.layers.time_aware import mixes_time
 from videozoo.surgery import PreConv2d, RelayStage, find_blocks
 from videozoo.temporal import TDN, TEA, TEMPORAL
 

@@ -3,10 +3,11 @@
 import pytest
 import timm
 import torch
-from helpers import each_module, mixes_time, randomise_norms, slow_shift, small_resnet
+from helpers import each_module, randomise_norms, slow_shift, small_resnet
 from torch import nn
 
 from videozoo.layers import TemporalShift
+from videozoo.layers.time_aware import mixes_time
 from videozoo.surgery import PreConv2d
 from videozoo.temporal import TEMPORAL, TSM, TSN
 

@@ -10,6 +10,7 @@ from torch import nn
 from videozoo.augment.arc_layers import ArcConv2d, ArcConv3d, ArcLinear
 from videozoo.augment.arc_options import ArcOptions
 from videozoo.augment.arc_sites import find_sites, why_none
+from videozoo.nets import is_3d
 from videozoo.surgery import replace_modules
 from videozoo.surgery.pre_conv import PreConv3d
 
@@ -44,8 +45,7 @@ class ARC(ArcOptions):
         if not sites.layers:
             why = why_none(sites, self.stages, self.layers)
             raise ValueError(f"ARC: nothing to change in {type(net).__name__}: {why}")
-        is_3d = any(getattr(module, "is_3d", False) for module in net.modules())
-        if is_3d and any(isinstance(layer, nn.Linear) for layer in sites.layers.values()):
+        if any(map(is_3d, net.modules())) and any(isinstance(layer, nn.Linear) for layer in sites.layers.values()):
             raise ValueError(
                 f"ARC: layers={self.layers} in {type(net).__name__}, a 3-D network: the input of a linear layer does "
                 "not show its frames there; leave 'linear' out."

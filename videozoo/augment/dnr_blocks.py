@@ -6,6 +6,8 @@ from torch import nn
 
 from videozoo.augment.dynamic_norm import DynamicNorm2d
 from videozoo.augment.known_norms import NORM_NAMES, NORM_TYPES
+from videozoo.layers import time_aware
+from videozoo.nets import is_3d
 from videozoo.surgery import Block, BlockSites, find_blocks
 from videozoo.surgery.sites import SEQUENCES
 
@@ -141,15 +143,13 @@ def takes_clips(net: nn.Module, name: str) -> bool:
         sizes = {len(_conv_size(module)) for module in net.get_submodule(".".join(parts[:i])).modules()} & {2, 3}
         if len(sizes) == 1:
             return sizes == {3}
-    return bool(getattr(net, "is_3d", False))
+    return is_3d(net)
 
 
 def mixes_time(net: nn.Module) -> bool:
-    """Whether some layer sees several frames at once, in their order."""
-    return any(
-        getattr(module, "mixes_time", False) or (len(_conv_size(module)) == 3 and _conv_size(module)[0] > 1)
-        for module in net.modules()
-    )
+    """Whether some layer sees several frames at once, in their order: it says so, or is a convolution over time."""
+    sizes = map(_conv_size, net.modules())
+    return time_aware.mixes_time(net) or any(len(size) == 3 and size[0] > 1 for size in sizes)
 
 
 def runs_of(net: nn.Module, site: dict[Block, str]) -> dict[str, list[list[Block]]]:

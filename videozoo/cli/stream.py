@@ -156,6 +156,7 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
     from videozoo.data import ClipNormalizer, create_transform, resolve_data_config
     from videozoo.devices import find_device
     from videozoo.inference.predictor import is_onnx
+    from videozoo.layers.time_aware import time_aware_layers
     from videozoo.models.streaming import needs_nearest
 
     if is_onnx(args.model):
@@ -168,7 +169,7 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
             "already."
         )
     stream = model.streaming(average=args.average, nearest=args.nearest)
-    if not model.spec.causal and any(hasattr(module, "num_segments") for module in model.backbone.modules()):
+    if not model.spec.causal and any(time_aware_layers(model.backbone)):
         note(f"{args.model} was trained with frames to come, here it sees none: train with --causal for full accuracy")
     config = resolve_data_config(model, test_num_clips=1, test_num_crops=1)
     transform = create_transform(**config, normalize=False)

@@ -20,7 +20,7 @@ from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.models.stem import adapt_stems
 from videozoo.models.streaming import make_causal
 from videozoo.models.video_net import VideoNet, check_num_frames
-from videozoo.nets import Backbone, complete_backbone
+from videozoo.nets import Backbone, complete_backbone, is_3d
 from videozoo.surgery import find_blocks
 from videozoo.temporal import TEMPORAL, TSN
 
@@ -63,13 +63,12 @@ def build(
             raise ValueError(f"build: {option} is {rate!r}; need a number from 0 to below 1.")
     backbone = load_backbone(spec, backbone_weights, cache_dir)
     check_num_frames(backbone, spec, spec.num_frames)
-    if getattr(backbone, "is_3d", False) and type(spec.temporal) is not TSN:
+    if is_3d(backbone) and type(spec.temporal) is not TSN:
         raise ValueError(
             f"build: {spec.backbone} is a 3-D network and mixes time itself; {type(spec.temporal).__name__} is for 2-D "
             "backbones. Leave temporal out."
         )
-    num_segments = spec.num_frames // getattr(spec.temporal, "frames_per_segment", 1)
-    sites = {type(part).__name__.lower(): part.apply(backbone, num_segments) for part in _parts(spec)}
+    sites = {type(part).__name__.lower(): part.apply(backbone, spec.num_segments) for part in _parts(spec)}
     net = VideoNet(backbone, spec, sites)
     if spec.causal:
         make_causal(net, nearest=True)

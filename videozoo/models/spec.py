@@ -15,7 +15,11 @@ __all__ = ["Augmenter", "EnsembleSpec", "ModelSpec", "TemporalModule", "spec_fro
 
 @runtime_checkable
 class TemporalModule(Protocol):
-    """A frozen dataclass that gives a 2-D network time."""
+    """A frozen dataclass that gives a 2-D network time.
+
+    It may also state ``frames_per_segment``, the frames that the network sees per time step (1), and bring the head
+    that takes the place of mean and classifier: ``make_head(in_features, num_segments, num_classes)``.
+    """
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]: ...
 
@@ -58,6 +62,16 @@ class ModelSpec:
                 f"ModelSpec: augmenters is {self.augmenters!r}; pass a list of parts, such as [ARC(num_steps=4)]."
             )
         object.__setattr__(self, "augmenters", tuple(self.augmenters))
+
+    @property
+    def frames_per_segment(self) -> int:
+        """Frames of a clip that the network sees per time step."""
+        return getattr(self.temporal, "frames_per_segment", 1)
+
+    @property
+    def num_segments(self) -> int:
+        """Time steps that a 2-D backbone sees."""
+        return self.num_frames // self.frames_per_segment
 
     @property
     def family(self) -> tuple[str, type]:
@@ -117,7 +131,7 @@ class EnsembleSpec:
             raise ValueError(f"Ensemble: {len(self.members)} members; need two or more.")
         for name in ("num_classes", "in_chans"):
             self._require_equal(name, [getattr(member, name) for member in self.members])
-        runs = [getattr(member.temporal, "frames_per_segment", 1) for member in self.members]
+        runs = [member.frames_per_segment for member in self.members]
         self._require_equal("frames_per_segment", runs)
         frames = [member.num_frames for member in self.members]
         if min(frames) < 1 or any(self.num_frames % count for count in frames):

@@ -6,10 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import Proxy
 
+from videozoo.layers.time_aware import check_num_segments, set_num_segments, takes_frames
 from videozoo.models.config import OF_CLASSES
 from videozoo.models.layer_groups import layer_groups, prefixed
 from videozoo.models.spec import ModelSpec
 from videozoo.models.streaming import Stream
+from videozoo.nets import is_3d
 from videozoo.shapes import fold_segments, fold_time, to_clips, unfold_time
 from videozoo.surgery import RelayStage
 
@@ -40,8 +42,8 @@ class VideoNet(nn.Module):
         self.backbone = backbone
         self.spec, self.sites = spec, sites
         self.num_frames, self.in_chans, self.num_classes = spec.num_frames, spec.in_chans, spec.num_classes
-        self.is_3d: bool = getattr(self.backbone, "is_3d", False)
-        self.frames_per_segment: int = getattr(spec.temporal, "frames_per_segment", 1)
+        self.is_3d: bool = is_3d(backbone)
+        self.frames_per_segment = spec.frames_per_segment
         self.num_features: int = self.backbone.num_features
         self.head_hidden_size: int = getattr(self.backbone, "head_hidden_size", self.num_features)
         self.drop_rate = spec.drop_rate
@@ -58,9 +60,9 @@ class VideoNet(nn.Module):
     def head_takes_frames(self) -> bool:
         """Whether the classifier, or a module in it, takes the features of every frame (B, S, F) instead of the mean.
 
-        Such a module says ``takes_frames = True``, as TRN's head does.
+        Such a module says ``takes_frames = True``, as TRN's head does (:class:`~videozoo.layers.time_aware.TimeAware`).
         """
-        return any(getattr(module, "takes_frames", False) for module in self.fc.modules())
+        return takes_frames(self.fc)
 
     @property
     def default_cfg(self) -> dict[str, Any]:
@@ -183,9 +185,8 @@ class VideoNet(nn.Module):
         self.num_frames = num_frames
         self.spec = self.spec.replace(num_frames=num_frames)
         self.pretrained_cfg = {**self.pretrained_cfg, "num_frames": num_frames}
-        for module in (*self.backbone.modules(), *self.fc.modules()):
-            if hasattr(module, "num_segments"):
-                setattr(module, "num_segments", self.num_segments)  # noqa: B010 - typed as a tensor otherwise
+        for part in (self.backbone, self.fc):
+            set_num_segments(part, self.num_segments)
 
     def streaming(self, *, average: int | None = None, nearest: bool = False) -> Stream:
         """A stream of this network in its causal form: one frame (B, C, H, W) in, the logits of now out.
@@ -268,22 +269,12 @@ def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.M
     Raises:
         ValueError: fewer than one frame, no whole number of segments, or weights made for another number of segments.
     """
-    per_segment: int = getattr(spec.temporal, "frames_per_segment", 1)
+    per_segment = spec.frames_per_segment
     multiple: int = getattr(backbone, "frames_multiple", per_segment)
     if num_frames < 1 or num_frames % multiple:
         need = f"need a positive multiple of {multiple}" if multiple > 1 else "need 1 or more"
         raise ValueError(f"{spec.backbone} with {type(spec.temporal).__name__}: num_frames is {num_frames}; {need}.")
-    in_head = () if head is None else head.named_modules(prefix="fc")
-    for name, module in (*backbone.named_modules(), *in_head):
-        fixed = getattr(module, "fixed_segments", None)
-        if fixed is not None and fixed != num_frames // per_segment:
-            raise ValueError(
-                f"set_num_frames: {type(module).__name__} at {name} has weights for {fixed} time steps, not "
-                f"{num_frames // per_segment}; build the network with num_frames={num_frames} instead."
-            )
-        least = getattr(module, "min_segments", 1)
-        if num_frames // per_segment < least:
-            raise ValueError(
-                f"set_num_frames: {type(module).__name__} at {name} needs {least} time steps or more, not "
-                f"{num_frames // per_segment}."
-            )
+    num_segments = num_frames // per_segment
+    check_num_segments(backbone, num_segments, num_frames)
+    if head is not None:
+        check_num_segments(head, num_segments, num_frames, prefix="fc")

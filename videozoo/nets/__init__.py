@@ -3,7 +3,7 @@
 They are parts, not architectures of the zoo: ``videozoo.list_models`` does not show them.
 """
 
-from videozoo.nets.base import Backbone
+from videozoo.nets.base import Backbone, is_3d
 from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck3d, Conv2plus1d
 from videozoo.nets.bninception import BnInception, Inception
 from videozoo.nets.inception_v3 import complete_backbone
@@ -23,6 +23,7 @@ __all__ = [
     "ResNet3d",
     "SlowFast",
     "complete_backbone",
+    "is_3d",
     "list_backbones",
     "make_tiny_resnet",
 ]

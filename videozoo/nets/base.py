@@ -10,9 +10,14 @@ from timm.models._features import feature_take_indices
 from timm.models._manipulate import MATCH_PREV_GROUP
 from torch import Tensor, nn
 
-__all__ = ["Backbone", "init_convs"]
+__all__ = ["Backbone", "init_convs", "is_3d"]
 
 _FORMATS = ("NCHW", "NCTHW")
+
+
+def is_3d(net: nn.Module) -> bool:
+    """Return whether a backbone says that it takes clips (B, C, T, H, W), not images."""
+    return bool(getattr(net, "is_3d", False))
 
 
 class Backbone(nn.Module):

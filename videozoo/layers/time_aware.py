@@ -1,0 +1,76 @@
+"""What a layer says of time, and the functions that ask it."""
+
+from collections.abc import Iterator
+from typing import Protocol, cast
+
+from torch import nn
+
+__all__ = ["TimeAware", "check_num_segments", "mixes_time", "set_num_segments", "takes_frames", "time_aware_layers"]
+
+
+class TimeAware(Protocol):
+    """A module that knows the number of time steps S of a clip, on folded frames (B*S, C, H, W) or as a head.
+
+    It has ``num_segments``, a plain int. The rest it states, on its class or itself, where it differs from the values
+    here; no base class is needed. Other modules may state ``mixes_time`` and ``takes_frames`` too.
+
+    Attributes:
+        num_segments: time steps S; :func:`set_num_segments` changes it.
+        fixed_segments: the only S that its weights are made for; None: any.
+        min_segments: least S that it can work with.
+        mixes_time: whether it sees several frames at once, in their order.
+        takes_frames: a head that takes the features of every frame (B, S, F) instead of their mean.
+    """
+
+    num_segments: int
+    fixed_segments: int | None = None
+    min_segments: int = 1
+    mixes_time: bool = False
+    takes_frames: bool = False
+
+
+def time_aware_layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, TimeAware]]:
+    """Names and modules, ``net`` itself among them, that know the number of time steps."""
+    for name, module in net.named_modules(prefix=prefix):
+        if hasattr(module, "num_segments"):
+            yield name, cast(TimeAware, module)
+
+
+def check_num_segments(net: nn.Module, num_segments: int, num_frames: int, prefix: str = "") -> None:
+    """Raise where a module of a network cannot see so many time steps.
+
+    Args:
+        net: the network, or a part of it.
+        num_segments: time steps S.
+        num_frames: frames of the clip, for the message.
+        prefix: name of the part in the network, for the message.
+    Raises:
+        ValueError: weights made for another number of time steps, or a module that needs more.
+    """
+    for name, layer in time_aware_layers(net, prefix):
+        where = f"set_num_frames: {type(layer).__name__} at {name}"
+        fixed = getattr(layer, "fixed_segments", TimeAware.fixed_segments)
+        if fixed not in (None, num_segments):
+            raise ValueError(
+                f"{where} has weights for {fixed} time steps, not {num_segments}; build the network with "
+                f"num_frames={num_frames} instead."
+            )
+        least = getattr(layer, "min_segments", TimeAware.min_segments)
+        if num_segments < least:
+            raise ValueError(f"{where} needs {least} time steps or more, not {num_segments}.")
+
+
+def set_num_segments(net: nn.Module, num_segments: int) -> None:
+    """Let every module of a network that knows the number of time steps see so many."""
+    for _, layer in time_aware_layers(net):
+        layer.num_segments = num_segments
+
+
+def mixes_time(net: nn.Module) -> bool:
+    """Return whether some module of a network sees several frames at once, in their order."""
+    return any(getattr(module, "mixes_time", TimeAware.mixes_time) for module in net.modules())
+
+
+def takes_frames(head: nn.Module) -> bool:
+    """Return whether a head, or a module in it, takes the features of every frame (B, S, F) instead of the mean."""
+    return any(getattr(module, "takes_frames", TimeAware.takes_frames) for module in head.modules())
