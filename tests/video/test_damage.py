@@ -9,6 +9,7 @@ from PIL import Image
 
 from videozoo.data import VideoReader, VideoRecord
 from videozoo.jobs.check import check_video
+from videozoo.video.byte_window import ByteWindow
 from videozoo.video.container_size import is_cut_short
 
 MakeVideo = Callable[..., Path]
@@ -87,8 +88,8 @@ def test_ogg_and_matroska_of_unknown_length(tmp_path: Path, make_video: MakeVide
         data = _remux(source, tmp_path / target, **options).read_bytes()
         for size, expected in ((len(data), False), (len(data) - 30, target == "x.ogv")):
             (tmp_path / target).write_bytes(data[:size])
-            with open(tmp_path / target, "rb") as file:
-                assert is_cut_short(file) == expected
+            with ByteWindow(tmp_path / target) as window:
+                assert is_cut_short(window) == expected
 
 
 def test_lost_packets_of_a_transport_stream_but_not_joined_ones(tmp_path: Path, make_video: MakeVideo) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Set
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +66,8 @@ class AvFile:
         return mean_rate(self._stated_fps, len(times), max(times, default=0.0) - min(times, default=0.0))
 
     def _packet_times(self) -> list[float]:
-        stream = self._open()
-        try:
+        with closing(self._open()) as stream:
             return [stream.time_of(packet.pts) for packet in stream.packets() if packet.pts is not None]
-        finally:
-            stream.close()
 
     def times(self) -> list[float] | None:
         """Seconds at which each frame is shown; None where there is no index that can be trusted."""

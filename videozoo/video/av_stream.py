@@ -1,10 +1,9 @@
 """One opening of a video file by PyAV: its container, the stream that is read, frames and packets in turn."""
 
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -12,9 +11,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from .byte_window import ByteWindow
+from .byte_window import ByteWindow, ffmpeg_name
 from .container_size import is_cut_short
-from .encryption import HEAD_BYTES, encrypted_tracks, is_scrambled
+from .encryption import HEAD_BYTES, SCRAMBLED_FORMATS, encrypted_tracks, is_scrambled
 from .errors import VideoError
 from .frame_clock import FrameClock, Timeline, stated_rate
 from .iso_boxes import FIRST_BOXES
@@ -66,12 +65,7 @@ class AvStream:
         self._num_incomplete = 0
         self._limit = limit
         self._member = member
-        self._window = None if member is None else ByteWindow(path, member)
-        try:
-            self.container = self._open()
-        except BaseException:
-            self._close_window()
-            raise
+        self.container = self._open()
         # AVI has none; those that FFmpeg makes up are off by some frames, or run backwards, where there are B-frames.
         # Its decoding times are exact: the numbers of its chunks.
         self.has_pts = self.container.format.name != "avi"
@@ -103,8 +97,8 @@ class AvStream:
 
     def is_cut_short(self) -> bool:
         """Whether the file ends before its container does."""
-        with self._bytes() as file:
-            return is_cut_short(file)
+        with ByteWindow(self.path, self._member) as data:
+            return is_cut_short(data)
 
     def rate(self) -> Fraction:
         """Mean frames per second, as stated."""
@@ -144,11 +138,6 @@ class AvStream:
     def close(self) -> None:
         """Close the file."""
         self.container.close()
-        self._close_window()
-
-    def _close_window(self) -> None:
-        if self._window is not None:
-            self._window.close()
 
     def packets(self) -> Iterator[Packet]:
         """Packets from the present position on, their time stamps made to rise; ends where no more can be read.
@@ -182,8 +171,8 @@ class AvStream:
             yield from self._decode(packet)
         yield from self._decode(None)  # flushes the decoder
 
-    def shown(self) -> Iterator[VideoFrame]:
-        """Frames from the present position on, with the time stamps that the clock gives them."""
+    def shown(self) -> Iterator[tuple[float, VideoFrame]]:
+        """Frames from the present position on and their seconds, with the time stamps that the clock gives them."""
         step = max(round(1 / (self.rate() * (self.stream.time_base or 1))), 1)
         clock = FrameClock(step, has_pts=self.has_pts)
 
@@ -195,7 +184,7 @@ class AvStream:
         for frame in self.frames(noted()):
             # The last frames out of a decoder have no unit.
             frame.pts, frame.time_base = clock.stamp(frame), self.stream.time_base or Fraction(1)
-            yield frame
+            yield self.time_of(frame.pts), frame
 
     def _decode(self, packet: Packet | None) -> Iterator[VideoFrame]:
         try:
@@ -212,8 +201,8 @@ class AvStream:
     def _open(self) -> InputContainer:
         # Only files of this machine: a play list must not fetch anything. Titles may be in any encoding. Opening
         # decodes some frames: two of 81 million pixels took 350 MB without the limit.
-        source = os.path.abspath(self.path) if self._window is None else self._window
-        options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+        source = ffmpeg_name(self.path, self._member)
+        options = {"protocol_whitelist": "file,subfile", "max_pixels": str(MAX_PIXELS)}
         try:
             return av.open(source, "r", options=options, metadata_errors="replace")
         except (OSError, ValueError, av.FFmpegError) as err:
@@ -247,29 +236,22 @@ class AvStream:
         if isinstance(err, PermissionError):
             return "it may not be read (permission denied)"
         if isinstance(err, av.error.InvalidDataError):
-            with self._bytes() as file:
-                is_iso = (file.read(8) or b"")[4:] in FIRST_BOXES
-                if is_iso and any(encrypted_tracks(file)):
+            with ByteWindow(self.path, self._member) as data:
+                is_iso = data.read_at(4, 4) in FIRST_BOXES
+                if is_iso and any(encrypted_tracks(data)):
                     return ENCRYPTED
             if is_iso:
                 return "its index (moov) is missing or damaged; the file was cut short or its recording never finished"
             return "not a video, or of a format that FFmpeg does not know"
         return f"FFmpeg cannot open it ({getattr(err, 'strerror', None) or err})"
 
-    def _bytes(self) -> IO[bytes] | ByteWindow:
-        """Open the video once more, as bytes."""
-        return open(self.path, "rb") if self._member is None else ByteWindow(self.path, self._member)
-
     def _is_encrypted(self, stream: VideoStream) -> bool:
         """Return True where the container says so: FFmpeg decodes encrypted video to gray frames."""
         name = self.container.format.name
-        if "mp4" in name:
-            with self._bytes() as file:
-                tracks = encrypted_tracks(file)
-            return tracks[stream.index] if stream.index < len(tracks) else any(tracks)
         if "matroska" in name:
             return "enc_key_id" in stream.metadata
-        if name in ("asf", "mpegts", "mpeg"):
-            with self._bytes() as file:
-                return is_scrambled(file.read(HEAD_BYTES) or b"", name, stream.id)
-        return False
+        with ByteWindow(self.path, self._member) as data:
+            if "mp4" in name:
+                tracks = encrypted_tracks(data)
+                return tracks[stream.index] if stream.index < len(tracks) else any(tracks)
+            return name in SCRAMBLED_FORMATS and is_scrambled(data.read_at(0, HEAD_BYTES), name, stream.id)

@@ -1,68 +1,52 @@
-"""A part of a file as a file: a member of a tar shard, without a copy."""
+"""The bytes of a video: a file, or a part of one such as a member of a tar shard, without a copy."""
 
 import io
+import os
 from pathlib import Path
-from typing import Any
 
 from .errors import VideoError
 
 
-class ByteWindow(io.RawIOBase):
-    """The bytes [offset, offset + size) of a file, read-only and seekable.
+class ByteWindow(io.FileIO):
+    """The bytes [offset, offset + size) of a file, read at any place; use it in a ``with`` statement.
 
     Args:
         path: an existing file, such as a tar shard.
-        member: (offset, size) in bytes.
+        member: (offset, size) in bytes; None: all of the file.
     Raises:
         VideoError: the file ends before the window does, or cannot be opened.
     """
 
-    def __init__(self, path: Path, member: tuple[int, int]) -> None:
-        super().__init__()
-        self._offset, self._size = member
-        self._at = 0
-        if self._offset < 0 or self._size <= 0:
-            raise VideoError(path, f"no member of a shard lies at byte {self._offset} with {self._size} bytes")
+    def __init__(self, path: Path, member: tuple[int, int] | None = None) -> None:
         try:
-            self._file = open(path, "rb")  # noqa: SIM115
+            super().__init__(path)
         except OSError as err:
             raise VideoError(path, f"it may not be read ({err.strerror})") from err
-        total = self._file.seek(0, io.SEEK_END)
-        if self._offset + self._size > total:
+        total = os.fstat(self.fileno()).st_size
+        self.offset, self.size = (0, total) if member is None else member
+        wrong = ""
+        if self.offset < 0 or (member is not None and self.size <= 0):
+            wrong = f"no member of a shard lies at byte {self.offset} with {self.size} bytes"
+        elif self.offset + self.size > total:
+            wrong = f"the shard has {total} bytes, its member ends at {self.offset + self.size}; was it cut short?"
+        if wrong:
             self.close()
-            raise VideoError(
-                path, f"the shard has {total} bytes, its member ends at {self._offset + self._size}; was it cut short?"
-            )
+            raise VideoError(path, wrong)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        super().close()
+    def read_at(self, place: int, size: int) -> bytes:
+        """Return at most ``size`` bytes from a place of the window on, fewer at its end."""
+        self.seek(self.offset + place)
+        return self.read(max(min(size, self.size - place), 0)) or b""
 
-    def readable(self) -> bool:
-        """True."""
-        return True
 
-    def seekable(self) -> bool:
-        """True."""
-        return True
+def ffmpeg_name(path: Path, member: tuple[int, int] | None) -> str:
+    """Return what FFmpeg opens to read a file, or a member of it.
 
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as the window goes; the number of bytes, 0 at its end."""
-        view = memoryview(buffer)[: max(self._size - self._at, 0)]
-        self._file.seek(self._offset + self._at)
-        count = self._file.readinto(view)
-        self._at += count
-        return count
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place counted from the window's start, from here, or from its end."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"ByteWindow.seek: {base + offset} lies before the window.")
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        """Place in the window."""
-        return self._at
+    Raises:
+        VideoError: there is no such member.
+    """
+    name = os.path.abspath(path)
+    if member is None:
+        return name
+    with ByteWindow(path, member) as window:
+        return f"subfile,,start,{window.offset},end,{window.offset + window.size},,:{name}"

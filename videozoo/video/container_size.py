@@ -1,10 +1,11 @@
 """Files that end before their container does: a copy or a recording that was cut short."""
 
-import io
-import struct
+from collections.abc import Callable
 
-from .iso_boxes import FIRST_BOXES, SeekableBytes, iterate_boxes
+from .byte_window import ByteWindow
+from .iso_boxes import FIRST_BOXES, iterate_boxes
 
+RIFF, OGG_PAGE = b"RIFF", b"OggS"
 MATROSKA, SEGMENT = bytes.fromhex("1a45dfa3"), bytes.fromhex("18538067")
 # Boxes whose end counts; behind them a file may have anything.
 COUNTED_BOXES = frozenset({b"moov", b"moof", b"mdat"})
@@ -12,43 +13,30 @@ OGG_PAGE_BYTES = 2**16  # and a header of 282 bytes at most
 FLV_HEADER_BYTES, FLV_TAG_BYTES = 13, 15  # the latter with the size that follows a tag
 
 
-def is_cut_short(file: SeekableBytes) -> bool:
+def is_cut_short(data: ByteWindow) -> bool:
     """Return True where a file's container states more bytes than there are.
 
     Of mp4, avi, mkv, flv and ogg; the others state nothing, nor do recordings that were never finished.
-
-    Args:
-        file: an open file; its position is changed.
     """
-    total = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    head = file.read(64) or b""
+    head = data.read_at(0, 64)
     if head[4:8] in FIRST_BOXES:
-        return any(end > total for kind, _, end in iterate_boxes(file, 0, total) if kind in COUNTED_BOXES)
-    if head[:4] == b"RIFF":
-        return _end_of_riff(file) > total
-    if head[:4] == MATROSKA:
-        return _end_of_segment(head) > total
-    if head[:3] == b"FLV":
-        return _end_of_flv(file, total) > total
-    if head[:4] == b"OggS":
-        return _end_of_ogg(file, total) > total
-    return False
+        return any(end > data.size for kind, _, end in iterate_boxes(data, 0, data.size) if kind in COUNTED_BOXES)
+    return any(end_of(data) > data.size for magic, end_of in ENDS.items() if head.startswith(magic))
 
 
-def _end_of_riff(file: SeekableBytes) -> int:
+def _end_of_riff(data: ByteWindow) -> int:
     """Files of more than a gigabyte are several lists, one after the other."""
     end = 0
     while True:
-        file.seek(end)
-        head = file.read(8) or b""
+        head = data.read_at(end, 8)
         size = int.from_bytes(head[4:], "little")
-        if head[:4] != b"RIFF" or size in (0, 0xFFFFFFFF):
+        if head[:4] != RIFF or size in (0, 0xFFFFFFFF):
             return end
         end += 8 + size
 
 
-def _end_of_segment(head: bytes) -> int:
+def _end_of_segment(data: ByteWindow) -> int:
+    head = data.read_at(0, 64)
     at = head.find(SEGMENT) + len(SEGMENT)
     if at < len(SEGMENT) or at >= len(head) or not head[at]:
         return 0
@@ -58,25 +46,32 @@ def _end_of_segment(head: bytes) -> int:
     return 0 if size == limit - 1 else at + length + size  # all ones: not known
 
 
-def _end_of_flv(file: SeekableBytes, total: int) -> int:
+def _end_of_flv(data: ByteWindow) -> int:
     end = FLV_HEADER_BYTES
-    while end + FLV_TAG_BYTES <= total:
-        file.seek(end)
-        head = file.read(4) or b""
+    while end + FLV_TAG_BYTES <= data.size:
+        head = data.read_at(end, 4)
         if head[0] & 0x1F not in (8, 9, 18):  # sound, video, script: something else follows
             return end
         end += FLV_TAG_BYTES + int.from_bytes(head[1:], "big")
-    if end - 4 == total:  # some writers leave out the size that follows the last tag
-        return total
-    return end if end >= total else total + 1  # less than a tag is the begin of one
+    if end - 4 == data.size:  # some writers leave out the size that follows the last tag
+        return data.size
+    return end if end >= data.size else data.size + 1  # less than a tag is the begin of one
 
 
-def _end_of_ogg(file: SeekableBytes, total: int) -> int:
-    begin = max(total - OGG_PAGE_BYTES, 0)
-    file.seek(begin)
-    tail = file.read(OGG_PAGE_BYTES) or b""
-    at = tail.rfind(b"OggS")
+def _end_of_ogg(data: ByteWindow) -> int:
+    begin = max(data.size - OGG_PAGE_BYTES, 0)
+    tail = data.read_at(begin, OGG_PAGE_BYTES)
+    at = tail.rfind(OGG_PAGE)
     if at < 0 or at + 27 > len(tail):
-        return 0 if at < 0 else total + 1
-    (count,) = struct.unpack("B", tail[at + 26 : at + 27])
+        return 0 if at < 0 else data.size + 1
+    count = tail[at + 26]
     return begin + at + 27 + count + sum(tail[at + 27 : at + 27 + count])
+
+
+# By the first bytes of a file: where its container says that it ends.
+ENDS: dict[bytes, Callable[[ByteWindow], int]] = {
+    RIFF: _end_of_riff,
+    MATROSKA: _end_of_segment,
+    b"FLV": _end_of_flv,
+    OGG_PAGE: _end_of_ogg,
+}

@@ -1,9 +1,9 @@
 """Signs that a file's video is encrypted: FFmpeg decodes it to gray frames, or says that the file is damaged."""
 
-import io
 import re
 
-from .iso_boxes import SeekableBytes, find_boxes, iterate_boxes
+from .byte_window import ByteWindow
+from .iso_boxes import find_boxes, iterate_boxes
 
 # Sample entries of an ISO media file: Common Encryption (CENC, CBCS, PlayReady) and FairPlay.
 ENCRYPTED_ENTRIES = frozenset({b"encv", b"drmi"})
@@ -16,24 +16,24 @@ ASF_ENCRYPTION = tuple(
         "33850543 8169 e649 9b74 ad12cb86d58c",
     )
 )
-# So much is read of the start of files whose packets say that they are scrambled.
+SCRAMBLED_FORMATS = frozenset({"asf", "mpegts", "mpeg"})
+# So much is read of the start of these, whose packets say that they are scrambled.
 HEAD_BYTES = 2**18
 
 
-def encrypted_tracks(file: SeekableBytes) -> list[bool]:
+def encrypted_tracks(data: ByteWindow) -> list[bool]:
     """Return for each track of an ISO media file (mp4, mov, 3gp), in FFmpeg's order, if it is an encrypted video.
 
-    Args:
-        file: an open file; its position is changed. Damage ends the search; what was found until then is returned.
+    Damage ends the search; what was found until then is returned.
     """
     tracks = []
-    for moov in find_boxes(file, b"moov", 0, file.seek(0, io.SEEK_END)):
-        for trak in find_boxes(file, b"trak", *moov):
+    for moov in find_boxes(data, b"moov", 0, data.size):
+        for trak in find_boxes(data, b"trak", *moov):
             spans = [trak]
             for kind in (b"mdia", b"minf", b"stbl", b"stsd"):
-                spans = [inner for span in spans for inner in find_boxes(file, kind, *span)]
+                spans = [inner for span in spans for inner in find_boxes(data, kind, *span)]
             # Eight bytes (version, number of entries) before the entries of an stsd.
-            kinds = {kind for start, stop in spans for kind, _, _ in iterate_boxes(file, start + 8, stop)}
+            kinds = {kind for start, stop in spans for kind, _, _ in iterate_boxes(data, start + 8, stop)}
             tracks.append(not kinds.isdisjoint(ENCRYPTED_ENTRIES))
     return tracks
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from av.video.frame import VideoFrame
 
@@ -35,10 +36,9 @@ class ExactFrames:
         self._stream = stream
         self._open_again = open_again
         self._span_sec = span_sec
-        self._front = stream.shown()
+        self._front: Iterator[tuple[float, VideoFrame]] = stream.shown()
         self._first = 0  # the span's first frame, among all
         self._num_decoded = 0
-        self._is_finished = False
         self.damaged: set[int] = set()  # of the frames decoded so far, those that show damage, or may
         self._kept: dict[int, VideoFrame] = {}
         self._kept_bytes = 0
@@ -82,39 +82,32 @@ class ExactFrames:
     def _read_again(self, wanted: set[int], take: TakeFrame) -> None:
         if not wanted:
             return
-        stream = self._open_again()
-        try:
+        with closing(self._open_again()) as stream:
             for index, frame in enumerate(itertools.islice(stream.frames(), max(wanted) + 1)):
                 if index in wanted:
                     take(index - self._first, frame)
                     wanted.remove(index)
-        finally:
-            stream.close()
         if wanted:
             raise VideoError(stream.path, f"frame {min(wanted)} decoded once but not again; did the file change?")
 
     def _advance(self) -> Iterator[tuple[int, VideoFrame]]:
         """Frames decoded for the first time, with their place among all, up to the end of the span."""
-        while not self._is_finished:
-            frame = next(self._front, None)
-            if frame is None or (self._span_sec is not None and self._time_of(frame) >= self._span_sec[1]):
-                self._is_finished = True
-                return
+        for seconds, frame in self._front:
+            if self._span_sec is not None and seconds >= self._span_sec[1]:
+                break
             self._num_decoded += 1
             if self._stream.shows_damage:
                 self.damaged.add(self._num_decoded - 1 - self._first)
             yield self._num_decoded - 1, frame
+        self._front = iter(())
 
     def _skip_to(self, start_sec: float) -> None:
-        for frame in self._front:
-            if self._time_of(frame) >= start_sec:
-                self._front = itertools.chain([frame], self._front)
+        for seconds, frame in self._front:
+            if seconds >= start_sec:
+                self._front = itertools.chain([(seconds, frame)], self._front)
                 break
             self._num_decoded += 1
         self._first = self._num_decoded
-
-    def _time_of(self, frame: VideoFrame) -> float:
-        return self._stream.time_of(frame.pts or 0)
 
     def _keep(self, index: int, frame: VideoFrame) -> None:
         size = sum(plane.buffer_size for plane in frame.planes)

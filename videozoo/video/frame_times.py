@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 from .av_file import AvFile
@@ -9,8 +10,6 @@ from .av_stream import AvStream
 from .errors import VideoError, reading
 from .frame_clock import rising
 from .limits import WorkLimit, default_max_frames
-
-__all__ = ["frame_times"]
 
 
 def frame_times(
@@ -29,27 +28,12 @@ def frame_times(
     path = Path(path)
     limit = WorkLimit(path, default_max_frames())
     with reading(path):
-        times = _times_of_packets(path, limit, most_sec)
-        if times is None or num_frames not in (None, len(times)):
-            times = _times_of_frames(path, limit, most_sec)
-    return times
-
-
-def _times_of_packets(path: Path, limit: WorkLimit, most_sec: float | None) -> list[float] | None:
-    file = AvFile(path, limit=limit)
-    try:
-        times = file.times()
-        return None if times is None else _checked(path, times, most_sec)
-    finally:
-        file.close()
-
-
-def _times_of_frames(path: Path, limit: WorkLimit, most_sec: float | None) -> list[float]:
-    stream = AvStream(path, None, limit)
-    try:
-        return _checked(path, (stream.time_of(frame.pts or 0) for frame in stream.shown()), most_sec)
-    finally:
-        stream.close()
+        with closing(AvFile(path, limit=limit)) as file:
+            times = file.times()
+        if times is not None and num_frames in (None, len(times)):
+            return _checked(path, times, most_sec)
+        with closing(AvStream(path, None, limit)) as stream:
+            return _checked(path, (seconds for seconds, _ in stream.shown()), most_sec)
 
 
 def _checked(path: Path, times: Iterable[float], most_sec: float | None) -> list[float]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,32 @@ def is_folder(entry: "os.DirEntry[str]") -> bool:
 def is_image_name(name: str) -> bool:
     """Whether a file of this name counts as a frame."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+def is_frame_folder(path: Path, span_sec: tuple[float, float] | None) -> bool:
+    """Return True for a folder, whose images are the frames of a video, and False for a file that is not empty.
+
+    Args:
+        path: of a video.
+        span_sec: the part that is asked, in seconds.
+    Raises:
+        VideoError: it is neither, or a part in seconds is asked of a folder.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise VideoError(path, "no such file or folder") from None
+    except (OSError, ValueError) as err:
+        raise VideoError(path, f"it may not be read ({getattr(err, 'strerror', None) or err})") from err
+    if stat.S_ISDIR(status.st_mode):
+        if span_sec is not None:
+            raise VideoError(path, "a part of it is asked in seconds, but a folder of images has no times")
+        return True
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError(path, "neither a file nor a folder")
+    if not status.st_size:
+        raise VideoError(path, "the file is empty (0 bytes)")
+    return False
 
 
 class ImageFolder:

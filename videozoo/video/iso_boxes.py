@@ -1,32 +1,22 @@
 """The boxes that an ISO media file (mp4, mov, 3gp) is made of."""
 
 from collections.abc import Iterator
-from typing import Protocol
+
+from .byte_window import ByteWindow
 
 # What such a file has in its bytes 4 to 8.
 FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"})
 
 
-class SeekableBytes(Protocol):
-    """A binary file that is read at any place."""
-
-    def seek(self, offset: int, whence: int = ...) -> int:
-        """Go to a place."""
-
-    def read(self, size: int = ...) -> bytes | None:
-        """Read at most ``size`` bytes."""
-
-
-def iterate_boxes(file: SeekableBytes, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+def iterate_boxes(data: ByteWindow, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, begin of the content and end of the boxes between two places; the last may end behind ``stop``.
 
     Args:
-        file: an open file; its position is changed.
+        data: the file.
         start, stop: in bytes.
     """
     while start + 8 <= stop:
-        file.seek(start)
-        head = file.read(16) or b""
+        head = data.read_at(start, 16)
         size, kind, length = int.from_bytes(head[:4], "big"), head[4:8], 8
         if size == 1:
             size, length = int.from_bytes(head[8:], "big"), 16
@@ -37,8 +27,8 @@ def iterate_boxes(file: SeekableBytes, start: int, stop: int) -> Iterator[tuple[
         start += size
 
 
-def find_boxes(file: SeekableBytes, wanted: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
+def find_boxes(data: ByteWindow, wanted: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield begin and end of the content of the boxes of a kind between two places."""
-    for kind, begin, end in iterate_boxes(file, start, stop):
+    for kind, begin, end in iterate_boxes(data, start, stop):
         if kind == wanted:
             yield begin, min(end, stop)

@@ -14,14 +14,10 @@ import torch
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from .av_stream import AvStream
 from .errors import VideoError, reading
-from .limits import WorkLimit
 from .network import network_frames
-from .reader import VideoReader
 from .upright import UprightRgb
-
-__all__ = ["LatestFrames", "LiveFrame", "address_frames", "camera_frames", "file_frames", "in_real_time"]
+from .whole import WholeVideo
 
 CAMERA = "/dev/video{}"
 
@@ -45,27 +41,12 @@ def file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
     Raises:
         VideoError: it cannot be read, or no frame of it decodes.
     """
-    with reading(path):
-        yield from _file_frames(path, fps)
-
-
-def _file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
-    if path.is_dir() or not path.is_file() or not path.stat().st_size:
-        with VideoReader(path) as reader:  # says what is wrong
-            for k in range(reader.num_frames):
-                yield LiveFrame(k / fps, reader.read([k])[0])
-        return
-    stream = AvStream(path, None, WorkLimit(path, None))
-    try:
-        frames = ((stream.time_of(frame.pts or 0), frame) for frame in stream.shown())
-        count = 0
-        for item in _thin_out(path, frames, fps):
-            count += 1
-            yield item
-        if not count:
-            raise VideoError(path, "no frame of it decodes")
-    finally:
-        stream.close()
+    with reading(path), WholeVideo(path) as video:
+        frames = video.frames()
+        if video.fps is None:
+            yield from _thin_out(path, ((k / fps, frame) for k, frame in enumerate(frames)), fps)
+        else:
+            yield from _thin_out(path, ((frame.time or 0.0, frame) for frame in frames), fps)
 
 
 def address_frames(address: str, fps: float) -> Generator[LiveFrame]:

@@ -95,8 +95,7 @@ def network_frames(address: str) -> Generator[tuple[float, VideoFrame]]:
 def _from_zero(connection: "_Connection") -> Iterator[tuple[float, VideoFrame]]:
     first: float | None = None
     with reading(connection.path):
-        for frame in connection.shown():
-            seconds = connection.time_of(frame.pts or 0)
+        for seconds, frame in connection.shown():
             first = seconds if first is None else first
             yield seconds - first, frame
 

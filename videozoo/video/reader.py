@@ -4,7 +4,6 @@ import operator
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from .av_file import AvFile
 from .errors import NoSuchFrameError, VideoError, reading
-from .image_folder import ImageFolder
+from .image_folder import ImageFolder, is_frame_folder
 from .limits import WorkLimit, default_max_frames
 
 ONE_FRAME = "it has one frame only, like a still picture"
@@ -61,8 +60,12 @@ class VideoReader:
         self._is_closed = False
         self._damaged: set[int] = set()
         self._limit = WorkLimit(self.path, max_frames or default_max_frames())
+        self._source: AvFile | ImageFolder
         with reading(self.path):
-            self._source = _open_source(self.path, span_sec, member, self._limit)
+            if is_frame_folder(self.path, span_sec):
+                self._source = ImageFolder(self.path)
+            else:
+                self._source = AvFile(self.path, span_sec=span_sec, member=member, limit=self._limit)
 
     @property
     def num_frames(self) -> int:
@@ -157,9 +160,7 @@ class VideoReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _check_below(self, wanted: list[int], count: int) -> None:
@@ -200,27 +201,6 @@ def count_frames(path: str | os.PathLike[str]) -> int:
     """
     with VideoReader(path) as reader:
         return reader.num_frames
-
-
-def _open_source(
-    path: Path, span_sec: tuple[float, float] | None, member: tuple[int, int] | None, limit: WorkLimit
-) -> AvFile | ImageFolder:
-    try:
-        if path.is_dir():
-            if span_sec is not None:
-                raise VideoError(path, "a part of it is asked in seconds, but a folder of images has no times")
-            return ImageFolder(path)
-        size = path.stat().st_size
-    except (OSError, ValueError) as err:
-        if isinstance(err, FileNotFoundError):
-            raise VideoError(path, "no such file or folder") from None
-        reason = getattr(err, "strerror", None) or str(err)
-        raise VideoError(path, f"it may not be read ({reason})") from err
-    if not path.is_file():
-        raise VideoError(path, "neither a file nor a folder")
-    if size == 0:
-        raise VideoError(path, "the file is empty (0 bytes)")
-    return AvFile(path, span_sec=span_sec, member=member, limit=limit)
 
 
 def _text(bounds: tuple[float, float] | None) -> str:

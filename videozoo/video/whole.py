@@ -1,10 +1,8 @@
 """All frames of a video in their order, once, with their times."""
 
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -12,7 +10,7 @@ from av.video.frame import VideoFrame
 
 from .av_stream import AvStream
 from .errors import VideoError, reading
-from .image_folder import ImageFolder
+from .image_folder import ImageFolder, is_frame_folder
 from .limits import WorkLimit
 
 # Folders of images have no frame rate: FFmpeg's own choice for them.
@@ -39,19 +37,12 @@ class WholeVideo:
         self.path, self._span_sec, self._frame_range = path, span_sec, frame_range
         self._stream: AvStream | None = None
         self._num_frames = self._num_damaged = 0
-        if not path.exists():
-            raise VideoError(path, "no such file or folder")
-        if path.is_dir():
-            if span_sec is not None:
-                raise VideoError(path, "a part of it is asked in seconds, but a folder of images has no times")
-            with reading(path):
-                self._images = ImageFolder(path)
-            return
-        if not os.path.getsize(path):
-            raise VideoError(path, "the file is empty (0 bytes)")
         with reading(path):
-            # No limit here: how long a whole file may take is settled by who watches over this process.
-            self._stream = AvStream(path, member, WorkLimit(path, None))
+            if is_frame_folder(path, span_sec):
+                self._images = ImageFolder(path)
+            else:
+                # No limit here: how long a whole file may take is settled by who watches over this process.
+                self._stream = AvStream(path, member, WorkLimit(path, None))
 
     @property
     def fps(self) -> Fraction | None:
@@ -110,8 +101,7 @@ class WholeVideo:
 
     def _of_span(self, stream: AvStream) -> Iterator[VideoFrame]:
         start, end = self._span_sec or (float("-inf"), float("inf"))
-        for frame in stream.shown():
-            seconds = stream.time_of(frame.pts or 0)
+        for seconds, frame in stream.shown():
             if seconds >= end:
                 return
             if seconds >= start:
@@ -125,7 +115,5 @@ class WholeVideo:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
