@@ -6,7 +6,7 @@ import os
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DataLoaderConfiguration, DistributedType, parse_flag_from_env
+from accelerate.utils import DistributedType, parse_flag_from_env
 
 from videozoo.devices import find_device
 from videozoo.engine.config import AMP_KINDS
@@ -24,21 +24,21 @@ def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
     Raises:
         ValueError: an unknown word, a device that is not here or that accelerate does not take, or ``fp16`` where there
             is no GPU.
-    Note: accelerate keeps the precision of the first accelerator for the whole process; it is reset where another is
-        asked for, so that one can evaluate in ``bf16`` after training in full precision.
+    Note: accelerate keeps device and precision of the first accelerator for the whole process. They are reset where
+        others are asked for, so that one can evaluate in ``bf16`` after training in full precision. It has no public
+        call for that.
     """
     if amp not in AMP_KINDS:
         raise ValueError(f"make_accelerator: amp is {amp!r}; choose one of {', '.join(AMP_KINDS)}.")
     device = _choose(device)
     shared = AcceleratorState._shared_state
-    if shared and shared.get("_mixed_precision") != amp:
+    is_moved = _has_other_device(device)
+    if is_moved or (shared and shared.get("_mixed_precision") != amp):
         # Where accelerate shards (FSDP) it has noted that in the part that is else kept, and would not look again.
         is_sharded = shared.get("distributed_type") == DistributedType.FSDP
-        AcceleratorState._reset_state(reset_partial_state=is_sharded)
+        AcceleratorState._reset_state(reset_partial_state=is_moved or is_sharded)
     # Without the word cpu accelerate would let several processes on a machine without a GPU each train by itself.
     is_cpu = device == "cpu" or not torch.accelerator.is_available()
-    if PartialState._shared_state and device == "cpu" and PartialState().device.type != "cpu":
-        AcceleratorState._reset_state(reset_partial_state=True)
     state = PartialState(cpu=is_cpu)
     if device not in ("auto", "cpu") and state.device.type != torch.device(device).type:
         raise ValueError(
@@ -46,13 +46,17 @@ def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
         )
     if amp == "fp16" and state.device.type == "cpu":
         raise ValueError("make_accelerator: amp='fp16' needs a GPU and this process has none; use 'bf16' or 'no'.")
-    # Shuffling is seeded per epoch by `loaders.start_epoch`, so that it does not depend on accelerate's own way.
-    loading = DataLoaderConfiguration(use_seedable_sampler=False, even_batches=True, non_blocking=True)
-    accelerator = Accelerator(mixed_precision=amp, cpu=is_cpu, dataloader_config=loading)
+    accelerator = Accelerator(mixed_precision=amp, cpu=is_cpu)
     is_asked = parse_flag_from_env("ACCELERATE_USE_FSDP")
     if is_asked and accelerator.distributed_type != DistributedType.FSDP and accelerator.is_main_process:
         _log.warning("FSDP: accelerate shards a network among GPUs only; here each process holds the whole of it")
     return accelerator
+
+
+def _has_other_device(device: str) -> bool:
+    """Whether an earlier run of this process computes on the CPU and this one shall not, or the other way round."""
+    before = PartialState._shared_state.get("device")
+    return before is not None and device != "auto" and (device == "cpu") != (before.type == "cpu")
 
 
 def _choose(name: str) -> str:
@@ -67,8 +71,6 @@ def _choose(name: str) -> str:
             f"device is {name!r}; several processes cannot share one device; leave it out, the launcher gives each its "
             "own (CUDA_VISIBLE_DEVICES says which there are)."
         )
-    if PartialState._shared_state and PartialState().device.type == "cpu":  # of an earlier run in this process
-        AcceleratorState._reset_state(reset_partial_state=True)
     if device.index is not None:
         torch.accelerator.set_device_index(device.index)  # what "cuda" alone means from now on
     return name

@@ -16,7 +16,7 @@ from videozoo.engine.distributed import explain_lost_process
 from videozoo.engine.errors import TrainingError
 from videozoo.engine.eval_result import EvalResult, check_average
 from videozoo.engine.interrupts import Interrupts
-from videozoo.engine.loaders import Batch, prepare_loader, release_loader, take, timed_batches
+from videozoo.engine.loaders import Batch, prepare_loader, take, timed_batches
 
 Prepare = Callable[[Tensor], Tensor]
 
@@ -102,22 +102,19 @@ def evaluate_together(
         Chunks(model.to(accelerator.device), max_clips, prepare, accelerator)
         for model, prepare in zip(models, prepare_batch or [None] * len(models), strict=True)
     ]
-    try:
-        with Interrupts() as interrupts, evaluation_mode(*models), torch.no_grad():
-            for batch, waited in timed_batches(loader, accelerator.device):
-                data_seconds += waited
-                unread.update(_broken(batch))
-                if _has_videos(batch):
-                    videos = _videos(batch, len(models))
-                    index, label = (take(batch, key, "evaluate") for key in ("index", "label"))
-                    row = [index, _check_labels(label, len(class_names))]
-                    for k, video in enumerate(videos):
-                        num_views[k] = video.shape[1]
-                        row += _averages(chunks[k], video, len(class_names))
-                    rows.append(tuple(tensor.cpu() for tensor in row))
-                interrupts.check()
-    finally:
-        release_loader(loader)
+    with Interrupts() as interrupts, evaluation_mode(*models), torch.no_grad():
+        for batch, waited in timed_batches(loader, accelerator.device):
+            data_seconds += waited
+            unread.update(_broken(batch))
+            if _has_videos(batch):
+                videos = _videos(batch, len(models))
+                index, label = (take(batch, key, "evaluate") for key in ("index", "label"))
+                row = [index, _check_labels(label, len(class_names))]
+                for k, video in enumerate(videos):
+                    num_views[k] = video.shape[1]
+                    row += _averages(chunks[k], video, len(class_names))
+                rows.append(tuple(tensor.cpu() for tensor in row))
+            interrupts.check()
     with explain_lost_process():
         joined, missing = _join(rows, unread, 2 * len(models), len(class_names), accelerator)
     indices, labels = joined[:2]

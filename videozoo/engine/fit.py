@@ -15,7 +15,7 @@ from videozoo.engine.errors import TrainingError
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.evaluate import evaluate
 from videozoo.engine.interrupts import Interrupts, Stopped
-from videozoo.engine.loaders import Batch, release_loader
+from videozoo.engine.loaders import Batch
 from videozoo.engine.optim import current_lr
 from videozoo.engine.results import EpochRow, FitResult, result_dict
 from videozoo.engine.run import Calls, Run
@@ -100,8 +100,6 @@ def fit(
             raise
         finally:
             run.trackers.close()
-            run.train_loader.release()
-            release_loader(run.val_loader)
             _unwrap(run)
     run.accelerator.wait_for_everyone()
     return folder.result(run.progress)

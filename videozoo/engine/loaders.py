@@ -1,4 +1,4 @@
-"""Loaders: checked, handed to accelerate, timed."""
+"""Loaders: checked, shared out among the processes, timed."""
 
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -6,13 +6,18 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.data_loader import BatchSamplerShard
 from accelerate.utils import send_to_device
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, IterableDataset, Sampler
 
-from videozoo.engine.shares import BatchShares, share_loader
+from videozoo.engine.shares import BatchShares
 
 Batch = dict[str, Any]
+_KEPT = (
+    *("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "generator"),
+    *("prefetch_factor", "persistent_workers", "in_order"),
+)
 
 
 def check_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) -> None:
@@ -32,36 +37,56 @@ def check_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) ->
 
 
 def prepare_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) -> Iterable[Batch]:
-    """Share a DataLoader's batches among the processes; in a single one any other iterable passes as it is.
+    """Share a DataLoader's batches among the processes; in a single one any loader passes as it is.
+
+    Accelerate's own sharing fills the last step up with clips from the start, which then count twice.
 
     Args:
         who: named in the errors.
     Raises:
-        ValueError: as for ``check_loader`` and ``share_loader``.
+        ValueError: as for ``check_loader``; several processes and a data set without indices, or no batches.
     """
     check_loader(loader, accelerator, who)
     if not isinstance(loader, DataLoader):
         return loader
     give_generators(loader)
-    if accelerator.num_processes == 1:
-        return accelerator.prepare(loader)  # marks it, so that a second call leaves it alone
-    if isinstance(loader.batch_sampler, BatchShares):
+    if accelerator.num_processes == 1 or isinstance(loader.batch_sampler, BatchShares):
         return loader
-    shared = share_loader(loader, accelerator.process_index, accelerator.num_processes)
+    if not has_index_batches(loader):
+        raise ValueError(
+            f"{who}: several processes can only share a DataLoader of batches over a data set with indices; this one "
+            f"has a {type(loader.dataset).__name__} and batch_size={loader.batch_size}."
+        )
+    shared = rebuild_loader(loader, loader.dataset, own_batches(loader, accelerator))
     check_loader(shared, accelerator, f"{who}: the share of a process")
     return shared
+
+
+def has_index_batches(loader: DataLoader) -> bool:
+    """Whether a loader's batches are lists of indices, which can be dealt out and passed over unread."""
+    return loader.batch_sampler is not None and not isinstance(loader.dataset, IterableDataset)
+
+
+def own_batches(loader: DataLoader, accelerator: Accelerator) -> Any:
+    """The batch sampler of this process: the loader's own, or a share of it."""
+    sampler: Any = loader.batch_sampler
+    if isinstance(sampler, BatchSamplerShard):  # of a loader that accelerate has shared out already
+        sampler = sampler.batch_sampler
+    if accelerator.num_processes == 1:
+        return sampler
+    return BatchShares(sampler, accelerator.process_index, accelerator.num_processes)
+
+
+def rebuild_loader(loader: DataLoader, dataset: Any, batch_sampler: Any) -> DataLoader:
+    """The same loader over another data set and other batches."""
+    kept = {name: getattr(loader, name) for name in _KEPT if hasattr(loader, name)}
+    return DataLoader(dataset, batch_sampler=batch_sampler, **kept)
 
 
 def _why_empty(loader: object) -> str:
     if not isinstance(loader, DataLoader) or not isinstance(loader.dataset, Sized):
         return ""
     return f" ({len(loader.dataset)} videos, batch size {loader.batch_size}, drop_last={loader.drop_last})"
-
-
-def release_loader(loader: Iterable[Batch]) -> None:
-    """Tell accelerate that a prepared loader is no longer read, as it cannot know when a loop was left by an error."""
-    if hasattr(loader, "gradient_state"):
-        loader.gradient_state._remove_dataloader(loader)
 
 
 def give_generators(loader: DataLoader) -> None:

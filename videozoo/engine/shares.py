@@ -1,41 +1,9 @@
-"""Each process's share of a loader, such that together they see every clip once in every pass."""
+"""Each process's share of a loader's batches, such that together they see every clip once in every pass."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset
-
-_KEPT = (
-    "num_workers",
-    "collate_fn",
-    "pin_memory",
-    "timeout",
-    "worker_init_fn",
-    "multiprocessing_context",
-    "generator",
-    "prefetch_factor",
-    "persistent_workers",
-)
-
-
-def share_loader(loader: DataLoader, rank: int, num_processes: int) -> DataLoader:
-    """Make the loader of one of several processes, on the same data set and samplers.
-
-    The global batch of a step is ``num_processes`` batches of the loader. Accelerate's own sharing fills the last one
-    up with clips from the start, which then count twice.
-
-    Args:
-        loader: draws the same batches in every process.
-    Raises:
-        ValueError: its data set cannot be indexed, or it makes no batches.
-    """
-    if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
-        raise ValueError(
-            "share_loader: several processes can only share a DataLoader of batches over a data set with indices; "
-            f"this one has a {type(loader.dataset).__name__} and batch_size={loader.batch_size}."
-        )
-    shares = BatchShares(loader.batch_sampler, rank, num_processes)  # type: ignore[arg-type]
-    return DataLoader(loader.dataset, batch_sampler=shares, **{name: getattr(loader, name) for name in _KEPT})
+from torch.utils.data import BatchSampler
 
 
 class BatchShares(BatchSampler):

@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.data_loader import BatchSamplerShard
 from accelerate.utils import send_to_device
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
-from videozoo.engine.loaders import Batch, check_loader, give_generators, loader_parts, prepare_loader, release_loader
-from videozoo.engine.shares import BatchShares
-
-_KEPT = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context",
-         "prefetch_factor", "persistent_workers", "pin_memory_device", "in_order")  # fmt: skip
+from videozoo.engine.loaders import (
+    Batch,
+    check_loader,
+    give_generators,
+    has_index_batches,
+    loader_parts,
+    own_batches,
+    prepare_loader,
+    rebuild_loader,
+)
 
 
 class TrainLoader:
@@ -38,14 +42,13 @@ class TrainLoader:
         self._source, self._seed, self._accelerator = loader, seed, accelerator
         self._order: _SeededBatches | None = None
         self._loader = loader
-        if isinstance(loader, DataLoader):
+        if isinstance(loader, DataLoader) and has_index_batches(loader):
             give_generators(loader)
-            if loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
-                self._loader = prepare_loader(loader, accelerator, "fit: training")
-            else:
-                self._order = _SeededBatches(loader.batch_sampler, accelerator)
-                self._loader = _seeded_loader(loader, self._order)
-                check_loader(self._loader, accelerator, "fit: this process's share of the training")
+            self._order = _SeededBatches(own_batches(loader, accelerator), accelerator.process_index)
+            self._loader = rebuild_loader(loader, _SeededDataset(loader.dataset), self._order)
+            check_loader(self._loader, accelerator, "fit: this process's share of the training")
+        else:
+            self._loader = prepare_loader(loader, accelerator, "fit: training")
 
     def __len__(self) -> int:
         return len(self._loader)  # type: ignore[arg-type]
@@ -85,10 +88,6 @@ class TrainLoader:
             number += 1
             if number > first:
                 yield send_to_device(batch, self._accelerator.device, non_blocking=True), time.perf_counter() - started
-
-    def release(self) -> None:
-        """Tell accelerate that no more is read."""
-        release_loader(self._loader)
 
 
 def start_epoch(loader: Iterable[Batch], seed: int, epoch: int) -> None:
@@ -133,15 +132,10 @@ class _SeededIndices(list[int]):
 
 
 class _SeededBatches:
-    """A batch sampler for this process's share of another one's batches, from any of them on."""
+    """A process's batch sampler, from any of its batches on, with a seed for each of them."""
 
-    def __init__(self, batch_sampler: Any, accelerator: Accelerator) -> None:
-        if isinstance(batch_sampler, BatchSamplerShard):  # of a loader that accelerate has shared out already
-            batch_sampler = batch_sampler.batch_sampler
-        self._processes, self._process = accelerator.num_processes, accelerator.process_index
-        self._shard = (
-            BatchShares(batch_sampler, self._process, self._processes) if self._processes > 1 else batch_sampler
-        )
+    def __init__(self, batch_sampler: Any, process: int) -> None:
+        self._batches, self._process = batch_sampler, process
         self._place = (0, 0, 0)
 
     def begin(self, seed: int, epoch: int, first: int) -> None:
@@ -149,11 +143,11 @@ class _SeededBatches:
         self._place = (seed, epoch, first)
 
     def __len__(self) -> int:
-        return len(self._shard)
+        return len(self._batches)
 
     def __iter__(self) -> Iterator[_SeededIndices]:
         seed, epoch, first = self._place
-        for number, indices in enumerate(self._shard):
+        for number, indices in enumerate(self._batches):
             if number >= first:
                 batch = _SeededIndices(indices)
                 batch.seed = mix_seed(seed, epoch, number, self._process, 2)  # 1 is the training step's
@@ -180,11 +174,3 @@ class _SeededDataset(Dataset[Any]):
         if name == "dataset" or name.startswith("__"):  # while it is unpickled there is no data set yet
             raise AttributeError(name)
         return getattr(self.dataset, name)
-
-
-def _seeded_loader(loader: DataLoader, order: _SeededBatches) -> DataLoader:
-    kept = {name: getattr(loader, name) for name in _KEPT if hasattr(loader, name)}
-    if not kept.get("pin_memory_device"):  # an empty one is the default, and giving it warns
-        kept.pop("pin_memory_device", None)
-    # A generator of its own: the seed that a DataLoader draws for its workers must come from no other stream.
-    return DataLoader(_SeededDataset(loader.dataset), batch_sampler=order, generator=torch.Generator(), **kept)  # type: ignore[arg-type]
