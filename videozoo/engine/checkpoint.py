@@ -1,7 +1,8 @@
 """Checkpoints: folders that are complete or absent, of safetensors and JSON only (nothing that runs code when read)."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,8 @@ def save_checkpoint(
             text = _to_json({"format": STATE_FORMAT, "tree": skeleton})
             (temporary / STATE_TREE).write_text(text, encoding="utf-8")
 
-    try:
+    with explain_disk(folder, "; the previous checkpoint is intact" if folder.exists() else ""):
         replace_folder(folder, fill)
-    except (OSError, SafetensorError) as error:
-        kept = "the previous checkpoint is intact" if folder.exists() else "nothing was left half-written"
-        raise CheckpointError(
-            f"{folder}: could not be written ({cause(error)}); {kept}. Free space or give another output."
-        ) from error
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
@@ -130,11 +126,18 @@ def replace_file(path: Path, content: str | bytes) -> None:
     Raises:
         CheckpointError: the disk refused; the old file is still in place.
     """
-    try:
+    with explain_disk(path):
         write_file(path, content)
-    except OSError as error:
+
+
+@contextlib.contextmanager
+def explain_disk(path: Path, kept: str = "") -> Iterator[None]:
+    """Turn what the disk refuses into a `CheckpointError`; ``kept`` goes on with what is still there."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path}: could not be written ({cause(error)}). Free space or give another output."
+            f"{path}: could not be written ({cause(error)}){kept}. Free space or give another output."
         ) from error
 
 

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from videozoo.engine.checkpoint import replace_file
-from videozoo.engine.errors import CheckpointError
+from videozoo.engine.checkpoint import explain_disk, replace_file
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.groups import GroupResult, group_dict, measure_group
 from videozoo.engine.metrics import class_accuracies, rank_classes
@@ -18,7 +17,7 @@ from videozoo.engine.plots import plot_confusion, plot_group
 from videozoo.engine.results import result_dict, write_results
 from videozoo.engine.scores import Scores, save_scores
 from videozoo.files import replace_folder
-from videozoo.text import cause, csv_text
+from videozoo.text import csv_text
 
 RESULTS, SCORES, CONFUSION = "results.json", "scores.safetensors", "confusion.csv"
 _OF_A_MEMBER = ("top1", "top5", "mean_class", "loss", "num_views")
@@ -87,12 +86,8 @@ def write_evaluation(
 
 
 def _replace(folder: Path, fill: Callable[[Path], Any]) -> None:
-    try:
+    with explain_disk(folder):
         replace_folder(folder, fill)
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder}: could not be written ({cause(error)}). Free space or give another output."
-        ) from error
 
 
 def _remove_earlier(folder: Path, has_groups: bool, num_members: int) -> None:

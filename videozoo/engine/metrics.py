@@ -52,8 +52,10 @@ def pack_counts(confusion: Tensor) -> dict[str, Any]:
     return {"num_classes": len(confusion), "cells": cells, "counts": flat[cells]}
 
 
-def unpack_counts(packed: Mapping[str, Any]) -> Tensor:
-    """Return the confusion matrix, int64 (C, C)."""
+def unpack_counts(packed: Mapping[str, Any] | Tensor | None) -> Tensor | None:
+    """Return the confusion matrix, int64 (C, C); as it is where it is whole, as in checkpoints of earlier versions."""
+    if not isinstance(packed, Mapping):
+        return packed
     size = int(packed["num_classes"])
     confusion = torch.zeros(size * size, dtype=torch.int64)
     confusion[packed["cells"]] = packed["counts"]

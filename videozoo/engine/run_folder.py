@@ -1,5 +1,6 @@
 """The run folder: what lies where in it, what a continuation needs, and in which order it is written."""
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -61,29 +62,23 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise CheckpointError(f"{self.path}: is a file; give a folder for the run.")
-        try:
-            held = lock_folder(self.path)
-        except FolderTaken as error:
-            raise CheckpointError(f"{self.path}: {error.strerror}.") from error
-        except OSError as error:
-            trouble = f"could not be made ({cause(error)})"
-            if self.path.is_dir():
-                trouble = f"cannot be written to ({cause(error)}); the run in it is intact"
-            raise CheckpointError(f"{self.path}: {trouble}.") from error
-        try:
-            claim_folder(self.path, "a training run")
-            recover_folder(self.path / "last")
-            recover_folder(self.path / "best")
-            remove_leftovers(self.path.iterdir())
-            self._try_writing()
-        except FolderTaken as error:
-            held.close()
-            raise CheckpointError(f"{self.path}: {error.strerror}.") from error
-        except OSError as error:
-            held.close()
-            raise CheckpointError(
-                f"{self.path}: could not be put in order ({cause(error)}); make it writable."
-            ) from error
+        is_there = self.path.is_dir()
+        with contextlib.ExitStack() as stack:
+            try:
+                held = stack.enter_context(lock_folder(self.path))
+                claim_folder(self.path, "a training run")
+                recover_folder(self.path / "last")
+                recover_folder(self.path / "best")
+                remove_leftovers(self.path.iterdir())
+                with tempfile.TemporaryFile(dir=self.path) as file:  # now, not at the next checkpoint
+                    file.write(b"0")
+            except FolderTaken as error:
+                raise CheckpointError(f"{self.path}: {error.strerror}.") from error
+            except OSError as error:
+                what = "cannot be written to" if is_there else "could not be made"
+                kept = "; the run in it is intact" if is_there else ""
+                raise CheckpointError(f"{self.path}: {what} ({cause(error)}){kept}.") from error
+            stack.pop_all()
         return held
 
     def open(self, resume: bool) -> dict[str, Any] | None:
@@ -115,16 +110,6 @@ class RunFolder:
                 f"{len(self.class_names)} {_few(self.class_names)}; resume with the same data, or give another output."
             )
         return state
-
-    def _try_writing(self) -> None:
-        """Find out now, not at the next checkpoint."""
-        try:
-            with tempfile.TemporaryFile(dir=self.path) as file:
-                file.write(b"0")
-        except OSError as error:
-            raise CheckpointError(
-                f"{self.path}: cannot be written to ({cause(error)}); the run in it is intact."
-            ) from error
 
     def load_net(self, net: nn.Module, state: Mapping[str, Any]) -> None:
         """Load the trained weights into the network.
@@ -177,10 +162,7 @@ class RunFolder:
         if then["epochs"] != now["epochs"]:
             _log.warning("epochs was %s, is %s: the schedule is stretched anew", then["epochs"], now["epochs"])
         history = tuple(EpochRow(**row) for row in state["history"])
-        confusion = state["best_confusion"]
-        if isinstance(confusion, dict):  # checkpoints of earlier versions hold the whole matrix
-            confusion = unpack_counts(confusion)
-        return Progress(history, state["best"], confusion, current)
+        return Progress(history, state["best"], unpack_counts(state["best_confusion"]), current)
 
     def _check_layout(self, was: Mapping[str, Any], now: Mapping[str, Any], step: int) -> None:
         """Refuse other steps: of other clips within an epoch, of another number of clips by other settings."""

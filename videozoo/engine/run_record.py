@@ -96,9 +96,7 @@ def _read_state(last: Path) -> tuple[dict[str, Any], Tensor | None]:
         with safe_open(last / STATE_TENSORS, framework="pt") as tensors:
             names = [name for name in tensors.keys() if name.split(".")[0] == "best_confusion"]  # noqa: SIM118
             found = {name: tensors.get_tensor(name) for name in names}
-        confusion = unflatten(tree.get("best_confusion"), found)
-        if isinstance(confusion, dict):  # checkpoints of earlier versions hold the whole matrix
-            confusion = unpack_counts(confusion)
+        confusion = unpack_counts(unflatten(tree.get("best_confusion"), found))
     except (OSError, SafetensorError, KeyError) as error:
         raise CheckpointError(f"{last / STATE_TENSORS}: not readable ({cause(error)}).") from error
     return dict(tree.get("config") or {}), confusion
