@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from videozoo.choices import FREE_ON_RESUME
 from videozoo.cli import build_parser, main
 from videozoo.cli.console import CommandError
 from videozoo.cli.finetune_fit import make_config
 from videozoo.cli.finetune_flags import DEFAULT_LR
 from videozoo.cli.recipes import recipe_names
-from videozoo.cli.run_settings import FREE_ON_RESUME, Settings, describe_lr, parse_frame_size, parse_size, settle
+from videozoo.cli.run_settings import FREE_FLAGS, Settings, describe_lr, parse_frame_size, parse_size, settle
 from videozoo.data import parse_views
-from videozoo.engine.config import FREE_ON_RESUME as ENGINE_FREE
 from videozoo.models.registry import is_model
 
 Capture = pytest.CaptureFixture[str]
@@ -198,7 +198,7 @@ def test_a_run_with_a_decoder_that_is_gone_goes_on_with_pyav(tmp_path: Path, cap
 
 
 def test_what_the_engine_lets_change_the_command_lets_change() -> None:
-    assert ENGINE_FREE <= FREE_ON_RESUME
+    assert FREE_ON_RESUME <= FREE_FLAGS
 
 
 @pytest.mark.parametrize("text", ["0", "x", "240x", "240x320x3", "big", "-4"])

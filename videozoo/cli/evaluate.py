@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videozoo.choices import AVERAGES
 from videozoo.cli.console import CommandError, Parser, is_main_process, num_processes, say, say_text, show_log
 from videozoo.cli.flags import add_device_flag, add_max_frames_flag, check_ranges, flag_of
 from videozoo.cli.measure import BATCH_SIZE, Setup, evaluate_model, open_network
@@ -56,7 +57,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: each network's own")
     parser.add_argument(
         "--average",
-        choices=("prob", "logit"),
+        choices=AVERAGES,
         help="over views and networks: the mean of the probabilities (default), or the softmax of the mean logits",
     )
     parser.add_argument(

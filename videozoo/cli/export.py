@@ -2,10 +2,9 @@
 
 import argparse
 
+from videozoo.choices import EXPORT_FORMATS
 from videozoo.cli.console import CommandError, Parser, note, say, show_log
 from videozoo.cli.flags import add_model_flag
-
-_FORMATS = ("onnx", "torch-export", "state-dict")
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -27,7 +26,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="FILE",
         help="a new file: .onnx, .pt2 (torch-export), .safetensors (state-dict)",
     )
-    parser.add_argument("--format", default="onnx", choices=_FORMATS, help="what to write")
+    parser.add_argument("--format", default="onnx", choices=tuple(EXPORT_FORMATS), help="what to write")
     parser.add_argument("--fuse", action="store_true", help="fold norms into convolutions first")
     parser.add_argument(
         "--int8",

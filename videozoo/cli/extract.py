@@ -5,14 +5,13 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from videozoo.choices import FEATURE_FILES
 from videozoo.cli.console import Parser, show_log
 from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag, check_ranges
 from videozoo.cli.jobs import add_list_flags, run_job
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult
-
-FORMATS = (".parquet", ".npy", ".safetensors")
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -33,7 +32,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="LIST",
         help="text file with one path a line, or labelled videos as for finetune",
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help=f"its name ends in {', '.join(FORMATS)}")
+    parser.add_argument("--output", required=True, metavar="FILE", help=f"its name ends in {', '.join(FEATURE_FILES)}")
     parser.add_argument(
         "--layer", metavar="NAME", help="stage1, stage2, ... or any module's name; default: what the classifier takes"
     )
@@ -67,4 +66,4 @@ def run(args: argparse.Namespace) -> int:
         )
         return functools.partial(extract_list, extractor)
 
-    return run_job("extract", args, FORMATS, open_work)
+    return run_job("extract", args, FEATURE_FILES, open_work)

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from videozoo.bounds import CHOICES
+from videozoo.choices import ERASE_MODES, EVAL_METRICS, SCHEDULES, TRACKERS, TRAIN_CROPS
 from videozoo.cli.flags import DEVICE_HELP, add_max_frames_flag
 from videozoo.cli.recipes import recipe_names
 
 Group = argparse._ArgumentGroup
-SCHEDULES = ("cosine", "constant", "step", "multistep", "poly", "tanh", "wsd", "rsqrt", "none")
 DEFAULT_LR = 5e-4  # where neither --lr nor --lr-base is given
-TRACKERS = ("tensorboard", "wandb")
 
 
 class _Flags:
@@ -127,7 +126,7 @@ def _add_training(flags: _Flags, group: Group) -> None:
         group, "--model-ema-warmup", action="store_true", default=False, help="a smaller decay at first, for short runs"
     )
     add(group, "--patience", type=int, metavar="N", help="stop after N epochs without a better one")
-    add(group, "--eval-metric", default="top1", choices=("top1", "mean_class"), help="what makes an epoch the best")
+    add(group, "--eval-metric", default="top1", choices=EVAL_METRICS, help="what makes an epoch the best")
     add(group, "--seed", type=int, default=42, metavar="N", help="of every random draw")
 
 
@@ -164,7 +163,7 @@ def _add_clips(flags: _Flags, group: Group) -> None:
 def _add_augmentation(flags: _Flags, group: Group) -> None:
     add = flags.add
     add(group, "--train-resize", metavar="N|HxW", help="resize frames first: the short side, or exactly, as 240x320")
-    add(group, "--train-crop", default="multiscale", choices=("multiscale", "rrc"),
+    add(group, "--train-crop", default="multiscale", choices=TRAIN_CROPS,
         help="TSN's corner crops, or a random area and aspect ratio")  # fmt: skip
     add(group, "--hflip", type=float, default=0.5, metavar="P",
         help="probability of mirroring; classes with left/right or clockwise in their names are minded")  # fmt: skip
@@ -175,7 +174,7 @@ def _add_augmentation(flags: _Flags, group: Group) -> None:
         group,
         "--remode",
         default="const",
-        choices=("const", "rand", "pixel"),
+        choices=ERASE_MODES,
         help="what erased places are filled with",
     )
     add(group, "--mixup", type=float, default=0.0, metavar="ALPHA", help="mix clips and labels; 0: off")

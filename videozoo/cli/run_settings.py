@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from videozoo.choices import FREE_ON_RESUME
 from videozoo.cli.console import CommandError, is_main_process, note, num_processes
 from videozoo.cli.finetune_checks import check_effects
 from videozoo.cli.finetune_flags import DEFAULT_LR
@@ -17,14 +18,10 @@ from videozoo.version import __version__
 
 FILE_NAME = "args.json"
 # What may change when a run is continued: where things lie, how fast it goes, how long it lasts.
-FREE_ON_RESUME = frozenset(
-    {
-        *("output", "resume", "data", "val", "data_root", "class_names", "workers", "epochs", "device", "log_interval"),
-        "max_frames",
-        *("max_bad_frac", "checkpoint_minutes", "patience", "compile", "log_with"),
-        *("batch_size", "grad_accum_steps"),  # the engine sees to it that a step has as many clips
-    }
-)
+FREE_FLAGS = FREE_ON_RESUME | {
+    *("output", "resume", "data", "val", "data_root", "class_names", "workers", "max_frames"),
+    *("batch_size", "grad_accum_steps"),  # the engine sees to it that a step has as many clips
+}
 _PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "output")
 
 
@@ -239,7 +236,7 @@ def _check_same(given: dict[str, Any], stored: dict[str, Any], output: Path) -> 
     if not stored:
         return
     changed = []
-    for name in sorted(given.keys() - FREE_ON_RESUME):
+    for name in sorted(given.keys() - FREE_FLAGS):
         now = os.path.abspath(given[name]) if name in _PATHS and given[name] else given[name]
         if now != stored.get(name):
             changed.append(f"--{name.replace('_', '-')} was {stored.get(name)}, is {given[name]}")

@@ -10,9 +10,9 @@ from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from .normalize import ClipNormalizer
+from videozoo.choices import ERASE_MODES
 
-ERASE_MODES = ("const", "rand", "pixel")
+from .normalize import ClipNormalizer
 
 
 def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:

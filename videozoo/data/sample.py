@@ -1,13 +1,13 @@
 """Which frames of a video make a clip."""
 
 import operator
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 
-Sampling = Literal["segment", "dense", "uniform"]
-SAMPLINGS: tuple[str, ...] = get_args(Sampling)
+from videozoo.bounds import CHOICES
+
+SAMPLINGS: tuple[str, ...] = CHOICES["frame_sampling"]
 
 
 def sample_clips(

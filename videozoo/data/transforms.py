@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,12 +10,12 @@ from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
 from videozoo.bounds import CHOICES
+from videozoo.choices import TRAIN_CROPS
 
 from .augment import ColorJitter, RandAugment
 from .normalize import ClipNormalizer
 from .views import CROPS, crop_offsets, fixed_offsets, multiscale_sizes
 
-TrainCrop = Literal["multiscale", "rrc"]
 FlipLabels = Mapping[int, int | None]
 INTERPOLATIONS: tuple[str, ...] = CHOICES["interpolation"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -265,7 +264,7 @@ def _check_options(
     require(0 < crop_pct <= 1, "crop_pct", crop_pct, "in (0, 1]")
     require(num_crops in CROPS, "num_crops", num_crops, "1, 3, 5 or 10")
     require(0 <= hflip <= 1, "hflip", hflip, "in [0, 1]")
-    require(train_crop in get_args(TrainCrop), "train_crop", train_crop, f"one of {', '.join(get_args(TrainCrop))}")
+    require(train_crop in TRAIN_CROPS, "train_crop", train_crop, f"one of {', '.join(TRAIN_CROPS)}")
 
 
 def _check_flip_labels(flip_labels: FlipLabels | None) -> None:

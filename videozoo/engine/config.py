@@ -3,18 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from videozoo.choices import AMP_KINDS, EVAL_METRICS, SCHEDULES, TRACKERS
 from videozoo.devices import find_device
 from videozoo.ranges import RANGES, describe_problem
-
-SCHEDULES = ("cosine", "constant", "step", "multistep", "poly", "tanh", "wsd", "rsqrt", "none")
-EVAL_METRICS = ("top1", "mean_class")
-AMP_KINDS = ("no", "bf16", "fp16")
-
-# What may differ between a run and its continuation; anything else would make it another run.
-FREE_ON_RESUME = frozenset(
-    {"epochs", "log_interval", "device", "max_bad_frac", "checkpoint_minutes", "patience", "compile", "log_with"}
-)
-TRACKERS = ("tensorboard", "wandb")
 
 
 class SettingError(ValueError):

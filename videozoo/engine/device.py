@@ -8,8 +8,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, parse_flag_from_env
 
+from videozoo.choices import AMP_KINDS
 from videozoo.devices import find_device
-from videozoo.engine.config import AMP_KINDS
 
 _log = logging.getLogger(__name__)
 

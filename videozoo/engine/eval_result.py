@@ -5,9 +5,8 @@ from functools import cached_property
 
 from torch import Tensor
 
+from videozoo.choices import AVERAGES
 from videozoo.engine.metrics import confusion_matrix, mean_class_accuracy, topk_accuracy
-
-AVERAGES = ("prob", "logit")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from typing import Any
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from videozoo.choices import FREE_ON_RESUME
 from videozoo.engine.checkpoint import STATE_TREE, load_train_state, load_weights, save_checkpoint
-from videozoo.engine.config import FREE_ON_RESUME, FitConfig
+from videozoo.engine.config import FitConfig
 from videozoo.engine.errors import CheckpointError
 from videozoo.engine.metrics import pack_counts, unpack_counts
 from videozoo.engine.plots import plot_confusion, plot_curves

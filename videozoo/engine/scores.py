@@ -12,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from videozoo.choices import AVERAGES
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.errors import EngineError
-from videozoo.engine.eval_result import AVERAGES, EvalResult
+from videozoo.engine.eval_result import EvalResult
 from videozoo.text import cause, json_text
 
 SCORES_FORMAT = "videozoo.scores.1"

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from videozoo.choices import EXPORT_FORMATS
 from videozoo.extras import EXTRAS, check_installed
 from videozoo.files import install_file
 
@@ -22,10 +23,7 @@ from .onnx_net import OnnxNet
 from .quantise import write_int8
 from .trace import free_sizes, trace_program, translate
 
-__all__ = ["FORMATS", "Agreement", "ExportReport", "check_target", "export_model"]
-
-# How the name of each kind of file ends.
-FORMATS = {"onnx": ".onnx", "torch-export": ".pt2", "state-dict": ".safetensors"}
+__all__ = ["Agreement", "ExportReport", "check_target", "export_model"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def export_model(
 
     Args:
         model: a network of videozoo; it is exported in evaluation, in float32.
-        path: a new file; its name ends as ``FORMATS`` says.
+        path: a new file; its name ends as ``choices.EXPORT_FORMATS`` says.
         format: ``onnx``; ``torch-export``, for ``torch.export.load``; ``state-dict``, the weights alone as safetensors.
         fuse: fold norms into convolutions first, as ``videozoo.fuse`` does.
         int8: store the weights of an ONNX file as int8; ``clips`` are needed to say what that costs.
@@ -136,10 +134,10 @@ def check_target(path: str | os.PathLike[str], format: str) -> Path:
         MissingPackageError: packages for ONNX are missing.
     """
     target = Path(path).expanduser()
-    if format not in FORMATS:
-        raise ExportError(f"format is {format!r}; choose from {', '.join(FORMATS)}.")
-    if target.suffix != FORMATS[format]:
-        raise ExportError(f"{target}: the name of a file of format {format} must end in {FORMATS[format]}.")
+    if format not in EXPORT_FORMATS:
+        raise ExportError(f"format is {format!r}; choose from {', '.join(EXPORT_FORMATS)}.")
+    if target.suffix != EXPORT_FORMATS[format]:
+        raise ExportError(f"{target}: the name of a file of format {format} must end in {EXPORT_FORMATS[format]}.")
     if target.exists():
         raise ExportError(f"{target}: exists already; name a new file.")
     if format == "onnx":

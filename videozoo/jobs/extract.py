@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from videozoo.choices import FEATURE_FILES
+
 from .listing import Listing
 from .outputs import ArrayFile, ParquetFile
 from .parts import JobError, Rows
 from .predict import JobResult, JobWriting, answer_list, check_shard, describe_job, describe_network, rows_of
 from .prediction import GivesFeatures, Prediction
-
-FORMATS = (".parquet", ".npy", ".safetensors")
 
 
 def extract_list(
@@ -42,8 +42,8 @@ def extract_list(
         MissingPackageError: a Parquet file, and pyarrow is not installed.
     """
     check_shard(num_shards, shard)
-    if output.suffix not in FORMATS:
-        raise JobError(f"{output}: its name must end in {', '.join(FORMATS)}.")
+    if output.suffix not in FEATURE_FILES:
+        raise JobError(f"{output}: its name must end in {', '.join(FEATURE_FILES)}.")
     shape = extractor.feature_shape
     size = int(np.prod(shape))
     details = {"layer": extractor.layer, "level": extractor.level, "feature_shape": list(shape)}
