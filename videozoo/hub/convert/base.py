@@ -1,7 +1,7 @@
-"""What every converter gives, and how it says that something does not fit."""
+"""What a converter gives, how it renames keys, and how it says that something does not fit."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,16 @@ from torch import Tensor
 
 from videozoo.text import printable
 
-__all__ = ["ConvertError", "Converted", "count_blocks", "rename", "rename_all"]
+__all__ = ["ConvertError", "Converted", "Rules", "compose", "rename", "rename_all", "resnet_name", "stage_depths"]
+
+# (pattern, replacement) of the keys without their last part, which stays; "" drops a tensor that only training needs.
+Rules = Sequence[tuple[str, str]]
+_LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+_RESNETS: dict[tuple[int, ...], tuple[str, str]] = {  # of plain blocks, of bottlenecks
+    (2, 2, 2, 2): ("resnet18", ""),
+    (3, 4, 6, 3): ("resnet34", "resnet50"),
+    (3, 4, 23, 3): ("", "resnet101"),
+}
 
 
 class ConvertError(ValueError):
@@ -37,21 +46,33 @@ class Converted:
     cfg: dict[str, Any] = field(default_factory=dict)
 
 
+def rename(key: str, rules: Rules) -> str | None:
+    """Return our key by the first rule whose pattern is the whole key but its last part; None where none is."""
+    start, _, leaf = key.rpartition(".")
+    for pattern, replacement in rules:
+        match = re.fullmatch(pattern, start)
+        if match and not replacement:
+            return ""
+        if match and leaf in _LEAVES:
+            return f"{match.expand(replacement)}.{leaf}"
+    return None
+
+
 def rename_all(
-    state: Mapping[str, Tensor], new_name: Callable[[str], str | None], source: str
+    state: Mapping[str, Tensor], rules: Rules | Callable[[str], str | None], source: str
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Rename every key.
 
     Args:
         state: tensors by the source's key.
-        new_name: our key; ``""`` for a tensor that only training needs, None for one that has no place.
+        rules: for `rename`, or a function like it.
         source: who wrote the checkpoint, for the error.
     Returns:
         the state under our keys, and the keys that were dropped.
     Raises:
         ConvertError: keys without a place, or two keys for one place.
     """
-    names = {key: new_name(key) for key in state}
+    names = {key: rules(key) if callable(rules) else rename(key, rules) for key in state}
     left = [key for key, name in names.items() if name is None]
     if left:
         more = f" and {len(left) - 12} more" if len(left) > 12 else ""
@@ -65,15 +86,49 @@ def rename_all(
     return {name: state[key] for name, key in taken.items()}, tuple(key for key, name in names.items() if name == "")
 
 
-def rename(key: str, rules: Iterable[tuple[str, str]]) -> str | None:
-    """The replacement of the first pattern that matches the whole key; None where none does."""
-    for pattern, replacement in rules:
-        match = re.fullmatch(pattern, key)
-        if match:
-            return match.expand(replacement)
-    return None
+def compose(
+    state: dict[str, Tensor],
+    dropped: tuple[str, ...],
+    backbone: str,
+    temporal: str | Mapping[str, Any] = "tsn",
+    num_frames: int = 8,
+    cfg: Mapping[str, Any] | None = None,
+) -> Converted:
+    """Put state and composition together; the classes are counted on the classifier.
+
+    Args:
+        state, dropped: as `rename_all` gives them.
+        backbone: its name.
+        temporal: the temporal module, by name or with its options.
+        num_frames: of a clip.
+        cfg: see `Converted`.
+    """
+    spec: dict[str, Any] = {
+        "backbone": backbone,
+        "temporal": {"name": temporal} if isinstance(temporal, str) else dict(temporal),
+        "augmenters": [],
+        "num_frames": num_frames,
+    }
+    if "fc.weight" in state:
+        spec["num_classes"] = state["fc.weight"].shape[0]
+    return Converted(state, spec, dropped, dict(cfg or {}))
 
 
-def count_blocks(state: Iterable[str], pattern: str) -> int:
-    """How many different numbers the first group of ``pattern`` takes at the start of the keys."""
-    return len({match[1] for match in (re.match(pattern, key) for key in state) if match})
+def stage_depths(state: Iterable[str], path: str = "") -> tuple[int, ...]:
+    """Return how many blocks each stage of a renamed ResNet has; ``path`` is what follows the stage in the keys."""
+    found = [re.match(rf"backbone\.layer(\d)\.{path}(\d+)\.", key) for key in state]
+    blocks = {match.groups() for match in found if match}
+    return tuple(sum(stage == str(number) for stage, _ in blocks) for number in (1, 2, 3, 4))
+
+
+def resnet_name(state: Mapping[str, Tensor], source: str) -> str:
+    """Return timm's name of the ResNet whose renamed keys these are.
+
+    Raises:
+        ConvertError: no ResNet of these depths is known.
+    """
+    depths = stage_depths(state)
+    name = _RESNETS.get(depths, ("", ""))["backbone.layer1.0.conv3.weight" in state]
+    if not name:
+        raise ConvertError(f"{source}: stages of {depths} blocks are no ResNet-18, 34, 50 or 101.")
+    return name

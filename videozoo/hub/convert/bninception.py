@@ -4,28 +4,28 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, rename, rename_all
+from videozoo.hub.convert.base import Converted, compose, rename_all
 
 __all__ = ["convert", "matches"]
 
 SOURCE = "TSN authors' BN-Inception"
-_STAGE_OF = {"3a": 2, "3b": 2, "3c": 3, "4a": 3, "4b": 3, "4c": 3, "4d": 3, "4e": 4, "5a": 4, "5b": 4}
-_LEAF = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
+_STAGES = {2: r"3[ab]", 3: r"3c|4[abcd]", 4: r"4e|5[ab]"}  # ours, with their modules
+_BRANCH = r"(1x1|3x3|3x3_reduce|double_3x3_(?:reduce|1|2)|pool_proj)"
 _RULES = [
-    (rf"conv1_7x7_s2\.{_LEAF}", r"conv1.\1"),
-    (rf"conv1_7x7_s2_bn\.{_LEAF}", r"bn1.\1"),
-    (rf"conv2_3x3_reduce\.{_LEAF}", r"stage1.conv_reduce.\1"),
-    (rf"conv2_3x3_reduce_bn\.{_LEAF}", r"stage1.bn_reduce.\1"),
-    (rf"conv2_3x3\.{_LEAF}", r"stage1.conv_3x3.\1"),
-    (rf"conv2_3x3_bn\.{_LEAF}", r"stage1.bn_3x3.\1"),
+    (r"base_model\.conv1_7x7_s2", "backbone.conv1"),
+    (r"base_model\.conv1_7x7_s2_bn", "backbone.bn1"),
+    (r"base_model\.conv2_3x3_reduce", "backbone.stage1.conv_reduce"),
+    (r"base_model\.conv2_3x3_reduce_bn", "backbone.stage1.bn_reduce"),
+    (r"base_model\.conv2_3x3", "backbone.stage1.conv_3x3"),
+    (r"base_model\.conv2_3x3_bn", "backbone.stage1.bn_3x3"),
+    *(
+        (rf"base_model\.(inception_(?:{modules}))_{_BRANCH}{end}", rf"backbone.stage{stage}.\1.{layer}_\2")
+        for stage, modules in _STAGES.items()
+        for layer, end in (("conv", ""), ("bn", "_bn"))
+    ),
+    # With dropout 0 the classifier stands at the backbone's own place.
+    (r"new_fc|base_model\.(?:last_linear|fc)", "fc"),
 ]
-for _module, _stage in _STAGE_OF.items():
-    _new = f"stage{_stage}.inception_{_module}"
-    _branch = r"(1x1|3x3|3x3_reduce|double_3x3_(?:reduce|1|2)|pool_proj)"
-    _RULES += [
-        (rf"inception_{_module}_{_branch}\.{_LEAF}", rf"{_new}.conv_\1.\2"),
-        (rf"inception_{_module}_{_branch}_bn\.{_LEAF}", rf"{_new}.bn_\1.\2"),
-    ]
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
@@ -43,18 +43,6 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     Raises:
         ConvertError: a key has no place.
     """
-
-    def new_name(key: str) -> str | None:
-        if key.startswith("base_model."):
-            name = rename(key.removeprefix("base_model."), _RULES)
-            return None if name is None else f"backbone.{name}"
-        # With dropout 0 the classifier stands at the backbone's own place.
-        return rename(key, [(r"(?:new_fc|base_model\.(?:last_linear|fc))\.(weight|bias)", r"fc.\1")])
-
-    new, dropped = rename_all(state, new_name, SOURCE)
-    spec = {"backbone": "bninception", "temporal": {"name": "tsn"}, "augmenters": [], "num_frames": 8}
-    if "fc.weight" in new:
-        spec["num_classes"] = new["fc.weight"].shape[0]
-    mean = (104 / 255, 117 / 255, 128 / 255)
-    cfg = {"channel_order": "bgr", "mean": mean, "std": (1 / 255, 1 / 255, 1 / 255)}
-    return Converted(new, spec, dropped, cfg)
+    mean, std = (104 / 255, 117 / 255, 128 / 255), (1 / 255, 1 / 255, 1 / 255)
+    cfg = {"channel_order": "bgr", "mean": mean, "std": std}
+    return compose(*rename_all(state, _RULES, SOURCE), "bninception", cfg=cfg)

@@ -6,8 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, rename, rename_all
-from videozoo.hub.convert.resnet_2d import LEAF, finish, resnet_name
+from videozoo.hub.convert.base import Converted, compose, rename_all, resnet_name
 
 __all__ = ["convert", "matches"]
 
@@ -15,17 +14,17 @@ SOURCE = "DNR authors"
 _BLOCK = r"backbone\.(layer\d)\.ModuleList\.(\d+)"
 _PHI = {"w_ih": "phi_x", "w_hh": "phi_h"}
 _RULES = [
-    (rf"backbone\.(conv1|bn1)\.{LEAF}", r"backbone.\1.\2"),
-    (rf"{_BLOCK}\.((?:conv|bn)\d|downsample\.[01])\.{LEAF}", r"backbone.\1.\2.\3.\4"),
+    (r"backbone\.(conv1|bn1)", r"backbone.\1"),
+    (rf"{_BLOCK}\.((?:conv|bn)\d|downsample\.[01])", r"backbone.\1.\2.\3"),
     *(
-        (rf"{_BLOCK}\.bn2\.lstm\.{old}\.0\.seq\.([02])\.{LEAF}", rf"backbone.\1.\2.bn2.cell.{new}.\3.\4")
+        (rf"{_BLOCK}\.bn2\.lstm\.{old}\.0\.seq\.([02])", rf"backbone.\1.\2.bn2.cell.{new}.\3")
         for old, new in _PHI.items()
     ),
     *(
-        (rf"backbone\.(layer\d)\.lstm\.{old}\.0\.seq\.([02])\.{LEAF}", rf"backbone.\1.relay.0.{new}.\2.\3")
+        (rf"backbone\.(layer\d)\.lstm\.{old}\.0\.seq\.([02])", rf"backbone.\1.relay.0.{new}.\2")
         for old, new in _PHI.items()
     ),
-    (r"cls_head\.fc_cls\.(weight|bias)", r"fc.\1"),
+    (r"cls_head\.fc_cls", "fc"),
 ]
 
 
@@ -44,14 +43,11 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     Raises:
         ConvertError: a key has no place.
     """
-    backbone = resnet_name(
-        state, r"backbone\.layer{stage}\.ModuleList\.(\d+)\.", "backbone.layer1.ModuleList.0.conv3.weight", SOURCE
-    )
-    new, dropped = rename_all(state, lambda key: rename(key, _RULES), SOURCE)
+    new, dropped = rename_all(state, _RULES, SOURCE)
     for key in new:
         if ".phi_" in key and key.rsplit(".", 2)[1] == "2":
             i, f, g, o = new[key].chunk(4)
             new[key] = torch.cat([f, i, g, o])
-    converted = finish(new, dropped, backbone, {"name": "tsn"}, num_frames=8)
+    converted = compose(new, dropped, resnet_name(new, SOURCE))
     options = {"name": "dnr", "ct_group_frames": 2, "interlace": False, "linear_bias": True, "ct_statistics": "group"}
     return replace(converted, spec={**converted.spec, "augmenters": [options]})

@@ -4,29 +4,27 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, ConvertError, count_blocks, rename, rename_all
+from videozoo.hub.convert.base import Converted, ConvertError, Rules, compose, rename_all, stage_depths
 
 __all__ = ["convert", "matches"]
 
 SOURCE = "MMAction2"
-_LEAF = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
-_HEAD = (r"cls_head\.fc_cls\.(weight|bias)", r"fc.\1")
+_HEAD = (r"cls_head\.fc_cls", "fc")
 _DEPTHS: dict[tuple[int, ...], int] = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 50, (3, 4, 23, 3): 101}
 
 
-def _block_rules(old: str, new: str) -> list[tuple[str, str]]:
+def _block_rules(old: str, new: str) -> Rules:
     """Rules for a stage's blocks: ``old`` and ``new`` have one group, the stage's number."""
     return [
-        (rf"{old}\.(\d+)\.conv(\d)\.conv\.{_LEAF}", rf"{new}.\2.conv\3.\4"),
-        (rf"{old}\.(\d+)\.conv(\d)\.bn\.{_LEAF}", rf"{new}.\2.bn\3.\4"),
-        (rf"{old}\.(\d+)\.downsample\.conv\.{_LEAF}", rf"{new}.\2.downsample.0.\3"),
-        (rf"{old}\.(\d+)\.downsample\.bn\.{_LEAF}", rf"{new}.\2.downsample.1.\3"),
+        (rf"{old}\.(\d+)\.conv(\d)\.(conv|bn)", rf"{new}.\2.\4\3"),
+        (rf"{old}\.(\d+)\.downsample\.conv", rf"{new}.\2.downsample.0"),
+        (rf"{old}\.(\d+)\.downsample\.bn", rf"{new}.\2.downsample.1"),
     ]
 
 
 _PLAIN = [
-    (rf"backbone\.conv1\.conv\.{_LEAF}", r"backbone.conv1.\1"),
-    (rf"backbone\.conv1\.bn\.{_LEAF}", r"backbone.bn1.\1"),
+    (r"backbone\.conv1\.conv", "backbone.conv1"),
+    (r"backbone\.conv1\.bn", "backbone.bn1"),
     *_block_rules(r"backbone\.layer(\d)", r"backbone.layer\1"),
     _HEAD,
 ]
@@ -36,9 +34,8 @@ _FACTORISED = [
         rule
         for old, new in _HALVES.items()
         for rule in (
-            (rf"backbone\.conv1\.conv\.{old}\.{_LEAF}", rf"backbone.conv1.{new}.\1"),
-            (rf"backbone\.(layer\d\.\d+\.conv\d)\.conv\.{old}\.{_LEAF}", rf"backbone.\1.{new}.\2"),
-            (rf"backbone\.(layer\d\.\d+\.downsample)\.conv\.{old}\.{_LEAF}", rf"backbone.\1.0.{new}.\2"),
+            (rf"backbone\.(conv1|layer\d\.\d+\.conv\d)\.conv\.{old}", rf"backbone.\1.{new}"),
+            (rf"backbone\.(layer\d\.\d+\.downsample)\.conv\.{old}", rf"backbone.\1.0.{new}"),
         )
     ),
     *_PLAIN,
@@ -48,18 +45,12 @@ _SLOWFAST = [
         rule
         for path in ("slow", "fast")
         for rule in (
-            (rf"backbone\.{path}_path\.conv1\.(conv|bn)\.{_LEAF}", rf"backbone.stem.{path}.\1.\2"),
+            (rf"backbone\.{path}_path\.conv1\.(conv|bn)", rf"backbone.stem.{path}.\1"),
             *_block_rules(rf"backbone\.{path}_path\.layer(\d)", rf"backbone.layer\1.{path}"),
         )
     ),
-    (rf"backbone\.slow_path\.conv1_lateral\.(conv|bn)\.{_LEAF}", r"backbone.layer1.lateral.\1.\2"),
-    *(
-        (
-            rf"backbone\.slow_path\.layer{i}_lateral\.(conv|bn)\.{_LEAF}",
-            rf"backbone.layer{i + 1}.lateral.\1.\2",
-        )
-        for i in (1, 2, 3)
-    ),
+    (r"backbone\.slow_path\.conv1_lateral\.(conv|bn)", r"backbone.layer1.lateral.\1"),
+    *((rf"backbone\.slow_path\.layer{i}_lateral\.(conv|bn)", rf"backbone.layer{i + 1}.lateral.\1") for i in (1, 2, 3)),
     _HEAD,
 ]
 
@@ -85,43 +76,33 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
         ConvertError: a key has no place, or a variant that is not registered.
     """
     if "backbone.slow_path.conv1.conv.weight" in state:
-        backbone, rules, frames = _slowfast_name(state), _SLOWFAST, 32
-    elif "backbone.conv1.conv.conv_s.weight" in state:
-        backbone, rules, frames = _r2plus1d_name(state), _FACTORISED, 8
-    else:
-        backbone, rules, frames = f"slowonly_resnet{_depth(state, 'backbone.layer')}", _PLAIN, 8
-    new, dropped = rename_all(state, lambda key: rename(key, rules), SOURCE)
-    spec = {"backbone": backbone, "temporal": {"name": "tsn"}, "augmenters": [], "num_frames": frames}
-    if "fc.weight" in new:
-        spec["num_classes"] = new["fc.weight"].shape[0]
-    return Converted(new, spec, dropped)
+        new, dropped = rename_all(state, _SLOWFAST, SOURCE)
+        return compose(new, dropped, _slowfast_name(new), num_frames=32)
+    is_factorised = "backbone.conv1.conv.conv_s.weight" in state
+    new, dropped = rename_all(state, _FACTORISED if is_factorised else _PLAIN, SOURCE)
+    depth = _depth(new)
+    if is_factorised and depth != 34:
+        raise ConvertError(f"{SOURCE}: R(2+1)D of depth {depth}; only 34 is published and registered.")
+    return compose(new, dropped, "r2plus1d_resnet34" if is_factorised else f"slowonly_resnet{depth}")
 
 
-def _depth(state: Mapping[str, Tensor], prefix: str) -> int:
-    counts = tuple(count_blocks(state, rf"{prefix}{i}\.(\d+)\.") for i in (1, 2, 3, 4))
-    depth = _DEPTHS.get(counts)
-    if depth == 50 and f"{prefix}1.0.conv3.conv.weight" not in state:
-        depth = 34
-    if depth is None:
-        raise ConvertError(f"{SOURCE}: stages of {counts} blocks at {prefix}*; known are {list(_DEPTHS)}.")
-    return depth
+def _depth(new: Mapping[str, Tensor], path: str = "") -> int:
+    counts = stage_depths(new, path)
+    if counts not in _DEPTHS:
+        where = f" of {path[:-1]}" if path else ""
+        raise ConvertError(f"{SOURCE}: stages of {counts} blocks{where}; known are {list(_DEPTHS)}.")
+    is_plain = _DEPTHS[counts] == 50 and f"backbone.layer1.{path}0.bn3.weight" not in new
+    return 34 if is_plain else _DEPTHS[counts]
 
 
-def _slowfast_name(state: Mapping[str, Tensor]) -> str:
-    slow, fast = (_depth(state, f"backbone.{path}_path.layer") for path in ("slow", "fast"))
-    lateral = state.get("backbone.slow_path.conv1_lateral.conv.weight")
+def _slowfast_name(new: Mapping[str, Tensor]) -> str:
+    slow, fast = (_depth(new, f"{path}.") for path in ("slow", "fast"))
+    lateral = new.get("backbone.layer1.lateral.conv.weight")
     kernel = 0 if lateral is None else lateral.shape[2]
     rate = {5: "4x16", 7: "8x8"}.get(kernel)
-    if rate is None or "backbone.slow_path.conv1_lateral.bn.weight" in state:
+    if rate is None or "backbone.layer1.lateral.bn.weight" in new:
         raise ConvertError(
             f"{SOURCE}: lateral kernel {kernel} or lateral norms; need kernel 5 or 7 and no norms, as it publishes."
         )
     depth = f"resnet{slow}" if slow == fast else f"resnet{slow}_resnet{fast}"
     return f"slowfast_{depth}_{rate}_mm"
-
-
-def _r2plus1d_name(state: Mapping[str, Tensor]) -> str:
-    depth = _depth(state, "backbone.layer")
-    if depth != 34:
-        raise ConvertError(f"{SOURCE}: R(2+1)D of depth {depth}; only 34 is published and registered.")
-    return "r2plus1d_resnet34"

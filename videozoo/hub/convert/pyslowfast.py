@@ -4,52 +4,41 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, ConvertError, count_blocks, rename, rename_all
+from videozoo.hub.convert.base import Converted, ConvertError, Rules, compose, rename_all, stage_depths
 
 __all__ = ["convert", "matches"]
 
 SOURCE = "PySlowFast"
-_LEAF = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
-_CONVS = {"a": 1, "b": 2, "c": 3}
 _DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101}
 _NORMALISED_BY = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}
 
 
-def _block_rules(pathway: int, new: str) -> list[tuple[str, str]]:
-    """Rules for the blocks of stages s2 to s5; ``new`` has one group, our stage's number."""
+def _block_rules(pathway: int, new: str) -> Rules:
+    """Rules for the blocks of stages s2 to s5; ``new`` takes our stage's number."""
     rules = []
     for stage in (2, 3, 4, 5):
         old, ours = rf"s{stage}\.pathway{pathway}_res(\d+)", new.format(stage - 1)
-        for letter, number in _CONVS.items():
+        for number, letter in enumerate("abc", start=1):
             rules += [
-                (rf"{old}\.branch2\.{letter}\.{_LEAF}", rf"{ours}.\1.conv{number}.\2"),
-                (rf"{old}\.branch2\.{letter}_bn\.{_LEAF}", rf"{ours}.\1.bn{number}.\2"),
+                (rf"{old}\.branch2\.{letter}", rf"{ours}.\1.conv{number}"),
+                (rf"{old}\.branch2\.{letter}_bn", rf"{ours}.\1.bn{number}"),
             ]
-        rules += [
-            (rf"{old}\.branch1\.{_LEAF}", rf"{ours}.\1.downsample.0.\2"),
-            (rf"{old}\.branch1_bn\.{_LEAF}", rf"{ours}.\1.downsample.1.\2"),
-        ]
+        rules += [(rf"{old}\.branch1", rf"{ours}.\1.downsample.0"), (rf"{old}\.branch1_bn", rf"{ours}.\1.downsample.1")]
     return rules
 
 
-_HEAD = (r"head\.projection\.(weight|bias)", r"fc.\1")
+_HEAD = (r"head\.projection", "fc")
 _SLOW = [
-    (rf"s1\.pathway0_stem\.conv\.{_LEAF}", r"backbone.conv1.\1"),
-    (rf"s1\.pathway0_stem\.bn\.{_LEAF}", r"backbone.bn1.\1"),
+    (r"s1\.pathway0_stem\.conv", "backbone.conv1"),
+    (r"s1\.pathway0_stem\.bn", "backbone.bn1"),
     *_block_rules(0, "backbone.layer{}"),
     _HEAD,
 ]
 _SLOWFAST = [
-    (rf"s1\.pathway0_stem\.(conv|bn)\.{_LEAF}", r"backbone.stem.slow.\1.\2"),
-    (rf"s1\.pathway1_stem\.(conv|bn)\.{_LEAF}", r"backbone.stem.fast.\1.\2"),
-    *(
-        rule
-        for i in (1, 2, 3, 4)
-        for rule in (
-            (rf"s{i}_fuse\.conv_f2s\.{_LEAF}", rf"backbone.layer{i}.lateral.conv.\1"),
-            (rf"s{i}_fuse\.bn\.{_LEAF}", rf"backbone.layer{i}.lateral.bn.\1"),
-        )
-    ),
+    (r"s1\.pathway0_stem\.(conv|bn)", r"backbone.stem.slow.\1"),
+    (r"s1\.pathway1_stem\.(conv|bn)", r"backbone.stem.fast.\1"),
+    (r"s([1234])_fuse\.conv_f2s", r"backbone.layer\1.lateral.conv"),
+    (r"s([1234])_fuse\.bn", r"backbone.layer\1.lateral.bn"),
     *_block_rules(0, "backbone.layer{}.slow"),
     *_block_rules(1, "backbone.layer{}.fast"),
     _HEAD,
@@ -72,29 +61,22 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
         ConvertError: a key has no place (non-local blocks), or a variant that is not registered.
     """
     is_pair = "s1.pathway1_stem.conv.weight" in state
-    new, dropped = rename_all(state, lambda key: rename(key, _SLOWFAST if is_pair else _SLOW), SOURCE)
-    slow = _depth(state, 0)
-    if is_pair:
-        name, frames = f"slowfast_{_variant(state, slow)}", 32
-    else:
-        name, frames = f"slowonly_resnet{slow}", 8
+    new, dropped = rename_all(state, _SLOWFAST if is_pair else _SLOW, SOURCE)
+    name = f"slowfast_{_variant(new)}" if is_pair else f"slowonly_resnet{_depth(new)}"
     _check_kernels(state, is_pair)
-    spec = {"backbone": name, "temporal": {"name": "tsn"}, "augmenters": [], "num_frames": frames}
-    if "fc.weight" in new:
-        spec["num_classes"] = new["fc.weight"].shape[0]
-    return Converted(new, spec, dropped, dict(_NORMALISED_BY))
+    return compose(new, dropped, name, num_frames=32 if is_pair else 8, cfg=_NORMALISED_BY)
 
 
-def _depth(state: Mapping[str, Tensor], pathway: int) -> int:
-    counts = tuple(count_blocks(state, rf"s{stage}\.pathway{pathway}_res(\d+)\.") for stage in (2, 3, 4, 5))
+def _depth(new: Mapping[str, Tensor], path: str = "") -> int:
+    counts = stage_depths(new, path)
     if counts not in _DEPTHS:
         raise ConvertError(f"{SOURCE}: stages of {counts} blocks; known are {list(_DEPTHS)}.")
     return _DEPTHS[counts]
 
 
-def _variant(state: Mapping[str, Tensor], slow: int) -> str:
-    fast = _depth(state, 1)
-    kernel = state["s1_fuse.conv_f2s.weight"].shape[2]
+def _variant(new: Mapping[str, Tensor]) -> str:
+    slow, fast = (_depth(new, f"{path}.") for path in ("slow", "fast"))
+    kernel = new["backbone.layer1.lateral.conv.weight"].shape[2]
     rate = {(50, 5): "4x16", (50, 7): "8x8", (101, 5): "8x8"}.get((slow, kernel))
     if rate is None or fast != slow:
         raise ConvertError(

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, rename, rename_all
-from videozoo.hub.convert.resnet_2d import LEAF, finish, resnet_name
+from videozoo.hub.convert.base import Converted, compose, rename_all, resnet_name
 
 __all__ = ["convert", "matches"]
 
@@ -21,20 +20,18 @@ _DIFFERENCE = {
     "conv3_smallscale4": "full",
     "bn3_smallscale4": "full_norm",
 }
+_BLOCK = r"base_model\.(layer\d)_bak\.(\d+)"
 _PARTS = r"((?:conv|bn)\d|downsample\.[01])"
 _RULES = [
-    (rf"base_model\.conv1_temp\.{LEAF}", ""),  # registered by the authors, never used
-    (rf"base_model\.(conv1|bn1)\.{LEAF}", r"backbone.\1.\2"),
-    (rf"base_model\.conv1_5\.0\.{LEAF}", r"backbone.diff_stem.1.\1"),
-    (rf"base_model\.conv1_5\.1\.{LEAF}", r"backbone.diff_stem.2.\1"),
-    (rf"base_model\.resnext_layer1\.(\d+)\.{_PARTS}\.{LEAF}", r"backbone.diff_layer1.\1.\2.\3"),
-    (rf"base_model\.(layer\d)_bak\.(\d+)\.{_PARTS}\.{LEAF}", r"backbone.\1.\2.\3.\4"),
-    (r"base_model\.(layer\d)_bak\.(\d+)\.shift\.conv\.weight", r"backbone.\1.\2.conv2.pre.shift.weight"),
-    *(
-        (rf"base_model\.(layer\d)_bak\.(\d+)\.mse\.{old}\.{LEAF}", rf"backbone.\1.\2.conv2.pre.difference.{name}.\3")
-        for old, name in _DIFFERENCE.items()
-    ),
-    (r"(?:new_fc|base_model\.fc)\.(weight|bias)", r"fc.\1"),
+    (r"base_model\.conv1_temp", ""),  # registered by the authors, never used
+    (r"base_model\.(conv1|bn1)", r"backbone.\1"),
+    (r"base_model\.conv1_5\.0", "backbone.diff_stem.1"),
+    (r"base_model\.conv1_5\.1", "backbone.diff_stem.2"),
+    (rf"base_model\.resnext_layer1\.(\d+)\.{_PARTS}", r"backbone.diff_layer1.\1.\2"),
+    (rf"{_BLOCK}\.{_PARTS}", r"backbone.\1.\2.\3"),
+    (rf"{_BLOCK}\.shift\.conv", r"backbone.\1.\2.conv2.pre.shift"),
+    *((rf"{_BLOCK}\.mse\.{old}", rf"backbone.\1.\2.conv2.pre.difference.{name}") for old, name in _DIFFERENCE.items()),
+    (r"new_fc|base_model\.fc", "fc"),
 ]
 
 
@@ -52,8 +49,5 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     Raises:
         ConvertError: a key has no place.
     """
-    backbone = resnet_name(
-        state, r"base_model\.layer{stage}_bak\.(\d+)\.", "base_model.layer1_bak.0.conv3.weight", SOURCE
-    )
-    new, dropped = rename_all(state, lambda key: rename(key, _RULES), SOURCE)
-    return finish(new, dropped, backbone, {"name": "tdn"}, num_frames=40)
+    new, dropped = rename_all(state, _RULES, SOURCE)
+    return compose(new, dropped, resnet_name(new, SOURCE), "tdn", num_frames=40)

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, rename, rename_all
-from videozoo.hub.convert.resnet_2d import LEAF, finish
+from videozoo.hub.convert.base import Converted, compose, rename_all
 
 __all__ = ["convert", "matches"]
 
@@ -13,12 +12,12 @@ SOURCE = "TEA authors"
 _BLOCK = r"base_model\.(layer\d\.\d+)"
 _EXCITE = {"conv1": "squeeze", "bn1": "squeeze_norm", "conv2": "map", "conv3": "expand", "bn3": "expand_norm"}
 _RULES = [
-    (rf"base_model\.(conv1|bn1)\.{LEAF}", r"backbone.\1.\2"),
-    (rf"{_BLOCK}\.((?:conv|bn)[13]|convs\.\d|bns\.\d|downsample\.[01])\.{LEAF}", r"backbone.\1.\2.\3"),
-    *((rf"{_BLOCK}\.me\.{old}\.{LEAF}", rf"backbone.\1.excite.{name}.\2") for old, name in _EXCITE.items()),
-    (rf"{_BLOCK}\.shifts\.([012])\.conv\.weight", r"backbone.\1.convs.\2.pre.weight"),
-    (rf"{_BLOCK}\.shifts\.3\.conv\.weight", r"backbone.\1.last_shift.weight"),
-    (r"(?:new_fc|base_model\.fc)\.(weight|bias)", r"fc.\1"),
+    (r"base_model\.(conv1|bn1)", r"backbone.\1"),
+    (rf"{_BLOCK}\.((?:conv|bn)[13]|convs\.\d|bns\.\d|downsample\.[01])", r"backbone.\1.\2"),
+    *((rf"{_BLOCK}\.me\.{old}", rf"backbone.\1.excite.{name}") for old, name in _EXCITE.items()),
+    (rf"{_BLOCK}\.shifts\.([012])\.conv", r"backbone.\1.convs.\2.pre"),
+    (rf"{_BLOCK}\.shifts\.3\.conv", r"backbone.\1.last_shift"),
+    (r"new_fc|base_model\.fc", "fc"),
 ]
 
 
@@ -33,5 +32,4 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     Raises:
         ConvertError: a key has no place.
     """
-    new, dropped = rename_all(state, lambda key: rename(key, _RULES), SOURCE)
-    return finish(new, dropped, "res2net50_26w_4s", {"name": "tea"}, num_frames=8)
+    return compose(*rename_all(state, _RULES, SOURCE), "res2net50_26w_4s", "tea")

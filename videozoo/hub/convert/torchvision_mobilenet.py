@@ -1,12 +1,45 @@
-"""torchvision's MobileNetV2 under timm's key names."""
+"""MobileNetV2 in torchvision's order of blocks, under timm's key names."""
+
+from collections.abc import Sequence
 
 from torch import Tensor
 
-__all__ = ["is_torchvision_mobilenet_v2", "mobilenet_v2_to_timm"]
+from videozoo.hub.convert.base import Rules, rename
+
+__all__ = ["is_torchvision_mobilenet_v2", "mobilenet_v2_rules", "mobilenet_v2_to_timm"]
 
 # Blocks per stage (t, c, n, s of the paper's Table 2); features.1 is the first block, features.18 the last convolution.
 _STAGES = (1, 2, 3, 4, 3, 3, 1)
 _LAST = 1 + sum(_STAGES)
+_FIRST_LAYERS = ("conv_dw", "bn1", "conv_pw", "bn2")  # no expansion
+_LAYERS = ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")
+
+
+def mobilenet_v2_rules(old: str, new: str, first: Sequence[str], others: Sequence[str]) -> Rules:
+    """Return the rules for all but the classifier.
+
+    Args:
+        old, new: patterns of what stands before ``features``, and what stands before timm's names.
+        first, others: patterns of the layers of the first block and of the others, as their source names them: each
+            convolution followed by its norm.
+    """
+    rules = [
+        (rf"{old}features\.0\.0", f"{new}conv_stem"),
+        (rf"{old}features\.0\.1", f"{new}bn1"),
+        (rf"{old}features\.{_LAST}\.0", f"{new}conv_head"),
+        (rf"{old}features\.{_LAST}\.1", f"{new}bn2"),
+    ]
+    blocks = [f"{stage}.{block}" for stage, depth in enumerate(_STAGES) for block in range(depth)]
+    for index, block in enumerate(blocks, start=1):
+        layers = zip(first, _FIRST_LAYERS, strict=True) if index == 1 else zip(others, _LAYERS, strict=True)
+        rules += [(rf"{old}features\.{index}\.conv\.{a}", f"{new}blocks.{block}.{b}") for a, b in layers]
+    return rules
+
+
+_RULES = [
+    *mobilenet_v2_rules("", "", (r"0\.0", r"0\.1", "1", "2"), (r"0\.0", r"0\.1", r"1\.0", r"1\.1", "2", "3")),
+    (r"classifier\.1", "classifier"),
+]
 
 
 def is_torchvision_mobilenet_v2(state: dict[str, Tensor]) -> bool:
@@ -19,25 +52,4 @@ def mobilenet_v2_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Keys that have no counterpart are kept as they are, so that strict loading names them.
     """
-    prefixes = {
-        "features.0.0": "conv_stem",
-        "features.0.1": "bn1",
-        f"features.{_LAST}.0": "conv_head",
-        f"features.{_LAST}.1": "bn2",
-        "classifier.1": "classifier",
-    }
-    index = 1
-    for stage, depth in enumerate(_STAGES):
-        for block in range(depth):
-            old, new = f"features.{index}.conv", f"blocks.{stage}.{block}"
-            if index == 1:  # no expansion: depth-wise, then point-wise
-                names = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
-            else:
-                names = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"}
-            prefixes.update({f"{old}.{a}": f"{new}.{b}" for a, b in names.items()})
-            index += 1
-    out: dict[str, Tensor] = {}
-    for key, value in state.items():
-        prefix, _, leaf = key.rpartition(".")
-        out[f"{prefixes[prefix]}.{leaf}" if prefix in prefixes else key] = value
-    return out
+    return {rename(key, _RULES) or key: value for key, value in state.items()}

@@ -4,20 +4,19 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, ConvertError, count_blocks, rename, rename_all
+from videozoo.hub.convert.base import Converted, ConvertError, compose, rename_all, stage_depths
 
 __all__ = ["convert", "matches"]
 
 SOURCE = "torchvision's R(2+1)D"
-_LEAF = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 _PARTS = {0: "spatial", 1: "bn", 3: "temporal"}
 _RULES = [
-    *((rf"stem\.{index}\.{_LEAF}", rf"backbone.conv1.{part}.\1") for index, part in _PARTS.items()),
-    (rf"stem\.4\.{_LEAF}", r"backbone.bn1.\1"),
-    *((rf"(layer\d\.\d+\.conv\d)\.0\.{index}\.{_LEAF}", rf"backbone.\1.{part}.\2") for index, part in _PARTS.items()),
-    (rf"(layer\d\.\d+)\.conv(\d)\.1\.{_LEAF}", r"backbone.\1.bn\2.\3"),
-    (rf"(layer\d\.\d+\.downsample\.[01])\.{_LEAF}", r"backbone.\1.\2"),
-    (r"fc\.(weight|bias)", r"fc.\1"),
+    *((rf"stem\.{index}", f"backbone.conv1.{part}") for index, part in _PARTS.items()),
+    (r"stem\.4", "backbone.bn1"),
+    *((rf"(layer\d\.\d+\.conv\d)\.0\.{index}", rf"backbone.\1.{part}") for index, part in _PARTS.items()),
+    (r"(layer\d\.\d+)\.conv(\d)\.1", r"backbone.\1.bn\2"),
+    (r"(layer\d\.\d+\.downsample\.[01])", r"backbone.\1"),
+    ("fc", "fc"),
 ]
 _DEPTHS = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34}
 
@@ -33,17 +32,9 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     Raises:
         ConvertError: a key has no place, or another depth than 18 or 34.
     """
-    counts = tuple(count_blocks(state, rf"layer{i}\.(\d+)\.") for i in (1, 2, 3, 4))
-    if counts not in _DEPTHS:
-        raise ConvertError(f"{SOURCE}: stages of {counts} blocks; known are {list(_DEPTHS)}.")
-    new, dropped = rename_all(state, lambda key: rename(key, _RULES), SOURCE)
-    spec = {
-        "backbone": f"r2plus1d_resnet{_DEPTHS[counts]}_tv",
-        "temporal": {"name": "tsn"},
-        "augmenters": [],
-        "num_frames": 16,
-    }
-    if "fc.weight" in new:
-        spec["num_classes"] = new["fc.weight"].shape[0]
-    mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-    return Converted(new, spec, dropped, {"mean": mean, "std": std})
+    new, dropped = rename_all(state, _RULES, SOURCE)
+    depths = stage_depths(new)
+    if depths not in _DEPTHS:
+        raise ConvertError(f"{SOURCE}: stages of {depths} blocks; known are {list(_DEPTHS)}.")
+    cfg = {"mean": (0.43216, 0.394666, 0.37645), "std": (0.22803, 0.22145, 0.216989)}
+    return compose(new, dropped, f"r2plus1d_resnet{_DEPTHS[depths]}_tv", num_frames=16, cfg=cfg)

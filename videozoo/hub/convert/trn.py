@@ -6,14 +6,14 @@ from dataclasses import replace
 from torch import Tensor
 
 from videozoo.hub.convert import bninception, tsm
-from videozoo.hub.convert.base import Converted, ConvertError, rename, rename_all
+from videozoo.hub.convert.base import Converted, ConvertError, rename_all
 
 __all__ = ["convert", "matches"]
 
 SOURCE = "TRN authors"
 _HEAD = "consensus."
 _LAST = "consensus.fc_fusion_scales.0.3.weight"  # the longest scale's classifier
-_RULES = [(r"consensus\.fc_fusion_scales\.(\d+)\.([13])\.(weight|bias)", r"fc.scales.\1.\2.\3")]
+_RULES = [(r"consensus\.fc_fusion_scales\.(\d+)\.([13])", r"fc.scales.\1.\2")]
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
@@ -31,7 +31,7 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     """
     below = {key: value for key, value in state.items() if not key.startswith(_HEAD)}
     converted = (bninception if bninception.matches(below) else tsm).convert(below)
-    head, _ = rename_all({k: v for k, v in state.items() if k.startswith(_HEAD)}, lambda k: rename(k, _RULES), SOURCE)
+    head, _ = rename_all({key: state[key] for key in state if key.startswith(_HEAD)}, _RULES, SOURCE)
     if "fc.weight" not in converted.state:
         raise ConvertError(f"{SOURCE}: new_fc.weight is missing, the map from a backbone's features to the relations.")
     new = {f"fc.project.{k[3:]}" if k.startswith("fc.") else k: v for k, v in converted.state.items()}
