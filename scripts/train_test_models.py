@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from videozoo.cli import run_command
-from videozoo.cli.evaluate import evaluate_model
+from videozoo.cli.measure import evaluate_model
 from videozoo.cli.quickstart import within_pairs
 from videozoo.data.motions import PAIRS, write_motions
 from videozoo.engine import result_dict, write_results

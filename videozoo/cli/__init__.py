@@ -1,11 +1,8 @@
 """The command ``videozoo``: one file per sub-command, heavy imports inside the functions that need them."""
 
 import argparse
-import difflib
-import itertools
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from videozoo.cli import (
     card,
@@ -27,7 +24,8 @@ from videozoo.cli import (
     stream,
 )
 from videozoo.cli import list as list_
-from videozoo.cli.console import Parser, answer
+from videozoo.cli.command import CommandParser, Parser
+from videozoo.cli.console import answer
 from videozoo.version import __version__
 
 __all__ = ["build_parser", "main", "run_command"]
@@ -82,23 +80,6 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-class _CommandParser(Parser):
-    """The parser of a sub-command, which names itself where a flag is unknown: argparse leaves that to the main one."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        # Before what is missing: a mistyped flag is both.
-        flags = (arg.partition("=")[0] for arg in itertools.takewhile(lambda arg: arg != "--", args or ()))
-        for flag in flags:
-            if flag.startswith("--") and " " not in flag and flag not in self._option_string_actions:
-                near = difflib.get_close_matches(flag, self._option_string_actions, n=2, cutoff=0.75)
-                hint = f"; did you mean {' or '.join(near)}?" if near else ""
-                self.error(f"unrecognized arguments: {flag}{hint}")
-        found, rest = super().parse_known_args(args, namespace)
-        if rest:
-            self.error(f"unrecognized arguments: {' '.join(rest)}")
-        return found, rest
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every sub-command."""
     parser = Parser(
@@ -108,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Each command has its own --help.",
     )
     parser.add_argument("--version", action="version", version=f"videozoo {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_CommandParser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=CommandParser)
     for command in _COMMANDS:
-        command.add_parser(commands)
+        command.COMMAND.add(commands, command.run)
     return parser

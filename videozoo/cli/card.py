@@ -2,19 +2,16 @@
 
 import argparse
 
-from videozoo.cli.console import Parser, say_text
+from videozoo.cli.command import Command, flag
+from videozoo.cli.console import say_text
 
-
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "card",
-        help="print a model's card",
-        description="Prints the card that push would publish: what the network is, how it was trained and measured.",
-        epilog="Example: videozoo card runs/mine > README.md",
-    )
-    parser.add_argument("folder", metavar="DIR", help="a run of finetune, or a folder with config.json")
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "card",
+    help="print a model's card",
+    description="Prints the card that push would publish: what the network is, how it was trained and measured.",
+    epilog="Example: videozoo card runs/mine > README.md",
+    flags=(flag("folder", metavar="DIR", help="a run of finetune, or a folder with config.json"),),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,44 +4,29 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videozoo.cli.console import CommandError, Interrupted, Parser, note, progress_bar, say, show_log
+from videozoo.cli.command import Command, flag
+from videozoo.cli.console import CommandError, Interrupted, note, progress_bar, say, show_log
+from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS
 from videozoo.cli.outputs import refuse_inside_data
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
 
 
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "check-data",
-        help="decode every file of a data set and tell what is wrong",
-        description="Decodes every video from its first frame to its last, several at a time, and writes a report "
-        "(report.csv: frames, fps, size, seconds, error) and a list of those that can be read, with the same classes "
-        "(clean.csv). Killed and run again, it goes on where it was; remove DIR to check everything anew. The exit "
-        "status is 1 if some are broken.",
-        epilog="Example: videozoo check-data --data train.csv --output check -j 8",
-    )
-    add_source_flags(parser)
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the report and the cleaned list")
-    add_work_flags(parser)
-    parser.set_defaults(run=run)
-
-
-def add_source_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that name labelled videos."""
-    parser.add_argument("--data", required=True, metavar="DIR_OR_LIST", help="labelled videos, as for finetune")
-    parser.add_argument("--data-root", metavar="DIR", help="folder that paths in a list start from")
-    parser.add_argument("--data-format", metavar="NAME", help="format of the list, where it is not recognised")
-    parser.add_argument("--split", metavar="NAME", help="split, where one list holds several")
-
-
-def add_work_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of work done by several processes."""
-    parser.add_argument("-j", "--workers", type=int, default=2, metavar="N", help="files worked on at a time")
-    parser.add_argument(
-        "--time-limit", type=float, default=300.0, metavar="SEC", help="a file that takes longer counts as broken"
-    )
+COMMAND = Command(
+    "check-data",
+    help="decode every file of a data set and tell what is wrong",
+    description="Decodes every video from its first frame to its last, several at a time, and writes a report "
+    "(report.csv: frames, fps, size, seconds, error) and a list of those that can be read, with the same classes "
+    "(clean.csv). Killed and run again, it goes on where it was; remove DIR to check everything anew. The exit "
+    "status is 1 if some are broken.",
+    epilog="Example: videozoo check-data --data train.csv --output check -j 8",
+    flags=(
+        *SOURCE_FLAGS,
+        flag("--output", required=True, metavar="DIR", help="folder for the report and the cleaned list"),
+        *WORK_FLAGS,
+    ),
+)
 
 
 def check_work_flags(args: argparse.Namespace, command: str) -> None:
@@ -57,7 +42,7 @@ def check_work_flags(args: argparse.Namespace, command: str) -> None:
 
 
 def load_listed(args: argparse.Namespace) -> "dict[str, VideoSource]":
-    """The videos that `add_source_flags` names; a file that is not there is one of the things to find.
+    """The videos that ``SOURCE_FLAGS`` name; a file that is not there is one of the things to find.
 
     Returns:
         a source by the name of its part: of a folder with train/ and val/ (and test/) each, else one without a name.

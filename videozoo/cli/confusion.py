@@ -3,31 +3,28 @@
 import argparse
 from pathlib import Path
 
-from videozoo.cli.console import CommandError, Parser, say
+from videozoo.cli.command import Command, flag
+from videozoo.cli.console import CommandError, say
 from videozoo.cli.outputs import hold_output
 
-
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "confusion",
-        help="confusion matrices of several evaluations, whole or within groups of classes",
-        description="Draws the part of the confusion matrix that belongs to each group of classes, one panel for each "
-        "evaluation, and prints how many of the group's videos were right. Without --groups it draws the whole matrix "
-        "of each evaluation. Nothing is decoded.",
-        epilog="Example: videozoo confusion measured/tsm measured/arc --groups groups.yaml --output pictures",
-    )
-    parser.add_argument(
-        "evaluations",
-        nargs="+",
-        metavar="RUN",
-        help="folder that evaluate --output wrote, or its scores.safetensors",
-    )
-    parser.add_argument(
-        "--groups", metavar="FILE", help="json or yaml, group names with lists of classes; default: all classes"
-    )
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for a PNG and a csv of each")
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "confusion",
+    help="confusion matrices of several evaluations, whole or within groups of classes",
+    description="Draws the part of the confusion matrix that belongs to each group of classes, one panel for each "
+    "evaluation, and prints how many of the group's videos were right. Without --groups it draws the whole matrix "
+    "of each evaluation. Nothing is decoded.",
+    epilog="Example: videozoo confusion measured/tsm measured/arc --groups groups.yaml --output pictures",
+    flags=(
+        flag(
+            "evaluations",
+            nargs="+",
+            metavar="RUN",
+            help="folder that evaluate --output wrote, or its scores.safetensors",
+        ),
+        flag("--groups", metavar="FILE", help="json or yaml, group names with lists of classes; default: all classes"),
+        flag("--output", required=True, metavar="DIR", help="folder for a PNG and a csv of each"),
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,6 +1,5 @@
-"""How the command talks: usage, errors of one line, exit statuses, log lines."""
+"""How the command talks: errors of one line, exit statuses, answers, log lines."""
 
-import argparse
 import contextlib
 import logging
 import os
@@ -10,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 from videozoo.text import printable
 
@@ -41,27 +40,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, message: str, stop: KeyboardInterrupt | None = None) -> None:
         super().__init__(message)
         self.number = getattr(stop, "number", signal.SIGINT)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with defaults in the help and errors of one line."""
-
-    def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", _Formatter)
-        super().__init__(allow_abbrev=False, **options)
-
-    def error(self, message: str) -> NoReturn:
-        raise CommandError(f"{message} (see {self.prog} --help)")
-
-
-class _Formatter(argparse.HelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30)
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        text = action.help or ""
-        is_shown = isinstance(action.default, int | float | str) and action.default not in ("", argparse.SUPPRESS)
-        return f"{text} [%(default)s]" if is_shown and not isinstance(action.default, bool) else text
 
 
 def answer(work: Callable[[], int]) -> int:

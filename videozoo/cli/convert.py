@@ -3,37 +3,32 @@
 import argparse
 from pathlib import Path
 
-from videozoo.cli.console import CommandError, Parser, say
+from videozoo.cli.command import Command, flag, switch
+from videozoo.cli.console import CommandError, say
 
-
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "convert",
-        help="turn a published checkpoint into a model folder",
-        description="Reads a checkpoint of TSM, TANet, TDN, MotionSqueeze, DNR, TEA, TRN, MMAction2, PySlowFast or "
-        "torchvision, whose source it recognises from the keys, and writes config.json and model.safetensors. "
-        "Nothing in a pickle is run; other objects beside the tensors are left out. With a name of "
-        "`videozoo list --pretrained` as --model it checks that the file is the published one, and puts it where that "
-        "name finds it.",
-        epilog="Examples: videozoo convert tsm_r50.pth --model tsm_r50 --output tsm_k400, then "
-        "videozoo predict --model local-dir:tsm_k400 FILE. "
-        "Without a network: videozoo convert FILE --model tsm_r50.mm_k400_8f, then "
-        "videozoo predict --model tsm_r50.mm_k400_8f FILE",
-    )
-    parser.add_argument("file", metavar="FILE", help="the checkpoint (.pth, .pyth, .tar, .pkl, .ckpt, .safetensors)")
-    parser.add_argument("--from", dest="source", metavar="SOURCE", help="where it is from; default: told by the keys")
-    parser.add_argument(
-        "--model", metavar="NAME[.TAG]", help="the network, or published weights, that it must be; default: told"
-    )
-    parser.add_argument("--num-classes", type=int, metavar="N", help="classes that it must have")
-    parser.add_argument("--num-frames", type=int, metavar="T", help="frames of a clip, where the keys do not tell")
-    parser.add_argument("--class-names", metavar="FILE", help="class names, one a line, by index")
-    parser.add_argument("--ema", action="store_true", help="take the averaged weights")
-    parser.add_argument(
-        "--output", metavar="DIR", help="folder to make; with a TAG it may be left out, and the cache is meant"
-    )
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "convert",
+    help="turn a published checkpoint into a model folder",
+    description="Reads a checkpoint of TSM, TANet, TDN, MotionSqueeze, DNR, TEA, TRN, MMAction2, PySlowFast or "
+    "torchvision, whose source it recognises from the keys, and writes config.json and model.safetensors. "
+    "Nothing in a pickle is run; other objects beside the tensors are left out. With a name of "
+    "`videozoo list --pretrained` as --model it checks that the file is the published one, and puts it where that "
+    "name finds it.",
+    epilog="Examples: videozoo convert tsm_r50.pth --model tsm_r50 --output tsm_k400, then "
+    "videozoo predict --model local-dir:tsm_k400 FILE. "
+    "Without a network: videozoo convert FILE --model tsm_r50.mm_k400_8f, then "
+    "videozoo predict --model tsm_r50.mm_k400_8f FILE",
+    flags=(
+        flag("file", metavar="FILE", help="the checkpoint (.pth, .pyth, .tar, .pkl, .ckpt, .safetensors)"),
+        flag("--from", dest="source", metavar="SOURCE", help="where it is from; default: told by the keys"),
+        flag("--model", metavar="NAME[.TAG]", help="the network, or published weights, that it must be; default: told"),
+        flag("--num-classes", type=int, metavar="N", help="classes that it must have"),
+        flag("--num-frames", type=int, metavar="T", help="frames of a clip, where the keys do not tell"),
+        flag("--class-names", metavar="FILE", help="class names, one a line, by index"),
+        switch("--ema", help="take the averaged weights"),
+        flag("--output", metavar="DIR", help="folder to make; with a TAG it may be left out, and the cache is meant"),
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,40 +2,40 @@
 
 import argparse
 
-from videozoo.cli.console import CommandError, Interrupted, Parser, say, show_log
-from videozoo.cli.flags import add_device_flag
+from videozoo.cli.command import Command, flag
+from videozoo.cli.console import CommandError, Interrupted, say, show_log
+from videozoo.cli.flags import DEVICE, flag_of
 
-
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "demo",
-        help="a page: drop a video, see classes, frames and where the network looked",
-        description="Serves a page on this machine: choose a network, drop a video or record one, and see the "
-        "likeliest classes, the frames that the network saw, its class maps, cost and latency; a second tab lists the "
-        "zoo. What is uploaded is deleted when its page is closed. Needs gradio: pip install gradio.",
-        epilog="Examples: videozoo demo ; videozoo demo --model local-dir:runs/mine/best --model tsm_r50.mm_k400_8f",
-    )
-    parser.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights; may be repeated, the first is the default",
-    )
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 lets other machines in")
-    parser.add_argument("--port", type=int, default=7860, metavar="N", help="0 takes any free one")
-    parser.add_argument("--max-size", type=float, default=100.0, metavar="MB", help="largest file that is taken")
-    parser.add_argument("--max-duration", type=float, default=60.0, metavar="SEC", help="longest video that is taken")
-    add_device_flag(parser)
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "demo",
+    help="a page: drop a video, see classes, frames and where the network looked",
+    description="Serves a page on this machine: choose a network, drop a video or record one, and see the "
+    "likeliest classes, the frames that the network saw, its class maps, cost and latency; a second tab lists the "
+    "zoo. What is uploaded is deleted when its page is closed. Needs gradio: pip install gradio.",
+    epilog="Examples: videozoo demo ; videozoo demo --model local-dir:runs/mine/best --model tsm_r50.mm_k400_8f",
+    flags=(
+        flag(
+            "--model",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights; may be repeated, the first is the "
+            "default",
+        ),
+        flag("--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 lets other machines in"),
+        flag("--port", type=int, default=7860, metavar="N", help="0 takes any free one"),
+        flag("--max-size", type=float, default=100.0, metavar="MB", help="largest file that is taken"),
+        flag("--max-duration", type=float, default=60.0, metavar="SEC", help="longest video that is taken"),
+        DEVICE,
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C or SIGTERM."""
     for name in ("max_size", "max_duration"):
         if not 0 < getattr(args, name) < float("inf"):
-            raise CommandError(f"demo: --{name.replace('_', '-')} is {getattr(args, name):g}; it must be above 0.")
+            raise CommandError(f"demo: {flag_of(name)} is {getattr(args, name):g}; it must be above 0.")
     from videozoo.extras import check_installed
 
     check_installed("videozoo demo", "gradio")

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.choices import AVERAGES
-from videozoo.cli.console import CommandError, Parser, is_main_process, num_processes, say, say_text, show_log
-from videozoo.cli.flags import add_device_flag, add_max_frames_flag, check_ranges, flag_of
-from videozoo.cli.measure import BATCH_SIZE, Setup, evaluate_model, open_network
+from videozoo.cli.command import Command, flag, switch
+from videozoo.cli.console import CommandError, is_main_process, num_processes, say, say_text, show_log
+from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of
+from videozoo.cli.measure import BATCH_SIZE, Setup
 from videozoo.cli.outputs import hold_output, refuse_inside_data
 
 if TYPE_CHECKING:
     from videozoo.engine import EvalResult, Scores
-
-__all__ = ["add_parser", "evaluate_model", "open_network", "run"]
 
 NAMED_UNREAD = 5
 _OF_A_NEW_EVALUATION = (
@@ -25,63 +24,63 @@ _OF_A_NEW_EVALUATION = (
 )
 
 
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "evaluate",
-        help="measure a network, or several that vote, on labelled videos",
-        description="Top-1, top-5 and mean-class accuracy; scores are averaged over the views of each video. A video "
-        "that cannot be read is named and counted nowhere; the exit status is then 1 (in several processes 0).",
-        epilog="Examples: videozoo evaluate --model local-dir:run/best --data val.txt --views 10x3 --output result ; "
-        "videozoo evaluate --model local-dir:run8/best --model local-dir:run16/best --data val.txt ; "
-        "videozoo evaluate --scores result/scores.safetensors --groups groups.yaml --output again",
-    )
-    parser.add_argument(
-        "--model",
-        action="append",
-        metavar="NAME",
-        help="a folder such as RUN/best, hf-hub:ORG/NAME, a name with weights or a FILE.onnx; given several times, "
-        "they vote, each with its own frames and size, and every file is read once",
-    )
-    parser.add_argument("--data", metavar="DIR_OR_LIST", help="labelled videos, as for finetune")
-    parser.add_argument("--data-root", metavar="DIR", help="folder that paths in a list start from")
-    parser.add_argument("--data-format", metavar="NAME", help="what --data is, where that cannot be told from it")
-    parser.add_argument("--split", metavar="NAME", help="part of --data, where one file lists several")
-    parser.add_argument(
-        "--scores",
-        action="append",
-        metavar="FILE",
-        help="instead of --model and --data: a scores.safetensors of an earlier evaluation, nothing is decoded; given "
-        "several times, they vote",
-    )
-    parser.add_argument("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: each network's own")
-    parser.add_argument(
-        "--average",
-        choices=AVERAGES,
-        help="over views and networks: the mean of the probabilities (default), or the softmax of the mean logits",
-    )
-    parser.add_argument(
-        "--reverse",
-        action="store_true",
-        help="play every clip backwards: a network that looks at the order of frames then answers differently",
-    )
-    parser.add_argument(
-        "--groups", metavar="FILE", help="json or yaml, group names with lists of classes: accuracy within each group"
-    )
-    parser.add_argument(
-        "-b",
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help=f"videos per batch; default: {BATCH_SIZE}, fewer for many views",
-    )
-    parser.add_argument("-j", "--workers", type=int, metavar="N", help="decoding processes; default: 2")
-    parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
-    add_device_flag(parser)
-    add_max_frames_flag(parser)
-    parser.add_argument("--output", metavar="DIR", help="write results, tables, pictures and scores there")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "evaluate",
+    help="measure a network, or several that vote, on labelled videos",
+    description="Top-1, top-5 and mean-class accuracy; scores are averaged over the views of each video. A video "
+    "that cannot be read is named and counted nowhere; the exit status is then 1 (in several processes 0).",
+    epilog="Examples: videozoo evaluate --model local-dir:run/best --data val.txt --views 10x3 --output result ; "
+    "videozoo evaluate --model local-dir:run8/best --model local-dir:run16/best --data val.txt ; "
+    "videozoo evaluate --scores result/scores.safetensors --groups groups.yaml --output again",
+    flags=(
+        flag(
+            "--model",
+            action="append",
+            metavar="NAME",
+            help="a folder such as RUN/best, hf-hub:ORG/NAME, a name with weights or a FILE.onnx; given several times, "
+            "they vote, each with its own frames and size, and every file is read once",
+        ),
+        flag("--data", metavar="DIR_OR_LIST", help="labelled videos, as for finetune"),
+        flag("--data-root", metavar="DIR", help="folder that paths in a list start from"),
+        flag("--data-format", metavar="NAME", help="what --data is, where that cannot be told from it"),
+        flag("--split", metavar="NAME", help="part of --data, where one file lists several"),
+        flag(
+            "--scores",
+            action="append",
+            metavar="FILE",
+            help="instead of --model and --data: a scores.safetensors of an earlier evaluation, nothing is decoded; "
+            "given several times, they vote",
+        ),
+        flag("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: each network's own"),
+        flag(
+            "--average",
+            choices=AVERAGES,
+            help="over views and networks: the mean of the probabilities (default), or the softmax of the mean logits",
+        ),
+        switch(
+            "--reverse",
+            help="play every clip backwards: a network that looks at the order of frames then answers differently",
+        ),
+        flag(
+            "--groups",
+            metavar="FILE",
+            help="json or yaml, group names with lists of classes: accuracy within each group",
+        ),
+        flag(
+            "-b",
+            "--batch-size",
+            type=int,
+            metavar="N",
+            help=f"videos per batch; default: {BATCH_SIZE}, fewer for many views",
+        ),
+        flag("-j", "--workers", type=int, metavar="N", help="decoding processes; default: 2"),
+        AMP,
+        DEVICE,
+        MAX_FRAMES,
+        flag("--output", metavar="DIR", help="write results, tables, pictures and scores there"),
+        switch("--json", help="print the results as JSON"),
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:

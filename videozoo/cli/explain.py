@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, Parser, say, show_log
-from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag
+from videozoo.cli.command import Command, flag
+from videozoo.cli.console import CommandError, say, show_log
+from videozoo.cli.flags import DEVICE, MAX_FRAMES, MODEL
 from videozoo.cli.outputs import hold_output
 
 if TYPE_CHECKING:
@@ -15,42 +16,37 @@ KINDS = ("cam", "states", "attention", "norms", "motion", "kernels")
 STAGE = "res3"
 
 
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "explain",
-        help="pictures of what a network sees in a video",
-        description="Writes into --output: cam.png, cam.mp4 and cam.gif, where each frame speaks for a class "
-        "(Grad-CAM); for ARC states.png and attention.png, the evolving input states of a layer and the backward "
-        "attention of all; for DNR norms.png, scales and shifts over time and depth; for MSN motion.png; for TANet "
-        "kernels.png. One clip, centre crop.",
-        epilog="Examples: videozoo explain --model local-dir:run/best clip.mp4 --output pictures ; "
-        "videozoo explain --model local-dir:arc/best --compare local-dir:tsm/best --class 3 clip.mp4 --output pictures",
-    )
-    parser.add_argument("file", metavar="FILE", help="video file or folder of frames")
-    add_model_flag(parser)
-    parser.add_argument("--compare", metavar="NAME", help="another network, whose class maps are drawn beside these")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the pictures")
-    parser.add_argument(
-        "--class",
-        dest="class_name",
-        metavar="CLASS",
-        help="name or number of the class to explain; default: what each network predicts",
-    )
-    parser.add_argument("--stage", metavar="STAGE", help=f"features of the class maps, res2 to res5; default: {STAGE}")
-    parser.add_argument(
-        "--layer",
-        metavar="NAME",
-        help="ARC layer whose states are drawn, as info --json names it; default: the paper's",
-    )
-    parser.add_argument(
-        "--show",
-        metavar="KIND,...",
-        help=f"only these of {', '.join(KINDS)}; default: all that the network has",
-    )
-    add_device_flag(parser)
-    add_max_frames_flag(parser)
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "explain",
+    help="pictures of what a network sees in a video",
+    description="Writes into --output: cam.png, cam.mp4 and cam.gif, where each frame speaks for a class "
+    "(Grad-CAM); for ARC states.png and attention.png, the evolving input states of a layer and the backward "
+    "attention of all; for DNR norms.png, scales and shifts over time and depth; for MSN motion.png; for TANet "
+    "kernels.png. One clip, centre crop.",
+    epilog="Examples: videozoo explain --model local-dir:run/best clip.mp4 --output pictures ; "
+    "videozoo explain --model local-dir:arc/best --compare local-dir:tsm/best --class 3 clip.mp4 --output pictures",
+    flags=(
+        flag("file", metavar="FILE", help="video file or folder of frames"),
+        MODEL,
+        flag("--compare", metavar="NAME", help="another network, whose class maps are drawn beside these"),
+        flag("--output", required=True, metavar="DIR", help="folder for the pictures"),
+        flag(
+            "--class",
+            dest="class_name",
+            metavar="CLASS",
+            help="name or number of the class to explain; default: what each network predicts",
+        ),
+        flag("--stage", metavar="STAGE", help=f"features of the class maps, res2 to res5; default: {STAGE}"),
+        flag(
+            "--layer",
+            metavar="NAME",
+            help="ARC layer whose states are drawn, as info --json names it; default: the paper's",
+        ),
+        flag("--show", metavar="KIND,...", help=f"only these of {', '.join(KINDS)}; default: all that the network has"),
+        DEVICE,
+        MAX_FRAMES,
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
     show_log()
     explained = Explained(args.model, args)
     kinds = explained.check_kinds(kinds)
-    flags = {"--compare": args.compare, "--stage": args.stage, "--class": args.class_name}
-    for flag in (flag for flag, value in flags.items() if value is not None and "cam" not in kinds):
-        raise CommandError(f"explain: {flag} is about class maps, which --show leaves out; add cam.")
+    of_maps = {"--compare": args.compare, "--stage": args.stage, "--class": args.class_name}
+    for name in (name for name, value in of_maps.items() if value is not None and "cam" not in kinds):
+        raise CommandError(f"explain: {name} is about class maps, which --show leaves out; add cam.")
     other = Explained(args.compare, args) if args.compare else None
     with hold_output(output, "pictures"):
         written = explained.write(kinds, output, other)

@@ -3,40 +3,36 @@
 import argparse
 
 from videozoo.choices import EXPORT_FORMATS
-from videozoo.cli.console import CommandError, Parser, note, say, show_log
-from videozoo.cli.flags import add_model_flag
+from videozoo.cli.command import Command, flag, switch
+from videozoo.cli.console import CommandError, note, say, show_log
+from videozoo.cli.flags import MODEL
 
-
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "export",
-        help="write a network as ONNX, torch.export or plain weights",
-        description="Writes one file that holds the network, its classes, and how videos are sampled and transformed. "
-        "The batch is left open, for 3-D networks height and width too. The file is run with 1, 2 and 5 clips and gets "
-        "its name only if its logits equal the network's.",
-        epilog="Examples: videozoo export --model local-dir:run/best --output mine.onnx, then "
-        "videozoo predict --model mine.onnx FILE ; "
-        "videozoo export --model local-dir:run/best --output small.onnx --fuse --int8 --clips a.mp4 b.mp4",
-    )
-    add_model_flag(parser)
-    parser.add_argument(
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="a new file: .onnx, .pt2 (torch-export), .safetensors (state-dict)",
-    )
-    parser.add_argument("--format", default="onnx", choices=tuple(EXPORT_FORMATS), help="what to write")
-    parser.add_argument("--fuse", action="store_true", help="fold norms into convolutions first")
-    parser.add_argument(
-        "--int8",
-        action="store_true",
-        help="weights of an ONNX file as int8, a quarter of the size; says how far the answers to --clips change",
-    )
-    parser.add_argument(
-        "--clips", nargs="+", metavar="FILE", help="videos to compare the answers on; without them random clips"
-    )
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "export",
+    help="write a network as ONNX, torch.export or plain weights",
+    description="Writes one file that holds the network, its classes, and how videos are sampled and transformed. "
+    "The batch is left open, for 3-D networks height and width too. The file is run with 1, 2 and 5 clips and gets "
+    "its name only if its logits equal the network's.",
+    epilog="Examples: videozoo export --model local-dir:run/best --output mine.onnx, then "
+    "videozoo predict --model mine.onnx FILE ; "
+    "videozoo export --model local-dir:run/best --output small.onnx --fuse --int8 --clips a.mp4 b.mp4",
+    flags=(
+        MODEL,
+        flag(
+            "--output",
+            required=True,
+            metavar="FILE",
+            help="a new file: .onnx, .pt2 (torch-export), .safetensors (state-dict)",
+        ),
+        flag("--format", default="onnx", choices=tuple(EXPORT_FORMATS), help="what to write"),
+        switch("--fuse", help="fold norms into convolutions first"),
+        switch(
+            "--int8",
+            help="weights of an ONNX file as int8, a quarter of the size; says how far the answers to --clips change",
+        ),
+        flag("--clips", nargs="+", metavar="FILE", help="videos to compare the answers on; without them random clips"),
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:

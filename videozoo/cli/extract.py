@@ -6,43 +6,44 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from videozoo.choices import FEATURE_FILES
-from videozoo.cli.console import Parser, show_log
-from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag, check_ranges
-from videozoo.cli.jobs import add_list_flags, run_job
+from videozoo.cli.command import Command, flag
+from videozoo.cli.console import show_log
+from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, MODEL, check_ranges
+from videozoo.cli.jobs import LIST_FLAGS, run_job
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult
 
 
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "extract",
-        help="features of a list of videos",
-        description="Writes a network's features of each video, of the clip or of each frame, from what the classifier "
-        "takes or from any layer, averaged over height and width. Killed at any moment, the same command goes on where "
-        "it was. A .npy or .safetensors file has a table beside it, NAME.npy.csv, with the video of each row.",
-        epilog="Example: videozoo extract --model local-dir:run/best --input list.txt --output features.npy "
-        "--layer stage3",
-    )
-    add_model_flag(parser)
-    parser.add_argument(
-        "--input",
-        required=True,
-        metavar="LIST",
-        help="text file with one path a line, or labelled videos as for finetune",
-    )
-    parser.add_argument("--output", required=True, metavar="FILE", help=f"its name ends in {', '.join(FEATURE_FILES)}")
-    parser.add_argument(
-        "--layer", metavar="NAME", help="stage1, stage2, ... or any module's name; default: what the classifier takes"
-    )
-    parser.add_argument("--level", default="clip", choices=("clip", "frame"), help="clip averages over time")
-    parser.add_argument("--views", default="1x1", metavar="CLIPSxCROPS", help="views whose features are averaged")
-    parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
-    add_device_flag(parser)
-    add_max_frames_flag(parser)
-    add_list_flags(parser)
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "extract",
+    help="features of a list of videos",
+    description="Writes a network's features of each video, of the clip or of each frame, from what the classifier "
+    "takes or from any layer, averaged over height and width. Killed at any moment, the same command goes on where "
+    "it was. A .npy or .safetensors file has a table beside it, NAME.npy.csv, with the video of each row.",
+    epilog="Example: videozoo extract --model local-dir:run/best --input list.txt --output features.npy --layer stage3",
+    flags=(
+        MODEL,
+        flag(
+            "--input",
+            required=True,
+            metavar="LIST",
+            help="text file with one path a line, or labelled videos as for finetune",
+        ),
+        flag("--output", required=True, metavar="FILE", help=f"its name ends in {', '.join(FEATURE_FILES)}"),
+        flag(
+            "--layer",
+            metavar="NAME",
+            help="stage1, stage2, ... or any module's name; default: what the classifier takes",
+        ),
+        flag("--level", default="clip", choices=("clip", "frame"), help="clip averages over time"),
+        flag("--views", default="1x1", metavar="CLIPSxCROPS", help="views whose features are averaged"),
+        AMP,
+        DEVICE,
+        MAX_FRAMES,
+        *LIST_FLAGS,
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:

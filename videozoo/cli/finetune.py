@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli import finetune_flags
+from videozoo.cli.command import Command, group
 from videozoo.cli.console import (
     CommandError,
-    Parser,
     first_process_first,
     is_main_process,
     note,
@@ -16,6 +15,7 @@ from videozoo.cli.console import (
     show_log,
 )
 from videozoo.cli.finetune_checks import check_stride
+from videozoo.cli.finetune_flags import GROUPS
 from videozoo.cli.outputs import hold_output
 from videozoo.cli.run_settings import Settings, describe_lr, parse_frame_size, settle
 from videozoo.extras import check_installed
@@ -28,19 +28,17 @@ if TYPE_CHECKING:
 _NOT_OF_THIS_RUN = ("tag", "dataset", "train_recipe", "description", "origin_url", "metrics")
 
 
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "finetune",
-        help="train a network on your videos",
-        usage="videozoo finetune --model NAME --data DIR_OR_LIST --output RUN [flags]",
-        description="Train a network on a folder root/CLASS/VIDEO.mp4 or a list of `path label` lines. "
-        "The run folder holds weights (last, best), summary.csv, results.json, curves.png and confusion.png; "
-        "RUN/best is a model: videozoo predict --model local-dir:RUN/best FILE...",
-        epilog="Example: videozoo finetune --model arc_tsm_r18 --data my_videos --output run --epochs 20. With several "
-        "GPUs: torchrun --nproc-per-node 2 -m videozoo finetune ... See docs/training.md.",
-    )
-    parser.set_defaults(run=run, defaults=finetune_flags.add_flags(parser), parser=parser)
+COMMAND = Command(
+    "finetune",
+    help="train a network on your videos",
+    usage="videozoo finetune --model NAME --data DIR_OR_LIST --output RUN [flags]",
+    description="Train a network on a folder root/CLASS/VIDEO.mp4 or a list of `path label` lines. "
+    "The run folder holds weights (last, best), summary.csv, results.json, curves.png and confusion.png; "
+    "RUN/best is a model: videozoo predict --model local-dir:RUN/best FILE...",
+    epilog="Example: videozoo finetune --model arc_tsm_r18 --data my_videos --output run --epochs 20. With several "
+    "GPUs: torchrun --nproc-per-node 2 -m videozoo finetune ... See docs/training.md.",
+    flags=tuple(group(title, *flags) for title, flags in GROUPS.items()),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,33 +5,20 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from videozoo.cli.command import Flag, flag, switch
 from videozoo.cli.console import CommandError
 from videozoo.ranges import RANGES, describe_problem
 
 DEVICE_HELP = "auto (a GPU if there is one), or a device of torch: cpu, cuda:1, mps, xpu"
+DEVICE = flag("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
+AMP = switch("--amp", help="mixed precision (bfloat16)")
 
 
-def add_model_flag(parser: argparse.ArgumentParser, also: str = "") -> None:
+def model_flag(also: str = "") -> Flag:
     """``--model``, required; ``also`` says what else it may be."""
     names = ["a folder such as RUN/best", "hf-hub:ORG/NAME"]
     names += ["a name with weights", f"or {also}"] if also else ["or a name with weights"]
-    parser.add_argument("--model", required=True, metavar="NAME", help=", ".join(names))
-
-
-def add_device_flag(parser: argparse.ArgumentParser) -> None:
-    """``--device``."""
-    parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
-
-
-def add_max_frames_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """``--max-frames``; it reaches the reader by the environment, in worker processes too."""
-    parser.add_argument(
-        "--max-frames",
-        type=_set_max_frames,
-        default=argparse.SUPPRESS,
-        metavar="N",
-        help="frames that may be decoded for one video; raise it for hours-long files without an index [200000]",
-    )
+    return flag("--model", required=True, metavar="NAME", help=", ".join(names))
 
 
 def _set_max_frames(text: str) -> int:
@@ -39,6 +26,29 @@ def _set_max_frames(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of frames above 0")
     set_max_frames(int(text))
     return int(text)
+
+
+MODEL = model_flag()
+# It reaches the reader by the environment, in worker processes too.
+MAX_FRAMES = flag(
+    "--max-frames",
+    type=_set_max_frames,
+    default=argparse.SUPPRESS,
+    metavar="N",
+    help="frames that may be decoded for one video; raise it for hours-long files without an index [200000]",
+)
+# The flags that name labelled videos.
+SOURCE_FLAGS = (
+    flag("--data", required=True, metavar="DIR_OR_LIST", help="labelled videos, as for finetune"),
+    flag("--data-root", metavar="DIR", help="folder that paths in a list start from"),
+    flag("--data-format", metavar="NAME", help="format of the list, where it is not recognised"),
+    flag("--split", metavar="NAME", help="split, where one list holds several"),
+)
+# The flags of work done by several processes.
+WORK_FLAGS = (
+    flag("-j", "--workers", type=int, default=2, metavar="N", help="files worked on at a time"),
+    flag("--time-limit", type=float, default=300.0, metavar="SEC", help="a file that takes longer counts as broken"),
+)
 
 
 def set_max_frames(count: int) -> None:

@@ -4,22 +4,19 @@ import argparse
 import json
 from typing import Any
 
-from videozoo.cli.console import Parser, say, say_text, show_log
+from videozoo.cli.command import Command, flag, switch
+from videozoo.cli.console import say, say_text, show_log
 
-
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "info",
-        help="parts, size and cost of a network",
-        description="What a network is made of, its parameters and operations per view, and how it wants its videos.",
-        epilog="Example: videozoo info arc_tsm_r50",
-    )
-    parser.add_argument(
-        "model", metavar="NAME", help="a name of `videozoo list`, local-dir:RUN/best or hf-hub:ORG/NAME"
-    )
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "info",
+    help="parts, size and cost of a network",
+    description="What a network is made of, its parameters and operations per view, and how it wants its videos.",
+    epilog="Example: videozoo info arc_tsm_r50",
+    flags=(
+        flag("model", metavar="NAME", help="a name of `videozoo list`, local-dir:RUN/best or hf-hub:ORG/NAME"),
+        switch("--json", help="print a JSON object"),
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,8 +4,9 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from videozoo.cli.command import flag
 from videozoo.cli.console import CommandError, note, progress_bar, say
 from videozoo.cli.outputs import refuse_inside_data
 from videozoo.extras import check_installed
@@ -16,18 +17,16 @@ if TYPE_CHECKING:
 BATCH_SIZE, WORKERS = 8, 2
 
 
-def add_list_flags(group: Any) -> None:
-    """Flags for the list and the part of it; ``--input`` and ``--output`` are the command's own.
-
-    ``--batch-size`` and ``--workers`` are None where they are not given: `run_job` puts the defaults of a list.
-    """
-    group.add_argument("--num-shards", type=int, metavar="N", help="parts of the list; default: torchrun's processes")
-    group.add_argument("--shard", type=int, metavar="K", help="the part to do, from 0; default: torchrun's rank")
-    group.add_argument("--data-root", metavar="DIR", help="folder that paths in the list start from")
-    group.add_argument("--data-format", metavar="NAME", help="format of labelled videos, where it is not recognised")
-    group.add_argument("--split", metavar="NAME", help="split of labelled videos, where one file holds several")
-    group.add_argument("-b", "--batch-size", type=int, metavar="N", help=f"videos per batch; default: {BATCH_SIZE}")
-    group.add_argument("-j", "--workers", type=int, metavar="N", help=f"decoding processes; default: {WORKERS}")
+# Without ``--input`` and ``--output``, which are the command's own. Where one is not given `run_job` has its default.
+LIST_FLAGS = (
+    flag("--num-shards", type=int, metavar="N", help="parts of the list; default: torchrun's processes"),
+    flag("--shard", type=int, metavar="K", help="the part to do, from 0; default: torchrun's rank"),
+    flag("--data-root", metavar="DIR", help="folder that paths in the list start from"),
+    flag("--data-format", metavar="NAME", help="format of labelled videos, where it is not recognised"),
+    flag("--split", metavar="NAME", help="split of labelled videos, where one file holds several"),
+    flag("-b", "--batch-size", type=int, metavar="N", help=f"videos per batch; default: {BATCH_SIZE}"),
+    flag("-j", "--workers", type=int, metavar="N", help=f"decoding processes; default: {WORKERS}"),
+)
 
 
 def check_job(command: str, args: argparse.Namespace, suffixes: Sequence[str]) -> tuple[Path, int, int]:

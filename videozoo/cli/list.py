@@ -4,27 +4,20 @@ import argparse
 import json
 
 from videozoo.catalog import read_names, select_names
-from videozoo.cli.console import CommandError, Parser, say
+from videozoo.cli.command import Command, flag, switch
+from videozoo.cli.console import CommandError, say
 
-
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "list",
-        help="names of the networks",
-        description="The names that --model takes, one a line: [AUGMENTER_]TEMPORAL_BACKBONE.",
-        epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50`, `videozoo list --pretrained k400`",
-    )
-    parser.add_argument(
-        "pattern", nargs="?", default="", metavar="PATTERN", help="wildcards * and ?, or a part of the name"
-    )
-    parser.add_argument(
-        "--pretrained",
-        action="store_true",
-        help="published weights instead, NAME.TAG; the first of a NAME is its default",
-    )
-    parser.add_argument("--json", action="store_true", help="print a JSON list")
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "list",
+    help="names of the networks",
+    description="The names that --model takes, one a line: [AUGMENTER_]TEMPORAL_BACKBONE.",
+    epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50`, `videozoo list --pretrained k400`",
+    flags=(
+        flag("pattern", nargs="?", default="", metavar="PATTERN", help="wildcards * and ?, or a part of the name"),
+        switch("--pretrained", help="published weights instead, NAME.TAG; the first of a NAME is its default"),
+        switch("--json", help="print a JSON list"),
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,49 +7,50 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, Parser, note, say, say_error, show_log
-from videozoo.cli.flags import add_device_flag, add_max_frames_flag, add_model_flag, check_ranges
-from videozoo.cli.jobs import add_list_flags, run_job
+from videozoo.cli.command import Command, flag, group, switch
+from videozoo.cli.console import CommandError, note, say, say_error, show_log
+from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of, model_flag
+from videozoo.cli.jobs import LIST_FLAGS, run_job
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult, Predictor
 
 
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "predict",
-        help="classify video files, or a list of millions",
-        description="The best classes of each file, with scores that add up to 1 over all classes. A folder of jpg or "
-        "png frames counts as a file, any other folder as the videos in it. A file that cannot be read is a line on "
-        "stderr, the others are still answered, and the exit status is 1. With --input the answers to a whole list or "
-        "folder go into a csv or Parquet file: killed at any moment, the same command goes on where it was, and each "
-        "file is answered once.",
-        epilog="Examples: videozoo predict --model local-dir:run/best a.mp4 b.webm frames/ ; "
-        "videozoo predict --model local-dir:run/best --input list.txt --output scores.parquet --num-shards 4 --shard 0",
-    )
-    parser.add_argument("files", nargs="*", metavar="FILE", help="video files, folders of them, or folders of frames")
-    add_model_flag(parser, "a FILE.onnx of `videozoo export`")
-    parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to show")
-    parser.add_argument("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the network's own")
-    parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16)")
-    add_device_flag(parser)
-    add_max_frames_flag(parser)
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print one JSON object per file and line: file, and predictions (class, label, score) or error; "
-        "note where something is odd",
-    )
-    group = parser.add_argument_group("a list instead of files")
-    group.add_argument(
-        "--input",
-        metavar="LIST",
-        help="text file with one path a line, a folder of videos, or labelled videos as for finetune",
-    )
-    group.add_argument("--output", metavar="FILE", help="scores.csv or scores.parquet; with shards one file each")
-    add_list_flags(group)
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "predict",
+    help="classify video files, or a list of millions",
+    description="The best classes of each file, with scores that add up to 1 over all classes. A folder of jpg or "
+    "png frames counts as a file, any other folder as the videos in it. A file that cannot be read is a line on "
+    "stderr, the others are still answered, and the exit status is 1. With --input the answers to a whole list or "
+    "folder go into a csv or Parquet file: killed at any moment, the same command goes on where it was, and each "
+    "file is answered once.",
+    epilog="Examples: videozoo predict --model local-dir:run/best a.mp4 b.webm frames/ ; "
+    "videozoo predict --model local-dir:run/best --input list.txt --output scores.parquet --num-shards 4 --shard 0",
+    flags=(
+        flag("files", nargs="*", metavar="FILE", help="video files, folders of them, or folders of frames"),
+        model_flag("a FILE.onnx of `videozoo export`"),
+        flag("--topk", type=int, default=5, metavar="K", help="classes to show"),
+        flag("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the network's own"),
+        AMP,
+        DEVICE,
+        MAX_FRAMES,
+        switch(
+            "--json",
+            help="print one JSON object per file and line: file, and predictions (class, label, score) or error; "
+            "note where something is odd",
+        ),
+        group(
+            "a list instead of files",
+            flag(
+                "--input",
+                metavar="LIST",
+                help="text file with one path a line, a folder of videos, or labelled videos as for finetune",
+            ),
+            flag("--output", metavar="FILE", help="scores.csv or scores.parquet; with shards one file each"),
+            *LIST_FLAGS,
+        ),
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError("predict: --json is for single files; the answers to --input LIST go into --output FILE.")
     if args.input:
         return _answer_list(args)
-    for flag in ("output", "num_shards", "shard", "data_format", "split"):
-        if getattr(args, flag) is not None:
-            raise CommandError(f"predict: --{flag.replace('_', '-')} is for --input LIST; single files are printed.")
+    for name in ("output", "num_shards", "shard", "data_format", "split"):
+        if getattr(args, name) is not None:
+            raise CommandError(f"predict: {flag_of(name)} is for --input LIST; single files are printed.")
     return _answer_files(args)
 
 

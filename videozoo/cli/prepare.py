@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videozoo.cli.check_data import add_source_flags, add_work_flags, check_work_flags, load_listed
-from videozoo.cli.console import CommandError, Interrupted, Parser, progress_bar, say, say_error, show_log
+from videozoo.cli.check_data import check_work_flags, load_listed
+from videozoo.cli.command import Command, flag
+from videozoo.cli.console import CommandError, Interrupted, progress_bar, say, say_error, show_log
+from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS
 from videozoo.cli.outputs import refuse_inside_data
 
 if TYPE_CHECKING:
@@ -16,26 +18,25 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 SHOWN_BROKEN = 20
 
 
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "prepare",
-        help="re-encode a data set: small, quick to read, as files or shards",
-        description="Writes every video anew as H.264 without sound: scaled to a short side, upright, with keyframes "
-        "close to each other, in its own time; parts of files are cut out. With --shards into tar shards, else as "
-        "files with list.csv. Killed and run again, it goes on where it was. What cannot be read is named and left "
-        "out, and the exit status is 1.",
-        epilog="Example: videozoo prepare --data train.csv --output small --short-side 256 --gop 12 -j 8",
-    )
-    add_source_flags(parser)
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the videos and their list")
-    parser.add_argument(
-        "--short-side", type=int, default=256, metavar="PIXELS", help="of the frames; smaller ones keep their size"
-    )
-    parser.add_argument("--gop", type=int, default=12, metavar="FRAMES", help="from one keyframe to the next, at most")
-    parser.add_argument("--shards", metavar="SIZE", help="write tar shards of about this size, such as 500MB")
-    add_work_flags(parser)
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "prepare",
+    help="re-encode a data set: small, quick to read, as files or shards",
+    description="Writes every video anew as H.264 without sound: scaled to a short side, upright, with keyframes "
+    "close to each other, in its own time; parts of files are cut out. With --shards into tar shards, else as "
+    "files with list.csv. Killed and run again, it goes on where it was. What cannot be read is named and left "
+    "out, and the exit status is 1.",
+    epilog="Example: videozoo prepare --data train.csv --output small --short-side 256 --gop 12 -j 8",
+    flags=(
+        *SOURCE_FLAGS,
+        flag("--output", required=True, metavar="DIR", help="folder for the videos and their list"),
+        flag(
+            "--short-side", type=int, default=256, metavar="PIXELS", help="of the frames; smaller ones keep their size"
+        ),
+        flag("--gop", type=int, default=12, metavar="FRAMES", help="from one keyframe to the next, at most"),
+        flag("--shards", metavar="SIZE", help="write tar shards of about this size, such as 500MB"),
+        *WORK_FLAGS,
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:

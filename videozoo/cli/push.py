@@ -2,25 +2,24 @@
 
 import argparse
 
-from videozoo.cli.console import Parser, note, say
+from videozoo.cli.command import Command, flag, switch
+from videozoo.cli.console import note, say
 
-
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "push",
-        help="publish a run or a model folder on the Hugging Face Hub",
-        description="Makes config.json, model.safetensors and README.md (the card), builds the network from them again "
-        "and compares, then publishes them in one commit. What is there already is not sent again. The licence, the "
-        "data set and the class names are those of config.json.",
-        epilog="Example: videozoo push runs/mine --repo my-org/my-model --dry-run",
-    )
-    parser.add_argument("run_or_dir", metavar="RUN_OR_DIR", help="a run of finetune, or a folder with config.json")
-    parser.add_argument("--repo", required=True, metavar="ORG/NAME", help="the repository; made if it is not there")
-    parser.add_argument("--private", action="store_true", help="make the repository private")
-    parser.add_argument("--revision", metavar="BRANCH", help="publish on a branch; made if it is not there")
-    parser.add_argument("--dry-run", action="store_true", help="prepare and check everything, send nothing")
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "push",
+    help="publish a run or a model folder on the Hugging Face Hub",
+    description="Makes config.json, model.safetensors and README.md (the card), builds the network from them again "
+    "and compares, then publishes them in one commit. What is there already is not sent again. The licence, the "
+    "data set and the class names are those of config.json.",
+    epilog="Example: videozoo push runs/mine --repo my-org/my-model --dry-run",
+    flags=(
+        flag("run_or_dir", metavar="RUN_OR_DIR", help="a run of finetune, or a folder with config.json"),
+        flag("--repo", required=True, metavar="ORG/NAME", help="the repository; made if it is not there"),
+        switch("--private", help="make the repository private"),
+        flag("--revision", metavar="BRANCH", help="publish on a branch; made if it is not there"),
+        switch("--dry-run", help="prepare and check everything, send nothing"),
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:

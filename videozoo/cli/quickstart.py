@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videozoo.cli.console import CommandError, Interrupted, Parser, say
-from videozoo.cli.flags import add_device_flag
+from videozoo.cli.command import Command, flag
+from videozoo.cli.console import CommandError, Interrupted, say
+from videozoo.cli.flags import DEVICE
 from videozoo.cli.outputs import hold_output
 from videozoo.files import LOCK, remove_leftovers, replace_folder, write_file
 
@@ -25,20 +26,19 @@ TRAINING = "--num-frames 4 --epochs 6 --batch-size 8 --lr 1e-3 --img-size 48 --c
 SETTINGS_FILE = "quickstart.json"
 
 
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "quickstart",
-        help="make videos, classify them, train two models on them, compare: a few minutes on a laptop",
-        description="Writes a generated set of short mp4 files whose classes come in pairs, one the other played "
-        "backwards. Classifies them with a bundled tiny model, without training. Then trains tsn_r18, which averages "
-        "over frames, and arc_tsm_r18, which models time, evaluates both and classifies a file. After an interruption "
-        "the same command continues.",
-    )
-    parser.add_argument("--output", default="quickstart", metavar="DIR", help="folder for videos and runs")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of videos and training")
-    add_device_flag(parser)
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "quickstart",
+    help="make videos, classify them, train two models on them, compare: a few minutes on a laptop",
+    description="Writes a generated set of short mp4 files whose classes come in pairs, one the other played "
+    "backwards. Classifies them with a bundled tiny model, without training. Then trains tsn_r18, which averages "
+    "over frames, and arc_tsm_r18, which models time, evaluates both and classifies a file. After an interruption "
+    "the same command continues.",
+    flags=(
+        flag("--output", default="quickstart", metavar="DIR", help="folder for videos and runs"),
+        flag("--seed", type=int, default=0, metavar="N", help="of videos and training"),
+        DEVICE,
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -145,7 +145,7 @@ def _do(argv: Sequence[str]) -> None:
 
 
 def _evaluate(run_folder: Path, videos: Path, device: str) -> "EvalResult":
-    from videozoo.cli.evaluate import evaluate_model
+    from videozoo.cli.measure import evaluate_model
 
     return evaluate_model(f"local-dir:{run_folder / 'best'}", videos / "val", device=device, workers=0)[1]
 

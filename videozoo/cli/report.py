@@ -3,22 +3,22 @@
 import argparse
 import json
 
-from videozoo.cli.console import Parser, say_text
+from videozoo.cli.command import Command, flag, one_of, switch
+from videozoo.cli.console import say_text
 
-
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "report",
-        help="the papers' cost tables beside our own count",
-        description="Every row of the papers' tables that the zoo has: printed and measured operations and parameters, "
-        "their difference, and a verdict. Takes a minute or two.",
-    )
-    parser.add_argument("--paper", choices=("arc", "dnr"), help="one paper only")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print a Markdown table (the default)")
-    form.add_argument("--json", action="store_true", help="print a JSON list of rows")
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "report",
+    help="the papers' cost tables beside our own count",
+    description="Every row of the papers' tables that the zoo has: printed and measured operations and parameters, "
+    "their difference, and a verdict. Takes a minute or two.",
+    flags=(
+        flag("--paper", choices=("arc", "dnr"), help="one paper only"),
+        one_of(
+            switch("--markdown", help="print a Markdown table (the default)"),
+            switch("--json", help="print a JSON list of rows"),
+        ),
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:

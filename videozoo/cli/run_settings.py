@@ -9,7 +9,7 @@ from typing import Any
 from videozoo.choices import FREE_ON_RESUME
 from videozoo.cli.console import CommandError, is_main_process, note, num_processes
 from videozoo.cli.finetune_checks import check_effects
-from videozoo.cli.finetune_flags import DEFAULT_LR
+from videozoo.cli.finetune_flags import DEFAULT_LR, DEFAULTS
 from videozoo.cli.flags import check_ranges, set_max_frames
 from videozoo.cli.outputs import refuse_inside_data
 from videozoo.cli.recipes import is_recipe_file, read_recipe
@@ -51,7 +51,7 @@ def settle(args: argparse.Namespace) -> Settings:
     Raises:
         CommandError: a flag that is needed is missing, the output is taken, or a continued run was another.
     """
-    given = {name: value for name, value in vars(args).items() if name in args.defaults}
+    given = {name: value for name, value in vars(args).items() if name in DEFAULTS}
     if not given.get("output"):
         needed = "--output RUN" if given.get("resume") else "--model NAME, --data DIR_OR_LIST and --output RUN"
         raise CommandError(f"finetune: {needed} needed (see videozoo finetune --help).")
@@ -72,7 +72,7 @@ def settle(args: argparse.Namespace) -> Settings:
     stored = _read(output) if given.get("resume") else {}
     _check_same(given, stored, output)
     if stored:
-        settings = Settings(**{**args.defaults, **stored, **given, "output": str(output)})
+        settings = Settings(**{**DEFAULTS, **stored, **given, "output": str(output)})
     else:
         settings = _start(args, {**given, "output": str(output)})
     settings.resume, settings.given = bool(given.get("resume")), frozenset(given)
@@ -88,7 +88,7 @@ def settle(args: argparse.Namespace) -> Settings:
 
 def _start(args: argparse.Namespace, given: dict[str, Any]) -> Settings:
     """The settings of a new run: a flag goes before the recipe, the recipe before the default."""
-    values, start_from = dict(args.defaults), ""
+    values, start_from = dict(DEFAULTS), ""
     if given.get("recipe"):
         recipe = read_recipe(given["recipe"], args.parser)
         values, start_from = {**values, **recipe.settings}, recipe.start_from

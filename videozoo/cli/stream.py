@@ -11,8 +11,9 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, Interrupted, Parser, note, say
-from videozoo.cli.flags import add_device_flag, add_model_flag
+from videozoo.cli.command import Command, flag, switch
+from videozoo.cli.console import CommandError, Interrupted, note, say
+from videozoo.cli.flags import DEVICE, MODEL
 from videozoo.text import printable
 
 if TYPE_CHECKING:
@@ -24,39 +25,40 @@ DRAW_SEC = 0.05  # a terminal is drawn no more often
 BAR_CELLS = 24
 
 
-def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "stream",
-        help="the classes of now, frame by frame, of a file, a camera or a network stream",
-        description="Shows one frame after the other to the network and draws its best classes of now. A frame costs "
-        "the same time and memory however long the stream is. A camera, a live stream, or a file with --realtime, is "
-        "never fallen behind: what comes while the network is busy is dropped and counted. Networks trained with "
-        "`finetune --causal` are made for this; others take their causal form.",
-        epilog="Examples: videozoo stream --source clip.mp4 --model local-dir:run/best ; "
-        "videozoo stream --source 0 --model local-dir:run/best --json ; "
-        "videozoo stream --source rtsp://camera/stream --model local-dir:run/best",
-    )
-    parser.add_argument(
-        "--source",
-        required=True,
-        metavar="FILE|0|URL",
-        help="video file, folder of frames, camera number, or "
-        "address of a network stream (rtsp://, http://, https://, rtmp://, srt://, tcp://, udp://)",
-    )
-    add_model_flag(parser)
-    parser.add_argument(
-        "--fps", type=float, default=4.0, metavar="F", help="frames a second that the network sees; as in its training"
-    )
-    parser.add_argument("--average", type=int, metavar="N", help="frames averaged; default: as many as a clip has")
-    parser.add_argument("--nearest", action="store_true", help="the nearest causal form of ARC or TANet, an extension")
-    parser.add_argument(
-        "--realtime", action="store_true", help="play a file at its own speed, and drop frames if needed"
-    )
-    parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to show")
-    parser.add_argument("--json", action="store_true", help="print a JSON object per frame and line instead")
-    add_device_flag(parser)
-    parser.set_defaults(run=run)
+COMMAND = Command(
+    "stream",
+    help="the classes of now, frame by frame, of a file, a camera or a network stream",
+    description="Shows one frame after the other to the network and draws its best classes of now. A frame costs "
+    "the same time and memory however long the stream is. A camera, a live stream, or a file with --realtime, is "
+    "never fallen behind: what comes while the network is busy is dropped and counted. Networks trained with "
+    "`finetune --causal` are made for this; others take their causal form.",
+    epilog="Examples: videozoo stream --source clip.mp4 --model local-dir:run/best ; "
+    "videozoo stream --source 0 --model local-dir:run/best --json ; "
+    "videozoo stream --source rtsp://camera/stream --model local-dir:run/best",
+    flags=(
+        flag(
+            "--source",
+            required=True,
+            metavar="FILE|0|URL",
+            help="video file, folder of frames, camera number, or "
+            "address of a network stream (rtsp://, http://, https://, rtmp://, srt://, tcp://, udp://)",
+        ),
+        MODEL,
+        flag(
+            "--fps",
+            type=float,
+            default=4.0,
+            metavar="F",
+            help="frames a second that the network sees; as in its training",
+        ),
+        flag("--average", type=int, metavar="N", help="frames averaged; default: as many as a clip has"),
+        switch("--nearest", help="the nearest causal form of ARC or TANet, an extension"),
+        switch("--realtime", help="play a file at its own speed, and drop frames if needed"),
+        flag("--topk", type=int, default=5, metavar="K", help="classes to show"),
+        switch("--json", help="print a JSON object per frame and line instead"),
+        DEVICE,
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,0 +1,103 @@
+"""How a sub-command is declared: its words and its flags; its module has the function ``run``."""
+
+import argparse
+import difflib
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from videozoo.cli.console import CommandError
+
+Container = argparse.ArgumentParser | argparse._ArgumentGroup
+Flag = Callable[[Container], Any]  # adds itself to a parser or a group
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command, in the words of `argparse`."""
+
+    name: str
+    help: str
+    description: str
+    flags: tuple[Flag, ...]
+    epilog: str | None = None
+    usage: str | None = None
+
+    def add(self, commands: "argparse._SubParsersAction[Parser]", run: Callable[[argparse.Namespace], int]) -> None:
+        """Add its parser, which leaves ``run`` and itself in what it parses."""
+        parser = commands.add_parser(
+            self.name, help=self.help, description=self.description, epilog=self.epilog, usage=self.usage
+        )
+        for add in self.flags:
+            add(parser)
+        parser.set_defaults(run=run, parser=parser)
+
+
+def flag(*names: str, **options: Any) -> Flag:
+    """A flag or an argument, as `argparse` takes it."""
+    return lambda parser: parser.add_argument(*names, **options)
+
+
+def switch(*names: str, help: str) -> Flag:
+    """A flag without a value, which is off."""
+    return flag(*names, action="store_true", help=help)
+
+
+def group(title: str, *flags: Flag) -> Flag:
+    """Flags under a title of their own in the help."""
+
+    def add_all(parser: Container) -> None:
+        found = parser.add_argument_group(title)
+        for add in flags:
+            add(found)
+
+    return add_all
+
+
+def one_of(*flags: Flag) -> Flag:
+    """Flags of which one may be given."""
+
+    def add_all(parser: Container) -> None:
+        found = parser.add_mutually_exclusive_group()
+        for add in flags:
+            add(found)
+
+    return add_all
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with defaults in the help and errors of one line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message} (see {self.prog} --help)")
+
+
+class CommandParser(Parser):
+    """The parser of a sub-command, which names itself where a flag is unknown: argparse leaves that to the main one."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # Before what is missing: a mistyped flag is both.
+        flags = (arg.partition("=")[0] for arg in itertools.takewhile(lambda arg: arg != "--", args or ()))
+        for given in flags:
+            if given.startswith("--") and " " not in given and given not in self._option_string_actions:
+                near = difflib.get_close_matches(given, self._option_string_actions, n=2, cutoff=0.75)
+                hint = f"; did you mean {' or '.join(near)}?" if near else ""
+                self.error(f"unrecognized arguments: {given}{hint}")
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+
+class _Formatter(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        is_shown = isinstance(action.default, int | float | str) and action.default not in ("", argparse.SUPPRESS)
+        return f"{text} [%(default)s]" if is_shown and not isinstance(action.default, bool) else text
