@@ -1,10 +1,12 @@
-"""Devices by the names that torch gives them."""
+"""Where torch computes: devices by their names, and on one thread."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-__all__ = ["find_device"]
+__all__ = ["find_device", "one_thread"]
 
 
 def find_device(wish: str) -> torch.device:
@@ -37,6 +39,17 @@ def find_device(wish: str) -> torch.device:
             f"device is {wish!r}, which this machine or this build of torch does not have; {_here()}."
         ) from error
     return device
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread of the processor inside, and on as many as before behind it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _here() -> str:

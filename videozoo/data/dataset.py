@@ -1,6 +1,5 @@
 """Videos as samples for a DataLoader."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from videozoo.devices import one_thread
 from videozoo.video.errors import VideoError
 from videozoo.video.reader import VideoReader
 
@@ -154,7 +154,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
             (views,), note = _read_tests([self], record)
             return views, record.label, note
         clip, note = _sampled(record, [self._draw(clip_seed)], _read_clip)
-        with torch.random.fork_rng(devices=[]), _one_thread():
+        with torch.random.fork_rng(devices=[]), one_thread():  # as in a worker: the last bit of a sum depends on it
             # Not torch.manual_seed: that would also seed the accelerators, which fork_rng does not restore here.
             torch.default_generator.manual_seed(transform_seed >> 1)
             return *self.transform(clip, record.label), note
@@ -197,17 +197,6 @@ class JointDataset(Dataset[dict[str, Any]]):
             if first.on_broken == "raise":
                 raise
             return {**item, "broken": [(index, str(error))]}
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute as a worker does: the last bit of a sum depends on the number of threads that add it up."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _sampled(

@@ -2,8 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +11,8 @@ from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import elementwise_flop_counter
 from torch import nn
 
-from videozoo.report.temporal import use_convolutions
+from videozoo.devices import one_thread
+from videozoo.layers import TemporalAdaptive, TemporalConv
 
 __all__ = ["Accounting", "Cost", "count_cost", "total_macs", "trace_operators"]
 
@@ -98,9 +98,15 @@ def trace_operators(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Co
     clip = torch.zeros(1, *clip_shape, device=like.device, dtype=like.dtype)
     analysis = FlopCountAnalysis(twin, (clip,)).set_op_handle(**_EXTRA_HANDLES)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    with torch.no_grad(), _one_thread():
+    temporal = _watch_temporal_convolutions(twin)
+    with torch.no_grad(), one_thread():  # zeros are quick, and on a busy machine many threads wait for each other
         counts = analysis.by_module_and_operator()
-    return {name: Counter({op: int(n) for op, n in row.items()}) for name, row in counts.items()}
+    found = {name: Counter({op: int(n) for op, n in row.items()}) for name, row in counts.items()}
+    for name, macs in temporal.items():
+        for part in found:
+            if part in ("", name) or name.startswith(f"{part}."):
+                found[part]["conv"] += macs
+    return found
 
 
 def total_macs(counts: Mapping[str, int], accounting: Accounting) -> int:
@@ -115,17 +121,6 @@ def total_macs(counts: Mapping[str, int], accounting: Accounting) -> int:
     return sum(_counted(counts, accounting).values())
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread: on zeros that is quick enough, and on a busy machine many times quicker than on all."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _counted(counts: Mapping[str, int], accounting: Accounting) -> dict[str, int]:
     if accounting == "products":
         return {op: n for op, n in sorted(counts.items()) if op in _PRODUCTS}
@@ -134,10 +129,7 @@ def _counted(counts: Mapping[str, int], accounting: Accounting) -> dict[str, int
 
 
 def _twin(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that shares the tensors and has no hooks: a hook might keep what it sees.
-
-    Its temporal convolutions are convolutions that fvcore sees.
-    """
+    """A copy in evaluation mode that shares the tensors and has no hooks: a hook might keep what it sees."""
     memo: dict[int, Any] = {}
     for tensor in (*model.parameters(), *model.buffers()):
         memo[id(tensor)] = torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
@@ -145,8 +137,16 @@ def _twin(model: nn.Module) -> nn.Module:
     for module in twin.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
-    use_convolutions(twin)
     return twin
+
+
+def _watch_temporal_convolutions(net: nn.Module) -> Counter[str]:
+    """Multiply-adds by module name, filled while ``net`` runs: three per element, not seen in products of maps."""
+    found: Counter[str] = Counter()
+    for name, module in net.named_modules():
+        if isinstance(module, TemporalConv | TemporalAdaptive):  # a tracer's sizes are tensors
+            module.register_forward_hook(lambda _, __, out, name=name: found.update({name: 3 * int(out.numel())}))
+    return found
 
 
 def _clip_shape(model: nn.Module, clip_size: Sequence[int] | None, num_frames: int | None) -> tuple[int, ...]:
