@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import videozoo
-from videozoo.models.zoo import spec_of
+from videozoo.models.registry import spec_of
 from videozoo.report.cost import count_cost
 
 NUM_CLASSES = 400

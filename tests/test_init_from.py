@@ -18,7 +18,7 @@ import videozoo
 from videozoo import ARC, DNR, TSM, UnknownModelError, WeightsError
 from videozoo.models import ModelSpec, registry
 from videozoo.models.init_from import build_from_base
-from videozoo.models.stem import adapt_stems
+from videozoo.models.state_dict import adapt_stems
 from videozoo.temporal import TDN, TRN, TSN
 
 T, SIZE, NAMES = 4, 32, ["jump", "run", "sit"]

@@ -26,7 +26,7 @@ from videozoo.explain.capture import look
 from videozoo.explain.kinds import kinds_of
 from videozoo.explain.norm_pairs import norm_layers
 from videozoo.layers import TemporalShift
-from videozoo.models.streaming import causal_form
+from videozoo.models.causal import causal_form
 from videozoo.surgery import PreConv2d
 from videozoo.temporal import MSN, TANet
 

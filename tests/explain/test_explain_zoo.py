@@ -6,8 +6,8 @@ from helpers import clips, randomise
 
 import videozoo
 from videozoo.explain import grad_cam
+from videozoo.models.registry import spec_of
 from videozoo.models.spec import EnsembleSpec
-from videozoo.models.zoo import spec_of
 
 SINGLE = [name for name in videozoo.list_models() if not isinstance(spec_of(name), EnsembleSpec)]
 

@@ -15,7 +15,7 @@ from videozoo.augment import ArcConv2d
 from videozoo.augment.causal import CausalArcConv2d
 from videozoo.layers import TemporalAdaptive
 from videozoo.layers.causal import CausalShift, CausalTemporalAdaptive
-from videozoo.models.streaming import causal_form
+from videozoo.models.causal import causal_form
 from videozoo.surgery import adopt
 from videozoo.temporal import MSN, TANet
 

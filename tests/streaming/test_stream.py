@@ -63,7 +63,7 @@ def test_every_frame_gives_what_the_slow_causal_network_gives(name: str) -> None
 
 @pytest.mark.parametrize("name", [*CASES, *EXTENSIONS])
 def test_the_causal_network_on_clips_is_the_same(name: str) -> None:
-    from videozoo.models.streaming import causal_form
+    from videozoo.models.causal import causal_form
 
     model = make(*{**CASES, **EXTENSIONS}[name])
     x = video(2, WINDOW)

@@ -70,7 +70,7 @@ def _place(args: argparse.Namespace, output: Path | None) -> int:
 def _convert(args: argparse.Namespace, output: Path) -> int:
     from videozoo.engine import save_checkpoint
     from videozoo.models import model_config
-    from videozoo.models.pretrained import convert_file
+    from videozoo.models.convert import convert_file
 
     model, converted, source = convert_file(
         args.file,

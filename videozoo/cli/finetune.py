@@ -277,8 +277,8 @@ def _image_weights(name: str) -> str | None:
     """Return the tag of ImageNet weights for a model's backbone: torchvision's if there are some, else timm's first."""
     import timm
 
+    from videozoo.models.registry import spec_of
     from videozoo.models.spec import EnsembleSpec
-    from videozoo.models.zoo import spec_of
 
     spec = spec_of(name)
     backbone = (spec.members[0] if isinstance(spec, EnsembleSpec) else spec).backbone

@@ -159,7 +159,8 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
     from videozoo.devices import find_device
     from videozoo.inference.predictor import is_onnx
     from videozoo.layers.time_aware import time_aware_layers
-    from videozoo.models.streaming import needs_nearest
+    from videozoo.models import stream as stream_of
+    from videozoo.models.causal import needs_nearest
 
     if is_onnx(args.model):
         raise CommandError(f"--model {args.model}: an ONNX file takes whole clips; stream with the model it is from.")
@@ -170,7 +171,7 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
             f"stream: --nearest has no effect here; {args.model} has no layers of ARC or TANet to change, or is causal "
             "already."
         )
-    stream = model.streaming(average=args.average, nearest=args.nearest)
+    stream = stream_of(model, average=args.average, nearest=args.nearest)
     if not model.spec.causal and any(time_aware_layers(model.backbone)):
         note(f"{args.model} was trained with frames to come, here it sees none: train with --causal for full accuracy")
     config = resolve_data_config(model, test_num_clips=1, test_num_crops=1)

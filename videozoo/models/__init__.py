@@ -3,10 +3,14 @@
 from videozoo.hub import WeightsError
 from videozoo.models import zoo as zoo
 from videozoo.models.build import build
+from videozoo.models.causal import causal_form
 from videozoo.models.config import VideoCfg
+from videozoo.models.convert import model_from_state
+from videozoo.models.describe import model_config
 from videozoo.models.ensemble import Ensemble
-from videozoo.models.factory import compose, create_model, load_weights, model_config, model_from_state
+from videozoo.models.factory import compose, create_model
 from videozoo.models.fusion import fuse
+from videozoo.models.load import load_weights
 from videozoo.models.lora import register_lora
 from videozoo.models.registry import (
     UnknownModelError,
@@ -16,11 +20,11 @@ from videozoo.models.registry import (
     list_pretrained,
     model_entrypoint,
     register_architecture,
+    spec_of,
 )
 from videozoo.models.spec import EnsembleSpec, ModelSpec
-from videozoo.models.streaming import Stream, causal_form
+from videozoo.models.streaming import Stream, stream
 from videozoo.models.video_net import VideoNet
-from videozoo.models.zoo import spec_of
 
 __all__ = [
     "Ensemble",
@@ -47,4 +51,8 @@ __all__ = [
     "register_architecture",
     "register_lora",
     "spec_of",
+    "stream",
 ]
+
+# Streams lie on top of the networks, which do not know them; here their users get the method.
+VideoNet.streaming = Ensemble.streaming = stream

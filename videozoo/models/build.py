@@ -7,18 +7,18 @@ from typing import Any, overload
 
 import timm
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from videozoo.augment import AUGMENTERS
 from videozoo.hub import WeightsError, convert_backbone, download_repo
 from videozoo.hub.convert.base import ConvertError
 from videozoo.hub.convert.checkpoint import open_checkpoint, unwrap, without_prefix
 from videozoo.layers.options import check_count
+from videozoo.models.causal import make_causal
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.registry import is_model
 from videozoo.models.spec import EnsembleSpec, ModelSpec
-from videozoo.models.stem import adapt_stems
-from videozoo.models.streaming import make_causal
+from videozoo.models.state_dict import adapt_stems, load_strictly
 from videozoo.models.video_net import VideoNet, check_num_frames
 from videozoo.nets import Backbone, complete_backbone, is_3d
 from videozoo.surgery import find_blocks
@@ -197,30 +197,4 @@ def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> No
     classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
     state = {k: v for k, v in state.items() if k.rpartition(".")[0] not in classifiers}
     adapt_stems(state, backbone.state_dict(), in_chans)
-    check_keys(backbone.state_dict(), state, source=str(path))
-    backbone.load_state_dict(state)
-
-
-def check_keys(own: dict[str, Tensor], given: dict[str, Tensor], source: str) -> None:
-    """Compare two state dicts by key and shape.
-
-    Raises:
-        WeightsError: they differ; lists what is missing, left over and of another shape.
-    """
-    optional = {k for k in own if k.endswith("num_batches_tracked")}
-    missing = sorted(set(own) - set(given) - optional)
-    left = sorted(set(given) - set(own))
-    shapes = [f"{k} {tuple(given[k].shape)} for {tuple(own[k].shape)}" for k in own if k in given]
-    shapes = [s for s, k in zip(shapes, (k for k in own if k in given), strict=True) if given[k].shape != own[k].shape]
-    for key in optional - set(given):
-        given[key] = torch.zeros_like(own[key])
-    if missing or left or shapes:
-        raise WeightsError(
-            f"keys do not fit: {len(missing)} missing {_some(missing)}, {len(left)} left over {_some(left)}, "
-            f"{len(shapes)} of another shape {_some(shapes)}",
-            source=source,
-        )
-
-
-def _some(names: list[str]) -> str:
-    return f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})" if names else ""
+    load_strictly(backbone, state, source=str(path))

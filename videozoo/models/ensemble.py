@@ -1,8 +1,8 @@
 """Several networks that vote on one clip."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ class Ensemble(nn.Module):
     """
 
     members: Any
+    streaming: ClassVar[Callable[..., Any]]  # as of ``VideoNet``
 
     def __init__(self, members: Sequence[VideoNet]) -> None:
         super().__init__()
@@ -186,16 +187,6 @@ class Ensemble(nn.Module):
         for member, new in pairs:
             member.set_num_frames(new.num_frames)
         self.pretrained_cfg = {**self.pretrained_cfg, "num_frames": num_frames}
-
-    def streaming(self, **options: Any) -> NoReturn:
-        """Refused: the members see different frames of a clip.
-
-        Args:
-            options: those of ``VideoNet.streaming``.
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError("Ensemble: members see different frames of a clip; stream one of its members.")
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute blocks in the backward pass instead of keeping their activations.

@@ -2,27 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import timm
 from timm.layers import set_layer_config
 from timm.models import PretrainedCfg
 
 from videozoo.hub.files import CONFIG
-from videozoo.models.build import build, check_keys
-from videozoo.models.config import OF_CLASSES, VideoCfg, merge_cfg
-from videozoo.models.ensemble import Ensemble, joint_names
+from videozoo.models.build import build
+from videozoo.models.config import merge_cfg
+from videozoo.models.describe import COMPOSED, backbone_cfg, configure
+from videozoo.models.ensemble import Ensemble
 from videozoo.models.init_from import build_from_base
-from videozoo.models.load import COMPOSED, Source, is_source, load_source, load_weights, open_named, open_source
+from videozoo.models.load import Source, is_source, load_source, load_weights, open_named, open_source
 from videozoo.models.registry import get_pretrained_cfg, model_entrypoint, split_name
 from videozoo.models.spec import Augmenter, EnsembleSpec, ModelSpec, TemporalModule
 from videozoo.models.video_net import VideoNet
 from videozoo.temporal import TSN
 
-__all__ = ["compose", "create_model", "create_named", "load_weights", "model_config", "model_from_state"]
+__all__ = ["compose", "create_composed", "create_model", "create_named"]
 
 Cfg = Mapping[str, Any] | PretrainedCfg
-Net = TypeVar("Net", bound=VideoNet | Ensemble)
 # What a given config may say of the videos, whatever the weights.
 _OF_VIDEOS = (
     *("input_size", "interpolation", "crop_pct", "mean", "std", "channel_order", "frame_sampling", "frame_stride"),
@@ -107,7 +106,7 @@ def create_named(
         if pretrained or "backbone_weights" in kwargs:
             raise ValueError(f"{name}: init_from, pretrained and backbone_weights each say where to start; give one.")
         started, base_cfg = build_from_base(name, spec, init_from, kwargs, cache_dir)
-        return _configured(started, merge_cfg(base_cfg, overlay), name)
+        return configure(started, merge_cfg(base_cfg, overlay), name)
     if pretrained and not (cfg.file and Path(cfg.file).expanduser().is_file()):
         source = open_named(tagged, cfg, cache_dir)
         row = {key: value for key, value in given.items() if key in _OF_VIDEOS} if isinstance(given, Mapping) else {}
@@ -117,8 +116,8 @@ def create_named(
     model = build(_change_spec(spec, changes, name), backbone_weights, cache_dir)
     if pretrained:  # a mere file, named in the given config
         path = Path(str(cfg.file)).expanduser()
-        load_weights(model, path, skip_classifier=model.num_classes != cfg.num_classes)
-    return _configured(model, cfg, name)
+        load_weights(model, path, num_classes=cfg.num_classes)
+    return configure(model, cfg, name)
 
 
 def create_composed(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:
@@ -175,48 +174,7 @@ def compose(
     """
     parts: Any = augmenters  # ModelSpec checks them and makes a tuple
     spec = ModelSpec(backbone, temporal, parts, num_frames, num_classes, in_chans, drop_rate, drop_path_rate, causal)
-    return _configured(build(spec, backbone_weights), _backbone_cfg(spec), "")
-
-
-def _backbone_cfg(spec: ModelSpec) -> VideoCfg:
-    """Mean, std and size as the backbone's own config says."""
-    own = timm.get_pretrained_cfg(spec.backbone)
-    if own is None:
-        return VideoCfg()
-    return VideoCfg(mean=own.mean, std=own.std, interpolation=own.interpolation, crop_pct=own.crop_pct)
-
-
-def _configured(model: Net, cfg: VideoCfg, name: str) -> Net:
-    """Write the config that belongs to the network as it was built onto it, and onto the members of an ensemble."""
-    if isinstance(model, Ensemble):
-        for member in model.members:
-            _configured(member, merge_cfg(cfg, {"metrics": None}), "")
-    spec = model.spec
-    stale = cfg.num_classes != spec.num_classes
-    final = merge_cfg(
-        cfg,
-        {
-            "architecture": name or None,
-            "num_classes": spec.num_classes,
-            "num_frames": spec.num_frames,
-            "input_size": (spec.in_chans, *cfg.input_size[1:]),
-            "first_conv": _first_conv(model),
-            "classifier": joint_names(model.members, "classifier") if isinstance(model, Ensemble) else "fc",
-            **(dict.fromkeys(OF_CLASSES) if stale else {}),
-        },
-    )
-    model.pretrained_cfg = final.to_dict(remove_source=True)
-    return model
-
-
-def _first_conv(model: VideoNet | Ensemble) -> str | tuple[str, ...] | None:
-    if isinstance(model, Ensemble):
-        return joint_names(model.members, "first_conv")
-    own = getattr(model.backbone, "default_cfg", None) or {}
-    first = own.get("first_conv")
-    if isinstance(first, tuple | list):  # two pathways, two stems
-        return tuple(f"backbone.{name}" for name in first)
-    return f"backbone.{first}" if isinstance(first, str) else None
+    return configure(build(spec, backbone_weights), backbone_cfg(spec), "")
 
 
 def _change_spec(spec: ModelSpec | EnsembleSpec, changes: Mapping[str, Any], name: str) -> ModelSpec | EnsembleSpec:
@@ -244,51 +202,4 @@ def _from_source(
         raise source.error(f"its network cannot be built ({error})", CONFIG) from error
     if pretrained:
         load_source(model, source)
-    return _configured(model, merge_cfg(source.cfg, overlay), source.architecture)
-
-
-def model_config(model: VideoNet | Ensemble, class_names: Sequence[str] | None = None) -> dict[str, Any]:
-    """What ``config.json`` holds beside the weights: timm's layout, and the composition under ``spec``.
-
-    Args:
-        model: the network.
-        class_names: names by class index; None keeps those of the network's config.
-    Raises:
-        ValueError: as many names as there are classes are needed.
-    """
-    cfg = dict(model.pretrained_cfg)
-    if class_names is not None:
-        if len(class_names) != model.num_classes:
-            raise ValueError(f"model_config: {len(class_names)} class names for {model.num_classes} classes.")
-        cfg["label_names"] = list(class_names)
-    spec = model.spec
-    return {
-        "architecture": cfg.get("architecture") or COMPOSED,
-        "num_classes": model.num_classes,
-        "num_features": model.num_features,
-        "pretrained_cfg": cfg,
-        "model_args": {"num_frames": spec.num_frames, "in_chans": spec.in_chans, "num_classes": spec.num_classes},
-        "spec": spec.to_dict(),
-    }
-
-
-def model_from_state(
-    spec: ModelSpec, state: dict[str, Any], *, name: str = "", cfg: Mapping[str, Any] | None = None, source: str = ""
-) -> VideoNet:
-    """Build a network and load a state dict into it, strictly; for converted checkpoints.
-
-    Args:
-        spec: the composition.
-        state: tensors under this network's keys.
-        name: the architecture that it is, or empty.
-        cfg: fields of the config that differ from the architecture's.
-        source: where the state comes from, for the error.
-    Raises:
-        WeightsError: a key or shape does not fit.
-        ValueError: the composition cannot be built.
-    """
-    model = build(spec)
-    check_keys(model.state_dict(), state, source=source)
-    model.load_state_dict(state)
-    base = get_pretrained_cfg(name) if name else _backbone_cfg(spec)
-    return _configured(model, merge_cfg(base, cfg), name)
+    return configure(model, merge_cfg(source.cfg, overlay), source.architecture)

@@ -12,18 +12,17 @@ from videozoo.bounds import check_fields, check_options, check_work
 from videozoo.hub import WeightsError, download_repo, read_folder, read_safetensors
 from videozoo.hub.files import CONFIG
 from videozoo.hub.remote import split_repo
-from videozoo.models.build import check_keys
 from videozoo.models.config import VideoCfg, stored_cfg
+from videozoo.models.describe import COMPOSED
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.pretrained import weights_folder
 from videozoo.models.registry import is_model, list_models, pretrained_name, split_name
 from videozoo.models.spec import EnsembleSpec, ModelSpec, spec_from_dict
-from videozoo.models.stem import adapt_stems
+from videozoo.models.state_dict import adapt_stems, load_strictly
 from videozoo.models.video_net import VideoNet
 from videozoo.version import __version__
 
 __all__ = [
-    "COMPOSED",
     "Source",
     "brings_weights",
     "is_source",
@@ -34,8 +33,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-# What the config of a composition without a name calls its architecture: timm wants one.
-COMPOSED = "videozoo_composed"
 _KINDS = ("local-dir", "hf-hub")
 _OF_CLASSIFIER = re.compile(r"(members\.\d+\.)?fc\.")
 
@@ -164,44 +161,37 @@ def _check_spec(spec: ModelSpec) -> None:
 
 
 def load_source(model: VideoNet | Ensemble, source: Source) -> None:
-    """Load a source's weights, strictly, into a network of its composition.
-
-    With another number of classes the network keeps its own classifier; with another number of channels the stem's
-    weights are adapted. Nothing else may differ.
+    """Load a source's weights into a network of its composition; see :func:`load_weights`.
 
     Raises:
         WeightsError: the file cannot be read, or a key or shape does not fit.
     """
     try:
-        state = read_safetensors(source.weights)
-        own = model.state_dict()
-        if model.in_chans != source.spec.in_chans:
-            adapt_stems(state, own, model.in_chans, source.spec.in_chans)
-        if model.num_classes != source.spec.num_classes:
-            state = _with_own_classifier(state, own)
-        check_keys(own, state, source=str(source.weights))
+        load_weights(model, source.weights, num_classes=source.spec.num_classes, in_chans=source.spec.in_chans)
     except WeightsError as error:
         raise source.error(error.reason, source.weights.name) from error
-    model.load_state_dict(state)
 
 
-def load_weights(model: VideoNet | Ensemble, path: Path, *, skip_classifier: bool = False) -> None:
+def load_weights(
+    model: VideoNet | Ensemble, path: Path, *, num_classes: int | None = None, in_chans: int | None = None
+) -> None:
     """Load a ``.safetensors`` file into a network, strictly.
+
+    With another number of classes the network keeps its own classifier; with another number of channels the stem's
+    weights are adapted. Nothing else may differ.
 
     Args:
         model: the network.
         path: a file with this network's key names.
-        skip_classifier: keep the network's own (fresh) classifier.
+        num_classes: classes of the weights; None: those of the network.
+        in_chans: channels of the weights; None: those of the network.
     Raises:
         WeightsError: the file cannot be read, or a key or shape does not fit.
     """
-    state = read_safetensors(path)
-    if skip_classifier:
-        state = _with_own_classifier(state, model.state_dict())
-    check_keys(model.state_dict(), state, source=str(path))
-    model.load_state_dict(state)
-
-
-def _with_own_classifier(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    rest = {key: value for key, value in state.items() if not _OF_CLASSIFIER.match(key)}
-    return {**rest, **{key: value for key, value in own.items() if _OF_CLASSIFIER.match(key)}}
+    state, own = read_safetensors(path), model.state_dict()
+    if in_chans not in (None, model.in_chans):
+        adapt_stems(state, own, model.in_chans, in_chans)
+    if num_classes not in (None, model.num_classes):
+        rest = {key: value for key, value in state.items() if not _OF_CLASSIFIER.match(key)}
+        state = {**rest, **{key: value for key, value in own.items() if _OF_CLASSIFIER.match(key)}}
+    load_strictly(model, state, source=str(path))

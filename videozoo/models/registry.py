@@ -13,6 +13,7 @@ import timm
 from videozoo.catalog import select_names
 from videozoo.hub import WeightsError
 from videozoo.models.config import VideoCfg
+from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.nets.registry import register_with_timm
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "list_models",
     "list_pretrained",
     "model_entrypoint",
+    "names_of",
     "pretrained_name",
     "register_architecture",
+    "spec_of",
     "split_name",
 ]
 
@@ -31,19 +34,26 @@ Entrypoint = Callable[..., Any]
 _ENTRYPOINTS: dict[str, Entrypoint] = {}
 # By architecture and tag; the tag "" is the architecture itself, which has no weights.
 _CFGS: dict[str, dict[str, VideoCfg]] = {}
+_SPECS: dict[str, ModelSpec | EnsembleSpec] = {}
 
 
 class UnknownModelError(ValueError):
     """No architecture of that name; the message lists the nearest ones."""
 
 
-def register_architecture(fn: Entrypoint, cfg: VideoCfg, weights: Mapping[str, VideoCfg] | None = None) -> Entrypoint:
+def register_architecture(
+    fn: Entrypoint,
+    cfg: VideoCfg,
+    weights: Mapping[str, VideoCfg] | None = None,
+    spec: ModelSpec | EnsembleSpec | None = None,
+) -> Entrypoint:
     """Register an entry point ``fn(pretrained=False, **kwargs)`` under its name, here and in timm.
 
     Args:
         fn: named after the architecture.
         cfg: what the network expects of its videos.
         weights: the config of each of its published weights, by tag; the first is the default.
+        spec: its composition, if it is one.
     Raises:
         ValueError: timm or videozoo already has a model of that name, or a tag names no source of weights.
     """
@@ -58,6 +68,8 @@ def register_architecture(fn: Entrypoint, cfg: VideoCfg, weights: Mapping[str, V
     register_with_timm(fn, cfgs)
     _ENTRYPOINTS[name] = fn
     _CFGS[name] = cfgs
+    if spec is not None:
+        _SPECS[name] = spec
     return fn
 
 
@@ -93,6 +105,24 @@ def model_entrypoint(name: str) -> Entrypoint:
         hint = f"it has {', '.join(near)}" if known else "it has none at all so far"
         raise UnknownModelError(f"{arch} has no weights with the tag {tag!r}; {hint}.")
     return _ENTRYPOINTS[arch]
+
+
+def spec_of(name: str) -> ModelSpec | EnsembleSpec:
+    """The composition of a named architecture.
+
+    Raises:
+        UnknownModelError: videozoo has no such name, or it was registered without a composition.
+    """
+    model_entrypoint(name)
+    arch, _ = split_name(name)
+    if arch not in _SPECS:
+        raise UnknownModelError(f"{arch} was registered without its composition.")
+    return _SPECS[arch]
+
+
+def names_of(spec: ModelSpec) -> list[str]:
+    """Names of the architectures of the same backbone, temporal module and augmenters, whatever their options."""
+    return [name for name in list_models() if name in _SPECS and _SPECS[name].kind == spec.kind]
 
 
 def _tags(arch: str) -> list[str]:

@@ -79,6 +79,11 @@ class ModelSpec:
         return self.backbone.removesuffix("_mm").removesuffix("_tv"), type(self.temporal)
 
     @property
+    def kind(self) -> tuple[Any, ...]:
+        """Family and kinds of augmenters: the composition, options aside."""
+        return *self.family, tuple(type(part) for part in self.augmenters)
+
+    @property
     def title(self) -> str:
         """The parts in a few words, such as ``TSM+ARC on resnet50``."""
         parts = "+".join(type(part).__name__ for part in (self.temporal, *self.augmenters))
@@ -139,6 +144,11 @@ class EnsembleSpec:
                 f"Ensemble: members take {_listed(frames)} frames; each number must divide the largest, so that the "
                 "members see the same clip."
             )
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """The members' kinds."""
+        return tuple(member.kind for member in self.members)
 
     @staticmethod
     def _require_equal(name: str, values: list[int]) -> None:

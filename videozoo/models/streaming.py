@@ -1,44 +1,18 @@
-"""Networks on frames as they come: the causal form of a network, and a stream that feeds it one frame at a time."""
+"""Networks on frames as they come: a stream that feeds the causal form of a network one frame at a time."""
 
-import copy
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from videozoo.augment import ArcConv2d, ArcLinear, CrossLayerNorm2d, CrossTemporalNorm2d
-from videozoo.augment.causal import CausalArcConv2d, CausalCrossLayerNorm2d, CausalCrossTemporalNorm2d
-from videozoo.layers import (
-    MotionExcitation,
-    MotionSqueeze,
-    TemporalAdaptive,
-    TemporalConv,
-    TemporalDifference,
-    TemporalShift,
-)
-from videozoo.layers.causal import Causal, CausalMean, CausalShift, CausalTemporalAdaptive, Memory
-from videozoo.surgery import adopt, replace_modules
+from videozoo.layers.causal import Causal, CausalMean, Memory
+from videozoo.layers.time_aware import set_num_segments
+from videozoo.models.causal import causal_form
+from videozoo.models.ensemble import Ensemble
+from videozoo.models.video_net import VideoNet
 
-if TYPE_CHECKING:
-    from videozoo.models.video_net import VideoNet
-
-__all__ = ["Stream", "causal_form", "make_causal", "needs_nearest"]
-
-# What looks at frames to come and has no causal form.
-_NOT_CAUSAL: dict[type[nn.Module], str] = {
-    MotionSqueeze: "MSN compares each frame with the one after it",
-    MotionExcitation: "TEA compares each frame with the one after it",
-    TemporalDifference: "TDN compares each frame with the ones before and after it",
-    ArcLinear: "ARC on linear layers takes a maximum over all frames of a clip",
-    TemporalConv: "its convolution over time looks at the frame after each",
-}
-# Causal forms that no paper describes.
-_EXTENSIONS: dict[type[nn.Module], str] = {
-    ArcConv2d: "ARC takes a maximum over all frames of a clip; its nearest causal form takes it over the frames so far",
-    TemporalAdaptive: "TANet makes one kernel of all frames of a clip; its nearest causal form makes one for every "
-    "frame of those so far",
-}
+__all__ = ["Stream", "stream"]
 
 
 class Stream:
@@ -60,7 +34,7 @@ class Stream:
         ValueError: the network has no causal form, ``nearest`` is needed, or ``average`` is below 1.
     """
 
-    def __init__(self, net: "VideoNet", *, average: int | None = None, nearest: bool = False) -> None:
+    def __init__(self, net: VideoNet, *, average: int | None = None, nearest: bool = False) -> None:
         if average is not None and average < 1:
             raise ValueError(f"Stream: average is {average}; need 1 or more frames.")
         self.num_frames: int = net.num_frames
@@ -72,8 +46,7 @@ class Stream:
                 is_last = module is self._consensus
                 module.memory = Memory(average or self.num_frames if is_last else self.num_frames)
                 self._memories.append(module.memory)
-            if hasattr(module, "num_segments") and module is not self._net:
-                setattr(module, "num_segments", 1)  # noqa: B010 - typed as a tensor otherwise
+        set_num_segments(self._net.backbone, 1)
         self._net.num_frames = 1
         self._kind: tuple[tuple[int, ...], torch.dtype, torch.device] | None = None
 
@@ -135,102 +108,18 @@ def _text(kind: Any) -> str:
     return f"{shape} of {dtype} on {device}"
 
 
-def causal_form(net: "VideoNet", *, nearest: bool = False) -> "VideoNet":
-    """The same network looking at past frames only, on clips; it shares the weights.
+def stream(net: VideoNet | Ensemble, *, average: int | None = None, nearest: bool = False) -> Stream:
+    """A stream of a network in its causal form: one frame (B, C, H, W) in, the logits of now out.
 
-    Args:
-        net: a network; it stays as it is. One that is causal already is copied alike.
-        nearest: take the nearest causal form of what has none in a paper (ARC, TANet).
-    Raises:
-        ValueError: there is no causal form, or ``nearest`` is needed.
-    """
-    # Parameters and statistics are shared: what the copy is told to have copied already, it keeps.
-    shared = {id(tensor): tensor for tensor in [*net.parameters(), *net.buffers()]}
-    new = copy.deepcopy(net, shared)
-    if not net.spec.causal:
-        make_causal(new, nearest=nearest)
-        new.spec = net.spec.replace(causal=True)
-        new.pretrained_cfg = {key: value for key, value in net.pretrained_cfg.items() if key != "metrics"}
-    return new
-
-
-def make_causal(net: "VideoNet", *, nearest: bool = False) -> list[str]:
-    """Change every layer that mixes time into its causal form, in place; no key changes.
+    ``videozoo.models`` makes it the method ``streaming`` of every network: ``model.streaming()``.
 
     Args:
         net: a network.
-        nearest: as in :func:`causal_form`.
-    Returns:
-        the names of what was changed.
+        average: frames whose features are averaged; None: as many as a clip has.
+        nearest: take the nearest causal form of what has none in a paper (ARC, TANet).
     Raises:
-        ValueError: there is no causal form, or ``nearest`` is needed.
+        ValueError: the network has no causal form, ``nearest`` is needed, or it is an ensemble.
     """
-    name = net.spec.title
-    if net.is_3d:
-        raise ValueError(
-            f"{name} cannot be causal: a 3-D network's convolutions over time look at frames to come; take TSN, TSM or "
-            "DNR on a 2-D backbone."
-        )
-    if net.head_takes_frames:
-        raise ValueError(
-            f"{name} cannot be causal: {type(net.fc).__name__} relates a fixed number of frames; take TSN, TSM or DNR."
-        )
-    for module in net.modules():
-        why = _NOT_CAUSAL.get(type(module))
-        if why is not None:
-            raise ValueError(f"{name} cannot be causal: {why}, and no form without it is known; take TSN, TSM or DNR.")
-        if not nearest and _is_extended(module):
-            raise ValueError(
-                f"{name} cannot be causal as it is: {_EXTENSIONS[type(module)]}, which is an extension and changes "
-                "what it computes. Pass nearest=True (--nearest) for it."
-            )
-    changed = replace_modules(
-        net, lambda module, _: type(module) in _FORMS, lambda module, _: _FORMS[type(module)](module)
-    )
-    for module in net.backbone.modules():
-        if hasattr(module, "num_segments") and not isinstance(module, Causal):
-            raise ValueError(
-                f"{name} cannot be causal: {type(module).__name__} sees whole clips; no other form is known."
-            )
-    return changed
-
-
-def needs_nearest(net: "VideoNet") -> bool:
-    """Return whether a network has layers whose causal form no paper describes, so that ``nearest`` is for it."""
-    return any(map(_is_extended, net.modules()))
-
-
-def _is_extended(layer: nn.Module) -> bool:
-    if isinstance(layer, ArcConv2d) and (layer.options.aggregation == "S" or not layer.options.attention):
-        return False  # it looks at each frame by itself
-    return type(layer) in _EXTENSIONS
-
-
-def _shift(layer: Any) -> nn.Module:
-    return CausalShift(layer.num_segments, layer.shift_div)
-
-
-def _cross_temporal(layer: Any) -> nn.Module:
-    if layer.backward_cell is not None:
-        raise ValueError(
-            "DNR cannot be causal with bidirectional=True: its second relay starts at the last group; build it with "
-            "bidirectional=False."
-        )
-    return adopt(CausalCrossTemporalNorm2d, layer)
-
-
-def _arc(layer: Any) -> nn.Module:
-    if layer.weight is None:
-        raise ValueError("ARC cannot be causal once it is fused; make the stream of the network that it was made from.")
-    if layer.gru is not None:
-        raise ValueError("ARC cannot be causal with attention_layer='gru'; build it with attention_layer='fc'.")
-    return adopt(CausalArcConv2d, layer)
-
-
-_FORMS: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {
-    TemporalShift: _shift,
-    CrossTemporalNorm2d: _cross_temporal,
-    CrossLayerNorm2d: lambda layer: adopt(CausalCrossLayerNorm2d, layer),
-    ArcConv2d: _arc,
-    TemporalAdaptive: lambda layer: adopt(CausalTemporalAdaptive, layer),
-}
+    if isinstance(net, Ensemble):
+        raise ValueError("Ensemble: members see different frames of a clip; stream one of its members.")
+    return Stream(net, average=average, nearest=nearest)

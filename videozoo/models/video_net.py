@@ -1,6 +1,7 @@
 """The network that everyone gets."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +11,6 @@ from videozoo.layers.time_aware import check_num_segments, set_num_segments, tak
 from videozoo.models.config import OF_CLASSES
 from videozoo.models.layer_groups import layer_groups, prefixed
 from videozoo.models.spec import ModelSpec
-from videozoo.models.streaming import Stream
 from videozoo.nets import is_3d
 from videozoo.shapes import fold_segments, fold_time, to_clips, unfold_time
 from videozoo.surgery import RelayStage
@@ -36,6 +36,7 @@ class VideoNet(nn.Module):
     """
 
     backbone: Any
+    streaming: ClassVar[Callable[..., Any]]  # ``streaming.stream``, which lies on top: ``videozoo.models`` puts it here
 
     def __init__(self, backbone: nn.Module, spec: ModelSpec, sites: dict[str, list[str]]) -> None:
         super().__init__()
@@ -187,17 +188,6 @@ class VideoNet(nn.Module):
         self.pretrained_cfg = {**self.pretrained_cfg, "num_frames": num_frames}
         for part in (self.backbone, self.fc):
             set_num_segments(part, self.num_segments)
-
-    def streaming(self, *, average: int | None = None, nearest: bool = False) -> Stream:
-        """A stream of this network in its causal form: one frame (B, C, H, W) in, the logits of now out.
-
-        Args:
-            average: frames whose features are averaged; None: as many as a clip has.
-            nearest: take the nearest causal form of what has none in a paper (ARC, TANet).
-        Raises:
-            ValueError: the network has no causal form, or ``nearest`` is needed.
-        """
-        return Stream(self, average=average, nearest=nearest)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute blocks in the backward pass instead of keeping their activations.

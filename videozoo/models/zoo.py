@@ -4,29 +4,17 @@ from typing import Any
 
 from videozoo.augment import ARC, DNR
 from videozoo.models.config import VideoCfg
+from videozoo.models.describe import COMPOSED
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.factory import create_composed, create_named
-from videozoo.models.load import COMPOSED
 from videozoo.models.published import published_weights
-from videozoo.models.registry import model_entrypoint, register_architecture
+from videozoo.models.registry import register_architecture
 from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.models.video_net import VideoNet
 from videozoo.nets.registry import register_with_timm
 from videozoo.temporal import MSN, TDN, TEA, TRN, TSM, TSN, TANet
 
-__all__ = ["spec_of"]
-
-_SPECS: dict[str, ModelSpec | EnsembleSpec] = {}
-
-
-def spec_of(name: str) -> ModelSpec | EnsembleSpec:
-    """The composition of a named architecture.
-
-    Raises:
-        UnknownModelError: videozoo has no such name.
-    """
-    model_entrypoint(name)
-    return _SPECS[name]
+__all__: list[str] = []
 
 
 def _register(name: str, spec: ModelSpec | EnsembleSpec, summary: str) -> None:
@@ -41,8 +29,7 @@ def _register(name: str, spec: ModelSpec | EnsembleSpec, summary: str) -> None:
         backbones, classifier = spec.backbone, "fc"
     entry.__doc__ = f"{summary} on {backbones}; arguments as in videozoo.create_model."
     cfg = VideoCfg(architecture=name, num_frames=spec.num_frames, classifier=classifier)
-    register_architecture(entry, cfg, published_weights(name))
-    _SPECS[name] = spec
+    register_architecture(entry, cfg, published_weights(name), spec)
 
 
 def videozoo_composed(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from videozoo.models import EnsembleSpec, ModelSpec, list_models, list_pretrained
-from videozoo.models.zoo import spec_of
+from videozoo.models.registry import spec_of
 from videozoo.report.networks import architecture_of
 from videozoo.report.page import options_text
 from videozoo.report.tables import load_papers

@@ -1,0 +1,91 @@
+"""What a network says of itself: its config, and the ``config.json`` beside its weights."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import timm
+
+from videozoo.models.config import OF_CLASSES, VideoCfg, merge_cfg
+from videozoo.models.ensemble import Ensemble, joint_names
+from videozoo.models.spec import ModelSpec
+from videozoo.models.video_net import VideoNet
+
+__all__ = ["COMPOSED", "backbone_cfg", "configure", "model_config"]
+
+Net = TypeVar("Net", bound=VideoNet | Ensemble)
+# What the config of a composition without a name calls its architecture: timm wants one.
+COMPOSED = "videozoo_composed"
+
+
+def configure(model: Net, cfg: VideoCfg, name: str) -> Net:
+    """Write the config that belongs to a network as it was built onto it, and onto the members of an ensemble.
+
+    Args:
+        model: the network, changed in place.
+        cfg: what is known of its weights.
+        name: its architecture, or empty.
+    Returns:
+        the network.
+    """
+    if isinstance(model, Ensemble):
+        for member in model.members:
+            configure(member, merge_cfg(cfg, {"metrics": None}), "")
+    spec = model.spec
+    stale = cfg.num_classes != spec.num_classes
+    final = merge_cfg(
+        cfg,
+        {
+            "architecture": name or None,
+            "num_classes": spec.num_classes,
+            "num_frames": spec.num_frames,
+            "input_size": (spec.in_chans, *cfg.input_size[1:]),
+            "first_conv": _first_conv(model),
+            "classifier": joint_names(model.members, "classifier") if isinstance(model, Ensemble) else "fc",
+            **(dict.fromkeys(OF_CLASSES) if stale else {}),
+        },
+    )
+    model.pretrained_cfg = final.to_dict(remove_source=True)
+    return model
+
+
+def _first_conv(model: VideoNet | Ensemble) -> str | tuple[str, ...] | None:
+    if isinstance(model, Ensemble):
+        return joint_names(model.members, "first_conv")
+    own = getattr(model.backbone, "default_cfg", None) or {}
+    first = own.get("first_conv")
+    if isinstance(first, tuple | list):  # two pathways, two stems
+        return tuple(f"backbone.{name}" for name in first)
+    return f"backbone.{first}" if isinstance(first, str) else None
+
+
+def backbone_cfg(spec: ModelSpec) -> VideoCfg:
+    """The config of a composition without a name: mean, std and size as the backbone's own says."""
+    own = timm.get_pretrained_cfg(spec.backbone)
+    if own is None:
+        return VideoCfg()
+    return VideoCfg(mean=own.mean, std=own.std, interpolation=own.interpolation, crop_pct=own.crop_pct)
+
+
+def model_config(model: VideoNet | Ensemble, class_names: Sequence[str] | None = None) -> dict[str, Any]:
+    """What ``config.json`` holds beside the weights: timm's layout, and the composition under ``spec``.
+
+    Args:
+        model: the network.
+        class_names: names by class index; None keeps those of the network's config.
+    Raises:
+        ValueError: as many names as there are classes are needed.
+    """
+    cfg = dict(model.pretrained_cfg)
+    if class_names is not None:
+        if len(class_names) != model.num_classes:
+            raise ValueError(f"model_config: {len(class_names)} class names for {model.num_classes} classes.")
+        cfg["label_names"] = list(class_names)
+    spec = model.spec
+    return {
+        "architecture": cfg.get("architecture") or COMPOSED,
+        "num_classes": model.num_classes,
+        "num_features": model.num_features,
+        "pretrained_cfg": cfg,
+        "model_args": {"num_frames": spec.num_frames, "in_chans": spec.in_chans, "num_classes": spec.num_classes},
+        "spec": spec.to_dict(),
+    }

@@ -1,0 +1,70 @@
+"""State dicts made to fit a network, and loaded strictly."""
+
+from collections.abc import Mapping
+
+import torch
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from videozoo.hub import WeightsError
+
+__all__ = ["adapt_stems", "load_strictly"]
+
+
+def load_strictly(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Load a state dict into a network whose keys and shapes it has; only counters of batches may be missing.
+
+    Args:
+        net: the network.
+        state: its tensors by key.
+        source: where they are from, for the error.
+    Raises:
+        WeightsError: they do not fit; lists what is missing, left over and of another shape.
+    """
+    own = net.state_dict()
+    counters = {key: torch.zeros_like(value) for key, value in own.items() if key.endswith("num_batches_tracked")}
+    given = {**counters, **state}
+    missing, left = sorted(set(own) - set(given)), sorted(set(given) - set(own))
+    shapes = [
+        f"{key} {tuple(given[key].shape)} for {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in given and given[key].shape != value.shape
+    ]
+    if missing or left or shapes:
+        raise WeightsError(
+            f"keys do not fit: {len(missing)} missing {_some(missing)}, {len(left)} left over {_some(left)}, "
+            f"{len(shapes)} of another shape {_some(shapes)}",
+            source=source,
+        )
+    net.load_state_dict(given)
+
+
+def _some(names: list[str]) -> str:
+    return f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})" if names else ""
+
+
+def adapt_stems(state: dict[str, Tensor], own: Mapping[str, Tensor], in_chans: int, base_chans: int = 3) -> list[str]:
+    """Adapt every convolution that sees the input to another number of channels, as timm does; 2-D and 3-D.
+
+    Such a convolution is known by its shape alone: that of the network's own but for the channels. One that sees
+    several frames at once (TDN's differences) is adapted frame by frame.
+
+    Args:
+        state: weights made for ``base_chans`` channels, changed in place.
+        own: the tensors of the network for ``in_chans`` channels.
+        in_chans: channels of the network.
+        base_chans: channels of the weights.
+    Returns:
+        the keys that were adapted.
+    """
+    adapted = []
+    for key, weight in state.items():
+        like = own.get(key)
+        if like is None or like.shape == weight.shape or weight.ndim not in (4, 5):
+            continue
+        frames, rest = divmod(weight.shape[1], base_chans)
+        if rest == 0 and tuple(like.shape) == (weight.shape[0], frames * in_chans, *weight.shape[2:]):
+            alone = weight.reshape(-1, base_chans, *weight.shape[2:]).flatten(2, -2)  # (O * frames, C, [T *] H, W)
+            state[key] = adapt_input_conv(in_chans, alone, base_chans).reshape(like.shape).contiguous()
+            adapted.append(key)
+    return adapted
