@@ -112,6 +112,27 @@ def videos_by_stem(base: Path, folders: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+class VideoFinder:
+    """Where the videos of a data set lie, by their names without ending.
+
+    Args:
+        base, folders: as for ``videos_by_stem``.
+        ending: of the file that an error asks for.
+    """
+
+    def __init__(self, base: Path, folders: Sequence[str], ending: str) -> None:
+        self._places = " or ".join(str(base / name) for name in folders if (base / name).is_dir())
+        self._found = videos_by_stem(base, folders)
+        self._ending = ending
+
+    def __call__(self, name: str) -> tuple[str, str]:
+        """Path from the base, and what is wrong (empty if nothing)."""
+        found = self._found.get(name)
+        if found is None:
+            return name + self._ending, f"no {name}{self._ending} in {self._places}"
+        return found[0], ""
+
+
 def subfolders(base: Path, folder: str) -> list[str]:
     """Folders inside a folder of the base, relative to the base, in order of their names; hidden ones left out."""
     try:

@@ -48,9 +48,17 @@ def read_names(path: str | os.PathLike[str]) -> Vocabulary:
         SourceError: it cannot be read, or its names are not fit.
     """
     file = Path(expand_home(path))
-    lines = [line.strip(BLANK) for line in split_lines(read_text(file).rstrip())]
-    names = check_names(lines, str(file))
-    return Vocabulary(names, tuple(f"{file.name}:{line}" for line in range(1, len(names) + 1)))
+    lines = split_lines(read_text(file).rstrip())
+    return make_vocabulary([(f"{file.name}:{k}", line.strip(BLANK)) for k, line in enumerate(lines, 1)], file)
+
+
+def make_vocabulary(listed: Sequence[tuple[str, str]], file: Path) -> Vocabulary:
+    """Return the classes of a file, given the place and the name of each.
+
+    Raises:
+        SourceError: the names are not fit.
+    """
+    return Vocabulary(check_names([name for _, name in listed], str(file)), tuple(place for place, _ in listed))
 
 
 def number_labels(

@@ -5,17 +5,18 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from videozoo.names import shorten
 
 SHOWN_PROBLEMS = 20
 # What separates the fields of a line; a no-break space is part of a name.
 BLANK = " \t\v\f"
+Item = TypeVar("Item")
 SEVERAL_LABELS = "several labels a video are not supported; list one"
 
 
@@ -73,6 +74,10 @@ class Row(NamedTuple):
     trouble: str = ""
 
 
+class RowFault(Exception):
+    """Why an item of a list is no row."""
+
+
 class Vocabulary(NamedTuple):
     """The classes as a file of the data set numbers them; ``places`` is where each is listed."""
 
@@ -106,6 +111,16 @@ class ListFile:
     def lines(self) -> Iterator[tuple[str, str]]:
         """Place and text of each line that is not blank, stripped."""
         return text_lines(self.path, self.text)
+
+    def rows(self, items: Iterable[tuple[str, Item]], make: Callable[[str, Item], Row | None]) -> list[Row]:
+        """Return what ``make`` makes of the places and contents of a list, except None; a RowFault is a problem."""
+        rows = []
+        for place, item in items:
+            try:
+                rows.append(make(place, item))
+            except RowFault as fault:
+                self.problems.add(place, str(fault))
+        return [row for row in rows if row is not None]
 
 
 class Listing(NamedTuple):
@@ -149,9 +164,9 @@ def split_lines(text: str) -> list[str]:
     return re.split(r"\r\n|\n|\r", text)
 
 
-def text_lines(path: Path, text: str) -> Iterator[tuple[str, str]]:
-    """Place and stripped text of each line that is not blank."""
-    for number, line in enumerate(split_lines(text), 1):
+def text_lines(path: Path, text: str | None = None) -> Iterator[tuple[str, str]]:
+    """Place and stripped text of each line of a file that is not blank; ``text`` where it has been read already."""
+    for number, line in enumerate(split_lines(read_text(path) if text is None else text), 1):
         stripped = line.strip(BLANK)
         if stripped:
             yield f"{path.name}:{number}", stripped
@@ -264,6 +279,15 @@ def read_json(path: Path) -> Any:
         raise SourceError(f"{path}: not JSON that can be read ({err}).") from err
 
 
-def to_number(text: str) -> float | None:
-    """A plain decimal number of at most nine digits before the point; None for anything else."""
-    return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else None
+def bounds_of(start: str, end: str, told: str) -> tuple[float, float]:
+    """Two plain decimal numbers of at most nine digits before the point, the second one greater.
+
+    Args:
+        start, end: as listed.
+        told: what they are, for the error.
+    Raises:
+        RowFault: anything else.
+    """
+    if not all(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) for text in (start, end)) or float(start) >= float(end):
+        raise RowFault(f"{told}; needs 0 <= start < end")
+    return float(start), float(end)

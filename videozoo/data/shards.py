@@ -19,7 +19,7 @@ from videozoo.video.image_folder import natural_key
 
 from .files import is_video_name
 from .labels import is_index, number_labels
-from .lists import SEVERAL_LABELS, ListFile, Listing, Problems, Row, SourceError, shorten
+from .lists import SEVERAL_LABELS, ListFile, Listing, Problems, Row, RowFault, SourceError, shorten
 from .records import VideoRecord, VideoSource
 from .tar_index import Member, read_members
 
@@ -161,10 +161,15 @@ def _read_shard(shard: Path, name: str, problems: Problems) -> Iterator[tuple[st
         with shard.open("rb") as opened:
             for sample in _samples(found, name, problems):
                 place = f"{name}:{sample.key}"
-                video = _take_video(sample, place, problems)
-                label = _take_label(sample, opened, place, problems) if video is not None else None
-                if video is not None and label is not None:
-                    yield place, video, label
+                try:
+                    video = _take_video(sample)
+                    label = _take_label(sample, opened)
+                except RowFault as fault:
+                    problems.add(place, str(fault))
+                    continue
+                if not video.size:
+                    problems.warnings.append(f"{place}: {video.name} is empty (0 bytes)")
+                yield place, video, label
     except OSError as err:
         raise SourceError(f"{shard}: cannot be read ({err.strerror or err}).") from err
 
@@ -193,43 +198,34 @@ def _samples(members: Sequence[Member], shard_name: str, problems: Problems) -> 
         yield sample
 
 
-def _take_video(sample: _Sample, place: str, problems: Problems) -> Member | None:
+def _take_video(sample: _Sample) -> Member:
     videos = [member for ending, member in sample.parts.items() if is_video_name(f"x.{ending}")]
     if len(videos) != 1:
-        what = f"several videos (.{', .'.join(sample.parts)})" if videos else f"no video (.{', .'.join(sample.parts)})"
-        problems.add(place, what)
-        return None
-    if videos[0].size == 0:
-        problems.warnings.append(f"{place}: {videos[0].name} is empty (0 bytes)")
+        raise RowFault(f"{'several videos' if videos else 'no video'} (.{', .'.join(sample.parts)})")
     return videos[0]
 
 
-def _take_label(sample: _Sample, shard: BinaryIO, place: str, problems: Problems) -> tuple[str, bool] | None:
+def _take_label(sample: _Sample, shard: BinaryIO) -> tuple[str, bool]:
     ending = next((ending for ending in LABEL_ENDINGS if ending in sample.parts), None)
     if ending is None:
-        problems.add(place, f"no label; beside .{', .'.join(sample.parts)} must be .cls, .json or .txt")
-        return None
+        raise RowFault(f"no label; beside .{', .'.join(sample.parts)} must be .cls, .json or .txt")
     member = sample.parts[ending]
     if member.size > MAX_LABEL_BYTES:
-        problems.add(place, f".{ending} has {member.size} bytes, too many for a label")
-        return None
+        raise RowFault(f".{ending} has {member.size} bytes, too many for a label")
     shard.seek(member.offset)
     data = shard.read(member.size)
     try:
         text = data.decode("utf-8")
         value = json.loads(text) if ending == "json" else text
     except (ValueError, RecursionError):
-        problems.add(place, f".{ending} is not {'JSON' if ending == 'json' else 'text'}")
-        return None
+        raise RowFault(f".{ending} is not {'JSON' if ending == 'json' else 'text'}") from None
     if isinstance(value, dict):
         value = value.get("label", value.get("cls"))
     if isinstance(value, list):
-        problems.add(place, f".{ending} holds {shorten(str(value))}: {SEVERAL_LABELS}")
-        return None
+        raise RowFault(f".{ending} holds {shorten(str(value))}: {SEVERAL_LABELS}")
     label = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if not label:
-        problems.add(place, f".{ending} holds no label" + (" (label or cls)" if ending == "json" else ""))
-        return None
+        raise RowFault(f".{ending} holds no label" + (" (label or cls)" if ending == "json" else ""))
     # The webdataset library takes a .cls for a class index.
     return label, isinstance(value, int) or (ending == "cls" and is_index(label))
 

@@ -6,10 +6,11 @@ As published by its authors (SVCL, University of California San Diego; RESOUND, 
 
 import reprlib
 from pathlib import Path
+from typing import Any
 
-from ..files import videos_by_stem
-from ..labels import check_names
-from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, json_items, read_text
+from ..files import VideoFinder
+from ..labels import make_vocabulary
+from ..lists import ListFile, Listing, Row, RowFault, SourceError, Vocabulary, json_items, read_text
 
 FOLDERS = ("", "rgb", "videos")
 
@@ -25,43 +26,38 @@ def read_diving48(file: ListFile) -> Listing:
         SourceError: not such JSON, or an unfit vocabulary.
     """
     vocabulary = _read_vocabulary(file.path.parent / "Diving48_vocab.json")
-    found = videos_by_stem(file.base, FOLDERS)
-    rows = []
-    for place, item in json_items(file.path, file.text):
+    limit = len(vocabulary.names) if vocabulary else 10**6
+    find = VideoFinder(file.base, FOLDERS, ".mp4")
+
+    def make(place: str, item: Any) -> Row:
         name = item.get("vid_name") if isinstance(item, dict) else None
         if not isinstance(name, str) or not name:
-            file.problems.add(place, f"{reprlib.repr(item)} must have a vid_name")
-            continue
+            raise RowFault(f"{reprlib.repr(item)} must have a vid_name")
         label = item.get("label")
-        limit = len(vocabulary.names) if vocabulary else 10**6
         if not _is_count(label) or not label < limit:
-            file.problems.add(place, f"{name} has label {reprlib.repr(label)}, must be 0 to {limit - 1}")
-            continue
+            raise RowFault(f"{name} has label {reprlib.repr(label)}, must be 0 to {limit - 1}")
         start, end = item.get("start_frame", 0), item.get("end_frame", 0)
         is_cut = "start_frame" in item or "end_frame" in item
         if is_cut and not (_is_count(start) and _is_count(end) and start < end):
             what = f"start_frame {reprlib.repr(start)} and end_frame {reprlib.repr(end)}"
-            file.problems.add(place, f"{name} has {what}; needs 0 <= start < end")
-            continue
-        paths = found.get(name, [])
-        path = paths[0] if paths else f"{name}.mp4"
-        trouble = "" if paths else f"no {name}.mp4 in {file.base}, its rgb or its videos"
+            raise RowFault(f"{name} has {what}; needs 0 <= start < end")
+        path, trouble = find(name)
         text = vocabulary.names[label] if vocabulary else str(label)
-        rows.append(Row(place, path, text, None, (start, end) if start else None, trouble))
+        return Row(place, path, text, None, (start, end) if start else None, trouble)
+
+    rows = file.rows(json_items(file.path, file.text), make)
     return Listing(rows, vocabulary, "names" if vocabulary else "indices")
 
 
 def _read_vocabulary(file: Path) -> Vocabulary | None:
     if not file.is_file():
         return None
-    names: list[str] = []
-    places: list[str] = []
+    listed = []
     for place, parts in json_items(file, read_text(file)):
         if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
             raise SourceError(f"{file.parent / place}: must be a list of the words of a class.")
-        names.append("+".join(parts))
-        places.append(place)
-    return Vocabulary(check_names(names, str(file)), tuple(places))
+        listed.append((place, "+".join(parts)))
+    return make_vocabulary(listed, file)
 
 
 def _is_count(value: object) -> bool:

@@ -9,7 +9,7 @@
 from functools import lru_cache
 
 from ..files import FrameFolder, look_into
-from ..lists import ListFile, Listing, Row, shorten, split_columns
+from ..lists import ListFile, Listing, Row, RowFault, shorten, split_columns
 from ..several_labels import check_counts, fault_of_count
 
 COLUMNS = {
@@ -66,30 +66,30 @@ def frame_range(data_format: str, numbers: tuple[int, ...], folder: FrameFolder)
 def _read(file: ListFile, data_format: str) -> Listing:
     names = COLUMNS[data_format]
     look = lru_cache(maxsize=None)(look_into)
-    rows: list[Row] = []
     of_files: list[tuple[str, str, int]] = []
-    for place, line in file.lines():
+
+    def make(place: str, line: str) -> Row:
         fields = split_fields(line, len(names))
         if fields is None:
-            file.problems.add(place, f"{shorten(line)} must be {len(names)} columns: {', '.join(names)}")
-            continue
+            raise RowFault(f"{shorten(line)} must be {len(names)} columns: {', '.join(names)}")
         path, label, numbers = fields[0], fields[-1], tuple(int(part) for part in fields[1:-1])
         folder = look(str(file.base / path))
         if folder is None or folder.num_frames == 0:
             # Not there, or a video file. Of a part of a file, frames are counted as in a folder that starts with 1.
             if data_format == "frame_list":
-                rows.append(Row(place, path, label))
                 of_files.append((place, path, numbers[0]))
-                continue
+                return Row(place, path, label)
             folder = FrameFolder(2**62, 1)
         chosen, trouble = frame_range(data_format, numbers, folder)
         if not trouble and data_format == "frame_list" and 2 * numbers[0] < folder.num_frames:
-            file.problems.add(place, fault_of_count(numbers[0], folder.num_frames, path))
+            raise RowFault(fault_of_count(numbers[0], folder.num_frames, path))
         if trouble and (file.check_files or not 0 <= chosen[0] < chosen[1]):
             said = ", ".join(f"{name} {number}" for name, number in zip(names[1:], numbers, strict=False))
-            file.problems.add(place, f"{said} would be {trouble} {path}")
+            raise RowFault(f"{said} would be {trouble} {path}")
         is_whole = chosen == (0, folder.num_frames) and folder.skipped == 0
-        rows.append(Row(place, path, label, frame_range=None if is_whole else chosen))
+        return Row(place, path, label, frame_range=None if is_whole else chosen)
+
+    rows = file.rows(file.lines(), make)
     for place, fault in check_counts(of_files, file.base):
         file.problems.add(place, fault)
     return Listing(rows)

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import PurePath
 
 from ..files import subfolders, videos_by_stem
-from ..lists import ListFile, Listing, Row, SourceError, csv_rows, to_number
+from ..lists import ListFile, Listing, Row, RowFault, SourceError, bounds_of, csv_rows
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 # As the published files write their splits.
@@ -26,24 +26,21 @@ def read_kinetics(file: ListFile) -> Listing:
         SourceError: other columns, or a split that is not in the file (or none asked where it holds several).
     """
     entries = [
-        (place, fields, SPLITS.get(fields.get("split", "").lower(), "")) for place, fields in csv_rows(file, COLUMNS)
+        (place, (fields, SPLITS.get(fields.get("split", "").lower(), ""))) for place, fields in csv_rows(file, COLUMNS)
     ]
-    counts = Counter(split for _, _, split in entries)
+    counts = Counter(split for _, (_, split) in entries)
     chosen = _choose_split(file, counts)
     folders = subfolders(file.base, "")
     found = videos_by_stem(file.base, ["", *folders, *(name for f in folders for name in subfolders(file.base, f))])
-    rows = []
-    for place, fields, split in entries:
+
+    def make(place: str, entry: tuple[dict[str, str], str]) -> Row | None:
+        fields, split = entry
         if chosen is not None and split != chosen:
-            continue
-        start, end = to_number(fields["time_start"]), to_number(fields["time_end"])
-        if start is None or end is None or start >= end:
-            times = f"{fields['time_start']!r} to {fields['time_end']!r}"
-            file.problems.add(place, f"time_start to time_end is {times}; needs 0 <= start < end")
-            continue
+            return None
+        times = fields["time_start"], fields["time_end"]
+        start, end = bounds_of(*times, f"time_start to time_end is {times[0]!r} to {times[1]!r}")
         if not fields["label"] or not fields["youtube_id"]:
-            file.problems.add(place, f"the {'youtube_id' if fields['label'] else 'label'} is empty")
-            continue
+            raise RowFault(f"the {'youtube_id' if fields['label'] else 'label'} is empty")
         trimmed = f"{fields['youtube_id']}_{int(start):06d}_{int(end):06d}"
         is_trimmed = trimmed in found
         paths = found.get(trimmed) or found.get(fields["youtube_id"], [])
@@ -52,8 +49,9 @@ def read_kinetics(file: ListFile) -> Listing:
         trouble = "" if path else f"no {trimmed}.mp4 and no {fields['youtube_id']}.mp4 in {file.base} or its folders"
         if path is None and paths:
             trouble = f"{os.path.basename(paths[0])} lies in several folders: {', '.join(paths[:4])}"
-        rows.append(Row(place, path or f"{trimmed}.mp4", fields["label"], span, trouble=trouble))
-    return Listing(rows, labels_are="names")
+        return Row(place, path or f"{trimmed}.mp4", fields["label"], span, trouble=trouble)
+
+    return Listing(file.rows(entries, make), labels_are="names")
 
 
 def _choose_split(file: ListFile, counts: Counter[str]) -> str | None:

@@ -11,12 +11,13 @@ from ..lists import (
     ListFile,
     Listing,
     Row,
+    RowFault,
     SourceError,
+    bounds_of,
     csv_header,
     csv_rows,
     shorten,
     split_columns,
-    to_number,
 )
 
 # What the column of labels may be called, and what is then in it.
@@ -30,15 +31,15 @@ def read_path_list(file: ListFile) -> Listing:
     The label is the last field; the path before it may hold spaces. A tab, where a line has one, separates instead, and
     then labels may hold spaces too. Blank lines are passed over. A byte order mark and CRLF are fine.
     """
-    rows = []
-    for place, line in file.lines():
+
+    def make(place: str, line: str) -> Row:
         fields = split_columns(line, 2)
         if len(fields) != 2 or not all(fields):
             hint = f"; {SEVERAL_LABELS}" if len(fields) > 2 else ""
-            file.problems.add(place, f"{len(fields)} columns in {shorten(line)}, must be two: path and label{hint}")
-            continue
-        rows.append(Row(place, fields[0], fields[1]))
-    return Listing(rows)
+            raise RowFault(f"{len(fields)} columns in {shorten(line)}, must be two: path and label{hint}")
+        return Row(place, *fields)
+
+    return Listing(file.rows(file.lines(), make))
 
 
 def read_csv(file: ListFile) -> Listing:
@@ -51,34 +52,25 @@ def read_csv(file: ListFile) -> Listing:
     Raises:
         SourceError: the header has no path, no label, or several (``label``, ``label2``).
     """
-    rows = []
     header = csv_header(file.text)
     column = next((name for name in LABEL_COLUMNS if name in header), "label")
     further = next((name for name in header if FURTHER_LABEL.fullmatch(name)), None)
     if further is not None:
         raise SourceError(f"{file.path}:1: the columns {column} and {further}; {SEVERAL_LABELS}.")
-    for place, fields in csv_rows(file, ("path", column)):
+
+    def make(place: str, fields: dict[str, str]) -> Row:
         if not fields["path"] or not fields[column]:
-            file.problems.add(place, f"the {column if fields['path'] else 'path'} is empty")
-            continue
-        span = _bounds(file, place, fields, "start", "end")
-        frames = _bounds(file, place, fields, "start_frame", "end_frame")
+            raise RowFault(f"the {column if fields['path'] else 'path'} is empty")
+        span = _bounds(fields, "start", "end")
+        frames = _bounds(fields, "start_frame", "end_frame")
         if frames is not None and not (frames[0].is_integer() and frames[1].is_integer()):
-            file.problems.add(place, f"start_frame {frames[0]} and end_frame {frames[1]} must be whole numbers")
-            continue
+            raise RowFault(f"start_frame {frames[0]} and end_frame {frames[1]} must be whole numbers")
         frame_range = (int(frames[0]), int(frames[1])) if frames else None
-        rows.append(Row(place, fields["path"], fields[column], span, frame_range))
-    return Listing(rows, labels_are=LABEL_COLUMNS[column])
+        return Row(place, fields["path"], fields[column], span, frame_range)
+
+    return Listing(file.rows(csv_rows(file, ("path", column)), make), labels_are=LABEL_COLUMNS[column])
 
 
-def _bounds(
-    file: ListFile, place: str, fields: dict[str, str], start_name: str, end_name: str
-) -> tuple[float, float] | None:
+def _bounds(fields: dict[str, str], start_name: str, end_name: str) -> tuple[float, float] | None:
     texts = fields.get(start_name, ""), fields.get(end_name, "")
-    if not any(texts):
-        return None
-    start, end = to_number(texts[0]), to_number(texts[1])
-    if start is None or end is None or start >= end:
-        file.problems.add(place, f"{start_name} is {texts[0]!r} and {end_name} {texts[1]!r}; needs 0 <= start < end")
-        return None
-    return start, end
+    return bounds_of(*texts, f"{start_name} is {texts[0]!r} and {end_name} {texts[1]!r}") if any(texts) else None

@@ -9,12 +9,12 @@ import csv
 import json
 import re
 import reprlib
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ..files import videos_by_stem
-from ..labels import check_names, read_names
-from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, json_items, read_json, read_text, shorten
+from ..files import VideoFinder
+from ..labels import make_vocabulary, read_names
+from ..lists import ListFile, Listing, Row, RowFault, SourceError, Vocabulary, json_items, read_json, read_text, shorten
 
 V1_FOLDERS = ("", "20bn-something-something-v1", "20bn-jester-v1")
 V2_FOLDERS = ("", "20bn-something-something-v2")
@@ -29,19 +29,20 @@ def read_something_v1(file: ListFile) -> Listing:
     Raises:
         SourceError: the file of labels is not fit.
     """
-    rows = []
-    find = _Finder(file, V1_FOLDERS, "")
-    for place, line in file.lines():
+    find = VideoFinder(file.base, V1_FOLDERS, "")
+
+    def make(place: str, line: str) -> Row:
         match = re.match(r"\s*([0-9]{1,18})\s*([;,])\s*(.*\S)", line)
         if match is None:
-            file.problems.add(place, f"{shorten(line)} must be id;label, with a label")
-            continue
+            raise RowFault(f"{shorten(line)} must be id;label, with a label")
         label = match[3]
         if match[2] == "," and label.startswith('"'):
             # A comma in a label needs quotes only where commas separate.
             label = next(iter(csv.reader([label])), [label])[0].strip()
         path, trouble = find(match[1])
-        rows.append(Row(place, path, label, trouble=trouble))
+        return Row(place, path, label, trouble=trouble)
+
+    rows = file.rows(file.lines(), make)
     names_file = _labels_beside(file.path, ".csv")
     if names_file is None:
         return Listing(rows, labels_are="names")
@@ -59,19 +60,19 @@ def read_something_v2(file: ListFile) -> Listing:
     Raises:
         SourceError: not such JSON; the labels are missing or not fit.
     """
-    rows = []
-    find = _Finder(file, V2_FOLDERS, ".webm")
-    for place, item in json_items(file.path, file.text):
+    find = VideoFinder(file.base, V2_FOLDERS, ".webm")
+
+    def make(place: str, item: Any) -> Row:
         if not isinstance(item, dict) or not _is_id(item.get("id")):
-            file.problems.add(place, f"{reprlib.repr(item)} must have an id, of digits")
-            continue
+            raise RowFault(f"{reprlib.repr(item)} must have an id, of digits")
         template = item.get("template")
         if not isinstance(template, str) or not template.strip():
             has = "no template" if template is None else f"template {reprlib.repr(template)}"
-            file.problems.add(place, f"video {item['id']} has {has}; pass the training or validation list")
-            continue
+            raise RowFault(f"video {item['id']} has {has}; pass the training or validation list")
         path, trouble = find(str(item["id"]))
-        rows.append(Row(place, path, template.replace("[", "").replace("]", "").strip(), trouble=trouble))
+        return Row(place, path, template.replace("[", "").replace("]", "").strip(), trouble=trouble)
+
+    rows = file.rows(json_items(file.path, file.text), make)
     names_file = _labels_beside(file.path, ".json")
     if names_file is None:
         raise SourceError(
@@ -93,10 +94,9 @@ def _read_labels(file: Path) -> Vocabulary:
     if sorted(numbers) != list(range(len(value))):
         raise SourceError(f"{file}: numbers of {len(value)} classes must be 0 to {len(value) - 1}, each once.")
     written = [numbers[label] for label in range(len(value))]
-    names = check_names(written, str(file))
     text = read_text(file)
     lines = [text.count("\n", 0, max(text.find(json.dumps(name, ensure_ascii=False)), 0)) + 1 for name in written]
-    return Vocabulary(names, tuple(f"{file.name}:{line}" for line in lines))
+    return make_vocabulary([(f"{file.name}:{line}", name) for line, name in zip(lines, written, strict=True)], file)
 
 
 def _labels_beside(path: Path, ending: str) -> Path | None:
@@ -108,23 +108,6 @@ def _labels_beside(path: Path, ending: str) -> Path | None:
         *sorted(p.name for p in path.parent.glob(f"*-labels{ending}")),
     ]
     return next((path.parent / name for name in names if (path.parent / name).is_file() and name != path.name), None)
-
-
-class _Finder:
-    """Where the video of an id lies, from one look into each folder."""
-
-    def __init__(self, file: ListFile, folders: Sequence[str], ending: str) -> None:
-        self._folders = [file.base / name for name in folders if (file.base / name).is_dir()]
-        self._found = videos_by_stem(file.base, folders)
-        self._ending = ending
-
-    def __call__(self, video_id: str) -> tuple[str, str]:
-        """Path from the base, and what is wrong (empty if nothing)."""
-        found = self._found.get(video_id)
-        if found is None:
-            name = video_id + self._ending
-            return name, f"no {name} in {' or '.join(map(str, self._folders))}"
-        return found[0], ""
 
 
 def _is_id(value: object) -> bool:

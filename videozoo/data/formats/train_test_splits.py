@@ -9,8 +9,8 @@ from pathlib import Path
 
 from videozoo.names import clean_name
 
-from ..labels import check_names
-from ..lists import ListFile, Listing, Row, SourceError, Vocabulary, read_text, shorten, text_lines
+from ..labels import make_vocabulary
+from ..lists import ListFile, Listing, Row, RowFault, SourceError, Vocabulary, shorten, text_lines
 
 UCF101_FILE = re.compile(r"(train|test)list0([0-9])\.txt")
 HMDB51_FILE = re.compile(r"(.+)_test_split([0-9])\.txt")
@@ -35,21 +35,19 @@ def read_ucf101(file: ListFile) -> Listing:
         raise SourceError(f"{path}: is one split; give the folder to choose {file.split!r} in, or no split.")
     vocabulary = _read_class_numbers(path.parent / "classInd.txt")
     numbers = {name: number for number, name in enumerate(vocabulary.names, 1)}
-    rows = []
-    for place, line in text_lines(path, read_text(path)):
+
+    def make(place: str, line: str) -> Row:
         fields = line.rsplit(None, 1)
         is_numbered = len(fields) == 2 and re.fullmatch("[0-9]{1,6}", fields[1]) is not None
         video = fields[0] if is_numbered else line
         name = clean_name(video.rpartition("/")[0].rpartition("/")[2])
         if name not in numbers:
-            file.problems.add(place, f"{shorten(video)} must be Class/video, with a class of classInd.txt")
-            continue
-        numbered = numbers[name]
-        if is_numbered and int(fields[1]) != numbered:
-            file.problems.add(place, f"{shorten(video)} is listed as class {fields[1]}, but {name} is {numbered}")
-            continue
-        rows.append(Row(place, video, name))
-    return Listing(rows, vocabulary, "names")
+            raise RowFault(f"{shorten(video)} must be Class/video, with a class of classInd.txt")
+        if is_numbered and int(fields[1]) != numbers[name]:
+            raise RowFault(f"{shorten(video)} is listed as class {fields[1]}, but {name} is {numbers[name]}")
+        return Row(place, video, name)
+
+    return Listing(file.rows(text_lines(path), make), vocabulary, "names")
 
 
 def read_hmdb51(file: ListFile) -> Listing:
@@ -72,17 +70,19 @@ def read_hmdb51(file: ListFile) -> Listing:
         raise SourceError(
             f"{file.path}: no files CLASS_test_split{number}.txt; split {file.split!r} is read from them."
         )
-    rows = []
     wanted = "1" if part == "train" else "2"
-    for name, path in files.items():
-        for place, line in text_lines(path, read_text(path)):
-            match = re.fullmatch(r"(.*\S)\s+([012])", line)
-            if match is None:
-                file.problems.add(place, f"{shorten(line)} must be a video and 0, 1 or 2")
-            elif match[2] == wanted:
-                rows.append(Row(place, f"{name}/{match[1]}", name))
-    names = check_names(list(files), str(file.path)) if files else ()
-    return Listing(rows, Vocabulary(names, tuple(path.name for path in files.values())), "names")
+
+    def make(place: str, item: tuple[str, str]) -> Row | None:
+        name, line = item
+        match = re.fullmatch(r"(.*\S)\s+([012])", line)
+        if match is None:
+            raise RowFault(f"{shorten(line)} must be a video and 0, 1 or 2")
+        return Row(place, f"{name}/{match[1]}", name) if match[2] == wanted else None
+
+    items = ((place, (name, line)) for name, path in files.items() for place, line in text_lines(path))
+    rows = file.rows(items, make)
+    vocabulary = make_vocabulary([(path.name, name) for name, path in files.items()], file.path)
+    return Listing(rows, vocabulary, "names")
 
 
 def _parse_split(file: ListFile) -> tuple[str, int]:
@@ -97,12 +97,10 @@ def _read_class_numbers(path: Path) -> Vocabulary:
     """``1 ApplyEyeMakeup`` a line, numbered from 1."""
     if not path.is_file():
         raise SourceError(f"{path}: no such file; it numbers the classes of UCF101's lists, put it beside them.")
-    names: list[str] = []
-    places: list[str] = []
-    for place, line in text_lines(path, read_text(path)):
+    listed = []
+    for number, (place, line) in enumerate(text_lines(path), 1):
         match = re.fullmatch(r"([0-9]{1,6})\s+(\S.*)", line)
-        if match is None or int(match[1]) != len(names) + 1:
-            raise SourceError(f"{path.parent / place}: {shorten(line)} must be {len(names) + 1} and a class name.")
-        names.append(match[2])
-        places.append(place)
-    return Vocabulary(check_names(names, str(path)), tuple(places))
+        if match is None or int(match[1]) != number:
+            raise SourceError(f"{path.parent / place}: {shorten(line)} must be {number} and a class name.")
+        listed.append((place, match[2]))
+    return make_vocabulary(listed, path)
