@@ -20,6 +20,7 @@ from videozoo.data import (
     create_transform,
     load_source,
     read_frames,
+    read_sampled,
     sample_clips,
 )
 from videozoo.data import dataset as dataset_module
@@ -136,7 +137,7 @@ def test_memory_errors_are_not_taken_for_broken_files(
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(dataset_module, "open_record", fail)
+    monkeypatch.setattr(read_sampled, "open_record", fail)
     for dataset in (_training(records), _testing(records)):
         with pytest.raises(MemoryError):
             dataset[0]
@@ -150,7 +151,7 @@ def test_frames_too_long_and_thin_are_refused(tmp_path: Path, make_video: Callab
 class _Shrinking:
     """A reader whose file turns out to have fewer frames at each read."""
 
-    height, width, note = 20, 30, ""
+    height, width, note, path = 20, 30, "", Path("0.mp4")
 
     def __init__(self, counts: list[int]) -> None:
         self.counts = counts
@@ -178,7 +179,7 @@ def test_sampled_anew_from_the_same_seed_where_damage_is_found(
     counts: list[int], monkeypatch: pytest.MonkeyPatch, records: list[VideoRecord]
 ) -> None:
     def numbers(dataset: VideoDataset, counts: list[int]) -> list[int]:
-        monkeypatch.setattr(dataset_module, "open_record", lambda *_: _Shrinking(list(counts)))
+        monkeypatch.setattr(read_sampled, "open_record", lambda *_: _Shrinking(list(counts)))
         return dataset[0]["video"].flatten()[:: 20 * 30].unique().tolist()
 
     plain = create_transform((3, 20, 30), normalize=False, crop_pct=1.0)
@@ -187,13 +188,13 @@ def test_sampled_anew_from_the_same_seed_where_damage_is_found(
     train = VideoDataset(records, lambda clip, label: (clip, label), num_frames=4, is_training=True)
     assert numbers(train, counts) == numbers(train, counts[-1:])
     joint = JointDataset([test, VideoDataset(records, plain, num_frames=8)])
-    monkeypatch.setattr(dataset_module, "open_record", lambda *_: _Shrinking(list(counts)))
+    monkeypatch.setattr(read_sampled, "open_record", lambda *_: _Shrinking(list(counts)))
     eight = joint[0]["video"][1][0, 0, :, 0, 0].tolist()
     assert eight == sample_clips(counts[-1], num_frames=8)[0].tolist()
 
 
 def test_a_number_of_frames_that_never_settles(monkeypatch: pytest.MonkeyPatch, records: list[VideoRecord]) -> None:
-    monkeypatch.setattr(dataset_module, "open_record", lambda *_: _Shrinking(list(range(99, 40, -1))))
+    monkeypatch.setattr(read_sampled, "open_record", lambda *_: _Shrinking(list(range(99, 40, -1))))
     item = _testing(records)[0]
     assert item["video"] is None
     assert "its number of frames changes each time it is read [listed in train.txt:1]" in item["broken"][0][1]
@@ -222,8 +223,8 @@ def test_views_lie_clip_by_clip(
 
 def test_several_networks_read_a_file_once(records: list[VideoRecord], monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    real = dataset_module.open_record
-    monkeypatch.setattr(dataset_module, "open_record", lambda r: opened.append(r) or real(r))
+    real = read_sampled.open_record
+    monkeypatch.setattr(read_sampled, "open_record", lambda r: opened.append(r) or real(r))
     alone = [_testing(records), _testing(records, size=48, num_frames=8, num_clips=2, num_crops=3)]
     wanted = [[dataset[n]["video"] for dataset in alone] for n in (0, 2)]
     opened.clear()

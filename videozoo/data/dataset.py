@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,22 +13,15 @@ from videozoo.devices import one_thread
 from videozoo.video.errors import VideoError
 from videozoo.video.reader import VideoReader
 
-from .records import VideoRecord, open_record
+from .read_sampled import read_record
+from .records import VideoRecord
 from .sample import SAMPLINGS, sample_clips
 
 ON_BROKEN = ("raise", "replace", "report")
 # Videos tried in place of a broken one.
 MAX_REPLACEMENTS = 10
-# Rounds of sampling where reading corrects the number of frames.
-MAX_ROUNDS = 4
-# A frame longer than this many times its width would be resized to one that fills the memory.
-MAX_ASPECT = 32
 # Decoded frames that a test holds at a time; 80 frames of 1920x1080 would be twice as many bytes.
 PIECE_BYTES = 256 * 2**20
-
-# From a number of frames to the frames of each clip, (num_clips, T).
-Draw = Callable[[int], np.ndarray]
-Made = TypeVar("Made")
 
 
 @dataclass(eq=False, repr=False)
@@ -132,28 +125,27 @@ class VideoDataset(Dataset[dict[str, Any]]):
         place = index % len(self)
         return {"video": None, "label": self.records[place].label, "index": place, "broken": broken, "note": ""}
 
-    def _draw(self, seed: int) -> Draw:
-        """Draws the frames of a video's clips; from the same seed however often it is called."""
-
-        def draw(num_video_frames: int) -> np.ndarray:
-            return sample_clips(
-                num_video_frames,
-                num_frames=self.num_frames,
-                sampling=self.sampling,
-                num_clips=self.num_clips,
-                frame_stride=self.frame_stride,
-                frames_per_segment=self.frames_per_segment,
-                is_training=self.is_training,
-                generator=np.random.default_rng(seed),
-            )
-
-        return draw
+    def _draw(self, num_video_frames: int, seed: int = 0) -> np.ndarray:
+        """Frames of a video's clips (num_clips, T)."""
+        return sample_clips(
+            num_video_frames,
+            num_frames=self.num_frames,
+            sampling=self.sampling,
+            num_clips=self.num_clips,
+            frame_stride=self.frame_stride,
+            frames_per_segment=self.frames_per_segment,
+            is_training=self.is_training,
+            generator=np.random.default_rng(seed),
+        )
 
     def _read(self, record: VideoRecord, clip_seed: int, transform_seed: int) -> tuple[Tensor, int, str]:
         if not self.is_training:
             (views,), note = _read_tests([self], record)
             return views, record.label, note
-        clip, note = _sampled(record, [self._draw(clip_seed)], _read_clip)
+        # From the same seed however often it is drawn.
+        clip, note = read_record(
+            record, lambda count: self._draw(count, clip_seed)[0], lambda frames, reader: reader.read(frames)
+        )
         with torch.random.fork_rng(devices=[]), one_thread():  # as in a worker: the last bit of a sum depends on it
             # Not torch.manual_seed: that would also seed the accelerators, which fork_rng does not restore here.
             torch.default_generator.manual_seed(transform_seed >> 1)
@@ -199,40 +191,6 @@ class JointDataset(Dataset[dict[str, Any]]):
             return {**item, "broken": [(index, str(error))]}
 
 
-def _sampled(
-    record: VideoRecord, draws: Sequence[Draw], make: Callable[[list[np.ndarray], VideoReader], Made]
-) -> tuple[Made, str]:
-    """Return what ``make`` makes of the drawn clips of a video, and the reader's note.
-
-    Clips are drawn and made again where reading finds fewer or more frames.
-
-    Raises:
-        VideoError: the video cannot be read; it names the file and where it was listed.
-    """
-    try:
-        with open_record(record) as reader:
-            if max(reader.height, reader.width) > MAX_ASPECT * min(reader.height, reader.width):
-                raise VideoError(record.path, f"frames of {reader.width}x{reader.height} are too long and thin")
-            for _ in range(MAX_ROUNDS):
-                count = reader.num_frames
-                try:
-                    made = make([draw(count) for draw in draws], reader)
-                except IndexError:
-                    # Damage that only reading finds: fewer frames than were counted.
-                    if reader.num_frames == count:
-                        raise
-                    continue
-                if reader.num_frames == count:
-                    return made, reader.note
-            raise VideoError(record.path, "its number of frames changes each time it is read")
-    except VideoError as err:
-        raise VideoError(err.path, f"{err.reason} [listed in {record.source}]") from err
-
-
-def _read_clip(clips: list[np.ndarray], reader: VideoReader) -> Tensor:
-    return reader.read(clips[0][0])
-
-
 def _read_tests(datasets: Sequence[VideoDataset], record: VideoRecord) -> tuple[list[Tensor], str]:
     """Every view of a video for each data set; a frame that several clips share is decoded and transformed once."""
 
@@ -252,7 +210,7 @@ def _read_tests(datasets: Sequence[VideoDataset], record: VideoRecord) -> tuple[
             for views, own, frames_of_clips in zip(pieces, wanted, clips, strict=True)
         ]
 
-    return _sampled(record, [dataset._draw(0) for dataset in datasets], make)
+    return read_record(record, lambda count: [dataset._draw(count) for dataset in datasets], make)
 
 
 def _arranged(crops: Tensor, places: np.ndarray) -> Tensor:

@@ -2,21 +2,19 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from videozoo.data import (
     ClipNormalizer,
-    VideoError,
     VideoReader,
     create_transform,
     resolve_data_config,
     sample_clips,
     sampling_options,
 )
-from videozoo.data.dataset import MAX_ASPECT, MAX_ROUNDS
+from videozoo.data.read_sampled import read_sampled
 
 __all__ = ["ReadClip", "read_clip"]
 
@@ -49,27 +47,13 @@ def read_clip(path: str | os.PathLike[str], model: nn.Module) -> ReadClip:
     """
     config = resolve_data_config(model, test_num_clips=1, test_num_crops=1)
     with VideoReader(path) as reader:
-        if max(reader.height, reader.width) > MAX_ASPECT * min(reader.height, reader.width):
-            raise VideoError(Path(path), f"frames of {reader.width}x{reader.height} are too long and thin")
-        indices, frames = _read_sampled(reader, sampling_options(config))
+        indices, frames = read_sampled(
+            reader,
+            lambda count: sample_clips(count, **sampling_options(config))[0],
+            lambda indices, reader: (tuple(indices.tolist()), reader.read(indices)),
+        )
         num_frames = reader.num_frames
     transform: Any = create_transform(**config, normalize=False)
     crop = transform(frames)[0]  # (3, T, H, W)
     normalizer = ClipNormalizer(config["mean"], config["std"], config["channel_order"])
     return ReadClip(normalizer(crop)[None], crop.permute(1, 2, 3, 0).contiguous(), indices, num_frames)
-
-
-def _read_sampled(reader: VideoReader, sampling: dict[str, Any]) -> tuple[tuple[int, ...], Tensor]:
-    """Frames as sampled; anew where reading a damaged file finds fewer or more than were counted."""
-    for _ in range(MAX_ROUNDS):
-        count = reader.num_frames
-        indices = sample_clips(count, **sampling)[0]
-        try:
-            frames = reader.read(indices)
-        except IndexError:
-            if reader.num_frames == count:
-                raise
-            continue
-        if reader.num_frames == count:
-            return tuple(indices.tolist()), frames
-    raise VideoError(reader.path, "its number of frames changes each time it is read")

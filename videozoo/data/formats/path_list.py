@@ -37,7 +37,7 @@ def read_path_list(file: ListFile) -> Listing:
         if len(fields) != 2 or not all(fields):
             hint = f"; {SEVERAL_LABELS}" if len(fields) > 2 else ""
             raise RowFault(f"{len(fields)} columns in {shorten(line)}, must be two: path and label{hint}")
-        return Row(place, *fields)
+        return Row(place, fields[0], fields[1])
 
     return Listing(file.rows(file.lines(), make))
 

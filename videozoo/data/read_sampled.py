@@ -1,0 +1,58 @@
+"""Sampled frames of a video, drawn anew where reading finds another number of frames than was counted."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from videozoo.video.errors import VideoError
+from videozoo.video.reader import VideoReader
+
+from .records import VideoRecord, open_record
+
+# Rounds of sampling where reading corrects the number of frames.
+MAX_ROUNDS = 4
+# A frame longer than this many times its width would be resized to one that fills the memory.
+MAX_ASPECT = 32
+
+Drawn = TypeVar("Drawn")
+Made = TypeVar("Made")
+
+
+def read_sampled(reader: VideoReader, draw: Callable[[int], Drawn], make: Callable[[Drawn, VideoReader], Made]) -> Made:
+    """Return what ``make`` reads of the drawn frames.
+
+    Args:
+        reader: of the video.
+        draw: from its number of frames to those wanted.
+        make: reads these.
+    Raises:
+        VideoError: the video cannot be read, or its frames are too long and thin.
+    """
+    if max(reader.height, reader.width) > MAX_ASPECT * min(reader.height, reader.width):
+        raise VideoError(reader.path, f"frames of {reader.width}x{reader.height} are too long and thin")
+    for _ in range(MAX_ROUNDS):
+        count = reader.num_frames
+        try:
+            made = make(draw(count), reader)
+        except IndexError:
+            # Damage that only reading finds: fewer frames than were counted.
+            if reader.num_frames == count:
+                raise
+            continue
+        if reader.num_frames == count:
+            return made
+    raise VideoError(reader.path, "its number of frames changes each time it is read")
+
+
+def read_record(
+    record: VideoRecord, draw: Callable[[int], Drawn], make: Callable[[Drawn, VideoReader], Made]
+) -> tuple[Made, str]:
+    """Return what ``make`` reads of a listed video, as ``read_sampled`` does, and the reader's note.
+
+    Raises:
+        VideoError: the video cannot be read; it names the file and where it was listed.
+    """
+    try:
+        with open_record(record) as reader:
+            return read_sampled(reader, draw, make), reader.note
+    except VideoError as err:
+        raise VideoError(err.path, f"{err.reason} [listed in {record.source}]") from err
