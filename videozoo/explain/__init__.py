@@ -7,10 +7,10 @@ other threads may use it meanwhile.
 from videozoo.explain.arc_states import ArcStates, arc_layers, arc_states
 from videozoo.explain.cam import ClassMaps, grad_cam
 from videozoo.explain.clip import ReadClip, read_clip
-from videozoo.explain.confusion import group_confusion, load_evaluation, plot_confusions
+from videozoo.explain.confusion import group_confusion, load_evaluation
 from videozoo.explain.filmstrip import FilmRow, animate_cam, plot_cam
 from videozoo.explain.norm_pairs import NormPairs, norm_pairs
-from videozoo.explain.pictures import overlay_maps, write_animation
+from videozoo.explain.overlays import overlay_maps, write_animation
 from videozoo.explain.plots import plot_attention, plot_kernels, plot_motion, plot_norms, plot_states
 from videozoo.explain.temporal_parts import Motion, TemporalKernels, flow_colours, motion_vectors, temporal_kernels
 
@@ -34,7 +34,6 @@ __all__ = [
     "overlay_maps",
     "plot_attention",
     "plot_cam",
-    "plot_confusions",
     "plot_kernels",
     "plot_motion",
     "plot_norms",

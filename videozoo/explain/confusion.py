@@ -13,7 +13,6 @@ __all__ = [
     "evaluation_titles",
     "group_confusion",
     "load_evaluation",
-    "plot_confusions",
     "write_confusions",
     "write_matrices",
 ]
@@ -56,18 +55,6 @@ def group_confusion(scores: Sequence[Scores], labels: Sequence[int]) -> list[Gro
     return parts
 
 
-def plot_confusions(path: Path, group: str, panels: Sequence[tuple[str, GroupResult]]) -> None:
-    """Draw a group's confusion for each evaluation, side by side (Fig. 1 and 4 of the ARC paper).
-
-    Args:
-        group: its name.
-        panels: what each evaluation is called and its part.
-    Raises:
-        CheckpointError: the disk refused.
-    """
-    plot_group(path, group, panels)
-
-
 def evaluation_titles(scores: Sequence[Scores]) -> list[str]:
     """What each evaluation is called: the last part of its network's name, or else of its file's folder."""
     titles = [model_title(str(part.about.get("model") or "")) for part in scores]
@@ -89,7 +76,7 @@ def write_confusions(folder: Path, titles: Sequence[str], groups: Mapping[str, S
     """
     written = []
     for stem, (name, parts) in zip(file_stems(groups), groups.items(), strict=True):
-        plot_confusions(folder / f"{stem}.png", name, list(zip(titles, parts, strict=True)))
+        plot_group(folder / f"{stem}.png", name, list(zip(titles, parts, strict=True)))
         rows = [["evaluation", "true class", *parts[0].class_names, "other classes"]]
         for title, part in zip(titles, parts, strict=True):
             rows += [[title, label, *row] for label, row in zip(part.class_names, part.counts.tolist(), strict=True)]

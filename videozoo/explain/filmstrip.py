@@ -7,19 +7,10 @@ from textwrap import fill
 
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from videozoo.explain.pictures import (
-    HEAT,
-    MOST_COLUMNS,
-    bare,
-    join_panels,
-    overlay_maps,
-    save_figure,
-    short,
-    write_animation,
-)
+from videozoo.explain.figures import MOST_COLUMNS, draw_row, frame_grid, save_figure, short
+from videozoo.explain.overlays import HEAT, join_panels, overlay_maps, write_animation
 
 __all__ = ["FilmRow", "animate_cam", "plot_cam"]
 
@@ -60,26 +51,14 @@ def plot_cam(path: Path, rows: Sequence[FilmRow], frame_names: Sequence[str], ti
     height, width = rows[0].frames.shape[1:3]
     cell = 1.45  # inches
     lines = len(rows) + 1
-    figure = Figure(
-        figsize=(columns * cell + 2.6, bands * (lines * (cell * height / width + 0.06) + 0.3) + 0.7),
-        layout="compressed",
+    figure, grid = frame_grid(
+        bands * lines, columns, columns * cell + 2.6, bands * (lines * (cell * height / width + 0.06) + 0.3) + 0.7
     )
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0.0, wspace=0.0)  # type: ignore[union-attr, call-arg]
-    grid = figure.subplots(bands * lines, columns, squeeze=False)
-    pictures = [rows[0].frames, *(overlay_maps(row.frames, row.maps) for row in rows)]
-    labels = ["frames", *(_label(row) for row in rows)]
-    for place in range(bands * columns):
-        band, column = divmod(place, columns)
-        for line, (clip, label) in enumerate(zip(pictures, labels, strict=True)):
-            axes = grid[band * lines + line, column]
-            bare(axes)
-            if column == 0:
-                axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9, labelpad=6)
-            if place >= count:
-                continue
-            axes.imshow(clip[place].numpy())
-            if line == 0:
-                axes.set_title(frame_names[place], fontsize=9, pad=3)
+    clips = [("frames", rows[0].frames), *((_label(row), overlay_maps(row.frames, row.maps)) for row in rows)]
+    for band in range(bands):
+        shown = slice(band * columns, (band + 1) * columns)
+        for line, (label, clip) in enumerate(clips):
+            draw_row(grid[band * lines + line], label, clip[shown], () if line else frame_names[shown])
     if title:
         figure.suptitle(short(title, 110), fontsize=11)
     bar = figure.colorbar(

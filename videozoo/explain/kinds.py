@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
-from videozoo.augment import CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.explain.arc_states import ARC_LAYERS, arc_layers, arc_states, default_arc_layer
 from videozoo.explain.capture import find_layers, layer_names, pick_layers
-from videozoo.explain.norm_pairs import norm_pairs
+from videozoo.explain.norm_pairs import NORM_LAYERS, norm_pairs
 from videozoo.explain.plots import plot_attention, plot_kernels, plot_motion, plot_norms, plot_states
 from videozoo.explain.temporal_parts import motion_vectors, temporal_kernels
 from videozoo.layers import MotionSqueeze, TemporalAdaptive
@@ -36,6 +36,9 @@ class Shown:
     frame_names: Sequence[str]
     title: str = ""
     layer: str | None = None
+
+
+Draw = Callable[[Path, Shown], None]
 
 
 def kinds_of(model: nn.Module) -> tuple[str, ...]:
@@ -73,26 +76,19 @@ def _draw_states(path: Path, shown: Shown) -> None:
     plot_states(path, trace, shown.frames[places], names, shown.title)
 
 
-def _draw_attention(path: Path, shown: Shown) -> None:
-    plot_attention(path, arc_states(shown.model, shown.video), shown.title)
-
-
-def _draw_norms(path: Path, shown: Shown) -> None:
-    plot_norms(path, norm_pairs(shown.model, shown.video), shown.title)
-
-
 def _draw_motion(path: Path, shown: Shown) -> None:
     plot_motion(path, motion_vectors(shown.model, shown.video)[0], shown.frames, shown.frame_names, shown.title)
 
 
-def _draw_kernels(path: Path, shown: Shown) -> None:
-    plot_kernels(path, temporal_kernels(shown.model, shown.video), shown.title)
+def _drawn_by(look: Callable[[nn.Module, Tensor], Any], plot: Callable[[Path, Any, str], None]) -> Draw:
+    return lambda path, shown: plot(path, look(shown.model, shown.video), shown.title)
 
 
-_KINDS: dict[str, tuple[tuple[type[nn.Module], ...], str, Callable[[Path, Shown], None]]] = {
+# The classes of the layers, the method that they belong to, and what draws them.
+_KINDS: dict[str, tuple[tuple[type[nn.Module], ...], str, Draw]] = {
     "states": (ARC_LAYERS, "ARC", _draw_states),
-    "attention": (ARC_LAYERS, "ARC", _draw_attention),
-    "norms": ((CrossTemporalNorm2d, CrossLayerNorm2d), "DNR", _draw_norms),
+    "attention": (ARC_LAYERS, "ARC", _drawn_by(arc_states, plot_attention)),
+    "norms": (NORM_LAYERS, "DNR", _drawn_by(norm_pairs, plot_norms)),
     "motion": ((MotionSqueeze,), "MSN", _draw_motion),
-    "kernels": ((TemporalAdaptive,), "TANet", _draw_kernels),
+    "kernels": ((TemporalAdaptive,), "TANet", _drawn_by(temporal_kernels, plot_kernels)),
 }

@@ -10,9 +10,9 @@ from videozoo.augment import CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.explain.capture import find_layers, look_at_each, pick_layers, to_float
 from videozoo.surgery import new_state
 
-__all__ = ["NormPairs", "norm_layers", "norm_pairs"]
+__all__ = ["NORM_LAYERS", "NormPairs", "norm_layers", "norm_pairs"]
 
-_KINDS = (CrossTemporalNorm2d, CrossLayerNorm2d)  # the 3-D norms are subclasses
+NORM_LAYERS = (CrossTemporalNorm2d, CrossLayerNorm2d)  # the 3-D norms are subclasses
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def norm_layers(model: nn.Module) -> list[str]:
     Raises:
         ValueError: there is none.
     """
-    return find_layers(model, _KINDS, "DNR")
+    return find_layers(model, NORM_LAYERS, "DNR")
 
 
 def norm_pairs(model: nn.Module, clips: Tensor, layers: str | list[str] | None = None) -> list[NormPairs]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from videozoo.explain.arc_states import ArcStates
+from videozoo.explain.figures import draw_row, frame_grid, save_figure, set_title, short, shown_frames
 from videozoo.explain.norm_pairs import NormPairs
-from videozoo.explain.pictures import bare, save_figure, short, shown_frames
 from videozoo.explain.temporal_parts import Motion, TemporalKernels, flow_colours
 
 __all__ = ["plot_attention", "plot_kernels", "plot_motion", "plot_norms", "plot_states"]
@@ -46,26 +47,15 @@ def plot_states(path: Path, trace: ArcStates, frames: Tensor, frame_names: Seque
     shown = shown_frames(len(frames))
     height, width = frames.shape[1:3]
     lines = len(states) + 1
-    figure = Figure(
-        figsize=(_CELL * len(shown) + 1.9, lines * (_CELL * height / width + 0.05) + 0.8), layout="compressed"
+    figure, grid = frame_grid(
+        lines, len(shown), _CELL * len(shown) + 1.9, lines * (_CELL * height / width + 0.05) + 0.8
     )
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0.0, wspace=0.0)  # type: ignore[union-attr, call-arg]
-    grid = figure.subplots(lines, len(shown), squeeze=False)
-    for column, place in enumerate(shown):
-        grid[0, column].imshow(frames[place].numpy())
-        grid[0, column].set_title(frame_names[place], fontsize=9, pad=3)
-        for step, state in enumerate(states):
-            low, high = float(state.min()), float(state.max())
-            grid[step + 1, column].imshow(state[place], cmap="viridis", vmin=low, vmax=max(high, low + 1e-9))
-            if column == 0:
-                text = f"$Z_{{{step + 1}}}$\n{low:.3g} to {high:.3g}"
-                grid[step + 1, 0].set_ylabel(text, rotation=0, ha="right", va="center", fontsize=9, labelpad=6)
-    grid[0, 0].set_ylabel("frames", rotation=0, ha="right", va="center", fontsize=9, labelpad=6)
-    for axes in grid.ravel():
-        bare(axes)
-    figure.suptitle(
-        f"{short(title, 60)}\nevolving states of {_leaf(trace.layer)}, mean over channels".strip(), fontsize=11
-    )
+    draw_row(grid[0], "frames", frames[shown], [frame_names[place] for place in shown])
+    for step, (row, state) in enumerate(zip(grid[1:], states, strict=True), 1):
+        low, high = float(state.min()), float(state.max())
+        label = f"$Z_{{{step}}}$\n{low:.3g} to {high:.3g}"
+        draw_row(row, label, state[shown], cmap="viridis", vmin=low, vmax=max(high, low + 1e-9))
+    set_title(figure, title, f"evolving states of {_leaf(trace.layer)}, mean over channels")
     save_figure(figure, path)
 
 
@@ -98,7 +88,7 @@ def plot_attention(path: Path, traces: Sequence[ArcStates], title: str = "") -> 
     bar = figure.colorbar(ScalarMappable(Normalize(-1, 1), "RdBu_r"), ax=grid.tolist(), shrink=0.5, aspect=30, pad=0.08)
     bar.set_ticks([-1, 0, 1], labels=["-", "0", "+"])
     bar.set_label("± largest of the layer", fontsize=8)
-    figure.suptitle(f"{short(title, 80)}\nbackward attention by step (rows) and layer".strip(), fontsize=11)
+    set_title(figure, title, "backward attention by step (rows) and layer", longest=80)
     save_figure(figure, path)
 
 
@@ -126,7 +116,7 @@ def plot_norms(path: Path, pairs: Sequence[NormPairs], title: str = "") -> None:
                 _draw_groups(figure, axes, over_time, key, sign)
             else:
                 _draw_depth(axes, over_depth, key, sign, colour)
-    figure.suptitle(f"{short(title, 80)}\nscales and shifts that DNR predicted".strip(), fontsize=11)
+    set_title(figure, title, "scales and shifts that DNR predicted", longest=80)
     save_figure(figure, path)
 
 
@@ -179,25 +169,18 @@ def plot_motion(path: Path, motion: Motion, frames: Tensor, frame_names: Sequenc
         raise ValueError(f"plot_motion: {len(frames)} frames for motion between {len(vectors) + 1}; pass as many.")
     shown = shown_frames(len(vectors))
     height, width = frames.shape[1:3]
-    figure = Figure(figsize=(_CELL * (len(shown) + 1) + 1.6, 3 * _CELL * height / width + 1.0), layout="compressed")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0.0, wspace=0.0)  # type: ignore[union-attr, call-arg]
-    grid = figure.subplots(3, len(shown) + 1, squeeze=False)
+    figure, grid = frame_grid(3, len(shown) + 1, _CELL * (len(shown) + 1) + 1.6, 3 * _CELL * height / width + 1.0)
     colours = flow_colours(vectors).permute(0, 2, 3, 1)
-    for column, place in enumerate(shown):
-        grid[0, column].imshow(frames[place].numpy())
-        grid[0, column].set_title(frame_names[place], fontsize=9, pad=3)
-        grid[1, column].imshow(colours[place].numpy(), interpolation="nearest")
-        grid[2, column].imshow(confidence[place].numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    for line, text in enumerate(("frame", "motion to\nthe next", "confidence\n(white: 1)")):
-        grid[line, 0].set_ylabel(text, rotation=0, ha="right", va="center", fontsize=9, labelpad=6)
-    for axes in grid.ravel():
-        bare(axes)
+    draw_row(grid[0], "frame", frames[shown], [frame_names[place] for place in shown])
+    draw_row(grid[1], "motion to\nthe next", colours[shown], interpolation="nearest")
+    gray: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
+    draw_row(grid[2], "confidence\n(white: 1)", confidence[shown], **gray)
     _draw_wheel(grid[1, -1])
     longest = float(vectors.norm(dim=1).max())
     grid[0, -1].text(0.5, 0, "direction", ha="center", va="bottom", fontsize=9)
     text = f"rim: {longest:.1f} pixels,\nthe longest here;\nreach: {motion.reach:.0f} each way"
     grid[2, -1].text(0.5, 1, text, ha="center", va="top", fontsize=8)
-    figure.suptitle(f"{short(title, 60)}\nmotion found by {_leaf(motion.layer)}".strip(), fontsize=11)
+    set_title(figure, title, f"motion found by {_leaf(motion.layer)}")
     save_figure(figure, path)
 
 
@@ -234,7 +217,7 @@ def plot_kernels(path: Path, kernels: Sequence[TemporalKernels], title: str = ""
     figure.supxlabel("frame before, itself, after", fontsize=9)
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), "magma"), ax=grid.tolist(), aspect=30, pad=0.01)
     bar.ax.tick_params(labelsize=8)
-    figure.suptitle(f"{short(title, 60)}\ntemporal kernels".strip(), fontsize=11)
+    set_title(figure, title, "temporal kernels")
     save_figure(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""What all pictures of explanations share: maps laid over frames, moving pictures, and how a figure is written."""
+"""Maps laid over frames, and moving pictures of frames."""
 
 import io
 from collections.abc import Sequence
@@ -10,29 +10,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from videozoo.engine.checkpoint import replace_file
-from videozoo.engine.fonts import find_font_file, fit_fonts
+from videozoo.engine.fonts import find_font_file
 
-__all__ = [
-    "ANIMATIONS",
-    "bare",
-    "join_panels",
-    "overlay_maps",
-    "save_figure",
-    "short",
-    "shown_frames",
-    "write_animation",
-]
+__all__ = ["ANIMATIONS", "HEAT", "join_panels", "overlay_maps", "write_animation"]
 
 ANIMATIONS = (".mp4", ".gif")
 HEAT = "turbo"
-MOST_COLUMNS = 8
 _SMALLEST_PANEL = 240  # pixels; smaller frames are enlarged in moving pictures
 _LABEL_HEIGHT = 40
 
@@ -132,35 +119,3 @@ def _gif(frames: np.ndarray, frame_rate: int) -> bytes:
     pictures = [Image.fromarray(frame) for frame in frames]
     pictures[0].save(out, "gif", save_all=True, append_images=pictures[1:], duration=round(1000 / frame_rate), loop=0)
     return out.getvalue()
-
-
-def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:
-    """Write a figure as PNG, in one piece.
-
-    Raises:
-        CheckpointError: the disk refused.
-    """
-    fit_fonts(figure)
-    picture = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(picture, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08)
-    replace_file(path, picture.getvalue())
-
-
-def bare(axes: Axes) -> None:
-    """Take ticks and frame away; labels stay."""
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-
-
-def short(name: str, longest: int) -> str:
-    """A name that fits, with nothing in it that matplotlib would take for a formula."""
-    name = " ".join(name.split()).replace("$", r"\$")
-    return name if len(name) <= longest else name[: longest - 1] + "…"
-
-
-def shown_frames(count: int, most: int = MOST_COLUMNS) -> list[int]:
-    """Which of ``count`` frames are drawn where at most so many fit: all, or evenly spread ones."""
-    if count <= most:
-        return list(range(count))
-    return [int((k + 0.5) * count / most) for k in range(most)]

@@ -1,0 +1,83 @@
+"""Figures of frames: rows of pictures under their times, a title, and one way to write them."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from videozoo.engine.checkpoint import replace_file
+from videozoo.engine.fonts import fit_fonts
+
+__all__ = ["MOST_COLUMNS", "draw_row", "frame_grid", "save_figure", "set_title", "short", "shown_frames"]
+
+MOST_COLUMNS = 8
+
+
+def frame_grid(lines: int, columns: int, width: float, height: float) -> tuple[Figure, Any]:
+    """Make a figure for rows of pictures that lie close together, without ticks and borders.
+
+    Args:
+        lines, columns: of pictures.
+        width, height: of the figure, in inches.
+    Returns:
+        the figure and its axes, an array (lines, columns).
+    """
+    figure = Figure(figsize=(width, height), layout="compressed")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0.0, wspace=0.0)  # type: ignore[union-attr, call-arg]
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.ravel():
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    return figure, grid
+
+
+def draw_row(row: Any, label: str, pictures: Sequence[Any], names: Sequence[str] = (), **style: Any) -> None:
+    """Draw pictures side by side, under their names.
+
+    Args:
+        row: axes, at least as many as pictures.
+        label: stands left of the row.
+        pictures: (H, W) or (H, W, 3) each.
+        names: a text above each; none where there are none.
+        style: as ``imshow`` takes it.
+    """
+    row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9, labelpad=6)
+    for place, (axes, picture) in enumerate(zip(row, pictures, strict=False)):
+        axes.imshow(np.asarray(picture), **style)
+        if names:
+            axes.set_title(names[place], fontsize=9, pad=3)
+
+
+def set_title(figure: Figure, title: str, what: str, longest: int = 60) -> None:
+    """Write the title over a figure, and below it what is drawn."""
+    figure.suptitle(f"{short(title, longest)}\n{what}".strip(), fontsize=11)
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:
+    """Write a figure as PNG, in one piece.
+
+    Raises:
+        CheckpointError: the disk refused.
+    """
+    fit_fonts(figure)
+    picture = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(picture, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08)
+    replace_file(path, picture.getvalue())
+
+
+def short(name: str, longest: int) -> str:
+    """A name that fits, with nothing in it that matplotlib would take for a formula."""
+    name = " ".join(name.split()).replace("$", r"\$")
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def shown_frames(count: int, most: int = MOST_COLUMNS) -> list[int]:
+    """Which of ``count`` frames are drawn where at most so many fit: all, or evenly spread ones."""
+    if count <= most:
+        return list(range(count))
+    return [int((k + 0.5) * count / most) for k in range(most)]
