@@ -23,28 +23,7 @@ _KINDS = get_args(LayerKind)
 
 @dataclass(frozen=True)
 class ArcOptions:
-    """What :class:`~videozoo.augment.ARC` changes, and how; the defaults are the paper's.
-
-    Args:
-        num_steps: parts n into which the output channels are cut (Table 5b); 1 leaves the convolution as it is.
-        stages: stages to change, 1 to 4, where stage k is the paper's res(k+1) (Table 5c). None: 2, 3 and 4 (res3,
-            res4, res5) of every backbone that gives its stages (timm's ``feature_info``, torchvision's ``layer1`` to
-            ``layer4``), be it the network itself or a module in it; else every convolution but those that see the
-            network's input.
-        embedding, attention, fusion: the three parts of the updater, on or off (Table 5a).
-        interaction: ``"additive"`` adds the backward attention; ``"multiplicative"`` gates the state with its sigmoid,
-            times two so that an attention of zero leaves the state as it is (the paper gives no formula).
-        aggregation: pooling of the attention: over space, over time, their broadcast sum, or both at once (``"ST"``).
-        attention_layer: ``"fc"`` is eq. 7; ``"gru"`` feeds each pooled part to a GRU cell whose hidden state is the
-            attention (Table 5d).
-        layers: which kinds of layers to change: ``"conv2d"``, the paper's; ``"conv3d"``, convolutions over space or
-            over space and time of a 3-D network (not those over time alone); ``"pointwise"``, 1x1 convolutions;
-            ``"linear"``, linear layers on the tokens of folded frames. The paper names attention as future work.
-        memory: in training ``"keep"`` holds every state Z_i for the gradient; ``"recompute"`` holds the layer's input
-            alone, as the plain convolution does, and computes the layer once more in the backward pass.
-    Raises:
-        ValueError: an option has a value that is not listed.
-    """
+    """What :class:`~videozoo.augment.ARC` changes, and how; its arguments, which are told there, and their check."""
 
     num_steps: int = 4
     stages: tuple[int, ...] | None = None
