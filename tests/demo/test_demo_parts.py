@@ -232,7 +232,7 @@ def test_few_networks_stay_in_memory(tmp_path: Path) -> None:
     loaded = [networks.get(title) for title in networks.titles]
     assert networks.get(networks.titles[-1]) is loaded[-1]
     assert networks.get(networks.titles[0]) is not loaded[0]
-    assert len(networks._loaded) == MOST_KEPT
+    assert networks._loaded.cache_info().currsize == MOST_KEPT
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from videozoo.data import VideoError, VideoReader
 from videozoo.demo.networks import Network
 from videozoo.demo.settings import LIMITS, Limits
 from videozoo.explain import grad_cam, overlay_maps, read_clip
+from videozoo.jobs.prediction import Prediction
 from videozoo.video.frame_times import frame_times
 
 __all__ = ["Look", "look_at"]
@@ -76,13 +77,12 @@ def look_at(path: str | os.PathLike[str], network: Network, limits: Limits = LIM
     begin = time.perf_counter()
     overlays, mapped = _overlays(model, video, clip.frames)
     explain_sec = time.perf_counter() - begin
-    values, labels = scores.topk(min(topk, len(scores)))
-    best = [(network.class_names[k], value) for k, value in zip(labels.tolist(), values.tolist(), strict=True)]
+    answer = Prediction(str(path), scores.numpy(), class_names=network.class_names)
     return Look(
         network,
         clip.num_frames,
         times[-1] + (times[-1] / (len(times) - 1) if len(times) > 1 else 0),
-        best,
+        [(label, score) for label, score, _ in answer.topk(topk)],
         clip.frames,
         clip.indices,
         tuple(times[k] for k in clip.indices),

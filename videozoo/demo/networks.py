@@ -2,9 +2,9 @@
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ class Networks:
         more = [*shipped, *published] if has_registry else [] if names else shipped
         self._names = _by_title(dict.fromkeys([*names, *more]))
         self._device = find_device(device)
-        self._loaded: OrderedDict[str, Network] = OrderedDict()
+        self._loaded = lru_cache(MOST_KEPT)(self._load)
         self._lock = threading.Lock()
 
     @property
@@ -83,12 +83,8 @@ class Networks:
         """
         if title not in self._names:
             raise UnknownModelError("this page does not offer that network")
-        with self._lock:
-            network = self._loaded.pop(title, None) or self._load(title)
-            self._loaded[title] = network
-            while len(self._loaded) > MOST_KEPT:
-                self._loaded.popitem(last=False)
-        return network
+        with self._lock:  # visitors who wait for one network share it
+            return self._loaded(title)
 
     def _load(self, title: str) -> Network:
         log.info("loading %s", self._names[title])

@@ -2,7 +2,6 @@
 
 import logging
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,10 @@ def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) ->
         MissingPackageError: gradio is not installed.
     """
     gr = require("gradio", "the page")
+
+    def close_page(request: gr.Request) -> None:
+        uploads.release(str(request.session_hash))
+
     with gr.Blocks(title="videozoo", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
             '<header class="vz-head"><h1>videozoo</h1><p>What does a video network see, when, and at what cost?</p>'
@@ -49,16 +52,9 @@ def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) ->
             _add_trial(gr, networks, uploads, limits)
         with gr.Tab("The zoo"):
             _add_zoo(gr)
-        page.unload(_page_closer(gr, uploads))
+        page.unload(close_page)
     page.queue(max_size=MOST_WAITING)
     return page
-
-
-def _page_closer(gr: Any, uploads: Uploads) -> Callable[..., None]:
-    def close_page(request: gr.Request) -> None:
-        uploads.release(str(request.session_hash))
-
-    return close_page
 
 
 def _add_trial(gr: Any, networks: Networks, uploads: Uploads, limits: Limits) -> None:
@@ -100,7 +96,7 @@ def _add_trial(gr: Any, networks: Networks, uploads: Uploads, limits: Limits) ->
 
 
 def _refuse_addresses(gr: Any, video: Any) -> None:
-    """Take files only: gradio would also fetch an address that is sent in place of a file."""
+    """Take files only: gradio would also fetch an address that is sent in place of a file, and no option forbids it."""
     move = video.async_move_resource_to_block_cache
 
     async def move_file(path: Any) -> Any:

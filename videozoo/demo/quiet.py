@@ -5,15 +5,17 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 __all__ = ["quiet_requests"]
 
 log = logging.getLogger("videozoo")
 _PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+# They print the traceback of every error by themselves; gradio has no option or hook that would let them be quiet.
 _PRINTERS = ("gradio.queueing", "gradio.route_utils", "gradio.routes", "gradio.utils")
 
 
@@ -22,17 +24,14 @@ def quiet_requests() -> Iterator[None]:
     """Report errors of requests by `_Reporter` inside, in place of gradio's and uvicorn's tracebacks."""
     reporter = _Reporter()
     stand_in = SimpleNamespace(**{**vars(traceback), "print_exc": reporter.report_current})
-    modules = [sys.modules[name] for name in _PRINTERS if hasattr(sys.modules.get(name), "traceback")]
     servers = logging.getLogger("uvicorn.error")
-    for module in modules:
-        module.traceback = stand_in  # type: ignore[attr-defined]
-    servers.addFilter(reporter.keep)
-    try:
+    with ExitStack() as stack:
+        for module in (sys.modules.get(name) for name in _PRINTERS):
+            if hasattr(module, "traceback"):
+                stack.enter_context(patch.object(module, "traceback", stand_in))
+        servers.addFilter(reporter.keep)
+        stack.callback(servers.removeFilter, reporter.keep)
         yield
-    finally:
-        servers.removeFilter(reporter.keep)
-        for module in modules:
-            module.traceback = traceback  # type: ignore[attr-defined]
 
 
 class _Reporter:

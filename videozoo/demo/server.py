@@ -1,16 +1,17 @@
 """The page served: a folder of its own, no other host, and everything deleted at the end."""
 
-import json
 import os
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest.mock import patch
 
+from videozoo.demo.guards import Policy, Quota
 from videozoo.demo.networks import Networks
 from videozoo.demo.page import build_page
 from videozoo.demo.quiet import quiet_requests
@@ -23,14 +24,6 @@ __all__ = ["launch", "serve"]
 
 PORT = 7860
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
-# What the page may load: itself, and the pictures that are part of it. Spaces show the page in a frame.
-POLICY = (
-    "default-src 'self'; script-src 'self' blob: 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob: data:; "
-    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
-    "frame-ancestors 'self' https://huggingface.co"
-)
-_AROUND_A_FILE = 2**16  # what a form puts around a file
 STYLE = Path(__file__).parent / "style.css"
 
 
@@ -69,18 +62,18 @@ def launch(
 @contextmanager
 def _stopping() -> Iterator[None]:
     """Raise `Stopped` at SIGTERM: Python's own handler would leave the uploads behind."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Stopped(number)
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _stop(number: int, _frame: FrameType | None) -> None:
-    raise Stopped(number)
 
 
 @contextmanager
@@ -93,7 +86,9 @@ def serve(
     device: str = "auto",
 ) -> Iterator[str]:
     """As ``launch``, for as long as the context lasts; gives the page's address."""
-    _be_silent()
+    # No analytics and no questions for newer versions; read by gradio when it is imported and later.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     gradio = require("gradio", "the page")
     port = _free_port(host, int(os.environ.get("GRADIO_SERVER_PORT", PORT)) if port is None else port)
     networks = Networks(models, has_registry=host in LOCAL_HOSTS, device=device)
@@ -101,7 +96,7 @@ def serve(
     uploads = Uploads()
     page = None
     try:
-        with _environment(GRADIO_TEMP_DIR=str(uploads.folder)), quiet_requests():
+        with patch.dict(os.environ, GRADIO_TEMP_DIR=str(uploads.folder)), quiet_requests():
             page = build_page(networks, uploads, limits)
             _, url, _ = page.launch(
                 server_name=host,
@@ -109,7 +104,7 @@ def serve(
                 max_file_size=int(limits.size_mb * 2**20),
                 theme=_theme(gradio),
                 css_paths=STYLE,
-                app_kwargs={"middleware": [(_Policy, (), {}), (_Quota, (uploads, limits), {})]},
+                app_kwargs={"middleware": [(Policy, (), {}), (Quota, (uploads, limits), {})]},
                 footer_links=[],
                 quiet=True,
                 prevent_thread_lock=True,
@@ -125,26 +120,6 @@ def serve(
         if page is not None:
             page.close(verbose=False)
         uploads.close()
-
-
-def _be_silent() -> None:
-    """No analytics and no questions for newer versions; read by gradio when it is imported and later."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _theme(gradio: Any) -> Any:
@@ -177,54 +152,3 @@ def _free_port(host: str, port: int) -> int:
             f"demo: cannot listen at {host}:{port} ({error.strerror or error}); choose another port (0: any free one) "
             "or host."
         ) from error
-
-
-class _Policy:
-    """Headers that keep the browser from loading anything from elsewhere, whatever gradio's page would like."""
-
-    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
-        self.app = app
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        async def send_with_policy(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                headers = [(b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")]
-                message["headers"] = [*message["headers"], *headers]
-            await send(message)
-
-        await self.app(scope, receive, send_with_policy)
-
-
-class _Quota:
-    """Refuse an upload that is larger than a file may be, says no length, or finds no room beside the others."""
-
-    def __init__(self, app: Callable[..., Awaitable[None]], uploads: Uploads, limits: Limits) -> None:
-        self.app, self.uploads = app, uploads
-        self.most_of_one = int(limits.size_mb * 2**20) + _AROUND_A_FILE
-        self.most_of_all = limits.total_mb * 2**20
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        is_upload = scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/upload")
-        if not is_upload:
-            await self.app(scope, receive, send)
-            return
-        text = dict(scope["headers"]).get(b"content-length", b"")
-        size = int(text) if text.isdigit() and len(text) < 16 else None
-        if size is None:
-            await _refuse(send, 411, "the upload must say its length")
-        elif size > self.most_of_one:
-            await _refuse(send, 413, "one file at a time, and no larger than the page says")
-        elif not self.uploads.reserve(size, self.most_of_all):
-            await _refuse(send, 507, "the page holds too many files of visitors; try again in some minutes")
-        else:
-            try:
-                await self.app(scope, receive, send)
-            finally:
-                self.uploads.give_back(size)
-
-
-async def _refuse(send: Any, status: int, reason: str) -> None:
-    body = json.dumps({"detail": reason}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
-    await send({"type": "http.response.body", "body": body})
