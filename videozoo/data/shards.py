@@ -7,11 +7,12 @@ headers are read once, at start, and each video is then read at its offset.
 """
 
 import glob
+import itertools
 import json
+import math
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,12 +30,6 @@ MAX_SHARDS = 1_000_000
 REMOTE = re.compile(r"(pipe:|[A-Za-z][A-Za-z0-9+.-]+://)")
 TAR_ENDING = re.compile(r"\.(tar|tgz|tar\.(gz|xz|bz2|zst|lz4))$", re.IGNORECASE)
 LABEL_ENDINGS = ("cls", "json", "txt")
-
-
-@dataclass
-class _Sample:
-    key: str
-    parts: dict[str, Member] = field(default_factory=dict)
 
 
 def is_shards(data: object) -> bool:
@@ -132,23 +127,23 @@ def expand_braces(text: str) -> list[str]:
     Raises:
         SourceError: more than a million names.
     """
-    match = re.search(r"\{([0-9]{1,18})\.\.([0-9]{1,18})\}|\{([^{}]*,[^{}]*)\}", text)
-    if match is None:
-        return [text]
-    if match[3] is not None:
-        choices: Sequence[str] = match[3].split(",")
-    else:
-        first, last = int(match[1]), int(match[2])
-        if abs(last - first) >= MAX_SHARDS:
-            raise SourceError(f"{text}: more than {MAX_SHARDS} shards.")
-        padded = any(len(part) > 1 and part.startswith("0") for part in (match[1], match[2]))
-        width = max(len(match[1]), len(match[2])) if padded else 0
-        step = 1 if last >= first else -1
-        choices = [str(number).zfill(width) for number in range(first, last + step, step)]
-    rest = expand_braces(text[match.end() :])
-    if len(choices) * len(rest) > MAX_SHARDS:
+    ranges = r"\{[0-9]{1,18}\.\.[0-9]{1,18}\}"
+    parts = re.split(rf"({ranges}|\{{[^{{}}]*,[^{{}}]*\}})", text)
+    choices = [_choices(part) if place % 2 else [part] for place, part in enumerate(parts)]
+    if math.prod(map(len, choices)) > MAX_SHARDS:
         raise SourceError(f"{text}: more than {MAX_SHARDS} shards.")
-    return [text[: match.start()] + choice + end for choice in choices for end in rest]
+    return ["".join(names) for names in itertools.product(*choices)]
+
+
+def _choices(braces: str) -> Sequence[str]:
+    first, dots, last = braces[1:-1].partition("..")
+    if not (dots and first.isdigit() and last.isdigit()):
+        return braces[1:-1].split(",")
+    step = 1 if int(last) >= int(first) else -1
+    numbers = range(int(first), int(last) + step, step)[: MAX_SHARDS + 1]
+    is_padded = any(len(part) > 1 and part.startswith("0") for part in (first, last))
+    width = max(len(first), len(last)) if is_padded else 0
+    return [str(number).zfill(width) for number in numbers]
 
 
 # What is in a shard
@@ -159,11 +154,10 @@ def _read_shard(shard: Path, name: str, problems: Problems) -> Iterator[tuple[st
     found = read_members(shard)
     try:
         with shard.open("rb") as opened:
-            for sample in _samples(found, name, problems):
-                place = f"{name}:{sample.key}"
+            for place, parts in _samples(found, name, problems):
                 try:
-                    video = _take_video(sample)
-                    label = _take_label(sample, opened)
+                    video = _take_video(parts)
+                    label = _take_label(parts, opened)
                 except RowFault as fault:
                     problems.add(place, str(fault))
                     continue
@@ -174,42 +168,45 @@ def _read_shard(shard: Path, name: str, problems: Problems) -> Iterator[tuple[st
         raise SourceError(f"{shard}: cannot be read ({err.strerror or err}).") from err
 
 
-def _samples(members: Sequence[Member], shard_name: str, problems: Problems) -> Iterator[_Sample]:
-    """Members that follow each other under one key."""
-    sample: _Sample | None = None
+def _samples(members: Sequence[Member], shard: str, problems: Problems) -> Iterator[tuple[str, dict[str, Member]]]:
+    """Place and, by their endings, the members of each sample: those that follow each other under one key."""
     done: set[str] = set()
-    for member in members:
-        folder, _, name = member.name.removeprefix("./").rpartition("/")
-        stem, dot, ending = name.partition(".")
-        if not stem or not dot or (stem.startswith("__") and stem.endswith("__")):
+    for key, group in itertools.groupby(members, lambda member: _key_and_ending(member)[0]):
+        if not key:
             continue
-        key = f"{folder}/{stem}" if folder else stem
-        if sample is None or sample.key != key:
-            if sample is not None:
-                yield sample
-                done.add(sample.key)
-            if key in done:
-                problems.add(f"{shard_name}:{key}", "comes again; the members of a sample must follow each other")
-            sample = _Sample(key)
-        if ending.lower() in sample.parts:
-            problems.add(f"{shard_name}:{key}", f"has two members .{ending}")
-        sample.parts[ending.lower()] = member
-    if sample is not None:
-        yield sample
+        parts: dict[str, Member] = {}
+        if key in done:
+            problems.add(f"{shard}:{key}", "comes again; the members of a sample must follow each other")
+        done.add(key)
+        for member in group:
+            ending = _key_and_ending(member)[1]
+            if ending in parts:
+                problems.add(f"{shard}:{key}", f"has two members .{ending}")
+            parts[ending] = member
+        yield f"{shard}:{key}", parts
 
 
-def _take_video(sample: _Sample) -> Member:
-    videos = [member for ending, member in sample.parts.items() if is_video_name(f"x.{ending}")]
+def _key_and_ending(member: Member) -> tuple[str, str]:
+    """The name up to its first dot, and what follows it; empty for what is no part of a sample."""
+    folder, _, name = member.name.removeprefix("./").rpartition("/")
+    stem, dot, ending = name.partition(".")
+    if not stem or not dot or (stem.startswith("__") and stem.endswith("__")):
+        return "", ""
+    return f"{folder}/{stem}" if folder else stem, ending.lower()
+
+
+def _take_video(parts: Mapping[str, Member]) -> Member:
+    videos = [member for ending, member in parts.items() if is_video_name(f"x.{ending}")]
     if len(videos) != 1:
-        raise RowFault(f"{'several videos' if videos else 'no video'} (.{', .'.join(sample.parts)})")
+        raise RowFault(f"{'several videos' if videos else 'no video'} (.{', .'.join(parts)})")
     return videos[0]
 
 
-def _take_label(sample: _Sample, shard: BinaryIO) -> tuple[str, bool]:
-    ending = next((ending for ending in LABEL_ENDINGS if ending in sample.parts), None)
+def _take_label(parts: Mapping[str, Member], shard: BinaryIO) -> tuple[str, bool]:
+    ending = next((ending for ending in LABEL_ENDINGS if ending in parts), None)
     if ending is None:
-        raise RowFault(f"no label; beside .{', .'.join(sample.parts)} must be .cls, .json or .txt")
-    member = sample.parts[ending]
+        raise RowFault(f"no label; beside .{', .'.join(parts)} must be .cls, .json or .txt")
+    member = parts[ending]
     if member.size > MAX_LABEL_BYTES:
         raise RowFault(f".{ending} has {member.size} bytes, too many for a label")
     shard.seek(member.offset)

@@ -10,7 +10,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from .av_stream import AvStream
-from .errors import NoSuchFrameError, VideoError
+from .errors import VideoError
 from .exact_frames import ExactFrames
 from .frame_clock import mean_rate
 from .limits import WorkLimit
@@ -42,8 +42,7 @@ class AvFile:
         self.path = path
         self._span_sec = span_sec
         self._open = functools.partial(AvStream, path, member, limit)
-        self._exact: ExactFrames | None = None
-        self._indexed: IndexedFrames | None = None
+        self._reading: IndexedFrames | ExactFrames | None = None
         self._stream = self._open()
         try:
             self._begin: list[PacketRow] = []
@@ -76,24 +75,23 @@ class AvFile:
 
     def index(self) -> PacketIndex | None:
         """The index of its frames; None where there is none that can be trusted."""
-        self._prepare()
-        return None if self._indexed is None else self._indexed.index
+        frames = self._frames()
+        return frames.index if isinstance(frames, IndexedFrames) else None
 
     @property
     def damaged(self) -> Set[int]:
         """The frames that show damage, or may, as far as they have been decoded."""
-        return frozenset() if self._exact is None else self._exact.damaged
+        return self._reading.damaged if isinstance(self._reading, ExactFrames) else frozenset()
 
     def close(self) -> None:
         """Close the file; frames are no longer to be had."""
         self._stream.close()
-        if self._exact is not None:
-            self._exact.close()
+        if isinstance(self._reading, ExactFrames):
+            self._reading.close()
 
     def count(self) -> int:
         """Number of frames: by the index where there is one, else of those that decode."""
-        self._prepare()
-        return self._indexed.count() if self._indexed is not None else self._fall_back().count()
+        return self._frames().count()
 
     def read_into(self, slots: dict[int, list[int]], out: np.ndarray) -> None:
         """Write frame ``i`` to ``out[slots[i]]`` as RGB.
@@ -109,14 +107,8 @@ class AvFile:
         def take(index: int, frame: VideoFrame) -> None:
             out[slots[index]] = self._to_rgb(frame)
 
-        self._prepare()
-        indices = sorted(slots)
-        if self._indexed is not None:
-            if indices and indices[-1] >= self._indexed.count():
-                raise NoSuchFrameError(self._indexed.count())
-            if self._indexed.read(indices, take):
-                return
-        self._fall_back().read(indices, take)
+        if not self._frames().read(sorted(slots), take):
+            self._fall_back().read(sorted(slots), take)
 
     def _noted_packets(self) -> Iterator[Packet]:
         """Packets from the file's start on, noted for the index."""
@@ -125,15 +117,12 @@ class AvFile:
             self._begin.append(PacketRow.of(packet, self._stream.place, nals))
             yield packet
 
-    def _prepare(self) -> None:
-        """Index the file, once."""
-        if self._indexed is not None or self._exact is not None:
-            return
-        index = self._make_index()
-        if index is None:
-            self._fall_back()
-        else:
-            self._indexed = IndexedFrames(self._stream, index)
+    def _frames(self) -> IndexedFrames | ExactFrames:
+        """Index the file, once; without an index it is decoded from its start."""
+        if self._reading is None:
+            index = self._make_index()
+            self._reading = self._fall_back() if index is None else IndexedFrames(self._stream, index)
+        return self._reading
 
     def _make_index(self) -> PacketIndex | None:
         context = self._stream.stream.codec_context
@@ -150,8 +139,7 @@ class AvFile:
 
     def _fall_back(self) -> ExactFrames:
         """Read by decoding from the start, from now on."""
-        if self._exact is None:
-            self._indexed = None
+        if not isinstance(self._reading, ExactFrames):
             self._stream.close()
-            self._exact = ExactFrames(self._open(), self._open, self._span_sec)
-        return self._exact
+            self._reading = ExactFrames(self._open(), self._open, self._span_sec)
+        return self._reading

@@ -57,8 +57,8 @@ class ExactFrames:
             self._keep(index, frame)
         return self._num_decoded - self._first
 
-    def read(self, indices: list[int], take: TakeFrame) -> None:
-        """Hand the frames of ascending indices to ``take``.
+    def read(self, indices: list[int], take: TakeFrame) -> bool:
+        """Hand the frames of ascending indices to ``take``; True.
 
         Raises:
             NoSuchFrameError: an index is not below the number of frames.
@@ -78,6 +78,7 @@ class ExactFrames:
         for index in sorted(passed & self._kept.keys()):
             take(index - self._first, self._kept[index])
         self._read_again(passed - self._kept.keys(), take)
+        return True
 
     def _read_again(self, wanted: set[int], take: TakeFrame) -> None:
         if not wanted:

@@ -10,6 +10,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from .av_stream import AvStream, Place
+from .errors import NoSuchFrameError
 from .exact_frames import TakeFrame
 from .nal_units import NalFormat, nal_format
 
@@ -168,7 +169,13 @@ class IndexedFrames:
         return self.index.stop - self.index.first
 
     def read(self, indices: list[int], take: TakeFrame) -> bool:
-        """Hand the frames of ascending indices to ``take``; False where the file is not what its index says."""
+        """Hand the frames of ascending indices to ``take``; False where the file is not what its index says.
+
+        Raises:
+            NoSuchFrameError: an index is not below the number of frames.
+        """
+        if indices and indices[-1] >= self.count():
+            raise NoSuchFrameError(self.count())
         pts, keys = self.index.pts, self.index.keys
         self._wanted = {pts[index + self.index.first] for index in indices}
         for index in indices:
