@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from videozoo.choices import ERASE_MODES
+from videozoo.ranges import describe_problem
 
 from .normalize import ClipNormalizer
 
@@ -69,12 +70,10 @@ class TrainBatch:
     remode: str = "const"
 
     def __post_init__(self) -> None:
-        for name in ("mixup", "cutmix"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"TrainBatch: {name} is {getattr(self, name)}, must not be negative.")
-        for name in ("mixup_prob", "mixup_switch_prob", "smoothing", "reprob"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"TrainBatch: {name} is {getattr(self, name)}, must be in [0, 1].")
+        for name in ("mixup", "cutmix", "mixup_prob", "mixup_switch_prob", "smoothing", "reprob"):
+            problem = describe_problem(name, getattr(self, name))
+            if problem:
+                raise ValueError(f"TrainBatch: {name} {problem}.")
         if self.remode not in ERASE_MODES:
             raise ValueError(f"TrainBatch: remode is {self.remode!r}, must be one of {', '.join(ERASE_MODES)}.")
         if self.is_mixing and not self.num_classes:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN as IMAGENET_MEAN
+from timm.data.constants import IMAGENET_DEFAULT_STD as IMAGENET_STD
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional
@@ -18,8 +20,6 @@ from .views import CROPS, crop_offsets, fixed_offsets, multiscale_sizes
 
 FlipLabels = Mapping[int, int | None]
 INTERPOLATIONS: tuple[str, ...] = CHOICES["interpolation"]
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,13 @@ def create_transform(
     """
     size = (int(input_size[1]), int(input_size[2]))
     crops = num_crops if num_crops is not None else test_num_crops if test_num_crops is not None else 1
-    _check_options(input_size, mean, std, interpolation, crop_pct, crops, hflip, train_crop)
+    is_size = len(input_size) == 3 and input_size[0] == 3 and min(input_size) >= 1
+    _require(is_size, "input_size", input_size, "(3, height, width), as videos have three channels")
+    _require(interpolation in INTERPOLATIONS, "interpolation", interpolation, f"one of {', '.join(INTERPOLATIONS)}")
+    _require(0 < crop_pct <= 1, "crop_pct", crop_pct, "in (0, 1]")
+    _require(crops in CROPS, "num_crops", crops, "1, 3, 5 or 10")
+    _require(0 <= hflip <= 1, "hflip", hflip, "in [0, 1]")
+    _require(train_crop in TRAIN_CROPS, "train_crop", train_crop, f"one of {', '.join(TRAIN_CROPS)}")
     normalizer = ClipNormalizer(tuple(mean), tuple(std), channel_order)
     if is_training:
         _check_flip_labels(flip_labels)
@@ -230,8 +236,8 @@ def _covering_size(frames: Tensor, scale_size: tuple[int, int]) -> tuple[int, in
 
 def _resize_size(size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
     sides = (size,) if isinstance(size, int) else tuple(size or (1,))
-    if len(sides) > 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
-        raise ValueError(f"create_transform: train_resize is {size!r}, must be a short side or (height, width).")
+    is_size = len(sides) <= 2 and all(isinstance(side, int) and side >= 1 for side in sides)
+    _require(is_size, "train_resize", size, "a short side or (height, width)")
     return size if size is None or isinstance(size, int) else (sides[0], sides[-1])
 
 
@@ -242,29 +248,9 @@ def _check_frames(frames: Tensor) -> None:
         )
 
 
-def _check_options(
-    input_size: tuple[int, int, int],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    interpolation: str,
-    crop_pct: float,
-    num_crops: int,
-    hflip: float,
-    train_crop: str,
-) -> None:
-    def require(is_fine: bool, name: str, value: object, needed: str) -> None:
-        if not is_fine:
-            raise ValueError(f"create_transform: {name} is {value!r}, must be {needed}.")
-
-    is_size = len(input_size) == 3 and input_size[0] == 3 and min(input_size) >= 1
-    require(is_size, "input_size", input_size, "(3, height, width), as videos have three channels")
-    require(len(mean) == 3, "mean", mean, "three numbers")
-    require(len(std) == 3 and min(std) > 0, "std", std, "three numbers above 0")
-    require(interpolation in INTERPOLATIONS, "interpolation", interpolation, f"one of {', '.join(INTERPOLATIONS)}")
-    require(0 < crop_pct <= 1, "crop_pct", crop_pct, "in (0, 1]")
-    require(num_crops in CROPS, "num_crops", num_crops, "1, 3, 5 or 10")
-    require(0 <= hflip <= 1, "hflip", hflip, "in [0, 1]")
-    require(train_crop in TRAIN_CROPS, "train_crop", train_crop, f"one of {', '.join(TRAIN_CROPS)}")
+def _require(is_fine: bool, name: str, value: object, needed: str) -> None:
+    if not is_fine:
+        raise ValueError(f"create_transform: {name} is {value!r}, must be {needed}.")
 
 
 def _check_flip_labels(flip_labels: FlipLabels | None) -> None:
