@@ -14,7 +14,6 @@ from .lists import (
     ListFile,
     Listing,
     Problems,
-    Row,
     SourceError,
     Vocabulary,
     expand_home,
@@ -101,8 +100,16 @@ def number_labels(
             file.problems.add(row.place, f"label {row.label!r} is a class index, {first} is a name")
         else:
             fitting.append(row)
-    find = _check_indices if are_indices else _look_up
-    labels, names = find(rows, fitting, known, file.problems)
+    if known.names is None and not are_indices:
+        occurring = {row.label for row in fitting}
+        known = _Known(sorted(occurring, key=lambda name: (natural_key(name), name)), None)
+    find = known.of_index if are_indices else known.by_name.get
+    for row in fitting:
+        if find(row.label) is None:
+            file.problems.add(row.place, known.why_unknown(row.label, are_indices))
+    found = [find(row.label) for row in rows]
+    labels = [-1 if label is None else label for label in found]
+    names = known.names if known.names is not None else tuple(map(str, range(max(labels, default=-1) + 1)))
     alike = [] if class_names is not None else warn_alike(file.path, names)
     return labels, names, [*_unused(file, labels, names, vocabulary), *alike]
 
@@ -157,6 +164,15 @@ class _Known:
         """The class of a name, or of a number of the same value (1 for 01); None where there is none."""
         return self.by_name.get(text, self._by_value.get(int(text)) if is_index(text) else None)
 
+    def why_unknown(self, text: str, as_index: bool) -> str:
+        """What is wrong with a label that is no class."""
+        if not as_index:
+            return f"unknown class {text!r}; known are {some(tuple(self.by_name))}"
+        index, limit = int(text), len(self.by_index)
+        if 0 <= index < limit:
+            return f"unknown class {self.own[index]!r} ({self.places[index]}); known are {some(self.names or ())}"
+        return f"class index {text} is out of range; must be 0 to {limit - 1}"
+
 
 def _are_mere_numbers(names: Sequence[str]) -> bool:
     return all(name == str(label) for label, name in enumerate(names))
@@ -184,37 +200,6 @@ def _are_indices(texts: Mapping[str, str], labels_are: str, known: _Known, probl
             "csv with the header path,class for names or path,class_index for indices",
         )
     return True
-
-
-def _look_up(
-    rows: Sequence[Row], fitting: Sequence[Row], known: _Known, problems: Problems
-) -> tuple[list[int], tuple[str, ...]]:
-    names, numbers = known.names, known.by_name
-    if names is None:
-        names = tuple(sorted({row.label for row in fitting}, key=lambda name: (natural_key(name), name)))
-        numbers = {name: label for label, name in enumerate(names)}
-    for row in fitting:
-        if row.label not in numbers:
-            problems.add(row.place, f"unknown class {row.label!r}; known are {some(tuple(numbers))}")
-    return [numbers.get(row.label, -1) for row in rows], names
-
-
-def _check_indices(
-    rows: Sequence[Row], fitting: Sequence[Row], known: _Known, problems: Problems
-) -> tuple[list[int], tuple[str, ...]]:
-    for row in fitting:
-        if known.of_index(row.label) is None:
-            index, limit = int(row.label), len(known.by_index)
-            what = f"class index {row.label} is out of range; must be 0 to {limit - 1}"
-            if 0 <= index < limit:
-                what = (
-                    f"unknown class {known.own[index]!r} ({known.places[index]}); known are {some(known.names or ())}"
-                )
-            problems.add(row.place, what)
-    found = [known.of_index(row.label) for row in rows]
-    labels = [-1 if label is None else label for label in found]
-    names = known.names
-    return labels, names if names is not None else tuple(map(str, range(max(labels, default=-1) + 1)))
 
 
 def _names_beside(path: Path) -> Vocabulary | None:
