@@ -41,6 +41,15 @@ class Color(enum.Enum):
 class Ordered(OrderedDict):
     """As MMEngine and Detectron2 have them."""
 
+    class Nested:
+        """Below protocol 4 it is got from the outer one."""
+
+        def __new__(cls, *, lr: float) -> Any:
+            return super().__new__(cls)
+
+        def __getnewargs_ex__(self) -> Any:
+            return (), {"lr": 0.1}
+
 
 @pytest.fixture
 def foreign() -> Iterator[types.ModuleType]:
@@ -92,6 +101,7 @@ def _extras(foreign: types.ModuleType) -> dict[str, Any]:
         "args": argparse.Namespace(lr=0.1, out=Path("/x")),
         "date": datetime.datetime(2024, 1, 1),
         "ordered": Ordered(a=1),
+        "nested": Ordered.Nested(lr=0.1),
         "counts": collections.Counter("aab"),
         "default": collections.defaultdict(list, a=[1]),
         "color": Color.RED,

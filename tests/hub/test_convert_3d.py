@@ -119,12 +119,12 @@ def test_other_temporal_kernels_are_no_slow_network() -> None:
 
 
 def test_two_keys_for_one_place_are_an_error() -> None:
-    state = {"a": torch.zeros(1), "b": torch.zeros(1)}
-    with pytest.raises(ConvertError, match="b and a would both become c"):
-        rename_all(state, lambda key: "c", "somebody")
-    kept, dropped = rename_all(state, lambda key: "" if key == "a" else "c", "somebody")
-    assert list(kept) == ["c"]
-    assert dropped == ("a",)
+    state = {"a.weight": torch.zeros(1), "b.weight": torch.zeros(1)}
+    with pytest.raises(ConvertError, match=r"b\.weight and a\.weight would both become c\.weight"):
+        rename_all(state, [("a|b", "c")], "somebody")
+    kept, dropped = rename_all(state, [("a", ""), ("b", "c")], "somebody")
+    assert list(kept) == ["c.weight"]
+    assert dropped == ("a.weight",)
 
 
 def test_bninceptions_values_are_the_authors() -> None:

@@ -1,7 +1,7 @@
 """What a converter gives, how it renames keys, and how it says that something does not fit."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,21 +58,19 @@ def rename(key: str, rules: Rules) -> str | None:
     return None
 
 
-def rename_all(
-    state: Mapping[str, Tensor], rules: Rules | Callable[[str], str | None], source: str
-) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def rename_all(state: Mapping[str, Tensor], rules: Rules, source: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Rename every key.
 
     Args:
         state: tensors by the source's key.
-        rules: for `rename`, or a function like it.
+        rules: as for `rename`.
         source: who wrote the checkpoint, for the error.
     Returns:
         the state under our keys, and the keys that were dropped.
     Raises:
         ConvertError: keys without a place, or two keys for one place.
     """
-    names = {key: rules(key) if callable(rules) else rename(key, rules) for key in state}
+    names = {key: rename(key, rules) for key in state}
     left = [key for key, name in names.items() if name is None]
     if left:
         more = f" and {len(left) - 12} more" if len(left) > 12 else ""

@@ -1,7 +1,8 @@
 """Read a pickle without running anything in it: classes and functions that it names become inert stand-ins.
 
 A pickle is a program that may call any function of any module. Here no name is ever looked up: only tensors, arrays and
-plain containers are made, by the code of this file.
+plain containers are made, by the code of this file. ``torch.load(weights_only=True)`` is as safe, but refuses a whole
+file for one foreign class, and reads neither pickles above protocol 2 nor those of ``pickle.dump``.
 """
 
 import io
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Array", "Inert", "InertUnpickler", "Storage", "Token", "storage_dtype"]
+__all__ = ["Array", "Inert", "InertUnpickler", "Storage"]
 
 _STORAGES = {
     **{"DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16},
@@ -28,31 +29,27 @@ _STORAGES = {
 _MOST_EXPANDED = 2**28
 
 
-@dataclass(frozen=True)
-class Token:
-    """A class or function that a pickle names; it is never imported."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
 class Inert(dict[Any, Any]):
-    """What stands in for an object of a foreign class: its name and what the pickle would have given it.
+    """What stands in for an object of a foreign class; each class has a subclass of its own.
 
-    Args:
-        name: of the class or function.
-        args: of the call that was not made.
-
-    ``state`` is what ``__setstate__`` would have got; the entries of a subclass of ``dict`` are the entries here.
+    ``name`` is that of the class or function, ``args`` are of the call that was not made, ``state`` is what
+    ``__setstate__`` would have got. The entries of a subclass of ``dict`` are the entries here.
     """
 
-    def __init__(self, name: str, args: Any = ()) -> None:
-        super().__init__()
-        self.name, self.args = name, args
-        self.state: Any = None
+    name: ClassVar[str] = "a foreign object"
+    args: tuple[Any, ...]
+    state: Any
+
+    def __new__(cls, *args: Any, **options: Any) -> "Inert":
+        made = super().__new__(cls)
+        made.args, made.state = args, None
+        return made
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take no entries from the arguments, as a dictionary would."""
+
+    def __call__(self, *args: Any) -> "Inert":
+        return Inert(*args)
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -62,6 +59,34 @@ class Inert(dict[Any, Any]):
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+    def extend(self, values: list[Any]) -> None:
+        """Drop the elements of a foreign list."""
+
+    def add(self, value: Any) -> None:
+        """Drop an element of a foreign set."""
+
+
+class Array(Inert):
+    """An array of numpy: its ``state`` is a version, the shape, the type, whether the order is Fortran's, the bytes."""
+
+    name = "numpy.ndarray"
+
+    def tensor(self) -> Tensor:
+        """Return its numbers, (shape of the array).
+
+        Raises:
+            ValueError: it holds no numbers.
+        """
+        _, shape, dtype, is_fortran, data = self.state
+        if not isinstance(dtype, Inert) or not isinstance(data, bytes | bytearray):
+            raise ValueError("an array that holds no numbers")
+        order = dtype.state[1] if dtype.state and dtype.state[1] in ("<", ">") else "="
+        kind = np.dtype(f"{order}{dtype.args[0]}")
+        if kind.kind not in "fiub":
+            raise ValueError(f"an array of {kind}, not of numbers")
+        values = np.frombuffer(data, kind).reshape(shape, order="F" if is_fortran else "C")
+        return torch.from_numpy(values.astype(kind.newbyteorder("="), order="C"))
 
 
 @dataclass(frozen=True)
@@ -73,61 +98,42 @@ class Storage:
     start: int = 0
 
 
-class Array:
-    """An array of numpy, empty until the pickle brings its state."""
-
-    def __init__(self) -> None:
-        self._state: Any = None
-
-    def fill(self, state: Any) -> None:
-        """Take the shape, the type, whether the order is Fortran's, and the bytes."""
-        self._state = state
-
-    def tensor(self) -> Tensor:
-        """Return its numbers, (shape of the array).
-
-        Raises:
-            ValueError: it holds no numbers.
-        """
-        shape, dtype, is_fortran, data = self._state
-        if not isinstance(dtype, Inert) or not isinstance(data, bytes | bytearray):
-            raise ValueError("an array that holds no numbers")
-        order = dtype.state[1] if dtype.state and dtype.state[1] in ("<", ">") else "="
-        kind = np.dtype(f"{order}{dtype.args[0]}")
-        if kind.kind not in "fiub":
-            raise ValueError(f"an array of {kind}, not of numbers")
-        values = np.frombuffer(data, kind).reshape(shape, order="F" if is_fortran else "C")
-        return torch.from_numpy(values.astype(kind.newbyteorder("="), order="C"))
-
-
 class InertUnpickler(pickle._Unpickler):
     """An unpickler that makes tensors, arrays and plain containers, and stand-ins for all else.
 
     Args:
         file: the pickle.
-        load_storage: gives what a persistent id stands for.
+        load_storage: gives what a persistent id stands for; the class of a storage in it is the type of its numbers.
         load_bytes: reads a checkpoint that is nested as bytes (tensors that were pickled without ``torch.save``).
     """
 
     if TYPE_CHECKING:  # typeshed knows only what Python's unpickler in C has
         stack: list[Any]
 
-        def append(self, value: Any) -> None: ...
         def pop_mark(self) -> list[Any]: ...
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(
-        self,
-        file: IO[bytes],
-        load_storage: Callable[[Any], Any] | None = None,
-        load_bytes: Callable[[IO[bytes]], Any] | None = None,
+        self, file: IO[bytes], load_storage: Callable[[Any], Any] | None, load_bytes: Callable[[IO[bytes]], Any]
     ) -> None:
         super().__init__(file, encoding="latin1")
         self._load_storage, self._load_bytes = load_storage, load_bytes
 
     def find_class(self, module: str, name: str) -> Any:
-        return Token(module, name)
+        """Return what is called in place of a class or function: the unpickler calls nothing else."""
+        full = f"{module}.{name}"
+        if full in _CALLED:
+            return _CALLED[full]
+        if full == "torch.storage._load_from_bytes":
+            return lambda data: self._load_bytes(io.BytesIO(data))
+        if module == "torch" and isinstance(vars(torch).get(name), torch.dtype):
+            return vars(torch)[name]
+        if module.partition(".")[0] == "torch" and name.endswith("Storage"):
+            if name not in _STORAGES:
+                raise pickle.UnpicklingError(f"it has a storage of the unknown kind {full}")
+            return _STORAGES[name]
+        return _foreign(full)
 
     def persistent_load(self, pid: Any) -> Any:
         if self._load_storage is None:
@@ -137,84 +143,23 @@ class InertUnpickler(pickle._Unpickler):
     def get_extension(self, code: int) -> None:
         raise pickle.UnpicklingError(f"it names the extension {code}")
 
-    def _instantiate(self, klass: Any, args: Any) -> None:
-        self.append(self._make(klass, tuple(args)))
-
-    def _make(self, what: Any, args: Any) -> Any:
-        """Return what the call would give, if it makes a tensor, an array or a plain container; else a stand-in."""
-        name = str(what) if isinstance(what, Token) else f"a {type(what).__name__}"
-        if name in ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"):
-            return _tensor(args[0], *args[1:4])
-        if name == "torch._utils._rebuild_tensor_v3":
-            dtype = vars(torch).get(args[6].name) if isinstance(args[6], Token) else None
-            return _tensor(Storage(args[0].data, dtype), *args[1:4]) if isinstance(dtype, torch.dtype) else Inert(name)
-        if name in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
-            return args[0]
-        if name == "torch._tensor._rebuild_from_type_v2":
-            return self._make(args[0], args[2])
-        if name == "torch.storage._load_from_bytes" and self._load_bytes is not None:
-            return self._load_bytes(io.BytesIO(args[0]))
-        if name == "collections.OrderedDict":
-            return OrderedDict(*args)
-        if name in ("builtins.set", "__builtin__.set"):
-            return set(*args)
-        if name == "_codecs.encode" and args[1:] in ((), ("latin1",), ("latin-1",)):
-            return str(args[0]).encode("latin1")
-        if name in ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"):
-            return Array()
-        if name in ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"):  # protocol 5
-            data, dtype, shape, order = args
-            array = Array()
-            array.fill((shape, dtype, order == "F", data))
-            return array
-        if name in ("copyreg._reconstructor", "copy_reg._reconstructor"):
-            name = str(args[0])
-        return Inert(name, args)
-
-    def load_reduce(self) -> None:
-        args, what = self.stack.pop(), self.stack.pop()
-        self.append(self._make(what, args))
-
-    dispatch[pickle.REDUCE[0]] = load_reduce
-    dispatch[pickle.NEWOBJ[0]] = load_reduce  # the same: a class and its arguments
-
-    def load_newobj_ex(self) -> None:
-        self.stack.pop()
-        self.load_reduce()
-
-    dispatch[pickle.NEWOBJ_EX[0]] = load_newobj_ex
-
     def load_build(self) -> None:
         state, what = self.stack.pop(), self.stack[-1]
         if isinstance(what, Inert):
             what.state = state
-        elif isinstance(what, Array):
-            what.fill(state[1:])  # after a version
         # Else attributes of a container or tensor, such as the versions in a state dict's `_metadata`.
 
     dispatch[pickle.BUILD[0]] = load_build
 
-    def _take(self, values: list[Any]) -> None:
-        """Add to the list, set or stand-in on top of the stack."""
-        what = self.stack[-1]
-        if isinstance(what, list):
-            what.extend(values)
-        elif isinstance(what, set):
-            what.update(values)
-        elif not isinstance(what, Inert):  # the elements of a foreign list are of no use
+    # Tensors have an `add` and items, too, which would let a small file ask for all memory.
+    def load_additems(self) -> None:
+        items, what = self.pop_mark(), self.stack[-1]
+        if not isinstance(what, set | Inert):
             raise pickle.UnpicklingError(f"it adds to a {type(what).__name__}")
+        for item in items:
+            what.add(item)
 
-    def load_append(self) -> None:
-        value = self.stack.pop()
-        self._take([value])
-
-    dispatch[pickle.APPEND[0]] = load_append
-
-    def load_appends(self) -> None:
-        self._take(self.pop_mark())
-
-    dispatch[pickle.APPENDS[0]] = load_appends
-    dispatch[pickle.ADDITEMS[0]] = load_appends
+    dispatch[pickle.ADDITEMS[0]] = load_additems
 
     def _set(self, items: list[Any]) -> None:
         if not isinstance(self.stack[-1], dict):
@@ -233,21 +178,14 @@ class InertUnpickler(pickle._Unpickler):
     dispatch[pickle.SETITEMS[0]] = load_setitems
 
 
-def storage_dtype(kind: Any) -> torch.dtype:
-    """Return the type of the numbers in a class of storages, by its name.
-
-    Raises:
-        UnpicklingError: there is no such class.
-    """
-    if not isinstance(kind, Token) or kind.name not in _STORAGES:
-        raise pickle.UnpicklingError(f"it has a storage of the unknown kind {kind}")
-    return _STORAGES[kind.name]
+def _foreign(name: str) -> type[Inert]:
+    return type("Inert", (Inert,), {"name": name})
 
 
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor:
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     """Return a view of a storage, of any shape that fits it."""
     size, stride = tuple(size), tuple(stride)
-    is_storage = isinstance(storage, Storage)
+    is_storage = isinstance(storage, Storage) and isinstance(storage.dtype, torch.dtype)
     if not is_storage or not all(type(n) is int and n >= 0 for n in (offset, storage.start, *size, *stride)):
         raise pickle.UnpicklingError("a tensor without a storage or with an impossible shape")
     offset += storage.start
@@ -256,3 +194,38 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor:
     if count and (last >= held or count > max(held, _MOST_EXPANDED)):
         raise pickle.UnpicklingError(f"a tensor of shape {size} lies outside its storage")
     return torch.empty(0, dtype=storage.dtype).set_(storage.data, offset, size, stride)
+
+
+def _tensor_of_type(
+    storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
+) -> Tensor:
+    return _tensor(Storage(storage.data, dtype), offset, size, stride)
+
+
+def _array_of_bytes(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
+    array = Array()
+    array.state = (1, shape, dtype, order == "F", data)
+    return array
+
+
+def _bytes(text: Any, encoding: Any = "latin1") -> Any:
+    """Return bytes as pickles below protocol 3 hold them."""
+    return str(text).encode("latin1") if encoding in ("latin1", "latin-1") else Inert(text, encoding)
+
+
+_CALLED: dict[str, Callable[..., Any]] = {
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor_of_type,
+    "torch._utils._rebuild_parameter": lambda data, *_: data,
+    "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
+    "torch._tensor._rebuild_from_type_v2": lambda make, kind, args, *_: make(*args),
+    "collections.OrderedDict": OrderedDict,
+    "_codecs.encode": _bytes,
+    **dict.fromkeys(("builtins.set", "__builtin__.set"), set),
+    **dict.fromkeys(("copyreg._reconstructor", "copy_reg._reconstructor"), lambda kind, *_: kind()),
+    # A class in a class, below protocol 4.
+    **dict.fromkeys(("builtins.getattr", "__builtin__.getattr"), lambda owner, name: _foreign(f"{owner.name}.{name}")),
+    **dict.fromkeys(("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"), Array),
+    **dict.fromkeys(("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"), _array_of_bytes),
+}

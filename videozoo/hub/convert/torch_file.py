@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import torch
 
-from videozoo.hub.convert.inert_pickle import InertUnpickler, Storage, storage_dtype
+from videozoo.hub.convert.inert_pickle import InertUnpickler, Storage
 
 __all__ = ["read_torch_file"]
 
@@ -68,14 +68,14 @@ def _read_zip(archive: zipfile.ZipFile, size: int, depth: int) -> Any:
     found: dict[str, torch.UntypedStorage] = {}
 
     def load_storage(pid: Any) -> Storage:
-        _, kind, key, _, _ = pid
+        _, dtype, key, _, _ = pid
         if key not in found:
             row = archive.getinfo(f"{root}data/{key}")
             buffer = _buffer(row.file_size, size)
             with archive.open(row) as data:
                 data.readinto(buffer.numpy())  # type: ignore[attr-defined]
             found[key] = buffer.untyped_storage()
-        return Storage(found[key], storage_dtype(kind))
+        return Storage(found[key], dtype)
 
     with archive.open(f"{root}data.pkl") as file:
         return _unpickler(file, depth, load_storage).load()
@@ -94,8 +94,7 @@ def _read_old(file: IO[bytes], size: int, depth: int) -> Any:
         nonlocal left
         if pid[0] == "module":
             return pid[1]
-        _, kind, key, _, count, view = pid
-        dtype = storage_dtype(kind)
+        _, dtype, key, _, count, view = pid
         if key not in found:
             found[key] = _buffer(count * dtype.itemsize, left), dtype.itemsize
             left -= found[key][0].nbytes
