@@ -21,7 +21,7 @@ from torch import Tensor
 import videozoo
 from videozoo import VideoCfg, VideoNet, WeightsError
 from videozoo.cli import main
-from videozoo.hub import download, retry
+from videozoo.hub import retry
 from videozoo.hub.download import download_file
 from videozoo.models import registry
 from videozoo.models.pretrained import cache_folder, place_weights, weights_folder
@@ -198,7 +198,7 @@ def test_a_passing_fault_passes(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, do: str, value: int | None
 ) -> None:
     if do == "stall":
-        monkeypatch.setattr(download, "_TIMEOUT", 0.5)
+        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
     data = bytes(range(256)) * 400
     hub.put("lab/zoo", {"file.pth": data})
     hub.faults.append(Fault("file.pth", do, value))

@@ -1,20 +1,18 @@
 """Files at plain addresses: checkpoints that others keep on their own servers."""
 
-import hashlib
 import logging
 from pathlib import Path
 
 from huggingface_hub.errors import OfflineModeIsEnabled
-from huggingface_hub.utils import get_session, hf_raise_for_status
-from tqdm import tqdm
+from huggingface_hub.file_download import http_get
 
 from videozoo.hub.files import WeightsError
+from videozoo.hub.hashes import file_sha256
 from videozoo.hub.retry import attempt, describe
 
-__all__ = ["download_file", "file_sha256"]
+__all__ = ["download_file"]
 
 _log = logging.getLogger(__name__)
-_TIMEOUT = (5.0, 30.0, 30.0, 30.0)  # seconds to connect, to wait for bytes, to send them, to get a connection
 
 
 def download_file(url: str, path: Path, sha256_prefix: str | None = None) -> None:
@@ -44,18 +42,6 @@ def download_file(url: str, path: Path, sha256_prefix: str | None = None) -> Non
 
 
 def _fetch(url: str, path: Path) -> None:
-    # The hub's client knows proxies and HF_HUB_OFFLINE, and notices a body that ends too early.
-    headers = {"Accept-Encoding": "identity"}
-    with get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT, follow_redirects=True) as response:
-        hf_raise_for_status(response)
-        size = int(response.headers.get("Content-Length", 0)) or None
-        with path.open("wb") as file, tqdm(total=size, unit="B", unit_scale=True, desc=path.name, disable=None) as bar:
-            for chunk in response.iter_bytes(1 << 20):
-                file.write(chunk)
-                bar.update(len(chunk))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    # torch.hub's download_url_to_file waits without end for a stalled server and takes half a body for the whole.
+    with path.open("wb") as file:
+        http_get(url, file, headers={"Accept-Encoding": "identity"}, displayed_filename=path.name)

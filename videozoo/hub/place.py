@@ -20,10 +20,12 @@ from videozoo.hub.files import WeightsError
 from videozoo.hub.retry import is_passing
 from videozoo.text import cause
 
-__all__ = ["Place", "check_names", "raise_refused"]
+__all__ = ["COMMIT", "LOGIN", "Place", "check_repo_name", "is_reference", "raise_refused"]
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
+LOGIN = "log in with `hf auth login` or set HF_TOKEN"
 # What git forbids in a reference, and what could lead out of a folder.
-_BAD_REVISION = re.compile(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|^/|/$|//|@\{")
+_BAD_REFERENCE = re.compile(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|^/|/$|//|@\{|^$")
 
 
 @dataclass(frozen=True)
@@ -44,34 +46,43 @@ class Place:
         return WeightsError(reason, source=self.repo, revision=revision or self.asked, file=file)
 
 
-def check_names(place: Place) -> None:
+def check_repo_name(repo: str) -> None:
+    """Refuse what is no name of a repository, before anything is asked.
+
+    Raises:
+        WeightsError: says what a name is.
+    """
     try:
-        validate_repo_id(place.repo)
-        fits = place.repo.count("/") == 1
+        validate_repo_id(repo)
+        fits = repo.count("/") == 1
     except HFValidationError:
         fits = False
     if not fits:
-        raise place.error("not a repository's name; need organisation/name, letters, digits, '-', '_' and '.'")
-    if _BAD_REVISION.search(place.asked):
-        raise place.error(f"{place.asked!r} is not a branch, tag or commit")
+        raise WeightsError(
+            "not a repository's name; need organisation/name, letters, digits, '-', '_' and '.'", source=repo
+        )
+
+
+def is_reference(name: str) -> bool:
+    """Whether git may have a branch, tag or commit of this name."""
+    return not _BAD_REFERENCE.search(name)
 
 
 def raise_refused(place: Place, error: Exception, commit: str | None = None, file: str | None = None) -> None:
     """The error for what the hub refuses; nothing where it was not the hub that said no."""
     has_token = place.token is not False and bool(place.token if isinstance(place.token, str) else get_token())
-    login = "log in with `hf auth login` or set HF_TOKEN"
     reason = None
     if isinstance(error, GatedRepoError):
-        reason = f"gated: accept its terms at {constants.ENDPOINT}/{place.repo} and {login}"
+        reason = f"gated: accept its terms at {constants.ENDPOINT}/{place.repo} and {LOGIN}"
     elif isinstance(error, RepositoryNotFoundError):
-        private = "your token has no access to it" if has_token else f"it is private: then {login}"
+        private = "your token has no access to it" if has_token else f"it is private: then {LOGIN}"
         reason = f"no such repository at {constants.ENDPOINT}, or {private}"
     elif isinstance(error, RevisionNotFoundError):
         reason = "the repository has no such revision"
     elif isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         reason = "not in the repository"
     elif isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
-        reason = f"the hub refuses access (HTTP status {error.response.status_code}); {login}"
+        reason = f"the hub refuses access (HTTP status {error.response.status_code}); {LOGIN}"
     elif isinstance(error, HFValidationError):
         reason = str(error)
     elif isinstance(error, OSError) and not is_passing(error):

@@ -1,33 +1,31 @@
-"""Model repositories of the Hugging Face Hub: one commit, checked files, retries, and the cache when offline.
+"""Model repositories of the Hugging Face Hub: one commit, checked files, retries, and the cache when offline."""
 
-The client library is the transport. Of itself it resolves every file on its own, checks no hash and gives up at the
-first reset or 5xx in the middle of a file; that is what is added here.
-"""
+# The client library is the transport. Of itself it resolves every file on its own, checks no hash and gives up at the
+# first 5xx; that is what is added here. Its `verify_repo_checksums` reads all files of a snapshot, needs a network and
+# one more request, and leaves a damaged file where it lies.
 
-import hashlib
 import logging
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import (
-    OfflineModeIsEnabled,
-)
+from huggingface_hub import HfApi, ModelInfo, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import OfflineModeIsEnabled
 
+from videozoo.files import write_file
 from videozoo.hub.files import CONFIG, PICKLES, WEIGHTS, WeightsError, check_safetensors, how_to_convert, read_config
-from videozoo.hub.place import Place, check_names, raise_refused
+from videozoo.hub.hashes import file_hash, listed_hashes
+from videozoo.hub.place import COMMIT, Place, check_repo_name, is_reference, raise_refused
 from videozoo.hub.retry import attempt, describe
 from videozoo.version import __version__
 
-__all__ = ["RemoteFolder", "download_repo", "split_repo"]
+__all__ = ["RemoteFolder", "ask_info", "download_repo", "split_repo"]
 
 _log = logging.getLogger(__name__)
 # Seconds in which asking for the commit is tried again: who is offline must hear it soon.
 _PATIENCE = 5.0
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_LIBRARY = {"library_name": "videozoo", "library_version": __version__}
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,10 @@ def download_repo(
     """
     cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser().resolve()
     place = Place(repo, revision or "main", cache, token, (CONFIG, WEIGHTS) if has_config else (WEIGHTS,))
-    check_names(place)
-    if _COMMIT.fullmatch(place.asked) and (found := _from_cache(place)):  # a commit never changes
+    check_repo_name(repo)
+    if not is_reference(place.asked):
+        raise place.error(f"{place.asked!r} is not a branch, tag or commit")
+    if COMMIT.fullmatch(place.asked) and (found := _from_cache(place)):  # a commit never changes
         return found
     try:
         commit, digests = _resolve(place)
@@ -103,26 +103,25 @@ class _NoNetwork(Exception):
         self.level = level
 
 
+def ask_info(repo: str, revision: str, token: str | bool | None = None, patience: float = 60.0) -> ModelInfo:
+    """What the hub says of a revision and its files, asked again where that may help; raises the client's errors."""
+    api, timeout = HfApi(token=token, **_LIBRARY), constants.HF_HUB_ETAG_TIMEOUT
+    return attempt(lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout), patience)
+
+
 def _resolve(place: Place) -> tuple[str, dict[str, str]]:
-    """The commit of a revision, and the hash of each of its files: SHA-256 in large storage, else git's SHA-1."""
-    api = HfApi(token=place.token, library_name="videozoo", library_version=__version__)
+    """The commit of a revision, and the hash of each of its files."""
     try:
-        info = attempt(
-            lambda: api.model_info(
-                place.repo, revision=place.asked, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
-            ),
-            patience=_PATIENCE,
-        )
+        info = ask_info(place.repo, place.asked, place.token, patience=_PATIENCE)
     except OfflineModeIsEnabled as error:
         raise _NoNetwork("offline (HF_HUB_OFFLINE is set)", logging.INFO) from error
     except Exception as error:
         raise_refused(place, error)
         raise _NoNetwork(f"the hub cannot be reached ({describe(error)})") from error
     commit = info.sha or ""
-    if not _COMMIT.fullmatch(commit):
+    if not COMMIT.fullmatch(commit):
         raise place.error(f"the hub names no commit but {commit!r}; is HF_ENDPOINT={constants.ENDPOINT} a hub?")
-    rows = info.siblings or []
-    return commit, {row.rfilename: str(row.lfs.sha256 if row.lfs else row.blob_id or "") for row in rows}
+    return commit, listed_hashes(info)
 
 
 def _check_listing(place: Place, commit: str, digests: dict[str, str]) -> None:
@@ -145,8 +144,10 @@ def _fetch(place: Place, commit: str, name: str, digest: str) -> Path:
             path = _download(place, commit, name, force=is_second)
         except Exception as error:
             raise_refused(place, error, commit, name)
-            raise _not_had(place, commit, name, f"could not be downloaded ({describe(error)})") from error
-        found = _digest(path, digest)
+            where = place.folder / "snapshots" / commit / name
+            reason = f"could not be downloaded ({describe(error)}) and is not in the cache; put it there as {where}"
+            raise place.error(reason, commit, name) from error
+        found = file_hash(path, digest)
         if found in (digest, None):
             return path
         _log.warning("%s: %s of commit %s is damaged in the cache or on its way", place.repo, name, commit)
@@ -156,30 +157,8 @@ def _fetch(place: Place, commit: str, name: str, digest: str) -> Path:
 
 
 def _download(place: Place, commit: str, name: str, force: bool = False) -> Path:
-    def act() -> str:
-        return hf_hub_download(
-            place.repo,
-            name,
-            revision=commit,
-            cache_dir=place.cache,
-            token=place.token,
-            force_download=force,
-            library_name="videozoo",
-            library_version=__version__,
-        )
-
-    return Path(attempt(act))
-
-
-def _digest(path: Path, like: str) -> str | None:
-    """A file's hash, of the kind that ``like`` is; None if it is no hash."""
-    if len(like) == 64:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    if len(like) == 40:
-        data = path.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-    return None
+    options = {"cache_dir": place.cache, "token": place.token, "force_download": force, **_LIBRARY}
+    return Path(attempt(lambda: hf_hub_download(place.repo, name, revision=commit, **options)))
 
 
 def _open(place: Place, commit: str, paths: dict[str, Path]) -> RemoteFolder:
@@ -207,12 +186,9 @@ def _remember(place: Place, commit: str) -> None:
     """Note which commit a branch or tag stood at, for when there is no network; only now that its files are here."""
     ref = place.folder / "refs" / place.asked
     try:
-        if place.asked == commit or (ref.is_file() and ref.read_text() == commit):
-            return
-        ref.parent.mkdir(parents=True, exist_ok=True)
-        part = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
-        part.write_text(commit)
-        part.replace(ref)
+        if place.asked != commit and not (ref.is_file() and ref.read_text() == commit):
+            ref.parent.mkdir(parents=True, exist_ok=True)
+            write_file(ref, commit)
     except OSError as error:  # a cache that may only be read
         _log.info("%s cannot be written (%s)", ref, error)
 
@@ -232,16 +208,11 @@ def _from_cache(place: Place) -> RemoteFolder | None:
     for name, path in there.items():
         # Of the link itself: what it points to may be a link into a store shared by several caches.
         digest = Path(os.readlink(path)).name if path.is_symlink() else ""
-        if _digest(path, digest) not in (digest, None):
+        if file_hash(path, digest) not in (digest, None):
             _log.warning("%s: %s of commit %s is damaged in the cache", place.repo, name, commit)
             _discard(path)
             return None
     return _open(place, commit, there)
-
-
-def _not_had(place: Place, commit: str, name: str, reason: str) -> WeightsError:
-    path = place.folder / "snapshots" / commit / name
-    return place.error(f"{reason} and is not in the cache; put it there as {path}", commit, name)
 
 
 def _raise_not_cached(place: Place, reason: str) -> NoReturn:

@@ -11,14 +11,14 @@ __all__ = ["DELAYS", "attempt", "describe", "is_passing"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-# Waits between tries, in seconds. No further try begins when so much time has passed: the client tries several times
-# itself in some places.
-DELAYS = (0.5, 2.0)
-_PATIENCE = 60.0
+DELAYS = (0.5, 2.0)  # waits between tries, in seconds
 
 
-def attempt(act: Callable[[], _T], patience: float = _PATIENCE) -> _T:
-    """Do something over the network, again where that may help and not more than ``patience`` seconds have passed."""
+def attempt(act: Callable[[], _T], patience: float = 60.0) -> _T:
+    """Do something over the network, again where that may help and not more than ``patience`` seconds have passed.
+
+    The client itself only takes up a download that broke off, and asks again for the headers of a file.
+    """
     start = time.monotonic()
     for delay in (*DELAYS, None):
         try:

@@ -11,8 +11,9 @@ import torch
 from huggingface_hub.utils import WeakFileLock
 
 from videozoo.hub import WeightsError
-from videozoo.hub.download import download_file, file_sha256
+from videozoo.hub.download import download_file
 from videozoo.hub.files import CONFIG
+from videozoo.hub.hashes import file_sha256
 from videozoo.hub.remote import download_repo, split_repo
 from videozoo.hub.write import replace_folder, save_weights
 from videozoo.models.config import VideoCfg

@@ -1,6 +1,5 @@
 """Publishing: everything is ready before the Hub hears of it, and one commit carries it."""
 
-import hashlib
 import re
 import tempfile
 import time
@@ -11,10 +10,12 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from videozoo.hub import WeightsError, retry
-from videozoo.hub.retry import attempt, describe
+from videozoo.hub.hashes import file_hash, listed_hashes
+from videozoo.hub.place import LOGIN, check_repo_name, is_reference
+from videozoo.hub.remote import ask_info
+from videozoo.hub.retry import describe
 from videozoo.models import Ensemble, VideoNet
 from videozoo.publish.folder import prepare_folder
 from videozoo.publish.source import find_source
@@ -23,6 +24,7 @@ from videozoo.version import __version__
 __all__ = ["Pushed", "publish_folder", "push_to_hub"]
 
 _MADE_BY_HUB = {".gitattributes"}
+_NO_BRANCH = re.compile(r"-.*|refs/.*|[0-9a-f]{40}|.*(\.|\.lock)|.*@.*")  # references that are none
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,11 @@ def push_to_hub(
         raise TypeError(
             f"push_to_hub: got {type(model).__name__}; need a network of videozoo (of a wrapped one pass model.module)."
         )
-    _check_names(repo, revision)
+    check_repo_name(repo)
+    if revision is not None and (not is_reference(revision) or _NO_BRANCH.fullmatch(revision)):
+        raise WeightsError(f"{revision!r} is not a branch's name", source=repo)
     if not dry_run and not get_token():
-        raise WeightsError("no token: log in with `hf auth login` or set HF_TOKEN to one that may write", source=repo)
+        raise WeightsError(f"no token: {LOGIN} to one that may write", source=repo)
     source = find_source(run) if run is not None else None
     with tempfile.TemporaryDirectory(prefix="videozoo-push-") as temporary:
         folder = Path(temporary) / "model"
@@ -102,42 +106,21 @@ def _sizes(files: Sequence[Path]) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in files}
 
 
-def _check_names(repo: str, revision: str | None) -> None:
-    try:
-        validate_repo_id(repo)
-        fits = repo.count("/") == 1
-    except HFValidationError:
-        fits = False
-    if not fits:
-        raise WeightsError(
-            "not a repository's name; need organisation/name, letters, digits, '-', '_' and '.'", source=repo
-        )
-    if revision is not None and not _is_branch(revision):
-        raise WeightsError(f"{revision!r} is not a branch's name", source=repo)
-
-
-def _is_branch(name: str) -> bool:
-    has_bad = any(not c.isprintable() or c in " ~^:?*[\\@" for c in name) or ".." in name or "//" in name
-    if re.fullmatch(r"[0-9a-f]{40}", name):  # a commit
-        return False
-    return not (not name or has_bad or name.startswith(("/", "-", "refs/")) or name.endswith(("/", ".", ".lock")))
-
-
 class _Remote:
     """One branch of a repository at the Hub, and what this push has made there."""
 
     def __init__(self, repo: str, branch: str) -> None:
         self.repo, self.branch = repo, branch
         self.api = HfApi(library_name="videozoo", library_version=__version__)
-        self.has_begun = self.has_made_repo = self.has_made_branch = False
+        self.has_begun = False
+        self.made = ""  # "repository" or "branch NAME"
         self.start: str | None = None  # the commit of what was made, before anybody put anything into it
 
     def publish(self, files: Sequence[Path], private: bool) -> tuple[str, bool]:
         """Bring the files there; gives the commit that holds them, and whether it is new."""
-        digests = {path.name: _digests(path) for path in files}
         try:
             main, head = self._find(private)
-            if _holds(head, digests):
+            if _holds(head, files):
                 return str(head.sha), False
             self.has_begun = True
             parent = head.sha if head is not None else self._make(main, private)
@@ -152,12 +135,12 @@ class _Remote:
         except WeightsError:
             raise
         except BaseException as error:  # Ctrl-C too must leave nothing half-made
-            return self._give_up(error, digests), True
+            return self._give_up(error, files), True
 
     def _find(self, private: bool = False) -> tuple[Any, Any]:
         """The main branch and ours as they are; None for what is not there."""
         try:
-            main = self._ask(constants.DEFAULT_REVISION)
+            main = ask_info(self.repo, constants.DEFAULT_REVISION)
         except RepositoryNotFoundError:
             return None, None
         if private and not main.private:
@@ -166,33 +149,29 @@ class _Remote:
                 source=self.repo,
             )
         try:
-            return main, main if self.branch == constants.DEFAULT_REVISION else self._ask(self.branch)
+            return main, main if self.branch == constants.DEFAULT_REVISION else ask_info(self.repo, self.branch)
         except RevisionNotFoundError:
             return main, None
-
-    def _ask(self, branch: str) -> Any:
-        timeout = constants.HF_HUB_ETAG_TIMEOUT
-        return attempt(lambda: self.api.model_info(self.repo, revision=branch, files_metadata=True, timeout=timeout))
 
     def _make(self, main: Any, private: bool) -> str:
         """Make the repository and the branch, as far as they are missing; gives the commit that ours stands at."""
         if main is None:
             try:
                 self.api.create_repo(self.repo, private=private or None)
-                self.has_made_repo = True
+                self.made = "repository"
             except HfHubHTTPError as error:
                 if error.response.status_code != 409:  # somebody else was faster
                     raise
             main, head = self._find(private)
-            if self.has_made_repo and _names(main) <= _MADE_BY_HUB:
+            if self.made and _names(main) <= _MADE_BY_HUB:
                 self.start = main.sha
             if head is not None:
                 return str(head.sha)
         self.api.create_branch(self.repo, branch=self.branch, revision=main.sha)
-        self.has_made_branch, self.start = True, main.sha
+        self.made, self.start = self.made or f"branch {self.branch}", main.sha
         return str(main.sha)
 
-    def _give_up(self, error: BaseException, digests: dict[str, set[str]]) -> str:
+    def _give_up(self, error: BaseException, files: Sequence[Path]) -> str:
         """After a failure: look what is there, take back what this push made, and say so.
 
         A commit whose answer was lost is there all the same: then its id is given.
@@ -202,11 +181,11 @@ class _Remote:
             try:
                 main, head = self._find()
                 for delay in retry.DELAYS:  # the Hub may still be at it
-                    if not (isinstance(error, Exception) and retry.is_passing(error)) or _holds(head, digests):
+                    if not (isinstance(error, Exception) and retry.is_passing(error)) or _holds(head, files):
                         break
                     time.sleep(delay)
                     main, head = self._find()
-                if _holds(head, digests):
+                if _holds(head, files):
                     return str(head.sha)
                 left = self._take_back(main, head)
             except Exception as trouble:
@@ -219,22 +198,19 @@ class _Remote:
 
     def _take_back(self, main: Any, head: Any) -> str:
         """Remove what this push made, if nobody has put anything into it since; says what is left."""
-        made = "repository" if self.has_made_repo else f"branch {self.branch}"
-        if self.has_made_repo:
-            refs = self.api.list_repo_refs(self.repo)
-            is_untouched = {branch.target_commit for branch in refs.branches} == {self.start}
-        else:
-            is_untouched = head is not None and head.sha == self.start
-        if not (self.has_made_repo or self.has_made_branch):
+        is_repo = self.made == "repository"
+        if not self.made:
             is_empty = main is not None and _names(main) <= _MADE_BY_HUB  # perhaps ours, its answer lost
             return "an empty repository is there; push again to fill it" if is_empty else "nothing was changed there"
-        if not is_untouched:
-            return f"the {made} that was made for it is in use by now, and stays"
-        if self.has_made_repo:
+        branches = self.api.list_repo_refs(self.repo).branches if is_repo else []
+        commits = {branch.target_commit for branch in branches} if is_repo else {head and head.sha}
+        if commits != {self.start}:
+            return f"the {self.made} that was made for it is in use by now, and stays"
+        if is_repo:
             self.api.delete_repo(self.repo)
         else:
             self.api.delete_branch(self.repo, branch=self.branch)
-        return f"the {made} that was made for it is removed again"
+        return f"the {self.made} that was made for it is removed again"
 
     def _reason(self, error: Exception) -> str:
         owner = self.repo.partition("/")[0]
@@ -245,7 +221,7 @@ class _Remote:
             return " ".join(str(error).split()) if isinstance(error, ValueError) else describe(error)
         status = error.response.status_code
         if status == 401 or (status == 404 and self.has_begun):
-            return f"the token is not valid or may not write to {owner}: log in with `hf auth login` or set HF_TOKEN"
+            return f"the token is not valid or may not write to {owner}: {LOGIN}"
         if status == 403:
             return f"the token may not write to {owner}: it needs the role write, and {owner} you as a member"
         if status == 412:
@@ -257,19 +233,7 @@ def _names(branch: Any) -> set[str]:
     return {row.rfilename for row in branch.siblings or []}
 
 
-def _holds(branch: Any, digests: dict[str, set[str]]) -> bool:
+def _holds(branch: Any, files: Sequence[Path]) -> bool:
     """Whether a branch is there and has exactly these files, others aside."""
-    if branch is None:
-        return False
-    found = {row.rfilename: row.lfs.sha256 if row.lfs else row.blob_id for row in branch.siblings or []}
-    return all(found.get(name) in digest for name, digest in digests.items())
-
-
-def _digests(path: Path) -> set[str]:
-    """By what the Hub may know a file: SHA-256 in large storage, else git's SHA-1."""
-    large, small = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            large.update(chunk)
-            small.update(chunk)
-    return {large.hexdigest(), small.hexdigest()}
+    listed = {} if branch is None else listed_hashes(branch)
+    return all(path.name in listed and file_hash(path, listed[path.name]) == listed[path.name] for path in files)
