@@ -16,7 +16,7 @@ import torch
 from helpers import hear_ctrl_c
 
 import videozoo
-from videozoo.cli import finetune, finetune_fit, main
+from videozoo.cli import finetune_fit, finetune_model, main
 from videozoo.cli.run_settings import Settings
 from videozoo.data import load_source
 from videozoo.data.motions import motion_classes
@@ -328,6 +328,6 @@ def test_from_scratch_the_branches_start_open() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     closed = {name for name, value in before.items() if name.endswith("bn2.weight") and not value.any()}
     assert closed
-    finetune._open_branches(model)
+    finetune_model._open_branches(model)
     for name, value in model.state_dict().items():
         assert torch.equal(value, torch.ones_like(value) if name in closed else before[name])

@@ -1,7 +1,7 @@
 """Checks of finetune's flags before anything starts: none without an effect."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError
 from videozoo.cli.flags import flag_of
@@ -41,15 +41,20 @@ def check_stride(settings: "Settings", model: "VideoNet | Ensemble") -> None:
         )
 
 
-def _needs(settings: "Settings") -> dict[str, str]:
-    """Return what each flag needs that would have no effect, by its name."""
+def whole_starts(values: Mapping[str, Any]) -> list[str]:
+    """Return the settings that give weights to the whole network, not to its backbone alone."""
     from videozoo.models.load import brings_weights
 
+    given = [name for name in ("initial_checkpoint", "init_from", "pretrained") if values.get(name)]
+    return given + ["model"] * brings_weights(values.get("model") or "")
+
+
+def _needs(settings: "Settings") -> dict[str, str]:
+    """Return what each flag needs that would have no effect, by its name."""
+    from videozoo.engine.optim import settings_without_effect
+
     sched = settings.sched
-    is_mixed = settings.mixup > 0 or settings.cutmix > 0
-    # What gives weights to the whole model.
-    starts = [flag for flag in ("initial_checkpoint", "init_from", "pretrained") if getattr(settings, flag)]
-    own = [f"--model {settings.model}"] if brings_weights(settings.model) else []
+    mixes = (settings.mixup > 0) + (settings.cutmix > 0)
     rules: list[tuple[bool, str, tuple[str, ...]]] = [
         (not settings.amp, "needs --amp", ("amp_dtype",)),
         (sched != "multistep", "is for --sched multistep", ("decay_milestones",)),
@@ -60,21 +65,16 @@ def _needs(settings: "Settings") -> dict[str, str]:
         (sched == "none", "needs a --sched", ("warmup_epochs", "warmup_lr")),
         (not settings.model_ema, "needs --model-ema", ("model_ema_decay", "model_ema_warmup")),
         (settings.lr_base is None, "needs --lr-base", ("lr_base_size",)),
-        (not is_mixed, "needs --mixup or --cutmix", ("mixup_prob",)),
-        (not (settings.mixup > 0 and settings.cutmix > 0), "needs --mixup and --cutmix", ("mixup_switch_prob",)),
+        (mixes == 0, "needs --mixup or --cutmix", ("mixup_prob",)),
+        (mixes < 2, "needs --mixup and --cutmix", ("mixup_switch_prob",)),
         (settings.reprob == 0, "needs --reprob", ("remode",)),
         (settings.test_resize is not None, "sets the test frames, as --test-resize does", ("crop_pct",)),
         (bool(settings.val or settings.val_split), "is for runs without --val and --val-split", ("val_frac",)),
     ]
     found = {name: what for holds, what, names in rules if holds for name in names}
     for name in ("init_from", "pretrained", "backbone_weights"):
-        others = [flag_of(flag) for flag in starts if flag != name] + (own if name != "pretrained" else [])
-        if others:
-            found[name] = f"is for runs that do not start from the weights of {others[0]}"
-    return found | dict.fromkeys(_missing_in_optimizer(settings), f"is for other optimizers than {settings.opt}")
-
-
-def _missing_in_optimizer(settings: "Settings") -> set[str]:
-    from videozoo.engine.optim import settings_without_effect
-
-    return settings_without_effect(settings.opt)
+        for other in whole_starts(vars(settings)):
+            if other != name and (name, other) != ("pretrained", "model"):
+                start = f"--model {settings.model}" if other == "model" else flag_of(other)
+                found.setdefault(name, f"is for runs that do not start from the weights of {start}")
+    return found | dict.fromkeys(settings_without_effect(settings.opt), f"is for other optimizers than {settings.opt}")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +48,16 @@ def fit_model(
         Interrupted: Ctrl-C or SIGTERM; it says how to go on.
     """
     from videozoo.cli.videos import make_normalizer, make_test_loader, parse_views
+    from videozoo.data import TrainBatch
     from videozoo.engine import fit
     from videozoo.models import model_config
 
     config = dataclasses.replace(config, class_weights=_class_weights(settings, train))
-    train_batch = _make_train_batch(settings, model, len(train.class_names))
+    mixing = ("mixup", "cutmix", "mixup_prob", "mixup_switch_prob", "smoothing", "reprob", "remode")
+    normalizer = make_normalizer(model)
+    train_batch = TrainBatch(
+        normalizer, num_classes=len(train.class_names), **{name: getattr(settings, name) for name in mixing}
+    )
     train_loader = _make_train_loader(settings, model, train)
     val_loader = make_test_loader(
         model,
@@ -62,7 +66,6 @@ def fit_model(
         workers=settings.workers,
         views=parse_views(settings.val_views, "--val-views"),
     )
-    names = train.class_names
     try:
         return fit(
             model,
@@ -70,12 +73,12 @@ def fit_model(
             val_loader,
             config,
             Path(settings.output),
-            class_names=names,
-            model_config=model_config(model, class_names=names),
+            class_names=train.class_names,
+            model_config=model_config(model, class_names=train.class_names),
             resume=settings.resume,
             on_start=lambda: write_settings(settings),
             train_batch=train_batch,
-            eval_batch=make_normalizer(model),
+            eval_batch=normalizer,
             train_names=[record.name or str(record.path) for record in train.records],
         )
     except KeyboardInterrupt as stop:
@@ -104,23 +107,6 @@ def _make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: 
         train_resize=parse_size(settings.train_resize) or resolve_data_config(model)["test_resize"],
         color_jitter=settings.color_jitter,
         auto_augment=settings.aa,
-    )
-
-
-def _make_train_batch(settings: Settings, model: "VideoNet | Ensemble", num_classes: int) -> Callable[..., Any]:
-    from videozoo.cli.videos import make_normalizer
-    from videozoo.data import TrainBatch
-
-    return TrainBatch(
-        make_normalizer(model),
-        num_classes=num_classes,
-        mixup=settings.mixup,
-        cutmix=settings.cutmix,
-        mixup_prob=settings.mixup_prob,
-        mixup_switch_prob=settings.mixup_switch_prob,
-        smoothing=settings.smoothing,
-        reprob=settings.reprob,
-        remode=settings.remode,
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from videozoo.choices import FREE_ON_RESUME
 from videozoo.cli.console import CommandError, is_main_process, note, num_processes
-from videozoo.cli.finetune_checks import check_effects
+from videozoo.cli.finetune_checks import check_effects, whole_starts
 from videozoo.cli.finetune_flags import DEFAULT_LR, DEFAULTS
-from videozoo.cli.flags import check_ranges, set_max_frames
+from videozoo.cli.flags import check_ranges, flag_of, set_max_frames
 from videozoo.cli.outputs import refuse_inside_data
 from videozoo.cli.recipes import is_recipe_file, read_recipe
 from videozoo.text import json_text
@@ -76,8 +76,11 @@ def settle(args: argparse.Namespace) -> Settings:
     else:
         settings = _start(args, {**given, "output": str(output)})
     settings.resume, settings.given = bool(given.get("resume")), frozenset(given)
-    if output.exists() and not settings.resume and _holds_run(output):
-        raise CommandError(f"{output}: holds a run already; continue it with --resume, or give another --output.")
+    if output.exists() and not settings.resume:
+        from videozoo.engine.run_folder import holds_run
+
+        if holds_run(output):
+            raise CommandError(f"{output}: holds a run already; continue it with --resume, or give another --output.")
     settings.is_continued = settings.resume and _has_checkpoint(output)
     if settings.max_frames is not None:
         set_max_frames(settings.max_frames)
@@ -95,7 +98,7 @@ def _start(args: argparse.Namespace, given: dict[str, Any]) -> Settings:
         values |= _scaled_test_sizes(values, given.get("img_size"))
         if given.get("lr_base") is not None:  # a flag's base goes before a recipe's rate
             values["lr"] = None
-        if _is_whole_start(given):  # nothing is left for image weights to start
+        if whole_starts(given):  # nothing is left for image weights to start
             values["backbone_weights"] = None
     return Settings(**{**values, **given}, start_from=start_from)
 
@@ -135,15 +138,6 @@ def parse_frame_size(text: str | None) -> tuple[int, int] | None:
     if isinstance(size, int):
         raise CommandError(f"--test-resize is {text!r}; write height x width, as 240x320 (a short side: --crop-pct).")
     return size
-
-
-def _is_whole_start(given: dict[str, Any]) -> bool:
-    """Whether flags give weights for the whole network."""
-    from videozoo.models.load import brings_weights
-
-    return brings_weights(given.get("model") or "") or any(
-        given.get(name) for name in ("pretrained", "initial_checkpoint", "init_from")
-    )
 
 
 def _settle_lr(settings: Settings) -> None:
@@ -233,13 +227,11 @@ def _read(output: Path) -> dict[str, Any]:
 
 
 def _check_same(given: dict[str, Any], stored: dict[str, Any], output: Path) -> None:
-    if not stored:
-        return
     changed = []
-    for name in sorted(given.keys() - FREE_FLAGS):
+    for name in sorted(given.keys() - FREE_FLAGS) if stored else ():
         now = os.path.abspath(given[name]) if name in _PATHS and given[name] else given[name]
         if now != stored.get(name):
-            changed.append(f"--{name.replace('_', '-')} was {stored.get(name)}, is {given[name]}")
+            changed.append(f"{flag_of(name)} was {stored.get(name)}, is {given[name]}")
     if changed:
         raise CommandError(
             f"{output}: {'; '.join(changed)}. A continued run keeps its settings; leave the flags out, or start "
@@ -250,9 +242,3 @@ def _check_same(given: dict[str, Any], stored: dict[str, Any], output: Path) -> 
 def _has_checkpoint(output: Path) -> bool:
     """Whether there is a ``last``, perhaps between the two renames that put a new one into its place."""
     return any((output / name / "config.json").exists() for name in ("last", ".last.old"))
-
-
-def _holds_run(output: Path) -> bool:
-    from videozoo.engine.run_folder import holds_run
-
-    return holds_run(output)
