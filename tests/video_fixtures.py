@@ -1,6 +1,6 @@
 """Fixtures of video/, data/, jobs/ and inference/: videos that carry their number in their pixels, tiny weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.packet import Packet
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -16,6 +17,26 @@ from videozoo import Predictor
 from videozoo.data import VideoDataset, VideoError, VideoSource, create_transform, open_record
 from videozoo.data.motions import write_motions
 
+MakeVideo = Callable[..., Path]
+MakeFrames = Callable[..., None]
+ReadNumbers = Callable[[Tensor], list[int]]
+Shown = Callable[[VideoSource], list[tuple[str, str, list[int]]]]
+
+# Codecs and containers that data sets have, as options of ``make_video`` by the names of files.
+KINDS = {
+    "mpeg4.mp4": {"codec": "mpeg4"},
+    "mpeg4_bframes.avi": {"codec": "mpeg4", "bf": "2"},
+    "h264.mp4": {"codec": "libx264"},
+    "h264_bframes.mkv": {"codec": "libx264", "x264-params": "bframes=3:b-adapt=0"},
+    "h264_open_gop.mp4": {"codec": "libx264", "x264-params": "bframes=3:b-adapt=0:open-gop=1:keyint=6:min-keyint=6"},
+    "h264_refresh.mp4": {"codec": "libx264", "x264-params": "intra-refresh=1:keyint=6:bframes=0"},
+    "h264.ts": {"codec": "libx264", "x264-params": "bframes=2:keyint=6"},
+    "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+    "mpeg2.mpg": {"codec": "mpeg2video"},
+    "lossless.mkv": {"codec": "ffv1"},
+    "vp9.webm": {"codec": "libvpx-vp9", "deadline": "realtime", "cpu-used": "8"},
+    "gif.gif": {"codec": "gif"},
+}
 BITS = 8
 MODEL = "test_dnr_tsn.motions"
 
@@ -28,7 +49,7 @@ def paint_number(number: int, height: int, width: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def read_numbers() -> Callable[[Tensor], list[int]]:
+def read_numbers() -> ReadNumbers:
     """Numbers painted in uint8 frames (N, 3, H, W)."""
 
     def read(frames: Tensor) -> list[int]:
@@ -52,8 +73,67 @@ def video_error() -> Callable[..., VideoError]:
     return catch
 
 
+def write_video(
+    path: Path,
+    images: Iterable[np.ndarray],
+    codec: str,
+    rate: int = 25,
+    *,
+    start: int = 0,
+    pts: list[int] | None = None,
+    gop: int | None = None,
+    bit_rate: int | None = None,
+    pix_fmt: str = "yuv420p",
+    muxer: dict[str, str] | None = None,
+    **options: str,
+) -> Path:
+    """Write images as a video, the first one at second ``start``; ``pts`` gives their times in 1/100 s instead."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options=muxer or {}) as container:
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.pix_fmt = pix_fmt
+        stream.codec_context.thread_count = 1
+        if gop is not None:
+            stream.codec_context.gop_size = gop
+        if bit_rate is not None:
+            stream.bit_rate = bit_rate
+        for number, image in enumerate(images):
+            if number == 0:
+                stream.height, stream.width = image.shape[:2]
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.time_base = Fraction(1, 100) if pts else Fraction(1, rate)
+            frame.pts = pts[number] if pts else start * rate + number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_gray_video(path: Path, codec: str) -> Path:
+    """Write twenty frames at 20 a second, frame k of gray 10 k."""
+    return write_video(path, (np.full((48, 64, 3), 10 * k, np.uint8) for k in range(20)), codec, 20)
+
+
+def copy_packets(
+    source: Path,
+    target: Path,
+    change: Callable[[int, Packet], Packet] = lambda number, packet: packet,
+    unit: Fraction | None = None,
+    **options: str,
+) -> Path:
+    """Write the packets of a video into another container; ``change`` makes what is written of each."""
+    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        if unit is not None:
+            stream.time_base = unit
+        for number, packet in enumerate(packet for packet in old.demux(video=0) if packet.size):
+            changed = change(number, packet)
+            changed.stream = stream
+            new.mux(changed)
+    return target
+
+
 @pytest.fixture(scope="session")
-def make_video() -> Callable[..., Path]:
+def make_video() -> MakeVideo:
     """Writes ``num_frames`` painted frames; ``pts`` gives their times in 1/100 s, else 25 frames a second."""
 
     def make(
@@ -66,29 +146,23 @@ def make_video() -> Callable[..., Path]:
         pix_fmt: str | None = None,
         **options: str,
     ) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        muxer = {"movflags": options.pop("movflags")} if "movflags" in options else {}
-        with av.open(str(path), "w", options=muxer) as container:
-            stream = container.add_stream(codec, rate=25, options=options)
-            stream.height, stream.width = size
-            stream.pix_fmt = pix_fmt or ("rgb8" if codec == "gif" else "yuv420p")
-            stream.codec_context.gop_size = gop
-            stream.codec_context.thread_count = 1
-            if codec == "mpeg4":
-                stream.bit_rate = 1_000_000
-            for number in range(num_frames):
-                frame = av.VideoFrame.from_ndarray(paint_number(number, *size), format="rgb24")
-                frame.time_base = Fraction(1, 100)
-                frame.pts = pts[number] if pts else 4 * number
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
-        return path
+        return write_video(
+            path,
+            (paint_number(number, *size) for number in range(num_frames)),
+            codec,
+            pts=pts or [4 * number for number in range(num_frames)],
+            gop=gop,
+            bit_rate=1_000_000 if codec == "mpeg4" else None,
+            pix_fmt=pix_fmt or ("rgb8" if codec == "gif" else "yuv420p"),
+            muxer={"movflags": options.pop("movflags")} if "movflags" in options else None,
+            **options,
+        )
 
     return make
 
 
 @pytest.fixture(scope="session")
-def make_frames() -> Callable[..., None]:
+def make_frames() -> MakeFrames:
     """Writes images, named from 1 on, that show ``numbers``."""
 
     def make(folder: Path, numbers: range, pattern: str = "{:05d}.jpg") -> None:
@@ -100,7 +174,7 @@ def make_frames() -> Callable[..., None]:
 
 
 @pytest.fixture
-def shown(read_numbers: Callable[[Tensor], list[int]]) -> Callable[[VideoSource], list[tuple[str, str, list[int]]]]:
+def shown(read_numbers: ReadNumbers) -> Shown:
     """Name, class and first and last painted number of each video; a clip of each is read on the way."""
 
     def look(source: VideoSource) -> list[tuple[str, str, list[int]]]:

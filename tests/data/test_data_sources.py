@@ -4,14 +4,14 @@ import random
 from pathlib import Path
 
 import pytest
+from helpers import write
 
 from videozoo.data import SourceError, VideoRecord, VideoSource, load_source, split_by_hash
 
 
 def _touch(*paths: Path) -> None:
     for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
+        write(path, "x")
 
 
 @pytest.fixture
@@ -19,11 +19,6 @@ def videos(tmp_path: Path) -> Path:
     """``a.mp4 b.mp4 c.mp4`` and ``with space.mp4``."""
     _touch(*(tmp_path / f"{name}.mp4" for name in ("a", "b", "c", "with space")))
     return tmp_path
-
-
-def _list(folder: Path, text: str, name: str = "train.txt") -> Path:
-    (folder / name).write_bytes(text.encode())
-    return folder / name
 
 
 def _found(source: VideoSource) -> list[tuple[str, int]]:
@@ -67,14 +62,14 @@ def test_folder_faults_come_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["a.mp4 1\nwith space.mp4 0\n", "\ufeffa.mp4 1\r\n\r\n  with space.mp4\t0  \r\n"])
 def test_list_of_indices(videos: Path, text: str) -> None:
-    source = load_source(_list(videos, text))
+    source = load_source(write(videos / "train.txt", text))
     assert _found(source) == [("a.mp4", 1), ("with space.mp4", 0)]
     assert source.class_names == ("0", "1")
     assert source.records[0] == VideoRecord(videos / "a.mp4", 1, "train.txt:1", "a.mp4")
 
 
 def test_list_of_names(videos: Path) -> None:
-    path = _list(videos, "a.mp4 jump\nb.mp4\tsit down\nc.mp4 jump")
+    path = write(videos / "train.txt", "a.mp4 jump\nb.mp4\tsit down\nc.mp4 jump")
     source = load_source(path)
     assert source.class_names == ("jump", "sit down")
     assert _found(source) == [("a.mp4", 0), ("b.mp4", 1), ("c.mp4", 0)]
@@ -85,22 +80,22 @@ def test_list_of_names(videos: Path) -> None:
 
 
 def test_classes_beside_the_list_name_the_indices(videos: Path) -> None:
-    path = _list(videos, "a.mp4 2\nb.mp4 0\n")
-    _list(videos, "\ufeffzero\r\none\r\ntwo\r\n", "classes.txt")
+    path = write(videos / "train.txt", "a.mp4 2\nb.mp4 0\n")
+    write(videos / "classes.txt", "\ufeffzero\r\none\r\ntwo\r\n")
     assert load_source(path).class_names == ("zero", "one", "two")
     with pytest.raises(SourceError, match=r"unknown class .two. \(classes\.txt:3\); known are x, y, z"):
         load_source(path, class_names=["x", "y", "z"])
-    _list(videos, "zero\none\nzero\n", "classes.txt")
+    write(videos / "classes.txt", "zero\none\nzero\n")
     with pytest.raises(SourceError, match=r"classes\.txt:3: class name 'zero' again \(first at 1\)"):
         load_source(path)
 
 
 def test_csv(videos: Path) -> None:
-    path = _list(videos, '\ufeffLabel, path,note\r\njump,"a.mp4",1\r\nrun,with space.mp4,"two\nlines"\r\n', "x.csv")
+    path = write(videos / "x.csv", '\ufeffLabel, path,note\r\njump,"a.mp4",1\r\nrun,with space.mp4,"two\nlines"\r\n')
     source = load_source(path)
     assert _found(source) == [("a.mp4", 0), ("with space.mp4", 1)]
     assert source.class_names == ("jump", "run")
-    _list(videos, "path,label\na.mp4\n,3\nb.mp4,x,y\nc.mp4,\n", "x.csv")
+    write(videos / "x.csv", "path,label\na.mp4\n,3\nb.mp4,x,y\nc.mp4,\n")
     with pytest.raises(SourceError) as caught:
         load_source(path)
     for line in (
@@ -110,14 +105,14 @@ def test_csv(videos: Path) -> None:
         "x.csv:5: the label is empty",
     ):
         assert line in str(caught.value)
-    _list(videos, "a.mp4,1\n", "x.csv")
+    write(videos / "x.csv", "a.mp4,1\n")
     with pytest.raises(SourceError, match=r"x\.csv:1: the header is 'a\.mp4,1', must have the columns path and label"):
         load_source(path)
 
 
 def test_data_root_and_absolute_paths(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("lists")
-    path = _list(elsewhere, f"a.mp4 0\n./b.mp4 1\n{videos}/c.mp4 1\n")
+    path = write(elsewhere / "train.txt", f"a.mp4 0\n./b.mp4 1\n{videos}/c.mp4 1\n")
     source = load_source(path, data_root=videos)
     assert _found(source) == [("a.mp4", 0), ("b.mp4", 1), ("c.mp4", 1)]
     assert source.records[0].path == videos / "a.mp4"
@@ -133,7 +128,7 @@ def test_list_faults_come_together_with_their_lines(videos: Path) -> None:
     lines = ["a.mp4 0", "", "gone.mp4 1", "b.mp4", "c.mp4 jump", "./a.mp4 0", "empty.mp4 1", "folder 0", "b.mp4 -1"]
     lines += ["with space.mp4 37 1", "a\x00.mp4 1".replace("\x00", "?" * 300)]
     with pytest.raises(SourceError) as caught:
-        load_source(_list(videos, "\n".join(lines)))
+        load_source(write(videos / "train.txt", "\n".join(lines)))
     text = str(caught.value)
     assert "8 problems" in text
     for line in (
@@ -150,7 +145,7 @@ def test_list_faults_come_together_with_their_lines(videos: Path) -> None:
 
 
 def test_twenty_problems_are_shown_and_the_rest_counted(tmp_path: Path) -> None:
-    path = _list(tmp_path, "\n".join(f"{i}.mp4 0" for i in range(33)))
+    path = write(tmp_path / "train.txt", "\n".join(f"{i}.mp4 0" for i in range(33)))
     with pytest.raises(SourceError) as caught:
         load_source(path)
     lines = str(caught.value).splitlines()
@@ -166,14 +161,14 @@ def test_no_list(videos: Path) -> None:
         load_source(videos / "a.mp4")
     for text in ("", "\n \n"):
         with pytest.raises(SourceError, match="nothing is listed"):
-            load_source(_list(videos, text))
+            load_source(write(videos / "train.txt", text))
     (videos / "train.txt").write_bytes(b"caf\xe9.mp4 0\n")
     with pytest.raises(SourceError, match="the list is not UTF-8 text there"):
         load_source(videos / "train.txt")
     with pytest.raises(SourceError, match="at least one class name"):
-        load_source(_list(videos, "a.mp4 0"), class_names=[])
+        load_source(write(videos / "train.txt", "a.mp4 0"), class_names=[])
     with pytest.raises(SourceError, match="class index 99999999999 is out of range"):
-        load_source(_list(videos, "a.mp4 99999999999"))
+        load_source(write(videos / "train.txt", "a.mp4 99999999999"))
 
 
 def _source(sizes: list[int]) -> VideoSource:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from helpers import load_file_as_module
+from helpers import load_file_as_module, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,16 +16,10 @@ ROOT = Path(__file__).parents[2]
 damage = load_file_as_module(ROOT / "benchmarks" / "robustness_lists.py")
 
 
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode())
-    return path
-
-
 @pytest.fixture
 def videos(tmp_path: Path) -> Path:
     for name in "abcd":
-        _write(tmp_path / f"{name}.mp4", name)
+        write(tmp_path / f"{name}.mp4", name)
     return tmp_path
 
 
@@ -85,16 +79,16 @@ def test_the_fuzz_tells_other_errors(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_json_that_is_no_list_of_videos(tmp_path: Path, text: str, place: str) -> None:
     with pytest.raises(SourceError) as caught:
-        load_source(_write(tmp_path / "x.json", text))
+        load_source(write(tmp_path / "x.json", text))
     assert place in str(caught.value)
 
 
 def test_the_format_may_be_named_and_must_fit(videos: Path) -> None:
-    path = _write(videos / "train.txt", "a.mp4 0\nb.mp4 1\n")
+    path = write(videos / "train.txt", "a.mp4 0\nb.mp4 1\n")
     assert load_source(path, data_format="path_list").summary() == "2 videos of 2 classes (path_list), 1 to 1 a class"
     with pytest.raises(SourceError, match=r"nothing was loaded \(read as path_list; another data_format\?\)"):
-        load_source(_write(videos / "train.txt", "a.mp4 0\nb.mp4\n"))
-    _write(path, "a.mp4 0\nb.mp4 1\n")
+        load_source(write(videos / "train.txt", "a.mp4 0\nb.mp4\n"))
+    write(path, "a.mp4 0\nb.mp4 1\n")
     with pytest.raises(SourceError, match="data_format is 'tsm'; choose from class_folders, path_list, csv"):
         load_source(path, data_format="tsm")
     with pytest.raises(SourceError, match=r"train\.txt:1: 'a\.mp4 0' must be 3 columns: path, frames, label"):
@@ -124,38 +118,38 @@ def test_folders_that_may_not_be_listed(videos: Path, monkeypatch: pytest.Monkey
 
 
 def test_files_may_be_left_unchecked(videos: Path) -> None:
-    path = _write(videos / "train.txt", "a.mp4 0\ngone.mp4 1\n")
+    path = write(videos / "train.txt", "a.mp4 0\ngone.mp4 1\n")
     with pytest.raises(SourceError, match=r"'videozoo check-data' writes a list(.|\n)*train\.txt:2: no such file"):
         load_source(path)
     source = load_source(path, check_files=False)
     assert [record.name for record in source.records] == ["a.mp4", "gone.mp4"]
-    kinetics = _write(videos / "k.csv", "label,youtube_id,time_start,time_end\nrun,gone,1,2\n")
+    kinetics = write(videos / "k.csv", "label,youtube_id,time_start,time_end\nrun,gone,1,2\n")
     assert load_source(kinetics, check_files=False).records[0].path == videos / "gone_000001_000002.mp4"
     with pytest.raises(SourceError, match=r"None of the videos is there; is .* the folder that they start from"):
-        load_source(_write(videos / "train.txt", "x/a.mp4 0\nx/b.mp4 1\n"))
+        load_source(write(videos / "train.txt", "x/a.mp4 0\nx/b.mp4 1\n"))
 
 
 def test_the_same_classes_in_another_order_are_told_by_their_names(videos: Path) -> None:
-    path = _write(videos / "train.txt", "a.mp4 0\nb.mp4 1\n")
-    _write(videos / "classes.txt", "jump\nrun\n")
+    path = write(videos / "train.txt", "a.mp4 0\nb.mp4 1\n")
+    write(videos / "classes.txt", "jump\nrun\n")
     source = load_source(path, class_names=["run", "jump"])
     assert [source.class_names[record.label] for record in source.records] == ["jump", "run"]
 
 
 def test_unused_classes_are_told_with_their_lines(videos: Path) -> None:
-    path = _write(videos / "train.txt", "a.mp4 0\nb.mp4 3\n")
-    _write(videos / "classes.txt", "zero\none\ntwo\nthree\n")
+    path = write(videos / "train.txt", "a.mp4 0\nb.mp4 3\n")
+    write(videos / "classes.txt", "zero\none\ntwo\nthree\n")
     source = load_source(path)
     assert source.warnings == (f"{path}: 2 of 4 classes have no video: one (classes.txt:2), two (classes.txt:3)",)
     assert source.summary() == "2 videos of 4 classes (path_list), 1 to 1 a class; 2 classes have none"
     for name in ("x", "y"):
-        _write(videos / "folders" / name / "v.mp4", name)
+        write(videos / "folders" / name / "v.mp4", name)
     folders = load_source(videos / "folders", class_names=["x", "y", "z"])
     assert folders.warnings == (f"{videos / 'folders'}: no folder of the classes z",)
 
 
 def test_names_of_classes_must_be_names(videos: Path) -> None:
-    path = _write(videos / "x.csv", 'path,label\na.mp4,"two\nlines"\nb.mp4,' + "x" * 1001 + "\nc.mp4,fine\n")
+    path = write(videos / "x.csv", 'path,label\na.mp4,"two\nlines"\nb.mp4,' + "x" * 1001 + "\nc.mp4,fine\n")
     with pytest.raises(SourceError) as caught:
         load_source(path)
     assert "x.csv:3: 'two\\nlines' is no class name: it has control characters or line breaks" in str(caught.value)
@@ -165,20 +159,20 @@ def test_names_of_classes_must_be_names(videos: Path) -> None:
 def test_splits_that_share_videos(videos: Path) -> None:
     (videos / "link.mp4").symlink_to(videos / "a.mp4")
     os.link(videos / "b.mp4", videos / "hard.mp4")
-    train = load_source(_write(videos / "train.txt", "a.mp4 0\nb.mp4 1\nc.mp4 0\n"))
-    val = load_source(_write(videos / "val.txt", "link.mp4 0\nd.mp4 1\n./hard.mp4 0\n"))
+    train = load_source(write(videos / "train.txt", "a.mp4 0\nb.mp4 1\nc.mp4 0\n"))
+    val = load_source(write(videos / "val.txt", "link.mp4 0\nd.mp4 1\n./hard.mp4 0\n"))
     found = check_splits(train, val)
     assert found == [
         "val.txt:1: link.mp4 is also in training (train.txt:1)",
         "val.txt:3: hard.mp4 is also in training (train.txt:2), with another class (0 here, 1 there)",
     ]
-    alone = load_source(_write(videos / "alone.txt", "d.mp4 0\n"), class_names=["0", "1"])
+    alone = load_source(write(videos / "alone.txt", "d.mp4 0\n"), class_names=["0", "1"])
     assert check_splits(train, alone) == []
 
 
 def test_splits_that_share_parts_of_videos(videos: Path) -> None:
-    train = load_source(_write(videos / "train.csv", "path,label,start,end\na.mp4,x,0,10\nb.mp4,y,0,5\n"))
-    val = load_source(_write(videos / "val.csv", "path,label,start,end\na.mp4,x,10,20\na.mp4,x,9,12\nb.mp4,y,,\n"))
+    train = load_source(write(videos / "train.csv", "path,label,start,end\na.mp4,x,0,10\nb.mp4,y,0,5\n"))
+    val = load_source(write(videos / "val.csv", "path,label,start,end\na.mp4,x,10,20\na.mp4,x,9,12\nb.mp4,y,,\n"))
     assert check_splits(train, val) == [
         "val.csv:2: a.mp4 is of a film of which another part is in training (train.csv:2)",
         "val.csv:3: a.mp4 overlaps a part that is in training (train.csv:2)",
@@ -187,8 +181,8 @@ def test_splits_that_share_parts_of_videos(videos: Path) -> None:
 
 
 def test_splits_whose_classes_differ(videos: Path) -> None:
-    train = load_source(_write(videos / "train.txt", "a.mp4 0\nb.mp4 0\n"), class_names=["x", "y"])
-    val = load_source(_write(videos / "val.txt", "c.mp4 1\nd.mp4 1\n"), class_names=["x", "z"])
+    train = load_source(write(videos / "train.txt", "a.mp4 0\nb.mp4 0\n"), class_names=["x", "y"])
+    val = load_source(write(videos / "val.txt", "c.mp4 1\nd.mp4 1\n"), class_names=["x", "z"])
     assert check_splits(train, val) == [
         "training and validation number their classes differently: class 1 is 'y' and 'z'",
         "val.txt:1: class 'z' has 2 validation videos and no training video",
@@ -202,9 +196,9 @@ def test_splits_whose_classes_differ(videos: Path) -> None:
 def test_formats_that_look_alike_are_told_apart(videos: Path) -> None:
     (videos / "12").mkdir()
     for name in ("1.jpg", "2.jpg"):
-        _write(videos / "12" / name, "x")
+        write(videos / "12" / name, "x")
     (videos / "take 2 3").mkdir()
-    _write(videos / "take 2 3" / "1.jpg", "x")
+    write(videos / "take 2 3" / "1.jpg", "x")
     (videos / "[a] b.mp4").write_bytes(b"x")
     for text, data_format in (
         ("12 2 0\n", "frame_list"),
@@ -214,7 +208,7 @@ def test_formats_that_look_alike_are_told_apart(videos: Path) -> None:
         ("a.mp4\tsit down\n", "path_list"),
         ("label,path\n0,a.mp4\n", "csv"),
     ):
-        assert load_source(_write(videos / "train.txt", text)).data_format == data_format, text
+        assert load_source(write(videos / "train.txt", text)).data_format == data_format, text
 
 
 def test_summary() -> None:

@@ -1,24 +1,17 @@
 """Lists of other projects and our own, and class folders, each read down to a clip."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import write
+from video_fixtures import MakeFrames, MakeVideo, Shown
 
 from videozoo.data import (
     SourceError,
-    VideoSource,
     load_source,
     open_record,
 )
-
-MakeVideo = Callable[..., Path]
-MakeFrames = Callable[..., None]
-
-
-Shown = Callable[[VideoSource], list[tuple[str, str, list[int]]]]
 
 
 def test_video_lists_of_mmaction2_and_slowfast(tmp_path: Path, make_video: MakeVideo, shown: Shown) -> None:

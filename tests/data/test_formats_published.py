@@ -1,23 +1,16 @@
 """Small sets exactly as the data sets are published, each read down to a clip."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers import write
+from video_fixtures import MakeFrames, MakeVideo, Shown
 
 from videozoo.data import (
     SourceError,
-    VideoSource,
     load_source,
 )
-
-MakeVideo = Callable[..., Path]
-MakeFrames = Callable[..., None]
-
-
-Shown = Callable[[VideoSource], list[tuple[str, str, list[int]]]]
 
 
 def test_something_v1(tmp_path: Path, make_frames: MakeFrames, shown: Shown) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from video_fixtures import MakeVideo
 
 from videozoo.data import (
     SourceError,
@@ -21,8 +22,6 @@ from videozoo.data import (
 )
 from videozoo.data.shards import expand_braces
 from videozoo.data.tar_index import read_members
-
-MakeVideo = Callable[..., Path]
 
 
 def _write_tar(path: Path, members: dict[str, bytes], **options: Any) -> Path:

@@ -1,40 +1,25 @@
 """Odd but whole files: late starts, very high rates, two video tracks, HEVC read backwards."""
 
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from torch import Tensor
-from video_fixtures import paint_number
+from video_fixtures import ReadNumbers, paint_number, write_video
 
 from videozoo.data import VideoReader
 from videozoo.video.frame_times import frame_times
 
-ReadNumbers = Callable[[Tensor], list[int]]
-MakeVideo = Callable[..., Path]
 
-
-def write(path: Path, codec: str, rate: int, *, start: int = 0, num_frames: int = 40, **options: str) -> Path:
-    """Write painted frames, the first one ``start`` seconds after the file's clock begins."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate, options=options)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.codec_context.thread_count = 1
-        for number in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(paint_number(number, 48, 64), format="rgb24")
-            frame.pts, frame.time_base = start * rate + number, Fraction(1, rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+def painted(num_frames: int) -> Iterator[np.ndarray]:
+    return (paint_number(number, 48, 64) for number in range(num_frames))
 
 
 @pytest.mark.parametrize("ending", ["ts", "mkv", "mp4"])
 def test_spans_of_a_file_that_starts_at_ten_seconds(ending: str, tmp_path: Path, read_numbers: ReadNumbers) -> None:
     options = {"x264-params": "bframes=2:keyint=8"}
-    path = write(tmp_path / f"x.{ending}", "libx264", 25, start=10, **options)
+    path = write_video(tmp_path / f"x.{ending}", painted(40), "libx264", start=10, **options)
     assert frame_times(path) == pytest.approx([k / 25 for k in range(40)], abs=1e-3)
     # ``ffmpeg -ss`` counts from the file's start too, which an mp4's edit list puts before an empty part.
     start = 10 if ending == "mp4" and av.open(str(path)).start_time == 0 else 0
@@ -43,7 +28,7 @@ def test_spans_of_a_file_that_starts_at_ten_seconds(ending: str, tmp_path: Path,
 
 
 def test_more_frames_than_milliseconds(tmp_path: Path, read_numbers: ReadNumbers) -> None:
-    path = write(tmp_path / "x.mkv", "libx264", 1500, num_frames=150, **{"x264-params": "bframes=2:keyint=30"})
+    path = write_video(tmp_path / "x.mkv", painted(150), "libx264", 1500, **{"x264-params": "bframes=2:keyint=30"})
     times = frame_times(path)
     assert min(np.diff(times)) > 0
     assert times == pytest.approx([k / 1500 for k in range(150)], abs=1e-3)
@@ -72,7 +57,8 @@ def test_of_two_video_tracks_the_first_is_read(tmp_path: Path, read_numbers: Rea
 
 @pytest.mark.skipif("libx265" not in av.codecs_available, reason="this build of FFmpeg writes no HEVC")
 def test_short_hevc_groups_near_the_end_then_back(tmp_path: Path, read_numbers: ReadNumbers) -> None:
-    path = write(tmp_path / "x.mp4", "libx265", 25, **{"x265-params": "log-level=0:keyint=3:min-keyint=3:pools=none"})
+    options = {"x265-params": "log-level=0:keyint=3:min-keyint=3:pools=none"}
+    path = write_video(tmp_path / "x.mp4", painted(40), "libx265", **options)
     with VideoReader(path) as reader:
         for number in (38, 39, 1, 37, 36, 0, 35, 2, 20):
             assert read_numbers(reader.read([number])) == [number]

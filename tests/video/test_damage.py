@@ -1,18 +1,17 @@
 """Damage inside files, files that were cut short, and cuts that are no damage."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import av
 import pytest
+from av.packet import Packet
 from PIL import Image
+from video_fixtures import MakeVideo, copy_packets
 
 from videozoo.data import VideoReader, VideoRecord
 from videozoo.jobs.check import check_video
 from videozoo.video.byte_window import ByteWindow
 from videozoo.video.container_size import is_cut_short
-
-MakeVideo = Callable[..., Path]
 
 
 def _note(path: Path) -> str:
@@ -26,19 +25,6 @@ def _packet(path: Path, number: int) -> tuple[int, int]:
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
         return next((packet.pos, packet.size) for packet in packets[number:] if packet.pos is not None)
-
-
-def _remux(source: Path, target: Path, shift: int = 0, **options: str) -> Path:
-    """Copy the packets, the first ``shift`` frames of a mp4 hidden by an edit list."""
-    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
-        stream = new.add_stream_from_template(old.streams.video[0])
-        for packet in old.demux(video=0):
-            if packet.size:
-                for name in ("pts", "dts"):
-                    setattr(packet, name, getattr(packet, name) - shift * packet.duration)
-                packet.stream = stream
-                new.mux(packet)
-    return target
 
 
 @pytest.mark.parametrize(("codec", "ending"), [("libx264", "mp4"), ("mpeg4", "avi"), ("mpeg2video", "mpg")])
@@ -63,7 +49,12 @@ def test_frames_with_errors_are_counted(codec: str, ending: str, tmp_path: Path,
 
 def test_frames_hidden_by_an_edit_list_are_no_damage(tmp_path: Path, make_video: MakeVideo) -> None:
     source = make_video(tmp_path / "x.mp4", num_frames=24, codec="libx264")
-    path = _remux(source, tmp_path / "y.mp4", shift=5, avoid_negative_ts="disabled")
+
+    def hide_five(_: int, packet: Packet) -> Packet:
+        packet.pts, packet.dts = packet.pts - 5 * packet.duration, packet.dts - 5 * packet.duration
+        return packet
+
+    path = copy_packets(source, tmp_path / "y.mp4", hide_five, avoid_negative_ts="disabled")
     with av.open(str(path)) as container:
         assert container.streams.video[0].frames == 24
     finding = check_video(VideoRecord(path, 0, ""))
@@ -85,7 +76,7 @@ def test_files_that_are_cut_short(ending: str, tmp_path: Path, make_video: MakeV
 def test_ogg_and_matroska_of_unknown_length(tmp_path: Path, make_video: MakeVideo) -> None:
     source = make_video(tmp_path / "x.webm", codec="libvpx")
     for target, options in (("x.ogv", {}), ("x.mkv", {"live": "1"})):
-        data = _remux(source, tmp_path / target, **options).read_bytes()
+        data = copy_packets(source, tmp_path / target, **options).read_bytes()
         for size, expected in ((len(data), False), (len(data) - 30, target == "x.ogv")):
             (tmp_path / target).write_bytes(data[:size])
             with ByteWindow(tmp_path / target) as window:

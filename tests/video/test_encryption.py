@@ -1,17 +1,16 @@
 """Encrypted files say that they are, instead of giving gray frames."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import av
 import pytest
+from video_fixtures import MakeVideo, copy_packets
 
 from videozoo.data import VideoError, VideoReader, VideoRecord
 from videozoo.jobs.check import check_video
 from videozoo.video.av_stream import AvStream
 from videozoo.video.encryption import ASF_ENCRYPTION, is_scrambled
 
-MakeVideo = Callable[..., Path]
 KEYS = {
     "encryption_scheme": "cenc-aes-ctr",
     "encryption_key": "76a6c65c5ea762046bd749a2e632ccbb",
@@ -19,20 +18,10 @@ KEYS = {
 }
 
 
-def _mux(source: Path, target: Path, **options: str) -> Path:
-    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
-        stream = new.add_stream_from_template(old.streams.video[0])
-        for packet in old.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                new.mux(packet)
-    return target
-
-
 @pytest.mark.parametrize("entry", [b"encv", b"drmi"])
 @pytest.mark.parametrize("options", [{}, {"movflags": "frag_keyframe+empty_moov"}, {"movflags": "faststart"}])
 def test_encrypted_mp4(options: dict[str, str], entry: bytes, tmp_path: Path, make_video: MakeVideo) -> None:
-    path = _mux(make_video(tmp_path / "clear.mp4", codec="libx264"), tmp_path / "x.mp4", **KEYS, **options)
+    path = copy_packets(make_video(tmp_path / "clear.mp4", codec="libx264"), tmp_path / "x.mp4", **KEYS, **options)
     data = path.read_bytes().replace(b"encv", entry)
     path.write_bytes(data)
     with pytest.raises(VideoError, match="its video is encrypted"):
@@ -46,7 +35,7 @@ def test_encrypted_mp4(options: dict[str, str], entry: bytes, tmp_path: Path, ma
 def test_encrypted_packets_are_noticed_where_the_container_is_not_looked_at(
     tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = _mux(make_video(tmp_path / "clear.mp4", codec="libx264"), tmp_path / "x.mp4", **KEYS)
+    path = copy_packets(make_video(tmp_path / "clear.mp4", codec="libx264"), tmp_path / "x.mp4", **KEYS)
     monkeypatch.setattr(AvStream, "_is_encrypted", lambda self, stream: False)  # as for network streams
     with pytest.raises(VideoError, match="its video is encrypted"):
         VideoReader(path)
@@ -68,7 +57,7 @@ def test_encrypted_sound_is_no_matter(tmp_path: Path, make_video: MakeVideo) -> 
 @pytest.mark.parametrize(("packet", "first"), [(188, 0), (192, 4)])
 def test_scrambled_transport_streams(packet: int, first: int, tmp_path: Path, make_video: MakeVideo) -> None:
     options = {"mpegts_m2ts_mode": "1"} if first else {"mpegts_m2ts_mode": "0"}
-    path = _mux(make_video(tmp_path / "x.mp4", codec="mpeg2video"), tmp_path / "x.ts", **options)
+    path = copy_packets(make_video(tmp_path / "x.mp4", codec="mpeg2video"), tmp_path / "x.ts", **options)
     with av.open(str(path)) as container:
         pid = container.streams.video[0].id
     data = bytearray(path.read_bytes())
@@ -82,7 +71,7 @@ def test_scrambled_transport_streams(packet: int, first: int, tmp_path: Path, ma
 
 
 def test_scrambled_program_streams_and_protected_wmv(tmp_path: Path, make_video: MakeVideo) -> None:
-    path = _mux(make_video(tmp_path / "x.mp4", codec="mpeg2video"), tmp_path / "x.vob")
+    path = copy_packets(make_video(tmp_path / "x.mp4", codec="mpeg2video"), tmp_path / "x.vob")
     data = bytearray(path.read_bytes())
     assert not is_scrambled(bytes(data), "mpeg", 0)
     at = data.index(b"\x00\x00\x01\xe0")

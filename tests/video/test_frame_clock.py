@@ -1,6 +1,5 @@
 """One clock for reader, index, streams, prepare and check: AVI, joined files, empty packets, wrong rates."""
 
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
-from torch import Tensor
+from video_fixtures import MakeVideo, ReadNumbers, copy_packets
 
 from videozoo.data import VideoReader, VideoRecord
 from videozoo.jobs.check import check_video
@@ -19,26 +18,7 @@ from videozoo.video.frame_clock import FrameClock, Timeline
 from videozoo.video.frame_times import frame_times
 from videozoo.video.live import file_frames
 
-ReadNumbers = Callable[[Tensor], list[int]]
-MakeVideo = Callable[..., Path]
 BFRAMES = {"codec": "libx264", "x264-params": "bframes=2:b-adapt=0:keyint=8:scenecut=0"}
-
-
-def copy_packets(
-    source: Path, target: Path, change: Callable[[int, Packet], None] = lambda number, packet: None
-) -> Path:
-    """Write the packets of a video into another container."""
-    with av.open(str(source)) as old, av.open(str(target), "w") as new:
-        stream = new.add_stream_from_template(old.streams.video[0])
-        stream.time_base = Fraction(1, 50)
-        start = None
-        for number, packet in enumerate(packet for packet in old.demux(video=0) if packet.size):
-            start = packet.dts if start is None else start
-            packet.dts, packet.pts = packet.dts - start, packet.pts - start
-            change(number, packet)
-            packet.stream = stream
-            new.mux(packet)
-    return target
 
 
 def check_clock(path: Path, seconds: list[float], tmp_path: Path, read_numbers: ReadNumbers) -> None:
@@ -75,7 +55,14 @@ def test_the_chunks_of_an_avi_are_its_clock(
     stamps = [0, *np.cumsum(steps).tolist()]
     options = BFRAMES if codec == "with B-frames" else {"codec": "mpeg4"}
     source = make_video(tmp_path / "x.ts", num_frames=24, pts=stamps, **options)
-    avi = copy_packets(source, tmp_path / "x.avi")
+    starts = []
+
+    def from_zero(_: int, packet: Packet) -> Packet:
+        starts.append(packet.dts)
+        packet.dts, packet.pts = packet.dts - starts[0], packet.pts - starts[0]
+        return packet
+
+    avi = copy_packets(source, tmp_path / "x.avi", from_zero, Fraction(1, 50))
     with av.open(str(avi)) as container:
         dts = [packet.dts * packet.time_base for packet in container.demux(video=0) if packet.size]
     seconds = [float(stamp - dts[0]) for stamp in sorted(dts)]
@@ -257,13 +244,7 @@ def test_frames_that_mpeg4_left_out_keep_their_time(
         return bare
 
     source = make_video(tmp_path / "whole.avi", num_frames=20, gop=20, codec="mpeg4", sc_threshold="1000000000")
-    path = tmp_path / "x.avi"
-    with av.open(str(source)) as old, av.open(str(path), "w") as new:
-        stream = new.add_stream_from_template(old.streams.video[0])
-        for number, packet in enumerate(packet for packet in old.demux(video=0) if packet.size):
-            packet = leave_out(number, packet)
-            packet.stream = stream
-            new.mux(packet)
+    path = copy_packets(source, tmp_path / "x.avi", leave_out)
     kept = [number for number in range(20) if number not in {4, 9, 10}]
     assert frame_times(path) == pytest.approx([number / 25 for number in kept])
     with VideoReader(path) as reader:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gray_video import write_gray_video
 from PIL import Image
+from video_fixtures import write_gray_video
 
 from videozoo.video import VideoError, live, read_frames
 from videozoo.video.live import LatestFrames, LiveFrame, camera_frames, file_frames, in_real_time

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gray_video import write_gray_video
+from video_fixtures import write_gray_video
 
 from videozoo.cli import main
 from videozoo.video import VideoError, VideoReader, network

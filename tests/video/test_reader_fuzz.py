@@ -4,14 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from helpers import REPO, load_file_as_module
-
-MakeVideo = Callable[..., Path]
+from video_fixtures import MakeVideo
 
 
 @pytest.fixture

@@ -3,19 +3,14 @@
 import csv
 import os
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from test_data_decode import KINDS
-from torch import Tensor
+from video_fixtures import KINDS, MakeVideo, ReadNumbers
 
 from videozoo.video import VideoError, VideoReader, av_stream, packet_index
 from videozoo.video.av_file import AvFile
-
-ReadNumbers = Callable[[Tensor], list[int]]
-MakeVideo = Callable[..., Path]
 
 
 def source_of(reader: VideoReader) -> AvFile:

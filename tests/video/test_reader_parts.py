@@ -1,13 +1,12 @@
 """Ranges of frames, members of shards, limits of time and size."""
 
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from video_fixtures import MakeVideo, ReadNumbers
 
 from videozoo.data import (
     VideoError,
@@ -19,9 +18,6 @@ from videozoo.data import (
 )
 from videozoo.video import limits
 from videozoo.video.byte_window import ByteWindow
-
-ReadNumbers = Callable[[Tensor], list[int]]
-MakeVideo = Callable[..., Path]
 
 
 def test_ranges_of_frames(tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers) -> None:

@@ -1,22 +1,19 @@
 """Names, containers and codecs that are read, each by the numbers painted in its frames."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import av
 import pytest
-from torch import Tensor
+from video_fixtures import MakeVideo, ReadNumbers
 
 from videozoo.data import VideoError, VideoReader, VideoRecord
 from videozoo.jobs.check import check_video
 
-MakeVideo = Callable[..., Path]
-ReadNumbers = Callable[[Tensor], list[int]]
-
 NAMES = (
     *("-x.mp4", "a%03d.mp4", "12:30.mp4", "c#1?.mp4", "file:x.mp4", "concat:a.mp4", "new\nline.mp4", "tab\t.mp4"),
     *("qu'o\"te.mp4", "com,ma.mp4", " blank .mp4", "[a-b]*.mp4", "~x.mp4", "pipe:0", "subfile,,start,0,end,0,,:a.mp4"),
+    *("with space.mp4", "http:x.mp4", "%03d.mp4", "grüße.MP4", "no_ending"),
 )
 
 

@@ -1,7 +1,6 @@
 """Files as cameras, phones and tools write them; whatever a file does to a decoder costs that file alone."""
 
 import io
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from video_fixtures import MakeVideo
 
 from videozoo.data import (
     VideoDataset,
@@ -26,8 +26,6 @@ from videozoo.video.av_stream import AvStream
 from videozoo.video.frame_times import frame_times
 from videozoo.video.live import file_frames
 from videozoo.video.upright import UprightRgb
-
-MakeVideo = Callable[..., Path]
 
 # FFmpeg 8 gives the EXIF of a photo with its frame, as a kind of side data that PyAV has no name for.
 gives_exif = pytest.mark.skipif(av.library_versions["libavcodec"] < (62,), reason="FFmpeg before 8 ignores EXIF")
