@@ -24,8 +24,7 @@ def test_a_file_out_of_date_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("argv", [[], ["arc_*"], ["--pretrained", "k400"], ["--json"]], ids=str)
 def test_a_list_of_names_loads_nothing_heavy(argv: list[str]) -> None:
-    script = "from videozoo.cli import main; s = main(sys.argv[1:]); print('torch' in sys.modules); sys.exit(s)"
-    code = f"import sys; sys.argv[0] = 'videozoo'; {script}"
+    code = "import sys; from videozoo.cli import main; s = main(); print('torch' in sys.modules); sys.exit(s)"
     done = subprocess.run(
         [sys.executable, "-c", code, "list", *argv], capture_output=True, text=True, cwd=REPO, check=True
     )

@@ -36,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "cli": _MODELS | _DATA | {"report", "explain", "export", "engine", "jobs", "inference", "publish", "demo"},
     "__main__": {"cli"},
     # The package itself hands out names of the core.
-    "__init__": {"temporal", "augment", "models", "inference", "publish"},
+    "__init__": {"in_timm", "temporal", "augment", "models", "inference", "publish"},
+    "in_timm": {"models"},
 }
 TIMM_MODELS = ("surgery/sites.py", "augment/dnr.py", "models/", "nets/", "temporal/tdn.py", "temporal/tea.py")
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -74,6 +75,55 @@ def test_models_of_timm_are_imported_in_a_few_places_only(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_no_star_imports(path: Path) -> None:
     assert not [line for line, name in imports_of(path) if name.endswith(".*")]
+
+
+def arrows(sources: dict[str, Path]) -> dict[str, set[str]]:
+    """The files that each file imports, by dotted name: inside functions and for type checkers too.
+
+    A name imported from a package is a file of it, or else the package's own.
+    """
+
+    def file_of(name: str) -> str:
+        while name not in sources and name:
+            name = name.rpartition(".")[0]
+        return name
+
+    found = {file: {file_of(name) for _, name in imports_of(path)} for file, path in sources.items()}
+    return {file: others - {file, ""} for file, others in found.items()}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Files that import each other in a circle, the first at both ends; empty where there is none."""
+    done: set[str] = set()
+
+    def visit(file: str, way: list[str]) -> list[str]:
+        if file in way:
+            return [*way[way.index(file) :], file]
+        if file not in done:
+            for other in sorted(graph[file]):
+                if found := visit(other, [*way, file]):
+                    return found
+            done.add(file)
+        return []
+
+    return next((found for file in sorted(graph) if (found := visit(file, []))), [])
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    names = (".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__init__") for path in FILES)
+    assert circle(arrows(dict(zip(names, FILES, strict=True)))) == []
+
+
+@pytest.mark.parametrize(
+    "way_back", ["def f():\n    from . import a\n", "if TYPE_CHECKING:\n    from videozoo.a import A\n"]
+)
+def test_a_circle_is_found(way_back: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {"a": "import torch\nfrom videozoo.b import f\n", "b": "from videozoo import c\n", "c": way_back}
+    monkeypatch.setattr(Path, "read_text", lambda path, **_: texts[path.stem])
+    sources = {f"videozoo.{name}": PACKAGE / f"{name}.py" for name in texts}
+    assert circle(arrows(sources)) == ["videozoo.a", "videozoo.b", "videozoo.c", "videozoo.a"]
+    texts["c"] = "import torch\n"
+    assert circle(arrows(sources)) == []
 
 
 def test_files_needs_no_package() -> None:

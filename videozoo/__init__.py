@@ -1,10 +1,9 @@
 """videozoo: video action recognition networks, composed from timm backbones, temporal modules and augmenters."""
 
 import importlib
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videozoo.in_timm import register_with_timm
 from videozoo.version import __version__
 
 if TYPE_CHECKING:
@@ -75,8 +74,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# `videozoo --help` must answer at once, so the command line, which imports this package too, loads torch only when a
-# command needs it. For everybody else `import videozoo` registers the architectures with timm.
-_IS_COMMAND_LINE = Path(sys.argv[0] if sys.argv else "").stem == "videozoo" or sys.orig_argv[1:3] == ["-m", "videozoo"]
-if not _IS_COMMAND_LINE:
-    importlib.import_module("videozoo.models")
+register_with_timm()

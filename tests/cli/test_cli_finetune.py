@@ -17,7 +17,7 @@ from helpers import hear_ctrl_c
 
 import videozoo
 from videozoo.cli import finetune_fit, finetune_model, main
-from videozoo.cli.run_settings import Settings
+from videozoo.cli.finetune_flags import Settings
 from videozoo.data import load_source
 from videozoo.data.motions import motion_classes
 

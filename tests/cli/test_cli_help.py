@@ -17,7 +17,6 @@ COMMANDS = (
 HEAVY = ("torch", "torchvision", "timm", "av", "numpy", "matplotlib", "accelerate", "fvcore", "PIL")
 _SCRIPT = """
 import sys
-sys.argv = ["videozoo", *sys.argv[1:]]
 from videozoo.cli import main
 status = main()
 print("loaded:", *(name for name in {heavy} if name in sys.modules))

@@ -10,9 +10,9 @@ from videozoo.choices import FREE_ON_RESUME
 from videozoo.cli import build_parser, main
 from videozoo.cli.console import CommandError
 from videozoo.cli.finetune_fit import make_config
-from videozoo.cli.finetune_flags import DEFAULT_LR
+from videozoo.cli.finetune_flags import DEFAULT_LR, Settings
 from videozoo.cli.recipes import recipe_names
-from videozoo.cli.run_settings import FREE_FLAGS, Settings, describe_lr, parse_frame_size, parse_size, settle
+from videozoo.cli.run_settings import FREE_FLAGS, describe_lr, parse_frame_size, parse_size, settle
 from videozoo.data import parse_views
 from videozoo.models.registry import is_model
 

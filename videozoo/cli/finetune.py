@@ -14,10 +14,10 @@ from videozoo.cli.console import (
 )
 from videozoo.cli.finetune_checks import check_stride
 from videozoo.cli.finetune_fit import fit_model, make_config, say_result
-from videozoo.cli.finetune_flags import GROUPS
+from videozoo.cli.finetune_flags import GROUPS, Settings
 from videozoo.cli.finetune_model import make_model, say_start
 from videozoo.cli.outputs import hold_output
-from videozoo.cli.run_settings import Settings, settle
+from videozoo.cli.run_settings import settle
 from videozoo.extras import check_installed
 from videozoo.files import recover_folder
 

@@ -4,16 +4,16 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError
+from videozoo.cli.finetune_flags import Settings
 from videozoo.cli.flags import flag_of
 
 if TYPE_CHECKING:
-    from videozoo.cli.run_settings import Settings
     from videozoo.models import Ensemble, VideoNet
 
 _FALLING = ("cosine", "poly", "tanh", "wsd", "rsqrt")
 
 
-def check_effects(settings: "Settings", given: Iterable[str]) -> None:
+def check_effects(settings: Settings, given: Iterable[str]) -> None:
     """Refuse flags that would do nothing beside the others.
 
     Args:
@@ -27,7 +27,7 @@ def check_effects(settings: "Settings", given: Iterable[str]) -> None:
             raise CommandError(f"finetune: {flag_of(name)} has no effect here; it {needs[name]}.")
 
 
-def check_stride(settings: "Settings", model: "VideoNet | Ensemble") -> None:
+def check_stride(settings: Settings, model: "VideoNet | Ensemble") -> None:
     """Refuse ``--frame-stride`` for a model whose frames are spread over the video.
 
     Raises:
@@ -49,7 +49,7 @@ def whole_starts(values: Mapping[str, Any]) -> list[str]:
     return given + ["model"] * brings_weights(values.get("model") or "")
 
 
-def _needs(settings: "Settings") -> dict[str, str]:
+def _needs(settings: Settings) -> dict[str, str]:
     """Return what each flag needs that would have no effect, by its name."""
     from videozoo.engine.optim import settings_without_effect
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, Interrupted, note, say
+from videozoo.cli.finetune_flags import Settings
 from videozoo.cli.flags import flag_of
-from videozoo.cli.run_settings import Settings, parse_size, write_settings
+from videozoo.cli.run_settings import parse_size, write_settings
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader

@@ -8,6 +8,7 @@ from typing import Any
 from videozoo.bounds import CHOICES
 from videozoo.choices import ERASE_MODES, EVAL_METRICS, SCHEDULES, TRACKERS, TRAIN_CROPS
 from videozoo.cli.command import Container, Flag, flag
+from videozoo.cli.console import num_processes
 from videozoo.cli.flags import DEVICE_HELP, MAX_FRAMES
 from videozoo.cli.recipes import recipe_names
 
@@ -171,3 +172,23 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
 _SETTINGS = [setting for flags in GROUPS.values() for setting in flags if isinstance(setting, Setting)]
 # max_frames is kept with the run: a continued one reads as it did.
 DEFAULTS: dict[str, Any] = {setting.name: setting.default for setting in _SETTINGS} | {"max_frames": None}
+
+
+class Settings(argparse.Namespace):
+    """Every flag of finetune with its value.
+
+    ``is_continued``: whether there is a run to go on with. ``start_from``: what the recipe says to start from.
+    ``given``: the flags that were given, by name.
+    """
+
+    is_continued: bool = False
+    given: frozenset[str] = frozenset()
+    start_from: str = ""
+
+    def __getattr__(self, name: str) -> Any:  # only reached for names that are not there
+        raise AttributeError(f"Settings: no flag {name!r}")
+
+    @property
+    def global_batch(self) -> int:
+        """Clips per optimiser step, over all processes."""
+        return int(self.batch_size * self.grad_accum_steps * num_processes())

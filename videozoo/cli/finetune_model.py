@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, note, num_processes
 from videozoo.cli.finetune_checks import whole_starts
-from videozoo.cli.run_settings import Settings, describe_lr, parse_frame_size
+from videozoo.cli.finetune_flags import Settings
+from videozoo.cli.run_settings import describe_lr, parse_frame_size
 
 if TYPE_CHECKING:
     from videozoo.models import Ensemble, VideoNet

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videozoo.cli.command import Command, flag
+from videozoo.cli import evaluate, finetune, predict
+from videozoo.cli.command import Command, Parser, flag
 from videozoo.cli.console import CommandError, Interrupted, say
 from videozoo.cli.flags import DEVICE
 from videozoo.cli.outputs import hold_output
@@ -137,11 +138,14 @@ def _training_seconds(run_folder: Path) -> float:
 
 def _do(argv: Sequence[str]) -> None:
     """Show a command and do it."""
-    from videozoo.cli import run_command
-
+    parser = Parser(prog="videozoo")
+    commands = parser.add_subparsers()
+    for command in (finetune, evaluate, predict):
+        command.COMMAND.add(commands, command.run)
     say()
     say(f"$ videozoo {shlex.join(argv)}")
-    run_command(argv)
+    args = parser.parse_args(argv)
+    args.run(args)
 
 
 def _evaluate(run_folder: Path, videos: Path, device: str) -> "EvalResult":

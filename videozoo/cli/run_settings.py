@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from videozoo.choices import FREE_ON_RESUME
-from videozoo.cli.console import CommandError, is_main_process, note, num_processes
+from videozoo.cli.console import CommandError, is_main_process, note
 from videozoo.cli.finetune_checks import check_effects, whole_starts
-from videozoo.cli.finetune_flags import DEFAULT_LR, DEFAULTS
+from videozoo.cli.finetune_flags import DEFAULT_LR, DEFAULTS, Settings
 from videozoo.cli.flags import check_ranges, flag_of, set_max_frames
 from videozoo.cli.outputs import refuse_inside_data
 from videozoo.cli.recipes import is_recipe_file, read_recipe
@@ -23,26 +23,6 @@ FREE_FLAGS = FREE_ON_RESUME | {
     *("batch_size", "grad_accum_steps"),  # the engine sees to it that a step has as many clips
 }
 _PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "output")
-
-
-class Settings(argparse.Namespace):
-    """Every flag of finetune with its value.
-
-    ``is_continued``: whether there is a run to go on with. ``start_from``: what the recipe says to start from.
-    ``given``: the flags that were given, by name.
-    """
-
-    is_continued: bool = False
-    given: frozenset[str] = frozenset()
-    start_from: str = ""
-
-    def __getattr__(self, name: str) -> Any:  # only reached for names that are not there
-        raise AttributeError(f"Settings: no flag {name!r}")
-
-    @property
-    def global_batch(self) -> int:
-        """Clips per optimiser step, over all processes."""
-        return int(self.batch_size * self.grad_accum_steps * num_processes())
 
 
 def settle(args: argparse.Namespace) -> Settings:

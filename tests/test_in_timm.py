@@ -1,0 +1,36 @@
+"""``import videozoo`` is light, and timm knows the architectures in whichever order the packages are loaded."""
+
+import subprocess
+import sys
+
+import pytest
+from helpers import REPO
+
+KNOWN = "import timm; print(timm.is_model('tsm_r18'), timm.get_pretrained_cfg('tsm_r18').num_frames)"
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, check=True).stdout
+
+
+def test_the_package_alone_loads_nothing_heavy() -> None:
+    assert run("import videozoo, sys; print({'torch', 'timm', 'numpy'} & set(sys.modules))") == "set()\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import videozoo",
+        "import timm, videozoo",
+        "from videozoo.surgery import find_blocks",  # loads timm itself, half way through what models needs
+        "from videozoo.engine import fit",
+        "import videozoo, importlib.util; importlib.util.find_spec('timm')",  # looks for it and does not load it
+    ],
+)
+def test_timm_knows_the_architectures(code: str) -> None:
+    assert run(f"{code}; {KNOWN}") == "True 8\n"
+
+
+def test_nobody_waits_for_timm_once_it_is_loaded() -> None:
+    code = "import videozoo, timm, sys; print([f for f in sys.meta_path if type(f).__module__ == 'videozoo.in_timm'])"
+    assert run(code) == "[]\n"
