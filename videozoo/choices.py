@@ -9,6 +9,7 @@ __all__ = [
     "FEATURE_FILES",
     "FREE_ON_RESUME",
     "SCHEDULES",
+    "SCORE_FILES",
     "TRACKERS",
     "TRAIN_CROPS",
 ]
@@ -27,5 +28,6 @@ FREE_ON_RESUME = frozenset(
 
 # Results.
 AVERAGES = ("prob", "logit")
+SCORE_FILES = (".csv", ".parquet")
 FEATURE_FILES = (".parquet", ".npy", ".safetensors")
 EXPORT_FORMATS = {"onnx": ".onnx", "torch-export": ".pt2", "state-dict": ".safetensors"}  # how the file's name ends

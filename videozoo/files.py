@@ -34,7 +34,7 @@ KINDS = {
     "a training run": ("args.json", "last", ".last.old", "best", "summary.csv"),
     "a check of videos": ("checked.jsonl",),
     "prepared videos": ("prepared.jsonl",),
-    "an evaluation": ("scores.safetensors", "videos.csv"),
+    "an evaluation": ("scores.safetensors", "scores.safetensors.parts", "videos.csv"),
     "the weights of a model": ("model.safetensors",),
     "pictures": (),
 }

@@ -8,7 +8,8 @@ import torch
 from engine_tiny import NAMES, TinyNet, tiny_net, val_loader
 from torch import Tensor, nn
 
-from videozoo.engine import EngineError, EvalResult, TrainingError, chunks, evaluate, evaluate_together, result_dict
+from videozoo import batched_forward
+from videozoo.engine import EngineError, EvalResult, TrainingError, evaluate, result_dict
 from videozoo.engine.metrics import class_accuracies, confusion_matrix, mean_class_accuracy, topk_accuracy
 
 
@@ -108,20 +109,6 @@ def test_bytes_are_made_ready_on_the_way() -> None:
     assert seen == [(4, 3, 4, 6, 6), (2, 3, 4, 6, 6)]
 
 
-def test_several_networks_at_once_are_each_as_alone() -> None:
-    first, second = batch([0, 1, 2], num_views=2), batch([0, 1, 2], num_views=3)
-    nets = [tiny_net(0), tiny_net(1)]
-    both = {**first, "video": [first["video"], second["video"] / 2]}
-    together = evaluate_together(nets, [both], class_names=NAMES, device="cpu", prepare_batch=[None, lambda x: x * 2])
-    for net, given, result in zip(nets, (first, second), together, strict=True):
-        alone = evaluate(net, [given], class_names=NAMES, device="cpu")
-        torch.testing.assert_close(result.scores, alone.scores)
-        assert result.num_views == alone.num_views
-        assert net.training
-    with pytest.raises(ValueError, match="a batch for 2 networks needs a list"):
-        evaluate_together(nets, [first], class_names=NAMES, device="cpu")
-
-
 def test_unread_videos_are_named_and_counted_nowhere() -> None:
     read = batch([0, 1], indices=[0, 3])
     batches = [
@@ -168,8 +155,10 @@ def test_out_of_memory_halves_the_chunk_and_counts_nothing_twice(
     error: Exception, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(chunks, "clear_device_cache", lambda garbage_collection: None)  # slow; nothing is full here
-    monkeypatch.setattr(chunks._log, "warning", lambda text, *args: said.append(text % args))
+    monkeypatch.setattr(
+        batched_forward, "clear_device_cache", lambda garbage_collection: None
+    )  # slow; nothing is full here
+    monkeypatch.setattr(batched_forward._log, "warning", lambda text, *args: said.append(text % args))
     given = batch([0, 1, 2, 1], num_views=5)
     net = Greedy(most, error)
     batches = [given, {**given, "index": torch.arange(4, 8)}]
@@ -183,7 +172,7 @@ def test_out_of_memory_halves_the_chunk_and_counts_nothing_twice(
 
 
 def test_out_of_memory_with_one_clip_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "clear_device_cache", lambda garbage_collection: None)
+    monkeypatch.setattr(batched_forward, "clear_device_cache", lambda garbage_collection: None)
     with pytest.raises(EngineError, match="out of memory with a single view of 3 x 4 x 6 x 6; free memory"):
         evaluate(Greedy(0, OUT_OF_MEMORY[0]), [batch([0, 1])], class_names=NAMES, device="cpu")
     with pytest.raises(RuntimeError, match="mat1 and mat2"):  # another error is no matter of memory

@@ -8,7 +8,8 @@ import pytest
 SCRIPT = """
 import resource, torch
 from torch import nn
-from videozoo.engine import chunks, evaluate
+from videozoo import batched_forward
+from videozoo.engine import evaluate
 
 class Net(nn.Module):
     def __init__(self):
@@ -19,7 +20,7 @@ class Net(nn.Module):
 
 torch.manual_seed(0)
 net, said = Net(), []
-chunks._log.warning = lambda text, *args: said.append(text % args)
+batched_forward._log.warning = lambda text, *args: said.append(text % args)
 batches = [{"video": torch.randn(2, 16, 3, 8, 64, 64), "label": torch.tensor([0, 1]), "index": torch.arange(2)}]
 wanted = evaluate(net, batches, class_names="abc", device="cpu", max_clips=1)
 pages = int(open("/proc/self/statm").read().split()[0])

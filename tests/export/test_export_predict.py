@@ -17,7 +17,7 @@ from videozoo.cli import main
 from videozoo.data import VideoDataset, VideoRecord, create_transform, resolve_data_config, sampling_options
 from videozoo.data.motions import write_motions
 from videozoo.export import ExportError, OnnxNet
-from videozoo.jobs.predict import digest_weights
+from videozoo.jobs.describe import digest_weights
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,11 @@
 """Predictor: the network's own answers, errors as answers, pickled by name, short memory, dying decoders."""
 
+import logging
 import multiprocessing
 import os
 import pickle
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 import videozoo
 from videozoo import Predictor
-from videozoo.data import VideoDataset, VideoRecord, create_transform, load_source, resolve_data_config
+from videozoo.data import JointDataset, VideoDataset, VideoRecord, create_transform, load_source, resolve_data_config
 from videozoo.jobs import clips as clips_module
+from videozoo.jobs import process_pool
 
 MODEL = "test_dnr_tsn.motions"
 
@@ -69,13 +71,13 @@ def test_broken_files_are_answers_in_their_place(workers: int, clips: list[Path]
 def test_what_the_reader_does_not_foresee_is_an_answer_too(
     clips: list[Path], predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Failing(VideoDataset):
+    class Failing(JointDataset):
         def __getitem__(self, index: int) -> dict[str, Any]:
             if self.records[index].path == clips[1]:
                 raise ZeroDivisionError("no frames a second")
             return super().__getitem__(index)
 
-    monkeypatch.setattr(clips_module, "VideoDataset", Failing)
+    monkeypatch.setattr(clips_module, "JointDataset", Failing)
     assert [answer.error for answer in predictor(clips[:3])] == [
         None,
         "unexpected ZeroDivisionError, no frames a second",
@@ -122,13 +124,13 @@ def test_short_memory_halves_what_goes_through_at_a_time(
     clips: list[Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A command of an earlier test may have turned it off.
-    monkeypatch.setattr(clips_module.log, "propagate", True)
+    monkeypatch.setattr(logging.getLogger("videozoo"), "propagate", True)
     plain = Predictor(MODEL, device="cpu", batch_size=5)
     cramped = Predictor(_Cramped(plain.model), device="cpu", batch_size=5)
     for one, other in zip(plain(clips[:6]), cramped(clips[:6]), strict=True):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
     assert cramped.model.sizes == [5, 2, 2, 1, 1]
-    assert "out of memory with 5 clips; going on with 2 at a time" in caplog.text
+    assert "out of memory: from here on 2 views go through the network at a time" in caplog.text
 
 
 def test_a_single_clip_that_does_not_fit_ends_it(clips: list[Path]) -> None:
@@ -156,35 +158,44 @@ def test_scores_that_are_not_finite_are_an_error(clips: list[Path]) -> None:
 def test_a_file_that_kills_its_decoder_costs_itself_only(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     deadly = clips[4]
 
-    class Deadly(VideoDataset):
+    class Deadly(JointDataset):
         def __getitem__(self, index: int) -> dict[str, Any]:
             if self.records[index].path == deadly:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().__getitem__(index)
 
-    monkeypatch.setattr(clips_module, "VideoDataset", Deadly)
-    # The loader looks after its workers every 5 s.
-    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.3,))
+    monkeypatch.setattr(clips_module, "JointDataset", Deadly)
     answers = Predictor(MODEL, device="cpu", batch_size=2, workers=1)(clips[:9])
     assert [answer.path for answer in answers] == [str(path) for path in clips[:9]]
     errors = {answer.path: answer.error for answer in answers if answer.error}
-    assert errors == {str(deadly): "the process that decoded it died"}
+    assert errors == {str(deadly): "the process that read it died (SIGKILL)"}
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="workers must be forks")
+def test_a_file_that_hangs_its_decoder_costs_itself_only(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = clips[1]
+
+    class Endless(JointDataset):
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            if self.records[index].path == endless:
+                time.sleep(600)
+            return super().__getitem__(index)
+
+    monkeypatch.setattr(clips_module, "JointDataset", Endless)
+    monkeypatch.setattr(clips_module, "FILE_SECONDS", 2.0)
+    answers = Predictor(MODEL, device="cpu", batch_size=2, workers=1)(clips[:3])
+    assert [answer.error for answer in answers] == [None, "it took more than 2 s", None]
 
 
 def test_decoding_processes_are_replaced_now_and_then(
     clips: list[Path], predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads: list[int] = []
-    real = clips_module._load
-
-    def noting(views: Any, places: Any, workers: int, pin_memory: bool) -> Any:
-        loads.append(len(places))
-        return real(views, places, workers, pin_memory)
-
-    monkeypatch.setattr(clips_module, "_load", noting)
-    monkeypatch.setattr(clips_module, "RENEW_BATCHES", 2)
+    starts: list[int] = []
+    real = process_pool._Worker._start
+    monkeypatch.setattr(process_pool._Worker, "_start", lambda self: (starts.append(self._num_items), real(self)))
+    monkeypatch.setattr(process_pool, "RENEW_ITEMS", 2)
     answers = Predictor(MODEL, device="cpu", batch_size=2, workers=1)(clips[:9])
-    assert loads == [2, 2, 1]
+    assert starts == [0, 2, 2]
     for one, other in zip(predictor(clips[:9]), answers, strict=True):
         np.testing.assert_array_equal(one.scores, other.scores)
 

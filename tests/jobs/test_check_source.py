@@ -11,7 +11,7 @@ from videozoo.data import VideoRecord, VideoSource, load_source
 from videozoo.data.motions import write_motions
 from videozoo.jobs import check as check_module
 from videozoo.jobs.check import Finding, check_source, check_video, summary
-from videozoo.jobs.pool import WorkError
+from videozoo.jobs.errors import JobError
 from videozoo.jobs.write_list import write_list
 
 
@@ -200,5 +200,5 @@ def test_members_of_shards_are_in_the_report_alone(videos: Path, tmp_path: Path)
 
 
 def test_a_folder_with_other_things_is_refused(videos: Path) -> None:
-    with pytest.raises(WorkError, match="holds other files"):
+    with pytest.raises(JobError, match="holds other files"):
         check_source(load_source(videos / "train"), videos)

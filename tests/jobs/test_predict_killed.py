@@ -17,12 +17,11 @@ def _work(listing: Path, output: Path, decoded: Path, workers: int) -> None:
     """A process' whole life: answer the list, noting each file that is asked of the reader."""
     import torch
 
-    from videozoo.data import VideoDataset
+    from videozoo.data import JointDataset
     from videozoo.inference import Predictor, open_listing, predict_list
-    from videozoo.jobs import clips
-    from videozoo.jobs import predict as job
+    from videozoo.jobs import clips, parts
 
-    class Noting(VideoDataset):
+    class Noting(JointDataset):
         def __getitem__(self, index: int) -> dict[str, Any]:
             with open(decoded, "a") as file:
                 file.write(f"{self.records[index].path}\n")
@@ -30,8 +29,8 @@ def _work(listing: Path, output: Path, decoded: Path, workers: int) -> None:
 
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)  # or the loader's workers would not know Noting
-    clips.VideoDataset = Noting  # type: ignore[misc]
-    job.PART_SECONDS = 0.0
+    clips.JointDataset = Noting  # type: ignore[misc]
+    parts.PART_SECONDS = 0.0
     predict_list(Predictor(MODEL, device="cpu", batch_size=2, workers=workers), open_listing(listing), output)
 
 

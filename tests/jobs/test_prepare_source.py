@@ -16,7 +16,7 @@ from videozoo.data import VideoError, VideoReader, VideoRecord, VideoSource, loa
 from videozoo.data.motions import write_motions
 from videozoo.jobs import prepare as prepare_module
 from videozoo.jobs import reencode as reencode_module
-from videozoo.jobs.pool import WorkError
+from videozoo.jobs.errors import JobError
 from videozoo.jobs.prepare import output_names, prepare_source
 from videozoo.jobs.reencode import reencode
 
@@ -324,7 +324,7 @@ def test_shards_that_are_being_packed_when_the_process_dies(
     assert held(tmp_path / "out", 6000) == held(tmp_path / "whole", 6000)
     assert not (tmp_path / "out" / ".videos").exists()
     (tmp_path / "0.mp4").write_bytes((tmp_path / "2.mp4").read_bytes())
-    with pytest.raises(WorkError, match="1 videos changed since its shards were written"):
+    with pytest.raises(JobError, match="1 videos changed since its shards were written"):
         prepare_source(source, tmp_path / "out", **options)
 
 
@@ -340,15 +340,15 @@ def test_runs_do_not_mix(change: dict[str, int], expected: str, videos: Path, tm
     source = make_list(videos, tmp_path)
     with pytest.raises(Stop):
         prepare_source(source, tmp_path / "out", short_side=32, on_progress=stop_after(0))
-    with pytest.raises(WorkError, match=expected):
+    with pytest.raises(JobError, match=expected):
         prepare_source(source, tmp_path / "out", **{"short_side": 32, **change})
-    with pytest.raises(WorkError, match="of another list"):
+    with pytest.raises(JobError, match="of another list"):
         prepare_source(load_source(videos), tmp_path / "out", short_side=32)
 
 
 def test_the_sources_own_folder_is_refused(videos: Path) -> None:
     before = contents(videos)
-    with pytest.raises(WorkError, match="holds other files"):
+    with pytest.raises(JobError, match="holds other files"):
         prepare_source(load_source(videos), videos)
     assert contents(videos) == before
 
@@ -360,7 +360,7 @@ def test_a_full_disk_ends_the_run(videos: Path, tmp_path: Path, monkeypatch: pyt
     source = make_list(videos, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(reencode_module.os, "replace", full)
-        with pytest.raises(WorkError, match="cannot be written"):
+        with pytest.raises(JobError, match="cannot be written"):
             prepare_source(source, tmp_path / "out", short_side=32)
     assert prepare_source(source, tmp_path / "out2", short_side=32).num_videos == 5
     assert json.loads((tmp_path / "out2" / "prepare.json").read_text())["gop"] == 12

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
-from videozoo.jobs import pool as work
-from videozoo.jobs.pool import Journal, WorkError, hold_folder, run_all
+from videozoo.jobs import process_pool as work
+from videozoo.jobs.disk import hold_folder
+from videozoo.jobs.errors import JobError
+from videozoo.jobs.journal import Journal
+from videozoo.jobs.process_pool import run_all
 
 REPO = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(
@@ -29,7 +32,7 @@ def _do(item: Any) -> Any:
     if item == "hang":
         time.sleep(600)
     if item == "full":
-        raise WorkError("the disk is full")
+        raise JobError("the disk is full")
     return item * 2
 
 
@@ -56,7 +59,7 @@ def test_no_items_no_processes() -> None:
 
 
 def test_an_error_of_the_function_ends_all() -> None:
-    with pytest.raises(WorkError, match="the disk is full"):
+    with pytest.raises(JobError, match="the disk is full"):
         list(run_all(_do, [1, "full", "hang"], workers=2, limit_sec=60))
     assert not multiprocessing.active_children()
 
@@ -70,7 +73,7 @@ def test_workers_end_with_the_one_who_wants_no_more() -> None:
 
 _ORPHANS = """
 import sys, os
-from videozoo.jobs import pool as work
+from videozoo.jobs import process_pool as work
 work.PARENT_SECONDS = 0.1
 def do(item):
     print(os.getpid(), flush=True)
@@ -126,15 +129,15 @@ def test_a_journal_that_was_cut_off_goes_on(tmp_path: Path) -> None:
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "deep"
     for _ in range(2):
-        with hold_folder(folder, "a check of videos"):
+        with hold_folder(folder, "a check of videos", alone=True):
             assert [path.name for path in folder.iterdir()] == [".lock"]
     assert not folder.exists()  # nothing was put into it
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(WorkError, match="holds other files"), hold_folder(folder, "a check of videos"):
+    with pytest.raises(JobError, match="holds other files"), hold_folder(folder, "a check of videos", alone=True):
         pass
     (folder / "checked.jsonl").touch()
-    with hold_folder(folder, "a check of videos"):
+    with hold_folder(folder, "a check of videos", alone=True):
         pass
-    with pytest.raises(WorkError, match="holds a check of videos"), hold_folder(folder, "prepared videos"):
+    with pytest.raises(JobError, match="holds a check of videos"), hold_folder(folder, "prepared videos", alone=True):
         pass

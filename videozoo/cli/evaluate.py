@@ -3,13 +3,13 @@
 import argparse
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.choices import AVERAGES
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import CommandError, is_main_process, num_processes, say, say_text, show_log
+from videozoo.cli.console import CommandError, Interrupted, is_main_process, num_processes, say, say_text, show_log
 from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of
 from videozoo.cli.measure import BATCH_SIZE, Setup
 from videozoo.cli.outputs import hold_output, refuse_inside_data
@@ -28,7 +28,8 @@ COMMAND = Command(
     "evaluate",
     help="measure a network, or several that vote, on labelled videos",
     description="Top-1, top-5 and mean-class accuracy; scores are averaged over the views of each video. A video "
-    "that cannot be read is named and counted nowhere; the exit status is then 1 (in several processes 0).",
+    "that cannot be read is named and counted nowhere; the exit status is then 1 (in several processes 0). Killed at "
+    "any moment, the same command with the same --output goes on where it was.",
     epilog="Examples: videozoo evaluate --model local-dir:run/best --data val.txt --views 10x3 --output result ; "
     "videozoo evaluate --model local-dir:run8/best --model local-dir:run16/best --data val.txt ; "
     "videozoo evaluate --scores result/scores.safetensors --groups groups.yaml --output again",
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print, and write the results where they are wanted."""
     _check(args)
     show_log()
-    with _hold_output(args):  # found out before hours of decoding
+    with _hold_output(args), contextlib.ExitStack() as stack:  # found out before hours of decoding
         groups: Mapping[str, Sequence[int]] = {}
         if args.scores:
             members = _load(args.scores, args.average)
@@ -98,19 +99,31 @@ def run(args: argparse.Namespace) -> int:
             if args.data_root and setup.source.data_format in ("class_folders", "shards"):
                 raise CommandError("evaluate: --data-root has no effect here; it is for the paths in lists.")
             groups = _groups(args.groups, setup.class_names)
-            members = setup.measure(
-                views=args.views,
-                is_reversed=args.reverse,
-                batch_size=args.batch_size,
-                workers=2 if args.workers is None else args.workers,
-                amp="bf16" if args.amp else "no",
-                average=args.average or "prob",
-            )
+            members = stack.enter_context(_measure(args, setup))
         scores, members = _vote(members, args.average)
         if is_main_process():
             _report(args, scores, members, groups)
     # A launcher that sees another status ends the first process, which may still write, and reports a failure.
     return 1 if scores.result.unread and num_processes() == 1 else 0
+
+
+@contextlib.contextmanager
+def _measure(args: argparse.Namespace, setup: Setup) -> "Iterator[list[Scores]]":
+    try:
+        with setup.measure(
+            views=args.views,
+            is_reversed=args.reverse,
+            batch_size=args.batch_size,
+            workers=2 if args.workers is None else args.workers,
+            amp="bf16" if args.amp else "no",
+            average=args.average or "prob",
+            folder=Path(args.output) if args.output else None,
+        ) as members:
+            yield members
+    except KeyboardInterrupt as stop:
+        if not args.output:
+            raise
+        raise Interrupted(f"what is scored stands in {args.output}; run again to go on", stop) from stop
 
 
 def _check(args: argparse.Namespace) -> None:

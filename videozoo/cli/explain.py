@@ -85,13 +85,12 @@ class Explained:
     """A network, the clip of the file that it sees, and what it answers."""
 
     def __init__(self, name: str, args: argparse.Namespace) -> None:
-        from videozoo.cli.measure import open_network
         from videozoo.devices import find_device
         from videozoo.engine.evaluation_folder import model_title
         from videozoo.explain import read_clip
         from videozoo.explain.cam import find_class, find_stage
         from videozoo.explain.capture import check_network
-        from videozoo.inference.predictor import is_onnx
+        from videozoo.inference.predictor import is_onnx, load_network
 
         if is_onnx(name):
             raise CommandError(
@@ -99,7 +98,7 @@ class Explained:
                 "was exported from."
             )
         self.args = args
-        self.model: Any = open_network(name)
+        self.model: Any = load_network(name)
         check_network(self.model)
         find_stage(self.model, args.stage or STAGE)  # told before anything is decoded
         self.label = None if args.class_name is None else find_class(self.model, args.class_name)

@@ -1,10 +1,11 @@
 """Networks measured together on labelled videos, for the commands. Heavy imports inside."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, first_process_first, note
+from videozoo.cli.console import CommandError, first_process_first, note, num_processes, progress_bar
 
 if TYPE_CHECKING:
     from videozoo.data import VideoRecord, VideoSource
@@ -24,7 +25,8 @@ def evaluate_model(
         CommandError: classes that are not the network's.
     """
     setup = Setup([name], data, device=device)
-    return setup.source, setup.measure(workers=workers)[0].result
+    with setup.measure(workers=workers) as scores:
+        return setup.source, scores[0].result
 
 
 class Setup:
@@ -33,13 +35,14 @@ class Setup:
     def __init__(self, names: Sequence[str], data: str | Path, *, device: str, **where: Any) -> None:
         from videozoo.cli.videos import VAL_FOLDERS, find_split
         from videozoo.data import load_source
+        from videozoo.inference.predictor import load_network
 
         self.names, self.data, self.device = list(names), str(data), device
         folder = find_split(Path(data), VAL_FOLDERS)
         if folder is not None:
             note(f"evaluating on {folder}")
         with first_process_first(device):  # the others then find in the cache what it downloads
-            self.models = [open_network(name) for name in names]
+            self.models: list[Any] = [load_network(name) for name in names]
         own = self._check_classes()
         self.source = load_source(folder or data, class_names=own, **where)
         if own is None and _are_other_numbers(self.source.class_names):
@@ -73,6 +76,7 @@ class Setup:
                 )
         return labels[first] or None
 
+    @contextlib.contextmanager
     def measure(
         self,
         *,
@@ -82,42 +86,47 @@ class Setup:
         workers: int = 2,
         amp: str = "no",
         average: str = "prob",
-    ) -> "list[Scores]":
-        """Each network's scores, from one pass over the videos."""
-        from videozoo.cli.videos import make_joint_loader, make_normalizer, parse_views
+        folder: Path | None = None,
+    ) -> "Iterator[list[Scores]]":
+        """Give each network's scores, from one pass over the videos; see `evaluate_records` for ``folder``."""
+        from videozoo.cli.videos import parse_views
         from videozoo.data import resolve_data_config
-        from videozoo.engine import Scores, evaluate_together, name_videos
+        from videozoo.engine import Scores, name_videos
+        from videozoo.jobs.evaluate import evaluate_records
 
         clips, crops = parse_views(views) or (None, None)
         configs = [resolve_data_config(net, test_num_clips=clips, test_num_crops=crops) for net in self.models]
         counts = [(config["test_num_clips"], config["test_num_crops"]) for config in configs]
         num_views = sum(clips * crops for clips, crops in counts)
-        loader = make_joint_loader(
-            self.models,
-            self.source.records,
-            batch_size=batch_size or max(1, min(BATCH_SIZE, BATCH_VIEWS // num_views)),
-            workers=workers,
-            views=parse_views(views),
-            is_reversed=is_reversed,
-        )
-        results = evaluate_together(
-            self.models,
-            loader,
-            class_names=self.class_names,
-            amp=amp,
-            device=self.device,
-            prepare_batch=[make_normalizer(model) for model in self.models],
-            average=average,
-        )
-        names = name_videos([name_record(record) for record in self.source.records])
-        return [
-            Scores(
-                result,
-                names,
-                {"model": name, "data": self.data, "views": f"{clips}x{crops}", "is_reversed": is_reversed},
-            )
-            for result, name, (clips, crops) in zip(results, self.names, counts, strict=True)
-        ]
+        records, shards = self.source.records, num_processes()
+        names = name_videos([name_record(record) for record in records])
+        with contextlib.ExitStack() as stack:
+            # Shown by the first process, of its share.
+            with progress_bar(-(-len(records) // shards), f"shard 0 of {shards}" if shards > 1 else None) as show:
+                results = stack.enter_context(
+                    evaluate_records(
+                        self.models,
+                        records,
+                        class_names=self.class_names,
+                        views=parse_views(views),
+                        is_reversed=is_reversed,
+                        batch_size=batch_size or max(1, min(BATCH_SIZE, BATCH_VIEWS // num_views)),
+                        workers=workers,
+                        amp=amp,
+                        device=self.device,
+                        average=average,
+                        folder=folder,
+                        on_progress=show,
+                    )
+                )
+            yield [
+                Scores(
+                    result,
+                    names,
+                    {"model": name, "data": self.data, "views": f"{clips}x{crops}", "is_reversed": is_reversed},
+                )
+                for result, name, (clips, crops) in zip(results, self.names, counts, strict=True)
+            ]
 
 
 def _are_other_numbers(names: Sequence[str]) -> bool:
@@ -125,22 +134,6 @@ def _are_other_numbers(names: Sequence[str]) -> bool:
     from videozoo.data.labels import is_index
 
     return all(map(is_index, names)) and list(names) != [str(label) for label in range(len(names))]
-
-
-def open_network(name: str) -> Any:
-    """A network with its weights, or an exported ONNX file, for use.
-
-    Raises:
-        WeightsError, UnknownModelError, ExportError: no such network, weights or file.
-    """
-    import videozoo
-    from videozoo.inference.predictor import is_onnx
-
-    if is_onnx(name):
-        from videozoo.export import OnnxNet
-
-        return OnnxNet(name).eval()
-    return videozoo.create_model(name, pretrained=True).eval()
 
 
 def name_record(record: "VideoRecord") -> str:

@@ -1,11 +1,10 @@
 """Output folders of commands: outside the data, for one kind of result, filled by one process at a time."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from videozoo.cli.console import CommandError, is_main_process
-from videozoo.files import FolderTaken, claim_folder, lock_folder
+from videozoo.jobs.disk import hold_folder
 
 
 def refuse_inside_data(output: Path, data: str | None, flag: str = "--data") -> None:
@@ -25,24 +24,12 @@ def refuse_inside_data(output: Path, data: str | None, flag: str = "--data") -> 
         )
 
 
-@contextlib.contextmanager
-def hold_output(output: Path, kind: str, *, beside: tuple[str, ...] = ()) -> Iterator[None]:
+def hold_output(output: Path, kind: str, *, beside: tuple[str, ...] = ()) -> contextlib.AbstractContextManager[None]:
     """Make an output folder and keep other commands out of it; of several processes the first one does.
 
     Args:
-        output, kind, beside: as for `videozoo.files.claim_folder`.
+        output, kind, beside: as for `videozoo.jobs.disk.hold_folder`.
     Raises:
-        CommandError: another process writes into it, it holds something else, or it cannot be made.
+        JobError: another process writes into it, it holds something else, or it cannot be made.
     """
-    if not is_main_process():
-        yield
-        return
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(lock_folder(output))
-            claim_folder(output, kind, beside=beside)
-        except FolderTaken as error:
-            raise CommandError(f"{output}: {error.strerror}.") from error
-        except OSError as error:
-            raise CommandError(f"--output {output}: cannot be made ({error.strerror}).") from error
-        yield
+    return hold_folder(output, kind, beside=beside) if is_main_process() else contextlib.nullcontext()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videozoo.choices import SCORE_FILES
 from videozoo.cli.command import Command, flag, group, switch
 from videozoo.cli.console import CommandError, note, say, say_error, show_log
 from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of, model_flag
@@ -113,7 +114,7 @@ def _answer_list(args: argparse.Namespace) -> int:
         predictor = _make_predictor(args, batch_size=args.batch_size, workers=args.workers)
         return functools.partial(predict_list, predictor, topk=args.topk)
 
-    return run_job("predict", args, (".csv", ".parquet"), open_work)
+    return run_job("predict", args, SCORE_FILES, open_work)
 
 
 def _make_predictor(args: argparse.Namespace, *, batch_size: int, workers: int) -> "Predictor":

@@ -154,10 +154,9 @@ def _join(first: "LiveFrame", rest: "Generator[LiveFrame]") -> "Generator[LiveFr
 
 def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torch.Tensor], tuple[str, ...]]":
     """A function from a frame to the probabilities of now, and the classes."""
-    from videozoo.cli.measure import open_network
     from videozoo.data import ClipNormalizer, create_transform, resolve_data_config
     from videozoo.devices import find_device
-    from videozoo.inference.predictor import is_onnx
+    from videozoo.inference.predictor import is_onnx, load_network
     from videozoo.layers.time_aware import time_aware_layers
     from videozoo.models import stream as stream_of
     from videozoo.models.causal import needs_nearest
@@ -165,7 +164,7 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
     if is_onnx(args.model):
         raise CommandError(f"--model {args.model}: an ONNX file takes whole clips; stream with the model it is from.")
     device = find_device(args.device)
-    model = open_network(args.model).to(device)
+    model = load_network(args.model).to(device)
     if args.nearest and not needs_nearest(model):
         raise CommandError(
             f"stream: --nearest has no effect here; {args.model} has no layers of ARC or TANet to change, or is causal "

@@ -141,32 +141,13 @@ def make_test_loader(
     batch_size: int,
     workers: int,
     views: tuple[int, int] | None = None,
-    is_reversed: bool = False,
 ) -> "DataLoader[Any]":
     """A loader of every view of each video as bytes, in the order of the records; broken videos are reported.
 
     Args:
         views: clips and crops; None takes the network's own.
-        is_reversed: play every clip backwards.
     """
-    dataset = make_test_dataset(model, records, views=views)
-    return _make_loader(_Reversed(dataset) if is_reversed else dataset, batch_size, workers)
-
-
-def make_joint_loader(
-    models: "Sequence[nn.Module]",
-    records: "Sequence[VideoRecord]",
-    *,
-    batch_size: int,
-    workers: int,
-    views: tuple[int, int] | None = None,
-    is_reversed: bool = False,
-) -> "DataLoader[Any]":
-    """As ``make_test_loader`` for several networks: ``video`` is a list of each one's own views of a file read once."""
-    from videozoo.data import JointDataset
-
-    dataset = JointDataset([make_test_dataset(model, records, views=views) for model in models])
-    return _make_loader(_Reversed(dataset) if is_reversed else dataset, batch_size, workers)
+    return _make_loader(make_test_dataset(model, records, views=views), batch_size, workers)
 
 
 def make_test_dataset(
@@ -202,23 +183,6 @@ def parse_views(text: str | None, flag: str = "--views") -> tuple[int, int] | No
             f"{flag} is {text!r}; write clips x crops, such as 1x1 or 10x3; crops are 1 (the centre), 3 (along the "
             "longer side), 5 (corners and centre) or 10 (those mirrored too)."
         ) from error
-
-
-class _Reversed:
-    """A data set whose clips are played backwards."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        item = self.dataset[index]
-        video = item["video"]
-        if isinstance(video, list):
-            return {**item, "video": [views.flip(-3) for views in video]}
-        return item if video is None else {**item, "video": video.flip(-3)}
 
 
 def _make_loader(

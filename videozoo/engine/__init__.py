@@ -5,7 +5,7 @@ from videozoo.engine.config import FitConfig
 from videozoo.engine.distributed import sync_norms
 from videozoo.engine.errors import CheckpointError, EngineError, TrainingError
 from videozoo.engine.eval_result import EvalResult
-from videozoo.engine.evaluate import evaluate, evaluate_together
+from videozoo.engine.evaluate import evaluate
 from videozoo.engine.evaluation_folder import evaluation_dict, write_evaluation
 from videozoo.engine.fit import fit
 from videozoo.engine.groups import GroupResult, load_groups, measure_group
@@ -29,7 +29,6 @@ __all__ = [
     "Stopped",
     "TrainingError",
     "evaluate",
-    "evaluate_together",
     "evaluation_dict",
     "fit",
     "freeze_norms",

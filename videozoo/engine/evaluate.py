@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,10 +10,10 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from videozoo.engine.chunks import Chunks
+from videozoo.batched_forward import BatchedForward, is_out_of_memory
 from videozoo.engine.device import make_accelerator
 from videozoo.engine.distributed import explain_lost_process
-from videozoo.engine.errors import TrainingError
+from videozoo.engine.errors import EngineError, TrainingError
 from videozoo.engine.eval_result import EvalResult, check_average
 from videozoo.engine.interrupts import Interrupts
 from videozoo.engine.loaders import Batch, prepare_loader, take, timed_batches
@@ -56,40 +56,6 @@ def evaluate(
         TrainingError: a score is not finite, or no video could be read.
         EngineError: no memory for a single view.
     """
-    return evaluate_together(
-        [model],
-        loader,
-        class_names=class_names,
-        amp=amp,
-        device=device,
-        max_clips=max_clips,
-        accelerator=accelerator,
-        prepare_batch=[prepare_batch],
-        average=average,
-    )[0]
-
-
-def evaluate_together(
-    models: Sequence[nn.Module],
-    loader: Iterable[Batch],
-    *,
-    class_names: Sequence[str],
-    amp: str = "no",
-    device: str = "auto",
-    max_clips: int = 32,
-    accelerator: Accelerator | None = None,
-    prepare_batch: Sequence[Prepare | None] = (),
-    average: str = "prob",
-) -> list[EvalResult]:
-    """Score every video with several networks in one pass over the loader; as ``evaluate`` for each.
-
-    Args:
-        models: networks with the same classes.
-        loader: as for ``evaluate``; ``video`` is a list with each network's own views (or one tensor for one network).
-        prepare_batch: one for each network; empty for none.
-    Returns:
-        a result per network, of the same videos; ``videozoo.engine.scores.join`` makes their vote of them.
-    """
     check_average(average)
     accelerator = accelerator or make_accelerator(amp, device)
     loader = prepare_loader(loader, accelerator, "evaluate")
@@ -97,43 +63,123 @@ def evaluate_together(
     started = time.perf_counter()
     rows: list[tuple[Tensor, ...]] = []
     unread: dict[int, str] = {}
-    data_seconds, num_views = 0.0, [1] * len(models)
-    chunks = [
-        Chunks(model.to(accelerator.device), max_clips, prepare, accelerator)
-        for model, prepare in zip(models, prepare_batch or [None] * len(models), strict=True)
-    ]
-    with Interrupts() as interrupts, evaluation_mode(*models), torch.no_grad():
+    data_seconds, num_views = 0.0, 1
+    score = VideoScorer(model, len(class_names), accelerator, prepare=prepare_batch, max_clips=max_clips)
+    with Interrupts() as interrupts, evaluation_mode(model), torch.no_grad():
         for batch, waited in timed_batches(loader, accelerator.device):
             data_seconds += waited
             unread.update(_broken(batch))
             if _has_videos(batch):
-                videos = _videos(batch, len(models))
+                video = _views_of(batch)
                 index, label = (take(batch, key, "evaluate") for key in ("index", "label"))
-                row = [index, _check_labels(label, len(class_names))]
-                for k, video in enumerate(videos):
-                    num_views[k] = video.shape[1]
-                    row += _averages(chunks[k], video, len(class_names))
+                num_views = video.shape[1]
+                row = (index, _check_labels(label, len(class_names)), *score(video))
                 rows.append(tuple(tensor.cpu() for tensor in row))
             interrupts.check()
+    return join_results(
+        rows,
+        unread,
+        class_names=class_names,
+        num_views=[num_views],
+        average=average,
+        accelerator=accelerator,
+        seconds=(time.perf_counter() - started, data_seconds),
+    )[0]
+
+
+class VideoScorer:
+    """Give a network's averages over the views of videos.
+
+    Args:
+        model: turns (N, 3, T, H, W) into (N, C); it is moved to the accelerator's device.
+        num_classes: C.
+        accelerator: for its device and precision.
+        prepare: turns views as they come into what the network takes; None where they are that already.
+        max_clips: views that go through the network at a time, halved where memory runs out.
+    Shape:
+        (B, V, 3, T, H, W) on the device to twice float32 (B, C): log of the mean softmax, and mean of the outputs.
+    Raises:
+        EngineError: no memory for a single view.
+        ValueError: outputs of another shape.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        num_classes: int,
+        accelerator: Accelerator,
+        *,
+        prepare: Prepare | None = None,
+        max_clips: int = 32,
+    ) -> None:
+        self.model, self.num_classes, self.prepare = model.to(accelerator.device), num_classes, prepare
+        self.accelerator = accelerator
+        self.batched_forward = BatchedForward(self._forward, max(1, max_clips))
+
+    def __call__(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        num_videos, num_views = video.shape[:2]
+        try:
+            logits = self.batched_forward(video.flatten(0, 1))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise EngineError(
+                f"evaluate: out of memory with a single view of {' x '.join(map(str, video.shape[2:]))}; free memory, "
+                "take a smaller network, fewer frames or smaller frames, or evaluate on the CPU."
+            ) from error
+        logits = logits.reshape(num_videos, num_views, self.num_classes)
+        return logits.log_softmax(dim=-1).logsumexp(dim=1) - math.log(num_views), logits.mean(dim=1)
+
+    def _forward(self, views: Tensor) -> Tensor:
+        with self.accelerator.autocast():
+            logits: Tensor = self.model(views if self.prepare is None else self.prepare(views))
+        if logits.shape != (len(views), self.num_classes):
+            raise ValueError(
+                f"evaluate: the network gave {tuple(logits.shape)} for {len(views)} views; needed: a row per view of "
+                f"{self.num_classes} classes; make it with num_classes={self.num_classes}."
+            )
+        return logits.float()
+
+
+def join_results(
+    rows: Sequence[tuple[Tensor, ...]],
+    unread: Mapping[int, str],
+    *,
+    class_names: Sequence[str],
+    num_views: Sequence[int],
+    average: str,
+    accelerator: Accelerator,
+    seconds: tuple[float, float],
+) -> list[EvalResult]:
+    """Return a result per network, of the videos of all processes, each counted once.
+
+    Args:
+        rows: of some videos each, on the CPU: index (B,), label (B,), and for each network the two of `VideoScorer`.
+        unread: the problem of each video that could not be read, by index.
+        num_views: of each network.
+        seconds: time taken, and the part of it spent waiting for videos.
+    Raises:
+        ValueError: two videos with one index.
+        TrainingError: a score is not finite, or no video could be read.
+    """
     with explain_lost_process():
-        joined, missing = _join(rows, unread, 2 * len(models), len(class_names), accelerator)
-    indices, labels = joined[:2]
+        (indices, labels, *scores), missing = _join(rows, unread, 2 * len(num_views), len(class_names), accelerator)
     results = [
         EvalResult(
-            log_probs=joined[2 + 2 * k],
-            logits=joined[3 + 2 * k],
+            log_probs=scores[2 * k],
+            logits=scores[2 * k + 1],
             labels=labels,
             indices=indices,
             class_names=tuple(class_names),
-            num_views=num_views[k],
+            num_views=count,
             average=average,
             unread=missing,
-            seconds=time.perf_counter() - started,
-            data_seconds=data_seconds,
+            seconds=seconds[0],
+            data_seconds=seconds[1],
         )
-        for k in range(len(models))
+        for k, count in enumerate(num_views)
     ]
-    _check(results, amp)
+    _check(results, accelerator.mixed_precision)
     return results
 
 
@@ -147,31 +193,13 @@ def _has_videos(batch: Batch) -> bool:
     return not isinstance(batch, dict) or "video" not in batch or batch["video"] is not None
 
 
-def _videos(batch: Batch, num_models: int) -> list[Tensor]:
-    """Each network's views, (B, V, 3, T, H, W)."""
-    given = batch.get("video") if isinstance(batch, dict) else None
-    if num_models == 1 and not isinstance(given, list | tuple):
-        given = [take(batch, "video", "evaluate")]
-    if not isinstance(given, list | tuple) or len(given) != num_models:
-        raise ValueError(f"evaluate: a batch for {num_models} networks needs a list of as many videos tensors.")
-    videos = [video[:, None] if video.ndim == 5 else video for video in given]
-    for video in videos:
-        if video.ndim != 6:
-            raise ValueError(f"evaluate: video is {tuple(video.shape)}; needed: (B, V, 3, T, H, W) or (B, 3, T, H, W).")
-    return videos
-
-
-def _averages(chunks: Chunks, video: Tensor, num_classes: int) -> list[Tensor]:
-    """Log of the mean softmax, and mean of the outputs, over the views: (B, V, 3, T, H, W) -> twice float32 (B, C)."""
-    num_videos, num_views = video.shape[:2]
-    logits = chunks.logits(video.flatten(0, 1))
-    if logits.shape[1] != num_classes:
-        raise ValueError(
-            f"evaluate: the network gave {tuple(logits.shape)} for {num_videos} videos of {num_views} views; needed: "
-            f"a row per view of {num_classes} classes; make it with num_classes={num_classes}."
-        )
-    logits = logits.reshape(num_videos, num_views, num_classes)
-    return [logits.log_softmax(dim=-1).logsumexp(dim=1) - math.log(num_views), logits.mean(dim=1)]
+def _views_of(batch: Batch) -> Tensor:
+    """(B, V, 3, T, H, W)."""
+    video = take(batch, "video", "evaluate")
+    video = video[:, None] if video.ndim == 5 else video
+    if video.ndim != 6:
+        raise ValueError(f"evaluate: video is {tuple(video.shape)}; needed: (B, V, 3, T, H, W) or (B, 3, T, H, W).")
+    return video
 
 
 def _check_labels(labels: Tensor, num_classes: int) -> Tensor:
@@ -184,7 +212,11 @@ def _check_labels(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def _join(
-    rows: list[tuple[Tensor, ...]], unread: dict[int, str], num_scores: int, num_classes: int, accelerator: Accelerator
+    rows: Sequence[tuple[Tensor, ...]],
+    unread: Mapping[int, str],
+    num_scores: int,
+    num_classes: int,
+    accelerator: Accelerator,
 ) -> tuple[list[Tensor], tuple[tuple[int, str], ...]]:
     """Concatenate, bring the processes' rows together, order by index; each video stays once."""
     nothing = (*[torch.zeros(0, dtype=torch.int64)] * 2, *[torch.zeros(0, num_classes)] * num_scores)

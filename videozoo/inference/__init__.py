@@ -1,8 +1,8 @@
 """Classes of videos nobody has labelled: a predictor for any program, and jobs over lists too long for one machine."""
 
+from videozoo.jobs.errors import JobError
 from videozoo.jobs.extract import extract_list
 from videozoo.jobs.listing import Listing, open_listing
-from videozoo.jobs.parts import JobError
 from videozoo.jobs.predict import JobResult, predict_list
 from videozoo.jobs.prediction import Prediction
 

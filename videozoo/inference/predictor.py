@@ -1,24 +1,22 @@
 """A network that answers paths: decoded by worker processes, scored in batches, a broken file is an answer too."""
 
 import copy
-import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import torch
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor, nn
 
+from videozoo.batched_forward import BatchedForward
 from videozoo.data import ClipNormalizer, VideoRecord, parse_views, resolve_data_config
 from videozoo.devices import find_device
 from videozoo.jobs.clips import ClipBatch, iterate_batches
 from videozoo.jobs.prediction import Prediction
 
-log = logging.getLogger("videozoo")
 Video = str | os.PathLike[str] | VideoRecord
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -72,7 +70,9 @@ class Predictor:
 
     def _load(self) -> None:
         if isinstance(self.source, str):
-            model = self._open_onnx(self.source) if is_onnx(self.source) else self._create(self.source)
+            if is_onnx(self.source):
+                self._check_onnx()
+            model = load_network(self.source)
         else:
             model = _copy(self.source, find_device(self._wish))
         num_clips, num_crops = self.views or (None, None)
@@ -80,27 +80,19 @@ class Predictor:
         self.normalizer = ClipNormalizer(self.config["mean"], self.config["std"], self.config["channel_order"])
         self.device = find_device(self._wish)
         self.model = model.to(self.device).eval()
+        self._batched_forward = BatchedForward(self._forward, self.max_clips)
 
-    @staticmethod
-    def _create(name: str) -> nn.Module:
-        from videozoo.models import create_model
-
-        return create_model(name, pretrained=True)
-
-    def _open_onnx(self, file: str) -> nn.Module:
-        from videozoo.export import OnnxNet
-
+    def _check_onnx(self) -> None:
         if self._wish not in ("auto", "cpu") or self.amp != "no":
             raise ValueError(
                 f"Predictor: device is {self._wish!r}, amp is {self.amp!r}; an ONNX file runs on the processor, in the "
                 "precision that it has."
             )
         self._wish = "cpu"
-        return OnnxNet(file)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["model"]
+        del state["model"], state["_batched_forward"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -143,11 +135,11 @@ class Predictor:
         for answers in self.stream_batches(records, start):
             yield from answers
 
-    def stream_batches(self, records: Sequence[VideoRecord], start: int = 0) -> Iterator[list[Prediction]]:
+    def stream_batches(self, records: Sequence[VideoRecord], start: int = 0) -> Generator[list[Prediction]]:
         """As `stream`, but batch by batch; what is scored together does not depend on when the reader stops."""
         batches = iterate_batches(
             records,
-            self.config,
+            [self.config],
             start=start,
             batch_size=self.batch_size,
             workers=self.workers,
@@ -159,10 +151,11 @@ class Predictor:
 
     def _answer(self, batch: ClipBatch) -> list[Prediction]:
         names = self.class_names
-        scores = {} if batch.video is None else dict(zip(batch.read, self._score(batch.video), strict=True))
+        scores = dict(zip(batch.read, self._score(batch.videos[0]), strict=True)) if batch.videos else {}
         answers = []
         for place, path in enumerate(batch.paths):
-            row, error = scores.get(place), batch.errors.get(place)
+            row = scores.get(place)
+            error = batch.errors[place].reason if place in batch.errors else None
             if row is not None and not np.isfinite(row).all():
                 row, error = None, "the network's scores are not finite"
             answers.append(Prediction(path, row, error, names, batch.notes.get(place)))
@@ -170,22 +163,8 @@ class Predictor:
 
     def _score(self, video: Tensor) -> np.ndarray:
         """(B, V, 3, T, H, W) to (B, C): softmax per view, averaged."""
-        num_videos, num_views = video.shape[:2]
-        clips, logits = video.flatten(0, 1), []
-        first = 0
-        while first < len(clips):
-            some = clips[first : first + self.max_clips]
-            try:
-                logits.append(self._forward(some))
-            except RuntimeError as error:
-                if len(some) == 1 or not should_reduce_batch_size(error):
-                    raise
-                self.max_clips = len(some) // 2
-                log.warning("out of memory with %d clips; going on with %d at a time", len(some), self.max_clips)
-                clear_device_cache(garbage_collection=True)
-                continue
-            first += len(some)
-        return self._join(torch.cat(logits).unflatten(0, (num_videos, num_views))).cpu().numpy()
+        rows = self._batched_forward(video.flatten(0, 1))
+        return self._join(rows.unflatten(0, video.shape[:2])).cpu().numpy()
 
     def _join(self, outputs: Tensor) -> Tensor:
         """What is told of a video, from what the network gave for its views: (B, V, ...) to (B, ...)."""
@@ -204,6 +183,19 @@ def _copy(model: nn.Module, device: torch.device) -> nn.Module:
     tensors = [*model.parameters(), *model.buffers()]
     is_there = all(tensor.device == device for tensor in tensors)
     return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors} if is_there else {})
+
+
+def load_network(name: str) -> Any:
+    """Return a network with its weights, or an exported ONNX file, for use.
+
+    Raises:
+        WeightsError, UnknownModelError, ExportError: no such network, weights or file.
+    """
+    from videozoo.export import OnnxNet
+    from videozoo.models import create_model
+
+    model = OnnxNet(name) if is_onnx(name) else create_model(name, pretrained=True)
+    return model.eval()
 
 
 def is_onnx(name: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from videozoo.data.records import VideoRecord, VideoSource
 from videozoo.jobs.write_list import write_list
@@ -15,7 +16,8 @@ from videozoo.video.reader import ONE_FRAME
 from videozoo.video.upright import UprightRgb
 from videozoo.video.whole import WholeVideo
 
-from .pool import Journal, hold_folder, run_all, write_text_whole
+from .disk import hold_folder, write_whole
+from .journal import Journal, finish_journal
 
 JOURNAL = "checked.jsonl"
 REPORT = "report.csv"
@@ -95,35 +97,27 @@ def check_source(
         limit_sec: time that a file may take.
         on_progress: called with the videos checked and the broken ones among them.
     Raises:
-        WorkError: the folder holds other things, another process writes it, or the disk refused.
+        JobError: the folder holds other things, another process writes it, or the disk refused.
     """
-    with hold_folder(folder, "a check of videos"), closing(Journal(folder / JOURNAL)) as journal:
+    with hold_folder(folder, "a check of videos", alone=True), closing(Journal(folder / JOURNAL)) as journal:
         known = {entry["file"]: entry["found"] for entry in journal.read() if {"file", "found"} <= entry.keys()}
         stamps = [record.stamp() for record in source.records]
-        found: dict[int, Finding] = {
-            place: Finding(**known[stamp]) for place, stamp in enumerate(stamps) if stamp in known
-        }
-        num_broken = sum(bool(finding.error) for finding in found.values())
-        if on_progress is not None:
-            on_progress(len(found), num_broken)
-        rest = [(place, record) for place, record in enumerate(source.records) if place not in found]
-        outcomes = run_all(_check_item, rest, workers=min(workers, max(len(rest), 1)), limit_sec=limit_sec)
-        with closing(outcomes):
-            for outcome in outcomes:
-                place, _ = outcome.item
-                finding = outcome.value or Finding(error=outcome.trouble)
-                journal.add({"file": stamps[place], "found": asdict(finding)})
-                found[place] = finding
-                num_broken += bool(finding.error)
-                if on_progress is not None:
-                    on_progress(len(found), num_broken)
-        findings = [found[place] for place in range(len(source.records))]
+        done = {place: known[stamp] for place, stamp in enumerate(stamps) if stamp in known}
+        rest = {place: record for place, record in enumerate(source.records) if place not in done}
+
+        def to_line(place: int, found: dict[str, Any]) -> dict[str, Any]:
+            return {"file": stamps[place], "found": asdict(Finding(**found))}
+
+        finish_journal(
+            journal, done, rest, _check, to_line, workers=workers, limit_sec=limit_sec, on_progress=on_progress
+        )
+        findings = [Finding(**done[place]) for place in range(len(source.records))]
         _write(folder, source, findings)
         return findings
 
 
-def _check_item(item: tuple[int, VideoRecord]) -> Finding:
-    return check_video(item[1])
+def _check(record: VideoRecord) -> dict[str, Any]:
+    return asdict(check_video(record))
 
 
 def _write(folder: Path, source: VideoSource, findings: Sequence[Finding]) -> None:
@@ -132,7 +126,7 @@ def _write(folder: Path, source: VideoSource, findings: Sequence[Finding]) -> No
         numbers = (finding.frames, finding.fps, finding.width, finding.height, finding.seconds)
         name = record.name if record.member else record.path
         rows.append([name, *numbers, finding.error, finding.note])
-    write_text_whole(folder / REPORT, csv_text(rows))
+    write_whole(folder / REPORT, csv_text(rows))
     if not any(record.member for record in source.records):
         good = [record for record, finding in zip(source.records, findings, strict=True) if not finding.error]
         write_list(folder / CLEAN, good, source.class_names)

@@ -1,22 +1,21 @@
 """Every view of each video in batches, decoded by processes whose death costs a file, not the run."""
 
-import logging
-import signal
-import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset
+from torch.utils.data import BatchSampler
 
-from videozoo.data import VideoDataset, VideoError, VideoRecord, create_transform, sampling_options
+from videozoo.data import JointDataset, VideoDataset, VideoError, VideoRecord, create_transform, sampling_options
 
-log = logging.getLogger("videozoo")
+from .process_pool import run_all
 
-# A decoding process is replaced after so many batches.
-RENEW_BATCHES = 2000
+# A file that takes longer to decode has its process killed.
+FILE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -25,143 +24,130 @@ class ClipBatch:
 
     Args:
         paths: all of them.
-        video: uint8 (B, V, 3, T, H, W) of those that could be read; None if none could.
+        videos: for each network uint8 (B, V, 3, T, H, W) of those that could be read; empty if none could.
         read: their places in ``paths``.
         errors: why the others could not be, by place.
         notes: what is odd about videos that could be read, by place.
     """
 
     paths: list[str]
-    video: Tensor | None
+    videos: list[Tensor]
     read: list[int]
-    errors: dict[int, str]
+    errors: dict[int, VideoError]
     notes: dict[int, str]
-
-    def pin_memory(self) -> "ClipBatch":
-        """For the DataLoader, which copies from pinned memory to a GPU while that computes."""
-        video = None if self.video is None else self.video.pin_memory()
-        return ClipBatch(self.paths, video, self.read, self.errors, self.notes)
 
 
 class _Item(NamedTuple):
-    """A video on its way into a batch: its views as bytes (V, 3, T, H, W), or the error."""
+    """A video on its way into a batch: its views as bytes (V, 3, T, H, W) for each network, or the error."""
 
     path: str
-    video: Tensor | None
-    error: str | None
+    videos: Sequence[Tensor]
+    error: VideoError | None
     note: str = ""
 
 
-class _Views(Dataset[_Item]):
-    """The item of each record, which is made when it is asked for."""
+class _Views:
+    """Read every view of records by their places; ``configs`` has what each network wants to see."""
 
-    def __init__(self, records: Sequence[VideoRecord], config: dict[str, Any]) -> None:
-        self.records = records
-        self.transform = create_transform(**config, normalize=False)
-        self.sampling = sampling_options(config)
+    def __init__(self, records: Sequence[VideoRecord], configs: Sequence[dict[str, Any]], is_reversed: bool) -> None:
+        self.records, self.is_reversed = records, is_reversed
+        self.options = [(create_transform(**cfg, normalize=False), sampling_options(cfg)) for cfg in configs]
 
-    def __len__(self) -> int:
-        return len(self.records)
+    def __call__(self, places: Sequence[int]) -> ClipBatch:
+        return _collate([self._read(place) for place in places])
 
-    def __getitem__(self, index: int) -> _Item:
-        record = self.records[index]
-        path = str(record.path)
+    def in_worker(self, places: Sequence[int]) -> ClipBatch:
+        torch.set_num_threads(1)
+        return self(places)
+
+    def _read(self, place: int) -> _Item:
+        record = self.records[place]
         try:
-            item = VideoDataset([record], self.transform, **self.sampling)[0]
-            return _Item(path, item["video"], None, item["note"])
+            item = JointDataset([VideoDataset([record], view, **sampling) for view, sampling in self.options])[0]
         except VideoError as error:
-            return _Item(path, None, error.reason.removesuffix(f" [listed in {record.source}]"))
+            reason = error.reason.removesuffix(f" [listed in {record.source}]")
+            return _Item(str(record.path), (), VideoError(error.path, reason))
         except Exception as error:  # One file of millions must not end the run, whatever it does to the reader.
-            return _Item(path, None, f"unexpected {type(error).__name__}, {error}")
+            return self.failed(place, f"unexpected {type(error).__name__}, {error}")
+        videos = [video.flip(-3) for video in item["video"]] if self.is_reversed else item["video"]
+        return _Item(str(record.path), videos, None, item["note"])
+
+    def failed(self, place: int, reason: str) -> _Item:
+        """Return the item of a record that ended its reader."""
+        path = self.records[place].path
+        return _Item(str(path), (), VideoError(path, reason))
 
 
 def iterate_batches(
     records: Sequence[VideoRecord],
-    config: dict[str, Any],
+    configs: Sequence[dict[str, Any]],
     *,
     start: int,
     batch_size: int,
     workers: int,
     pin_memory: bool,
+    is_reversed: bool = False,
 ) -> Generator[ClipBatch]:
     """Batches of the records from ``start`` on, in order.
 
-    A file that kills the process that decodes it becomes an error of that file. Processes are replaced now and then, so
-    that what decoders do not give back (about 2 KB a file) does not add up.
+    A file that kills the process that decodes it, or hangs it, becomes an error of that file.
+
+    Args:
+        configs: what each network wants to see; a file is read once for all of them.
+        workers: decoding processes; 0 decodes in this one.
+        pin_memory: give batches in pinned memory, from which a GPU copies while it computes.
+        is_reversed: play every clip backwards.
     """
-    views = _Views(records, config)
-    first = start
-    while first < len(records):
-        stop = min(first + RENEW_BATCHES * max(workers, 1) * batch_size, len(records))
-        places = BatchSampler(range(first, stop), batch_size, drop_last=False)
-        try:
-            for batch in _load(views, places, workers, pin_memory):
-                yield batch
-                first += len(batch.paths)
-            continue
-        except (RuntimeError, OSError, EOFError) as error:
-            if not _is_death(error):
-                raise
-            log.warning("a decoding process died; its files are tried one by one")
-        last = min(first + batch_size * max(2 * workers, 1), len(records))
-        for i in range(first, last, batch_size):
-            yield _load_singly(views, range(i, min(i + batch_size, last)))
-        first = last
+    views = _Views(records, configs, is_reversed)
+    places = BatchSampler(range(start, len(records)), batch_size, drop_last=False)
+    batches = _read_in_workers(views, places, workers, batch_size) if workers else map(views, places)
+    return _pin_ahead(batches) if pin_memory else (batch for batch in batches)
 
 
-def _load(views: _Views, places: Iterable[Sequence[int]], workers: int, pin_memory: bool) -> Iterator[ClipBatch]:
-    loader = DataLoader(
-        views,
-        batch_sampler=places,  # type: ignore[arg-type]
-        num_workers=workers,
-        collate_fn=_collate,
-        worker_init_fn=_leave_signals_to_parent,
-        pin_memory=pin_memory,
-        generator=torch.Generator(),
-    )
-    batches = iter(loader)
-    if threading.current_thread() is not threading.main_thread():
-        yield from batches
-        return
-    # torch's handler tells the death of a worker in whatever line the program is at, which may be the writing of a
-    # file. Without it the loader finds out by itself, where the batch is awaited.
-    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        yield from batches
-    finally:
-        signal.signal(signal.SIGCHLD, handler)
+def _read_in_workers(
+    views: _Views, places: Iterable[Sequence[int]], workers: int, batch_size: int
+) -> Generator[ClipBatch]:
+    outcomes = run_all(views.in_worker, places, workers=workers, limit_sec=FILE_SECONDS * batch_size, in_order=True)
+    with closing(outcomes):
+        for outcome in outcomes:
+            if not outcome.trouble:
+                yield outcome.value
+            elif len(outcome.item) == 1:
+                yield _collate([views.failed(outcome.item[0], outcome.trouble)])
+            else:  # each with a process of its own, so that the file is known
+                yield _join(_read_in_workers(views, [[place] for place in outcome.item], 1, 1))
 
 
-def _load_singly(views: _Views, places: Sequence[int]) -> ClipBatch:
-    """The same batch with a process for each file, so that the one that kills it is known."""
-    items: list[_Item] = []
-    for place in places:
-        try:
-            (batch,) = _load(views, [[place]], 1, pin_memory=False)
-            video = None if batch.video is None else batch.video[0]
-            items.append(_Item(batch.paths[0], video, batch.errors.get(0), batch.notes.get(0, "")))
-        except (RuntimeError, OSError, EOFError) as error:
-            if not _is_death(error):
-                raise
-            items.append(_Item(str(views.records[place].path), None, "the process that decoded it died"))
-    return _collate(items)
-
-
-def _collate(items: list[_Item]) -> ClipBatch:
-    videos = {place: item.video for place, item in enumerate(items) if item.video is not None}
+def _collate(items: Sequence[_Item]) -> ClipBatch:
+    read = [item.videos for item in items if item.error is None]
     return ClipBatch(
         [item.path for item in items],
-        torch.stack(list(videos.values())) if videos else None,
-        list(videos),
+        [torch.stack(videos) for videos in zip(*read, strict=True)],
+        [place for place, item in enumerate(items) if item.error is None],
         {place: item.error for place, item in enumerate(items) if item.error is not None},
         {place: item.note for place, item in enumerate(items) if item.note},
     )
 
 
-def _is_death(error: Exception) -> bool:
-    """Whether a decoding process is gone: it was found dead, or what it had sent can no longer be fetched from it."""
-    return isinstance(error, ConnectionError | FileNotFoundError | EOFError) or "DataLoader worker" in str(error)
+def _join(singles: Iterable[ClipBatch]) -> ClipBatch:
+    """One batch of batches of one video each."""
+    return _collate(
+        [
+            _Item(one.paths[0], [video[0] for video in one.videos], one.errors.get(0), one.notes.get(0, ""))
+            for one in singles
+        ]
+    )
 
 
-def _leave_signals_to_parent(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _pin_ahead(batches: Iterator[ClipBatch]) -> Generator[ClipBatch]:
+    """Copy the next batch into pinned memory, in a thread, while the one before is worked on."""
+
+    def pin_next() -> ClipBatch | None:
+        batch = next(batches, None)
+        return batch and replace(batch, videos=[video.pin_memory() for video in batch.videos])
+
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(pin_next)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(pin_next)
+            yield batch

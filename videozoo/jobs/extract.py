@@ -1,7 +1,7 @@
 """Features of the videos of a list, written as one file."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from videozoo.choices import FEATURE_FILES
 
+from .describe import describe_answers, describe_job, describe_network
 from .listing import Listing
-from .outputs import ArrayFile, ParquetFile
-from .parts import JobError, Rows
-from .predict import JobResult, JobWriting, answer_list, check_shard, describe_job, describe_network, rows_of
-from .prediction import GivesFeatures, Prediction
+from .outputs import OUTPUTS
+from .parts import Rows
+from .predict import JobResult, answer_list, check_suffix
+from .prediction import GivesFeatures
 
 
 def extract_list(
@@ -41,36 +42,23 @@ def extract_list(
         JobError: another ending, or what `predict_list` says.
         MissingPackageError: a Parquet file, and pyarrow is not installed.
     """
-    check_shard(num_shards, shard)
-    if output.suffix not in FEATURE_FILES:
-        raise JobError(f"{output}: its name must end in {', '.join(FEATURE_FILES)}.")
+    check_suffix(output, FEATURE_FILES)
     shape = extractor.feature_shape
     size = int(np.prod(shape))
     details = {"layer": extractor.layer, "level": extractor.level, "feature_shape": list(shape)}
-    job = {**describe_job(extractor, listing, num_shards, shard), **details}
+    job = describe_job(listing, num_shards, shard, **describe_answers(extractor), **details)
     about = {**describe_network(extractor), "feature_shape": json.dumps(list(shape))}
 
-    def make_rows(indices: Sequence[int], answers: list[Prediction]) -> Rows:
-        rows = rows_of(indices, answers, size)
-        error = rows.columns.pop("error")
-        labels = [listing[index].label for index in indices]
-        rows.columns.update(label=[None if label < 0 else label for label in labels], error=error)
-        return rows
-
     def fill(rows: Rows) -> dict[str, Any]:
-        return {**rows.columns, "features": rows.where_read(rows.values)}
+        columns: dict[str, Any] = rows.take("index", "path", "label", "error")
+        return {**columns, "features": rows.where_read(rows.values)} if output.suffix == ".parquet" else columns
 
-    kind: ParquetFile | ArrayFile
-    if output.suffix == ".parquet":
-        columns = {**_COLUMNS, "features": lambda pa: pa.list_(pa.float32(), size)}
-        kind = ParquetFile(columns, {**about, "job": json.dumps(job)}, fill)
-    else:
-        kind = ArrayFile(shape, about, job)
-    writing = JobWriting(job, make_rows, kind)
-    return answer_list(extractor, listing, output, writing, num_shards=num_shards, shard=shard, on_progress=on_progress)
+    types = {**_TYPES, "features": lambda pa: pa.list_(pa.float32(), size)}
+    rows = OUTPUTS[output.suffix](job, about, fill, types, shape)
+    return answer_list(extractor, listing, output, rows, num_shards=num_shards, shard=shard, on_progress=on_progress)
 
 
-_COLUMNS: dict[str, Callable[[Any], Any]] = {
+_TYPES: dict[str, Callable[[Any], Any]] = {
     "index": lambda pa: pa.int64(),
     "path": lambda pa: pa.string(),
     "label": lambda pa: pa.int64(),

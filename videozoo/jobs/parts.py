@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,17 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from videozoo.files import LOCK, FolderTaken, Lock, remove_leftovers, write_file
+from videozoo.files import LOCK, FolderTaken, Lock, remove_leftovers
 
+from .disk import write_whole
+from .errors import JobError
+from .prediction import Prediction
+from .shards import Shard
 
-class JobError(ValueError):
-    """A job over a list that cannot go on; the message says what to change."""
+PARTS_FORMAT = 1
+# Rows wait in memory at most so long, and so many of them, before they are safe on disk.
+PART_SECONDS = 30.0
+PART_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,8 @@ class Rows:
     """A row per video.
 
     Args:
-        columns: name -> a number, text or None per video; ``error`` is None where the video was read.
+        columns: ``index`` (place in the list), ``path``, ``label``, ``error`` and ``note``, each with a value or None
+            per video.
         values: its scores or features, float32 (N, D), NaN where it could not be read.
     """
 
@@ -37,6 +46,10 @@ class Rows:
     @property
     def num_errors(self) -> int:
         return len(self) - self.columns["error"].count(None)
+
+    def take(self, *names: str) -> dict[str, list[Any]]:
+        """Return some of the columns."""
+        return {name: self.columns[name] for name in names}
 
     def where_read(self, values: Sequence[Any] | np.ndarray) -> list[Any]:
         """Return the values of the videos that were read, None for the others."""
@@ -60,6 +73,7 @@ class Parts:
             self._lock = Lock(self.folder / LOCK, output)
         except FolderTaken as error:
             raise JobError(f"{output}: {error.strerror} or --shard.") from error
+        job = {**job, "parts_format": PARTS_FORMAT}
         found = self.folder / "job.json"
         if found.is_file():
             check_same_job(json.loads(found.read_text(encoding="utf-8")), job, self.folder)
@@ -76,16 +90,20 @@ class Parts:
         """Let another process have it."""
         self._lock.close()
 
-    def num_rows(self) -> int:
-        """Count the rows that are safe. A part that does not join on to them (a damaged disk) is removed."""
-        stop = 0
+    def count(self) -> tuple[int, int]:
+        """Count the rows that are safe, and the errors among them.
+
+        A part that does not join on to the others (a damaged disk) is removed.
+        """
+        stop = num_errors = 0
         for path in self._paths():
             first, last = map(int, path.stem.split("-"))
-            if first != stop or not _is_whole(path, last - first):
+            rows = _read(path)
+            if first != stop or rows is None or len(rows) != last - first:
                 path.unlink()
                 continue
-            stop = last
-        return stop
+            stop, num_errors = last, num_errors + rows.num_errors
+        return stop, num_errors
 
     def add(self, first: int, rows: Rows) -> None:
         """Write the rows from ``first`` on."""
@@ -95,8 +113,10 @@ class Parts:
     def rows(self) -> Iterator[Rows]:
         """Read the rows so far, in order, a part at a time."""
         for path in self._paths():
-            with safe_open(path, "np") as file:
-                yield Rows(json.loads(file.metadata()["columns"]), file.get_tensor("values"))
+            rows = _read(path)
+            if rows is None:
+                raise JobError(f"{path}: is damaged; run again to go on.")
+            yield rows
 
     def remove(self) -> None:
         """Remove the folder."""
@@ -107,12 +127,75 @@ class Parts:
         return sorted(p for p in self.folder.iterdir() if re.fullmatch(r"[0-9]{12}-[0-9]{12}\.safetensors", p.name))
 
 
-def _is_whole(path: Path, num_rows: int) -> bool:
+def _read(path: Path) -> Rows | None:
+    """Return the rows of a part, None where it is damaged."""
     try:
         with safe_open(path, "np") as file:
-            return bool(file.get_slice("values").get_shape()[0] == num_rows)
+            return Rows(json.loads(file.metadata()["columns"]), file.get_tensor("values"))
     except (SafetensorError, OSError):
-        return False
+        return None
+
+
+def fill_parts(
+    parts: Parts,
+    shard: Shard,
+    answers: Callable[[int], Generator[list[Prediction]]],
+    size: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[int, int]:
+    """Add the rows of a shard that parts lack.
+
+    Args:
+        answers: gives the answers from one of the shard's videos on, some at a time.
+        size: values of a video.
+        on_progress: called with the videos answered and the errors among them, this run's and earlier ones'.
+    Returns:
+        the number of rows that were there, and of all errors.
+    Raises:
+        JobError: the disk refused.
+    """
+    start, num_errors = parts.count()
+    done, waiting, written = start, [], time.monotonic()
+    if on_progress is not None:
+        on_progress(done, num_errors)
+    with closing(answers(start)) as batches:
+        try:
+            for some in batches:
+                waiting += some
+                num_errors += sum(answer.error is not None for answer in some)
+                is_last = done + len(waiting) == len(shard)
+                if is_last or len(waiting) >= PART_ROWS or time.monotonic() - written >= PART_SECONDS:
+                    parts.add(done, _to_rows(shard, done, waiting, size))
+                    done, waiting, written = done + len(waiting), [], time.monotonic()
+                if on_progress is not None:
+                    on_progress(done + len(waiting), num_errors)
+        except KeyboardInterrupt:
+            if waiting:
+                parts.add(done, _to_rows(shard, done, waiting, size))
+            raise
+    return start, num_errors
+
+
+def _to_rows(shard: Shard, first: int, answers: Sequence[Prediction], size: int) -> Rows:
+    """Return the rows of the answers from ``first`` on; file names that are no UTF-8 are escaped."""
+    values = np.full((len(answers), size), np.nan, np.float32)
+    for row, answer in zip(values, answers, strict=True):
+        if answer.scores is not None:
+            row[:] = answer.scores.ravel()
+    records = shard[first : first + len(answers)]
+    columns: dict[str, list[Any]] = {
+        "index": list(shard.places[first : first + len(answers)]),
+        "path": [_as_utf8(answer.path) for answer in answers],
+        "label": [None if record.label < 0 else record.label for record in records],
+        "error": [None if answer.error is None else _as_utf8(answer.error) for answer in answers],
+        "note": [answer.note for answer in answers],
+    }
+    return Rows(columns, values)
+
+
+def _as_utf8(text: str) -> str:
+    # Neither JSON nor Parquet holds the bytes of a file name that is no UTF-8.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def parts_folder(output: Path) -> Path:
@@ -137,17 +220,3 @@ def check_same_job(found: dict[str, Any], wanted: dict[str, Any], where: Path) -
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else f"{text[:16]}...{text[-8:]}"
-
-
-def write_whole(path: Path, content: bytes | Callable[[Any], Any], side: Path | None = None) -> None:
-    """Write a file as `videozoo.files.write_file` does.
-
-    Raises:
-        JobError: the disk refused.
-    """
-    try:
-        write_file(path, content, side)
-    except OSError as error:
-        raise JobError(
-            f"{path}: cannot be written ({error.strerror or error}); what is finished is kept, run again to go on."
-        ) from error

@@ -1,6 +1,6 @@
 """The answer for one video, and what a job over a list asks of whoever answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -8,6 +8,11 @@ import numpy as np
 from torch import nn
 
 from videozoo.data import VideoRecord
+
+
+def best_classes(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return the numbers of the ``k`` best classes, best first, (..., C) -> int64 (..., k); of equal ones the first."""
+    return np.argsort(-scores, axis=-1, kind="stable")[..., :k]
 
 
 class Candidate(NamedTuple):
@@ -63,7 +68,7 @@ class Prediction:
             raise ValueError(f"topk: k is {k}; it must be at least 1.")
         if self.scores is None:
             return []
-        order = np.argsort(-self.scores, kind="stable")[:k].tolist()
+        order = best_classes(self.scores, k).tolist()
         names = self.class_names or [str(index) for index in range(len(self.scores))]
         return [Candidate(names[index], float(self.scores[index]), index) for index in order]
 
@@ -81,7 +86,7 @@ class AnswersVideos(Protocol):
         """Name of each class."""
         ...
 
-    def stream_batches(self, records: Sequence[VideoRecord], start: int = 0) -> Iterator[list[Prediction]]:
+    def stream_batches(self, records: Sequence[VideoRecord], start: int = 0) -> Generator[list[Prediction]]:
         """Answer the videos from ``start`` on, some at a time."""
         ...
 

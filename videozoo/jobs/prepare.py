@@ -14,11 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from videozoo.data.records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
-from videozoo.files import remove_leftovers, write_file
+from videozoo.files import remove_leftovers
 from videozoo.jobs.write_list import CLASSES, write_list
 from videozoo.video.errors import VideoError
 
-from .pool import Journal, WorkError, hold_folder, run_all, write_text_whole
+from .disk import hold_folder, write_whole
+from .errors import JobError
+from .journal import Journal, finish_journal
 from .reencode import reencode
 
 JOURNAL = "prepared.jsonl"
@@ -66,36 +68,30 @@ def prepare_source(
         limit_sec: time that one may take.
         on_progress: called with the videos done and the broken ones among them.
     Raises:
-        WorkError: the folder holds other things or another run's, another process writes it, a file changed in between,
+        JobError: the folder holds other things or another run's, another process writes it, a file changed in between,
             or the disk refused.
     """
-    with hold_folder(folder, "prepared videos"), closing(Journal(folder / JOURNAL)) as journal:
+    with hold_folder(folder, "prepared videos", alone=True), closing(Journal(folder / JOURNAL)) as journal:
         names = output_names(source.records, has_shards=shard_bytes is not None)
         _check_settings(folder, source, {"short_side": short_side, "gop": gop, "shard_bytes": shard_bytes})
         home = folder if shard_bytes is None else folder / WAITING
         remove_leftovers(folder.rglob(".*.tmp"))
-        done = _finished(journal, source, names, home, has_shards=_has_shards(folder))
-        num_broken = sum("error" in entry for entry in done.values())
-        if on_progress is not None:
-            on_progress(len(done), num_broken)
-        rest = [
-            _Task(record, home / name, short_side, gop)
-            for record, name in zip(source.records, names, strict=True)
+        stamps = {name: record.stamp() for name, record in zip(names, source.records, strict=True)}
+        done = _finished(journal, stamps, home, has_shards=_has_shards(folder))
+        rest = {
+            name: _Task(record, home / name, short_side, gop)
+            for name, record in zip(names, source.records, strict=True)
             if name not in done
-        ]
+        }
         if rest and _has_shards(folder):
-            raise WorkError(f"{folder}: {len(rest)} videos changed since its shards were written; remove it first.")
-        outcomes = run_all(_encode, rest, workers=min(workers, max(len(rest), 1)), limit_sec=limit_sec)
-        with closing(outcomes):
-            for outcome in outcomes:
-                name = outcome.item.target.relative_to(home).as_posix()
-                trouble = {"file": outcome.item.record.stamp(), "error": outcome.trouble}
-                entry = {"name": name, **(outcome.value or trouble)}
-                journal.add(entry)
-                done[name] = entry
-                num_broken += "error" in entry
-                if on_progress is not None:
-                    on_progress(len(done), num_broken)
+            raise JobError(f"{folder}: {len(rest)} videos changed since its shards were written; remove it first.")
+
+        def to_line(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+            return {"name": name, "file": stamps[name], **entry}
+
+        finish_journal(
+            journal, done, rest, _encode, to_line, workers=workers, limit_sec=limit_sec, on_progress=on_progress
+        )
         return _finish(source, folder, names, done, shard_bytes)
 
 
@@ -108,16 +104,15 @@ class _Task:
 
 
 def _encode(task: _Task) -> dict[str, Any]:
-    about = {"file": task.record.stamp()}
     try:
         frames, size = reencode(task.record, task.target, short_side=task.short_side, gop=task.gop)
     except VideoError as error:
-        return {**about, "error": error.reason}
-    except WorkError:
+        return {"error": error.reason}
+    except JobError:
         raise
     except Exception as error:  # whatever a file does to a decoder, it is this file's error
-        return {**about, "error": f"unexpected {type(error).__name__}, {error}"}
-    return {**about, "frames": frames, "bytes": size}
+        return {"error": f"unexpected {type(error).__name__}, {error}"}
+    return {"frames": frames, "bytes": size}
 
 
 def output_names(records: Sequence[VideoRecord], *, has_shards: bool = False) -> list[str]:
@@ -177,19 +172,16 @@ def _check_settings(folder: Path, source: VideoSource, settings: dict[str, Any])
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        write_text_whole(path, json.dumps(settings, indent=2))
+        write_whole(path, json.dumps(settings, indent=2))
         return
     for key, value in settings.items():
         if found.get(key) != value:
             what = "of another list" if key == "list" else f"with {key.replace('_', ' ')} {found.get(key)}, now {value}"
-            raise WorkError(f"{folder}: was begun {what}; give another --output.")
+            raise JobError(f"{folder}: was begun {what}; give another --output.")
 
 
-def _finished(
-    journal: Journal, source: VideoSource, names: Sequence[str], home: Path, *, has_shards: bool
-) -> dict[str, dict[str, Any]]:
+def _finished(journal: Journal, stamps: dict[str, Any], home: Path, *, has_shards: bool) -> dict[str, dict[str, Any]]:
     """Journal entries by name, of what is there and whose source is as it was."""
-    stamps = {name: record.stamp() for name, record in zip(names, source.records, strict=True)}
     done: dict[str, dict[str, Any]] = {}
     for entry in journal.read():
         name = entry.get("name")
@@ -224,7 +216,7 @@ def _finish(
     if shard_bytes is None:
         write_list(folder / LIST, good, source.class_names)
         return Prepared((folder / LIST,), len(good), broken)
-    write_text_whole(folder / CLASSES, "".join(f"{name}\n" for name in source.class_names))
+    write_whole(folder / CLASSES, "".join(f"{name}\n" for name in source.class_names))
     sizes = {record.name: done[record.name]["bytes"] for record in good}
     shards = _write_shards(folder, good, sizes, shard_bytes)
     return Prepared(tuple(shards), len(good), broken)
@@ -268,10 +260,7 @@ def _write_shard(path: Path, home: Path, records: Sequence[VideoRecord]) -> None
                 label = str(record.label).encode()
                 tar.addfile(_member(f"{record.name.removesuffix('.mp4')}.cls", len(label)), io.BytesIO(label))
 
-    try:
-        write_file(path, fill)
-    except OSError as error:
-        raise WorkError(f"{path}: cannot be written ({error.strerror}); run again to go on.") from error
+    write_whole(path, fill)
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:

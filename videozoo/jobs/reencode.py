@@ -21,7 +21,8 @@ from videozoo.video.errors import VideoError
 from videozoo.video.upright import ONE_THREAD, UprightRgb, size_of
 from videozoo.video.whole import IMAGES_FPS, WholeVideo
 
-from .pool import WorkError, is_orphan
+from .errors import JobError
+from .process_pool import is_orphan
 
 # Whole numbers of it are the frames of 24 to 60 a second, NTSC's rates among them, milliseconds and MPEG's 90 kHz.
 TIME_BASE = Fraction(1, 360_000)
@@ -54,19 +55,19 @@ def reencode(record: VideoRecord, target: Path, *, short_side: int, gop: int) ->
         number of frames, and bytes of the file.
     Raises:
         VideoError: the record cannot be read.
-        WorkError: the disk refused.
+        JobError: the disk refused.
     """
     temporary = side_name(target)
     try:
         count = _encode(record, temporary, short_side, gop)
         if is_orphan():  # the next run may be at this file already
-            raise WorkError("the run that wanted it is gone")
+            raise JobError("the run that wanted it is gone")
         size = temporary.stat().st_size
         os.replace(temporary, target)
         return count, size
     except OSError as error:
         if error.errno in DISK_ERRORS:
-            raise WorkError(f"{target}: cannot be written ({os.strerror(error.errno or 0)}).") from error
+            raise JobError(f"{target}: cannot be written ({os.strerror(error.errno or 0)}).") from error
         raise VideoError(record.path, f"it cannot be encoded ({error.strerror or error})") from error
     finally:
         with contextlib.suppress(OSError):

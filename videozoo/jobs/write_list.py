@@ -8,7 +8,7 @@ from videozoo.data.labels import is_index
 from videozoo.data.lists import BLANK, SourceError
 from videozoo.data.records import VideoRecord
 from videozoo.data.sources import load_source
-from videozoo.jobs.pool import write_text_whole
+from videozoo.jobs.disk import write_whole
 from videozoo.text import csv_text
 
 CLASSES = "classes.txt"
@@ -26,15 +26,15 @@ def write_list(path: Path, records: Sequence[VideoRecord], class_names: Sequence
         records: of files, not of members of shards; paths inside the csv's folder are written relative to it.
         class_names: of all classes.
     Raises:
-        WorkError: the disk refused.
+        JobError: the disk refused.
     """
     if not records:
-        write_text_whole(path, "path,label\n")
+        write_whole(path, "path,label\n")
         return
-    write_text_whole(path, _to_csv(path.parent, records, class_names))
+    write_whole(path, _to_csv(path.parent, records, class_names))
     if not _reads_as(path, records, class_names):
-        write_text_whole(path.with_name(CLASSES), "".join(f"{name}\n" for name in class_names))
-        write_text_whole(path, _to_csv(path.parent, records, None))
+        write_whole(path.with_name(CLASSES), "".join(f"{name}\n" for name in class_names))
+        write_whole(path, _to_csv(path.parent, records, None))
 
 
 def _to_csv(folder: Path, records: Sequence[VideoRecord], class_names: Sequence[str] | None) -> str:
