@@ -1,54 +1,20 @@
 """The command ``videozoo``: one file per sub-command, heavy imports inside the functions that need them."""
 
 import argparse
+import importlib
 import os
 from collections.abc import Sequence
 
-from videozoo.cli import (
-    card,
-    check_data,
-    confusion,
-    convert,
-    demo,
-    evaluate,
-    explain,
-    export,
-    extract,
-    finetune,
-    info,
-    predict,
-    prepare,
-    push,
-    quickstart,
-    report,
-    stream,
-)
-from videozoo.cli import list as list_
 from videozoo.cli.command import CommandParser, Parser
 from videozoo.cli.console import answer
 from videozoo.version import __version__
 
 __all__ = ["build_parser", "main", "run_command"]
 
+# Each is a module of this package with a ``COMMAND`` and a function ``run``; in the order of the help.
 _COMMANDS = (
-    quickstart,
-    check_data,
-    prepare,
-    finetune,
-    evaluate,
-    predict,
-    export,
-    explain,
-    confusion,
-    stream,
-    extract,
-    demo,
-    list_,
-    info,
-    report,
-    convert,
-    card,
-    push,
+    *("quickstart", "check-data", "prepare", "finetune", "evaluate", "predict", "export", "explain", "confusion"),
+    *("stream", "extract", "demo", "list", "info", "report", "convert", "card", "push"),
 )
 
 
@@ -90,6 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"videozoo {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=CommandParser)
-    for command in _COMMANDS:
-        command.COMMAND.add(commands, command.run)
+    for name in _COMMANDS:
+        module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+        sub = commands.add_parser(name, **module.COMMAND.parser_options())
+        for add_flag in module.COMMAND.flags:
+            add_flag(sub)
+        sub.set_defaults(run=module.run, parser=sub)
     return parser

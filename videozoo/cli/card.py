@@ -6,7 +6,6 @@ from videozoo.cli.command import Command, flag
 from videozoo.cli.console import say_text
 
 COMMAND = Command(
-    "card",
     help="print a model's card",
     description="Prints the card that push would publish: what the network is, how it was trained and measured.",
     epilog="Example: videozoo card runs/mine > README.md",

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 
 COMMAND = Command(
-    "check-data",
     help="decode every file of a data set and tell what is wrong",
     description="Decodes every video from its first frame to its last, several at a time, and writes a report "
     "(report.csv: frames, fps, size, seconds, error) and a list of those that can be read, with the same classes "

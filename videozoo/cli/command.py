@@ -1,4 +1,4 @@
-"""How a sub-command is declared: its words and its flags; its module has the function ``run``."""
+"""How a sub-command is declared: its words and its flags."""
 
 import argparse
 import difflib
@@ -17,21 +17,15 @@ Flag = Callable[[Container], Any]  # adds itself to a parser or a group
 class Command:
     """A sub-command, in the words of `argparse`."""
 
-    name: str
     help: str
     description: str
     flags: tuple[Flag, ...]
     epilog: str | None = None
     usage: str | None = None
 
-    def add(self, commands: "argparse._SubParsersAction[Parser]", run: Callable[[argparse.Namespace], int]) -> None:
-        """Add its parser, which leaves ``run`` and itself in what it parses."""
-        parser = commands.add_parser(
-            self.name, help=self.help, description=self.description, epilog=self.epilog, usage=self.usage
-        )
-        for add in self.flags:
-            add(parser)
-        parser.set_defaults(run=run, parser=parser)
+    def parser_options(self) -> dict[str, Any]:
+        """What `argparse` wants for its parser."""
+        return {key: value for key, value in vars(self).items() if key != "flags"}
 
 
 def flag(*names: str, **options: Any) -> Flag:

@@ -8,7 +8,6 @@ from videozoo.cli.console import CommandError, say
 from videozoo.cli.outputs import hold_output
 
 COMMAND = Command(
-    "confusion",
     help="confusion matrices of several evaluations, whole or within groups of classes",
     description="Draws the part of the confusion matrix that belongs to each group of classes, one panel for each "
     "evaluation, and prints how many of the group's videos were right. Without --groups it draws the whole matrix "

@@ -7,7 +7,6 @@ from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import CommandError, say
 
 COMMAND = Command(
-    "convert",
     help="turn a published checkpoint into a model folder",
     description="Reads a checkpoint of TSM, TANet, TDN, MotionSqueeze, DNR, TEA, TRN, MMAction2, PySlowFast or "
     "torchvision, whose source it recognises from the keys, and writes config.json and model.safetensors. "

@@ -7,7 +7,6 @@ from videozoo.cli.console import CommandError, Interrupted, say, show_log
 from videozoo.cli.flags import DEVICE, flag_of
 
 COMMAND = Command(
-    "demo",
     help="a page: drop a video, see classes, frames and where the network looked",
     description="Serves a page on this machine: choose a network, drop a video or record one, and see the "
     "likeliest classes, the frames that the network saw, its class maps, cost and latency; a second tab lists the "

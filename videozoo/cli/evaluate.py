@@ -25,7 +25,6 @@ _OF_A_NEW_EVALUATION = (
 
 
 COMMAND = Command(
-    "evaluate",
     help="measure a network, or several that vote, on labelled videos",
     description="Top-1, top-5 and mean-class accuracy; scores are averaged over the views of each video. A video "
     "that cannot be read is named and counted nowhere; the exit status is then 1 (in several processes 0). Killed at "

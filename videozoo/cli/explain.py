@@ -17,7 +17,6 @@ STAGE = "res3"
 
 
 COMMAND = Command(
-    "explain",
     help="pictures of what a network sees in a video",
     description="Writes into --output: cam.png, cam.mp4 and cam.gif, where each frame speaks for a class "
     "(Grad-CAM); for ARC states.png and attention.png, the evolving input states of a layer and the backward "

@@ -8,7 +8,6 @@ from videozoo.cli.console import CommandError, note, say, show_log
 from videozoo.cli.flags import MODEL
 
 COMMAND = Command(
-    "export",
     help="write a network as ONNX, torch.export or plain weights",
     description="Writes one file that holds the network, its classes, and how videos are sampled and transformed. "
     "The batch is left open, for 3-D networks height and width too. The file is run with 1, 2 and 5 clips and gets "

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 
 COMMAND = Command(
-    "extract",
     help="features of a list of videos",
     description="Writes a network's features of each video, of the clip or of each frame, from what the classifier "
     "takes or from any layer, averaged over height and width. Killed at any moment, the same command goes on where "

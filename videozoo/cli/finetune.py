@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 
 COMMAND = Command(
-    "finetune",
     help="train a network on your videos",
     usage="videozoo finetune --model NAME --data DIR_OR_LIST --output RUN [flags]",
     description="Train a network on a folder root/CLASS/VIDEO.mp4 or a list of `path label` lines. "

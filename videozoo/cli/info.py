@@ -8,7 +8,6 @@ from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import say, say_text, show_log
 
 COMMAND = Command(
-    "info",
     help="parts, size and cost of a network",
     description="What a network is made of, its parameters and operations per view, and how it wants its videos.",
     epilog="Example: videozoo info arc_tsm_r50",

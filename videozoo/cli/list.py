@@ -8,7 +8,6 @@ from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import CommandError, say
 
 COMMAND = Command(
-    "list",
     help="names of the networks",
     description="The names that --model takes, one a line: [AUGMENTER_]TEMPORAL_BACKBONE.",
     epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50`, `videozoo list --pretrained k400`",

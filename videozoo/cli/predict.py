@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 
 COMMAND = Command(
-    "predict",
     help="classify video files, or a list of millions",
     description="The best classes of each file, with scores that add up to 1 over all classes. A folder of jpg or "
     "png frames counts as a file, any other folder as the videos in it. A file that cannot be read is a line on "

@@ -19,7 +19,6 @@ SHOWN_BROKEN = 20
 
 
 COMMAND = Command(
-    "prepare",
     help="re-encode a data set: small, quick to read, as files or shards",
     description="Writes every video anew as H.264 without sound: scaled to a short side, upright, with keyframes "
     "close to each other, in its own time; parts of files are cut out. With --shards into tar shards, else as "

@@ -6,7 +6,6 @@ from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import note, say
 
 COMMAND = Command(
-    "push",
     help="publish a run or a model folder on the Hugging Face Hub",
     description="Makes config.json, model.safetensors and README.md (the card), builds the network from them again "
     "and compares, then publishes them in one commit. What is there already is not sent again. The licence, the "

@@ -28,7 +28,6 @@ SETTINGS_FILE = "quickstart.json"
 
 
 COMMAND = Command(
-    "quickstart",
     help="make videos, classify them, train two models on them, compare: a few minutes on a laptop",
     description="Writes a generated set of short mp4 files whose classes come in pairs, one the other played "
     "backwards. Classifies them with a bundled tiny model, without training. Then trains tsn_r18, which averages "

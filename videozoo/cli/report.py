@@ -7,7 +7,6 @@ from videozoo.cli.command import Command, flag, one_of, switch
 from videozoo.cli.console import say_text
 
 COMMAND = Command(
-    "report",
     help="the papers' cost tables beside our own count",
     description="Every row of the papers' tables that the zoo has: printed and measured operations and parameters, "
     "their difference, and a verdict. Takes a minute or two.",

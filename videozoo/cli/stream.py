@@ -26,7 +26,6 @@ BAR_CELLS = 24
 
 
 COMMAND = Command(
-    "stream",
     help="the classes of now, frame by frame, of a file, a camera or a network stream",
     description="Shows one frame after the other to the network and draws its best classes of now. A frame costs "
     "the same time and memory however long the stream is. A camera, a live stream, or a file with --realtime, is "
