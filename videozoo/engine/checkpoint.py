@@ -35,11 +35,11 @@ def save_checkpoint(
 
     def fill(temporary: Path) -> None:
         _save_tensors(weights, temporary / WEIGHTS)
-        (temporary / CONFIG).write_text(_to_json(config, indent=2), encoding="utf-8")
+        (temporary / CONFIG).write_text(json_text(config, 2) + "\n", encoding="utf-8")
         if train_state is not None:
             tensors, skeleton = flatten(train_state)
             _save_tensors(tensors, temporary / STATE_TENSORS)
-            text = _to_json({"format": STATE_FORMAT, "tree": skeleton})
+            text = json_text({"format": STATE_FORMAT, "tree": skeleton}) + "\n"
             (temporary / STATE_TREE).write_text(text, encoding="utf-8")
 
     with explain_disk(folder, "; the previous checkpoint is intact" if folder.exists() else ""):
@@ -139,10 +139,6 @@ def explain_disk(path: Path, kept: str = "") -> Iterator[None]:
         raise CheckpointError(
             f"{path}: could not be written ({cause(error)}){kept}. Free space or give another output."
         ) from error
-
-
-def _to_json(value: Any, indent: int | None = None) -> str:
-    return json_text(value, indent) + "\n"
 
 
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

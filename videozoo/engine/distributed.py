@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from timm.layers import convert_sync_batchnorm
 from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -14,7 +12,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from videozoo.engine.errors import EngineError
 from videozoo.engine.sync_batch_norm import CpuSyncBatchNorm, sync_batch_norm
 
-T = TypeVar("T")
 _LOST_PEER = ("gloo", "nccl", "closed by peer", "reset by peer")  # what the backends say, in a plain RuntimeError
 
 
@@ -58,12 +55,6 @@ def broadcast_buffers(net: nn.Module, accelerator: Accelerator) -> None:
     with torch.no_grad():
         for buffer in net.buffers():
             distributed.broadcast(buffer, src=0)
-
-
-def gather_objects(value: T) -> list[T]:
-    """Give every process the values of all, in the order of their ranks."""
-    gathered: list[Any] = gather_object([value])
-    return gathered
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from videozoo.choices import FREE_ON_RESUME
@@ -126,10 +125,6 @@ class RunFolder:
                 f"{self.path / 'last'}: holds another network than the {type(net).__name__} to be trained; resume with "
                 f"the same model and options, or give another output folder. {error}"
             ) from error
-
-    def load_averaged(self, ema: ModelEmaV3) -> None:
-        """Load the averaged weights, which ``last`` holds where there are any."""
-        ema.module.load_state_dict(load_weights(self.path / "last"))
 
     def restore(
         self, state: Mapping[str, Any], config: FitConfig, layout: Mapping[str, Any], names_digest: str | None = None

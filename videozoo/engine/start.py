@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from videozoo.engine.broken import BrokenVideos
+from videozoo.engine.checkpoint import load_weights
 from videozoo.engine.config import FitConfig
 from videozoo.engine.device import make_accelerator
-from videozoo.engine.distributed import gather_objects, sync_norms
+from videozoo.engine.distributed import sync_norms
 from videozoo.engine.errors import CheckpointError
 from videozoo.engine.loaders import Batch, prepare_loader
 from videozoo.engine.optim import freeze_norms, make_ema, make_optimizer, make_scheduler
@@ -46,7 +48,7 @@ def start_run(
         if accelerator.is_main_process:
             stack.enter_context(folder.hold())
         state = folder.open(resume)
-    if len(set(gather_objects(state is None))) > 1:
+    if len(set(gather_object([state is None]))) > 1:
         raise CheckpointError(f"{folder.path}: not every process sees the run there; give a folder that all share.")
     train = TrainLoader(train_loader, accelerator, config.seed)
     val = prepare_loader(val_loader, accelerator, "fit: validation")
@@ -64,7 +66,7 @@ def start_run(
     scheduler = make_scheduler(optimizer, config, updates_per_epoch)
     ema = make_ema(net, config)
     if ema is not None and state is not None:
-        folder.load_averaged(ema)
+        ema.module.load_state_dict(load_weights(folder.path / "last"))
     if config.compile:
         for module in (net,) if ema is None else (net, ema.module):
             compile_forward(module)

@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 class Trackers:
     """The trackers of a run. What they cannot take is told once and never stops the training: summary.csv has it all.
 
+    Accelerate's own ``log`` raises whatever a tracker raises, which would end a run of days.
+
     Args:
         names: ``tensorboard`` writes to RUN/tensorboard, ``wandb`` to RUN/wandb, and to its service where a key for it
             is known; ``WANDB_MODE`` and its other variables hold.
@@ -32,14 +34,9 @@ class Trackers:
         self._trackers: list[GeneralTracker] = []
         for name in names:
             check_installed(f"log_with={name}", name)
-        if not is_main:
-            return
-        shown = {
-            key: value if isinstance(value, str | bool | int | float) else str(value) for key, value in settings.items()
-        }
-        for name in names:
+        for name in names if is_main else ():
             try:
-                self._trackers.append(_start(name, folder, shown))
+                self._trackers.append(_start(name, folder, settings))
             except Exception as error:  # whatever the tracker's package raises
                 raise EngineError(f"log_with: {name} could not start ({error}); mend that, or leave it out.") from error
 
@@ -62,22 +59,20 @@ class Trackers:
         self._trackers = []
 
 
-def _start(name: str, folder: Path, settings: dict[str, Any]) -> GeneralTracker:
+def _start(name: str, folder: Path, settings: Mapping[str, Any]) -> GeneralTracker:
     folder.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"run_name": name, "logging_dir": str(folder)}
     if name == "wandb":
-        options: dict[str, Any] = {"dir": str(folder), "name": folder.name}
-        if "WANDB_MODE" not in os.environ and not _has_wandb_key():
+        import wandb
+
+        options = {"run_name": "videozoo", "dir": str(folder), "name": folder.name}
+        if "WANDB_MODE" not in os.environ and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
             _log.info("wandb: no key, so it is kept in %s; `wandb sync` sends it", folder / "wandb")
             options["mode"] = "offline"
-        tracker: GeneralTracker = LOGGER_TYPE_TO_CLASS[name]("videozoo", **options)
-    else:
-        tracker = LOGGER_TYPE_TO_CLASS[name](name, logging_dir=str(folder))
+    tracker: GeneralTracker = LOGGER_TYPE_TO_CLASS[name](**options)
     tracker.start()
-    tracker.store_init_configuration(settings)
+    plain = (str, bool, int, float)
+    tracker.store_init_configuration(
+        {key: value if isinstance(value, plain) else str(value) for key, value in settings.items()}
+    )
     return tracker
-
-
-def _has_wandb_key() -> bool:
-    import wandb
-
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)

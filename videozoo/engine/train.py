@@ -8,10 +8,10 @@ from signal import SIGINT, SIGTERM
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 from torch.nn import functional
 
-from videozoo.engine.distributed import gather_objects
 from videozoo.engine.errors import TrainingError
 from videozoo.engine.interrupts import Stopped
 from videozoo.engine.loaders import Batch, take
@@ -107,7 +107,7 @@ def _agree(run: Run, group: Group) -> tuple[float, int, bool]:
         told = run.accelerator.reduce(torch.tensor(told, device=run.accelerator.device), "sum").tolist()
     weight, num_unread, num_news, num_saves, interrupts, terminations = told
     if num_news:
-        run.broken.add(gather_objects(news), run.is_main)
+        run.broken.add(gather_object([news]), run.is_main)
     if num_unread:
         raise TrainingError(
             f"fit: no video of a batch could be read, nor any that was to take its place: {run.broken.examples()}. See "
