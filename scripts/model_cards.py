@@ -23,6 +23,7 @@ import videozoo
 from videozoo.data import resolve_data_config
 from videozoo.models import Ensemble, ModelSpec, list_pretrained, model_entrypoint, spec_of
 from videozoo.publish.citations import papers_of
+from videozoo.publish.metadata import table as _table
 from videozoo.report import count_cost
 from videozoo.surgery import stage_modules
 
@@ -299,11 +300,10 @@ def _use(name: str) -> str:
 
 def _references(model: Any) -> str:
     members = model.members if isinstance(model, Ensemble) else [model]
-    lines = []
-    for paper in papers_of(member.spec.to_dict() for member in members):
-        where = ", ".join(part for part in (paper.venue, f"arXiv:{paper.arxiv}" if paper.arxiv else "") if part)
-        lines.append(f"* {paper.authors.replace(' and ', ', ')}: *{paper.title}*" + (f" ({where})" if where else ""))
-    return "\n".join(lines)
+    return "\n".join(
+        f"* {paper.authors.replace(' and ', ', ')}: *{paper.title}*" + (f" ({paper.where})" if paper.where else "")
+        for paper in papers_of(member.spec.to_dict() for member in members)
+    )
 
 
 def _index_row(name: str, model: Any, cost: Any, tables: _Tables) -> tuple[str, ...]:
@@ -333,11 +333,6 @@ def _index(rows: Sequence[tuple[str, ...]]) -> str:
         "# The zoo\n\nOne page per architecture, written by `scripts/model_cards.py`. Classes: each one's default, "
         "400 unless its page says otherwise.\n\n" + _table(head, rows) + "\n"
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 if __name__ == "__main__":

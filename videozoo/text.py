@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["cause", "csv_text", "is_printable", "json_text", "printable"]
+__all__ = ["cause", "csv_text", "first_line", "is_printable", "json_text", "printable"]
 
 # Line and paragraph separators, and what makes a reader see letters in another order than they have.
 _BAD = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -67,6 +67,11 @@ class _Lines(list[str]):
 def cause(error: Exception) -> str:
     """Return what went wrong, without the path that errors of the operating system repeat."""
     return str((isinstance(error, OSError) and error.strerror) or error)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message that has something in it; empty where none has."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
 
 
 def _is_bad(letter: str) -> bool:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from videozoo.text import printable
+from videozoo.text import first_line, printable
 
 # Errors whose message is meant for the user, by the module that is loaded when they can occur.
 _KNOWN_ERRORS = {
@@ -100,9 +100,9 @@ def _describe(error: Exception) -> str:
         return f"{where}{error.strerror or error}"
     if isinstance(error, known_errors()) or (isinstance(error, ValueError) and _is_raised_here(error)):
         return str(error)
-    first_line = (str(error).strip().splitlines() or ["no message"])[0]
+    reason = first_line(error) or "no message"
     return (
-        f"unexpected {type(error).__name__}: {first_line} (set VIDEOZOO_DEBUG=1 to see where; "
+        f"unexpected {type(error).__name__}: {reason} (set VIDEOZOO_DEBUG=1 to see where; "
         "if your input is fine this is a bug of videozoo)"
     )
 

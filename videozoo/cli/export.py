@@ -14,7 +14,7 @@ COMMAND = Command(
     "its name only if its logits equal the network's.",
     epilog="Examples: videozoo export --model local-dir:run/best --output mine.onnx, then "
     "videozoo predict --model mine.onnx FILE ; "
-    "videozoo export --model local-dir:run/best --output small.onnx --fuse --int8 --clips a.mp4 b.mp4",
+    "videozoo export --model local-dir:run/best --output small.onnx --int8 --clips a.mp4 b.mp4",
     flags=(
         MODEL,
         flag(
@@ -24,7 +24,7 @@ COMMAND = Command(
             help="a new file: .onnx, .pt2 (torch-export), .safetensors (state-dict)",
         ),
         flag("--format", default="onnx", choices=tuple(EXPORT_FORMATS), help="what to write"),
-        switch("--fuse", help="fold norms into convolutions first"),
+        switch("--fuse", help="fold norms into convolutions first; onnxruntime does so itself at loading"),
         switch(
             "--int8",
             help="weights of an ONNX file as int8, a quarter of the size; says how far the answers to --clips change",

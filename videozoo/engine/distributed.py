@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from videozoo.engine.errors import EngineError
 from videozoo.engine.sync_batch_norm import CpuSyncBatchNorm, sync_batch_norm
+from videozoo.text import first_line
 
 _LOST_PEER = ("gloo", "nccl", "closed by peer", "reset by peer")  # what the backends say, in a plain RuntimeError
 
@@ -67,7 +68,7 @@ def explain_lost_process() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        text = (str(error).strip().splitlines() or [""])[0]  # [source file] what. Advice
+        text = first_line(error)  # [source file] what. Advice
         is_lost = isinstance(error, distributed.DistError) or any(word in text.lower() for word in _LOST_PEER)
         if isinstance(error, EngineError) or not is_lost or not distributed.is_initialized():
             raise

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from videozoo.engine.errors import TrainingError
+from videozoo.text import first_line
 
 
 def use_channels_last(net: nn.Module) -> None:
@@ -42,7 +43,7 @@ def explain_compiler(is_on: bool) -> Iterator[None]:
         yield
     except Exception as error:
         if is_on and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            first = first_line(error) or type(error).__name__
             raise TrainingError(
                 f"fit: torch.compile could not compile the network ({first}); train without compile."
             ) from error

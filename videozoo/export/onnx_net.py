@@ -1,6 +1,5 @@
 """An exported ONNX file as a network that answers clips; the network itself is never built."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from torch import Tensor, nn
 
 from videozoo.data import test_size_of
 from videozoo.extras import require
+from videozoo.hub.hashes import file_sha256
+from videozoo.text import first_line
 
 from .errors import ExportError
 from .metadata import KEY, read_description
@@ -44,7 +45,9 @@ class OnnxNet(nn.Module):
         names = {} if info.label_names is None else {"label_names": info.label_names}
         self.pretrained_cfg: dict[str, Any] = {**info.data, "num_classes": info.num_classes, **names}
         self.file_sha256: Tensor
-        self.register_buffer("file_sha256", torch.tensor(list(_digest(self.path)), dtype=torch.uint8))
+        self.register_buffer(
+            "file_sha256", torch.frombuffer(bytearray.fromhex(file_sha256(self.path)), dtype=torch.uint8)
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OnnxNet":
         return self  # a session cannot be copied, and nothing in it changes
@@ -98,11 +101,5 @@ def open_session(path: Path) -> Any:
     try:
         return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common type
-        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-        reason = reason.replace(str(path), path.name)  # the library repeats the whole path
+        reason = (first_line(error)[:300] or type(error).__name__).replace(str(path), path.name)
         raise ExportError(f"{path}: onnxruntime cannot read it ({reason}).") from error
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

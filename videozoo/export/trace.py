@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from videozoo.text import first_line
+
 from .errors import ExportError
 
 __all__ = ["OPSET", "free_sizes", "trace_program", "translate"]
@@ -40,7 +42,7 @@ def trace_program(model: Any, example: Tensor) -> torch.export.ExportedProgram:
         with torch.no_grad(), _quiet():
             return torch.export.export(model, (example,), dynamic_shapes=shapes)
     except Exception as error:  # torch has no common type for what it cannot trace
-        raise ExportError(f"torch.export cannot trace this network: {_first_line(error)}") from error
+        raise ExportError(f"torch.export cannot trace this network: {_innermost(error)}") from error
 
 
 def translate(program: torch.export.ExportedProgram, sizes: dict[int, str]) -> Any:
@@ -71,7 +73,7 @@ def translate(program: torch.export.ExportedProgram, sizes: dict[int, str]) -> A
             # Every node carries the lines of code that it comes from, with the paths of this machine.
             ClearMetadataAndDocStringPass()(made.model)
     except Exception as error:  # the exporter's errors have no common type
-        raise ExportError(f"torch.onnx cannot translate this network: {_first_line(error)}") from error
+        raise ExportError(f"torch.onnx cannot translate this network: {_innermost(error)}") from error
     return made
 
 
@@ -143,9 +145,8 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _first_line(error: BaseException) -> str:
+def _innermost(error: BaseException) -> str:
     """The innermost reason in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"
+    return f"{type(error).__name__}: {first_line(error)[:300] or 'no message'}"

@@ -1,5 +1,6 @@
 """Reading weights and configs from local files."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -52,15 +53,12 @@ class WeightsError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross process borders by pickle, which knows no keyword arguments.
-        return (_weights_error, (self.reason, self.source, self.revision, self.file))
+        places = {"source": self.source, "revision": self.revision, "file": self.file}
+        return functools.partial(WeightsError, self.reason, **places), ()
 
     def __str__(self) -> str:
         where = f"{self.source}@{self.revision}" if self.revision else self.source
         return ": ".join(part for part in (where, self.file, self.reason) if part)
-
-
-def _weights_error(reason: str, source: str, revision: str | None, file: str | None) -> WeightsError:
-    return WeightsError(reason, source=source, revision=revision, file=file)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

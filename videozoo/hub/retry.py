@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+from videozoo.text import first_line
+
 __all__ = ["DELAYS", "attempt", "describe", "is_passing"]
 
 _log = logging.getLogger(__name__)
@@ -50,5 +52,4 @@ def describe(error: BaseException) -> str:
         error = error.__cause__  # the client wraps what really happened
     if isinstance(error, HfHubHTTPError):
         return f"HTTP status {error.response.status_code}"
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first_line}".rstrip(": ")
+    return f"{type(error).__name__}: {first_line(error)}".rstrip(": ")

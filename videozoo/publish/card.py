@@ -226,8 +226,8 @@ def _references(specs: Sequence[Mapping[str, Any]]) -> str:
     papers = papers_of(specs)
     if not papers:
         return "The parts of this network have no paper of their own."
-    lines = []
-    for paper in papers:
-        where = ", ".join(x for x in (paper.venue, f"arXiv:{paper.arxiv}" if paper.arxiv else "") if x)
-        lines.append(f"* {paper.authors.replace(' and ', ', ')}: *{paper.title}*{f', {where}' if where else ''}.")
+    lines = [
+        f"* {paper.authors.replace(' and ', ', ')}: *{paper.title}*{f', {paper.where}' if paper.where else ''}."
+        for paper in papers
+    ]
     return "\n".join(lines) + "\n\n```bibtex\n" + "\n\n".join(paper.bibtex for paper in papers) + "\n```"

@@ -27,6 +27,7 @@ from videozoo.hub.convert.base import Converted, ConvertError
 from videozoo.hub.convert.inert_pickle import Array, Inert
 from videozoo.hub.convert.torch_file import read_torch_file
 from videozoo.hub.files import WeightsError, read_safetensors
+from videozoo.text import first_line
 
 __all__ = ["SOURCES", "convert_checkpoint", "open_checkpoint", "unwrap", "without_prefix"]
 
@@ -70,10 +71,9 @@ def open_checkpoint(path: Path) -> Any:
     try:
         return read_torch_file(path)
     except Exception as error:  # whatever a damaged file makes of a reader
-        reason = next(iter(str(error).splitlines()), "") or "no message"
+        reason = f"{type(error).__name__}: {first_line(error) or 'no message'}"
         raise WeightsError(
-            f"not a checkpoint that can be read ({type(error).__name__}: {reason}); get it again, or save its state "
-            "dict with torch.save",
+            f"not a checkpoint that can be read ({reason}); get it again, or save its state dict with torch.save",
             source=str(path),
         ) from error
 
