@@ -183,9 +183,20 @@ def _peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
     before = _status_mb("VmRSS")
     step = make_step(row, setting)
     gc.collect()
-    held = sum(t.untyped_storage().nbytes() for t in _tensors())
+    held = sum(t.untyped_storage().nbytes() for t in _tensors()) / 2**20
     step()
     resident = _status_mb("VmHWM") - before
+    return {"tensors": held + _growth_mb(step), "resident": resident}
+
+
+def peak_of_tensors(step: Callable[[], Any]) -> float:
+    """Peak memory (MB) of all tensors in a step on the CPU, those that are there before it counted."""
+    gc.collect()
+    held = sum(t.untyped_storage().nbytes() for t in _tensors()) / 2**20
+    return held + _growth_mb(step)
+
+
+def _growth_mb(step: Callable[[], Any]) -> float:
     with torch.profiler.profile(profile_memory=True) as profile:
         step()
     events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
@@ -193,7 +204,7 @@ def _peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
     for event in sorted(events, key=lambda event: event.start_ns()):
         now += event.nbytes()
         peak = max(peak, now)
-    return {"tensors": (held + peak) / 2**20, "resident": resident}
+    return peak / 2**20
 
 
 def _tensors() -> list[Tensor]:

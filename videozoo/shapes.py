@@ -3,13 +3,9 @@
 Folded tensors have time fastest: row ``b * S + s`` is step ``s`` of clip ``b``.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.fx import Proxy
-
-from videozoo.autograd import needs_autograd
 
 __all__ = [
     "clip_frame_means",
@@ -72,22 +68,10 @@ def to_clips(x: Tensor, num_segments: int) -> Tensor:
 
 def frame_means(x: Tensor, num_segments: int) -> Tensor:
     """Mean of every frame of folded maps: (B*S, C, H, W) -> (B, S, C)."""
-    means: Tensor = _Mean.apply(x) if needs_autograd(x) else x.mean((2, 3))
-    return unfold_time(means, num_segments)
-
-
-class _Mean(torch.autograd.Function):
-    """The mean of maps, whose gradient is a view: autograd's own is a whole map, and never a ``channels_last`` one."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.shape = x.shape
-        return x.mean((2, 3))
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
-        height, width = ctx.shape[2:]
-        return (grad / (height * width))[:, :, None, None].expand(ctx.shape)
+    # A sum, whose gradient is a view: that of a mean is a whole map, and never a channels_last one. In half precision a
+    # sum may be beyond the range of what is summed.
+    total = x.sum((2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
+    return unfold_time((total / (x.shape[2] * x.shape[3])).to(x.dtype), num_segments)
 
 
 def clip_frame_means(x: Tensor) -> Tensor:

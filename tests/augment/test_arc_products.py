@@ -134,11 +134,18 @@ def test_an_operation_in_place_behind_the_layer_does_no_harm() -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_a_second_derivative_is_refused() -> None:
-    layer = arc_conv()
-    x = torch.randn(T, 4, 6, 6).double().requires_grad_()
-    with pytest.raises(RuntimeError, match="differentiated again"):
-        torch.autograd.grad(layer(x).sum(), x, create_graph=True)
+@pytest.mark.parametrize("options", [{}, {"fusion": False}, {"aggregation": "ST"}])
+def test_second_derivatives_are_those_of_plain_operations(options: dict[str, Any]) -> None:
+    layer = arc_conv(ARC(**options), stride=2)
+    x = torch.randn(T, 4, 5, 5).double().requires_grad_()
+    up = torch.randn(T, 9, 3, 3).double()
+    results = []
+    for module in (layer, plain(layer)):
+        leaves = [x, *module.parameters()]
+        first = torch.autograd.grad(module(x).square(), leaves, up, create_graph=True)
+        results.append([*first, *torch.autograd.grad(sum(g.square().sum() for g in first), leaves)])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 def test_autocast_rounds_as_plain_operations_do() -> None:

@@ -16,8 +16,8 @@ from videozoo.layers import (
     TemporalDifference,
     TemporalRelation,
 )
+from videozoo.layers.correlation import displacements, local_correlation
 from videozoo.layers.frame_tuples import draw_tuples, tuples_of_ranks
-from videozoo.layers.motion_squeeze import displacements, local_correlation
 from videozoo.layers.temporal_conv import temporal_conv
 
 S = 4

@@ -1,5 +1,6 @@
 """The layers that ARC puts in place: convolutions on folded frames and on clips, linear layers on tokens."""
 
+import copy
 from typing import Any, Self
 
 import torch
@@ -8,8 +9,8 @@ from torch import Tensor, nn
 
 from videozoo.augment.arc_layer import ArcLayer
 from videozoo.augment.arc_options import ArcOptions
-from videozoo.augment.arc_products import ArcConvFunction, ArcPlan, Updater, run_parts
-from videozoo.autograd import needs_autograd, needs_plain_operations
+from videozoo.augment.arc_products import ArcPlan, ArcProducts, Updater, run_parts
+from videozoo.autograd import needs_plain_operations
 from videozoo.shapes import unfold_time
 from videozoo.surgery import PreConv2d
 from videozoo.surgery.fused_conv import FusedConv2d, FusedConv3d
@@ -83,10 +84,19 @@ class ArcConv2d(_Folded, PreConv2d):
             matrices, weights = ([None if t is None else t.to(dtype) for t in row] for row in (matrices, weights))
         geometry: Any = (self.stride, self.padding, self.dilation)
         plan = ArcPlan(tuple(self.sizes), self.num_segments, _POOLS[self.options.aggregation], geometry)
-        if needs_autograd(x, *matrices, *weights):
-            return ArcConvFunction.apply(x, *matrices, *weights, plan)
+        if self.parts is None:
+            return ArcProducts.apply(x, *matrices, *weights, plan, self._plain_steps)
         embed, fuse, attend = matrices
         return self._join(run_parts(x, self._part, Updater(embed, fuse, attend, self.embed_has_identity), plan))
+
+    def _plain_steps(self, x: Tensor, *tensors: Tensor | None) -> Tensor:
+        """The layer's steps with other tensors in place of its matrices, weight and bias."""
+        embed, fuse, attend, weight, bias = tensors
+        layer = copy.copy(self)
+        layer._parameters = {"weight": weight, "bias": bias}  # type: ignore[dict-item]
+        for name, matrix in (("embed", embed), ("fuse", fuse), ("attend", attend)):
+            layer._parameters[name] = None if matrix is None else matrix[..., None, None]  # type: ignore[assignment]
+        return super(ArcConv2d, layer)._refined(x)
 
     def _layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return self._conv_forward(x, weight, bias)

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from videozoo.autograd import refuse_second_derivative
+from videozoo.autograd import OwnGradient
 
-__all__ = ["ArcConvFunction", "ArcPlan", "Updater", "columns_of", "run_parts"]
+__all__ = ["ArcPlan", "ArcProducts", "Updater", "columns_of", "run_parts"]
 
 
 class ArcPlan(NamedTuple):
@@ -187,16 +187,26 @@ def run_parts(
     return parts
 
 
-class ArcConvFunction(torch.autograd.Function):
+class ArcProducts(OwnGradient):
     """The layer with its gradient; see :func:`run_parts`.
 
     Autograd's own gradient of the same steps takes more passes over whole maps: it keeps apart what goes to the running
-    map and to each pooled part, and fills what was cut with zeros. It cannot be differentiated twice.
+    map and to each pooled part, and fills what was cut with zeros.
+
+    The inputs of ``apply`` are x (B*S, C, H, W), contiguous or with channels last, the matrices ``embed``, ``fuse`` and
+    ``attend``, where None is off, weight and bias of the convolution, an :class:`ArcPlan`, and ``steps``: the layer's
+    plain steps as a function of x, the matrices, weight and bias.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,
+    def plain(x: Tensor, *inputs: Any) -> Tensor:
+        *tensors, _, steps = inputs
+        out: Tensor = steps(x, *tensors)
+        return out
+
+    @staticmethod
+    def run(
+        kept: list[Tensor] | None,
         x: Tensor,
         embed: Tensor | None,
         fuse: Tensor | None,
@@ -204,22 +214,35 @@ class ArcConvFunction(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         plan: ArcPlan,
+        _: Any,
     ) -> Tensor:
-        kept = Kept([], [], [])
-        updater = Updater(embed, fuse, attend)
         weights = weight.split(plan.sizes)
         biases = [None] * len(weights) if bias is None else bias.split(plan.sizes)
-        parts = run_parts(x, lambda i, z: F.conv2d(z, weights[i], biases[i], *plan.geometry), updater, plan, kept)
-        ctx.save_for_backward(x, weight, embed, fuse, attend, *kept.states, *kept.parts, *kept.pooled)
-        ctx.plan, ctx.has_bias = plan, bias is not None
+        of_steps = None if kept is None else Kept([], [], [])
+
+        def conv(i: int, z: Tensor) -> Tensor:
+            return F.conv2d(z, weights[i], biases[i], *plan.geometry)
+
+        parts = run_parts(x, conv, Updater(embed, fuse, attend), plan, of_steps)
+        if kept is not None and of_steps is not None:
+            kept += [*of_steps.states, *of_steps.parts, *of_steps.pooled]
         return torch.cat(parts, 1)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        refuse_second_derivative("ARC")
-        plan: ArcPlan = ctx.plan
+    def gradient(
+        grad: Tensor,
+        needed: Any,
+        rest: Any,
+        x: Tensor,
+        embed: Tensor | None,
+        fuse: Tensor | None,
+        attend: Tensor | None,
+        weight: Tensor,
+        bias: Tensor | None,
+        plan: ArcPlan,
+        _: Any,
+    ) -> tuple[Tensor | None, ...]:
         steps = len(plan.sizes)
-        x, weight, embed, fuse, attend, *rest = ctx.saved_tensors  # once: recomputing gives them once
         last = not x.is_contiguous()
         floor, at_floor = _floor_of(x), None
         kept = Kept(rest[: steps - 1], rest[steps - 1 : 2 * steps - 2], rest[2 * steps - 2 :])
@@ -236,10 +259,10 @@ class ArcConvFunction(torch.autograd.Function):
                 matrices, gradients = Updater(embed, fuse, attend), Updater(None, of_fuse, of_attend)
                 of_y = _feed_back(of_y, low, i, matrices, gradients, kept, plan)
             z = kept.states[i - 1] if i else x
-            needed = [bool(i) or ctx.needs_input_grad[0], True, ctx.has_bias]
-            size = [plan.sizes[i]] if ctx.has_bias else None
+            asked = [bool(i) or needed[0], True, bias is not None]
+            size = [plan.sizes[i]] if bias is not None else None
             of_z, of_w, of_b = torch.ops.aten.convolution_backward(
-                of_y, z, weights[i], size, *(list(v) for v in plan.geometry), False, [0, 0], 1, needed
+                of_y, z, weights[i], size, *(list(v) for v in plan.geometry), False, [0, 0], 1, asked
             )
             of_weight.insert(0, of_w)
             of_bias.insert(0, of_b)
@@ -248,9 +271,9 @@ class ArcConvFunction(torch.autograd.Function):
                     torch.ops.aten.threshold_backward.grad_input(of_z, z, 0, grad_input=of_z)
                 else:
                     is_free = z > floor
-                    rest = of_z.masked_fill(is_free, 0)
-                    at_floor = rest if at_floor is None else at_floor.add_(rest)
-                    of_z = of_z.sub_(rest)
+                    stopped = of_z.masked_fill(is_free, 0)
+                    at_floor = stopped if at_floor is None else at_floor.add_(stopped)
+                    of_z = of_z.sub_(stopped)
                 full = of_z if full is None else full.add_(of_z)
                 if of_y.shape[2:] == z.shape[2:]:
                     low = full
@@ -260,14 +283,14 @@ class ArcConvFunction(torch.autograd.Function):
         assert full is not None
         of_x, of_base = None, _flat(full, last)
         of_embed = None if embed is None else _outer(of_base, _flat(x, last))
-        if ctx.needs_input_grad[0]:
+        if needed[0]:
             of_x = of_z.add_(full)
             if at_floor is not None:
                 of_x = of_x.addcmul_(at_floor, (x < 0).to(x.dtype))
             if embed is not None:
                 of_x = _maps(_sum_and_product(_flat(of_x, last), embed.t(), of_base), x)
-        biases = torch.cat(of_bias) if ctx.has_bias else None
-        return of_x, of_embed, of_fuse, of_attend, torch.cat(of_weight), biases, None
+        biases = torch.cat(of_bias) if bias is not None else None
+        return of_x, of_embed, of_fuse, of_attend, torch.cat(of_weight), biases, None, None
 
 
 def _feed_back(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from videozoo.autograd import needs_autograd, needs_plain_operations
+from videozoo.autograd import OwnGradient
 from videozoo.shapes import unfold_time
 
 __all__ = ["TemporalConv", "mix_neighbours", "temporal_conv"]
@@ -31,45 +31,37 @@ def mix_neighbours(x: Tensor, taps: Tensor) -> Tensor:
     Shape:
         x (B, S, C, H, W), taps (3, B or 1, S or 1, C); output as x.
     """
-    taps = taps.to(x.dtype)
-    if needs_plain_operations():  # no writes, which a compiler fuses
-        padded = F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1))
-        before, centre, after = taps[..., None, None].unbind(0)
-        return before * padded[:, :-2] + centre * x + after * padded[:, 2:]
-    if needs_autograd(x, taps):
-        mixed: Tensor = _MixNeighbours.apply(x, taps)
-        return mixed
-    return _mix(x, taps)
+    return _MixNeighbours.apply(x, taps.to(x.dtype))
 
 
 fx.wrap("mix_neighbours")
 
 
-def _mix(x: Tensor, taps: Tensor) -> Tensor:
-    before, centre, after = taps.contiguous()[..., None, None].unbind(0)
-    first, last = (slice(1, None), slice(None, -1)) if taps.shape[2] > 1 else (slice(None), slice(None))
-    y = x * centre
-    y[:, 1:].addcmul_(x[:, :-1], before[:, first])
-    y[:, :-1].addcmul_(x[:, 1:], after[:, last])
-    return y
-
-
-class _MixNeighbours(torch.autograd.Function):
+class _MixNeighbours(OwnGradient):
     """The gradient to the map is a mix again; autograd's own copies the map for every write into a part of it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, taps: Tensor) -> Tensor:
-        ctx.save_for_backward(x, taps)
-        return _mix(x, taps)
+    def plain(x: Tensor, taps: Tensor) -> Tensor:
+        padded = F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1))
+        before, centre, after = taps[..., None, None].unbind(0)
+        return before * padded[:, :-2] + centre * x + after * padded[:, 2:]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
-        x, taps = ctx.saved_tensors
+    def run(_: Any, x: Tensor, taps: Tensor) -> Tensor:
+        before, centre, after = taps.contiguous()[..., None, None].unbind(0)
+        first, last = (slice(1, None), slice(None, -1)) if taps.shape[2] > 1 else (slice(None), slice(None))
+        y = x * centre
+        y[:, 1:].addcmul_(x[:, :-1], before[:, first])
+        y[:, :-1].addcmul_(x[:, 1:], after[:, last])
+        return y
+
+    @staticmethod
+    def gradient(grad: Tensor, needed: Any, _: Any, x: Tensor, taps: Tensor) -> tuple[Tensor | None, Tensor | None]:
         of_x = of_taps = None
-        if ctx.needs_input_grad[0]:
+        if needed[0]:
             # x[s] meets taps[0] at step s + 1 and taps[2] at step s - 1; what rolls over the ends meets only zeros
-            of_x = _mix(grad, torch.stack([taps[2].roll(1, 1), taps[1], taps[0].roll(-1, 1)]))
-        if ctx.needs_input_grad[1]:
+            of_x = _MixNeighbours.run(None, grad, torch.stack([taps[2].roll(1, 1), taps[1], taps[0].roll(-1, 1)]))
+        if needed[1]:
             before = F.pad((grad[:, 1:] * x[:, :-1]).sum((3, 4)), (0, 0, 1, 0))
             after = F.pad((grad[:, :-1] * x[:, 1:]).sum((3, 4)), (0, 0, 0, 1))
             of_taps = torch.stack([before, (grad * x).sum((3, 4)), after]).sum_to_size(taps.shape)

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
-from videozoo.autograd import needs_autograd
+from videozoo.autograd import OwnGradient
 from videozoo.layers.options import check_count
 from videozoo.shapes import unfold_time
 
@@ -20,38 +19,35 @@ def shift_frames(x: Tensor, fold: int) -> Tensor:
     """
     if fold == 0:
         return x
-    if needs_autograd(x):
-        shifted: Tensor = _Shift.apply(x, slice(0, fold), slice(fold, 2 * fold))
-        return shifted
-    return _shift(x, slice(0, fold), slice(fold, 2 * fold))
+    return _Shift.apply(x, slice(0, fold), slice(fold, 2 * fold))
 
 
 fx.wrap("shift_frames")  # one call for torch.fx, which cannot follow writes
 
 
-def _shift(x: Tensor, back: slice, forward: slice) -> Tensor:
-    # One whole copy and two small writes: a strided copy of the channels that stay takes longer than of all of them.
-    # It keeps the memory format of x, which torch.cat over an unfolded map would lose.
-    out = x.clone()
-    out[:, :-1, back] = x[:, 1:, back]
-    out[:, -1, back] = 0
-    out[:, 1:, forward] = x[:, :-1, forward]
-    out[:, 0, forward] = 0
-    return out
-
-
-class _Shift(torch.autograd.Function):
+class _Shift(OwnGradient):
     """The gradient of a shift is the shift the other way; that of its five writes would copy the map once for each."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, back: slice, forward: slice) -> Tensor:
-        ctx.slices = back, forward
-        return _shift(x, back, forward)
+    is_linear = True
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        back, forward = ctx.slices
-        return _shift(grad, forward, back), None, None
+    def plain(x: Tensor, back: slice, forward: slice) -> Tensor:
+        # One whole copy and two small writes: a strided copy of the channels that stay takes longer than of all of
+        # them. It keeps the memory format of x, which torch.cat over an unfolded map would lose.
+        out = x.clone()
+        out[:, :-1, back] = x[:, 1:, back]
+        out[:, -1, back] = 0
+        out[:, 1:, forward] = x[:, :-1, forward]
+        out[:, 0, forward] = 0
+        return out
+
+    @staticmethod
+    def run(_: Any, x: Tensor, back: slice, forward: slice) -> Tensor:
+        return _Shift.plain(x, back, forward)
+
+    @staticmethod
+    def gradient(grad: Tensor, _: Any, __: Any, ___: None, back: slice, forward: slice) -> tuple[Tensor | None, ...]:
+        return _Shift.apply(grad, forward, back), None, None
 
 
 class TemporalShift(nn.Module):

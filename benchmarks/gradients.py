@@ -1,0 +1,109 @@
+"""What each gradient written by hand is worth: training steps with it and without, in turns, and their peak memory.
+
+``python benchmarks/gradients.py`` prints the table of ``notes.md`` and writes ``gradients.json``. ``--only WORDS``
+takes the rows whose names hold one of the words, and keeps the others of the JSON. Nothing else should run meanwhile.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from speed import as_json, write
+from speed_measure import Setting, keep_freed_memory, machine, make_step, measure, peak_of_tensors
+
+from videozoo.augment.arc_products import ArcProducts
+from videozoo.augment.standardise import _StandardiseAndScale
+from videozoo.autograd import OwnGradient
+from videozoo.layers.correlation import _Correlation
+from videozoo.layers.temporal_conv import _MixNeighbours
+from videozoo.layers.temporal_shift import _Shift
+
+PATH = Path(__file__).resolve().parent / "gradients.json"
+GRADIENTS: dict[str, tuple[type[OwnGradient], tuple[str, ...]]] = {
+    "shift": (_Shift, ("tsm_r18", "tsm_r50")),
+    "mix of neighbors": (_MixNeighbours, ("tanet_r18", "tanet_r50", "tdn_r18")),
+    "correlation": (_Correlation, ("msn_r18", "msn_r50")),
+    "standardize and scale": (_StandardiseAndScale, ("dnr_tsn_r18", "dnr_tsn_r50")),
+    "ARC": (ArcProducts, ("arc_tsm_r18", "arc_tsm_r50")),
+}
+ALLOWED_DIFFERENCE = 1e-4  # of the largest output
+
+
+@contextmanager
+def without(gradient: type[OwnGradient]) -> Iterator[None]:
+    """Let autograd differentiate the plain form."""
+    with patch.object(gradient, "apply", gradient.plain):
+        yield
+
+
+def compare(gradient: type[OwnGradient], network: str, setting: Setting, pairs: int) -> dict[str, Any]:
+    """Milliseconds of steps in turns, and peaks in MB, with the gradient and without it.
+
+    Raises:
+        RuntimeError: the outputs differ.
+    """
+    step = make_step(network, setting)
+    row: dict[str, Any] = {"ms_with": [], "ms_without": []}
+    with without(gradient):
+        plain = step().clone()
+    difference = float((step() - plain).abs().max() / plain.abs().max())
+    if difference > ALLOWED_DIFFERENCE:
+        raise RuntimeError(f"{network}: the outputs with and without {gradient.__name__} differ by {difference:.1e}")
+    for _ in range(pairs):
+        row["ms_with"].append(round(measure(step, setting.device), 1))
+        with without(gradient):
+            row["ms_without"].append(round(measure(step, setting.device), 1))
+    row["mb_with"] = round(peak_of_tensors(step))
+    with without(gradient):
+        row["mb_without"] = round(peak_of_tensors(step))
+    return row
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """The rows as a table; the ratio of times is the median of those of the pairs."""
+    lines = [
+        "| gradient, network | ms with | without | ratio | MB with | without | ratio |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, row in rows.items():
+        ratio = median(a / b for a, b in zip(row["ms_with"], row["ms_without"], strict=True))
+        times = f"{median(row['ms_with']):.0f} | {median(row['ms_without']):.0f} | {ratio:.3f}"
+        memory = f"{row['mb_with']} | {row['mb_without']} | {row['mb_with'] / row['mb_without']:.3f}"
+        lines.append(f"| {name} | {times} | {memory} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="WORDS", default=[""], help="rows whose names hold one of these")
+    parser.add_argument("--pairs", type=int, default=5, help="steps with and without")
+    parser.add_argument("--batch", type=int, default=2, help="clips in a step")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    keep_freed_memory()
+    os.environ["KINETO_LOG_LEVEL"] = "6"
+    torch.set_num_threads(args.threads)
+    setting = Setting("training", args.batch)
+    before = json.loads(PATH.read_text())["rows"] if PATH.exists() else {}
+    rows: dict[str, dict[str, Any]] = {}
+    for name, (gradient, networks) in GRADIENTS.items():
+        for network in networks:
+            key = f"{name}, {network}"
+            if any(word in key for word in args.only):
+                rows[key] = compare(gradient, network, setting, args.pairs)
+            elif key in before:
+                rows[key] = before[key]
+    result = {**machine(setting.device, args.threads), "batch": args.batch, "pairs": args.pairs, "rows": rows}
+    write(PATH, as_json(result))
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
