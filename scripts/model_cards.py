@@ -23,9 +23,9 @@ import videozoo
 from videozoo.data import resolve_data_config
 from videozoo.models import Ensemble, ModelSpec, list_pretrained, model_entrypoint, spec_of
 from videozoo.publish.citations import papers_of
-from videozoo.publish.metadata import table as _table
 from videozoo.report import count_cost
 from videozoo.surgery import stage_modules
+from videozoo.text import markdown_table
 
 REPO = Path(__file__).resolve().parents[1]
 SYSTEMS = "../docs/systems.md"
@@ -147,7 +147,7 @@ def _facts(model: Any, cost: Any) -> str:
         ("multiply-adds of one view", f"{cost.gflops:.2f} G, counted as `videozoo report` does (*executed*)"),
         ("features", f"{model.num_features}"),
     ]
-    return _table(("", ""), rows)
+    return markdown_table(("", ""), rows)
 
 
 def _pictures(model: Any) -> Iterator[str]:
@@ -221,7 +221,7 @@ def _options(model: Any) -> Iterator[str]:
             for field in dataclasses.fields(part)
         ]
         if rows:
-            yield _table((type(part).__name__, "here", "what it does"), rows)
+            yield markdown_table((type(part).__name__, "here", "what it does"), rows)
     if not any(dataclasses.fields(part) for part in (model.spec.temporal, *model.spec.augmenters)):
         yield f"{type(model.spec.temporal).__name__} has none."
 
@@ -249,7 +249,7 @@ def _papers(name: str, tables: _Tables) -> str:
     head = ("table", "options", "data set (classes)", "view", "GFLOPs printed", "measured", "executed")
     head += ("params printed", "measured", "verdict")
     notes = dict.fromkeys(f"* {title}: {note}" for title, _, note in found if note)
-    return "\n".join([_table(head, rows), *([""] if notes else []), *notes]) + (
+    return "\n".join([markdown_table(head, rows), *([""] if notes else []), *notes]) + (
         "\n\n[All rows, and how they are counted](../benchmarks/paper_tables.md)"
     )
 
@@ -286,7 +286,7 @@ def _weights(name: str) -> str:
             "None are published yet: start from the backbone's (`backbone_weights=`), or convert a checkpoint with "
             "`videozoo convert`."
         )
-    return _table(("name", "data set", "frames", "accuracy", "about", "licence and origin"), rows)
+    return markdown_table(("name", "data set", "frames", "accuracy", "about", "licence and origin"), rows)
 
 
 def _use(name: str) -> str:
@@ -331,7 +331,7 @@ def _index(rows: Sequence[tuple[str, ...]]) -> str:
     )
     return (
         "# The zoo\n\nOne page per architecture, written by `scripts/model_cards.py`. Classes: each one's default, "
-        "400 unless its page says otherwise.\n\n" + _table(head, rows) + "\n"
+        "400 unless its page says otherwise.\n\n" + markdown_table(head, rows) + "\n"
     )
 
 

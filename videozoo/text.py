@@ -3,10 +3,10 @@
 import csv
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["cause", "csv_text", "first_line", "is_printable", "json_text", "printable"]
+__all__ = ["cause", "csv_text", "first_line", "is_printable", "json_text", "markdown_table", "printable"]
 
 # Line and paragraph separators, and what makes a reader see letters in another order than they have.
 _BAD = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -89,3 +89,14 @@ def _escaped(letter: str) -> str:
         return _SHORT[letter]
     data = letter.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{data[k : k + 2].hex()}" for k in range(0, len(data), 2))
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], rules: Sequence[str] = ()) -> str:
+    """Return a table in Markdown, without a line break at its end.
+
+    Args:
+        head: names of the columns.
+        rows: cells, Markdown already.
+        rules: ``---`` or ``--:`` for each column, where not all are the former.
+    """
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rules or ["---"] * len(head), *rows])

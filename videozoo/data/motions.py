@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from videozoo.video.write import write_mp4
+
 PAIRS = (("rising", "falling"), ("moving_apart", "moving_together"), ("growing", "shrinking"))
 """Class names; the second of a pair is the first played backwards."""
 
 FRAME_RATES = (12, 15, 25)
+_CODED = {"preset": "veryfast", "qp": "16", "g": "1", "bf": "0"}  # each frame by itself
 
 Floats = NDArray[np.floating[Any]]
 
@@ -81,8 +84,8 @@ def write_motions(
                 frame_rate = int(rng.choice(FRAME_RATES))
                 frames = draw_motion(pair[0], size=size, num_frames=num_frames, rng=rng)
                 file_name = f"scene_{scene_index:03d}.mp4"
-                _write_mp4(root / split / pair[0] / file_name, frames, frame_rate)
-                _write_mp4(root / split / pair[1] / file_name, frames[::-1], frame_rate)
+                write_mp4(str(root / split / pair[0] / file_name), frames, frame_rate, _CODED)
+                write_mp4(str(root / split / pair[1] / file_name), frames[::-1], frame_rate, _CODED)
     return root
 
 
@@ -243,18 +246,3 @@ def _outside(kind: str, u: Floats, v: Floats) -> Floats:
     if kind == "square":
         return np.maximum(np.abs(u), np.abs(v)) - 0.85
     return np.maximum(np.maximum(-v, 0.866 * u + 0.5 * v), -0.866 * u + 0.5 * v) - 0.55
-
-
-def _write_mp4(path: Path, frames: NDArray[np.uint8], frame_rate: int) -> None:
-    """Write (T, H, W, 3) as h264, each frame coded by itself."""
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=frame_rate)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        stream.thread_count = 1  # the same bytes on every machine
-        stream.options = {"preset": "veryfast", "qp": "16", "g": "1", "bf": "0"}
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-        container.mux(stream.encode(None))

@@ -92,14 +92,11 @@ def find_stage(model: Any, stage: int | str) -> int:
     stages = stage_modules(model.backbone)
     if stages is None:
         raise ValueError(f"explain: {type(model.backbone).__name__} does not tell its stages (no feature_info).")
-    text = str(stage)
-    number = int(text[3:]) - 1 if text.startswith("res") and text[3:].isdecimal() else None
-    if number is None and text.isdecimal():
-        number = int(text)
-    if number is None or not 1 <= number <= len(stages):
-        names = ", ".join(f"res{k + 1}" for k in range(1, len(stages) + 1))
-        raise ValueError(f"explain: no stage {stage!r}; choose 1 to {len(stages)}, or {names}.")
-    return number
+    names = [f"res{k + 1}" for k in range(1, len(stages) + 1)]
+    numbers = {word: k for k, name in enumerate(names, 1) for word in (str(k), name)}
+    if str(stage) not in numbers:
+        raise ValueError(f"explain: no stage {stage!r}; choose 1 to {len(stages)}, or {', '.join(names)}.")
+    return numbers[str(stage)]
 
 
 def find_class(model: Any, wanted: int | str) -> int:
@@ -128,17 +125,13 @@ def _wanted_classes(logits: Tensor, classes: int | Tensor | None) -> Tensor:
     batch, count = logits.shape
     if classes is None:
         return logits.detach().argmax(1)
-    wanted = torch.as_tensor(classes, device=logits.device).long().expand(batch) if _is_one(classes) else classes
-    wanted = torch.as_tensor(wanted, device=logits.device).long()
+    wanted = torch.as_tensor(classes, device=logits.device).long()
+    wanted = wanted.expand(batch) if wanted.ndim == 0 else wanted
     if wanted.shape != (batch,) or int(wanted.min()) < 0 or int(wanted.max()) >= count:
         raise ValueError(
             f"grad_cam: classes is {classes}; need one from 0 to {count - 1}, or one for each of {batch} clips."
         )
     return wanted
-
-
-def _is_one(classes: int | Tensor) -> bool:
-    return not isinstance(classes, Tensor) or classes.ndim == 0
 
 
 def _watch_stage(model: Any, stage: int) -> list[Tensor]:

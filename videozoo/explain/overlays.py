@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.fonts import find_font_file
+from videozoo.video.write import write_mp4
 
 __all__ = ["ANIMATIONS", "HEAT", "join_panels", "overlay_maps", "write_animation"]
 
@@ -99,18 +99,8 @@ def write_animation(path: Path, frames: Tensor, frame_rate: int = 4) -> None:
 
 
 def _mp4(frames: np.ndarray, frame_rate: int) -> bytes:
-    import av
-
     out = io.BytesIO()
-    height, width = (side - side % 2 for side in frames.shape[1:3])
-    with av.open(out, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(frame_rate))
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        stream.options = {"crf": "18"}
-        for frame in frames:
-            picture = np.ascontiguousarray(frame[:height, :width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
+    write_mp4(out, frames, frame_rate, {"crf": "18"})
     return out.getvalue()
 
 

@@ -10,9 +10,10 @@ from videozoo.data import resolve_data_config, test_size_of
 from videozoo.models.config import class_names
 from videozoo.nets import list_backbones
 from videozoo.publish.citations import papers_of
-from videozoo.publish.metadata import accuracies, escape, license_fields, make_metadata, table
+from videozoo.publish.metadata import accuracies, escape, license_fields, make_metadata
 from videozoo.publish.source import Source
 from videozoo.report import count_cost
+from videozoo.text import markdown_table
 
 __all__ = ["PICTURE", "render_card"]
 
@@ -116,7 +117,7 @@ def _network(model: Any, cfg: Mapping[str, Any], specs: Sequence[Mapping[str, An
         rows.append(["channels", escape(videos["channel_order"])])
     if cfg.get("decoder"):
         rows.append(["decoder", escape(cfg["decoder"])])
-    return table(["", ""], rows)
+    return markdown_table(["", ""], rows)
 
 
 def _resizing(videos: Mapping[str, Any]) -> str:
@@ -153,7 +154,7 @@ def _data(model: Any, cfg: Mapping[str, Any], source: Source | None, results: Ma
 def _training(cfg: Mapping[str, Any], source: Source | None) -> str:
     if source and source.recipe:
         rows = [[escape(name), escape(value)] for name, value in source.recipe.items()]
-        return table(["setting", "value"], rows)
+        return markdown_table(["setting", "value"], rows)
     told = [f"{escape(cfg[key])}" for key in ("train_recipe", "origin_url") if cfg.get(key)]
     return "\n\n".join(told) or "How it was trained is not recorded in the config."
 
@@ -177,7 +178,7 @@ def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, resul
         whose += f" ({escape(str(cfg['description']).rstrip('.'))})"
     if "num_labelled" in results:
         whose += f", on {results['num_labelled']:,} videos"
-    blocks = [text, f"{whose}:", table(["accuracy", ""], rows)]
+    blocks = [text, f"{whose}:", markdown_table(["accuracy", ""], rows)]
     if run is not None and run.confusion is not None:
         blocks.append(_confusion(run.confusion, _names(model, cfg)))
     if run is not None and run.picture is not None:
@@ -192,7 +193,7 @@ def _names(model: Any, cfg: Mapping[str, Any]) -> list[str]:
 def _confusion(counts: Tensor, names: Sequence[str]) -> str:
     if len(names) <= _WHOLE_MATRIX_UP_TO:
         rows = [[f"**{name}**", *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
-        return "Confusion, videos by true class (rows) and answer (columns):\n\n" + table(["", *names], rows)
+        return "Confusion, videos by true class (rows) and answer (columns):\n\n" + markdown_table(["", *names], rows)
     wrong = counts.clone().fill_diagonal_(0).double() / counts.sum(dim=1, keepdim=True).clamp(min=1)
     order = torch.argsort(wrong.flatten(), descending=True, stable=True)[:_WORST].tolist()
     cells = [divmod(cell, len(names)) for cell in order if wrong.flatten()[cell] > 0]
@@ -201,7 +202,7 @@ def _confusion(counts: Tensor, names: Sequence[str]) -> str:
     rows = [
         [names[true], names[taken], f"{int(counts[true, taken])} of {int(counts[true].sum())}"] for true, taken in cells
     ]
-    return "Most frequent confusions:\n\n" + table(["true class", "taken for", "videos"], rows)
+    return "Most frequent confusions:\n\n" + markdown_table(["true class", "taken for", "videos"], rows)
 
 
 def _classes(model: Any, cfg: Mapping[str, Any], results: Mapping[str, Any]) -> str:
@@ -210,10 +211,10 @@ def _classes(model: Any, cfg: Mapping[str, Any], results: Mapping[str, Any]) -> 
     names = _names(model, cfg)
     shares = results.get("per_class") or []
     if len(shares) != len(names):
-        return table(["index", "class"], [[str(index), name] for index, name in enumerate(names)])
+        return markdown_table(["index", "class"], [[str(index), name] for index, name in enumerate(names)])
     cells = ["no video" if share is None else f"{100 * share:.1f} %" for share in shares]
     rows = [[str(index), name, cell] for index, (name, cell) in enumerate(zip(names, cells, strict=True))]
-    return table(["index", "class", "accuracy"], rows)
+    return markdown_table(["index", "class", "accuracy"], rows)
 
 
 def _licence(cfg: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-__all__ = ["accuracies", "escape", "license_fields", "make_metadata", "plain", "table"]
+__all__ = ["accuracies", "escape", "license_fields", "make_metadata", "plain"]
 
 # The Hub's list of licences (its documentation, page "Licenses"), without those of single models.
 _LICENSES = (
@@ -33,12 +33,6 @@ def escape(text: Any) -> str:
     """Text of the user as Markdown that shows it and does nothing else, inside a table too."""
     line = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]!|~$])", r"\\\1", line)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the cells are Markdown already."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def accuracies(results: Mapping[str, Any], num_classes: int) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -13,22 +13,8 @@ from videozoo.models import EnsembleSpec, ModelSpec, build, create_model
 
 __all__ = ["Setup", "architecture_of", "build_network"]
 
-_ARC_OPTIONS = {
-    "steps": "num_steps",
-    "embedding": "embedding",
-    "attention": "attention",
-    "fusion": "fusion",
-    "interaction": "interaction",
-    "aggregation": "aggregation",
-    "layer": "attention_layer",
-}
-_DNR_OPTIONS = {
-    "ct_distance": "ct_group_frames",
-    "cl_distance": "cl_distance",
-    "reduction": "reduction",
-    "depth": "depth",
-    "relay": "relay",
-}
+# Options that the rows call otherwise than ARC and DNR here.
+_RENAMED = {"steps": "num_steps", "layer": "attention_layer", "ct_distance": "ct_group_frames"}
 _OF_TRAINING = {"clips_per_gpu"}  # options that change no network
 
 
@@ -110,13 +96,15 @@ def _change_member(spec: ModelSpec, options: Mapping[str, Any], name: str) -> Mo
     return spec.replace(backbone=backbone, augmenters=tuple(augmenters))
 
 
-def _taken(options: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Move the known options out of ``options``, under our names."""
-    return {ours: options.pop(theirs) for theirs, ours in names.items() if theirs in options}
+def _taken(options: dict[str, Any], part: ARC | DNR) -> dict[str, Any]:
+    """Move what ``part`` can be told out of ``options``, under its names."""
+    known = {field.name for field in fields(part)}
+    names = {theirs: _RENAMED.get(theirs, theirs) for theirs in options}
+    return {ours: options.pop(theirs) for theirs, ours in names.items() if ours in known}
 
 
 def _change_arc(arc: ARC, options: dict[str, Any]) -> ARC | None:
-    changes = _taken(options, _ARC_OPTIONS)
+    changes = _taken(options, arc)
     if "res_stages" in options:
         changes["stages"] = tuple(stage - 1 for stage in options.pop("res_stages"))  # res(k+1) is stage k
         if not changes["stages"]:
@@ -130,7 +118,7 @@ def _change_dnr(dnr: DNR, options: dict[str, Any]) -> DNR:
         options["ct"] = "BN2"
     if "cl_distance" in options:
         options["cl"] = "BN1"
-    changes = _taken(options, _DNR_OPTIONS)
+    changes = _taken(options, dnr)
     kinds = {options.pop(kind): kind for kind in ("ct", "cl") if kind in options}
     if kinds:
         changes["order"] = f"{kinds.get('BN1', 'bn')}_{kinds.get('BN2', 'bn')}"

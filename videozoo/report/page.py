@@ -1,11 +1,12 @@
 """The report as a page to read."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from videozoo.report.tables import load_papers
+from videozoo.text import markdown_table
 
 __all__ = ["format_markdown", "options_text"]
 
@@ -40,18 +41,18 @@ Verdicts: **match**, every printed figure is the measured one rounded to the sam
 too and rounds to the printed one. **no figure**, the paper prints no cost in this row.
 """
 
-_COLUMNS = (
-    ("model", "---"),
-    ("options", "---"),
-    ("data set (classes)", "---"),
-    ("view", "--:"),
-    ("GFLOPs printed", "--:"),
-    ("GFLOPs measured", "--:"),
-    ("GFLOPs executed", "--:"),
-    ("params printed", "--:"),
-    ("params measured", "--:"),
-    ("verdict", "---"),
-)
+_COLUMNS = {
+    "model": "---",
+    "options": "---",
+    "data set (classes)": "---",
+    "view": "--:",
+    "GFLOPs printed": "--:",
+    "GFLOPs measured": "--:",
+    "GFLOPs executed": "--:",
+    "params printed": "--:",
+    "params measured": "--:",
+    "verdict": "---",
+}
 _VERDICTS = ("match", "differs", "no figure")
 
 
@@ -74,25 +75,25 @@ def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _summary(rows: Sequence[Mapping[str, Any]], papers: Mapping[str, Any]) -> str:
-    lines = [_line(["paper", "rows", *_VERDICTS]), _line(["---", *["--:"] * 4])]
+    lines = []
     for paper in papers:
         verdicts = Counter(row["verdict"] for row in rows if row["paper"] == paper)
         if verdicts:
             counts = [verdicts.total(), *(verdicts[verdict] for verdict in _VERDICTS)]
-            lines.append(_line([paper.upper(), *map(str, counts)]))
-    return "\n".join(lines) + "\n"
+            lines.append([paper.upper(), *map(str, counts)])
+    return markdown_table(["paper", "rows", *_VERDICTS], lines, ["---", *["--:"] * 4]) + "\n"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     notes: list[str] = []
-    lines = [_line(name for name, _ in _COLUMNS), _line(rule for _, rule in _COLUMNS)]
+    lines = []
     for row in rows:
         if row["reason"] and row["reason"] not in notes:
             notes.append(row["reason"])
         number = f" ({notes.index(row['reason']) + 1})" if row["reason"] else ""
-        lines.append(_line([*_about(row), *_figures(row), row["verdict"] + number]))
+        lines.append([*_about(row), *_figures(row), row["verdict"] + number])
     below = "".join(f"\n{i}. {note}." for i, note in enumerate(notes, 1))
-    return "\n".join(lines) + "\n" + (f"{below}\n" if below else "")
+    return markdown_table([*_COLUMNS], lines, [*_COLUMNS.values()]) + "\n" + (f"{below}\n" if below else "")
 
 
 def _about(row: Mapping[str, Any]) -> list[str]:
@@ -114,10 +115,6 @@ def _figures(row: Mapping[str, Any]) -> list[str]:
         _printed(row.get("params_m")),
         _measured(row["measured_params_m"], row["params_difference"]),
     ]
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _printed(figure: float | None) -> str:
