@@ -12,6 +12,8 @@ from videozoo.video.image_folder import is_folder, is_image_name, natural_key
 from .lists import SEVERAL_LABELS, ListFile, Listing, Row
 from .records import VIDEO_EXTENSIONS, VideoRecord
 
+EMPTY = "empty (0 bytes)"
+
 
 class FrameFolder(NamedTuple):
     """The frames of a folder: how many, the number in the name of the first, how many other images sort before them.
@@ -46,20 +48,11 @@ def trouble_with(path: str | os.PathLike[str]) -> str | None:
         if stat.S_ISDIR(status.st_mode):
             with os.scandir(path) as entries:
                 return None if any(is_image_name(entry.name) for entry in entries) else "a folder without images"
-        return None
+        return EMPTY if stat.S_ISREG(status.st_mode) and not status.st_size else None
     except FileNotFoundError:
         return "no such file"
     except (OSError, ValueError) as err:
         return f"cannot be read ({getattr(err, 'strerror', None) or err})"
-
-
-def is_empty(path: str | os.PathLike[str]) -> bool:
-    """Whether a file that is there has no bytes; it is for the reader to refuse, as any other broken file."""
-    try:
-        status = os.stat(path)
-        return stat.S_ISREG(status.st_mode) and status.st_size == 0
-    except (OSError, ValueError):
-        return False
 
 
 def look_into(folder: str) -> FrameFolder | None:
@@ -175,10 +168,11 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int]) -> lis
             file.problems.add(row.place, f"{row.path} {what}")
         elif file.check_files:
             if key not in known:
-                trouble = trouble_with(path) if not row.trouble else None
-                known[key] = f"{trouble}: {path}{_hint_columns(base, row)}" if trouble else row.trouble
-                if not known[key] and is_empty(path):
+                trouble = None if row.trouble else trouble_with(path)
+                if trouble == EMPTY:  # for the reader to refuse, as any other broken file
                     empty.append(row.place)
+                    trouble = None
+                known[key] = f"{trouble}: {path}{_hint_columns(base, row)}" if trouble else row.trouble
             if known[key]:
                 num_missing += 1
                 file.problems.add(row.place, known[key])
@@ -191,16 +185,10 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int]) -> lis
         file.problems.hint = ". 'videozoo check-data' writes a list of those that can be read, each once"
     if doubled:
         file.problems.warnings.append(f"{file.path}: {len(doubled)} left out: {'; '.join(doubled[:4])}")
-    file.problems.warnings += warn_empty(file.path, empty)
+    if empty:
+        more = f" and {len(empty) - 4} more" if len(empty) > 4 else ""
+        file.problems.warnings.append(f"{file.path}: {len(empty)} {EMPTY}: {', '.join(empty[:4])}{more}")
     return records
-
-
-def warn_empty(where: Path, places: Sequence[str]) -> list[str]:
-    """A warning that names empty files; they are counted as broken videos once they are read."""
-    if not places:
-        return []
-    more = f" and {len(places) - 4} more" if len(places) > 4 else ""
-    return [f"{where}: {len(places)} empty (0 bytes): {', '.join(places[:4])}{more}"]
 
 
 def _hint_columns(base: str, row: Row) -> str:

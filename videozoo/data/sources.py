@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .files import make_records
@@ -77,7 +78,7 @@ def _load(
     if kind == "class_folders":
         if not file.path.is_dir():
             raise SourceError(f"{file.path}: a file, not a folder of class folders.")
-        return load_class_folders(file.path, class_names, check_files=check_files)
+        return load_class_folders(replace(file, base=file.path), class_names)
     return _load_list(file, kind, class_names)
 
 
