@@ -5,10 +5,10 @@ of the video.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["CHOICES", "COUNTS", "NUMBERS", "SIDE", "check_fields", "check_options", "check_work"]
+__all__ = ["CHOICES", "COUNTS", "NUMBERS", "SIDE", "check_fields", "check_options", "check_work", "sides_of"]
 
 SIDE = 4096
 # Whole numbers, least and most. Those below `test_num_clips` are options of temporal modules and augmenters.
@@ -72,7 +72,7 @@ def check_work(config: Mapping[str, Any]) -> None:
     _, height, width = config["input_size"]
     crop = config.get("test_crop_size")
     if crop is not None:
-        height, width = (crop, crop) if isinstance(crop, int) else tuple(crop)[-2:]
+        height, width = sides_of(crop)
     resize = config.get("test_resize") or [side / config["crop_pct"] for side in (height, width)]
     clips, crops, frames = config["test_num_clips"], config["test_num_crops"], config["num_frames"]
     pixels = clips * frames * max(math.prod(resize), crops * height * width)
@@ -81,6 +81,12 @@ def check_work(config: Mapping[str, Any]) -> None:
             f"{clips}x{crops} views of {frames} frames of {height}x{width} (crop_pct {config['crop_pct']:g}) are "
             f"{pixels / 1e9:.3g} billion pixels a video, must be at most {_MOST_PIXELS / 1e9:.2g}"
         )
+
+
+def sides_of(size: int | Sequence[int]) -> tuple[int, int]:
+    """Return height and width of a size: one number for both, (height, width) or (channels, height, width)."""
+    height, width = (size, size) if isinstance(size, int) else size[-2:]
+    return int(height), int(width)
 
 
 def _count(name: str, value: Any) -> str:

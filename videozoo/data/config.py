@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from videozoo.bounds import check_fields, check_work
+from videozoo.bounds import check_fields, check_work, sides_of
 
 from .transforms import IMAGENET_MEAN, IMAGENET_STD
 
@@ -29,9 +29,7 @@ DATA_DEFAULTS: dict[str, Any] = {
 
 def test_size_of(config: Mapping[str, Any]) -> tuple[int, int]:
     """Height and width that a settled config cuts the frames of a test to."""
-    crop = config["test_crop_size"] or config["input_size"][1:]
-    height, width = (crop, crop) if isinstance(crop, int) else crop
-    return height, width
+    return sides_of(config["test_crop_size"] or config["input_size"])
 
 
 def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
@@ -59,9 +57,7 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
             hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(DATA_DEFAULTS)}, img_size."
             raise ValueError(f"resolve_data_config: unknown key {key!r}; {hint}")
     if "img_size" in given:
-        img_size = given.pop("img_size")
-        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-        given.setdefault("input_size", (3, height, width))
+        given.setdefault("input_size", (3, *sides_of(given.pop("img_size"))))
     cfg = _config_of(model_or_cfg)
     for key in ("num_frames", "frames_per_segment"):
         own = getattr(model_or_cfg, key, None)
@@ -116,5 +112,5 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
             config[key] *= 3
     crop = config["test_crop_size"]
     if crop is not None and not isinstance(crop, int):
-        config["test_crop_size"] = tuple(crop)[-2:]
+        config["test_crop_size"] = sides_of(crop)
     return config

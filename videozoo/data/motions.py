@@ -35,10 +35,10 @@ def partner_of(name: str) -> str:
     Raises:
         ValueError: no motion of this set.
     """
-    for first, second in PAIRS:
-        if name in (first, second):
-            return second if name == first else first
-    raise ValueError(f"motions: {name!r} is no class of the generated set; they are {', '.join(motion_classes())}.")
+    partners = {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}
+    if name not in partners:
+        raise ValueError(f"motions: {name!r} is no class of the generated set; they are {', '.join(motion_classes())}.")
+    return partners[name]
 
 
 def write_motions(

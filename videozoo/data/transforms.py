@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
-from videozoo.bounds import CHOICES
+from videozoo.bounds import CHOICES, sides_of
 from videozoo.choices import TRAIN_CROPS
 
 from .augment import ColorJitter, RandAugment
@@ -178,7 +178,7 @@ def create_transform(
     Raises:
         ValueError: a value out of range.
     """
-    size = (int(input_size[1]), int(input_size[2]))
+    size = sides_of(input_size)
     crops = num_crops if num_crops is not None else test_num_crops if test_num_crops is not None else 1
     is_size = len(input_size) == 3 and input_size[0] == 3 and min(input_size) >= 1
     _require(is_size, "input_size", input_size, "(3, height, width), as videos have three channels")
@@ -205,12 +205,7 @@ def create_transform(
             color_jitter=ColorJitter.of(color_jitter),
             rand_augment=RandAugment.parse(auto_augment, fill) if auto_augment else None,
         )
-    if test_crop_size is None:
-        crop = size
-    elif isinstance(test_crop_size, int):
-        crop = (test_crop_size, test_crop_size)
-    else:
-        crop = (int(test_crop_size[-2]), int(test_crop_size[-1]))
+    crop = size if test_crop_size is None else sides_of(test_crop_size)
     if test_resize is None:
         height, width = (max(math.floor(side / crop_pct), cut) for side, cut in zip(size, crop, strict=True))
     else:
