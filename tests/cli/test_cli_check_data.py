@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from videozoo.cli import main
-from videozoo.cli.videos import find_parts
+from videozoo.cli.sources import find_parts
 from videozoo.data import SourceError, load_source
 
 Capture = pytest.CaptureFixture[str]

@@ -16,7 +16,7 @@ import torch
 from helpers import hear_ctrl_c
 
 import videozoo
-from videozoo.cli import finetune_fit, finetune_model, main
+from videozoo.cli import finetune_loaders, finetune_model, main
 from videozoo.cli.finetune_flags import Settings
 from videozoo.data import load_source
 from videozoo.data.motions import motion_classes
@@ -175,7 +175,7 @@ def test_fine_tuning_resizes_as_the_weights_are_tested(videos: Path) -> None:
     train = load_source(videos / "train")
     for flag, resize in ((None, (40, 64)), ("50", 50)):
         settings.train_resize = flag
-        loader = finetune_fit._make_train_loader(settings, model, train)
+        loader = finetune_loaders.make_train_loader(settings, model, train)
         assert loader.dataset.transform.resize == resize
         assert loader.dataset.transform.normalizer is None  # the workers move bytes
         assert loader.dataset.on_broken == "replace"

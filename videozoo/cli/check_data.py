@@ -46,7 +46,7 @@ def load_listed(args: argparse.Namespace) -> "dict[str, VideoSource]":
     Returns:
         a source by the name of its part: of a folder with train/ and val/ (and test/) each, else one without a name.
     """
-    from videozoo.cli.videos import find_parts
+    from videozoo.cli.sources import find_parts
     from videozoo.data import load_source
 
     where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split, "check_files": False}

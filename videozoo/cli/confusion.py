@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from videozoo.cli.command import Command, flag
-from videozoo.cli.console import CommandError, say
-from videozoo.cli.outputs import hold_output
+from videozoo.cli.console import say
+from videozoo.cli.outputs import hold_output, refuse_file
 
 COMMAND = Command(
     help="confusion matrices of several evaluations, whole or within groups of classes",
@@ -33,8 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from videozoo.explain.confusion import evaluation_titles, write_confusions, write_matrices
 
     output = Path(args.output)
-    if output.exists() and not output.is_dir():
-        raise CommandError(f"{output}: is a file; --output needs a folder.")
+    refuse_file(output)
     scores = [load_evaluation(Path(path)) for path in args.evaluations]
     names = scores[0].result.class_names
     groups = load_groups(Path(args.groups), names) if args.groups else {"all classes": tuple(range(len(names)))}

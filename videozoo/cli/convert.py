@@ -67,6 +67,7 @@ def _place(args: argparse.Namespace, output: Path | None) -> int:
 
 
 def _convert(args: argparse.Namespace, output: Path) -> int:
+    from videozoo.data.labels import read_names
     from videozoo.engine import save_checkpoint
     from videozoo.models import model_config
     from videozoo.models.convert import convert_file
@@ -77,7 +78,7 @@ def _convert(args: argparse.Namespace, output: Path) -> int:
         name=args.model,
         num_classes=args.num_classes,
         num_frames=args.num_frames,
-        class_names=_class_names(args.class_names),
+        class_names=read_names(args.class_names).names if args.class_names is not None else None,
         averaged=args.ema,
     )
     save_checkpoint(output, model.state_dict(), model_config(model))
@@ -86,11 +87,3 @@ def _convert(args: argparse.Namespace, output: Path) -> int:
     what = model.pretrained_cfg.get("architecture") or "a composition without a name"
     say(f"{args.file}: {source}, {what}, {model.num_classes} classes, {model.num_frames} frames -> {output}")
     return 0
-
-
-def _class_names(path: str | None) -> list[str] | None:
-    if path is None:
-        return None
-    from videozoo.data.labels import read_names
-
-    return list(read_names(path).names)

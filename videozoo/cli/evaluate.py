@@ -12,7 +12,7 @@ from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import CommandError, Interrupted, is_main_process, num_processes, say, say_text, show_log
 from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of
 from videozoo.cli.measure import BATCH_SIZE, Setup
-from videozoo.cli.outputs import hold_output, refuse_inside_data
+from videozoo.cli.outputs import hold_output, refuse_file, refuse_inside_data
 
 if TYPE_CHECKING:
     from videozoo.engine import EvalResult, Scores
@@ -142,8 +142,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _check_output(output: Path, data: str | None) -> None:
-    if output.exists() and not output.is_dir():
-        raise CommandError(f"{output}: is a file; --output needs a folder.")
+    refuse_file(output)
     run = output.resolve().parent
     if output.resolve().name in ("last", "best") and (run / "last").exists() and (run / "summary.csv").exists():
         raise CommandError(f"{output}: is replaced as a whole when the run {run} goes on; give another --output.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import CommandError, say, show_log
 from videozoo.cli.flags import DEVICE, MAX_FRAMES, MODEL
-from videozoo.cli.outputs import hold_output
+from videozoo.cli.outputs import hold_output, refuse_file
 
 if TYPE_CHECKING:
     from videozoo.explain import FilmRow, ReadClip
@@ -52,8 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Explain one file."""
     kinds = _wanted_kinds(args.show)
     output = Path(args.output)
-    if output.exists() and not output.is_dir():
-        raise CommandError(f"{output}: is a file; --output needs a folder.")
+    refuse_file(output)
     show_log()
     explained = Explained(args.model, args)
     kinds = explained.check_kinds(kinds)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from videozoo.choices import FEATURE_FILES
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import show_log
-from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, MODEL, check_ranges
+from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, MODEL, check_ranges, parse_views
 from videozoo.cli.jobs import LIST_FLAGS, run_job
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
     check_ranges("extract", vars(args))
 
     def open_work() -> "Callable[..., JobResult]":
-        from videozoo.cli.videos import parse_views
         from videozoo.inference import Extractor, extract_list
 
         show_log()

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
     from videozoo.cli.opening import open_all
-    from videozoo.cli.videos import VAL_FOLDERS, find_split, load_train_and_val
+    from videozoo.cli.sources import VAL_FOLDERS, find_split, load_train_and_val
     from videozoo.data.labels import read_names
 
     if "val_frac" in settings.given and find_split(Path(settings.data), VAL_FOLDERS):

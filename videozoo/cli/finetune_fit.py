@@ -3,16 +3,15 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from videozoo.cli.console import CommandError, Interrupted, note, say
+from videozoo.cli.console import CommandError, Interrupted, say
 from videozoo.cli.finetune_flags import Settings
+from videozoo.cli.finetune_loaders import make_normalizer, make_train_loader, make_val_loader
 from videozoo.cli.flags import flag_of
-from videozoo.cli.run_settings import parse_size, write_settings
+from videozoo.cli.run_settings import write_settings
 
 if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
-
     from videozoo.data import VideoSource
     from videozoo.engine import FitConfig, FitResult
     from videozoo.models import Ensemble, VideoNet
@@ -48,7 +47,6 @@ def fit_model(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; it says how to go on.
     """
-    from videozoo.cli.videos import make_normalizer, make_test_loader, parse_views
     from videozoo.data import TrainBatch
     from videozoo.engine import fit
     from videozoo.models import model_config
@@ -59,14 +57,8 @@ def fit_model(
     train_batch = TrainBatch(
         normalizer, num_classes=len(train.class_names), **{name: getattr(settings, name) for name in mixing}
     )
-    train_loader = _make_train_loader(settings, model, train)
-    val_loader = make_test_loader(
-        model,
-        val.records,
-        batch_size=settings.batch_size,
-        workers=settings.workers,
-        views=parse_views(settings.val_views, "--val-views"),
-    )
+    train_loader = make_train_loader(settings, model, train)
+    val_loader = make_val_loader(settings, model, val)
     try:
         return fit(
             model,
@@ -85,30 +77,6 @@ def fit_model(
     except KeyboardInterrupt as stop:
         resume = shlex.join(["videozoo", "finetune", "--resume", "--output", settings.output])
         raise Interrupted(f"what is done is kept; go on with: {resume}", stop) from stop
-
-
-def _make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "DataLoader[Any]":
-    from videozoo.cli.mirror import describe_mirrors, mirror_labels
-    from videozoo.cli.videos import make_train_loader
-    from videozoo.data import resolve_data_config
-
-    mirrors = mirror_labels(train.class_names) if settings.hflip else {}
-    if settings.hflip:
-        note(describe_mirrors(train.class_names, mirrors))
-    return make_train_loader(
-        model,
-        train.records,
-        batch_size=settings.batch_size,
-        workers=settings.workers,
-        seed=settings.seed,
-        is_balanced=settings.balanced_sampling,
-        hflip=settings.hflip,
-        train_crop=settings.train_crop,
-        flip_labels=mirrors or None,
-        train_resize=parse_size(settings.train_resize) or resolve_data_config(model)["test_resize"],
-        color_jitter=settings.color_jitter,
-        auto_augment=settings.aa,
-    )
 
 
 def _class_weights(settings: Settings, train: "VideoSource") -> tuple[float, ...] | None:

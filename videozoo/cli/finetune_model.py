@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from videozoo.cli.console import CommandError, note, num_processes
 from videozoo.cli.finetune_checks import whole_starts
 from videozoo.cli.finetune_flags import Settings
+from videozoo.cli.flags import parse_views
 from videozoo.cli.run_settings import describe_lr, parse_frame_size
 
 if TYPE_CHECKING:
@@ -97,7 +98,6 @@ def _open_branches(model: "VideoNet | Ensemble") -> None:
 
 
 def _config_overlay(settings: Settings) -> dict[str, Any]:
-    from videozoo.cli.videos import parse_views
 
     overlay = {
         "frame_sampling": settings.frame_sampling,

@@ -76,3 +76,22 @@ def check_ranges(command: str, values: Mapping[str, Any]) -> None:
         problem = describe_problem(name, value) if is_number else None
         if problem:
             raise CommandError(f"{command}: {flag_of(name)} {problem}.")
+
+
+def parse_views(text: str | None, flag: str = "--views") -> tuple[int, int] | None:
+    """``"10x3"`` as (10, 3).
+
+    Raises:
+        CommandError: another form, or crops that do not exist.
+    """
+    from videozoo.data import parse_views as parse
+
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise CommandError(
+            f"{flag} is {text!r}; write clips x crops, such as 1x1 or 10x3; crops are 1 (the centre), 3 (along the "
+            "longer side), 5 (corners and centre) or 10 (those mirrored too)."
+        ) from error

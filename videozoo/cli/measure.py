@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, first_process_first, note, num_processes, progress_bar
+from videozoo.cli.flags import parse_views
 
 if TYPE_CHECKING:
     from videozoo.data import VideoRecord, VideoSource
@@ -33,7 +34,7 @@ class Setup:
     """Networks with the same classes, and the videos they are measured on; ``where`` is for ``load_source``."""
 
     def __init__(self, names: Sequence[str], data: str | Path, *, device: str, **where: Any) -> None:
-        from videozoo.cli.videos import VAL_FOLDERS, find_split
+        from videozoo.cli.sources import VAL_FOLDERS, find_split
         from videozoo.data import load_source
         from videozoo.inference.predictor import load_network
 
@@ -89,7 +90,6 @@ class Setup:
         folder: Path | None = None,
     ) -> "Iterator[list[Scores]]":
         """Give each network's scores, from one pass over the videos; see `evaluate_records` for ``folder``."""
-        from videozoo.cli.videos import parse_views
         from videozoo.data import resolve_data_config
         from videozoo.engine import Scores, name_videos
         from videozoo.jobs.evaluate import evaluate_records

@@ -24,6 +24,16 @@ def refuse_inside_data(output: Path, data: str | None, flag: str = "--data") -> 
         )
 
 
+def refuse_file(output: Path) -> None:
+    """Refuse a file where a folder is to be made.
+
+    Raises:
+        CommandError: names it.
+    """
+    if output.exists() and not output.is_dir():
+        raise CommandError(f"{output}: is a file; --output needs a folder.")
+
+
 def hold_output(output: Path, kind: str, *, beside: tuple[str, ...] = ()) -> contextlib.AbstractContextManager[None]:
     """Make an output folder and keep other commands out of it; of several processes the first one does.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from videozoo.choices import SCORE_FILES
 from videozoo.cli.command import Command, flag, group, switch
 from videozoo.cli.console import CommandError, note, say, say_error, show_log
-from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of, model_flag
+from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of, model_flag, parse_views
 from videozoo.cli.jobs import LIST_FLAGS, run_job
 
 if TYPE_CHECKING:
@@ -117,7 +117,6 @@ def _answer_list(args: argparse.Namespace) -> int:
 
 
 def _make_predictor(args: argparse.Namespace, *, batch_size: int, workers: int) -> "Predictor":
-    from videozoo.cli.videos import parse_views
     from videozoo.inference import Predictor
 
     show_log()

@@ -11,7 +11,7 @@ from videozoo.cli.console import CommandError, is_main_process, note
 from videozoo.cli.finetune_checks import check_effects, whole_starts
 from videozoo.cli.finetune_flags import DEFAULT_LR, DEFAULTS, Settings
 from videozoo.cli.flags import check_ranges, flag_of, set_max_frames
-from videozoo.cli.outputs import refuse_inside_data
+from videozoo.cli.outputs import refuse_file, refuse_inside_data
 from videozoo.cli.recipes import is_recipe_file, read_recipe
 from videozoo.text import json_text
 from videozoo.version import __version__
@@ -36,8 +36,7 @@ def settle(args: argparse.Namespace) -> Settings:
         needed = "--output RUN" if given.get("resume") else "--model NAME, --data DIR_OR_LIST and --output RUN"
         raise CommandError(f"finetune: {needed} needed (see videozoo finetune --help).")
     output = Path(given["output"]).expanduser()
-    if output.exists() and not output.is_dir():
-        raise CommandError(f"{output}: is a file; --output needs a folder.")
+    refuse_file(output)
     if given.get("model") and Path(given["model"]).expanduser().is_dir():
         from videozoo.models import is_model
 

@@ -2,25 +2,24 @@
 
 import contextlib
 import copy
-import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from videozoo.choices import FREE_ON_RESUME
 from videozoo.engine.checkpoint import STATE_TREE, load_train_state, load_weights, save_checkpoint
 from videozoo.engine.config import FitConfig
 from videozoo.engine.errors import CheckpointError
-from videozoo.engine.metrics import pack_counts, unpack_counts
+from videozoo.engine.metrics import pack_counts
 from videozoo.engine.plots import plot_confusion, plot_curves
-from videozoo.engine.progress import EpochState, Progress
-from videozoo.engine.results import EpochRow, FitResult, write_results, write_summary
+from videozoo.engine.progress import Progress
+from videozoo.engine.results import FitResult, write_results, write_summary
+from videozoo.engine.resume import config_dict
 from videozoo.files import FolderTaken, Lock, claim_folder, lock_folder, recover_folder, remove_leftovers
 from videozoo.text import cause
 
@@ -126,59 +125,6 @@ class RunFolder:
                 f"the same model and options, or give another output folder. {error}"
             ) from error
 
-    def restore(
-        self, state: Mapping[str, Any], config: FitConfig, layout: Mapping[str, Any], names_digest: str | None = None
-    ) -> Progress:
-        """Give the progress of the run to be continued.
-
-        Args:
-            layout: of the training loader: the steps must be of as many clips as the run's, within an epoch of the
-                very same. Batch size, batches a step and number of processes may change.
-            names_digest: of the names of the training videos, where they have names.
-        Raises:
-            CheckpointError: the settings are not those of the run.
-        """
-        then, now = state["config"], _config_dict(config)
-        free = FREE_ON_RESUME | ({"grad_accum_steps"} if layout["clips a step"] is not None else set())
-        changed = [name for name in now if then.get(name) != now[name] and name not in free]
-        if changed:
-            told = "; ".join(f"{name} was {then.get(name)!r}, is {now[name]!r}" for name in changed)
-            raise CheckpointError(
-                f"{self.path}: resumed with other settings ({told}); resume with the same ones, or start a new run "
-                "from the weights in it."
-            )
-        current = EpochState(**state["current"])
-        self._check_layout(_layout_of(state), layout, current.step)
-        is_other = names_digest is not None and state.get("names_digest") not in (None, names_digest)
-        if is_other or _layout_of(state)["training videos"] != layout["training videos"]:
-            _log.warning(
-                "%s: the training set is not the one that the run has seen so far (%s videos then, %s now); it goes on "
-                "with the new one", self.path, _layout_of(state)["training videos"], layout["training videos"]
-            )  # fmt: skip
-        if then["epochs"] != now["epochs"]:
-            _log.warning("epochs was %s, is %s: the schedule is stretched anew", then["epochs"], now["epochs"])
-        history = tuple(EpochRow(**row) for row in state["history"])
-        return Progress(history, state["best"], unpack_counts(state["best_confusion"]), current)
-
-    def _check_layout(self, was: Mapping[str, Any], now: Mapping[str, Any], step: int) -> None:
-        """Refuse other steps: of other clips within an epoch, of another number of clips by other settings."""
-        moved = [f"{name} {was.get(name)}, now {value}" for name, value in now.items() if was.get(name) != value]
-        free = ("batch size", "batches a step")
-        moved = [text for text in moved if not text.startswith(free)]
-        if step and moved:
-            raise CheckpointError(
-                f"{self.path}: stopped within an epoch, after step {step}, whose steps were others: "
-                f"{'; '.join(moved)}. Resume with the same training videos, and a batch size, batches a step and "
-                "number of processes that make as many clips a step together."
-            )
-        is_other_batch = any(was.get(name) not in (None, now[name]) for name in free)
-        if is_other_batch and was["clips a step"] != now["clips a step"]:
-            raise CheckpointError(
-                f"{self.path}: its steps are of {was['clips a step']} clips, now they would be of "
-                f"{now['clips a step']}; give a batch size and batches a step that make as many (batch size x "
-                "batches a step x processes), or start a new run from the weights in it."
-            )
-
     def save_last(
         self, weights: Mapping[str, Tensor], progress: Progress, config: FitConfig, state: Mapping[str, Any]
     ) -> None:
@@ -190,7 +136,7 @@ class RunFolder:
             CheckpointError: the disk refused; the ``last`` before is intact.
         """
         whole = {
-            "config": _config_dict(config),
+            "config": config_dict(config),
             "class_names": list(self.class_names),
             "history": [asdict(row) for row in progress.history],
             "best": progress.best,
@@ -249,28 +195,6 @@ class RunFolder:
         if measured:
             config["pretrained_cfg"] = {**(config.get("pretrained_cfg") or {}), "metrics": dict(measured)}
         return config
-
-
-def _config_dict(config: FitConfig) -> dict[str, Any]:
-    """As JSON gives it back, so that the two compare equal."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
-
-
-def digest_names(names: Sequence[str]) -> str:
-    """Return a SHA-256 of the names of the training videos, in their order."""
-    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _layout_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The layout that a run was saved with, also by earlier versions, which counted the batches of a process."""
-    layout = dict(state["layout"])
-    if "clips a step" not in layout:
-        together, batches = layout.get("clips in the processes' batches"), layout.get("batches of a process")
-        accum = state["config"]["grad_accum_steps"]
-        layout["batches a step"] = accum
-        layout["clips a step"] = None if together is None else together * accum
-        layout["steps of an epoch"] = None if batches is None else -(-batches // accum)
-    return layout
 
 
 def _few(names: Any, longest: int = 5) -> str:

@@ -20,8 +20,9 @@ from videozoo.engine.errors import CheckpointError
 from videozoo.engine.loaders import Batch, prepare_loader
 from videozoo.engine.optim import freeze_norms, make_ema, make_optimizer, make_scheduler
 from videozoo.engine.progress import Progress
+from videozoo.engine.resume import digest_names, restore_progress
 from videozoo.engine.run import Calls, Run
-from videozoo.engine.run_folder import RunFolder, digest_names
+from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.speed import compile_forward, use_channels_last
 from videozoo.engine.states import is_sharded, load_optimizer
 from videozoo.engine.step_times import StepTimes
@@ -55,7 +56,7 @@ def start_run(
     class_weights = _class_weights(config, len(folder.class_names), accelerator)
     digest = None if train_names is None else digest_names(train_names)
     layout = train.layout(config.grad_accum_steps)
-    progress = Progress() if state is None else folder.restore(state, config, layout, digest)
+    progress = Progress() if state is None else restore_progress(folder.path, state, config, layout, digest)
     updates_per_epoch = math.ceil(len(train) / config.grad_accum_steps)
     _prepare_net(net, config, accelerator)
     if state is not None:

@@ -1,0 +1,94 @@
+"""Clips for the training of ``videozoo finetune``, from its settings. Heavy imports inside."""
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+from videozoo.cli.console import note
+from videozoo.cli.finetune_flags import Settings
+from videozoo.cli.flags import parse_views
+from videozoo.cli.run_settings import parse_size
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from videozoo.data import ClipNormalizer, VideoSource
+    from videozoo.models import Ensemble, VideoNet
+
+# What a loader's worker waits after SIGTERM; schedulers kill after 30 seconds.
+WORKER_GRACE_SEC = 30
+
+
+def make_normalizer(model: "VideoNet | Ensemble") -> "ClipNormalizer":
+    """From the bytes that the loaders here give to what the network takes; on the network's device."""
+    from videozoo.data import ClipNormalizer, resolve_data_config
+
+    cfg = resolve_data_config(model)
+    return ClipNormalizer(cfg["mean"], cfg["std"], cfg["channel_order"])
+
+
+def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "DataLoader[Any]":
+    """A shuffled loader of random clips as bytes, as the network's config wants them; broken videos are replaced."""
+    from videozoo.cli.mirror import describe_mirrors, mirror_labels
+    from videozoo.data import BalancedSampler, VideoDataset, create_transform, resolve_data_config, sampling_options
+
+    mirrors = mirror_labels(train.class_names) if settings.hflip else {}
+    if settings.hflip:
+        note(describe_mirrors(train.class_names, mirrors))
+    cfg = resolve_data_config(model)
+    transform = create_transform(
+        **cfg,
+        is_training=True,
+        normalize=False,
+        hflip=settings.hflip,
+        train_crop=settings.train_crop,
+        flip_labels=mirrors or None,
+        train_resize=parse_size(settings.train_resize) or cfg["test_resize"],
+        color_jitter=settings.color_jitter,
+        auto_augment=settings.aa,
+    )
+    sampling = sampling_options(cfg, is_training=True)
+    dataset = VideoDataset(train.records, transform, **sampling, seed=settings.seed, on_broken="replace")
+    sampler = BalancedSampler([record.label for record in train.records]) if settings.balanced_sampling else None
+    # Workers take seconds to start where they are not forked; draws depend on no worker's state.
+    is_kept = settings.workers > 0
+    return _make_loader(settings, dataset, shuffle=sampler is None, sampler=sampler, persistent_workers=is_kept)
+
+
+def make_val_loader(settings: Settings, model: "VideoNet | Ensemble", val: "VideoSource") -> "DataLoader[Any]":
+    """A loader of every view of each video as bytes, in the order of the records; broken videos are reported."""
+    from videozoo.data import VideoDataset, create_transform, resolve_data_config, sampling_options
+
+    num_clips, num_crops = parse_views(settings.val_views, "--val-views") or (None, None)
+    cfg = resolve_data_config(model, test_num_clips=num_clips, test_num_crops=num_crops)
+    transform = create_transform(**cfg, normalize=False)
+    return _make_loader(settings, VideoDataset(val.records, transform, **sampling_options(cfg), on_broken="report"))
+
+
+def _make_loader(settings: Settings, dataset: Any, **options: Any) -> "DataLoader[Any]":
+    import torch
+    from torch.utils.data import DataLoader
+
+    from videozoo.data import collate_clips
+
+    return DataLoader(
+        dataset,
+        batch_size=settings.batch_size,
+        num_workers=settings.workers,
+        collate_fn=collate_clips,
+        worker_init_fn=_leave_signals_to_parent,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),
+        **options,
+    )
+
+
+def _leave_signals_to_parent(_worker: int) -> None:
+    """Ctrl-C and a scheduler's SIGTERM reach every process: the parent still wants its batch."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _go_later)
+
+
+def _go_later(number: int, frame: Any) -> None:
+    """Go some time after the parent should have gone."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(WORKER_GRACE_SEC)

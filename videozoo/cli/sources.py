@@ -1,0 +1,90 @@
+"""Labelled videos for the commands: the parts of a folder, and both sources of a training. Heavy imports inside."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoo.cli.console import CommandError, note
+
+if TYPE_CHECKING:
+    from videozoo.data import VideoSource
+
+TRAIN_FOLDERS = ("train", "training")
+VAL_FOLDERS = ("val", "valid", "validation")
+TEST_FOLDERS = ("test", "testing")
+
+
+def find_split(data: Path, names: Sequence[str]) -> Path | None:
+    """The sub-folder train (or val) of a folder that has both, else None."""
+    has_both = all(_sub_folder(data, group) for group in (TRAIN_FOLDERS, VAL_FOLDERS))
+    return _sub_folder(data, names) if has_both else None
+
+
+def find_parts(data: str) -> list[Path]:
+    """The sub-folders train, val and test of a folder that has the first and another one; else none."""
+    folders = [_sub_folder(Path(data), names) for names in (TRAIN_FOLDERS, VAL_FOLDERS, TEST_FOLDERS)]
+    found = [folder for folder in folders if folder is not None]
+    # A class may be called train.
+    has_classes = folders[0] is not None and any(entry.is_dir() for entry in folders[0].iterdir())
+    return found if len(found) > 1 and has_classes else []
+
+
+def _sub_folder(data: Path, names: Sequence[str]) -> Path | None:
+    from videozoo.data.lists import expand_home
+
+    home = Path(expand_home(data))
+    return next((home / name for name in names if (home / name).is_dir()), None)
+
+
+def load_train_and_val(
+    data: str,
+    val: str | None,
+    *,
+    data_root: str | None,
+    class_names: Sequence[str] | None,
+    val_frac: float,
+    data_format: str | None = None,
+    splits: tuple[str | None, str | None] = (None, None),
+) -> "tuple[VideoSource, VideoSource]":
+    """Both sources, with the same classes: given, found as train/ and val/ in ``data``, or split by hash.
+
+    Args:
+        splits: the parts to train and to validate on, where one file lists several.
+    Raises:
+        SourceError: a list or folder that is not fit for training.
+        CommandError: a class without a training video.
+    """
+    from videozoo.data import load_source, split_by_hash
+
+    split, val_split = splits
+    train_folder = find_split(Path(data), TRAIN_FOLDERS)
+    if train_folder is not None:
+        data, val = str(train_folder), val or str(find_split(Path(data), VAL_FOLDERS))
+        note(f"training on {data}, validating on {val}")
+    where: dict[str, Any] = {"data_root": data_root, "data_format": data_format}
+    train_source = load_source(data, class_names=class_names, split=split, **where)
+    if val is None and val_split is None:
+        train_source, val_source = split_by_hash(train_source, val_frac)
+        note(f"no --val: {len(val_source.records)} of the videos are kept for validation (by hash of their names)")
+    else:
+        val_source = load_source(val or data, class_names=train_source.class_names, split=val_split, **where)
+    _check_classes(data, train_source, val_source)
+    return train_source, val_source
+
+
+def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
+    """Two classes at least; what else is odd, about the two sources and between them, is told."""
+    from videozoo.data import check_splits
+
+    names = train.class_names
+    if len(names) < 2:
+        raise CommandError(f"{data}: one class ({', '.join(names)}); two are needed to tell apart.")
+    warnings = [*train.warnings, *(text for text in val.warnings if text not in train.warnings)]
+    for source, what in ((train, "training"), (val, "validation")):
+        seen = {record.label for record in source.records}
+        lacking = [name for label, name in enumerate(names) if label not in seen]
+        if lacking:
+            few = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+            warnings.append(f"no {what} video of {few}")
+    for text in [*warnings, *check_splits(train, val)]:
+        note(f"warning: {text}")
