@@ -12,10 +12,12 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from pages import in_turns, write
 
 import videozoo
 from videozoo.data.motions import write_motions
@@ -35,9 +37,7 @@ def load() -> dict[str, Any]:
 
 
 def store(results: dict[str, Any]) -> None:
-    side = HERE / ".export.json"
-    side.write_text(json.dumps(results, indent=1) + "\n")
-    os.replace(side, HERE / "export.json")
+    write(HERE / "export.json", json.dumps(results, indent=1) + "\n")
 
 
 def make(name: str) -> Any:
@@ -80,17 +80,11 @@ def time_files(folder: Path, names: list[str]) -> None:
         ways: dict[str, Any] = {"torch": model, "torch_fused": videozoo.fuse(model)}
         ways |= {kind: OnnxNet(folder / f"{name}.{kind}.onnx") for kind in KINDS}
         clip = torch.randn(1, 3, model.num_frames, 224, 224)
-        taken: dict[str, list[float]] = {way: [] for way in ways}
-        with torch.inference_mode():
-            for step in range(ROUNDS + 1):
-                for way, net in ways.items():
-                    time.sleep(0.2)  # the threads of the session before still spin
-                    start = time.perf_counter()
-                    net(clip)
-                    if step:  # the first warms up
-                        taken[way].append(1e3 * (time.perf_counter() - start))
+        runs = {way: partial(net, clip) for way, net in ways.items()}
+        with torch.inference_mode():  # the threads of the session before still spin: wait for them
+            taken = in_turns(runs, ROUNDS, warm=1, pause_sec=0.2)
         results = load()
-        medians = {way: statistics.median(rows) for way, rows in taken.items()}
+        medians = {way: 1e3 * statistics.median(rows) for way, rows in taken.items()}
         ratio = statistics.median(a / b for a, b in zip(taken["torch"], taken["fused"], strict=True))
         row = results["networks"].setdefault(name, {})
         row["ms"], row["ratio"] = medians, ratio
@@ -167,9 +161,7 @@ the file beside the network's own.
 |---|---|---|---|---|---|---|
 {chr(10).join(small)}
 """
-    side = HERE / ".export.md"
-    side.write_text(text)
-    os.replace(side, HERE / "export.md")
+    write(HERE / "export.md", text)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ JSON has it. Nothing else should run on the machine meanwhile.
 """
 
 import argparse
+import io
 import json
 import os
 import statistics
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speed import as_json, write
+from pages import as_json, table, write
 from speed_measure import Setting, keep_freed_memory, machine, make_step, measure, peak_memory
 from speed_networks import count_macs
 from speed_targets import TASKS, spread
@@ -156,13 +157,14 @@ def page(result: dict[str, Any], picture: str) -> str:
             "",
             f"## {AXES[curve][0].upper()}{AXES[curve][1:]}",
             "",
-            f"| network | task | {curve} | ms | MB | time | FLOPs | time over FLOPs | memory |",
-            "|---|---|---|---|---|---|---|---|---|",
         ]
+        rows = []
         for row in growth_rows(points):
             numbers = [row[key] for key in ("time", "flops", "over_flops", "memory")]
             cells = [row["network"], row["task"], str(row["value"]), f"{row['ms']:.0f}", f"{row['mb']:.0f}"]
-            lines.append(f"| {' | '.join([*cells, *(f'{number:.2f}' for number in numbers)])} |")
+            rows.append([*cells, *(f"{number:.2f}" for number in numbers)])
+        head = ["network", "task", curve, "ms", "MB", "time", "FLOPs", "time over FLOPs", "memory"]
+        lines += table(head, rows)
     if result.get("start_up"):
         lines += ["", "## Start-up", "", *_start_up_table(result["start_up"])]
     return "\n".join([*lines, ""])
@@ -188,17 +190,16 @@ def _start_up_table(start: dict[str, list[list[float]]]) -> list[str]:
         "Seconds in fresh processes that take turns, and over timm's own, round by round (median, quartiles). Each",
         "does `import`, which brings torch in, `create_model` without weights, and a prediction of eight images.",
         "",
-        f"| network | {' | '.join(f'{step} | over timm' for step in STEPS)} |",
-        "|---|" + "---|---|" * len(STEPS),
     ]
+    rows = []
     own = next(iter(start.values()))
     for name, runs in start.items():
         cells = [name]
         for i in range(len(STEPS)):
             over = spread([run[i] / base[i] for run, base in zip(runs, own, strict=True)])
             cells += [f"{statistics.median(run[i] for run in runs):.3f}", str(over)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        rows.append(cells)
+    return [*lines, *table(["network", *(name for step in STEPS for name in (step, "over timm"))], rows)]
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
@@ -229,9 +230,9 @@ def plot(result: dict[str, Any], path: Path) -> None:
     axes[0, 0].set_ylabel("seconds of a step")
     axes[1, 0].set_ylabel("peak memory (MB)")
     axes[0, 0].legend(fontsize="x-small")
-    temporary = path.with_name(f".{path.name}.part")
-    FigureCanvasAgg(figure).print_png(str(temporary))
-    os.replace(temporary, path)
+    picture = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(picture)
+    write(path, picture.getvalue())
 
 
 def run(args: argparse.Namespace, device: str, before: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ turns, and medians are compared. A short fine-tune tells what share of its time 
 
 import argparse
 import csv
-import json
 import os
 import platform
 import statistics
@@ -16,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,6 +22,7 @@ import av
 import numpy as np
 import torch
 from damaged_videos import list_videos
+from pages import in_turns, table, write_both
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
@@ -91,25 +90,16 @@ def compare(paths: list[Path], rounds: int) -> dict[str, float]:
     """Median clips per second of processor time of both, and of their ratio round by round; they take turns."""
     dataset = make_dataset(paths)
 
-    def ours() -> None:
-        for index in range(len(paths)):
-            dataset[index]
-
-    def plain() -> None:
-        for path in paths:
-            plain_clip(path)
-
     same = [torch.equal(dataset[i]["video"][0], plain_clip(path)) for i, path in enumerate(paths)]
-    times: dict[Callable[[], None], list[float]] = {ours: [], plain: []}
-    for _ in range(rounds):
-        for way, spent in times.items():
-            start = time.process_time()
-            way()
-            spent.append(time.process_time() - start)
-    ratios = [a / b for a, b in zip(times[ours], times[plain], strict=True)]
+    ways = {
+        "ours": lambda: [dataset[index] for index in range(len(paths))],
+        "plain": lambda: [plain_clip(path) for path in paths],
+    }
+    times = in_turns(ways, rounds, time.process_time)
+    ratios = [a / b for a, b in zip(times["ours"], times["plain"], strict=True)]
     return {
-        "ours_per_sec": len(paths) / statistics.median(times[ours]),
-        "plain_per_sec": len(paths) / statistics.median(times[plain]),
+        "ours_per_sec": len(paths) / statistics.median(times["ours"]),
+        "plain_per_sec": len(paths) / statistics.median(times["plain"]),
         "time_ratio": statistics.median(ratios),
         "time_ratio_low": min(ratios),
         "time_ratio_high": max(ratios),
@@ -152,15 +142,15 @@ def page(result: dict) -> str:
         "of their times round by round (least to most): below 1, `videozoo` is faster. *Same*: share of the videos of",
         "which both give the same bytes; the plain loop does not turn what was filmed on the side.",
         "",
-        "| videos | `videozoo` clips/s | plain clips/s | time, ours / plain | same |",
-        "|---|---|---|---|---|",
     ]
+    rows = []
     for name, row in result["rows"].items():
         spread = f"{row['time_ratio']:.2f} ({row['time_ratio_low']:.2f} to {row['time_ratio_high']:.2f})"
-        numbers = f"{row['ours_per_sec']:.1f} | {row['plain_per_sec']:.1f} | {spread} | {row['same_clips']:.0%}"
-        lines.append(f"| {name} | {numbers} |")
+        numbers = [f"{row['ours_per_sec']:.1f}", f"{row['plain_per_sec']:.1f}", spread, f"{row['same_clips']:.0%}"]
+        rows.append([name, *numbers])
     wait = result["finetune"]
     lines += [
+        *table(["videos", "`videozoo` clips/s", "plain clips/s", "time, ours / plain", "same"], rows),
         "",
         f"Waiting for videos in a fine-tune of `tsm_mbv2` at 224 on this machine (4 clips a batch, 1 worker): "
         f"{wait['data_seconds']:.1f} of",
@@ -194,9 +184,7 @@ def main() -> None:
             result["rows"][f"{len(real)} real videos"] = compare(real, max(args.rounds // 3, 3))
             print(result["rows"][f"{len(real)} real videos"], flush=True)
         result["finetune"] = waiting_share(folder, made)
-    (args.output / "loader.json").write_text(json.dumps(result, indent=1) + "\n")
-    (args.output / "loader.md").write_text(page(result))
-    print(page(result))
+    write_both(args.output / "loader.json", result, page(result))
 
 
 if __name__ == "__main__":

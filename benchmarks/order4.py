@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import torch
+from pages import table, write_both
 
 HERE = Path(__file__).resolve().parent
 COMMON = ["--img-size", "64", "--epochs", "12", "-j", "1", "--hflip", "0.5"]
@@ -101,16 +102,16 @@ def shared_section(rows: list[Row]) -> list[str]:
         "`--sync-bn`, so that both see the same clips in every step and take the same statistics; what is left is the",
         f"order of sums. {len({row['seed'] for row in rows})} seeds each; mean and range of the best epoch's top-1.",
         "",
-        "| network | processes | top-1 | lowest to highest | top-1 reversed |",
-        "|---|---|---|---|---|",
     ]
+    cells = []
     for model in dict.fromkeys(row["model"] for row in rows):
         for processes in (1, count):
             own = [row for row in rows if (row["model"], row["processes"]) == (model, processes)]
             scores = [float(row["top1"]) for row in own]
             back = statistics.mean(float(row["reversed_top1"]) for row in own)
             span = f"{min(scores):.3f} to {max(scores):.3f}"
-            lines.append(f"| `{model}` | {processes} | {statistics.mean(scores):.3f} | {span} | {back:.3f} |")
+            cells.append([f"`{model}`", str(processes), f"{statistics.mean(scores):.3f}", span, f"{back:.3f}"])
+    lines += table(["network", "processes", "top-1", "lowest to highest", "top-1 reversed"], cells)
     name = str(rows[0]["model"])
     args = [*finetune_args(name, "DATA", f"runs/{name}_{count}", count), "--seed", str(SEEDS[0])]
     lines += [
@@ -137,14 +138,11 @@ def page(rows: list[Row], shared: list[Row], machine: str) -> str:
         "",
         f"{machine}; one seed (42).",
         "",
-        "| network | top-1 | mean class | top-1 reversed | mean class reversed |",
-        "|---|---|---|---|---|",
     ]
     keys = ("top1", "mean_class", "reversed_top1", "reversed_mean_class")
-    for row in rows:
-        cells = " | ".join(f"{row[key]:.3f}" for key in keys)
-        lines.append(f"| `{row['model']}` | {cells} |")
+    head = ["network", "top-1", "mean class", "top-1 reversed", "mean class reversed"]
     lines += [
+        *table(head, [[f"`{row['model']}`", *(f"{row[key]:.3f}" for key in keys)] for row in rows]),
         "",
         "Commands, with `DATA` the folder of the clips (`python benchmarks/order4.py --data DATA` runs them all):",
         "",
@@ -164,8 +162,7 @@ def write(key: str, rows: list[Row], machine: str) -> None:
     path = HERE / "order4.json"
     content = json.loads(path.read_text()) if path.exists() else {"rows": []}
     content |= {"machine": machine, key: rows}
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    (HERE / "order4.md").write_text(page(content["rows"], content.get("shared", []), machine))
+    write_both(path, content, page(content["rows"], content.get("shared", []), machine))
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from damaged_videos import MUTATIONS, list_videos, make_case
+from pages import table, write_both
 from robustness_files import REAL_FILES
 
 HERE = Path(__file__).resolve().parent
@@ -156,6 +157,7 @@ def page(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     kinds, outcomes = result["videos"], sorted({name for row in result["videos"].values() for name in row})
     first, last = result["rss_mb"]
+    memory = [[f"{row['number']:,}", f"{row['rss_mb']:.0f}"] for row in result["many"]]
     lines = [
         "# Damaged videos and lists",
         "",
@@ -166,9 +168,7 @@ def page(result: dict[str, Any]) -> str:
         f"process of its own that is watched. A read may decode {MAX_FRAMES} frames; a process that is silent for",
         f"{HANG_SEC:g} s counts as hung. *frames*: what still decodes was read.",
         "",
-        f"| damage | {' | '.join(outcomes)} |",
-        "|---|" + "---|" * len(outcomes),
-        *(f"| {kind} | {' | '.join(str(row.get(name, 0)) for name in outcomes)} |" for kind, row in kinds.items()),
+        *table(["damage", *outcomes], counts_by(kinds, outcomes)),
         "",
         f"{result['count']} videos, made of {result['sources']}: crashes {result['crashes']}, hangs {result['hangs']},",
         f"other errors {result['others']}. The slowest took {result['slowest_sec']:.1f} s. Memory of the reading",
@@ -179,14 +179,17 @@ def page(result: dict[str, Any]) -> str:
         f"{result['many'][-1]['number']:,} reads of 8 frames of {result['many'][0]['files']} small whole videos,",
         "one after the other in one process; most of the memory is that of the libraries.",
         "",
-        "| videos read | memory (MB) |",
-        "|---|---|",
-        *(f"| {row['number']:,} | {row['rss_mb']:.0f} |" for row in result["many"]),
+        *table(["videos read", "memory (MB)"], memory),
         "",
         f"After the last, with what the allocator held free given back (`malloc_trim`): {result['trimmed_mb']:.0f} MB.",
         "",
     ]
     return "\n".join(lines + lists_page(result["lists"])) + REAL_FILES
+
+
+def counts_by(found: dict[str, dict[str, int]], outcomes: list[str]) -> list[list[str]]:
+    """A row for each kind: how often each outcome was seen."""
+    return [[kind, *(str(row.get(name, 0)) for name in outcomes)] for kind, row in found.items()]
 
 
 def lists_page(lists: dict[str, Any]) -> list[str]:
@@ -198,12 +201,7 @@ def lists_page(lists: dict[str, Any]) -> list[str]:
         f"{lists['count']} damaged lists in the formats that are read; seed {lists['seed']}. *source*: what was left",
         "could be loaded.",
         "",
-        f"| format | {' | '.join(outcomes)} |",
-        "|---|" + "---|" * len(outcomes),
-        *(
-            f"| {name} | {' | '.join(str(row.get(outcome, 0)) for outcome in outcomes)} |"
-            for name, row in lists["by_format"].items()
-        ),
+        *table(["format", *outcomes], counts_by(lists["by_format"], outcomes)),
         "",
         f"Other errors: {len(lists['others'])}. The slowest took {lists['slowest_sec']:.2f} s; memory grew by",
         f"{lists['memory_growth_mb']:.0f} MB.",
@@ -273,9 +271,7 @@ def run(args: argparse.Namespace) -> int:
         text=True,
     )
     result["lists"] = json.loads(lists.stdout)
-    for name, text in (("robustness.json", json.dumps(result, indent=1) + "\n"), ("robustness.md", page(result))):
-        (args.output / name).write_text(text)
-    print(page(result))
+    write_both(args.output / "robustness.json", result, page(result))
     return int(bool(result["crashes"] or result["hangs"] or result["others"] or lists.returncode))
 
 

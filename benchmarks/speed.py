@@ -11,7 +11,6 @@ torch's cache. ``--no-compile`` leaves them out.
 import argparse
 import json
 import os
-import re
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 from loader import CLIPS_PER_KIND, KINDS, write_video
 from loader import compare as compare_loading
+from pages import as_json, write
 from speed_measure import DTYPES, Setting, compare, keep_freed_memory, machine, matrix_rate, peak_memory
 from speed_networks import Unavailable, count_macs, same_as, split_row
 from speed_page import page
@@ -193,20 +193,6 @@ def run(args: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
     if is_wanted(LOADING):
         measure_loading(result, args.rounds or 5)
     return {**result, "minutes": (time.perf_counter() - start) / 60}
-
-
-def as_json(result: dict[str, Any]) -> str:
-    """JSON with the times of a row on one line."""
-    return (
-        re.sub(r"\[\s+([-\d.,\s]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", json.dumps(result, indent=1)) + "\n"
-    )
-
-
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pages import table
 from speed_targets import BASE, over_flops, ratio, spread, targets
 
 Result = dict[str, Any]
@@ -26,12 +27,12 @@ def page(result: Result) -> str:
         "",
         "## Targets",
         "",
-        "| what | where | measured | target | |",
-        "|---|---|---|---|---|",
     ]
+    rows = []
     for target in targets(result):
         value = "" if target.value is None else _target_value(target.value, target.limit)
-        lines.append(f"| {target.what} | {target.where} | {value} | {target.limit:g} | {target.verdict} |")
+        rows.append([target.what, target.where, value, f"{target.limit:g}", target.verdict])
+    lines += table(["what", "where", "measured", "target", ""], rows)
     for key, section in result["sections"].items():
         lines += ["", f"## {key[0].upper()}{key[1:]}", "", *_section(result, section)]
     if result.get("memory"):
@@ -55,12 +56,7 @@ def _target_value(value: Any, limit: float) -> str:
 
 def _section(result: Result, section: Result) -> list[str]:
     base = section["base"]
-    lines = [
-        f"{section['rounds']} rounds. Base: {base}.",
-        "",
-        "| network | ms | clips/s | over base | FLOPs | time over FLOPs | rate | differs |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     rate = result["matrix_rate"].get(section["dtype"])
     for row, entry in section["rows"].items():
         time = spread(entry["ms"])
@@ -78,7 +74,9 @@ def _section(result: Result, section: Result) -> list[str]:
             f"{done / (time.median / 1e3) / rate:.0%}" if rate and macs else "",
             f"{entry['difference']:.0e}" if "difference" in entry else "",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
+    head = ["network", "ms", "clips/s", "over base", "FLOPs", "time over FLOPs", "rate", "differs"]
+    lines = [f"{section['rounds']} rounds. Base: {base}.", "", *table(head, rows)]
     if section["skipped"]:
         lines += ["", *(f"* left out: {row} ({why})" for row, why in section["skipped"].items())]
     return lines
@@ -90,13 +88,12 @@ def _memory(result: Result) -> list[str]:
         "of its own, weights, momenta and the clip included. *Tensors*: what torch had allocated, the same in every",
         "run. *Resident*: what the process grew by, on a CPU.",
         "",
-        "| network | task | tensors | over base | resident |",
-        "|---|---|---|---|---|",
     ]
+    cells = []
     for task, rows in result["memory"].items():
         for row, entry in rows.items():
             base = rows.get(BASE["r50" if "50" in row else "r18"])
             over = f"{entry['tensors'] / base['tensors']:.2f}" if base else ""
             resident = f"{entry['resident']:.0f}" if "resident" in entry else ""
-            lines.append(f"| {row} | {task} | {entry['tensors']:.0f} | {over} | {resident} |")
-    return lines
+            cells.append([row, task, f"{entry['tensors']:.0f}", over, resident])
+    return [*lines, *table(["network", "task", "tensors", "over base", "resident"], cells)]

@@ -4,7 +4,6 @@
 turns, a clip's worth of frames each, so that other work on the machine hits both.
 """
 
-import json
 import os
 import platform
 import statistics
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pages import table, write_both
 
 import videozoo
 
@@ -80,12 +80,13 @@ def measure_long() -> dict[str, float]:
 def page(results: dict[str, Any]) -> str:
     """The table in words."""
     machine, long = results["machine"], results["long"]
+    keys = ("frame_ms", "frame_p95_ms", "frames_per_sec", "clip_ms", "clip_over_frame", "frames_per_sec_of_several")
     rows = [
-        f"| `{name}` | {row['frame_ms']:.1f} | {row['frame_p95_ms']:.1f} | {row['frames_per_sec']:.1f} | "
-        f"{row['clip_ms']:.1f} | {row['clip_over_frame']:.1f} | {row['frames_per_sec_of_several']:.1f} | "
-        f"{row['memory_mb']:.2f} |"
+        [f"`{name}`", *(f"{row[key]:.1f}" for key in keys), f"{row['memory_mb']:.2f}"]
         for name, row in results["networks"].items()
     ]
+    head = ["network", "stream, ms a frame", "95 % below", "frames/s", "clip, ms an answer", "ratio"]
+    head += [f"{STREAMS} streams, frames/s", "memory, MB"]
     return "\n".join(
         [
             "# Streams: time per frame",
@@ -100,10 +101,7 @@ def page(results: dict[str, Any]) -> str:
             "batch, all together. *Memory*: what a stream keeps of the past.",
             "ARC is in its nearest causal form.",
             "",
-            f"| network | stream, ms a frame | 95 % below | frames/s | clip, ms an answer | ratio | {STREAMS} streams, "
-            "frames/s | memory, MB |",
-            "|---|---|---|---|---|---|---|---|",
-            *rows,
+            *table(head, rows),
             "",
             f"A stream of {LONG[1]} frames through `{LONG[0]}`: {long['first_ms']:.1f} ms a frame among the first "
             f"{LONG[2]}, {long['last_ms']:.1f} among the last; {long['first_bytes']:,} bytes kept after the",
@@ -124,9 +122,7 @@ def main() -> None:
         "networks": {name: measure(name) for name in NETWORKS},
         "long": measure_long(),
     }
-    (HERE / "streaming.json").write_text(json.dumps(results, indent=2) + "\n")
-    (HERE / "streaming.md").write_text(page(results))
-    print((HERE / "streaming.md").read_text())
+    write_both(HERE / "streaming.json", results, page(results))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ its own, because OpenMP reads it once. The processes take turns, so that a slow 
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from pages import table, write_both
 
 # Environment of each setting. libgomp spins 300,000 times by default, with PASSIVE not at all.
 SETTINGS = {
@@ -113,11 +114,7 @@ def main() -> None:
         work(args.work)
         return
     result = {task: measure(task, args.rounds) for task in args.tasks}
-    page = Path(__file__).with_suffix(".md")
-    text = write_page(result, args.rounds)
-    print(text)
-    page.write_text(text, encoding="utf-8")
-    page.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_both(Path(__file__).with_suffix(".json"), result, write_page(result, args.rounds))
 
 
 def write_page(result: dict[str, dict[str, dict[str, float]]], rounds: int) -> str:
@@ -133,15 +130,13 @@ def write_page(result: dict[str, dict[str, dict[str, float]]], rounds: int) -> s
         f"many endless loops as processors run beside it. {os.cpu_count()} CPU cores, batch {BATCH[True]} in training,",
         "1 in prediction, 8 frames. `python benchmarks/waiting.py` writes this page.",
         "",
-        f"| step | machine | {' | '.join(SETTINGS)} |",
-        f"|---|---|{'---|' * len(SETTINGS)}",
     ]
+    rows = []
     for task, states in result.items():
         for state, times in states.items():
             least = min(times.values())
-            cells = " | ".join(f"{1000 * value:.0f} ({value / least:.2f})" for value in times.values())
-            lines.append(f"| {task} | {state} | {cells} |")
-    return "\n".join(lines) + "\n"
+            rows.append([task, state, *(f"{1000 * value:.0f} ({value / least:.2f})" for value in times.values())])
+    return "\n".join([*lines, *table(["step", "machine", *SETTINGS], rows)]) + "\n"
 
 
 if __name__ == "__main__":
