@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from speed import as_json, write
+from pages import as_json, write
 from speed_measure import Setting, keep_freed_memory, machine, make_step, measure, peak_of_tensors
 
 from videozoo.augment.arc_products import ArcProducts
