@@ -9,19 +9,14 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
-from .byte_window import ByteWindow, ffmpeg_name
+from .byte_window import ByteWindow
 from .container_size import is_cut_short
-from .encryption import HEAD_BYTES, SCRAMBLED_FORMATS, encrypted_tracks, is_scrambled
 from .errors import VideoError
 from .frame_clock import FrameClock, Timeline, stated_rate
-from .iso_boxes import FIRST_BOXES
-from .limits import MAX_PIXELS, WorkLimit, check_frame_size
+from .limits import WorkLimit, check_frame_size
+from .open_file import ENCRYPTED, choose_stream, open_file
 
-# Demuxers that find "video" in files that are none (text art), or that only point at other files.
-REFUSED_FORMATS = frozenset({"tty", "hls", "dash", "concat", "sdp"})
-ENCRYPTED = "its video is encrypted (copy protection, DRM); only a decrypted copy can be read"
 # FFmpeg makes decoding times up for these.
 FORMATS_WITHOUT_DTS = frozenset({"matroska,webm", "ogg", "asf"})
 # FFmpeg's flag of formats whose time stamps may begin again (AVFMT_TS_DISCONT): MPEG's transport and program streams.
@@ -52,11 +47,18 @@ class AvStream:
         path: an existing file.
         member: (offset, size) of the video inside it; None: the file is the video.
         limit: counts packets and frames.
+        container: what is read, where it is no file; None: the file is opened.
     Raises:
         VideoError: the file cannot be opened, has no video stream that can be decoded, or has frames too large.
     """
 
-    def __init__(self, path: Path, member: tuple[int, int] | None, limit: WorkLimit) -> None:
+    def __init__(
+        self,
+        path: Path,
+        member: tuple[int, int] | None,
+        limit: WorkLimit,
+        container: InputContainer | None = None,
+    ) -> None:
         self.path = path
         # Set where a packet could not be read or decoded.
         self.is_damaged = False
@@ -65,12 +67,12 @@ class AvStream:
         self._num_incomplete = 0
         self._limit = limit
         self._member = member
-        self.container = self._open()
+        self.container = open_file(path, member) if container is None else container
         # AVI has none; those that FFmpeg makes up are off by some frames, or run backwards, where there are B-frames.
         # Its decoding times are exact: the numbers of its chunks.
         self.has_pts = self.container.format.name != "avi"
         try:
-            self.stream = self._choose_stream()
+            self.stream = choose_stream(path, self.container, member, is_file=container is None)
         except BaseException:
             self.close()
             raise
@@ -197,61 +199,3 @@ class AvStream:
             pass
         except av.FFmpegError:
             self.is_damaged = self.shows_damage = True
-
-    def _open(self) -> InputContainer:
-        # Only files of this machine: a play list must not fetch anything. Titles may be in any encoding. Opening
-        # decodes some frames: two of 81 million pixels took 350 MB without the limit.
-        source = ffmpeg_name(self.path, self._member)
-        options = {"protocol_whitelist": "file,subfile", "max_pixels": str(MAX_PIXELS)}
-        try:
-            return av.open(source, "r", options=options, metadata_errors="replace")
-        except (OSError, ValueError, av.FFmpegError) as err:
-            raise VideoError(self.path, self._open_reason(err)) from err
-
-    def _choose_stream(self) -> VideoStream:
-        container = self.container
-        if not REFUSED_FORMATS.isdisjoint(container.format.name.split(",")):
-            raise VideoError(self.path, f"not a video ({container.format.long_name})")
-        # The first stream, not the largest: in files with several it is the main one. A cover picture is no video.
-        attached = av.stream.Disposition.attached_pic
-        streams = [s for s in container.streams.video if not s.disposition & attached]
-        if not streams:
-            raise VideoError(self.path, "it has no video stream that can be read")
-        stream = streams[0]
-        if self._is_encrypted(stream):
-            raise VideoError(self.path, ENCRYPTED)
-        context = stream.codec_context
-        if context is None:
-            raise VideoError(self.path, "its video codec is not known to this build of FFmpeg")
-        check_frame_size(self.path, context.width, context.height)
-        context.options = {"max_pixels": str(MAX_PIXELS)}
-        for other in container.streams:
-            if other is not stream:
-                other.discard = av.stream.Discard.all
-        stream.thread_type = "NONE"
-        context.thread_count = 1
-        return stream
-
-    def _open_reason(self, err: Exception) -> str:
-        if isinstance(err, PermissionError):
-            return "it may not be read (permission denied)"
-        if isinstance(err, av.error.InvalidDataError):
-            with ByteWindow(self.path, self._member) as data:
-                is_iso = data.read_at(4, 4) in FIRST_BOXES
-                if is_iso and any(encrypted_tracks(data)):
-                    return ENCRYPTED
-            if is_iso:
-                return "its index (moov) is missing or damaged; the file was cut short or its recording never finished"
-            return "not a video, or of a format that FFmpeg does not know"
-        return f"FFmpeg cannot open it ({getattr(err, 'strerror', None) or err})"
-
-    def _is_encrypted(self, stream: VideoStream) -> bool:
-        """Return True where the container says so: FFmpeg decodes encrypted video to gray frames."""
-        name = self.container.format.name
-        if "matroska" in name:
-            return "enc_key_id" in stream.metadata
-        with ByteWindow(self.path, self._member) as data:
-            if "mp4" in name:
-                tracks = encrypted_tracks(data)
-                return tracks[stream.index] if stream.index < len(tracks) else any(tracks)
-            return name in SCRAMBLED_FORMATS and is_scrambled(data.read_at(0, HEAD_BYTES), name, stream.id)

@@ -9,7 +9,6 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from .av_stream import AvStream
 from .errors import VideoError, reading
@@ -68,15 +67,18 @@ def network_frames(address: str) -> Generator[tuple[float, VideoFrame]]:
         base = now + (time.monotonic() - arrived if now else 0.0)
         try:
             with reading(address):
-                connection = _Connection(Path(address), None, WorkLimit(Path(address), None), address=address)
+                path = Path(address)
+                connection = AvStream(path, None, WorkLimit(path, None), _connect(address))
+                # Web servers state the size of a file.
+                is_file = not is_live(address) and connection.container.size > 0
             try:
                 for seconds, frame in _from_zero(connection):
-                    if connection.is_file and base and seconds <= now:
+                    if is_file and base and seconds <= now:
                         continue  # sent again from its start
-                    now = seconds if connection.is_file else max(base + seconds, now)
+                    now = seconds if is_file else max(base + seconds, now)
                     arrived, failures = time.monotonic(), 0
                     yield now, frame
-                if connection.is_file and not connection.is_damaged:
+                if is_file and not connection.is_damaged:
                     return
                 reason = "the connection ended"
             finally:
@@ -92,7 +94,7 @@ def network_frames(address: str) -> Generator[tuple[float, VideoFrame]]:
         failures += 1
 
 
-def _from_zero(connection: "_Connection") -> Iterator[tuple[float, VideoFrame]]:
+def _from_zero(connection: AvStream) -> Iterator[tuple[float, VideoFrame]]:
     first: float | None = None
     with reading(connection.path):
         for seconds, frame in connection.shown():
@@ -100,32 +102,13 @@ def _from_zero(connection: "_Connection") -> Iterator[tuple[float, VideoFrame]]:
             yield seconds - first, frame
 
 
-class _Connection(AvStream):
-    """An open network stream.
-
-    Args:
-        address: what is opened; the other arguments are those of ``AvStream``.
-    """
-
-    def __init__(self, path: Path, member: None, limit: WorkLimit, *, address: str) -> None:
-        self._address = address
-        super().__init__(path, member, limit)
-
-    @property
-    def is_file(self) -> bool:
-        """Whether the sender states a size, as web servers do for files."""
-        return not is_live(self._address) and self.container.size > 0
-
-    def _open(self) -> InputContainer:
-        options = {"protocol_whitelist": PROTOCOLS, "max_pixels": str(MAX_PIXELS)}
-        if self._address.lower().startswith("rtsp"):
-            options["rtsp_transport"] = "tcp"  # over UDP lost packets damage frames
-        try:
-            return av.open(self._address, "r", options=options, metadata_errors="replace", timeout=(OPEN_SEC, READ_SEC))
-        except av.error.ExitError as error:
-            raise VideoError(self.path, f"no answer within {OPEN_SEC:g} s") from error
-        except (OSError, ValueError, av.FFmpegError) as error:
-            raise VideoError(self.path, f"no connection ({getattr(error, 'strerror', None) or error})") from error
-
-    def _is_encrypted(self, stream: VideoStream) -> bool:
-        return False
+def _connect(address: str) -> InputContainer:
+    options = {"protocol_whitelist": PROTOCOLS, "max_pixels": str(MAX_PIXELS)}
+    if address.lower().startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"  # over UDP lost packets damage frames
+    try:
+        return av.open(address, "r", options=options, metadata_errors="replace", timeout=(OPEN_SEC, READ_SEC))
+    except av.error.ExitError as error:
+        raise VideoError(address, f"no answer within {OPEN_SEC:g} s") from error
+    except (OSError, ValueError, av.FFmpegError) as error:
+        raise VideoError(address, f"no connection ({getattr(error, 'strerror', None) or error})") from error
