@@ -10,9 +10,7 @@ from timm.models._features import feature_take_indices
 from timm.models._manipulate import MATCH_PREV_GROUP
 from torch import Tensor, nn
 
-__all__ = ["Backbone", "init_convs", "is_3d"]
-
-_FORMATS = ("NCHW", "NCTHW")
+__all__ = ["Backbone", "StageByStage", "init_convs", "is_3d"]
 
 
 def is_3d(net: nn.Module) -> bool:
@@ -20,40 +18,21 @@ def is_3d(net: nn.Module) -> bool:
     return bool(getattr(net, "is_3d", False))
 
 
-class Backbone(nn.Module):
-    """A stem and stages, and everything that timm and ``VideoNet`` ask of a network.
+class StageByStage(nn.Module):
+    """Feature maps of a stem and stages, the last one or several.
 
-    A subclass makes its modules, then calls :meth:`_finish`, and says what the stem and each stage do
-    (:meth:`_begin`, :meth:`_advance`). What runs from stage to stage may be more than one tensor; :meth:`_map` makes
-    the feature map of it.
+    A subclass says what the stem and each stage do (:meth:`_begin`, :meth:`_between`, :meth:`_advance`). What runs from
+    stage to stage may be more than one tensor; :meth:`_map` makes the feature map of it.
 
     Attributes:
-        is_3d: takes clips (B, C, T, H, W) instead of images (B, C, H, W).
-        mixes_time: whether a frame's features depend on other frames.
         stage_names: the modules of the stages, stage 1 (the papers' res2) first.
-        feature_info: timm's rows for the stem and every stage.
-        num_features, head_hidden_size: channels of the last map.
-        frames_multiple: a clip's number of frames must be a multiple of it.
+        output_fmts: what timm may call the layout of the maps.
+        grad_checkpointing: recompute blocks in the backward pass.
     """
 
-    is_3d = False
-    mixes_time = False
     stage_names: tuple[str, ...]
-    stem_pattern = r"^(?:conv1|bn1)"
-    block_pattern = r"^layer(\d+)\.(\d+)"
-
-    def _finish(self, stem: str, maps: Iterable[tuple[int, int]], num_classes: int, drop_rate: float) -> None:
-        """Set what the interface promises; ``maps`` are (channels, reduction) of the stem and of every stage."""
-        rows = zip((stem, *self.stage_names), maps, strict=True)
-        self.feature_info: list[dict[str, Any]] = [
-            {"num_chs": channels, "reduction": reduction, "module": module} for module, (channels, reduction) in rows
-        ]
-        self.num_features = self.head_hidden_size = self.feature_info[-1]["num_chs"]
-        self.frames_multiple = 1
-        self.drop_rate = drop_rate
-        self.grad_checkpointing = False
-        self.num_classes = num_classes
-        self.fc: nn.Module = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+    output_fmts: tuple[str, ...] = ("NCHW",)
+    grad_checkpointing: bool
 
     def _begin(self, x: Tensor) -> Any:
         raise NotImplementedError
@@ -80,14 +59,6 @@ class Backbone(nn.Module):
             state = self._advance(getattr(self, name), self._between(index, state))
         return self._map(state)
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Global average over time and space, dropout, classifier."""
-        x = F.dropout(x.flatten(2).mean(2), self.drop_rate, self.training)
-        return x if pre_logits else self.fc(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
-
     def forward_intermediates(
         self,
         x: Tensor,
@@ -104,14 +75,15 @@ class Backbone(nn.Module):
             indices: rows of ``feature_info``; an int takes the last so many, None all.
             norm: for timm's signature; the maps are normalised already.
             stop_early: do not run the stages behind the last wanted one.
-            output_fmt: ``"NCHW"`` or ``"NCTHW"``; the layout is that of the input either way.
+            output_fmt: one of ``output_fmts``; the layout is that of the input either way.
             intermediates_only: leave the final features out.
         Raises:
             ValueError: another ``output_fmt``.
         """
-        if output_fmt not in _FORMATS:
-            raise ValueError(f"forward_intermediates: output_fmt is {output_fmt!r}; choose one of {_FORMATS}.")
-        take, last = feature_take_indices(len(self.feature_info), indices)
+        if output_fmt not in self.output_fmts:
+            known = " or ".join(map(repr, self.output_fmts))
+            raise ValueError(f"forward_intermediates: output_fmt is {output_fmt!r}; only {known} is possible.")
+        take, last = feature_take_indices(1 + len(self.stage_names), indices)
         state = self._begin(x)
         maps = [self._map(state)] if 0 in take else []
         for index, name in enumerate(self.stage_names):
@@ -121,6 +93,47 @@ class Backbone(nn.Module):
             if index + 1 in take:
                 maps.append(self._map(state))
         return maps if intermediates_only else (self._map(state), maps)
+
+
+class Backbone(StageByStage):
+    """A stem and stages, and everything that timm and ``VideoNet`` ask of a network.
+
+    A subclass makes its modules, then calls :meth:`_finish`, and says what the stem and each stage do.
+
+    Attributes:
+        is_3d: takes clips (B, C, T, H, W) instead of images (B, C, H, W).
+        mixes_time: whether a frame's features depend on other frames.
+        feature_info: timm's rows for the stem and every stage.
+        num_features, head_hidden_size: channels of the last map.
+        frames_multiple: a clip's number of frames must be a multiple of it.
+    """
+
+    is_3d = False
+    mixes_time = False
+    output_fmts = ("NCHW", "NCTHW")
+    stem_pattern = r"^(?:conv1|bn1)"
+    block_pattern = r"^layer(\d+)\.(\d+)"
+
+    def _finish(self, stem: str, maps: Iterable[tuple[int, int]], num_classes: int, drop_rate: float) -> None:
+        """Set what the interface promises; ``maps`` are (channels, reduction) of the stem and of every stage."""
+        rows = zip((stem, *self.stage_names), maps, strict=True)
+        self.feature_info: list[dict[str, Any]] = [
+            {"num_chs": channels, "reduction": reduction, "module": module} for module, (channels, reduction) in rows
+        ]
+        self.num_features = self.head_hidden_size = self.feature_info[-1]["num_chs"]
+        self.frames_multiple = 1
+        self.drop_rate = drop_rate
+        self.grad_checkpointing = False
+        self.num_classes = num_classes
+        self.fc: nn.Module = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Global average over time and space, dropout, classifier."""
+        x = F.dropout(x.flatten(2).mean(2), self.drop_rate, self.training)
+        return x if pre_logits else self.fc(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
 
     def get_classifier(self) -> nn.Module:
         """The classifier, or an identity."""

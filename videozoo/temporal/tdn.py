@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.models import checkpoint_seq
-from timm.models._features import feature_take_indices
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from videozoo.layers import TemporalConv, TemporalDifference
+from videozoo.nets.base import StageByStage
 from videozoo.surgery import PreConv2d, plan_before, write_plan
 
 __all__ = ["TDN", "DifferenceResNet"]
@@ -91,7 +90,7 @@ class _PooledDifferences(nn.Module):
         return (differences[..., 0::2] + differences[..., 1::2]) / 4
 
 
-class DifferenceResNet(ResNet):
+class DifferenceResNet(StageByStage, ResNet):
     """A ResNet whose stem and first stage also look at the differences of the five frames of a segment.
 
     Short-term module of TDN (section 3.2): the four differences, pooled by two, pass a stem and a copy of stage 1 of
@@ -107,6 +106,7 @@ class DifferenceResNet(ResNet):
     diff_stem: nn.Module
     diff_layer1: nn.Module
     frames_multiple = 5
+    stage_names = ("layer1", "layer2", "layer3", "layer4")
 
     @classmethod
     def take_over(cls, net: Any, num_segments: int, main_weight: float | None) -> list[str]:
@@ -137,53 +137,23 @@ class DifferenceResNet(ResNet):
     def _fuse(self, main: Tensor, difference: Tensor) -> Tensor:
         return torch.lerp(F.interpolate(difference, main.shape[-2:]), main, self.main_weight)
 
-    def _stages(self, x: Tensor, last: int = 4) -> list[Tensor]:
-        """Maps of the stem and of every stage up to the last wanted one."""
-        stages: list[Any] = [self.layer1, self.layer2, self.layer3, self.layer4]
-        difference = self.diff_stem(x)
-        stem = self.act1(self.bn1(self.conv1(x.unflatten(1, (5, -1))[:, 2])))
-        if last == 0:
-            return [stem]
-        x = self._fuse(self.maxpool(stem), difference)
-        maps = [stem, self._fuse(self._run(stages[0], x), self._run(self.diff_layer1, difference))]
-        for stage in stages[1:last]:
-            maps.append(self._run(stage, maps[-1]))
-        return maps
+    def _begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The stem's map of the middle frame, and the pooled one of the differences."""
+        return self.act1(self.bn1(self.conv1(x.unflatten(1, (5, -1))[:, 2]))), self.diff_stem(x)
 
-    def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
-        out: Tensor = checkpoint_seq(stage, x) if self.grad_checkpointing else stage(x)
-        return out
+    def _between(self, index: int, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        main, difference = state
+        return (self._fuse(self.maxpool(main), difference), difference) if index == 0 else state
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        return self._stages(x)[-1]
+    def _advance(self, stage: nn.Module, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        main, difference = state
+        main = self._run(stage, main)
+        if stage is self.layer1:
+            main = self._fuse(main, self._run(self.diff_layer1, difference))
+        return main, difference
 
-    def forward_intermediates(
-        self,
-        x: Tensor,
-        indices: int | list[int] | None = None,
-        norm: bool = False,
-        stop_early: bool = False,
-        output_fmt: str = "NCHW",
-        intermediates_only: bool = False,
-    ) -> Any:
-        """Maps of the stem and the stages, as timm's method of that name.
-
-        Args:
-            x: as in the class.
-            indices: rows of ``feature_info``; an int takes the last so many, None all.
-            norm: for timm's signature; the maps are normalized already.
-            stop_early: do not run the stages behind the last wanted one.
-            output_fmt: only ``"NCHW"``.
-            intermediates_only: leave the final features out.
-        Raises:
-            ValueError: another ``output_fmt``.
-        """
-        if output_fmt != "NCHW":
-            raise ValueError(f"forward_intermediates: output_fmt is {output_fmt!r}; only 'NCHW' is possible.")
-        take, last = feature_take_indices(5, indices)
-        maps = self._stages(x, last if stop_early else 4)
-        taken = [maps[i] for i in take]
-        return taken if intermediates_only else (maps[-1], taken)
+    def _map(self, state: tuple[Tensor, Tensor]) -> Tensor:
+        return state[0]
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         blocks = r"^(?:diff_)?layer(\d+)" if coarse else r"^(?:diff_)?layer(\d+)\.(\d+)"
