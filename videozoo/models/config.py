@@ -11,7 +11,7 @@ from videozoo.bounds import check_fields, check_work
 from videozoo.names import clean_names
 from videozoo.version import __version__
 
-__all__ = ["OF_CLASSES", "VideoCfg", "class_names", "merge_cfg", "stored_cfg"]
+__all__ = ["OF_CLASSES", "VideoCfg", "class_names", "forget_classes", "merge_cfg", "stored_cfg"]
 
 # What a config says of the classes that the weights were trained on; it goes with them.
 OF_CLASSES = ("label_names", "label_descriptions", "label_offset", "metrics", "dataset", "train_recipe", "tag")
@@ -116,3 +116,9 @@ def _check(cfg: VideoCfg) -> None:
 def class_names(cfg: Mapping[str, Any], num_classes: int) -> list[str]:
     """Name of each class for a reader: ``class K`` where a network's config has no names."""
     return list(cfg.get("label_names") or (f"class {k}" for k in range(num_classes)))
+
+
+def forget_classes(cfg: dict[str, Any], num_classes: int) -> dict[str, Any]:
+    """A config without what it says of the classes, for a fresh classifier."""
+    kept = {k: v for k, v in cfg.items() if k not in OF_CLASSES}
+    return {**kept, "num_classes": num_classes} if kept else kept

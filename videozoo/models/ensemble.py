@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from videozoo.models.clip_checks import check_clips, check_num_frames
+from videozoo.models.config import forget_classes
 from videozoo.models.layer_groups import prefixed
 from videozoo.models.spec import EnsembleSpec
-from videozoo.models.video_net import VideoNet, check_clips, check_num_frames, forget_classes
+from videozoo.models.video_net import VideoNet
 
 __all__ = ["Ensemble", "joint_names"]
 

@@ -15,7 +15,7 @@ from videozoo.models.ensemble import Ensemble
 from videozoo.models.init_from import build_from_base
 from videozoo.models.load import Source, is_source, load_source, load_weights, open_named, open_source
 from videozoo.models.registry import get_pretrained_cfg, model_entrypoint, split_name
-from videozoo.models.spec import Augmenter, EnsembleSpec, ModelSpec, TemporalModule
+from videozoo.models.spec import Augmenter, ModelSpec, Spec, TemporalModule
 from videozoo.models.video_net import VideoNet
 from videozoo.temporal import TSN
 
@@ -85,9 +85,7 @@ def create_model(
     return model
 
 
-def create_named(
-    name: str, spec: ModelSpec | EnsembleSpec, pretrained: bool = False, **kwargs: Any
-) -> VideoNet | Ensemble:
+def create_named(name: str, spec: Spec, pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:
     """What every registered entry point does: the spec with its arguments changed, built, filled and configured.
 
     Args:
@@ -177,7 +175,7 @@ def compose(
     return configure(build(spec, backbone_weights), backbone_cfg(spec), "")
 
 
-def _change_spec(spec: ModelSpec | EnsembleSpec, changes: Mapping[str, Any], name: str) -> ModelSpec | EnsembleSpec:
+def _change_spec(spec: Spec, changes: Mapping[str, Any], name: str) -> Spec:
     allowed = ("num_classes", "num_frames", "in_chans", "drop_rate", "drop_path_rate", "causal")
     unknown = sorted(set(changes) - set(allowed))
     if unknown:

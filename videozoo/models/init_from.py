@@ -11,7 +11,7 @@ from videozoo.models.build import build
 from videozoo.models.config import VideoCfg, merge_cfg
 from videozoo.models.load import Source, is_source, load_source, open_named, open_source
 from videozoo.models.registry import get_pretrained_cfg, is_model, split_name
-from videozoo.models.spec import EnsembleSpec, ModelSpec
+from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec
 from videozoo.models.video_net import VideoNet
 
 __all__ = ["InitReport", "build_from_base", "find_base"]
@@ -77,7 +77,7 @@ def find_base(init_from: str | Path, spec: ModelSpec, cache_dir: str | Path | No
 
 def build_from_base(
     name: str,
-    spec: ModelSpec | EnsembleSpec,
+    spec: Spec,
     init_from: str | Path,
     changes: Mapping[str, Any],
     cache_dir: str | Path | None = None,

@@ -17,7 +17,7 @@ from videozoo.models.describe import COMPOSED
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.pretrained import weights_folder
 from videozoo.models.registry import is_model, list_models, pretrained_name, split_name
-from videozoo.models.spec import EnsembleSpec, ModelSpec, spec_from_dict
+from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec, spec_from_dict
 from videozoo.models.state_dict import adapt_stems, load_strictly
 from videozoo.models.video_net import VideoNet
 from videozoo.version import __version__
@@ -53,7 +53,7 @@ class Source:
     name: str
     revision: str | None
     architecture: str
-    spec: ModelSpec | EnsembleSpec
+    spec: Spec
     cfg: VideoCfg
     weights: Path
 

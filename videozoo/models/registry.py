@@ -13,7 +13,7 @@ import timm
 from videozoo.catalog import select_names
 from videozoo.hub import WeightsError
 from videozoo.models.config import VideoCfg
-from videozoo.models.spec import EnsembleSpec, ModelSpec
+from videozoo.models.spec import ModelSpec, Spec
 from videozoo.nets.registry import register_with_timm
 
 __all__ = [
@@ -34,7 +34,7 @@ Entrypoint = Callable[..., Any]
 _ENTRYPOINTS: dict[str, Entrypoint] = {}
 # By architecture and tag; the tag "" is the architecture itself, which has no weights.
 _CFGS: dict[str, dict[str, VideoCfg]] = {}
-_SPECS: dict[str, ModelSpec | EnsembleSpec] = {}
+_SPECS: dict[str, Spec] = {}
 
 
 class UnknownModelError(ValueError):
@@ -45,7 +45,7 @@ def register_architecture(
     fn: Entrypoint,
     cfg: VideoCfg,
     weights: Mapping[str, VideoCfg] | None = None,
-    spec: ModelSpec | EnsembleSpec | None = None,
+    spec: Spec | None = None,
 ) -> Entrypoint:
     """Register an entry point ``fn(pretrained=False, **kwargs)`` under its name, here and in timm.
 
@@ -107,7 +107,7 @@ def model_entrypoint(name: str) -> Entrypoint:
     return _ENTRYPOINTS[arch]
 
 
-def spec_of(name: str) -> ModelSpec | EnsembleSpec:
+def spec_of(name: str) -> Spec:
     """The composition of a named architecture.
 
     Raises:

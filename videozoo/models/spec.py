@@ -10,7 +10,7 @@ from torch import nn
 from videozoo.augment import AUGMENTERS
 from videozoo.temporal import TEMPORAL, TSN
 
-__all__ = ["Augmenter", "EnsembleSpec", "ModelSpec", "TemporalModule", "spec_from_dict"]
+__all__ = ["Augmenter", "EnsembleSpec", "ModelSpec", "Spec", "TemporalModule", "spec_from_dict"]
 
 
 @runtime_checkable
@@ -200,7 +200,10 @@ class EnsembleSpec:
         return EnsembleSpec(tuple(member.replace(num_frames=count, **changes) for member, count in members))
 
 
-def spec_from_dict(data: Mapping[str, Any]) -> ModelSpec | EnsembleSpec:
+Spec = ModelSpec | EnsembleSpec
+
+
+def spec_from_dict(data: Mapping[str, Any]) -> Spec:
     """The spec whose :meth:`to_dict` gave ``data``.
 
     Raises:

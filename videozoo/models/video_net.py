@@ -7,15 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from videozoo.layers.time_aware import check_num_segments, set_num_segments, takes_frames
-from videozoo.models.config import OF_CLASSES
+from videozoo.layers.time_aware import set_num_segments, takes_frames
+from videozoo.models.clip_checks import check_clips, check_num_frames
+from videozoo.models.config import forget_classes
 from videozoo.models.layer_groups import layer_groups, prefixed
 from videozoo.models.spec import ModelSpec
 from videozoo.nets import is_3d
 from videozoo.shapes import fold_segments, fold_time, to_clips, unfold_time
 from videozoo.surgery import RelayStage
 
-__all__ = ["VideoNet", "check_clips", "check_num_frames", "forget_classes"]
+__all__ = ["VideoNet"]
 
 
 class VideoNet(nn.Module):
@@ -214,57 +215,3 @@ class VideoNet(nn.Module):
         """Names of parameters that should not decay, beside those of one dimension."""
         own = getattr(self.backbone, "no_weight_decay", set)
         return {f"backbone.{name}" for name in own()}
-
-
-def check_clips(net: Any, x: Tensor) -> None:
-    """Raise where ``x`` is no batch of clips of the network's channels and frames.
-
-    Raises:
-        ValueError: whole numbers, or another number of dimensions, channels or frames.
-    """
-    if isinstance(x, Proxy):  # of a tracer (torch.fx, torchvision's create_feature_extractor): it has no shape yet
-        return
-    name = type(net).__name__
-    if x.ndim != 5:
-        raise ValueError(
-            f"{name}: input has shape {tuple(x.shape)}; need clips (B, C, T, H, W). "
-            "For one clip (C, T, H, W) pass x.unsqueeze(0)."
-        )
-    if x.shape[1] != net.in_chans:
-        raise ValueError(
-            f"{name}: input (B, C, T, H, W) has {x.shape[1]} channels, the network takes {net.in_chans}; "
-            "for (B, T, C, H, W) pass x.transpose(1, 2), for other channels build it with in_chans=."
-        )
-    if not x.is_floating_point():
-        raise ValueError(
-            f"{name}: input is {x.dtype}, the network takes floating-point numbers; scale and normalize frames first, "
-            "as the transforms of videozoo.data do: (x / 255 - mean) / std, with mean and std of model.pretrained_cfg."
-        )
-    if x.shape[2] != net.num_frames:
-        raise ValueError(
-            f"{name}: input has {x.shape[2]} frames, the network takes {net.num_frames}; "
-            f"sample {net.num_frames} frames or call model.set_num_frames({x.shape[2]})."
-        )
-
-
-def forget_classes(cfg: dict[str, Any], num_classes: int) -> dict[str, Any]:
-    """A config without what it says of the classes, for a fresh classifier."""
-    kept = {k: v for k, v in cfg.items() if k not in OF_CLASSES}
-    return {**kept, "num_classes": num_classes} if kept else kept
-
-
-def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.Module | None = None) -> None:
-    """Raise where a network cannot take clips of that length.
-
-    Raises:
-        ValueError: fewer than one frame, no whole number of segments, or weights made for another number of segments.
-    """
-    per_segment = spec.frames_per_segment
-    multiple: int = getattr(backbone, "frames_multiple", per_segment)
-    if num_frames < 1 or num_frames % multiple:
-        need = f"need a positive multiple of {multiple}" if multiple > 1 else "need 1 or more"
-        raise ValueError(f"{spec.backbone} with {type(spec.temporal).__name__}: num_frames is {num_frames}; {need}.")
-    num_segments = num_frames // per_segment
-    check_num_segments(backbone, num_segments, num_frames)
-    if head is not None:
-        check_num_segments(head, num_segments, num_frames, prefix="fc")

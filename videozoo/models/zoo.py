@@ -9,7 +9,7 @@ from videozoo.models.ensemble import Ensemble
 from videozoo.models.factory import create_composed, create_named
 from videozoo.models.published import published_weights
 from videozoo.models.registry import register_architecture
-from videozoo.models.spec import EnsembleSpec, ModelSpec
+from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec
 from videozoo.models.video_net import VideoNet
 from videozoo.nets.registry import register_with_timm
 from videozoo.temporal import MSN, TDN, TEA, TRN, TSM, TSN, TANet
@@ -17,7 +17,7 @@ from videozoo.temporal import MSN, TDN, TEA, TRN, TSM, TSN, TANet
 __all__: list[str] = []
 
 
-def _register(name: str, spec: ModelSpec | EnsembleSpec, summary: str) -> None:
+def _register(name: str, spec: Spec, summary: str) -> None:
     def entry(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:
         return create_named(name, spec, pretrained, **kwargs)
 

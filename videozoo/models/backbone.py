@@ -1,0 +1,128 @@
+"""The plain backbone of a network: timm's, or ours under timm's names, with weights of images."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from videozoo.hub import WeightsError, convert_backbone, download_repo
+from videozoo.hub.convert.base import ConvertError
+from videozoo.hub.convert.checkpoint import open_checkpoint, unwrap, without_prefix
+from videozoo.models.registry import is_model
+from videozoo.models.spec import ModelSpec
+from videozoo.models.state_dict import adapt_stems, load_strictly
+from videozoo.nets import Backbone, complete_backbone
+from videozoo.surgery import find_blocks
+
+__all__ = ["load_backbone", "load_backbone_file"]
+
+
+def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> nn.Module:
+    """The plain timm backbone of ``spec``, without a classifier."""
+    if not isinstance(spec.backbone, str) or not spec.backbone:
+        raise ValueError(f"build: backbone is {spec.backbone!r}; pass a name of timm, such as 'resnet18'.")
+    if re.search(r"[:/\\]", spec.backbone):
+        arch, _, tag = re.split(r"[:/\\]", spec.backbone)[-1].partition(".")
+        hint = f", backbone_weights={tag!r}" if tag else ""
+        hint = f" (backbone={arch!r}{hint})" if timm.is_model(arch) else ""
+        raise ValueError(
+            f"build: backbone is {spec.backbone!r}, which is no model name of timm; pass one{hint}, and a "
+            "tag or a local file as backbone_weights."
+        )
+    arch, _, tag = spec.backbone.partition(".")
+    if tag:
+        raise ValueError(f"build: backbone is {spec.backbone!r}; pass backbone={arch!r}, backbone_weights={tag!r}.")
+    if is_model(arch):  # timm knows our names too
+        raise ValueError(f"build: {arch} is a network of videozoo itself; pass its backbone, an image model of timm.")
+    if not timm.is_model(arch):
+        known = [name for name in timm.list_models() if not is_model(name)]
+        near = difflib.get_close_matches(arch, known, n=5)
+        raise ValueError(f"build: timm has no model {arch!r}; near: {', '.join(near) or 'none'}.")
+    kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": spec.in_chans}
+    if spec.drop_path_rate:  # networks without residual branches do not take it
+        kwargs["drop_path_rate"] = spec.drop_path_rate
+    is_file = weights is not None and (
+        isinstance(weights, Path) or re.search(r"[/\\]|\.\w+$", str(weights)) is not None
+    )
+    try:
+        if weights is None or is_file:
+            backbone = timm.create_model(arch, **kwargs)
+        else:
+            backbone = _create_tagged(arch, str(weights), {**kwargs, "cache_dir": cache_dir})
+    except TypeError as error:
+        raise ValueError(f"build: {arch} is not a backbone that videozoo can use ({error}).") from error
+    if not hasattr(backbone, "forward_features") or getattr(backbone, "output_fmt", "NCHW") != "NCHW":
+        raise ValueError(f"build: {arch} gives no (B, C, H, W) feature maps; use a convolutional backbone.")
+    complete_backbone(backbone)
+    if not find_blocks(backbone) and not isinstance(backbone, Backbone):
+        _check_maps(arch, kwargs, hasattr(backbone, "patch_embed"))
+    if is_file:
+        load_backbone_file(backbone, Path(str(weights)).expanduser(), spec.in_chans)
+    return backbone
+
+
+def _check_maps(arch: str, kwargs: dict[str, Any], has_patches: bool) -> None:
+    """Raise where an unknown backbone gives no maps: a twin on the meta device shows it without computing."""
+    try:
+        with torch.device("meta"):
+            twin: Any = timm.create_model(arch, **kwargs).eval()
+            size = (twin.default_cfg or {}).get("input_size", (3, 224, 224))[1:]
+            shape = getattr(twin.forward_features(torch.zeros(1, kwargs["in_chans"], *size)), "shape", torch.Size())
+    except Exception:  # a forward that looks at values, which the meta device does not have
+        if not has_patches:
+            return
+        shape = torch.Size()
+    if len(shape) != 4:
+        what = f"features {tuple(shape)}" if shape else "features of several scales"
+        why = "is a transformer on patches" if has_patches else f"gives {what}, not maps (B, C, H, W)"
+        raise ValueError(f"build: {arch} {why}; use a convolutional backbone.")
+
+
+def _create_tagged(arch: str, tag: str, kwargs: dict[str, Any]) -> nn.Module:
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
+    if tag not in tags:
+        raise WeightsError(f"timm has no weights {tag!r}; tags: {', '.join(tags) or 'none'}", source=arch)
+    name = f"{arch}.{tag}"
+    cfg = timm.get_pretrained_cfg(name)
+    repo = cfg and cfg.hf_hub_id
+    try:
+        if repo:  # timm itself would try for a minute, print each try and look for a pickle too
+            path = download_repo(repo, cache_dir=kwargs["cache_dir"], has_config=False).weights
+            kwargs = {**kwargs, "pretrained_cfg_overlay": {"file": str(path)}}
+        return timm.create_model(name, pretrained=True, **kwargs)
+    except Exception as error:  # of the client of another source than the hub there is no common type
+        reason = error.reason if isinstance(error, WeightsError) else f"{type(error).__name__}: {error}"
+        raise WeightsError(
+            f"could not be fetched ({reason}), or give the file itself: --backbone-weights FILE "
+            "(backbone_weights=FILE in Python)",
+            source=name,
+        ) from error
+
+
+def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> None:
+    """Load a local file of image weights into a plain backbone, strictly; only a classifier may be left over.
+
+    Args:
+        backbone: of timm, or with timm's interface.
+        path: a ``.safetensors`` file, or one of ``torch.save``, of which nothing is run. Keys are timm's or
+            torchvision's.
+        in_chans: channels of the backbone's frames.
+    Raises:
+        WeightsError: the file is missing or no checkpoint, or its keys or shapes do not fit.
+    """
+    own = set(backbone.state_dict())
+    try:
+        state = unwrap(open_checkpoint(path))
+    except ConvertError as error:
+        raise WeightsError(str(error), source=str(path)) from error
+    state = convert_backbone(state if own & set(state) else without_prefix(state), own)
+    cfg = getattr(backbone, "default_cfg", {})
+    classifiers = cfg.get("classifier") or ()
+    classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
+    state = {k: v for k, v in state.items() if k.rpartition(".")[0] not in classifiers}
+    adapt_stems(state, backbone.state_dict(), in_chans)
+    load_strictly(backbone, state, source=str(path))
