@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from videozoo.in_timm import register_with_timm
+from videozoo.in_timm import register_when_loaded
 from videozoo.version import __version__
 
 if TYPE_CHECKING:
@@ -74,4 +74,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-register_with_timm()
+register_when_loaded()

@@ -8,10 +8,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["register_with_timm"]
+__all__ = ["register_when_loaded"]
 
 
-def register_with_timm() -> None:
+def register_when_loaded() -> None:
     """Register the architectures with timm: at once where timm is loaded, else as soon as it will be.
 
     timm's registry is a table in memory that knows no plug-ins, and timm itself takes seconds to load. So nothing is

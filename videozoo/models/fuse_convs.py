@@ -26,7 +26,7 @@ _FUSED: dict[type[nn.Module], Any] = {
     nn.Conv3d: FusedConv3d,
     PreConv3d: FusedConv3d,
 }
-_ARC = tuple(kind for kind in (ArcConv2d, ArcConv3d) if hasattr(kind, "fold"))
+_ARC = (ArcConv2d, ArcConv3d)
 _NORMS: tuple[type[nn.Module], ...] = (nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, BatchNormAct2d)
 
 

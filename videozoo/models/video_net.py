@@ -14,7 +14,7 @@ from videozoo.models.layer_groups import layer_groups, prefixed
 from videozoo.models.spec import ModelSpec
 from videozoo.nets import is_3d
 from videozoo.shapes import fold_segments, fold_time, to_clips, unfold_time
-from videozoo.surgery import RelayStage
+from videozoo.surgery import RelayStage, feature_rows
 
 __all__ = ["VideoNet"]
 
@@ -74,9 +74,7 @@ class VideoNet(nn.Module):
     @property
     def feature_info(self) -> list[dict[str, Any]]:
         """timm's rows (``num_chs``, ``reduction``, ``module``) of the feature maps, one per stage."""
-        info = self.backbone.feature_info
-        rows = info if isinstance(info, list) else info.info
-        return [{**row, "module": f"backbone.{row['module']}"} for row in rows]
+        return [{**row, "module": f"backbone.{row['module']}"} for row in feature_rows(self.backbone) or []]
 
     def _make_fc(self, num_classes: int) -> nn.Module:
         if num_classes == 0:

@@ -1,5 +1,6 @@
 """Residual blocks on clips (B, C, T, H, W), and the factorised convolution of R(2+1)D."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from timm.layers import DropPath
@@ -79,6 +80,15 @@ class Conv2plus1d(nn.Module):
         return self.temporal(self.act(self.bn(self.spatial(x))))
 
 
+def _shortcut(
+    inputs: int, outputs: int, options: BlockOptions, stride: Stride, conv: Callable[..., nn.Module] = conv3d
+) -> nn.Module | None:
+    """Return a convolution of one pixel and a norm; None where the input can be added as it is."""
+    if inputs == outputs and stride == (1, 1):
+        return None
+    return nn.Sequential(conv(inputs, outputs, (1, 1), stride), nn.BatchNorm3d(outputs, options.eps))
+
+
 class BasicBlock3d(nn.Module):
     """Two (k, 3, 3) convolutions and a shortcut.
 
@@ -107,9 +117,7 @@ class BasicBlock3d(nn.Module):
         self.conv2: nn.Module = conv3d(width, width, (options.temporal_kernel, 3))
 
     def _shortcut(self, inputs: int, outputs: int, options: BlockOptions, stride: Stride) -> nn.Module | None:
-        if inputs == outputs and stride == (1, 1):
-            return None
-        return nn.Sequential(conv3d(inputs, outputs, (1, 1), stride), nn.BatchNorm3d(outputs, options.eps))
+        return _shortcut(inputs, outputs, options, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -128,10 +136,8 @@ class BasicBlock2plus1d(BasicBlock3d):
         self.conv2 = Conv2plus1d(width, width, kernel, (1, 1), middle)
 
     def _shortcut(self, inputs: int, outputs: int, options: BlockOptions, stride: Stride) -> nn.Module | None:
-        if not options.is_shortcut_factorised or (inputs == outputs and stride == (1, 1)):
-            return super()._shortcut(inputs, outputs, options, stride)
-        conv = Conv2plus1d(inputs, outputs, (1, 1), stride)
-        return nn.Sequential(conv, nn.BatchNorm3d(outputs, options.eps))
+        conv = Conv2plus1d if options.is_shortcut_factorised else conv3d
+        return _shortcut(inputs, outputs, options, stride, conv)
 
 
 class Bottleneck3d(nn.Module):
@@ -158,10 +164,7 @@ class Bottleneck3d(nn.Module):
         self.act2 = nn.ReLU(inplace=True)
         self.conv3 = conv3d(width, outputs, (1, 1))
         self.bn3 = nn.BatchNorm3d(outputs, options.eps)
-        self.downsample = None
-        if inputs != outputs or stride != (1, 1):
-            shortcut = conv3d(inputs, outputs, (1, 1), stride)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm3d(outputs, options.eps))
+        self.downsample = _shortcut(inputs, outputs, options, stride)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         self.act3 = nn.ReLU(inplace=True)
         if options.zero_init_last:

@@ -20,7 +20,8 @@ def register_with_timm(entry: Callable[..., Any], cfgs: Mapping[str, PretrainedC
         entry: ``entry(pretrained=False, **kwargs)``.
         cfgs: its configs by tag, the default first; ``""`` is no tag.
     """
-    # timm's decorator reads the configs of the module that the function says it is from.
+    # timm's decorator reads the configs of the module that the function says it is from. Its generate_default_cfgs has
+    # no place here: it would make the first weights the architecture's own config.
     configs = sys.modules[entry.__module__].__dict__.setdefault("default_cfgs", {})
     default = DefaultCfg()
     default.tags.extend(cfgs)

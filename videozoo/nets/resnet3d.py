@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
+from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
 from videozoo.nets.base import Backbone, init_convs
@@ -17,9 +19,9 @@ from videozoo.nets.blocks3d import (
 )
 from videozoo.nets.registry import register_backbone
 
-__all__ = ["DEPTHS", "ResNet3d", "ResNet3dCfg", "drop_path_rates"]
+__all__ = ["DEPTHS", "ResNet3d", "ResNet3dCfg"]
 
-DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3]}
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,6 @@ class ResNet3dCfg:
     stem_middle: int | None = None
     has_stem_pool: bool = True
     block: BlockOptions = field(default_factory=BlockOptions)
-
-
-def drop_path_rates(depths: tuple[int, ...], rate: float) -> list[list[float]]:
-    """Rates that grow linearly from 0 at the first block to ``rate`` at the last, by stage."""
-    rates = [rate * i / max(1, sum(depths) - 1) for i in range(sum(depths))]
-    return [[rates.pop(0) for _ in range(depth)] for depth in depths]
 
 
 class ResNet3d(Backbone):
@@ -100,7 +96,7 @@ class ResNet3d(Backbone):
     def _make_stages(self, cfg: ResNet3dCfg, drop_path_rate: float) -> None:
         small = BasicBlock2plus1d if cfg.is_factorised else BasicBlock3d
         block: type[BasicBlock3d] | type[Bottleneck3d] = Bottleneck3d if cfg.depth >= 50 else small
-        rates = drop_path_rates(DEPTHS[cfg.depth], drop_path_rate)
+        rates: Any = calculate_drop_path_rates(drop_path_rate, DEPTHS[cfg.depth], stagewise=True)
         inputs = 64
         for i, name in enumerate(self.stage_names):
             options = BlockOptions(**{**vars(cfg.block), "temporal_kernel": cfg.temporal_kernels[i]})

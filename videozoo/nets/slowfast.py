@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
 from videozoo.nets.base import Backbone, init_convs
 from videozoo.nets.blocks3d import BasicBlock3d, BlockOptions, Bottleneck3d, conv3d, make_stage
 from videozoo.nets.registry import register_backbone
-from videozoo.nets.resnet3d import DEPTHS, drop_path_rates
+from videozoo.nets.resnet3d import DEPTHS
 
 __all__ = ["SlowFast", "SlowFastCfg", "slow_frame_indices"]
 
@@ -150,7 +151,7 @@ class SlowFast(Backbone):
     def _make_stages(self, cfg: SlowFastCfg, drop_path_rate: float) -> None:
         depths = (cfg.depth, cfg.fast_depth or cfg.depth)
         blocks = [Bottleneck3d if depth >= 50 else BasicBlock3d for depth in depths]
-        rates = [drop_path_rates(DEPTHS[depth], drop_path_rate) for depth in depths]
+        rates: Any = [calculate_drop_path_rates(drop_path_rate, DEPTHS[depth], stagewise=True) for depth in depths]
         slow_in, fast_in = 64, 64 // cfg.beta_inv
         for i, name in enumerate(self.stage_names):
             stride = (1, 2 if i else 1)

@@ -13,7 +13,7 @@ from videozoo.surgery.replace import (
     write_plan,
 )
 from videozoo.surgery.sites import BLOCK_SITES, Block, BlockSites, find_blocks
-from videozoo.surgery.stages import find_backbones, stage_modules
+from videozoo.surgery.stages import feature_rows, find_backbones, stage_modules
 
 __all__ = [
     "BLOCK_SITES",
@@ -23,6 +23,7 @@ __all__ = [
     "RelayStage",
     "adopt",
     "append_to_stage",
+    "feature_rows",
     "find_backbones",
     "find_blocks",
     "hand_over",

@@ -8,7 +8,7 @@ from torch import nn
 
 from videozoo.surgery.pre_conv import PreConv2d
 from videozoo.surgery.sites import find_blocks
-from videozoo.surgery.stages import find_backbones, stage_modules
+from videozoo.surgery.stages import feature_rows, find_backbones, stage_modules
 
 __all__ = [
     "Plan",
@@ -29,7 +29,8 @@ Plan = dict[str, nn.Module]  # by dotted name: what will be put there
 def set_submodule(net: nn.Module, name: str, module: nn.Module) -> None:
     """Put ``module`` at the dotted ``name`` of ``net``, where a module already is.
 
-    It and its new submodules take that module's mode (training or evaluation).
+    It and its new submodules take that module's mode (training or evaluation), which torch's method of this name does
+    not give them.
 
     Raises:
         AttributeError: ``net`` has no module of that name.
@@ -219,8 +220,7 @@ def plan_append(net: nn.Module, stage: int, name: str, make: Callable[[int], nn.
         parent = net.get_submodule(last)
         if type(parent) is not nn.Sequential:
             raise ValueError(f"append_to_stage: {last} is a {type(parent).__name__}; need an nn.Sequential.")
-        info: Any = getattr(backbone, "feature_info", [])
-        rows = info if isinstance(info, list) else info.info
+        rows = feature_rows(backbone) or []
         channels = next((row["num_chs"] for row in rows if row["module"] == own), None)
         if channels is None:
             raise ValueError(f"append_to_stage: {type(backbone).__name__} does not give the channels of {last}.")

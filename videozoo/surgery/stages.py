@@ -8,10 +8,16 @@ from torch import nn
 
 from videozoo import nets
 
-__all__ = ["find_backbones", "stage_modules"]
+__all__ = ["feature_rows", "find_backbones", "stage_modules"]
 
 # Rows of timm's feature_info that name no module: the module that gives the map.
 _RENAMED = {"HighResolutionNet": {"stem": "act2", "stage1": "layer1"}}
+
+
+def feature_rows(net: nn.Module) -> list[dict[str, Any]] | None:
+    """Return timm's rows (``num_chs``, ``reduction``, ``module``) of the feature maps; None where there are none."""
+    info: Any = getattr(net, "feature_info", None)
+    return info if info is None or isinstance(info, list) else info.info
 
 
 def stage_modules(net: nn.Module) -> list[list[str]] | None:
@@ -55,15 +61,15 @@ def _own_stages(net: nn.Module) -> list[list[str]] | None:
 
 def _feature_modules(net: nn.Module) -> Iterator[tuple[str, int]]:
     """Names of the modules that give feature maps, and the maps' reductions; rows without a module are left out."""
-    info: Any = getattr(net, "feature_info", None)
-    if info is None:  # torchvision's ResNets and their likes have the names, but no feature_info
+    rows = feature_rows(net)
+    if rows is None:  # torchvision's ResNets and their likes have the names, but no feature_info
         children = [name for name, _ in net.named_children()]
         if {"layer1", "layer2", "layer3", "layer4"} <= set(children):
             yield children[max(0, children.index("layer1") - 1)], 2
             yield from ((f"layer{i}", 2 ** (i + 1)) for i in (1, 2, 3, 4))
         return
     names = {name for name, _ in net.named_modules() if name}
-    for row in info if isinstance(info, list) else info.info:
+    for row in rows:
         name = _RENAMED.get(type(net).__name__, {}).get(row["module"], row["module"])
         # timm's features_only networks are flat: stages.0 is their child stages_0
         yield from ((have, row["reduction"]) for have in (name, name.replace(".", "_")) if have in names)
