@@ -30,7 +30,7 @@ def find_parts(data: str) -> list[Path]:
 
 
 def _sub_folder(data: Path, names: Sequence[str]) -> Path | None:
-    from videozoo.data.lists import expand_home
+    from videozoo.data.list_text import expand_home
 
     home = Path(expand_home(data))
     return next((home / name for name in names if (home / name).is_dir()), None)

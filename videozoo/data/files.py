@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from videozoo.video.image_folder import is_folder, is_image_name, natural_key
 
-from .lists import SEVERAL_LABELS, ListFile, Listing, Row
+from .lists import ListFile, Listing, Row
+from .problems import SEVERAL_LABELS
 from .records import VIDEO_EXTENSIONS, VideoRecord
 
 EMPTY = "empty (0 bytes)"

@@ -8,18 +8,9 @@ from pathlib import Path
 from videozoo.names import clean_name, clean_names, find_alike, find_name_fault, shorten
 from videozoo.video.image_folder import natural_key
 
-from .lists import (
-    BLANK,
-    SEVERAL_LABELS,
-    ListFile,
-    Listing,
-    Problems,
-    SourceError,
-    Vocabulary,
-    expand_home,
-    read_text,
-    split_lines,
-)
+from .list_text import BLANK, expand_home, read_text, split_lines
+from .lists import ListFile, Listing, Vocabulary
+from .problems import SEVERAL_LABELS, Problems, SourceError
 from .several_labels import find_several_labels
 
 # Above this a class index is a slip of the pen, not a class.

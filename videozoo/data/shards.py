@@ -16,11 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from videozoo.names import shorten
 from videozoo.video.image_folder import natural_key
 
 from .files import is_video_name
 from .labels import is_index, number_labels
-from .lists import SEVERAL_LABELS, ListFile, Listing, Problems, Row, RowFault, SourceError, shorten
+from .lists import ListFile, Listing, Row
+from .problems import SEVERAL_LABELS, Problems, RowFault, SourceError
 from .records import VideoRecord, VideoSource
 from .tar_index import Member, read_members
 

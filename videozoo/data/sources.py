@@ -10,7 +10,9 @@ from .formats import DATA_FORMATS, READERS, SPLIT_FORMATS
 from .formats.class_folders import load_class_folders
 from .formats.recognise import recognise
 from .labels import check_names, number_labels
-from .lists import ListFile, Problems, SourceError, expand_home
+from .list_text import expand_home
+from .lists import ListFile
+from .problems import Problems, SourceError
 from .records import VIDEO_EXTENSIONS, VideoSource
 from .shards import is_shards, load_shards
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import lru_cache
 
-from .lists import SourceError
+from .problems import SourceError
 from .records import VideoRecord, VideoSource
 
 SHOWN_SHARED = 5

@@ -4,7 +4,7 @@ import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
-from .lists import SourceError
+from .problems import SourceError
 
 BLOCK = tarfile.BLOCKSIZE
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd"}

@@ -13,7 +13,7 @@ import numpy as np
 
 from videozoo.data import VIDEO_EXTENSIONS, SourceError, VideoRecord, load_source
 from videozoo.data.files import find_videos, is_video_name
-from videozoo.data.lists import expand_home
+from videozoo.data.list_text import expand_home
 
 LABELLED_SUFFIXES = (".csv", ".json", ".jsonl", ".tar")
 

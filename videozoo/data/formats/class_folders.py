@@ -9,7 +9,8 @@ from videozoo.video.image_folder import is_image_name, natural_key
 
 from ..files import is_video_name, make_records
 from ..labels import some, warn_alike
-from ..lists import ListFile, Listing, Row, SourceError
+from ..lists import ListFile, Listing, Row
+from ..problems import SourceError
 from ..records import VideoSource
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from ..files import VideoFinder
 from ..labels import make_vocabulary
-from ..lists import ListFile, Listing, Row, RowFault, SourceError, Vocabulary, json_items, read_text
+from ..list_text import json_items, read_text
+from ..lists import ListFile, Listing, Row, Vocabulary
+from ..problems import RowFault, SourceError
 
 FOLDERS = ("", "rgb", "videos")
 

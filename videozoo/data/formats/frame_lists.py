@@ -8,8 +8,12 @@
 
 from functools import lru_cache
 
+from videozoo.names import shorten
+
 from ..files import FrameFolder, look_into
-from ..lists import ListFile, Listing, Row, RowFault, shorten, split_columns
+from ..list_text import split_columns
+from ..lists import ListFile, Listing, Row
+from ..problems import RowFault
 from ..several_labels import check_counts, fault_of_count
 
 COLUMNS = {

@@ -9,7 +9,8 @@ from collections import Counter
 from pathlib import PurePath
 
 from ..files import subfolders, videos_by_stem
-from ..lists import ListFile, Listing, Row, RowFault, SourceError, bounds_of, csv_rows
+from ..lists import ListFile, Listing, Row, bounds_of, csv_rows
+from ..problems import RowFault, SourceError
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 # As the published files write their splits.

@@ -6,19 +6,11 @@ and its successors keep in files that end in ``.csv``.
 
 import re
 
-from ..lists import (
-    SEVERAL_LABELS,
-    ListFile,
-    Listing,
-    Row,
-    RowFault,
-    SourceError,
-    bounds_of,
-    csv_header,
-    csv_rows,
-    shorten,
-    split_columns,
-)
+from videozoo.names import shorten
+
+from ..list_text import csv_header, split_columns
+from ..lists import ListFile, Listing, Row, bounds_of, csv_rows
+from ..problems import SEVERAL_LABELS, RowFault, SourceError
 
 # What the column of labels may be called, and what is then in it.
 LABEL_COLUMNS = {"label": "", "class": "names", "class_index": "indices"}

@@ -5,7 +5,9 @@ from collections import Counter
 from itertools import islice
 
 from ..files import look_into
-from ..lists import SEVERAL_LABELS, ListFile, SourceError, csv_header, json_items, read_json
+from ..list_text import csv_header, json_items, read_json
+from ..lists import ListFile
+from ..problems import SEVERAL_LABELS, SourceError
 from .frame_lists import COLUMNS, frame_range, split_fields
 from .path_list import LABEL_COLUMNS
 from .train_test_splits import HMDB51_FILE, UCF101_FILE

@@ -1,0 +1,50 @@
+"""What is wrong with lists of videos, line by line."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SHOWN_PROBLEMS = 20
+SEVERAL_LABELS = "several labels a video are not supported; list one"
+
+
+class SourceError(ValueError):
+    """A list or folder of videos that training must not start with; the message has files and line numbers."""
+
+
+class RowFault(Exception):
+    """Why an item of a list is no row."""
+
+
+@dataclass
+class Problems:
+    """What is wrong with a source, gathered to be told at once.
+
+    Args:
+        where: the list or folder.
+        found: one ``place: what`` each, in the order found.
+        hint: a word on all of them together.
+        warnings: what is odd but no problem.
+    """
+
+    where: Path | str
+    found: list[str] = field(default_factory=list)
+    hint: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, place: str, what: str) -> None:
+        """Note a problem."""
+        self.found.append(f"{place}: {what}")
+
+    def raise_if_any(self) -> None:
+        """Raise what was noted.
+
+        Raises:
+            SourceError: with the first 20 problems and the number of the rest.
+        """
+        if not self.found:
+            return
+        lines = [f"  {line}" for line in self.found[:SHOWN_PROBLEMS]]
+        if len(self.found) > SHOWN_PROBLEMS:
+            lines.append(f"  and {len(self.found) - SHOWN_PROBLEMS} more")
+        count = "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
+        raise SourceError("\n".join([f"{self.where}: {count}; nothing was loaded{self.hint}", *lines]))
