@@ -98,7 +98,6 @@ def _open_branches(model: "VideoNet | Ensemble") -> None:
 
 
 def _config_overlay(settings: Settings) -> dict[str, Any]:
-
     overlay = {
         "frame_sampling": settings.frame_sampling,
         "frame_stride": settings.frame_stride,

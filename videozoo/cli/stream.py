@@ -8,6 +8,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,15 +98,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@dataclass
 class _Tally:
     """What there is to tell of the frames so far."""
 
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.num_frames = self.num_dropped = 0
-        self.time_sec = self.latency_sec = 0.0
-        self._start = time.perf_counter()
-        self._total_sec = 0.0
+    source: str
+    num_frames: int = 0
+    num_dropped: int = 0
+    time_sec: float = 0.0
+    latency_sec: float = 0.0
+    _start: float = field(default_factory=time.perf_counter)
+    _total_sec: float = 0.0
 
     def count(self, time_sec: float, latency_sec: float, num_dropped: int) -> None:
         """Another frame was answered."""

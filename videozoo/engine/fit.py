@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def _fit_epochs(run: Run) -> None:
         row = _fit_epoch(run)
         if run.calls.on_epoch is not None and run.is_main:
             run.calls.on_epoch(row)
-    run.progress = run.progress.judge(run.config)
+    run.progress = replace(run.progress, stopped_early=run.progress.epoch < run.config.epochs)
     if run.progress.stopped_early:
         run.say("stopped after epoch %d of %d: patience is %s epochs, and none since epoch %d was better",
                 run.progress.epoch, run.config.epochs, run.config.patience,

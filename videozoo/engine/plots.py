@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, PowerNorm
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
@@ -142,10 +143,9 @@ def plot_group(path: Path, title: str, panels: Sequence[tuple[str, GroupResult]]
         counts = group.counts.numpy()
         totals = counts.sum(axis=1)
         shares = counts / np.maximum(totals, 1)[:, None]
-        drawn = np.ma.masked_array(shares, np.broadcast_to(totals[:, None] == 0, shares.shape))
-        axes.imshow(drawn, cmap=_colours(), vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        _show(axes, shares, totals, aspect="auto")
+        _draw_borders(axes, num_classes, num_classes + 1)
         _write_shares(axes, shares)
-        _draw_cell_borders(axes, shares.shape)
         axes.axvline(num_classes - 0.5, color="#444444", linewidth=1.5)
         axes.set_xticks(range(num_classes + 1), [*map(str, range(1, num_classes + 1)), "other"], fontsize=9)
         accuracy = "no videos" if group.top1 is None else f"right {group.top1:.1%}, within group {group.within:.1%}"
@@ -174,7 +174,7 @@ def _named_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> F
     fits = 0.1 * max(len(name) for name in names) < side / num_classes  # inches
     axes.set_xticks(range(num_classes), names, rotation=0 if fits else 90, fontsize=fontsize)
     axes.set_yticks(range(num_classes), rows, fontsize=fontsize)
-    _draw_cell_borders(axes, shares.shape)
+    _draw_borders(axes, num_classes, num_classes)
     axes.set(xlabel="predicted class", ylabel="true class (videos)")
     if has_numbers:
         _write_shares(axes, shares)
@@ -189,9 +189,9 @@ def _write_shares(axes: Axes, shares: np.ndarray) -> None:
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
 
 
-def _draw_cell_borders(axes: Axes, shape: tuple[int, ...]) -> None:
-    axes.set_yticks(np.arange(shape[0] + 1) - 0.5, minor=True)
-    axes.set_xticks(np.arange(shape[1] + 1) - 0.5, minor=True)
+def _draw_borders(axes: Axes, num_rows: int, num_columns: int) -> None:
+    axes.set_yticks(np.arange(num_rows + 1) - 0.5, minor=True)
+    axes.set_xticks(np.arange(num_columns + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.2)
     axes.tick_params(which="both", length=0)
 
@@ -227,15 +227,16 @@ def _confusion_list(shares: np.ndarray, totals: np.ndarray, names: list[str], lo
 
 
 def _image(figure: Figure, axes: Axes, shares: np.ndarray, totals: np.ndarray, gamma: float = 1.0) -> None:
-    drawn = np.ma.masked_array(shares, np.broadcast_to(totals[:, None] == 0, shares.shape))
-    # Nearest: every cell keeps its own colour, however small it is drawn.
-    picture = axes.imshow(drawn, cmap=_colours(), norm=PowerNorm(gamma, 0, 1), interpolation="nearest")
+    picture = _show(axes, shares, totals, gamma)
     bar = figure.colorbar(picture, ax=axes, shrink=0.7, aspect=30, pad=0.02, format=PercentFormatter(1.0, decimals=0))
     bar.outline.set_visible(False)  # type: ignore[operator]
 
 
-def _colours() -> Colormap:
-    return colormaps["Blues"].with_extremes(bad="#dcdee2")  # classes without videos
+def _show(axes: Axes, shares: np.ndarray, totals: np.ndarray, gamma: float = 1.0, **options: Any) -> AxesImage:
+    """Draw shares as colours; classes without videos are grey, and every cell keeps its own colour however small."""
+    drawn = np.ma.masked_array(shares, np.broadcast_to(totals[:, None] == 0, shares.shape))
+    colours = colormaps["Blues"].with_extremes(bad="#dcdee2")
+    return axes.imshow(drawn, cmap=colours, norm=PowerNorm(gamma, 0, 1), interpolation="nearest", **options)
 
 
 def _short(name: str, longest: int) -> str:

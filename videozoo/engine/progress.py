@@ -66,15 +66,8 @@ class Progress:
 
     def is_over(self, config: FitConfig) -> bool:
         """Whether all epochs are done, or ``patience`` epochs brought nothing better."""
-        return self.epoch >= config.epochs or self._has_stalled(config)
-
-    def judge(self, config: FitConfig) -> "Progress":
-        """The same progress, with ``stopped_early`` told."""
-        return replace(self, stopped_early=self.epoch < config.epochs and self._has_stalled(config))
-
-    def _has_stalled(self, config: FitConfig) -> bool:
-        if config.patience is None or self.best is None:
-            return False
+        if self.epoch >= config.epochs or config.patience is None or self.best is None:
+            return self.epoch >= config.epochs
         return self.epoch - int(self.best["epoch"]) >= config.patience
 
 
