@@ -79,6 +79,7 @@ def test_dynamic_quantization_keeps_the_logits(temporal: Any) -> None:
 
 @pytest.mark.parametrize("temporal", [TSM(), TRN()], ids=["tsm", "trn"])
 @pytest.mark.parametrize("how", [{"modules_to_save": ["fc"]}, {"target_modules": r"fc|fc\.project|.*conv2"}])
+@pytest.mark.extras
 def test_adapters_of_peft_start_as_the_network(temporal: Any, how: dict[str, Any]) -> None:
     peft = pytest.importorskip("peft")
     net = make(temporal)

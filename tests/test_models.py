@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from helpers import calibrate, clips, count_calls, gradients, randomise
 from safetensors.torch import load_file, save_file
+from small_backbones import small_specs
 from timm.optim import create_optimizer_v2, param_groups_layer_decay
 from torch import Tensor, nn
 from torch._inductor.cpp_builder import get_cpp_compiler
@@ -35,40 +36,35 @@ from videozoo.surgery.pre_conv import PreConv2d, PreConv3d
 from videozoo.temporal import MSN, TDN, TEA, TRN
 
 T, SIZE, CLASSES = 5, 40, 6  # five frames: DNR sees a whole group and a shorter one
-COMPOSED: dict[str, dict[str, Any]] = {
-    "resnet18+tsm+arc+dnr": {"backbone": "resnet18", "temporal": TSM(), "augmenters": [ARC(), DNR(ct_group_frames=2)]},
-    "resnet18+tsm+dnr+arc": {"backbone": "resnet18", "temporal": TSM(), "augmenters": [DNR(cl_distance=2), ARC()]},
-    "test_resnet+arc": {"backbone": "test_resnet", "augmenters": [ARC(stages=(1, 2, 3, 4), attention_layer="gru")]},
-    "seresnet18+dnr": {"backbone": "seresnet18", "augmenters": [DNR(keep_affine=True)]},
-    "regnety_002+dnr": {"backbone": "regnety_002", "augmenters": [DNR(norm="gn")]},
-    "mobilenetv2_050+tsm+dnr": {"backbone": "mobilenetv2_050", "temporal": TSM(), "augmenters": [DNR()]},
-    "efficientnet_b0+tsm+dnr": {
-        "backbone": "efficientnet_b0",
-        "temporal": TSM(),
-        "augmenters": [DNR(bidirectional=True)],
-    },
+ORDERS = {
+    "resnet18+tsm+arc+dnr": ModelSpec("small_basic", TSM(), (ARC(), DNR(ct_group_frames=2))),
+    "resnet18+tsm+dnr+arc": ModelSpec("small_basic", TSM(), (DNR(cl_distance=2), ARC())),
+}
+OTHERS = {
+    "test_resnet+arc": ModelSpec("test_resnet", augmenters=(ARC(stages=(1, 2, 3, 4), attention_layer="gru"),)),
+    "seresnet18+dnr": ModelSpec("seresnet18", augmenters=(DNR(keep_affine=True),)),
+    "regnety_002+dnr": ModelSpec("regnety_002", augmenters=(DNR(norm="gn"),)),
+    "mobilenetv2_035+tsm+dnr": ModelSpec("mobilenetv2_035", TSM(), (DNR(),)),
+    "efficientnet_b0+tsm+dnr": ModelSpec("efficientnet_b0", TSM(), (DNR(bidirectional=True),)),
 }
 CONVS = (nn.Conv2d, nn.Conv3d, PreConv2d, PreConv3d)
 NAMES = videozoo.list_models()
-CASES = [*NAMES, *COMPOSED]
-# Some tests are quick on r18 and r50 only; r34 and r101 have the same blocks, more often.
-DEEP = re.compile(r"_r(34|101)$|rx101|8f16f")
-# Tracing every operation in Python takes 5 to 20 seconds for these.
-SLOW_TO_TRACE = re.compile(
-    r"_r(34|50|101)$|8f16f|rx101|r50_4x16|inception|efficientnet|regnet|mobilenet|seresnet|arc\+dnr|dnr\+arc"
-)
-# Several passes in training: bottlenecks take two to ten seconds there.
-SLOW_TO_TRAIN = re.compile(DEEP.pattern + "|_r50|efficientnet|dnr_slowfast")
-
-
-def _with_slow(pattern: re.Pattern[str]) -> list[Any]:
-    return [pytest.param(case, marks=pytest.mark.slow) if pattern.search(case) else case for case in CASES]
+# By default one small network for each pair of parts and block class. In the slow suite every name at its own depth,
+# and other backbones.
+SMALL = {**small_specs({name: spec_of(name) for name in NAMES}), **ORDERS}
+SPECS = SMALL | OTHERS
+CASES: list[Any] = [*SMALL, *(pytest.param(case, marks=pytest.mark.slow) for case in (*OTHERS, *NAMES))]
+# Tracing every operation in Python takes seconds: where parts or dimensions differ.
+TRACED = [
+    pytest.param(case, marks=pytest.mark.slow) if case in OTHERS or re.search("_r50$|mbv2|mobilenet", case) else case
+    for case in SPECS
+]
 
 
 def frames_of(case: str) -> int:
     """Few frames that the network takes: segments of TDN have five, SlowFast takes every fourth or eighth, an 8-frame
     member of an ensemble every second."""
-    default = spec_of(case).num_frames if case in NAMES else 8
+    default = (SPECS[case] if case in SPECS else spec_of(case)).num_frames
     return {8: T, 16: 6, 32: 16, 40: 15}[default]
 
 
@@ -119,17 +115,17 @@ def size_of(case_or_net: str | Net) -> int:
 
 
 every_net = pytest.mark.parametrize("net", CASES, indirect=True)
-most_nets = pytest.mark.parametrize("net", _with_slow(DEEP), indirect=True)
-trained_nets = pytest.mark.parametrize("net", _with_slow(SLOW_TO_TRAIN), indirect=True)
-traced_nets = pytest.mark.parametrize("net", _with_slow(SLOW_TO_TRACE), indirect=True)
-most_cases = pytest.mark.parametrize("case", _with_slow(DEEP))
-trained_cases = pytest.mark.parametrize("case", _with_slow(SLOW_TO_TRAIN))
+traced_nets = pytest.mark.parametrize("net", TRACED, indirect=True)
+every_case = pytest.mark.parametrize("case", CASES)
 
 
 def make(case: str, **kwargs: Any) -> Net:
-    """A registered name or a composition of this file, with this file's sizes."""
+    """A registered name or a small composition, with this file's sizes."""
     kwargs = {"num_classes": CLASSES, "num_frames": frames_of(case), **kwargs}
-    return videozoo.compose(**COMPOSED[case], **kwargs) if case in COMPOSED else videozoo.create_model(case, **kwargs)
+    if case not in SPECS:
+        return videozoo.create_model(case, **kwargs)
+    spec = SPECS[case]
+    return videozoo.compose(spec.backbone, spec.temporal, spec.augmenters, **kwargs)
 
 
 def is_order_free(net: Net) -> bool:
@@ -259,7 +255,7 @@ def test_every_parameter_gets_a_gradient(net: Net, x: Tensor) -> None:
     assert not [name for name in still if not (one_group and ".cell.phi_h." in name)]
 
 
-@most_nets
+@every_net
 def test_two_threads_give_what_one_gives(net: Net) -> None:
     inputs = [clips(1 + i % 2, net.num_frames, size_of(net), seed=i) for i in range(4)]
     alone = [net(x) for x in inputs]
@@ -273,7 +269,7 @@ def test_two_threads_give_what_one_gives(net: Net) -> None:
             close(a, b, 1e-6)
 
 
-@trained_nets
+@every_net
 def test_copies_after_a_step_of_training(net: Net, x: Tensor, tmp_path: Path) -> None:
     """deepcopy, pickle, state dict and safetensors all give the network that was trained, also in training mode."""
     model = trainable(net)
@@ -292,7 +288,7 @@ def test_copies_after_a_step_of_training(net: Net, x: Tensor, tmp_path: Path) ->
     assert set(gradients(pickled)) == set(gradients(model))
 
 
-@most_nets
+@every_net
 def test_synchronised_batch_norm_keeps_dynamic_norms(net: Net, x: Tensor, y: Tensor) -> None:
     dynamic = [n for n, m in net.named_modules() if isinstance(m, DynamicNorm2d)]
     torchs = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(net))
@@ -304,7 +300,7 @@ def test_synchronised_batch_norm_keeps_dynamic_norms(net: Net, x: Tensor, y: Ten
     assert torch.equal(timms(x), y)
 
 
-@trained_nets
+@every_net
 def test_gradient_checkpointing_gives_the_same_gradients(net: Net, x: Tensor) -> None:
     plain, saving = trainable(net), trainable(net)
     saving.set_grad_checkpointing()
@@ -345,7 +341,7 @@ def test_exports_with_a_free_batch(net: Net, x: Tensor) -> None:
             close(program.module()(other), exact(other), 1e-10)
 
 
-@most_nets
+@every_net
 def test_automatic_mixed_precision(net: Net, x: Tensor) -> None:
     expected = net.forward_head(net.forward_features(x), pre_logits=True)
     with torch.autocast("cpu", torch.bfloat16):
@@ -366,7 +362,7 @@ def test_automatic_mixed_precision(net: Net, x: Tensor) -> None:
     assert any(two_steps) or all(g.isfinite().all() for g in grads)
 
 
-@most_nets
+@every_net
 def test_channels_last(net: Net, x: Tensor, y: Tensor) -> None:
     close(net(x.to(memory_format=torch.channels_last_3d)), y)
     layout = torch.channels_last_3d if net.is_3d else torch.channels_last
@@ -380,7 +376,7 @@ def test_channels_last(net: Net, x: Tensor, y: Tensor) -> None:
     close(model(x.to(memory_format=torch.channels_last_3d)), y)
 
 
-@most_nets
+@every_net
 def test_half_and_double(net: Net, x: Tensor, y: Tensor) -> None:
     double = copy.deepcopy(net).double()(x.double())
     assert double.dtype == torch.float64
@@ -398,7 +394,7 @@ def test_half_and_double(net: Net, x: Tensor, y: Tensor) -> None:
         close(half.float(), y, 0.25 if is_rough else 0.05)
 
 
-@most_nets
+@every_net
 def test_other_numbers_of_frames(net: Net, x: Tensor, y: Tensor, tmp_path: Path) -> None:
     model = copy.deepcopy(net)
     pixels = size_of(net)
@@ -429,7 +425,7 @@ def test_other_numbers_of_frames(net: Net, x: Tensor, y: Tensor, tmp_path: Path)
     assert torch.equal(model(x), y)
 
 
-@most_nets
+@every_net
 def test_wrong_inputs_say_what_is_needed(net: Net) -> None:
     n = net.num_frames
     with pytest.raises(ValueError, match=rf"shape \(3, {n}, 8, 8\); need clips \(B, C, T, H, W\).*unsqueeze\(0\)"):
@@ -442,7 +438,7 @@ def test_wrong_inputs_say_what_is_needed(net: Net) -> None:
         net.forward_features(torch.zeros(1, 3, 2 * n, 8, 8))
 
 
-@most_nets
+@every_net
 def test_parts_of_the_forward_agree(net: Net, x: Tensor, y: Tensor) -> None:
     if isinstance(net, Ensemble):
         pytest.skip("maps of two lengths and two classifiers: test_ensemble.py puts its forward together")
@@ -467,7 +463,7 @@ def test_parts_of_the_forward_agree(net: Net, x: Tensor, y: Tensor) -> None:
     assert torch.equal(only[0], maps[-1])
 
 
-@most_nets
+@every_net
 def test_feature_info_names_modules_whose_outputs_are_the_maps(net: Net, x: Tensor) -> None:
     if net.is_3d or has_temporal(net, TDN):
         pytest.skip("its maps are made between modules")
@@ -483,7 +479,7 @@ def test_feature_info_names_modules_whose_outputs_are_the_maps(net: Net, x: Tens
         torch.testing.assert_close(seen[row["module"]].unflatten(0, (2, -1)).transpose(1, 2), found)
 
 
-@most_nets
+@every_net
 def test_classifier_can_be_changed(net: Net, x: Tensor) -> None:
     model = copy.deepcopy(net)
     classifier = model.get_classifier()
@@ -504,7 +500,7 @@ def test_classifier_can_be_changed(net: Net, x: Tensor) -> None:
             model.reset_classifier(**wrong)  # type: ignore[arg-type]
 
 
-@most_nets
+@every_net
 def test_layer_decay_reaches_every_parameter_once(net: Net, x: Tensor) -> None:
     """The stem learns slowest, the classifier at the full rate, what an augmenter adds to a block as its block."""
     model = trainable(net)
@@ -531,7 +527,7 @@ def test_layer_decay_reaches_every_parameter_once(net: Net, x: Tensor) -> None:
     optimizer.step()
 
 
-@most_nets
+@every_net
 def test_patterns_of_layers_and_exceptions_from_decay(net: Net) -> None:
     assert net.no_weight_decay() <= set(dict(net.named_parameters()))
     for coarse in (False, True):
@@ -540,7 +536,7 @@ def test_patterns_of_layers_and_exceptions_from_decay(net: Net) -> None:
         assert len(layers) > (2 if coarse else 5)
 
 
-@trained_cases
+@every_case
 def test_other_channels_and_stochastic_depth(case: str) -> None:
     has_branches = "inception" not in case
     model = make(case, in_chans=1, drop_path_rate=0.5 * has_branches).eval()
@@ -559,7 +555,7 @@ def test_other_channels_and_stochastic_depth(case: str) -> None:
     assert not torch.equal(model(x), model(x))
 
 
-@most_cases
+@every_case
 def test_builds_on_the_meta_device(case: str) -> None:
     with torch.device("meta"):
         model = make(case, in_chans=4)
@@ -574,7 +570,7 @@ def test_builds_on_the_meta_device(case: str) -> None:
 
 
 def test_dropout_acts_in_training_only() -> None:
-    model = randomise(make("tsn_r18", drop_rate=0.5))
+    model = randomise(make("small tsn_r18", drop_rate=0.5))
     frozen = [m.eval() for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert frozen
     x = clips(2, T, SIZE)
@@ -585,7 +581,7 @@ def test_dropout_acts_in_training_only() -> None:
 
 def test_consensus_is_the_mean_of_the_frames_logits() -> None:
     """TSN: one frame at a time through the plain backbone, its logits averaged."""
-    model = randomise(make("tsn_r18")).eval()
+    model = randomise(make("small tsn_r18")).eval()
     x = clips(2, T, SIZE)
     with torch.no_grad():
         frames = [model.fc(model.backbone(x[:, :, t])) for t in range(T)]
@@ -593,7 +589,7 @@ def test_consensus_is_the_mean_of_the_frames_logits() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["arc_tsm_r18", "dnr_tsn_r18"])
+@pytest.mark.parametrize("case", ["small arc_tsm_r18", "small dnr_tsn_r18"])
 def test_inductor(case: str) -> None:
     """Generated code gives the same logits; needs a C++ compiler."""
     try:

@@ -72,11 +72,13 @@ def check_adapters(lora: Any, net: VideoNet, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "target", [r"backbone\.layer\d\.\d\.conv2", "fc", r".*layer2\.0\.downsample\.0", r"backbone\.conv1"]
 )
+@pytest.mark.extras
 def test_lora_on_convolutions_and_linear_layers(plain: tuple[VideoNet, Tensor], target: str) -> None:
     check_adapters(adapted(plain[0], target), *plain)
 
 
 @pytest.mark.parametrize("augmenters", [(), (ARC(),)], ids=["tsm", "arc"])
+@pytest.mark.extras
 def test_lora_on_changed_convolutions(augmenters: tuple[Any, ...], tmp_path: Path) -> None:
     net, x = network(*augmenters)
     lora = adapted(net, r".*layer\d\.\d\.conv\d", register=True)
@@ -93,6 +95,7 @@ def test_lora_on_changed_convolutions(augmenters: tuple[Any, ...], tmp_path: Pat
         torch.testing.assert_close(lora(x), net(x))
 
 
+@pytest.mark.extras
 def test_lora_on_linear_layers_of_arc() -> None:
     arc = ARC(layers=("linear",), stages=(4,))
     net, x = network(arc, backbone="test_convnext", temporal=videozoo.TSN())
@@ -102,12 +105,14 @@ def test_lora_on_linear_layers_of_arc() -> None:
 
 
 @pytest.mark.parametrize("option", [{"lora_dropout": 0.1}, {"use_dora": True}, {"lora_bias": True}])
+@pytest.mark.extras
 def test_lora_that_acts_on_inputs_is_refused_there(plain: tuple[VideoNet, Tensor], option: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"register_lora: {next(iter(option))}=.* does not work on layers"):
         adapted(plain[0], r".*layer2\.0\.conv1", register=True, **option)
 
 
 @pytest.mark.parametrize("target", [r".*layer\d\.\d\.conv1", r".*layer2\.1\.conv2"])
+@pytest.mark.extras
 def test_lora_on_changed_layers_is_refused_unless_registered(arc: tuple[VideoNet, Tensor], target: str) -> None:
     with pytest.raises(ValueError, match=r"(PreConv2d|ArcConv2d)\([\s\S]* is not supported"):
         adapted(arc[0], target)
@@ -139,6 +144,7 @@ def test_dynamic_quantization_leaves_them_as_they_are(augmenters: tuple[Any, ...
         assert (small(x) - out).abs().max() < 0.05 * out.abs().max()
 
 
+@pytest.mark.extras
 def test_int8_weights_of_torchao(arc: tuple[VideoNet, Tensor]) -> None:
     quantization = pytest.importorskip("torchao.quantization")
     net, x = arc

@@ -372,6 +372,7 @@ def tuned_by_tools() -> nn.Sequential:
     return randomise(net).eval()  # type: ignore[return-value]
 
 
+@pytest.mark.extras
 def test_low_rank_adapters_of_the_relay_act_and_get_gradients() -> None:
     peft = pytest.importorskip("peft")
     x = torch.randn(2 * T, 3, 8, 8)

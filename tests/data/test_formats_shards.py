@@ -207,6 +207,7 @@ def test_damaged_tars_give_members_inside_the_file_or_the_one_error(tmp_path: Pa
     assert min(outcomes.count("members"), outcomes.count("error")) > 5
 
 
+@pytest.mark.extras
 def test_braces_are_those_of_webdataset() -> None:
     braceexpand = pytest.importorskip("braceexpand").braceexpand
     for text in (
@@ -223,6 +224,7 @@ def test_braces_are_those_of_webdataset() -> None:
         assert expand_braces(text) == list(braceexpand(text)), text
 
 
+@pytest.mark.extras
 def test_what_webdataset_writes_is_read(tmp_path: Path, film: Callable[[int], bytes], read_numbers: Any) -> None:
     webdataset = pytest.importorskip("webdataset")
     with webdataset.ShardWriter(str(tmp_path / "%06d.tar"), maxcount=2, verbose=0) as writer:
@@ -235,6 +237,7 @@ def test_what_webdataset_writes_is_read(tmp_path: Path, film: Callable[[int], by
             assert read_numbers(reader.read([reader.num_frames - 1])) == [3 + number]
 
 
+@pytest.mark.extras
 def test_what_is_read_here_webdataset_reads_alike(tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     members = {

@@ -249,6 +249,7 @@ def test_bad_networks_are_told_at_once(name: str, error: type[Exception]) -> Non
         Networks([name])
 
 
+@pytest.mark.extras
 def test_the_page_is_built(networks: Networks) -> None:
     pytest.importorskip("gradio")
     uploads = Uploads()
@@ -264,6 +265,7 @@ def test_the_page_is_built(networks: Networks) -> None:
         uploads.close()
 
 
+@pytest.mark.extras
 def test_bad_starts_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 

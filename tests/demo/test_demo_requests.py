@@ -35,12 +35,14 @@ def _upload(url: str, data: bytes, name: str) -> int:
     return _send(f"{url}/gradio_api/upload", head + data + b"\r\n--x--\r\n", "multipart/form-data; boundary=x")
 
 
+@pytest.mark.extras
 def test_uploads_have_a_quota(url: str) -> None:
     sizes = [_upload(url, bytes([k]) * 45_000, f"{k}.mp4") for k in range(4)]
     assert sizes == [200, 200, 507, 507]
     assert _upload(url, bytes(200_000), "large.mp4") == 413
 
 
+@pytest.mark.extras
 def test_bad_requests_write_no_traceback(url: str, capfd: pytest.CaptureFixture[str]) -> None:
     for path, data in (
         ("queue/join", b"{"),

@@ -24,6 +24,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("page", [page for page in PAGES if any(block.runs for block in read_blocks(page))])
+@pytest.mark.extras
 def test_the_blocks_of_a_page_run(
     page: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,6 +30,7 @@ class _Fetched(html.parser.HTMLParser):
 
 
 @pytest.mark.slow
+@pytest.mark.extras
 def test_the_site_is_built_without_a_warning_and_needs_no_network(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
     pytest.importorskip("material")

@@ -173,6 +173,7 @@ def test_compiling_means_the_networks_forward(tmp_path: Path, monkeypatch: pytes
     assert "forward" not in net.__dict__
 
 
+@pytest.mark.extras
 def test_tensorboard(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -189,6 +190,7 @@ def test_tensorboard(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.extras
 def test_wandb_without_a_key_stays_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     for name in ("WANDB_MODE", "WANDB_API_KEY"):

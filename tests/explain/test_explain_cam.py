@@ -137,6 +137,7 @@ def test_3d_networks_have_a_map_for_each_frame(name: str, side: int) -> None:
     torch.testing.assert_close(found.logits, plain, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.extras
 def test_3d_maps_agree_with_captum() -> None:
     attr = pytest.importorskip("captum.attr")
     model = make(frames=4, backbone="r2plus1d_resnet18_tv")
@@ -151,6 +152,7 @@ def test_3d_maps_agree_with_captum() -> None:
     torch.testing.assert_close(found.maps[0], slow / slow.max(), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.extras
 def test_2d_maps_agree_with_captum_on_folded_frames() -> None:
     attr = pytest.importorskip("captum.attr")
     model = make(TSM())

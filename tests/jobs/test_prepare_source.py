@@ -286,6 +286,7 @@ def test_a_changed_source_is_written_again(videos: Path, tmp_path: Path) -> None
     assert (tmp_path / "out" / "2.mp4").is_file()
 
 
+@pytest.mark.extras
 def test_shards_hold_the_same_set(videos: Path, tmp_path: Path) -> None:
     source = make_list(videos, tmp_path)
     prepared = prepare_source(source, tmp_path / "out", short_side=32, shard_bytes=9000)

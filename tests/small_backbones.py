@@ -1,0 +1,66 @@
+"""Small siblings of the backbones that the named architectures use: the same block classes, fewer and narrower."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from timm.models.res2net import Bottle2neck
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch import nn
+
+from videozoo.models import EnsembleSpec, ModelSpec
+from videozoo.nets.registry import register_backbone
+from videozoo.nets.resnet3d import DEPTHS, ResNet3d, ResNet3dCfg
+from videozoo.nets.slowfast import SlowFast, SlowFastCfg
+
+# Two blocks in one stage, so that what is handed from block to block has somewhere to go. 64 channels: gates squeeze
+# them by 16, and one or two hidden units may all be dead.
+_LAYERS = (1, 2, 1, 1)
+_BASIC, _BOTTLENECK = 10, 59  # depths that no network has: 50 and more are bottlenecks
+DEPTHS.update({_BASIC: _LAYERS, _BOTTLENECK: _LAYERS})
+_narrow = partial(ResNet, layers=_LAYERS, stem_width=8)
+_MAKERS: dict[str, Callable[..., nn.Module]] = {
+    "small_basic": partial(_narrow, BasicBlock, channels=(64, 64, 64, 64)),
+    "small_bottleneck": partial(_narrow, Bottleneck, channels=(64, 64, 64, 64)),
+    "small_bottleneck_gn": partial(_narrow, Bottleneck, channels=(64, 64, 64, 64), norm_layer="groupnorm"),
+    "small_bottle2neck": partial(
+        _narrow, Bottle2neck, channels=(16, 16, 32, 32), base_width=26, block_args={"scale": 4}
+    ),
+}
+# DNR refuses networks most of whose norms lie outside its blocks: the middle ones of (2+1)D, shortcuts.
+_2plus1d = ResNet3dCfg(18, is_factorised=True, temporal_strides=(1, 2, 2, 2))
+_slowonly = ResNet3dCfg(_BOTTLENECK, temporal_kernels=(1, 1, 3, 3), stem_kernel=1)
+_slowfast = SlowFastCfg(_BASIC, has_lateral_norm=False, slow_frames="stride", is_fast_first=True)
+_MAKERS |= {
+    "small_2plus1d": partial(ResNet3d, _2plus1d),
+    "small_slowonly": partial(ResNet3d, _slowonly),
+    "small_slowfast_basic": partial(SlowFast, _slowfast),
+    "small_slowfast_bottleneck": partial(SlowFast, replace(_slowfast, depth=_BOTTLENECK)),
+}
+for _name, _make in _MAKERS.items():
+    register_backbone(_name, _make, "For tests.", first_conv="conv1")
+
+SMALL = {
+    **dict.fromkeys(("resnet18", "resnet34", "tiny_resnet"), "small_basic"),
+    **dict.fromkeys(("resnet50", "resnet101", "resnext101_32x4d"), "small_bottleneck"),
+    "resnet50_gn": "small_bottleneck_gn",
+    "res2net50_26w_4s": "small_bottle2neck",
+    "mobilenetv2_100": "mobilenetv2_035",
+    "r2plus1d_resnet34": "small_2plus1d",
+    "slowonly_resnet50": "small_slowonly",
+    "slowfast_resnet18_8x8_mm": "small_slowfast_basic",
+    "slowfast_resnet50_8x8_mm": "small_slowfast_bottleneck",
+    "slowfast_resnet50_4x16_mm": "small_slowfast_bottleneck",
+}
+
+
+def small_specs(specs: Mapping[str, ModelSpec | EnsembleSpec]) -> dict[str, ModelSpec]:
+    """Return one small composition for each pair of parts and block class, under the first name that has it.
+
+    Backbones that have no small sibling, and ensembles, are left to the slow tests, which run every name.
+    """
+    found: dict[ModelSpec, str] = {}
+    for name, spec in specs.items():
+        if isinstance(spec, ModelSpec) and spec.backbone in SMALL:
+            found.setdefault(spec.replace(backbone=SMALL[spec.backbone]), name)
+    return {f"small {name}": spec for spec, name in found.items()}
