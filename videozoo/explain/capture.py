@@ -48,12 +48,10 @@ class Seen:
 
     Args:
         copy: the copy that ran; its modules have the weights of the network.
-        logits: the network's answer (B, K).
         inputs, outputs: positional arguments and result of each module that was looked at.
     """
 
     copy: nn.Module
-    logits: Tensor = field(default_factory=lambda: torch.empty(0))
     inputs: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
 
@@ -73,7 +71,6 @@ def look(
         read: what is kept as a module's output, from the module and its output, when it has just been called.
     """
     seen = Seen(private_copy(model))
-
     for name in names:
         module = seen.copy.get_submodule(name)
         module.register_forward_pre_hook(lambda _, args, name=name: seen.inputs.update({name: _kept(args)}))
@@ -81,7 +78,7 @@ def look(
             lambda module, _, output, name=name: seen.outputs.update({name: _kept(read(module, output))})
         )
     with torch.no_grad():
-        seen.logits = to_float(seen.copy(clips))
+        seen.copy(clips)
     return seen
 
 
@@ -120,7 +117,10 @@ def find_layers(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module]
     check_network(model)
     names = layer_names(model, kinds)
     if not names:
-        raise ValueError(f"explain: this network has no layer of {what}; {_title(model)} is made of other parts.")
+        spec: Any = model.spec
+        parts = (spec.temporal, *spec.augmenters)
+        title = " + ".join([spec.backbone, *(type(part).__name__ for part in parts)])
+        raise ValueError(f"explain: this network has no layer of {what}; {title} is made of other parts.")
     return names
 
 
@@ -163,11 +163,3 @@ def check_network(model: nn.Module) -> None:
 def to_float(x: Tensor) -> Tensor:
     """float32 on the CPU, without a graph."""
     return x.detach().float().cpu()
-
-
-def _title(model: nn.Module) -> str:
-    spec: Any = getattr(model, "spec", None)
-    if spec is None:
-        return type(model).__name__
-    parts = [spec.backbone, type(spec.temporal).__name__, *(type(part).__name__ for part in spec.augmenters)]
-    return " + ".join(parts)
