@@ -38,7 +38,7 @@ def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) ->
     Raises:
         MissingPackageError: gradio is not installed.
     """
-    gr = require("gradio", "the page")
+    gr: Any = require("gradio", "the page")
 
     def close_page(request: gr.Request) -> None:
         uploads.release(str(request.session_hash))

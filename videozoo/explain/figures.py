@@ -1,7 +1,7 @@
 """Figures of frames: rows of pictures under their times, a title, and one way to write them."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def frame_grid(lines: int, columns: int, width: float, height: float) -> tuple[F
     return figure, grid
 
 
-def draw_row(row: Any, label: str, pictures: Sequence[Any], names: Sequence[str] = (), **style: Any) -> None:
+def draw_row(row: Any, label: str, pictures: Iterable[Any], names: Sequence[str] = (), **style: Any) -> None:
     """Draw pictures side by side, under their names.
 
     Args:
