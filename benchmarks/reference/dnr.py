@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videozoo.augment.dynamic_norm import CrossLayerNorm2d, CrossTemporalNorm2d
+from videozoo.augment.cross_norms import CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.surgery import hand_over, set_submodule
 
 __all__ = ["PlainCrossLayerNorm2d", "PlainCrossTemporalNorm2d", "make_plain"]

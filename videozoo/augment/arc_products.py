@@ -38,14 +38,6 @@ class Updater(NamedTuple):
     embed_has_identity: bool = False
 
 
-class Kept(NamedTuple):
-    """What the gradient needs: Z_2..Z_n, and of each Y_1..Y_{n-1} itself and its pooled rows."""
-
-    states: list[Tensor]
-    parts: list[Tensor]
-    pooled: list[Tensor]
-
-
 def columns_of(sizes: Sequence[int], i: int) -> slice:
     """Where part i (from 0) lies among the output channels, and its matrix among those that stand side by side."""
     start = sum(sizes[:i])
@@ -84,44 +76,11 @@ def _in_time(x: Tensor, plan: ArcPlan) -> Tensor:
     return x.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (-1, plan.num_segments))
 
 
-def _cells(x: Tensor, h: int, w: int) -> Tensor:
-    """(N, C, H, W) -> (N, h, H/h, w, W/w, C): the positions that one low-resolution position is repeated to; a view."""
-    return x.permute(0, 2, 3, 1).unflatten(2, (w, -1)).unflatten(1, (h, -1))
-
-
-def _is_multiple(x: Tensor, h: int, w: int) -> bool:
-    return x.shape[2] % h == 0 and x.shape[3] % w == 0
-
-
-def _grow_and_add(low: Tensor, base: Tensor, out: Tensor | None) -> Tensor:
-    """Base + nearest upsampling of ``low``, written over ``out`` where there is one."""
-    h, w = low.shape[2:]
-    if not _is_multiple(base, h, w):
-        return F.interpolate(low, size=base.shape[2:], mode="nearest").add_(base)
-    if out is None:
-        out = torch.empty_like(base)
-    torch.add(_cells(base, h, w), _cells(low, h, w), out=_cells(out, h, w))
-    return out
-
-
 def _floor_of(x: Tensor) -> Tensor | None:
     """min(X, 0), or None for 0 everywhere. That is asked on a CPU alone, where the answer does not stall a queue, and
     not of a tracer, which has none."""
     is_known = type(x) is Tensor and x.device.type == "cpu" and x.numel() > 0 and _get_current_dispatch_mode() is None
     return None if is_known and bool(x.amin() >= 0) else x.clamp_max(0)
-
-
-def _shrink(grad: Tensor, like: Tensor) -> Tensor:
-    """The gradient of nearest upsampling: sums over what one position was repeated to."""
-    h, w = like.shape[2:]
-    if not _is_multiple(grad, h, w):
-        grad = grad.contiguous(memory_format=torch.channels_last)
-        sizes = list(grad.shape[2:]), [*grad.shape[:2], h, w]
-        return torch.ops.aten.upsample_nearest2d_backward(grad, *sizes)
-    cells = _cells(grad, h, w)
-    places = [cells[:, :, i, :, j] for i in range(cells.shape[2]) for j in range(cells.shape[4])]
-    total = sum(places[2:], places[0] + places[1]) if len(places) > 1 else places[0].clone()
-    return total.permute(0, 3, 1, 2)
 
 
 def _stack(pooled: Sequence[Tensor]) -> Tensor:
@@ -136,7 +95,7 @@ def _unstack(rows: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 def run_parts(
-    x: Tensor, conv: Callable[[int, Tensor], Tensor], updater: Updater, plan: ArcPlan, kept: Kept | None = None
+    x: Tensor, conv: Callable[[int, Tensor], Tensor], updater: Updater, plan: ArcPlan, kept: list[Tensor] | None = None
 ) -> list[Tensor]:
     """Y_1..Y_n.
 
@@ -145,8 +104,8 @@ def run_parts(
         conv: gives Y_i of i (from 0) and Z_i.
         updater: its matrices, in the type of ``x``.
         plan: what is fixed.
-        kept: filled with what the gradient needs; None lets one buffer hold every Z_i. Without gradients only: the
-            running map is changed in place.
+        kept: gets what the gradient needs: of every step Y_i, Z_i+1, and the pooled rows of Y_i if there is attention.
+            None lets one buffer hold every Z_i. Without gradients only: the running map is changed in place.
     """
     last = not x.is_contiguous()
     parts = [conv(0, x)]
@@ -163,25 +122,20 @@ def run_parts(
     state = _flat(base if same else x.new_zeros(x.shape[:2] + y.shape[2:]), last)
     z: Tensor | None = None
     for j in range(len(plan.sizes) - 1):
+        columns, pooled_rows = columns_of(plan.sizes, j), []
         if updater.fuse is not None:
-            _sum_and_product(state, updater.fuse[:, columns_of(plan.sizes, j)], _flat(y, last), out=state)
+            _sum_and_product(state, updater.fuse[:, columns], _flat(y, last), out=state)
         if updater.attend is not None:
-            view = _in_time(y, plan)
-            pooled = [view.amax(dims, keepdim=True) for dims in plan.pools]
-            rows = _stack(pooled)
-            for more in _unstack(rows @ updater.attend[:, columns_of(plan.sizes, j)].t(), pooled):
+            pooled = [_in_time(y, plan).amax(dims, keepdim=True) for dims in plan.pools]
+            pooled_rows = [_stack(pooled)]
+            for more in _unstack(pooled_rows[0] @ updater.attend[:, columns].t(), pooled):
                 _in_time(_maps(state, y), plan).add_(more)
-            if kept is not None:
-                kept.pooled.append(rows)
-        buffer = None if kept is not None else z
-        if same:
-            z = torch.clamp_min(base, 0, out=buffer) if floor is None else torch.maximum(base, floor, out=buffer)
-        else:
-            z = _grow_and_add(_maps(state, y), base, buffer)
-            z = z.relu_() if floor is None else torch.maximum(z, floor, out=z)
+        total, buffer = base, z if kept is None else None
+        if not same:
+            total = buffer = F.interpolate(_maps(state, y), size=x.shape[2:], mode="nearest").add_(base)
+        z = torch.clamp_min(total, 0, out=buffer) if floor is None else torch.maximum(total, floor, out=buffer)
         if kept is not None:
-            kept.states.append(z)
-            kept.parts.append(y)
+            kept += [y, z, *pooled_rows]
         y = conv(j + 1, z)
         parts.append(y)
     return parts
@@ -194,92 +148,70 @@ class ArcProducts(OwnGradient):
     map and to each pooled part, and fills what was cut with zeros.
 
     The inputs of ``apply`` are x (B*S, C, H, W), contiguous or with channels last, the matrices ``embed``, ``fuse`` and
-    ``attend``, where None is off, weight and bias of the convolution, an :class:`ArcPlan`, and ``steps``: the layer's
-    plain steps as a function of x, the matrices, weight and bias.
+    ``attend``, where None is off, weight and bias of the convolution, an :class:`ArcPlan`, and the layer's plain steps
+    as a function of x, the matrices, weight and bias.
     """
 
     @staticmethod
     def plain(x: Tensor, *inputs: Any) -> Tensor:
-        *tensors, _, steps = inputs
-        out: Tensor = steps(x, *tensors)
+        *tensors, _, plain_steps = inputs
+        out: Tensor = plain_steps(x, *tensors)
         return out
 
     @staticmethod
-    def run(
-        kept: list[Tensor] | None,
-        x: Tensor,
-        embed: Tensor | None,
-        fuse: Tensor | None,
-        attend: Tensor | None,
-        weight: Tensor,
-        bias: Tensor | None,
-        plan: ArcPlan,
-        _: Any,
-    ) -> Tensor:
+    def run(kept: list[Tensor] | None, x: Tensor, *inputs: Any) -> Tensor:
+        embed, fuse, attend, weight, bias, plan, _ = inputs
         weights = weight.split(plan.sizes)
         biases = [None] * len(weights) if bias is None else bias.split(plan.sizes)
-        of_steps = None if kept is None else Kept([], [], [])
 
         def conv(i: int, z: Tensor) -> Tensor:
             return F.conv2d(z, weights[i], biases[i], *plan.geometry)
 
-        parts = run_parts(x, conv, Updater(embed, fuse, attend), plan, of_steps)
-        if kept is not None and of_steps is not None:
-            kept += [*of_steps.states, *of_steps.parts, *of_steps.pooled]
-        return torch.cat(parts, 1)
+        return torch.cat(run_parts(x, conv, Updater(embed, fuse, attend), plan, kept), 1)
 
     @staticmethod
     def gradient(
-        grad: Tensor,
-        needed: Any,
-        rest: Any,
-        x: Tensor,
-        embed: Tensor | None,
-        fuse: Tensor | None,
-        attend: Tensor | None,
-        weight: Tensor,
-        bias: Tensor | None,
-        plan: ArcPlan,
-        _: Any,
+        grad: Tensor, needed: Sequence[bool], kept: Sequence[Tensor], x: Tensor, *inputs: Any
     ) -> tuple[Tensor | None, ...]:
-        steps = len(plan.sizes)
-        last = not x.is_contiguous()
-        floor, at_floor = _floor_of(x), None
-        kept = Kept(rest[: steps - 1], rest[steps - 1 : 2 * steps - 2], rest[2 * steps - 2 :])
+        embed, fuse, attend, weight, bias, plan, _ = inputs
+        last, floor, at_floor = not x.is_contiguous(), _floor_of(x), None
+        width = 2 if attend is None else 3
+        steps = [kept[k : k + width] for k in range(0, len(kept), width)]
         weights, outputs = weight.split(plan.sizes), grad.split(plan.sizes, 1)
-        of_fuse, of_attend = (None if m is None else torch.empty_like(m) for m in (fuse, attend))
-        of_weight: list[Tensor] = []
-        of_bias: list[Tensor] = []
+        of_weights, of_biases, of_fuses, of_attends = [], [], [], []  # from the last step to the first
         # Gradients of the running map, summed over the steps behind: at the size of the output, and of the input.
         low: Tensor | None = None
         full: Tensor | None = None
-        for i in reversed(range(steps)):
+        for i in reversed(range(len(plan.sizes))):
             of_y = outputs[i]
             if low is not None:
-                matrices, gradients = Updater(embed, fuse, attend), Updater(None, of_fuse, of_attend)
-                of_y = _feed_back(of_y, low, i, matrices, gradients, kept, plan)
-            z = kept.states[i - 1] if i else x
+                columns = columns_of(plan.sizes, i)
+                matrices = (None if m is None else m[:, columns] for m in (fuse, attend))
+                of_y, of_fuse, of_attend = _feed_back(of_y, low, steps[i], *matrices, plan)
+                of_fuses.append(of_fuse)
+                of_attends.append(of_attend)
+            z = steps[i - 1][1] if i else x
             asked = [bool(i) or needed[0], True, bias is not None]
-            size = [plan.sizes[i]] if bias is not None else None
+            size = None if bias is None else [plan.sizes[i]]
             of_z, of_w, of_b = torch.ops.aten.convolution_backward(
                 of_y, z, weights[i], size, *(list(v) for v in plan.geometry), False, [0, 0], 1, asked
             )
-            of_weight.insert(0, of_w)
-            of_bias.insert(0, of_b)
-            if i:
-                if floor is None:
-                    torch.ops.aten.threshold_backward.grad_input(of_z, z, 0, grad_input=of_z)
-                else:
-                    is_free = z > floor
-                    stopped = of_z.masked_fill(is_free, 0)
-                    at_floor = stopped if at_floor is None else at_floor.add_(stopped)
-                    of_z = of_z.sub_(stopped)
-                full = of_z if full is None else full.add_(of_z)
-                if of_y.shape[2:] == z.shape[2:]:
-                    low = full
-                else:
-                    small = _shrink(of_z, of_y)
-                    low = small if low is None else low.add_(small)
+            of_weights.append(of_w)
+            of_biases.append(of_b)
+            if not i:
+                break
+            if floor is None:
+                torch.ops.aten.threshold_backward.grad_input(of_z, z, 0, grad_input=of_z)
+            else:
+                stopped = of_z.masked_fill(z > floor, 0)
+                at_floor = stopped if at_floor is None else at_floor.add_(stopped)
+                of_z = of_z.sub_(stopped)
+            full = of_z if full is None else full.add_(of_z)
+            if of_y.shape[2:] == z.shape[2:]:
+                low = full
+            else:
+                small = _shrink(of_z, of_y)
+                low = small if low is None else low.add_(small)
         assert full is not None
         of_x, of_base = None, _flat(full, last)
         of_embed = None if embed is None else _outer(of_base, _flat(x, last))
@@ -289,28 +221,44 @@ class ArcProducts(OwnGradient):
                 of_x = of_x.addcmul_(at_floor, (x < 0).to(x.dtype))
             if embed is not None:
                 of_x = _maps(_sum_and_product(_flat(of_x, last), embed.t(), of_base), x)
-        biases = torch.cat(of_bias) if bias is not None else None
-        return of_x, of_embed, of_fuse, of_attend, torch.cat(of_weight), biases, None, None
+        of_matrices = (None if parts[0] is None else torch.cat(parts[::-1], 1) for parts in (of_fuses, of_attends))
+        of_bias = None if bias is None else torch.cat(of_biases[::-1])
+        return of_x, of_embed, *of_matrices, torch.cat(of_weights[::-1]), of_bias, None, None
+
+
+def _shrink(grad: Tensor, like: Tensor) -> Tensor:
+    """The gradient of nearest upsampling: sums over what one position was repeated to."""
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    sizes = grad.shape[2:], [*grad.shape[:2], *like.shape[2:]]
+    out: Tensor = torch.ops.aten.upsample_nearest2d_backward(grad, *sizes)
+    return out
 
 
 def _feed_back(
-    of_y: Tensor, of_state: Tensor, j: int, matrices: Updater, gradients: Updater, kept: Kept, plan: ArcPlan
-) -> Tensor:
-    """Add to the gradient of Y_j what came through the running map; fills the gradients of W_f,j and W_a,j."""
-    last = kept.parts[j].is_contiguous(memory_format=torch.channels_last)
-    columns, state = columns_of(plan.sizes, j), _flat(of_state, last)
-    if matrices.fuse is not None and gradients.fuse is not None:
-        total = _maps(_sum_and_product(_flat(of_y, last), matrices.fuse[:, columns].t(), state), of_y)
-        gradients.fuse[:, columns] = _outer(state, _flat(kept.parts[j], last))
-    else:
+    of_y: Tensor,
+    of_state: Tensor,
+    step: Sequence[Tensor],
+    fuse: Tensor | None,
+    attend: Tensor | None,
+    plan: ArcPlan,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The gradient of Y_j and what came to it through the running map, and the gradients of W_f,j and W_a,j."""
+    y, _, *pooled = step
+    last = y.is_contiguous(memory_format=torch.channels_last)
+    state = _flat(of_state, last)
+    of_fuse = of_attend = None
+    if fuse is None:
         total = of_y.clone(memory_format=torch.contiguous_format)
-    if matrices.attend is not None and gradients.attend is not None:
-        view, of_view = _in_time(kept.parts[j], plan), _in_time(total, plan)
+    else:
+        total = _maps(_sum_and_product(_flat(of_y, last), fuse.t(), state), of_y)
+        of_fuse = _outer(state, _flat(y, last))
+    if attend is not None:
+        view, of_view = _in_time(y, plan), _in_time(total, plan)
         sums = [_in_time(of_state, plan).sum(dims, keepdim=True) for dims in plan.pools]
         rows = _stack(sums)
-        gradients.attend[:, columns] = rows.t() @ kept.pooled[j]
-        maxima, more = _unstack(kept.pooled[j], sums), _unstack(rows @ matrices.attend[:, columns], sums)
+        of_attend = rows.t() @ pooled[0]
+        maxima, more = _unstack(pooled[0], sums), _unstack(rows @ attend, sums)
         for dims, maximum, of_maximum in zip(plan.pools, maxima, more, strict=True):
             hit = (view == maximum).to(view.dtype)  # equal maxima share the gradient, as amax has it
             of_view.addcmul_(hit, of_maximum / hit.sum(dims, keepdim=True))
-    return total
+    return total, of_fuse, of_attend

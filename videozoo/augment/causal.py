@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from videozoo.augment.arc_layers import ArcConv2d
-from videozoo.augment.dynamic_norm import CrossLayerNorm2d, CrossTemporalNorm2d
+from videozoo.augment.cross_norms import CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.layers.causal import Causal
 from videozoo.layers.relay_cell import RelayCell, RelayState
 

@@ -12,6 +12,13 @@ from typing import Literal, TypeVar
 
 from torch import nn
 
+from videozoo.augment.cross_norms import (
+    CrossLayerNorm2d,
+    CrossLayerNorm3d,
+    CrossTemporalNorm2d,
+    CrossTemporalNorm3d,
+    Statistics,
+)
 from videozoo.augment.dnr_blocks import (
     channels_of,
     check_share,
@@ -21,14 +28,7 @@ from videozoo.augment.dnr_blocks import (
     runs_of,
     takes_clips,
 )
-from videozoo.augment.dynamic_norm import (
-    CrossLayerNorm2d,
-    CrossLayerNorm3d,
-    CrossTemporalNorm2d,
-    CrossTemporalNorm3d,
-    NormKind,
-    Statistics,
-)
+from videozoo.augment.dynamic_norm import NormKind
 from videozoo.layers import RelayCell, TemporalShift
 from videozoo.layers.relay_cell import RELAYS, Relay
 from videozoo.layers.temporal_shift import ClipShift

@@ -1,4 +1,4 @@
-"""Normalisation whose scale and shift are predicted: the two modules of DNR, for folded frames and for clips.
+"""Normalisation whose scale and shift are predicted, for folded frames and for clips: what DNR's norms share.
 
 Cai, Yao, Chen, "Dynamic Normalization and Relay for Video Action Recognition", NeurIPS 2021, section 3.
 """
@@ -13,22 +13,12 @@ from torch import Tensor, nn
 from videozoo.augment.known_norms import ShownAsBatchNorm, Synchronized, check_norm
 from videozoo.augment.standardise import rows_to_frames, standardise_and_scale
 from videozoo.autograd import needs_plain_operations
-from videozoo.layers.relay_cell import RelayCell, RelayState
+from videozoo.layers.relay_cell import RelayState
 from videozoo.shapes import clip_frame_means, fold_time, frame_means, per_clip_frame, per_frame, to_clips
-from videozoo.surgery import hand_over
 
-__all__ = [
-    "CrossLayerNorm2d",
-    "CrossLayerNorm3d",
-    "CrossTemporalNorm2d",
-    "CrossTemporalNorm3d",
-    "DynamicNorm2d",
-    "NormKind",
-    "Statistics",
-]
+__all__ = ["ClipLayout", "DynamicNorm2d", "NormKind"]
 
 NormKind = Literal["bn", "gn"]
-Statistics = Literal["batch", "group"]
 
 
 class DynamicNorm2d(ShownAsBatchNorm):
@@ -61,7 +51,6 @@ class DynamicNorm2d(ShownAsBatchNorm):
             cumulative statistics.
     """
 
-    mixes_time = False
     num_segments: int
     running_mean: Tensor
     running_var: Tensor
@@ -175,132 +164,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
         return f"{self.num_features}, {kind}, eps={self.eps}, keep_affine={self.weight is not None}"
 
 
-class CrossTemporalNorm2d(DynamicNorm2d):
-    """Cross-temporal DNR: the relay runs over groups of frames of one layer.
-
-    x_bar of a group is the mean over its frames, height and width; every group is normalised with its own pair. With S
-    not a multiple of the group's length the last group is shorter. In evaluation all groups are standardised by the
-    same running statistics, whatever ``statistics`` says.
-
-    Args:
-        norm, num_segments, kind, keep_affine: as in :class:`DynamicNorm2d`.
-        cell: the relay.
-        group_frames: frames in a group (the relay distance d_r); None: one group, the whole clip.
-        backward_cell: a second relay that runs from the last group to the first; the two pairs are averaged.
-        statistics: what a batch norm standardises by in training: ``"batch"``, all frames of the batch, as usual (the
-            text of the paper), or ``"group"``, every group by its own frames of all clips, after which the running
-            statistics are moved once per group, in time order (the authors' code).
-    Raises:
-        ValueError: group statistics for a group norm over channels, which has none of a batch.
-    """
-
-    def __init__(
-        self,
-        norm: nn.Module,
-        num_segments: int,
-        cell: RelayCell,
-        group_frames: int | None,
-        backward_cell: RelayCell | None = None,
-        kind: NormKind | None = None,
-        keep_affine: bool = False,
-        statistics: Statistics = "batch",
-    ) -> None:
-        super().__init__(norm, num_segments, kind, keep_affine)
-        if statistics == "group" and self.num_groups:
-            raise ValueError(
-                "DNR: ct_statistics='group', but a group norm standardises each frame by itself and has no batch "
-                "statistics; leave it at 'batch'."
-            )
-        self.cell, self.backward_cell, self.group_frames = cell, backward_cell, group_frames
-        self.statistics = statistics
-
-    def forward(self, x: Tensor) -> Tensor:
-        frames = self.pool(x)
-        return self.normalise(x, self.relay(frames), self.group_frames or frames.shape[1])
-
-    def relay(self, frames: Tensor) -> RelayState:
-        """h and c of each group, both (B, G, C), from the means of frames (B, S, C) (eq. 3 to 7)."""
-        groups = _group_means(frames, self.group_frames or frames.shape[1])
-        state = _run(self.cell, groups)
-        if self.backward_cell is None:
-            return state
-        back = _run(self.backward_cell, groups.flip(1))
-        return RelayState((state.h + back.h.flip(1)) / 2, (state.c + back.c.flip(1)) / 2)
-
-    def _is_plain(self, x: Tensor) -> bool:
-        return super()._is_plain(x) and not self._by_group()
-
-    def _by_group(self) -> bool:
-        return self._trains() and self.statistics == "group" and self.group_frames is not None
-
-    def _batch_norm(self, x: Tensor) -> Tensor:
-        if not self._by_group():
-            return super()._batch_norm(x)
-        standardise = super()._batch_norm
-        clips = to_clips(x, self.num_segments) if self.is_folded else x
-        clips = torch.cat([standardise(group) for group in clips.split(self.group_frames, 2)], 2)
-        return fold_time(clips) if self.is_folded else clips
-
-    def extra_repr(self) -> str:
-        statistics = ", statistics=group" if self.statistics == "group" else ""
-        return f"{super().extra_repr()}, group_frames={self.group_frames or 'all'}{statistics}"
-
-
-def _group_means(frames: Tensor, size: int) -> Tensor:
-    """Mean over consecutive groups of ``size`` frames: (B, S, C) -> (B, ceil(S / size), C)."""
-    whole = frames.shape[1] // size * size
-    means = [frames[:, :whole].unflatten(1, (-1, size)).mean(2)] if whole else []
-    if whole < frames.shape[1]:
-        means.append(frames[:, whole:].mean(1, keepdim=True))
-    return torch.cat(means, 1) if len(means) > 1 else means[0]
-
-
-def _run(cell: RelayCell, groups: Tensor) -> RelayState:
-    """The relay over (B, G, C), in order; both results (B, G, C)."""
-    # With a single group phi_h would see no state and its weights no gradient, which DDP refuses: give it the zero.
-    # (Not while torch.jit traces, which compares graphs with and without gradients.)
-    if groups.shape[1] == 1 and torch.is_grad_enabled() and not torch.jit.is_tracing():
-        zero = groups.new_zeros(groups.shape[0], groups.shape[2])
-        return cell(groups, RelayState(zero, zero))  # type: ignore[no-any-return]
-    return cell(groups)  # type: ignore[no-any-return]
-
-
-class CrossLayerNorm2d(DynamicNorm2d):
-    """Cross-layer DNR: the relay runs over depth; state and cell come from the stage and are shared by its blocks.
-
-    A block calls it as it called the norm before, and :func:`~videozoo.surgery.hand_over` fetches and keeps the state.
-
-    Args:
-        norm, num_segments, kind, keep_affine: as in :class:`DynamicNorm2d`.
-        run: number of the relay in the stage.
-    Shape:
-        input (B*S, C, H, W), output the same; given a cell, and the state of an earlier block or None for zero, the
-        output is (x, state).
-    """
-
-    def __init__(
-        self,
-        norm: nn.Module,
-        num_segments: int,
-        kind: NormKind | None = None,
-        keep_affine: bool = False,
-        run: int = 0,
-    ) -> None:
-        super().__init__(norm, num_segments, kind, keep_affine)
-        self.run = run
-
-    def forward(self, x: Tensor, state: RelayState | None = None, cell: RelayCell | None = None) -> Any:
-        if cell is not None:
-            return self.advance(x, state, cell)
-        return hand_over(self.run, lambda state, cell: self.advance(x, state, cell))
-
-    def advance(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
-        """The normalised x, and the state after it."""
-        pair: RelayState = cell(self.pool(x).mean(1, keepdim=True), state)
-        return self.normalise(x, pair), RelayState(pair.h[:, 0], pair.c[:, 0])
-
-
-class _ClipLayout(DynamicNorm2d):
+class ClipLayout(DynamicNorm2d):
     """The same on clips: input (B, C, T, H, W), output the same; T may differ from layer to layer.
 
     Group normalisation (``kind="gn"``) standardises over the frames of a clip together.
@@ -317,11 +181,3 @@ class _ClipLayout(DynamicNorm2d):
 
     def _per_frame(self, v: Tensor, like: Tensor) -> Tensor:
         return per_clip_frame(v).to(like.dtype)
-
-
-class CrossTemporalNorm3d(_ClipLayout, CrossTemporalNorm2d):
-    """:class:`CrossTemporalNorm2d` on clips (B, C, T, H, W); groups are cut along the T of the tensor."""
-
-
-class CrossLayerNorm3d(_ClipLayout, CrossLayerNorm2d):
-    """:class:`CrossLayerNorm2d` on clips (B, C, T, H, W)."""

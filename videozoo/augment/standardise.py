@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from videozoo.autograd import OwnGradient
+from videozoo.shapes import per_frame
 
 __all__ = ["rows_to_frames", "standardise_and_scale"]
 
@@ -59,7 +60,7 @@ def rows_to_frames(v: Tensor, row_frames: int, num_segments: int) -> Tensor:
 
 
 def _per_frame(v: Tensor, row_frames: int, num_segments: int) -> Tensor:
-    return rows_to_frames(v, row_frames, num_segments).flatten(0, 1)[:, :, None, None]
+    return per_frame(rows_to_frames(v, row_frames, num_segments), num_segments)
 
 
 class _StandardiseAndScale(OwnGradient):

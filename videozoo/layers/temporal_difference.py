@@ -9,16 +9,12 @@ from videozoo.shapes import fold_time, to_clips
 __all__ = ["MotionExcitation", "TemporalDifference"]
 
 
-def _forward_difference(now: Tensor, mapped: Tensor, num_segments: int) -> Tensor:
-    """mapped[s+1] - now[s], zero at the last step; all (B*S, C, H, W)."""
+def _difference(now: Tensor, mapped: Tensor, num_segments: int, step: int) -> Tensor:
+    """mapped[s + step] - now[s] for a step of 1 or -1, zero where there is no such frame; all (B*S, C, H, W)."""
     # As clips, since padding keeps channels_last_3d, and would lose the memory format of any other five dimensions.
     now, mapped = to_clips(now, num_segments), to_clips(mapped, num_segments)
-    return fold_time(F.pad(mapped[:, :, 1:] - now[:, :, :-1], (0, 0, 0, 0, 0, 1)))
-
-
-def _backward_difference(now: Tensor, mapped: Tensor, num_segments: int) -> Tensor:
-    """mapped[s-1] - now[s], zero at the first step."""
-    now, mapped = to_clips(now, num_segments), to_clips(mapped, num_segments)
+    if step > 0:
+        return fold_time(F.pad(mapped[:, :, 1:] - now[:, :, :-1], (0, 0, 0, 0, 0, 1)))
     return fold_time(F.pad(mapped[:, :, :-1] - now[:, :, 1:], (0, 0, 0, 0, 1, 0)))
 
 
@@ -67,8 +63,8 @@ class TemporalDifference(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         now = self.squeeze_norm(self.squeeze(x))
         mapped = self.map(now)
-        later = _forward_difference(now, mapped, self.num_segments)
-        earlier = _backward_difference(now, mapped, self.num_segments)
+        later = _difference(now, mapped, self.num_segments, 1)
+        earlier = _difference(now, mapped, self.num_segments, -1)
         if self.training:  # one after the other: the norms take statistics of each direction
             gate = self._gate(later) + self._gate(earlier)
         else:
@@ -101,6 +97,6 @@ class MotionExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         now = self.squeeze_norm(self.squeeze(x))
-        d = _forward_difference(now, self.map(now), self.num_segments)
+        d = _difference(now, self.map(now), self.num_segments, 1)
         gate = torch.sigmoid(self.expand_norm(self.expand(d.mean((2, 3), keepdim=True)))) - 0.5
         return x + x * gate
