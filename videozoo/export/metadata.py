@@ -9,6 +9,7 @@ from videozoo.bounds import check_fields
 from videozoo.data import resolve_data_config
 from videozoo.data.config import DATA_DEFAULTS
 from videozoo.names import clean_names
+from videozoo.text import json_text
 from videozoo.version import __version__
 
 from .errors import ExportError
@@ -57,7 +58,7 @@ def describe(model: Any, *, fused: bool = False) -> str:
         "label_names": list(names) if names else None,
         "data": resolve_data_config(model),
     }
-    return json.dumps(content, ensure_ascii=False)
+    return json_text(content)
 
 
 def read_description(text: str | None, source: str) -> FileInfo:

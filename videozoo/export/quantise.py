@@ -13,7 +13,7 @@ __all__ = ["write_int8"]
 _LEAST = 1024
 
 
-def write_int8(source: Path, target: Path) -> int:
+def write_int8(source: Path, target: Path) -> None:
     """Store the weights of convolutions and linear layers as int8; a runtime makes floats of them again.
 
     Computation stays in float32: integer convolutions of onnxruntime are slower on a CPU, and less exact.
@@ -21,14 +21,12 @@ def write_int8(source: Path, target: Path) -> int:
     Args:
         source: an ONNX file with float weights.
         target: the file to write.
-    Returns:
-        the number of weights that became int8.
     """
     onnx = require("onnx", "int8 weights")
     quant = require("onnxruntime.quantization.quant_utils", "int8 weights")
     model = onnx.load(source)
     wanted = _weights(model.graph)
-    count, nodes = 0, []
+    nodes = []
     for initializer in list(model.graph.initializer):
         values = onnx.numpy_helper.to_array(initializer)
         if initializer.name not in wanted or values.dtype != np.float32 or values.ndim < 2 or values.size < _LEAST:
@@ -42,12 +40,10 @@ def write_int8(source: Path, target: Path) -> int:
         model.graph.initializer.extend([kept, onnx.numpy_helper.from_array(scale, f"{name}_scale")])
         inputs = [f"{name}_int8", f"{name}_scale"]
         nodes.append(onnx.helper.make_node("DequantizeLinear", inputs, [name], axis=0))
-        count += 1
     rest = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *rest])
     onnx.save(model, target)
-    return count
 
 
 def _weights(graph: Any) -> set[str]:

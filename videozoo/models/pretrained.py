@@ -4,7 +4,6 @@ import json
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import torch
@@ -20,7 +19,7 @@ from videozoo.models.config import VideoCfg
 from videozoo.models.convert import convert_file
 from videozoo.models.describe import model_config
 from videozoo.models.registry import get_pretrained_cfg, pretrained_name, split_name
-from videozoo.text import cause
+from videozoo.text import cause, json_text
 
 __all__ = ["cache_folder", "place_weights", "weights_folder"]
 
@@ -149,12 +148,8 @@ def _convert_into(path: Path, name: str, cfg: VideoCfg, folder: Path) -> None:
 
     def fill(new: Path) -> None:
         save_weights(model.state_dict(), new)
-        (new / CONFIG).write_text(_json(model_config(model)), encoding="utf-8")
+        (new / CONFIG).write_text(json_text(model_config(model), 2) + "\n", encoding="utf-8")
         made = {file.name: file_sha256(file) for file in sorted(new.iterdir())}
-        (new / _ORIGIN).write_text(_json({**origin, "made": made}), encoding="utf-8")
+        (new / _ORIGIN).write_text(json_text({**origin, "made": made}, 2) + "\n", encoding="utf-8")
 
     replace_folder(folder, fill)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

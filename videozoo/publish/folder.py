@@ -19,7 +19,7 @@ from videozoo.hub.write import save_weights
 from videozoo.models import create_model, model_config
 from videozoo.publish.card import PICTURE, render_card
 from videozoo.publish.source import Source
-from videozoo.text import cause
+from videozoo.text import cause, json_text
 
 __all__ = ["CARD", "prepare_folder"]
 
@@ -49,7 +49,7 @@ def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, r
     _check_tensors(state, repo)
     _check_classes(model, source, repo)
     _check_source(state, source, repo)
-    texts = {CONFIG: json.dumps(config, indent=2, ensure_ascii=False) + "\n"}
+    texts = {CONFIG: json_text(config, 2) + "\n"}
     texts[CARD] = render_card(model, source, repo, revision)
     picture = source.run.picture if source and source.run else None
     try:

@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from videozoo.hub.convert.torchvision_mobilenet import is_torchvision_mobilenet_v2, mobilenet_v2_to_timm
+from videozoo.hub.convert.base import rename
+from videozoo.hub.convert.torchvision_mobilenet import TORCHVISION
 
 __all__ = ["convert_backbone"]
 
@@ -14,8 +15,8 @@ def convert_backbone(state: dict[str, Tensor], wanted: set[str]) -> dict[str, Te
         state: tensors by key, with timm's or torchvision's names (of a ResNet they are the same).
         wanted: keys of the network that they are for.
     Returns:
-        ``state`` itself where nothing needs another name.
+        ``state`` itself where nothing needs another name. Keys without a counterpart stay: strict loading names them.
     """
-    if is_torchvision_mobilenet_v2(state) and "blocks.0.0.conv_dw.weight" in wanted:
-        return mobilenet_v2_to_timm(state)
+    if "features.0.0.weight" in state and "blocks.0.0.conv_dw.weight" in wanted:
+        return {rename(key, TORCHVISION) or key: value for key, value in state.items()}
     return state

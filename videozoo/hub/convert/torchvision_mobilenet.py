@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from videozoo.hub.convert.base import Rules
 
-from videozoo.hub.convert.base import Rules, rename
-
-__all__ = ["is_torchvision_mobilenet_v2", "mobilenet_v2_rules", "mobilenet_v2_to_timm"]
+__all__ = ["TORCHVISION", "mobilenet_v2_rules"]
 
 # Blocks per stage (t, c, n, s of the paper's Table 2); features.1 is the first block, features.18 the last convolution.
 _STAGES = (1, 2, 3, 4, 3, 3, 1)
@@ -36,20 +34,7 @@ def mobilenet_v2_rules(old: str, new: str, first: Sequence[str], others: Sequenc
     return rules
 
 
-_RULES = [
+TORCHVISION = [
     *mobilenet_v2_rules("", "", (r"0\.0", r"0\.1", "1", "2"), (r"0\.0", r"0\.1", r"1\.0", r"1\.1", "2", "3")),
     (r"classifier\.1", "classifier"),
 ]
-
-
-def is_torchvision_mobilenet_v2(state: dict[str, Tensor]) -> bool:
-    """Whether the keys are those of ``torchvision.models.mobilenet_v2``."""
-    return "features.0.0.weight" in state and f"features.{_LAST}.0.weight" in state
-
-
-def mobilenet_v2_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the keys of ``torchvision.models.mobilenet_v2`` to those of timm's ``mobilenetv2_100``.
-
-    Keys that have no counterpart are kept as they are, so that strict loading names them.
-    """
-    return {rename(key, _RULES) or key: value for key, value in state.items()}
