@@ -53,8 +53,8 @@ class WeightsError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross process borders by pickle, which knows no keyword arguments.
-        places = {"source": self.source, "revision": self.revision, "file": self.file}
-        return functools.partial(WeightsError, self.reason, **places), ()
+        make = functools.partial(WeightsError, source=self.source, revision=self.revision, file=self.file)
+        return make, (self.reason,)
 
     def __str__(self) -> str:
         where = f"{self.source}@{self.revision}" if self.revision else self.source

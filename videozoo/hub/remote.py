@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from huggingface_hub import HfApi, ModelInfo, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import HfApi, ModelInfo, constants, try_to_load_from_cache
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from videozoo.files import write_file
@@ -20,12 +20,11 @@ from videozoo.hub.place import COMMIT, Place, check_repo_name, is_reference, rai
 from videozoo.hub.retry import attempt, describe
 from videozoo.version import __version__
 
-__all__ = ["RemoteFolder", "ask_info", "download_repo", "split_repo"]
+__all__ = ["RemoteFolder", "ask_info", "download_repo", "open_hub", "split_repo"]
 
 _log = logging.getLogger(__name__)
 # Seconds in which asking for the commit is tried again: who is offline must hear it soon.
 _PATIENCE = 5.0
-_LIBRARY = {"library_name": "videozoo", "library_version": __version__}
 
 
 @dataclass(frozen=True)
@@ -103,16 +102,21 @@ class _NoNetwork(Exception):
         self.level = level
 
 
-def ask_info(repo: str, revision: str, token: str | bool | None = None, patience: float = 60.0) -> ModelInfo:
+def open_hub(token: str | bool | None = None) -> HfApi:
+    """The client library, as which program it asks."""
+    return HfApi(token=token, library_name="videozoo", library_version=__version__)
+
+
+def ask_info(api: HfApi, repo: str, revision: str, patience: float = 60.0) -> ModelInfo:
     """What the hub says of a revision and its files, asked again where that may help; raises the client's errors."""
-    api, timeout = HfApi(token=token, **_LIBRARY), constants.HF_HUB_ETAG_TIMEOUT
+    timeout = constants.HF_HUB_ETAG_TIMEOUT
     return attempt(lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout), patience)
 
 
 def _resolve(place: Place) -> tuple[str, dict[str, str]]:
     """The commit of a revision, and the hash of each of its files."""
     try:
-        info = ask_info(place.repo, place.asked, place.token, patience=_PATIENCE)
+        info = ask_info(open_hub(place.token), place.repo, place.asked, _PATIENCE)
     except OfflineModeIsEnabled as error:
         raise _NoNetwork("offline (HF_HUB_OFFLINE is set)", logging.INFO) from error
     except Exception as error:
@@ -157,8 +161,11 @@ def _fetch(place: Place, commit: str, name: str, digest: str) -> Path:
 
 
 def _download(place: Place, commit: str, name: str, force: bool = False) -> Path:
-    options = {"cache_dir": place.cache, "token": place.token, "force_download": force, **_LIBRARY}
-    return Path(attempt(lambda: hf_hub_download(place.repo, name, revision=commit, **options)))
+    def act() -> str:
+        api = open_hub(place.token)
+        return api.hf_hub_download(place.repo, name, revision=commit, cache_dir=place.cache, force_download=force)
+
+    return Path(attempt(act))
 
 
 def _open(place: Place, commit: str, paths: dict[str, Path]) -> RemoteFolder:

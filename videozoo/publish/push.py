@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
+from huggingface_hub import CommitOperationAdd, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from videozoo.hub import WeightsError, retry
 from videozoo.hub.hashes import file_hash, listed_hashes
 from videozoo.hub.place import LOGIN, check_repo_name, is_reference
-from videozoo.hub.remote import ask_info
+from videozoo.hub.remote import ask_info, open_hub
 from videozoo.hub.retry import describe
 from videozoo.models import Ensemble, VideoNet
 from videozoo.publish.folder import prepare_folder
 from videozoo.publish.source import find_source
-from videozoo.version import __version__
 
 __all__ = ["Pushed", "publish_folder", "push_to_hub"]
 
@@ -111,7 +110,7 @@ class _Remote:
 
     def __init__(self, repo: str, branch: str) -> None:
         self.repo, self.branch = repo, branch
-        self.api = HfApi(library_name="videozoo", library_version=__version__)
+        self.api = open_hub()
         self.has_begun = False
         self.made = ""  # "repository" or "branch NAME"
         self.start: str | None = None  # the commit of what was made, before anybody put anything into it
@@ -140,7 +139,7 @@ class _Remote:
     def _find(self, private: bool = False) -> tuple[Any, Any]:
         """The main branch and ours as they are; None for what is not there."""
         try:
-            main = ask_info(self.repo, constants.DEFAULT_REVISION)
+            main = ask_info(self.api, self.repo, constants.DEFAULT_REVISION)
         except RepositoryNotFoundError:
             return None, None
         if private and not main.private:
@@ -149,7 +148,9 @@ class _Remote:
                 source=self.repo,
             )
         try:
-            return main, main if self.branch == constants.DEFAULT_REVISION else ask_info(self.repo, self.branch)
+            return main, main if self.branch == constants.DEFAULT_REVISION else ask_info(
+                self.api, self.repo, self.branch
+            )
         except RevisionNotFoundError:
             return main, None
 
