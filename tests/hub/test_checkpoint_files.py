@@ -166,6 +166,7 @@ def test_no_attribute_of_a_class_can_be_set(tmp_path: Path) -> None:
         b"\x80\x02\x82\x01.",
         b"\x80\x02X\x01\x00\x00\x00aX\x01\x00\x00\x00bK\x01s.",
         b"\x80\x02Nctorch\nTensor\nQ.",
+        b"\x80\x04](K\x01\x90.",  # adds to a list as to a set
     ):
         (tmp_path / "a.pkl").write_bytes(code)
         with pytest.raises(WeightsError, match="not a checkpoint that can be read"):

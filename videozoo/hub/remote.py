@@ -84,7 +84,8 @@ def download_repo(
         commit, digests = _resolve(place)
     except _NoNetwork as error:
         if found := _from_cache(place):
-            _log.log(error.level, "%s: %s; using commit %s of the cache", repo, error, found.revision)
+            level = logging.INFO if constants.HF_HUB_OFFLINE else logging.WARNING
+            _log.log(level, "%s: %s; using commit %s of the cache", repo, error, found.revision)
             return found
         _raise_not_cached(place, str(error))
     _check_listing(place, commit, digests)
@@ -95,11 +96,7 @@ def download_repo(
 
 
 class _NoNetwork(Exception):
-    """The hub cannot be reached; ``level`` says how loud to be about it."""
-
-    def __init__(self, message: str, level: int = logging.WARNING) -> None:
-        super().__init__(message)
-        self.level = level
+    """The hub cannot be reached."""
 
 
 def open_hub(token: str | bool | None = None) -> HfApi:
@@ -118,7 +115,7 @@ def _resolve(place: Place) -> tuple[str, dict[str, str]]:
     try:
         info = ask_info(open_hub(place.token), place.repo, place.asked, _PATIENCE)
     except OfflineModeIsEnabled as error:
-        raise _NoNetwork("offline (HF_HUB_OFFLINE is set)", logging.INFO) from error
+        raise _NoNetwork("offline (HF_HUB_OFFLINE is set)") from error
     except Exception as error:
         raise_refused(place, error)
         raise _NoNetwork(f"the hub cannot be reached ({describe(error)})") from error
