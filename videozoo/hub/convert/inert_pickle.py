@@ -1,9 +1,8 @@
-"""Read a pickle without running anything in it: classes and functions that it names become inert stand-ins.
+"""Read a pickle without running anything in it: classes and functions that it names become inert stand-ins."""
 
-A pickle is a program that may call any function of any module. Here no name is ever looked up: only tensors, arrays and
-plain containers are made, by the code of this file. ``torch.load(weights_only=True)`` is as safe, but refuses a whole
-file for one foreign class, and reads neither pickles above protocol 2 nor those of ``pickle.dump``.
-"""
+# A pickle is a program that may call any function of any module. Here no name is ever looked up: only tensors, arrays
+# and plain containers are made, by the code of this file. `torch.load(weights_only=True)` is as safe, but refuses a
+# whole file for one foreign class, and reads neither pickles above protocol 2 nor those of `pickle.dump`.
 
 import io
 import math
