@@ -23,10 +23,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
+from videozoo.report import load_papers
+from videozoo.report.networks import architecture_of
 from videozoo.report.zoo import DATASET_NAMES
 
 REPO = Path(__file__).resolve().parents[1]
-PAPERS = REPO / "videozoo" / "report" / "papers.json"
 TABLES = {"sthsth_v1": {"arc": ("3", "7")}, "kinetics400": {"arc": ("6",), "dnr": ("6",)}}
 LOWEST = {"sthsth_v1": 40.5, "kinetics400": 70}  # what lies below is told at the edge
 COLOURS = {"": "#2f5f98", "arc": "#c93a4e", "dnr": "#1f7a4a"}
@@ -55,19 +56,17 @@ class Point:
 
 def published(dataset: str) -> list[Point]:
     """The points of one data set: each network of the zoo with a printed cost, once for each number of frames."""
-    data = json.loads(PAPERS.read_text(encoding="utf-8"))
+    data = load_papers()
     points: dict[str, Point] = {}
     for row in data["rows"]:
         is_wanted = row["dataset"] == dataset and row["table"] in TABLES[dataset].get(row["paper"], ())
         if not (is_wanted and row["in_zoo"] and row.get("gflops_per_view") and row.get("views")):
             continue
-        model = row["model"].removesuffix(" (reproduced)")
-        name = f"{model}_{data['backbones'].get(row['backbone'], row['backbone'])}"
-        name = data["names"].get(name, name)
+        name = architecture_of(row, data["backbones"], data["names"])
         frames = f" {row['frames']}f" if isinstance(row.get("frames"), int) and row["frames"] != 8 else ""
         kind = name[:3] if name[:4] in ("arc_", "dnr_") else ""
         base = f"{name[4:]}{frames}" + ("*" if kind == "dnr" else "") if kind else None
-        label = f"{name}{frames}" + ("*" if model != row["model"] else "")
+        label = f"{name}{frames}" + ("*" if "(reproduced)" in row["model"] else "")
         points.setdefault(label, Point(label, row["gflops_per_view"] * row["views"], row["top1"], kind, base))
     return list(points.values())
 

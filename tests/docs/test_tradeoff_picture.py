@@ -59,7 +59,7 @@ def test_the_gains_in_the_text_are_those_of_the_points(dataset: str, kind: str) 
 
 
 def test_the_losses_with_small_batches_are_the_paper_s() -> None:
-    rows = json.loads(picture.PAPERS.read_text())["rows"]
+    rows = picture.load_papers()["rows"]
     table = {
         (row["model"], row["options"]["clips_per_gpu"]): row["top1"]
         for row in rows
