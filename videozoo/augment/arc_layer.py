@@ -251,7 +251,8 @@ class ArcLayer(nn.Module):
         return x if list(x.shape[2:]) == wanted else F.interpolate(x, size=wanted, mode="nearest")
 
     def _layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        raise NotImplementedError
+        out: Tensor = self._conv_forward(x, weight, bias)  # type: ignore[operator]
+        return out
 
     def _map(self, x: Tensor, matrix: Tensor) -> Tensor:
         raise NotImplementedError

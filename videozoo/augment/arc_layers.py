@@ -98,9 +98,6 @@ class ArcConv2d(_Folded, PreConv2d):
             layer._parameters[name] = None if matrix is None else matrix[..., None, None]  # type: ignore[assignment]
         return super(ArcConv2d, layer)._refined(x)
 
-    def _layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return self._conv_forward(x, weight, bias)
-
     def _map(self, x: Tensor, matrix: Tensor) -> Tensor:
         return F.conv2d(x, matrix)
 
@@ -126,9 +123,6 @@ class ArcConv3d(ArcLayer, PreConv3d):
     def from_conv(cls, conv: Any, num_segments: int, options: ArcOptions) -> Self:  # type: ignore[override]
         """:meth:`from_layer`; clips show their number of frames themselves."""
         return cls.from_layer(conv, num_segments, options)
-
-    def _layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return self._conv_forward(x, weight, bias)
 
     def _map(self, x: Tensor, matrix: Tensor) -> Tensor:
         return F.conv3d(x, matrix)

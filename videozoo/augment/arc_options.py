@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from videozoo.layers.options import check_count
+from videozoo.layers.options import check_choice, check_count, check_flag, check_unused
 
 __all__ = ["ArcOptions", "LayerKind"]
 
@@ -39,17 +39,11 @@ class ArcOptions:
     def __post_init__(self) -> None:
         check_count("ARC", "num_steps", self.num_steps, why="the paper uses 4")
         for option, choices in _CHOICES.items():
-            if getattr(self, option) not in choices:
-                raise ValueError(f"ARC: {option} is {getattr(self, option)!r}; choose one of {', '.join(choices)}.")
+            check_choice("ARC", option, getattr(self, option), choices)
         for option in ("embedding", "attention", "fusion"):
-            if not isinstance(getattr(self, option), bool):
-                raise ValueError(f"ARC: {option} is {getattr(self, option)!r}; need True or False.")
-        for option in ("interaction", "aggregation", "attention_layer"):
-            if not self.attention and getattr(self, option) != _CHOICES[option][0]:
-                raise ValueError(
-                    f"ARC: {option} is {getattr(self, option)!r}, but has no effect with attention=False; leave it at "
-                    f"{_CHOICES[option][0]!r}."
-                )
+            check_flag("ARC", option, getattr(self, option))
+        if not self.attention:
+            check_unused("ARC", self, ("interaction", "aggregation", "attention_layer"), "attention=False")
         if not (self.embedding or self.attention or self.fusion):
             raise ValueError("ARC: embedding, attention and fusion are all off; leave at least one on.")
         if isinstance(self.layers, str) or not self.layers or not set(self.layers) <= set(_KINDS):

@@ -5,10 +5,10 @@ Cai, Yao, Chen, "Dynamic Normalization and Relay for Video Action Recognition", 
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from torch import nn
 
@@ -30,6 +30,7 @@ from videozoo.augment.dnr_blocks import (
 )
 from videozoo.augment.dynamic_norm import NormKind
 from videozoo.layers import RelayCell, TemporalShift
+from videozoo.layers.options import check_choice, check_flag, check_unused
 from videozoo.layers.relay_cell import RELAYS, Relay
 from videozoo.layers.temporal_shift import ClipShift
 from videozoo.surgery import Block, RelayStage, plan_before, take_over_checkpointing, write_plan
@@ -40,10 +41,14 @@ from videozoo.surgery.sites import SEQUENCES
 __all__ = ["DNR", "Order"]
 
 Order = Literal["cl_ct", "ct_cl", "cl_bn", "ct_bn", "bn_cl", "bn_ct"]
-_ORDERS = ("cl_ct", "ct_cl", "cl_bn", "ct_bn", "bn_cl", "bn_ct")
+_CHOICES = {
+    "order": get_args(Order),
+    "relay": RELAYS,
+    "norm": (None, *get_args(NormKind)),
+    "ct_statistics": get_args(Statistics),
+}
 N = TypeVar("N", bound=nn.Module)
 _COUNTS = ("ct_group_frames", "cl_distance", "reduction", "depth")
-_FLAGS = ("bidirectional", "keep_affine", "linear_bias")
 
 
 @dataclass(frozen=True)
@@ -101,35 +106,25 @@ class DNR:
     ct_statistics: Statistics = "batch"
 
     def __post_init__(self) -> None:
-        kinds = {"order": _ORDERS, "relay": RELAYS, "norm": (None, "bn", "gn"), "ct_statistics": ("batch", "group")}
-        for option, choices in kinds.items():
-            if getattr(self, option) not in choices:
-                raise ValueError(f"DNR: {option} is {getattr(self, option)!r}; choose one of {choices}.")
+        for option, choices in _CHOICES.items():
+            check_choice("DNR", option, getattr(self, option), choices)
         for option in _COUNTS:
             value = getattr(self, option)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"DNR: {option} is {value!r}; need 1 or more, a whole number.")
-        for option in (*_FLAGS, "interlace"):
-            if not isinstance(getattr(self, option), bool) and (option != "interlace" or self.interlace is not None):
-                raise ValueError(f"DNR: {option} is {getattr(self, option)!r}; need True or False.")
-        for reason, options in self._without_use():
-            for option in options:
-                default = next(row.default for row in fields(self) if row.name == option)
-                if getattr(self, option) != default:
-                    raise ValueError(
-                        f"DNR: {option} is {getattr(self, option)!r}, but has no effect with {reason}; leave it at "
-                        f"{default!r}."
-                    )
-
-    def _without_use(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Options that nothing reads, and the choice that makes it so."""
+        for option in ("bidirectional", "keep_affine", "linear_bias"):
+            check_flag("DNR", option, getattr(self, option))
+        if self.interlace is not None:
+            check_flag("DNR", "interlace", self.interlace)
         order, relay = f"order={self.order!r}", f"relay={self.relay!r}"
-        return [
-            *([(order, ("ct_group_frames", "bidirectional", "ct_statistics"))] if "ct" not in self.order else []),
-            *([(order, ("cl_distance",))] if "cl" not in self.order else []),
-            *([(relay, ("cl_distance",))] if self.relay == "none" else []),
-            *([(relay, ("reduction", "depth"))] if self.relay == "fc" else []),
-        ]
+        if "ct" not in self.order:
+            check_unused("DNR", self, ("ct_group_frames", "bidirectional", "ct_statistics"), order)
+        if "cl" not in self.order:
+            check_unused("DNR", self, ("cl_distance",), order)
+        if self.relay == "none":
+            check_unused("DNR", self, ("cl_distance",), relay)
+        if self.relay == "fc":
+            check_unused("DNR", self, ("reduction", "depth"), relay)
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
         """Change the norms of ``net`` in place; all is found and made first, so what raises leaves it as it was.

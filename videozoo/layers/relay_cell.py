@@ -1,14 +1,16 @@
 """The light recurrent cell of DNR that predicts a scale and a shift."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
+from videozoo.layers.options import check_choice
+
 __all__ = ["RELAYS", "Relay", "RelayCell", "RelayState"]
 
 Relay = Literal["lstm", "fc", "se", "none"]
-RELAYS: tuple[str, ...] = ("lstm", "fc", "se", "none")
+RELAYS: tuple[Relay, ...] = get_args(Relay)
 
 
 class RelayState(NamedTuple):
@@ -68,8 +70,7 @@ class RelayCell(nn.Module):
         recurrent: bool = True,
     ) -> None:
         super().__init__()
-        if relay not in RELAYS:
-            raise ValueError(f"RelayCell: relay is {relay!r}; choose one of {', '.join(RELAYS)}.")
+        check_choice("RelayCell", "relay", relay, RELAYS)
         if reduction < 1 or depth < 1:
             raise ValueError(f"RelayCell: reduction={reduction} and depth={depth} must both be at least 1.")
         self.channels, self.relay = channels, relay
