@@ -48,6 +48,10 @@ class Ensemble(nn.Module):
             raise ValueError(f"Ensemble: members are {', '.join(others)}; need networks of videozoo (VideoNet).")
         EnsembleSpec(tuple(member.spec for member in members))  # refuses members that do not go together
         self.members = nn.ModuleList(members)
+        self.in_chans, self.frames_per_segment = members[0].in_chans, members[0].frames_per_segment
+        self.is_3d = any(member.is_3d for member in members)
+        self.num_features = sum(member.num_features for member in members)
+        self.head_hidden_size = sum(member.head_hidden_size for member in members)
         self.pretrained_cfg: dict[str, Any] = _joint_cfg(list(members))
 
     @property
@@ -73,31 +77,6 @@ class Ensemble(nn.Module):
     def num_classes(self) -> int:
         """Classes of every member."""
         return int(self.members[0].num_classes)
-
-    @property
-    def in_chans(self) -> int:
-        """Channels of a frame."""
-        return int(self.members[0].in_chans)
-
-    @property
-    def frames_per_segment(self) -> int:
-        """Frames in a row at each place of the clip."""
-        return int(self.members[0].frames_per_segment)
-
-    @property
-    def is_3d(self) -> bool:
-        """Whether a member is a 3-D network."""
-        return any(member.is_3d for member in self.members)
-
-    @property
-    def num_features(self) -> int:
-        """Channels of all members' last maps."""
-        return sum(int(member.num_features) for member in self.members)
-
-    @property
-    def head_hidden_size(self) -> int:
-        """Pooled features of all members."""
-        return sum(int(member.head_hidden_size) for member in self.members)
 
     @property
     def default_cfg(self) -> dict[str, Any]:

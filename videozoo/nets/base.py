@@ -124,8 +124,7 @@ class Backbone(StageByStage):
         self.frames_multiple = 1
         self.drop_rate = drop_rate
         self.grad_checkpointing = False
-        self.num_classes = num_classes
-        self.fc: nn.Module = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        self.reset_classifier(num_classes)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Global average over time and space, dropout, classifier."""
