@@ -85,16 +85,17 @@ def test_members_of_a_shard(name: str, tmp_path: Path, make_video: MakeVideo, re
     codec = {"a.webm": "libvpx-vp9", "a.ts": "libx264"}.get(name, "mpeg4")
     path = make_video(tmp_path / name, num_frames=40, codec=codec)
     other = make_video(tmp_path / f"other_{name}", num_frames=12, codec=codec)
-    members = write_shard(tmp_path / "x.tar", [other, path, other])
+    shard = tmp_path / "x, y:z.tar"  # what separates the options of an address is part of a name
+    members = write_shard(shard, [other, path, other])
     before = bytes_read()
-    with VideoReader(tmp_path / "x.tar", member=members[name]) as reader:
+    with VideoReader(shard, member=members[name]) as reader:
         assert reader.num_frames == 40
         got = reader.read([39, 0, 20])
     num_bytes = bytes_read() - before
     assert read_numbers(got) == [39, 0, 20]
     assert torch.equal(got, read_frames(path, [39, 0, 20]))
     assert 0 < num_bytes < 4 * path.stat().st_size + 2**17
-    record = VideoRecord(tmp_path / "x.tar", 0, "x", frame_range=(5, 9), member=members[name])
+    record = VideoRecord(shard, 0, "x", frame_range=(5, 9), member=members[name])
     with open_record(record) as reader:
         assert (reader.num_frames, read_numbers(reader.read([3]))) == (4, [8])
 
