@@ -264,7 +264,7 @@ def test_quickstart_continues_after_an_interruption(
     def stop(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    for module, name in (("videozoo.data.motions", "_write_mp4"), ("videozoo.cli.quickstart", "_evaluate")):
+    for module, name in (("videozoo.data.motions", "write_mp4"), ("videozoo.cli.quickstart", "_evaluate")):
         with monkeypatch.context() as patch:
             patch.setattr(f"{module}.{name}", stop)
             assert main(argv) == 130

@@ -46,21 +46,22 @@ def settle(args: argparse.Namespace) -> Settings:
         given["recipe"] = os.path.abspath(os.path.expanduser(given["recipe"]))
     if given.get("class_weights") not in (None, "balanced"):
         given["class_weights"] = os.path.abspath(os.path.expanduser(given["class_weights"]))
-    if given.get("resume"):
+    is_resumed = bool(given.get("resume"))
+    if is_resumed:
         _check_continues(output)
-    stored = _read(output) if given.get("resume") else {}
+    stored = _read(output) if is_resumed else {}
     _check_same(given, stored, output)
     if stored:
         settings = Settings(**{**DEFAULTS, **stored, **given, "output": str(output)})
     else:
         settings = _start(args, {**given, "output": str(output)})
-    settings.resume, settings.given = bool(given.get("resume")), frozenset(given)
-    if output.exists() and not settings.resume:
-        from videozoo.engine.run_folder import holds_run
+    settings.resume, settings.given = is_resumed, frozenset(given)
+    if output.exists():
+        from videozoo.engine.run_folder import has_checkpoint, holds_run
 
-        if holds_run(output):
+        if not is_resumed and holds_run(output):
             raise CommandError(f"{output}: holds a run already; continue it with --resume, or give another --output.")
-    settings.is_continued = settings.resume and _has_checkpoint(output)
+        settings.is_continued = is_resumed and has_checkpoint(output)
     if settings.max_frames is not None:
         set_max_frames(settings.max_frames)
     _check(settings, output)
@@ -155,15 +156,17 @@ def _check_continues(output: Path) -> None:
     Raises:
         CommandError: says which folder can be continued, or what else to do.
     """
-    if _has_checkpoint(output):
+    from videozoo.engine.run_folder import RESULTS, has_checkpoint
+
+    if has_checkpoint(output):
         return
     if (output / "model.safetensors").exists():
         run = output.resolve().parent
         advice = "start a new run from them: with this folder as --model, and another --output"
-        if _has_checkpoint(run):
+        if has_checkpoint(run):
             advice = f"the run that they are of goes on with --resume --output {run}"
         raise CommandError(f"{output}: holds weights and no run to continue; {advice}.")
-    found = [name for name in ("best", "summary.csv") if (output / name).exists()]
+    found = [name for name in RESULTS if (output / name).exists()]
     if found:
         raise CommandError(
             f"{output}: holds results ({', '.join(found)}) and no `last` to go on from; start a new run from its "
@@ -216,8 +219,3 @@ def _check_same(given: dict[str, Any], stored: dict[str, Any], output: Path) -> 
             f"{output}: {'; '.join(changed)}. A continued run keeps its settings; leave the flags out, or start "
             f"a new run from its weights with --model local-dir:{output / 'best'}."
         )
-
-
-def _has_checkpoint(output: Path) -> bool:
-    """Whether there is a ``last``, perhaps between the two renames that put a new one into its place."""
-    return any((output / name / "config.json").exists() for name in ("last", ".last.old"))

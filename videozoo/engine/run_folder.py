@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from videozoo.engine.checkpoint import STATE_TREE, load_train_state, load_weights, save_checkpoint
+from videozoo.engine.checkpoint import CONFIG, STATE_TREE, load_train_state, load_weights, save_checkpoint
 from videozoo.engine.config import FitConfig
 from videozoo.engine.errors import CheckpointError
 from videozoo.engine.metrics import pack_counts
@@ -25,13 +25,14 @@ from videozoo.text import cause
 
 _log = logging.getLogger(__name__)
 RESULTS = ("best", "summary.csv")  # of finished epochs
+LAST = ("last", ".last.old")  # where the last checkpoint is, or is while it is replaced
 
 
 def holds_run(folder: Path) -> bool:
     """Return whether a folder holds a run that has done something: a finished epoch, or a kept step of its first."""
     if any((folder / name).exists() for name in RESULTS):
         return True
-    last = next((folder / name for name in ("last", ".last.old") if (folder / name).exists()), None)
+    last = next((folder / name for name in LAST if (folder / name).exists()), None)
     if last is None:
         return False
     try:
@@ -39,6 +40,11 @@ def holds_run(folder: Path) -> bool:
         return bool(tree["history"] or tree["current"]["step"])
     except (OSError, ValueError, KeyError, TypeError):  # damaged: nothing of it is overwritten
         return True
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether there is a ``last``, perhaps between the two renames that put a new one into its place."""
+    return any((folder / name / CONFIG).exists() for name in LAST)
 
 
 @dataclass(frozen=True)
