@@ -178,7 +178,11 @@ class ArcProducts(OwnGradient):
         width = 2 if attend is None else 3
         steps = [kept[k : k + width] for k in range(0, len(kept), width)]
         weights, outputs = weight.split(plan.sizes), grad.split(plan.sizes, 1)
-        of_weights, of_biases, of_fuses, of_attends = [], [], [], []  # from the last step to the first
+        # From the last step to the first.
+        of_weights: list[Tensor] = []
+        of_biases: list[Tensor] = []
+        of_fuses: list[Any] = []
+        of_attends: list[Any] = []
         # Gradients of the running map, summed over the steps behind: at the size of the output, and of the input.
         low: Tensor | None = None
         full: Tensor | None = None
@@ -186,8 +190,8 @@ class ArcProducts(OwnGradient):
             of_y = outputs[i]
             if low is not None:
                 columns = columns_of(plan.sizes, i)
-                matrices = (None if m is None else m[:, columns] for m in (fuse, attend))
-                of_y, of_fuse, of_attend = _feed_back(of_y, low, steps[i], *matrices, plan)
+                w_f, w_a = (None if m is None else m[:, columns] for m in (fuse, attend))
+                of_y, of_fuse, of_attend = _feed_back(of_y, low, steps[i], w_f, w_a, plan)
                 of_fuses.append(of_fuse)
                 of_attends.append(of_attend)
             z = steps[i - 1][1] if i else x
