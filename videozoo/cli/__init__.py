@@ -58,8 +58,5 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=CommandParser)
     for name in _COMMANDS:
         module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-        sub = commands.add_parser(name, **module.COMMAND.parser_options())
-        for add_flag in module.COMMAND.flags:
-            add_flag(sub)
-        sub.set_defaults(run=module.run, parser=sub)
+        module.COMMAND.add(commands, name, module.run)
     return parser

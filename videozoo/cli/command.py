@@ -23,9 +23,15 @@ class Command:
     epilog: str | None = None
     usage: str | None = None
 
-    def parser_options(self) -> dict[str, Any]:
-        """What `argparse` wants for its parser."""
-        return {key: value for key, value in vars(self).items() if key != "flags"}
+    def add(
+        self, commands: "argparse._SubParsersAction[Parser]", name: str, run: Callable[[argparse.Namespace], int]
+    ) -> None:
+        """Add its parser, which leaves ``run`` and itself in what it parses."""
+        texts = {key: value for key, value in vars(self).items() if key != "flags"}
+        parser = commands.add_parser(name, **texts)
+        for add_flag in self.flags:
+            add_flag(parser)
+        parser.set_defaults(run=run, parser=parser)
 
 
 def flag(*names: str, **options: Any) -> Flag:

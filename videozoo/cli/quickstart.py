@@ -139,8 +139,8 @@ def _do(argv: Sequence[str]) -> None:
     """Show a command and do it."""
     parser = Parser(prog="videozoo")
     commands = parser.add_subparsers()
-    for command in (finetune, evaluate, predict):
-        command.COMMAND.add(commands, command.run)
+    for name, command in (("finetune", finetune), ("evaluate", evaluate), ("predict", predict)):
+        command.COMMAND.add(commands, name, command.run)
     say()
     say(f"$ videozoo {shlex.join(argv)}")
     args = parser.parse_args(argv)
