@@ -34,7 +34,7 @@ KINDS = {
     "a training run": ("args.json", "last", ".last.old", "best", "summary.csv"),
     "a check of videos": ("checked.jsonl",),
     "prepared videos": ("prepared.jsonl",),
-    "an evaluation": ("scores.safetensors", "scores.safetensors.parts", "videos.csv"),
+    "an evaluation": ("scores.safetensors", "scores*.safetensors.parts", "videos.csv"),
     "the weights of a model": ("model.safetensors",),
     "pictures": (),
 }
@@ -231,7 +231,7 @@ def claim_folder(folder: Path, kind: str, *, beside: Iterable[str] = (), alone: 
 
 
 def _has(folder: Path, kind: str) -> bool:
-    return any((folder / mark).exists() for mark in KINDS[kind])
+    return any(any(folder.glob(mark)) for mark in KINDS[kind])
 
 
 def _try_lock(descriptor: int) -> bool:

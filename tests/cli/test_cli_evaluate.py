@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -267,6 +268,64 @@ def test_two_processes_count_every_video_once(models: dict[str, str], videos: Pa
     assert two["unread"] == one["unread"]
     assert (two["num_videos"], two["num_unread"]) == (6, 1)
     ours, theirs = (load_scores(tmp_path / name / "scores.safetensors").result for name in ("one", "two"))
+    torch.testing.assert_close(ours.scores, theirs.scores)
+    assert torch.equal(ours.labels, theirs.labels)
+
+
+# A command whose parts are written after each batch, and which ends itself, as by SIGKILL, after some of them.
+KILLED = """
+import os, signal, sys
+from videozoo.cli import main
+from videozoo.jobs import parts
+
+parts.PART_SECONDS = 0.0
+left, add = [int(os.environ["PARTS_LEFT"])], parts.Parts.add
+
+def add_and_die(self, first, rows):
+    add(self, first, rows)
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+parts.Parts.add = add_and_die
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_a_killed_command_goes_on(
+    models: dict[str, str], videos: Path, tmp_path: Path, num_processes: int, capsys: Capture
+) -> None:
+    (tmp_path / "killed.py").write_text(KILLED)
+    out = tmp_path / "out"
+    argv = ["evaluate", "--model", models["two"], "--model", models["six"], "--data", str(videos / "train"), *QUIET]
+    argv += ["--batch-size", "2"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if num_processes > 1 else []
+    command = [sys.executable, *launch, str(tmp_path / "killed.py"), *argv, "--output", str(out)]
+
+    def run(parts_left: int) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "PARTS_LEFT": str(parts_left), "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+
+    def kept() -> int:
+        return len(list(out.glob("scores*.parts/*.safetensors")))
+
+    assert run(2).returncode != 0
+    first = kept()
+    assert 2 <= first <= 2 * num_processes
+    assert not (out / "results.json").exists()
+    assert main(["finetune", "--model", "test_dnr_tsn", "--data", str(videos), "--output", str(out)]) == 2
+    assert "holds an evaluation" in capsys.readouterr().err
+    done = run(100)
+    assert done.returncode == 0, done.stderr
+    assert kept() == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted([*FILES, "member_1", "member_2"])
+    evaluate(*argv[1:-2], "--batch-size", "2", "--output", str(tmp_path / "whole"))
+    ours, theirs = (load_scores(folder / "scores.safetensors").result for folder in (out, tmp_path / "whole"))
+    if num_processes == 1:
+        assert torch.equal(ours.log_probs, theirs.log_probs)
+        assert torch.equal(ours.logits, theirs.logits)
     torch.testing.assert_close(ours.scores, theirs.scores)
     assert torch.equal(ours.labels, theirs.labels)
 

@@ -88,22 +88,30 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     show_log()
     with _hold_output(args), contextlib.ExitStack() as stack:  # found out before hours of decoding
-        groups: Mapping[str, Sequence[int]] = {}
+        from videozoo.engine import join_scores, load_groups, load_scores
+
         if args.scores:
-            members = _load(args.scores, args.average)
-            groups = _groups(args.groups, members[0].result.class_names)
+            members = [load_scores(Path(file), args.average) for file in args.scores]
+            class_names: Sequence[str] = members[0].result.class_names
         else:
-            where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split}
-            setup = Setup(args.model, args.data, device=args.device, **where)
-            if args.data_root and setup.source.data_format in ("class_folders", "shards"):
-                raise CommandError("evaluate: --data-root has no effect here; it is for the paths in lists.")
-            groups = _groups(args.groups, setup.class_names)
+            setup = _set_up(args)
+            class_names = setup.class_names
+        groups = load_groups(Path(args.groups), class_names) if args.groups else {}
+        if not args.scores:
             members = stack.enter_context(_measure(args, setup))
-        scores, members = _vote(members, args.average)
+        scores = members[0] if len(members) == 1 else join_scores(members, args.average)
         if is_main_process():
-            _report(args, scores, members, groups)
+            _report(args, scores, members if len(members) > 1 else [], groups)
     # A launcher that sees another status ends the first process, which may still write, and reports a failure.
     return 1 if scores.result.unread and num_processes() == 1 else 0
+
+
+def _set_up(args: argparse.Namespace) -> Setup:
+    where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split}
+    setup = Setup(args.model, args.data, device=args.device, **where)
+    if args.data_root and setup.source.data_format in ("class_folders", "shards"):
+        raise CommandError("evaluate: --data-root has no effect here; it is for the paths in lists.")
+    return setup
 
 
 @contextlib.contextmanager
@@ -153,25 +161,6 @@ def _hold_output(args: argparse.Namespace) -> contextlib.AbstractContextManager[
     if not args.output:
         return contextlib.nullcontext()
     return hold_output(Path(args.output), "an evaluation", beside=("the weights of a model",))
-
-
-def _load(files: Sequence[str], average: str | None) -> "list[Scores]":
-    from videozoo.engine import load_scores
-
-    return [load_scores(Path(file), average) for file in files]
-
-
-def _groups(file: str | None, class_names: Sequence[str]) -> Mapping[str, Sequence[int]]:
-    from videozoo.engine import load_groups
-
-    return load_groups(Path(file), class_names) if file else {}
-
-
-def _vote(members: "list[Scores]", average: str | None) -> "tuple[Scores, list[Scores]]":
-    """The whole, and what it is made of where that is more than one."""
-    from videozoo.engine import join_scores
-
-    return (members[0], []) if len(members) == 1 else (join_scores(members, average), members)
 
 
 def _report(

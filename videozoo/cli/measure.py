@@ -84,12 +84,9 @@ class Setup:
         views: str | None = None,
         is_reversed: bool = False,
         batch_size: int | None = None,
-        workers: int = 2,
-        amp: str = "no",
-        average: str = "prob",
-        folder: Path | None = None,
+        **options: Any,
     ) -> "Iterator[list[Scores]]":
-        """Give each network's scores, from one pass over the videos; see `evaluate_records` for ``folder``."""
+        """Give each network's scores, from one pass over the videos; see `evaluate_records` for the options."""
         from videozoo.data import resolve_data_config
         from videozoo.engine import Scores, name_videos
         from videozoo.jobs.evaluate import evaluate_records
@@ -111,12 +108,9 @@ class Setup:
                         views=parse_views(views),
                         is_reversed=is_reversed,
                         batch_size=batch_size or max(1, min(BATCH_SIZE, BATCH_VIEWS // num_views)),
-                        workers=workers,
-                        amp=amp,
                         device=self.device,
-                        average=average,
-                        folder=folder,
                         on_progress=show,
+                        **options,
                     )
                 )
             yield [

@@ -14,7 +14,7 @@ from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of, m
 from videozoo.cli.jobs import LIST_FLAGS, run_job
 
 if TYPE_CHECKING:
-    from videozoo.inference import JobResult, Predictor
+    from videozoo.inference import JobResult, Prediction, Predictor
 
 
 COMMAND = Command(
@@ -83,7 +83,7 @@ def _answer_files(args: argparse.Namespace) -> int:
             if args.json:
                 say(json.dumps({"file": file, "error": answer.error}, ensure_ascii=False))
             continue
-        best = [{"class": c.label, "label": c.class_index, "score": round(c.score, 6)} for c in answer.topk(args.topk)]
+        best = best_rows(answer, args.topk)
         if answer.note:
             note(f"{file}: {answer.note}")
         if args.json:
@@ -128,6 +128,11 @@ def _make_predictor(args: argparse.Namespace, *, batch_size: int, workers: int) 
         batch_size=batch_size,
         workers=workers,
     )
+
+
+def best_rows(answer: "Prediction", topk: int) -> list[dict[str, Any]]:
+    """Return the best classes of an answer as they are printed."""
+    return [{"class": c.label, "label": c.class_index, "score": round(c.score, 6)} for c in answer.topk(topk)]
 
 
 def _say_answers(file: str, answers: list[dict[str, Any]], *, is_first: bool) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import CommandError, Interrupted, note, say
 from videozoo.cli.flags import DEVICE, MODEL
+from videozoo.cli.predict import best_rows
 from videozoo.text import printable
 
 if TYPE_CHECKING:
@@ -188,11 +189,9 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
 
 
 def _best(scores: "torch.Tensor", names: tuple[str, ...], topk: int) -> list[dict[str, Any]]:
-    values, labels = scores.topk(min(topk, len(names)))
-    return [
-        {"class": names[label], "label": label, "score": round(value, 6)}
-        for value, label in zip(values.tolist(), labels.tolist(), strict=True)
-    ]
+    from videozoo.jobs.prediction import Prediction
+
+    return best_rows(Prediction("", scores.numpy(), class_names=names), topk)
 
 
 def _shower(

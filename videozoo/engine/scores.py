@@ -70,12 +70,12 @@ def save_scores(path: Path, scores: Scores) -> None:
     tensors = {name: getattr(result, name).contiguous() for name in ("scores", *_TENSORS)}
     metadata = {
         "format": SCORES_FORMAT,
-        "names": _json([scores.names[index] for index in indices]),
-        "class_names": _json(list(result.class_names)),
-        "unread": _json([[index, scores.names[index], problem] for index, problem in result.unread]),
+        "names": json_text([scores.names[index] for index in indices]),
+        "class_names": json_text(list(result.class_names)),
+        "unread": json_text([[index, scores.names[index], problem] for index, problem in result.unread]),
         "average": result.average,
         "num_views": str(result.num_views),
-        "about": _json(dict(scores.about)),
+        "about": json_text(dict(scores.about)),
     }
     replace_file(path, save({name: tensor.clone() for name, tensor in tensors.items()}, metadata=metadata))
 
@@ -224,7 +224,3 @@ def _check(result: EvalResult, names: Mapping[int, str], about: Any) -> None:
         raise ValueError("a video's index or name stands twice")
     if result.average not in AVERAGES or result.num_views < 1:
         raise ValueError(f"average {result.average!r}, {result.num_views} views")
-
-
-def _json(value: Any) -> str:
-    return json_text(value)

@@ -20,8 +20,6 @@ from .parts import Parts, Rows, check_same_job, fill_parts, parts_folder
 from .prediction import AnswersVideos, best_classes
 from .shards import Shard, check_shard, shard_path
 
-__all__ = ["JobError", "JobResult", "answer_list", "predict_list", "shard_path"]
-
 
 @dataclass(frozen=True)
 class JobResult:
