@@ -1,6 +1,6 @@
 """Every view of each video in batches, decoded by processes whose death costs a file, not the run."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -100,8 +100,8 @@ def iterate_batches(
     """
     views = _Views(records, configs, is_reversed)
     places = BatchSampler(range(start, len(records)), batch_size, drop_last=False)
-    batches = _read_in_workers(views, places, workers, batch_size) if workers else map(views, places)
-    return _pin_ahead(batches) if pin_memory else (batch for batch in batches)
+    batches = _read_in_workers(views, places, workers, batch_size) if workers else (views(some) for some in places)
+    return _pin_ahead(batches) if pin_memory else batches
 
 
 def _read_in_workers(
@@ -139,14 +139,14 @@ def _join(singles: Iterable[ClipBatch]) -> ClipBatch:
     )
 
 
-def _pin_ahead(batches: Iterator[ClipBatch]) -> Generator[ClipBatch]:
+def _pin_ahead(batches: Generator[ClipBatch]) -> Generator[ClipBatch]:
     """Copy the next batch into pinned memory, in a thread, while the one before is worked on."""
 
     def pin_next() -> ClipBatch | None:
         batch = next(batches, None)
         return batch and replace(batch, videos=[video.pin_memory() for video in batch.videos])
 
-    with ThreadPoolExecutor(1) as thread:
+    with closing(batches), ThreadPoolExecutor(1) as thread:
         coming = thread.submit(pin_next)
         while (batch := coming.result()) is not None:
             coming = thread.submit(pin_next)
