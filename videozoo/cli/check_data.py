@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videozoo.cli.command import Command, flag
-from videozoo.cli.console import CommandError, Interrupted, note, progress_bar, say, show_log
+from videozoo.cli.console import CommandError, note, say, show_log
 from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS
+from videozoo.cli.jobs import job_bar
 from videozoo.cli.outputs import refuse_inside_data
 
 if TYPE_CHECKING:
@@ -76,11 +77,8 @@ def _check(args: argparse.Namespace, source: "VideoSource", folder: Path, part: 
 
     if part:
         say(f"{'part':<9}{part}")
-    with progress_bar(len(source.records)) as show:
-        try:
-            findings = check_source(source, folder, workers=args.workers, limit_sec=args.time_limit, on_progress=show)
-        except KeyboardInterrupt as stop:
-            raise Interrupted(f"what is checked stands in {folder}; run again to go on") from stop
+    with job_bar(len(source.records), folder) as show:
+        findings = check_source(source, folder, workers=args.workers, limit_sec=args.time_limit, on_progress=show)
     for name, value in summary(findings):
         say(f"{name:<9}{value}")
     num_broken = sum(bool(finding.error) for finding in findings)

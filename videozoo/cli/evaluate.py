@@ -3,13 +3,13 @@
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.choices import AVERAGES
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import CommandError, Interrupted, is_main_process, num_processes, say, say_text, show_log
+from videozoo.cli.console import CommandError, is_main_process, num_processes, say, say_text, show_log
 from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of
 from videozoo.cli.measure import BATCH_SIZE, Setup
 from videozoo.cli.outputs import hold_output, refuse_file, refuse_inside_data
@@ -98,7 +98,16 @@ def run(args: argparse.Namespace) -> int:
             class_names = setup.class_names
         groups = load_groups(Path(args.groups), class_names) if args.groups else {}
         if not args.scores:
-            members = stack.enter_context(_measure(args, setup))
+            scored = setup.measure(
+                views=args.views,
+                is_reversed=args.reverse,
+                batch_size=args.batch_size,
+                workers=2 if args.workers is None else args.workers,
+                amp="bf16" if args.amp else "no",
+                average=args.average or "prob",
+                folder=Path(args.output) if args.output else None,
+            )
+            members = stack.enter_context(scored)
         scores = members[0] if len(members) == 1 else join_scores(members, args.average)
         if is_main_process():
             _report(args, scores, members if len(members) > 1 else [], groups)
@@ -112,25 +121,6 @@ def _set_up(args: argparse.Namespace) -> Setup:
     if args.data_root and setup.source.data_format in ("class_folders", "shards"):
         raise CommandError("evaluate: --data-root has no effect here; it is for the paths in lists.")
     return setup
-
-
-@contextlib.contextmanager
-def _measure(args: argparse.Namespace, setup: Setup) -> "Iterator[list[Scores]]":
-    try:
-        with setup.measure(
-            views=args.views,
-            is_reversed=args.reverse,
-            batch_size=args.batch_size,
-            workers=2 if args.workers is None else args.workers,
-            amp="bf16" if args.amp else "no",
-            average=args.average or "prob",
-            folder=Path(args.output) if args.output else None,
-        ) as members:
-            yield members
-    except KeyboardInterrupt as stop:
-        if not args.output:
-            raise
-        raise Interrupted(f"what is scored stands in {args.output}; run again to go on", stop) from stop
 
 
 def _check(args: argparse.Namespace) -> None:

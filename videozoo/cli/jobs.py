@@ -1,13 +1,14 @@
 """What commands over long lists share: their flags, the shard that is meant, the run with its bar and last line."""
 
 import argparse
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videozoo.cli.command import flag
-from videozoo.cli.console import CommandError, note, progress_bar, say
+from videozoo.cli.console import CommandError, Interrupted, note, progress_bar, say
 from videozoo.cli.outputs import refuse_inside_data
 from videozoo.extras import check_installed
 
@@ -57,6 +58,18 @@ def check_job(command: str, args: argparse.Namespace, suffixes: Sequence[str]) -
     return output, num_shards, shard
 
 
+@contextlib.contextmanager
+def job_bar(total: int, kept: Path | None, title: str | None = None) -> Iterator[Callable[[int, int], None]]:
+    """Show how far a job is, see `progress_bar`; where it is interrupted, say in which folder the work is kept."""
+    try:
+        with progress_bar(total, title) as show:
+            yield show
+    except KeyboardInterrupt as stop:
+        if kept is None:
+            raise
+        raise Interrupted(f"what is finished stays in {kept}; run again to go on", stop) from stop
+
+
 def run_job(
     command: str, args: argparse.Namespace, suffixes: Sequence[str], open_work: "Callable[[], Callable[..., JobResult]]"
 ) -> int:
@@ -79,7 +92,7 @@ def run_job(
         note(f"{args.input}: {listing.num_repeats} paths stand there again; each file is answered once")
     work = open_work()
     total = len(range(shard, len(listing), num_shards))
-    with progress_bar(total, f"shard {shard} of {num_shards}") as show:
+    with job_bar(total, output.parent, f"shard {shard} of {num_shards}") as show:
         result = work(listing, output, num_shards=num_shards, shard=shard, on_progress=show)
     before = f", {result.num_done_before} of them earlier" if result.num_done_before else ""
     say(f"{result.path}: {result.num_videos} videos{before}, {result.num_errors} could not be read", by_all=True)

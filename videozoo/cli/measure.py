@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, first_process_first, note, num_processes, progress_bar
+from videozoo.cli.console import CommandError, first_process_first, note, num_processes
 from videozoo.cli.flags import parse_views
+from videozoo.cli.jobs import job_bar
 
 if TYPE_CHECKING:
     from videozoo.data import VideoRecord, VideoSource
@@ -99,7 +100,8 @@ class Setup:
         names = name_videos([name_record(record) for record in records])
         with contextlib.ExitStack() as stack:
             # Shown by the first process, of its share.
-            with progress_bar(-(-len(records) // shards), f"shard 0 of {shards}" if shards > 1 else None) as show:
+            total, title = -(-len(records) // shards), f"shard 0 of {shards}" if shards > 1 else None
+            with job_bar(total, options.get("folder"), title) as show:
                 results = stack.enter_context(
                     evaluate_records(
                         self.models,

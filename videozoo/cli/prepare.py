@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from videozoo.cli.check_data import check_work_flags, load_listed
 from videozoo.cli.command import Command, flag
-from videozoo.cli.console import CommandError, Interrupted, progress_bar, say, say_error, show_log
+from videozoo.cli.console import CommandError, say, say_error, show_log
 from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS
+from videozoo.cli.jobs import job_bar
 from videozoo.cli.outputs import refuse_inside_data
 
 if TYPE_CHECKING:
@@ -55,20 +56,17 @@ def run(args: argparse.Namespace) -> int:
 def _prepare(args: argparse.Namespace, source: "VideoSource", folder: Path, shard_bytes: int | None) -> int:
     from videozoo.jobs.prepare import prepare_source
 
-    with progress_bar(len(source.records)) as show:
-        try:
-            prepared = prepare_source(
-                source,
-                folder,
-                short_side=args.short_side,
-                gop=args.gop,
-                shard_bytes=shard_bytes,
-                workers=args.workers,
-                limit_sec=args.time_limit,
-                on_progress=show,
-            )
-        except KeyboardInterrupt as stop:
-            raise Interrupted(f"what is written stays in {folder}; run again to go on") from stop
+    with job_bar(len(source.records), folder) as show:
+        prepared = prepare_source(
+            source,
+            folder,
+            short_side=args.short_side,
+            gop=args.gop,
+            shard_bytes=shard_bytes,
+            workers=args.workers,
+            limit_sec=args.time_limit,
+            on_progress=show,
+        )
     for place, reason in prepared.broken[:SHOWN_BROKEN]:
         say_error(f"{place}: {reason}")
     if len(prepared.broken) > SHOWN_BROKEN:
