@@ -1,6 +1,5 @@
 """Look inside a network while it answers, without touching it: everything is seen on a copy that is thrown away."""
 
-import copy
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from videozoo.layers.causal import Causal
 from videozoo.models import VideoNet
+from videozoo.surgery.shared_copy import shared_copy
 
 __all__ = [
     "Seen",
@@ -28,14 +28,13 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def private_copy(model: M) -> M:
-    """A copy of a network's modules on the same weights, in evaluation mode.
+    """A copy of a network's modules on the same weights, in evaluation mode and without gradients."""
 
-    No memory is copied: parameters and buffers are those of ``model``, without gradients. What is done to the copy
-    (hooks, modes, attributes) is not seen by ``model``, nor by threads that use it at the same time.
-    """
-    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
-    memo |= {id(buffer): buffer for buffer in model.buffers()}
-    other = copy.deepcopy(model, memo).eval()
+    def frozen(tensor: Tensor) -> Tensor:
+        is_trained = isinstance(tensor, nn.Parameter)
+        return nn.Parameter(tensor.detach(), requires_grad=False) if is_trained else tensor
+
+    other = shared_copy(model, frozen).eval()
     for module in other.modules():  # recomputed stages would not be called as modules
         if getattr(module, "grad_checkpointing", False):
             module.grad_checkpointing = False  # type: ignore[assignment]

@@ -16,6 +16,7 @@ from videozoo.data import ClipNormalizer, VideoRecord, parse_views, resolve_data
 from videozoo.devices import find_device
 from videozoo.jobs.clips import ClipBatch, iterate_batches
 from videozoo.jobs.prediction import Prediction
+from videozoo.surgery.shared_copy import shared_copy
 
 Video = str | os.PathLike[str] | VideoRecord
 
@@ -180,9 +181,8 @@ class Predictor:
 
 def _copy(model: nn.Module, device: torch.device) -> nn.Module:
     """A copy of a network's modules for a device; its tensors are the network's own where they are there already."""
-    tensors = [*model.parameters(), *model.buffers()]
-    is_there = all(tensor.device == device for tensor in tensors)
-    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors} if is_there else {})
+    is_there = all(tensor.device == device for tensor in (*model.parameters(), *model.buffers()))
+    return shared_copy(model) if is_there else copy.deepcopy(model)
 
 
 def load_network(name: str) -> Any:

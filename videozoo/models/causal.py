@@ -1,6 +1,5 @@
 """The causal form of a network: every frame sees earlier ones only."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from videozoo.layers.causal import Causal, CausalShift, CausalTemporalAdaptive
 from videozoo.layers.time_aware import time_aware_layers
 from videozoo.models.video_net import VideoNet
 from videozoo.surgery import adopt, replace_modules
+from videozoo.surgery.shared_copy import shared_copy
 
 __all__ = ["causal_form", "make_causal", "needs_nearest"]
 
@@ -48,9 +48,7 @@ def causal_form(net: VideoNet, *, nearest: bool = False) -> VideoNet:
     Raises:
         ValueError: there is no causal form, or ``nearest`` is needed.
     """
-    # Parameters and statistics are shared: what the copy is told to have copied already, it keeps.
-    shared = {id(tensor): tensor for tensor in [*net.parameters(), *net.buffers()]}
-    new = copy.deepcopy(net, shared)
+    new = shared_copy(net)
     if not net.spec.causal:
         make_causal(new, nearest=nearest)
         new.spec = net.spec.replace(causal=True)

@@ -1,18 +1,18 @@
 """What one clip costs a network: parameters, and multiply-adds counted on a real trace by fvcore."""
 
-import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import elementwise_flop_counter
-from torch import nn
+from torch import Tensor, nn
 
 from videozoo.devices import one_thread
 from videozoo.layers import TemporalAdaptive, TemporalConv
+from videozoo.surgery.shared_copy import shared_copy
 
 __all__ = ["Accounting", "Cost", "count_cost", "total_macs", "trace_operators"]
 
@@ -130,10 +130,11 @@ def _counted(counts: Mapping[str, int], accounting: Accounting) -> dict[str, int
 
 def _twin(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode that shares the tensors and has no hooks: a hook might keep what it sees."""
-    memo: dict[int, Any] = {}
-    for tensor in (*model.parameters(), *model.buffers()):
-        memo[id(tensor)] = torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
-    twin = copy.deepcopy(model, memo).eval()
+
+    def real(tensor: Tensor) -> Tensor:
+        return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
+
+    twin = shared_copy(model, real).eval()
     for module in twin.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
