@@ -3,7 +3,6 @@
 from videozoo.surgery.pre_conv import PreConv2d, adopt
 from videozoo.surgery.relay_stage import RelayStage, hand_over, new_state, take_over_checkpointing
 from videozoo.surgery.replace import (
-    append_to_stage,
     insert_before,
     plan_append,
     plan_before,
@@ -22,7 +21,6 @@ __all__ = [
     "PreConv2d",
     "RelayStage",
     "adopt",
-    "append_to_stage",
     "feature_rows",
     "find_backbones",
     "find_blocks",

@@ -12,7 +12,6 @@ from videozoo.surgery.stages import feature_rows, find_backbones, stage_modules
 
 __all__ = [
     "Plan",
-    "append_to_stage",
     "insert_before",
     "plan_append",
     "plan_before",
@@ -194,24 +193,17 @@ def stage_names(net: nn.Module, stage: int) -> list[str]:
     return stages[stage - 1]
 
 
-def append_to_stage(net: nn.Module, stage: int, name: str, make: Callable[[int], nn.Module]) -> str:
-    """Let a module run at the end of a stage, as a child of it with a name of its own.
+def plan_append(net: nn.Module, stage: int, name: str, make: Callable[[int], nn.Module]) -> Plan:
+    """Make modules that run at the end of a stage, as children of it, and change nothing.
 
     Args:
-        net: the network, changed in place.
+        net: the network; each backbone in it gets a module of its own.
         stage: 1 to 4.
-        name: the new child's name.
+        name: of the new child.
         make: gives the module for the stage's number of output channels.
-    Returns:
-        the dotted name of the new module.
     Raises:
         ValueError: no such stage, or its last part is no ``nn.Sequential``.
     """
-    return write_plan(net, plan_append(net, stage, name, make))[0]
-
-
-def plan_append(net: nn.Module, stage: int, name: str, make: Callable[[int], nn.Module]) -> Plan:
-    """Make what :func:`append_to_stage` puts in place, and change nothing."""
     stage_names(net, stage)  # raises where there is none
     plan: Plan = {}
     for prefix, backbone in find_backbones(net):
