@@ -1,6 +1,7 @@
 """Class names in any script are drawn with the fonts of the machine, or become numbers with a note."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,13 +44,13 @@ def few_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     figures: list[Figure] = []
-    save = plots._save
+    save = plots.save_figure
 
-    def keep(figure: Figure, path: Path, dpi: int) -> None:
+    def keep(figure: Figure, path: Path, **how: Any) -> None:
         figures.append(figure)
-        save(figure, path, dpi)
+        save(figure, path, **how)
 
-    monkeypatch.setattr(plots, "_save", keep)
+    monkeypatch.setattr(plots, "save_figure", keep)
     return figures
 
 

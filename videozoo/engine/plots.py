@@ -1,6 +1,5 @@
 """Pictures of a run: curves.png and confusion.png, drawn without a display."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -9,15 +8,15 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
-from videozoo.engine.checkpoint import replace_file
-from videozoo.engine.fonts import fit_fonts, number_names
+from videozoo.engine.figures import save_figure, short
+from videozoo.engine.fonts import number_names
 from videozoo.engine.groups import GroupResult
 from videozoo.engine.results import EpochRow
 
@@ -37,7 +36,7 @@ def plot_curves(path: Path, history: Sequence[EpochRow], best_epoch: int | None 
     """
     if not history:
         raise ValueError("plot_curves: the history is empty; draw after the first epoch.")
-    figure = Figure(figsize=(12.5, 4.2), layout="constrained")
+    figure = _figure(12.5, 4.2)
     loss, accuracy, rate = figure.subplots(1, 3, width_ratios=(1, 1.15, 0.8))
     epochs = [row.epoch for row in history]
     style: dict[str, Any] = {"marker": "o", "markersize": 3.5 if len(epochs) <= 40 else 0, "linewidth": 1.8}
@@ -72,7 +71,7 @@ def plot_curves(path: Path, history: Sequence[EpochRow], best_epoch: int | None 
         )
     loss.legend(frameon=False, fontsize=9)
     accuracy.legend(frameon=False, fontsize=9, loc="best")
-    _save(figure, path, dpi=130)
+    save_figure(figure, path, dpi=130, margin=None)
 
 
 def _tidy(axes: Axes, epochs: list[int]) -> None:
@@ -108,14 +107,14 @@ def plot_confusion(path: Path, confusion: Tensor, class_names: Sequence[str]) ->
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     if num_classes <= NAMES_UP_TO:
-        figure = _named_matrix(shares, totals[:, 0], [_short(name, 40) for name in class_names])
+        figure = _named_matrix(shares, totals[:, 0], [short(name, 40) for name in class_names])
     else:
-        figure = _numbered_matrix(shares, totals[:, 0], [_short(name, 66) for name in class_names])
+        figure = _numbered_matrix(shares, totals[:, 0], [short(name, 66) for name in class_names])
     hits = counts.trace() / max(counts.sum(), 1)
     title = f"top-1 {hits:.1%} of {counts.sum():,} videos, {num_classes} classes\ncells: % of the true class's videos"
     title += f"\n{numbered}" if numbered else ""
     figure.axes[0].set_title(title, fontsize=11, pad=10)
-    _save(figure, path, dpi=130)
+    save_figure(figure, path, dpi=130, margin=None)
 
 
 def plot_group(path: Path, title: str, panels: Sequence[tuple[str, GroupResult]]) -> None:
@@ -133,11 +132,11 @@ def plot_group(path: Path, title: str, panels: Sequence[tuple[str, GroupResult]]
     num_classes = len(first.class_names)
     cell = 0.62 if num_classes <= 6 else 0.46  # inches
     class_names, numbered = number_names(first.class_names)
-    names = [fill(_short(name, 120), 34) for name in class_names]
+    names = [fill(short(name, 120), 34) for name in class_names]
     longest = max(len(line) for name in names for line in name.split("\n"))
     height = max(cell, 0.19 * max(name.count("\n") + 1 for name in names)) * num_classes
     width = len(panels) * (cell * (num_classes + 1) + 0.35) + 0.085 * longest + 1.3
-    figure = Figure(figsize=(max(width, 5.2), height + 1.6), layout="constrained")
+    figure = _figure(max(width, 5.2), height + 1.6)
     axes_row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (name, group) in zip(axes_row, panels, strict=True):
         counts = group.counts.numpy()
@@ -149,14 +148,14 @@ def plot_group(path: Path, title: str, panels: Sequence[tuple[str, GroupResult]]
         axes.axvline(num_classes - 0.5, color="#444444", linewidth=1.5)
         axes.set_xticks(range(num_classes + 1), [*map(str, range(1, num_classes + 1)), "other"], fontsize=9)
         accuracy = "no videos" if group.top1 is None else f"right {group.top1:.1%}, within group {group.within:.1%}"
-        axes.set_title("\n".join(filter(None, [_short(name, 30), accuracy])), fontsize=10)
+        axes.set_title("\n".join(filter(None, [short(name, 30), accuracy])), fontsize=10)
     totals = first.counts.sum(dim=1).tolist()
     rows = [f"{name} ({total})  {k}" for k, (name, total) in enumerate(zip(names, totals, strict=True), 1)]
     axes_row[0].set_yticks(range(num_classes), rows, fontsize=9)
     axes_row[0].set_ylabel("true class (videos)")
     figure.supxlabel("predicted class; cells: % of the true class's videos", fontsize=10)
-    figure.suptitle("\n".join(filter(None, [_short(title, 80), numbered])), fontsize=12)
-    _save(figure, path, dpi=130)
+    figure.suptitle("\n".join(filter(None, [short(title, 80), numbered])), fontsize=12)
+    save_figure(figure, path, dpi=130, margin=None)
 
 
 def _named_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> Figure:
@@ -166,7 +165,7 @@ def _named_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> F
     cell = 0.52 if has_numbers else 0.24  # inches
     side = max(3.2, cell * num_classes)
     margin = 0.085 * max(len(name) for name in names) + 0.9
-    figure = Figure(figsize=(side + margin + 0.9, side + margin + 0.4), layout="constrained")
+    figure = _figure(side + margin + 0.9, side + margin + 0.4)
     axes = figure.subplots()
     _image(figure, axes, shares, totals)
     fontsize = 9 if has_numbers else 8
@@ -198,7 +197,7 @@ def _draw_borders(axes: Axes, num_rows: int, num_columns: int) -> None:
 
 def _numbered_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> Figure:
     """Class numbers on the axes; the most frequent confusions and the weakest classes by name beside them."""
-    figure = Figure(figsize=(16.5, 9.6), layout="constrained")
+    figure = _figure(16.5, 9.6)
     axes, side = figure.subplots(1, 2, width_ratios=(1, 0.72))
     _image(figure, axes, shares, totals, gamma=0.6)  # a single small cell must still be seen
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
@@ -239,18 +238,6 @@ def _show(axes: Axes, shares: np.ndarray, totals: np.ndarray, gamma: float = 1.0
     return axes.imshow(drawn, cmap=colours, norm=PowerNorm(gamma, 0, 1), interpolation="nearest", **options)
 
 
-def _short(name: str, longest: int) -> str:
-    # A dollar sign would start matplotlib's formulas.
-    name = name.replace("$", r"\$")
-    return name if len(name) <= longest else name[: longest - 1] + "…"
-
-
-def _save(figure: Figure, path: Path, dpi: int) -> None:
-    fit_fonts(figure)
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.set(w_pad=0.12, h_pad=0.12)  # type: ignore[call-arg]
-    picture = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(picture, format="png", dpi=dpi)
-    replace_file(path, picture.getvalue())
+def _figure(width: float, height: float) -> Figure:
+    """A figure of a size in inches, with white between its parts."""
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))

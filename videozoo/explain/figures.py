@@ -1,18 +1,14 @@
-"""Figures of frames: rows of pictures under their times, a title, and one way to write them."""
+"""Figures of frames: rows of pictures under their times, and a title."""
 
-import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from videozoo.engine.checkpoint import replace_file
-from videozoo.engine.fonts import fit_fonts
+from videozoo.engine.figures import short
 
-__all__ = ["MOST_COLUMNS", "draw_row", "frame_grid", "save_figure", "set_title", "short", "shown_frames"]
+__all__ = ["MOST_COLUMNS", "draw_row", "frame_grid", "set_title", "shown_frames"]
 
 MOST_COLUMNS = 8
 
@@ -55,25 +51,6 @@ def draw_row(row: Any, label: str, pictures: Iterable[Any], names: Sequence[str]
 def set_title(figure: Figure, title: str, what: str, longest: int = 60) -> None:
     """Write the title over a figure, and below it what is drawn."""
     figure.suptitle(f"{short(title, longest)}\n{what}".strip(), fontsize=11)
-
-
-def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:
-    """Write a figure as PNG, in one piece.
-
-    Raises:
-        CheckpointError: the disk refused.
-    """
-    fit_fonts(figure)
-    picture = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(picture, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08)
-    replace_file(path, picture.getvalue())
-
-
-def short(name: str, longest: int) -> str:
-    """A name that fits, with nothing in it that matplotlib would take for a formula."""
-    name = " ".join(name.split()).replace("$", r"\$")
-    return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def shown_frames(count: int, most: int = MOST_COLUMNS) -> list[int]:

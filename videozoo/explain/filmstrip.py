@@ -9,7 +9,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from torch import Tensor
 
-from videozoo.explain.figures import MOST_COLUMNS, draw_row, frame_grid, save_figure, short
+from videozoo.engine.figures import save_figure, short
+from videozoo.explain.figures import MOST_COLUMNS, draw_row, frame_grid
 from videozoo.explain.overlays import HEAT, join_panels, overlay_maps, write_animation
 
 __all__ = ["FilmRow", "animate_cam", "plot_cam"]

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from videozoo.engine.figures import save_figure, short
 from videozoo.explain.arc_states import ArcStates
-from videozoo.explain.figures import draw_row, frame_grid, save_figure, set_title, short, shown_frames
+from videozoo.explain.figures import draw_row, frame_grid, set_title, shown_frames
 from videozoo.explain.norm_pairs import NormPairs
 from videozoo.explain.temporal_parts import Motion, TemporalKernels, flow_colours
 
