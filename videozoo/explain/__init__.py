@@ -4,9 +4,9 @@ Everything is captured on a throw-away copy on the same weights: the network kee
 other threads may use it meanwhile.
 """
 
+from videozoo.data.read_clip import ReadClip, read_clip
 from videozoo.explain.arc_states import ArcStates, arc_layers, arc_states
 from videozoo.explain.cam import ClassMaps, grad_cam
-from videozoo.explain.clip import ReadClip, read_clip
 from videozoo.explain.confusion import group_confusion, load_evaluation
 from videozoo.explain.filmstrip import FilmRow, animate_cam, plot_cam
 from videozoo.explain.norm_pairs import NormPairs, norm_pairs

@@ -6,14 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from videozoo.data import (
-    VideoDataset,
-    VideoRecord,
-    create_transform,
-    resolve_data_config,
-    sampling_options,
-    test_size_of,
-)
+from videozoo.data import resolve_data_config, test_size_of
+from videozoo.data.read_clip import read_clip
 
 from .errors import ExportError
 
@@ -51,10 +45,7 @@ def read_clips(model: torch.nn.Module, files: Sequence[str | Path]) -> Tensor:
     Raises:
         VideoError: a file cannot be read.
     """
-    config = resolve_data_config(model, test_num_clips=1, test_num_crops=1)
-    records = [VideoRecord(Path(file), -1, "") for file in files]
-    dataset = VideoDataset(records, create_transform(**config), **sampling_options(config))
-    return torch.cat([dataset[index]["video"] for index in range(len(records))])
+    return torch.cat([read_clip(file, model).video for file in files])
 
 
 def check_equal(plain: Run, exported: Run, clips: Tensor, *, takes_any_size: bool) -> float:

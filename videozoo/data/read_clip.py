@@ -6,15 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from videozoo.data import (
-    ClipNormalizer,
-    VideoReader,
-    create_transform,
-    resolve_data_config,
-    sample_clips,
-    sampling_options,
-)
-from videozoo.data.read_sampled import read_sampled
+from videozoo.video.reader import VideoReader
+
+from .config import resolve_data_config, sampling_options
+from .normalize import ClipNormalizer
+from .read_sampled import read_sampled
+from .sample import sample_clips
+from .transforms import create_transform
 
 __all__ = ["ReadClip", "read_clip"]
 
@@ -41,7 +39,7 @@ def read_clip(path: str | os.PathLike[str], model: nn.Module) -> ReadClip:
 
     Args:
         path: a video file or a folder of frames.
-        model: a network of videozoo.
+        model: a network with ``pretrained_cfg``.
     Raises:
         VideoError: the video cannot be read.
     """
