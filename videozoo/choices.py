@@ -12,6 +12,7 @@ __all__ = [
     "SCORE_FILES",
     "TRACKERS",
     "TRAIN_CROPS",
+    "is_onnx",
 ]
 
 # Training.
@@ -31,3 +32,8 @@ AVERAGES = ("prob", "logit")
 SCORE_FILES = (".csv", ".parquet")
 FEATURE_FILES = (".parquet", ".npy", ".safetensors")
 EXPORT_FORMATS = {"onnx": ".onnx", "torch-export": ".pt2", "state-dict": ".safetensors"}  # how the file's name ends
+
+
+def is_onnx(model: str) -> bool:
+    """Return whether a model's name is that of an ONNX file."""
+    return model.lower().endswith(EXPORT_FORMATS["onnx"])

@@ -1,10 +1,11 @@
 """Where torch computes: devices by their names, and on one thread."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from videozoo.launch import local_rank
 
 __all__ = ["find_device", "one_thread"]
 
@@ -21,7 +22,7 @@ def find_device(wish: str) -> torch.device:
     if wish == "auto":
         if not torch.cuda.is_available():
             return torch.device("cpu")
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        return torch.device("cuda", local_rank() % torch.cuda.device_count())
     try:
         device = torch.device(wish)
     except RuntimeError as error:

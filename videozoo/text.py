@@ -1,12 +1,14 @@
 """Text from outside (names of classes and files, configs, messages of libraries), made safe to show."""
 
 import csv
+import difflib
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-__all__ = ["cause", "csv_text", "first_line", "is_printable", "json_text", "markdown_table", "printable"]
+__all__ = ["cause", "csv_text", "first_few", "first_line", "is_printable", "json_text", "markdown_table", "near_names"]
+__all__ += ["printable", "some"]
 
 # Line and paragraph separators, and what makes a reader see letters in another order than they have.
 _BAD = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -72,6 +74,37 @@ def cause(error: Exception) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message that has something in it; empty where none has."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+
+
+def near_names(
+    name: str,
+    known: Iterable[str],
+    words: str = "; near: {}",
+    *,
+    most: int = 3,
+    cutoff: float = 0.6,
+    show: Callable[[str], str] = str,
+) -> str:
+    """Return a hint with the names that are most like a mistyped one, the nearest first; empty where none is like it.
+
+    Args:
+        words: the hint, with ``{}`` where the names go.
+        most: so many names at most.
+        cutoff: how alike a name must be, from 0 to 1, as `difflib.get_close_matches` measures it.
+        show: how a name is written.
+    """
+    near = difflib.get_close_matches(name, list(known), most, cutoff)
+    return words.format(", ".join(map(show, near))) if near else ""
+
+
+def some(items: Sequence[str], most: int = 8) -> str:
+    """Return the first items and the number of the rest, as ``a, b and 3 more``."""
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def first_few(items: Sequence[str], most: int = 20, rest: str = "") -> list[str]:
+    """Return the first items and, where there are others, ``and 3 more`` with the words of ``rest`` behind it."""
+    return [*items[:most], f"and {len(items) - most} more{rest}"] if len(items) > most else list(items)
 
 
 def _is_bad(letter: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from videozoo.cli import main
-from videozoo.cli.stream import _Tally, board
+from videozoo.cli.stream_board import Tally, board
 from videozoo.data import count_frames
 
 MODEL = "test_dnr_tsn.motions"
@@ -73,7 +73,7 @@ def test_a_terminal_is_drawn_in_place(clip: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_lines_fit_the_terminal_and_cannot_command_it() -> None:
-    tally = _Tally("a\x1b[2Jb.mp4")
+    tally = Tally("a\x1b[2Jb.mp4")
     tally.count(1.5, 0.01, 2)
     best = [{"class": "走" * 90, "label": 0, "score": 0.75}, {"class": "x\x1b]0;y\x07\n", "label": 1, "score": 0.25}]
     for columns in (10, 40, 200):

@@ -1,13 +1,13 @@
 """How a sub-command is declared: its words and its flags."""
 
 import argparse
-import difflib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from videozoo.cli.console import CommandError
+from videozoo.text import near_names
 
 Container = argparse.ArgumentParser | argparse._ArgumentGroup
 Flag = Callable[[Container], Any]  # adds itself to a parser or a group
@@ -84,8 +84,7 @@ class CommandParser(Parser):
         flags = (arg.partition("=")[0] for arg in itertools.takewhile(lambda arg: arg != "--", args or ()))
         for given in flags:
             if given.startswith("--") and " " not in given and given not in self._option_string_actions:
-                near = difflib.get_close_matches(given, self._option_string_actions, n=2, cutoff=0.75)
-                hint = f"; did you mean {' or '.join(near)}?" if near else ""
+                hint = near_names(given, self._option_string_actions, "; did you mean {}?", most=2, cutoff=0.75)
                 self.error(f"unrecognized arguments: {given}{hint}")
         found, rest = super().parse_known_args(args, namespace)
         if rest:

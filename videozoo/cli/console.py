@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
+from videozoo.launch import is_main_process, num_processes
 from videozoo.text import first_line, printable
 
 # Errors whose message is meant for the user, by the module that is loaded when they can occur.
@@ -127,16 +128,6 @@ def known_errors() -> tuple[type[Exception], ...]:
 def _show_traceback() -> None:
     if os.environ.get("VIDEOZOO_DEBUG", "") not in ("", "0"):
         _write(traceback.format_exc(), sys.stderr, lines="all")
-
-
-def is_main_process() -> bool:
-    """Whether this process speaks: the only one, or the first of several."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def num_processes() -> int:
-    """How many processes torchrun or accelerate started for this command."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextlib.contextmanager

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.choices import AVERAGES
+from videozoo.choices import AVERAGES, is_onnx
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import CommandError, is_main_process, num_processes, say, say_text, show_log
+from videozoo.cli.console import CommandError, say, say_text, show_log
 from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of
 from videozoo.cli.measure import BATCH_SIZE, Setup
 from videozoo.cli.outputs import hold_output, refuse_file, refuse_inside_data
+from videozoo.launch import is_main_process, num_processes
 
 if TYPE_CHECKING:
     from videozoo.engine import EvalResult, Scores
@@ -135,7 +136,7 @@ def _check(args: argparse.Namespace) -> None:
             raise CommandError(f"evaluate: --scores come from an evaluation that is done; {flag} has no part in it.")
     elif not args.model or not args.data:
         raise CommandError("evaluate: needs --model and --data, or --scores (see videozoo evaluate --help)")
-    elif args.amp and any(name.lower().endswith(".onnx") for name in args.model):
+    elif args.amp and any(map(is_onnx, args.model)):
         raise CommandError("evaluate: --amp is not for an ONNX file, which runs in the precision that it has.")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import CommandError, say, show_log
-from videozoo.cli.flags import DEVICE, MAX_FRAMES, MODEL
+from videozoo.cli.flags import DEVICE, MAX_FRAMES, MODEL, refuse_onnx
 from videozoo.cli.outputs import hold_output, refuse_file
 
 if TYPE_CHECKING:
@@ -88,13 +88,9 @@ class Explained:
         from videozoo.explain import read_clip
         from videozoo.explain.cam import find_class, find_stage
         from videozoo.explain.capture import check_network
-        from videozoo.inference.predictor import is_onnx, load_network
+        from videozoo.inference.predictor import load_network
 
-        if is_onnx(name):
-            raise CommandError(
-                f"--model {name}: an ONNX file has no layers to look into and no gradients; explain the model that it "
-                "was exported from."
-            )
+        refuse_onnx(name, "has no layers to look into and no gradients; explain the model that it was exported from")
         self.args = args
         self.model: Any = load_network(name)
         check_network(self.model)

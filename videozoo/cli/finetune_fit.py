@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from videozoo.cli.console import CommandError, Interrupted, say
 from videozoo.cli.finetune_flags import Settings
-from videozoo.cli.finetune_loaders import make_normalizer, make_train_loader, make_val_loader
+from videozoo.cli.finetune_loaders import make_train_loader, make_val_loader
 from videozoo.cli.flags import flag_of
 from videozoo.cli.run_settings import write_settings
 
@@ -47,13 +47,13 @@ def fit_model(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; it says how to go on.
     """
-    from videozoo.data import TrainBatch
+    from videozoo.data import ClipNormalizer, TrainBatch, resolve_data_config
     from videozoo.engine import fit
     from videozoo.models import model_config
 
     config = dataclasses.replace(config, class_weights=_class_weights(settings, train))
     mixing = ("mixup", "cutmix", "mixup_prob", "mixup_switch_prob", "smoothing", "reprob", "remode")
-    normalizer = make_normalizer(model)
+    normalizer = ClipNormalizer.of(resolve_data_config(model))
     train_batch = TrainBatch(
         normalizer, num_classes=len(train.class_names), **{name: getattr(settings, name) for name in mixing}
     )

@@ -8,9 +8,9 @@ from typing import Any
 from videozoo.bounds import CHOICES
 from videozoo.choices import ERASE_MODES, EVAL_METRICS, SCHEDULES, TRACKERS, TRAIN_CROPS
 from videozoo.cli.command import Container, Flag, flag
-from videozoo.cli.console import num_processes
 from videozoo.cli.flags import DEVICE_HELP, MAX_FRAMES
 from videozoo.cli.recipes import recipe_names
+from videozoo.launch import num_processes
 
 DEFAULT_LR = 5e-4  # where neither --lr nor --lr-base is given
 

@@ -11,19 +11,11 @@ from videozoo.cli.run_settings import parse_size
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
-    from videozoo.data import ClipNormalizer, VideoSource
+    from videozoo.data import VideoSource
     from videozoo.models import Ensemble, VideoNet
 
 # What a loader's worker waits after SIGTERM; schedulers kill after 30 seconds.
 WORKER_GRACE_SEC = 30
-
-
-def make_normalizer(model: "VideoNet | Ensemble") -> "ClipNormalizer":
-    """From the bytes that the loaders here give to what the network takes; on the network's device."""
-    from videozoo.data import ClipNormalizer, resolve_data_config
-
-    cfg = resolve_data_config(model)
-    return ClipNormalizer(cfg["mean"], cfg["std"], cfg["channel_order"])
 
 
 def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "DataLoader[Any]":

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, note, num_processes
+from videozoo.cli.console import CommandError, note
 from videozoo.cli.finetune_checks import whole_starts
 from videozoo.cli.finetune_flags import Settings
 from videozoo.cli.flags import parse_views
 from videozoo.cli.run_settings import describe_lr, parse_frame_size
+from videozoo.launch import num_processes
 
 if TYPE_CHECKING:
     from videozoo.models import Ensemble, VideoNet

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from videozoo.choices import is_onnx
 from videozoo.cli.command import Flag, flag, switch
 from videozoo.cli.console import CommandError
 from videozoo.ranges import RANGES, describe_problem
@@ -49,6 +50,16 @@ WORK_FLAGS = (
     flag("-j", "--workers", type=int, default=2, metavar="N", help="files worked on at a time"),
     flag("--time-limit", type=float, default=300.0, metavar="SEC", help="a file that takes longer counts as broken"),
 )
+
+
+def refuse_onnx(model: str, why: str) -> None:
+    """Refuse an ONNX file where a network of modules is needed.
+
+    Raises:
+        CommandError: names the file and ``why``.
+    """
+    if is_onnx(model):
+        raise CommandError(f"--model {model}: an ONNX file {why}.")
 
 
 def set_max_frames(count: int) -> None:

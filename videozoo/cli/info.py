@@ -6,6 +6,7 @@ from typing import Any
 
 from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import say, say_text, show_log
+from videozoo.text import some
 
 COMMAND = Command(
     help="parts, size and cost of a network",
@@ -79,7 +80,7 @@ def _say_facts(facts: dict[str, Any]) -> None:
     videos = facts["videos"]
     size = "x".join(str(side) for side in videos["input_size"][1:])
     names = facts["class_names"]
-    shown = ": " + ", ".join(names[:6]) + (", ..." if len(names) > 6 else "") if names else ""
+    shown = f": {some(names, 6)}" if names else ""
     sampling = videos["frame_sampling"] + (f", stride {videos['frame_stride']}" * (videos["frame_sampling"] == "dense"))
     if videos["frames_per_segment"] > 1:
         sampling += f", {videos['frames_per_segment']} in a row"

@@ -2,8 +2,7 @@
 
 import argparse
 import contextlib
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ from videozoo.cli.command import flag
 from videozoo.cli.console import CommandError, Interrupted, note, progress_bar, say
 from videozoo.cli.outputs import refuse_inside_data
 from videozoo.extras import check_installed
+from videozoo.jobs.shards import check_shard, check_suffix
+from videozoo.launch import num_processes, rank
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult
@@ -30,18 +31,17 @@ LIST_FLAGS = (
 )
 
 
-def check_job(command: str, args: argparse.Namespace, suffixes: Sequence[str]) -> tuple[Path, int, int]:
+def check_job(command: str, args: argparse.Namespace, suffixes: tuple[str, ...]) -> tuple[Path, int, int]:
     """Output, number of shards and shard.
 
     Raises:
-        CommandError: one of them is missing or wrong.
+        CommandError, JobError: one of them is missing or wrong.
         MissingPackageError: the package that writes it is not installed.
     """
     if not args.output:
         raise CommandError(f"{command}: --input needs --output FILE.")
     output = Path(args.output)
-    if output.suffix not in suffixes:
-        raise CommandError(f"{command}: --output is {args.output}; its name must end in {' or '.join(suffixes)}.")
+    check_suffix(output, suffixes)
     if output.is_dir():
         raise CommandError(f"{output}: is a folder; --output needs a file.")
     if output.suffix == ".parquet":
@@ -50,11 +50,8 @@ def check_job(command: str, args: argparse.Namespace, suffixes: Sequence[str]) -
         raise CommandError(f"{command}: give --num-shards and --shard both, or none of them.")
     num_shards, shard = args.num_shards, args.shard
     if num_shards is None:
-        num_shards, shard = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    if num_shards < 1 or not 0 <= shard < num_shards:
-        raise CommandError(
-            f"{command}: --shard is {shard}, --num-shards {num_shards}; shards count from 0 up to N - 1."
-        )
+        num_shards, shard = num_processes(), rank()
+    check_shard(output, num_shards, shard)
     return output, num_shards, shard
 
 
@@ -71,7 +68,10 @@ def job_bar(total: int, kept: Path | None, title: str | None = None) -> Iterator
 
 
 def run_job(
-    command: str, args: argparse.Namespace, suffixes: Sequence[str], open_work: "Callable[[], Callable[..., JobResult]]"
+    command: str,
+    args: argparse.Namespace,
+    suffixes: tuple[str, ...],
+    open_work: "Callable[[], Callable[..., JobResult]]",
 ) -> int:
     """Work through the list that the flags name; gives the exit status.
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, first_process_first, note, num_processes
+from videozoo.cli.console import CommandError, first_process_first, note
 from videozoo.cli.flags import parse_views
 from videozoo.cli.jobs import job_bar
+from videozoo.launch import num_processes
 
 if TYPE_CHECKING:
     from videozoo.data import VideoRecord, VideoSource

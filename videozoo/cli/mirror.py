@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from videozoo.text import some
+
 _OPPOSITES = {"left": "right", "right": "left", "clockwise": "counterclockwise", "counterclockwise": "clockwise"}
 _ABBREVIATIONS = {"l": "left", "r": "right", "cw": "clockwise", "ccw": "counterclockwise", "acw": "counterclockwise"}
 # The words of CamelCase, of capitals and of small letters, and what is between them.
@@ -45,8 +47,8 @@ def describe_mirrors(class_names: Sequence[str], mirrors: Mapping[int, int | Non
         return "horizontal flips: no class name has left, right or a sense of turning in it; --hflip 0 turns them off"
     pairs = [f"{class_names[a]} <-> {class_names[b]}" for a, b in mirrors.items() if b is not None and a < b]
     alone = [class_names[label] for label, mirror in mirrors.items() if mirror is None]
-    parts = [f"flipped clips change class: {_few(pairs)}"] if pairs else []
-    parts += [f"never flipped: {_few(alone)}"] if alone else []
+    parts = [f"flipped clips change class: {some(pairs, 4)}"] if pairs else []
+    parts += [f"never flipped: {some(alone, 4)}"] if alone else []
     return f"horizontal flips: {'; '.join(parts)}"
 
 
@@ -63,7 +65,3 @@ def _spell(name: str, replace: Mapping[str, str] | None = None) -> str:
         return (replace or {}).get(word, word) + (match["end"] or "")
 
     return _SIDE.sub(write, "\0".join(_TOKEN.findall(name)).lower()).replace("\0", "")
-
-
-def _few(items: Sequence[str], longest: int = 4) -> str:
-    return ", ".join(items[:longest]) + (f" and {len(items) - longest} more" if len(items) > longest else "")

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from videozoo.cli.console import CommandError, is_main_process, note
+from videozoo.cli.console import CommandError, note
+from videozoo.launch import is_main_process
+from videozoo.text import first_few
 
 if TYPE_CHECKING:
     from videozoo.data import VideoRecord
 
 # Opening decodes a frame of each, about 5 ms; above this the first epoch finds broken files.
 OPENED_BEFORE_TRAINING = 2000
-SHOWN_PROBLEMS = 20
 
 
 def open_all(train: "Sequence[VideoRecord]", val: "Sequence[VideoRecord]", *, max_bad_frac: float) -> None:
@@ -60,7 +61,4 @@ def _find_broken(records: "Sequence[VideoRecord]") -> list[str]:
 
 
 def _listed(problems: list[str]) -> str:
-    lines = [f"  {text}" for text in problems[:SHOWN_PROBLEMS]]
-    if len(problems) > SHOWN_PROBLEMS:
-        lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more")
-    return "\n".join(lines)
+    return "\n".join(f"  {line}" for line in first_few(problems))

@@ -3,8 +3,9 @@
 import contextlib
 from pathlib import Path
 
-from videozoo.cli.console import CommandError, is_main_process
+from videozoo.cli.console import CommandError
 from videozoo.jobs.disk import hold_folder
+from videozoo.launch import is_main_process
 
 
 def refuse_inside_data(output: Path, data: str | None, flag: str = "--data") -> None:

@@ -11,12 +11,12 @@ from videozoo.cli.console import CommandError, say, say_error, show_log
 from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS
 from videozoo.cli.jobs import job_bar
 from videozoo.cli.outputs import refuse_inside_data
+from videozoo.text import first_few
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-SHOWN_BROKEN = 20
 
 
 COMMAND = Command(
@@ -67,10 +67,9 @@ def _prepare(args: argparse.Namespace, source: "VideoSource", folder: Path, shar
             limit_sec=args.time_limit,
             on_progress=show,
         )
-    for place, reason in prepared.broken[:SHOWN_BROKEN]:
-        say_error(f"{place}: {reason}")
-    if len(prepared.broken) > SHOWN_BROKEN:
-        say_error(f"and {len(prepared.broken) - SHOWN_BROKEN} more; prepared.jsonl in {folder} names them")
+    broken = [f"{place}: {reason}" for place, reason in prepared.broken]
+    for line in first_few(broken, rest=f"; prepared.jsonl in {folder} names them"):
+        say_error(line)
     where = prepared.written[0] if prepared.written else folder
     if len(prepared.written) > 1:
         where = folder / f"{{{prepared.written[0].stem}..{prepared.written[-1].stem}}}.tar"

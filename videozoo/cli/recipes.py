@@ -1,13 +1,13 @@
 """Recipes: the settings of a published training as a yaml file, which every flag of ``finetune`` overrides."""
 
 import argparse
-import difflib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from videozoo.cli.console import CommandError
+from videozoo.text import near_names
 
 # Of one machine, folder or run: no recipe can know them.
 _NOT_IN_RECIPES = frozenset(
@@ -54,8 +54,8 @@ def read_recipe(name: str, parser: argparse.ArgumentParser) -> Recipe:
     elif is_recipe_file(name):
         where, text = name, _read_file(Path(name).expanduser())
     else:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}, or give a .yaml file."
+        hint = near_names(name, known, "did you mean {}?", most=1)
+        hint = hint or f"there are {', '.join(known)}, or give a .yaml file."
         raise CommandError(f"--recipe: no recipe {name!r}; {hint}")
     rows = _parse(text, where)
     texts = {key: str(rows.pop(key)).strip() for key in _TEXTS if rows.get(key) is not None}
@@ -96,9 +96,9 @@ def _convert(rows: dict[str, Any], parser: argparse.ArgumentParser, where: str) 
     settings: dict[str, Any] = {}
     for key, value in rows.items():
         if key not in actions:
-            near = difflib.get_close_matches(key, [*actions, *_TEXTS], n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; its keys are the names of finetune's flags."
-            raise CommandError(f"{where}: unknown key {key!r}{hint}")
+            hint = near_names(key, [*actions, *_TEXTS], "did you mean {}?", most=1)
+            hint = hint or "its keys are the names of finetune's flags."
+            raise CommandError(f"{where}: unknown key {key!r}; {hint}")
         flag, is_switch = actions[key].option_strings[-1], actions[key].nargs == 0
         if value is None and not is_switch:
             settings[key] = None

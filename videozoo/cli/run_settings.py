@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from videozoo.choices import FREE_ON_RESUME
-from videozoo.cli.console import CommandError, is_main_process, note
+from videozoo.cli.console import CommandError, note
 from videozoo.cli.finetune_checks import check_effects, whole_starts
 from videozoo.cli.finetune_flags import DEFAULT_LR, DEFAULTS, Settings
 from videozoo.cli.flags import check_ranges, flag_of, set_max_frames
 from videozoo.cli.outputs import refuse_file, refuse_inside_data
 from videozoo.cli.recipes import is_recipe_file, read_recipe
+from videozoo.launch import is_main_process
 from videozoo.text import json_text
 from videozoo.version import __version__
 

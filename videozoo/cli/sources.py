@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.console import CommandError, note
+from videozoo.text import some
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
@@ -84,7 +85,6 @@ def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
         seen = {record.label for record in source.records}
         lacking = [name for label, name in enumerate(names) if label not in seen]
         if lacking:
-            few = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
-            warnings.append(f"no {what} video of {few}")
+            warnings.append(f"no {what} video of {some(lacking, 5)}")
     for text in [*warnings, *check_splits(train, val)]:
         note(f"warning: {text}")

@@ -2,29 +2,21 @@
 
 import argparse
 import contextlib
-import json
-import shutil
-import sys
 import time
-import unicodedata
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import CommandError, Interrupted, note, say
-from videozoo.cli.flags import DEVICE, MODEL
+from videozoo.cli.console import CommandError, Interrupted, note
+from videozoo.cli.flags import DEVICE, MODEL, refuse_onnx
 from videozoo.cli.predict import best_rows
-from videozoo.text import printable
+from videozoo.cli.stream_board import Tally, open_display
 
 if TYPE_CHECKING:
     import torch
 
     from videozoo.video.live import LiveFrame
-
-DRAW_SEC = 0.05  # a terminal is drawn no more often
-BAR_CELLS = 24
 
 
 COMMAND = Command(
@@ -83,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
         frames: Any = source
         if comes_by_itself or args.realtime:
             frames = stack.enter_context(LatestFrames(source if comes_by_itself else in_real_time(source)))
-        tally = _Tally(without_password(args.source))
-        show = _shower(args, tally, stack)
+        tally = Tally(without_password(args.source))
+        show = open_display(args, tally, stack)
         try:
             for frame in frames:
                 begin = time.perf_counter()
@@ -97,39 +89,6 @@ def run(args: argparse.Namespace) -> int:
             show(None)
     note(str(tally))
     return 0
-
-
-@dataclass
-class _Tally:
-    """What there is to tell of the frames so far."""
-
-    source: str
-    num_frames: int = 0
-    num_dropped: int = 0
-    time_sec: float = 0.0
-    latency_sec: float = 0.0
-    _start: float = field(default_factory=time.perf_counter)
-    _total_sec: float = 0.0
-
-    def count(self, time_sec: float, latency_sec: float, num_dropped: int) -> None:
-        """Another frame was answered."""
-        if not self.num_frames:
-            self._start = time.perf_counter() - latency_sec
-        self.num_frames += 1
-        self.time_sec, self.latency_sec, self.num_dropped = time_sec, latency_sec, num_dropped
-        self._total_sec += latency_sec
-
-    @property
-    def fps(self) -> float:
-        """Frames answered a second."""
-        return self.num_frames / max(time.perf_counter() - self._start, 1e-9)
-
-    def __str__(self) -> str:
-        mean = 1000 * self._total_sec / max(self.num_frames, 1)
-        return (
-            f"{self.source}: {self.num_frames} frames, {self.fps:.1f} a second, {mean:.1f} ms each, "
-            f"{self.num_dropped} dropped"
-        )
 
 
 def _open(args: argparse.Namespace, is_camera: bool) -> "Generator[LiveFrame]":
@@ -159,13 +118,12 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
     """A function from a frame to the probabilities of now, and the classes."""
     from videozoo.data import ClipNormalizer, create_transform, resolve_data_config
     from videozoo.devices import find_device
-    from videozoo.inference.predictor import is_onnx, load_network
+    from videozoo.inference.predictor import load_network
     from videozoo.layers.time_aware import time_aware_layers
     from videozoo.models import stream as stream_of
     from videozoo.models.causal import needs_nearest
 
-    if is_onnx(args.model):
-        raise CommandError(f"--model {args.model}: an ONNX file takes whole clips; stream with the model it is from.")
+    refuse_onnx(args.model, "takes whole clips; stream with the model it is from")
     device = find_device(args.device)
     model = load_network(args.model).to(device)
     if args.nearest and not needs_nearest(model):
@@ -178,7 +136,7 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
         note(f"{args.model} was trained with frames to come, here it sees none: train with --causal for full accuracy")
     config = resolve_data_config(model, test_num_clips=1, test_num_crops=1)
     transform = create_transform(**config, normalize=False)
-    normalizer = ClipNormalizer(config["mean"], config["std"], config["channel_order"])
+    normalizer = ClipNormalizer.of(config)
 
     def look(frame: "LiveFrame") -> "torch.Tensor":
         clip = transform(frame.image[None])[0].to(device)  # (3, 1, H, W)
@@ -192,84 +150,3 @@ def _best(scores: "torch.Tensor", names: tuple[str, ...], topk: int) -> list[dic
     from videozoo.jobs.prediction import Prediction
 
     return best_rows(Prediction("", scores.numpy(), class_names=names), topk)
-
-
-def _shower(
-    args: argparse.Namespace, tally: _Tally, stack: contextlib.ExitStack
-) -> Callable[[list[dict[str, Any]] | None], None]:
-    """How answers are shown; called with None at the end."""
-    if args.json:
-
-        def say_json(best: list[dict[str, Any]] | None) -> None:
-            if best is not None:
-                facts = {"time": round(tally.time_sec, 3), "latency_ms": round(1000 * tally.latency_sec, 2)}
-                row = {**facts, "dropped": tally.num_dropped, "predictions": best}
-                say(json.dumps(row, ensure_ascii=False))
-
-        return say_json
-    if not sys.stdout.isatty():
-
-        def say_line(best: list[dict[str, Any]] | None) -> None:
-            if best is not None:
-                say(f"{tally.time_sec:8.2f} s  {best[0]['score']:6.1%}  {printable(best[0]['class'])}")
-
-        return say_line
-    sys.stdout.write("\x1b[?25l")  # without a cursor
-    stack.callback(_give_back_cursor)
-    return _Board(tally).show
-
-
-def _give_back_cursor() -> None:
-    sys.stdout.write("\x1b[?25h")
-    sys.stdout.flush()
-
-
-class _Board:
-    """Some lines of a terminal that are drawn again and again in place."""
-
-    def __init__(self, tally: _Tally) -> None:
-        self.tally = tally
-        self._height = 0
-        self._drawn = 0.0
-        self._best: list[dict[str, Any]] | None = None
-
-    def show(self, best: list[dict[str, Any]] | None) -> None:
-        """Draw, unless that was done a moment ago; None: draw the last answer."""
-        is_end = best is None
-        self._best = best if best is not None else self._best
-        if self._best is None or (not is_end and time.monotonic() - self._drawn < DRAW_SEC):
-            return
-        self._drawn = time.monotonic()
-        lines = board(self._best, self.tally, shutil.get_terminal_size().columns)
-        up = f"\x1b[{self._height}F" if self._height else ""
-        sys.stdout.write(up + "".join(f"{line}\x1b[K\n" for line in lines))
-        sys.stdout.flush()
-        self._height = len(lines)
-
-
-def board(best: list[dict[str, Any]], tally: _Tally, columns: int) -> list[str]:
-    """A line on the stream and one per class, none wider than the terminal."""
-    head = (
-        f"{tally.time_sec:.1f} s  {tally.fps:.1f} frames/s  {1000 * tally.latency_sec:.1f} ms  "
-        f"dropped {tally.num_dropped}  {printable(tally.source)}"
-    )
-    cells = min(BAR_CELLS, max(columns // 3, 1))
-    rows = [f"{row['score']:6.1%} {_bar(row['score'], cells)} {printable(row['class'])}" for row in best]
-    return [_cut(line, columns - 1) for line in (head, *rows)]
-
-
-def _bar(score: float, cells: int) -> str:
-    eighths = round(score * cells * 8)
-    full, rest = divmod(eighths, 8)
-    bar = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
-    return bar.ljust(cells)
-
-
-def _cut(text: str, cells: int) -> str:
-    """As much of the text as so many cells hold; letters of East Asia take two."""
-    width = 0
-    for place, letter in enumerate(text):
-        width += 0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
-        if width > cells:
-            return text[:place]
-    return text

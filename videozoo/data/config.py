@@ -1,11 +1,11 @@
 """How a network wants its videos, by timm's names."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from videozoo.bounds import check_fields, check_work, sides_of
+from videozoo.text import near_names
 
 from .transforms import IMAGENET_MEAN, IMAGENET_STD
 
@@ -53,8 +53,8 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
     given = {key: value for key, value in overrides.items() if value is not None}
     for key in overrides:
         if key not in DATA_DEFAULTS and key != "img_size":
-            near = difflib.get_close_matches(key, [*DATA_DEFAULTS, "img_size"], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(DATA_DEFAULTS)}, img_size."
+            known = [*DATA_DEFAULTS, "img_size"]
+            hint = near_names(key, known, "did you mean {}?", most=1) or f"choose from {', '.join(known)}."
             raise ValueError(f"resolve_data_config: unknown key {key!r}; {hint}")
     if "img_size" in given:
         given.setdefault("input_size", (3, *sides_of(given.pop("img_size"))))

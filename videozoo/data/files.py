@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from videozoo.text import some
 from videozoo.video.image_folder import is_folder, is_image_name, natural_key
 
 from .lists import ListFile, Listing, Row
@@ -187,8 +188,7 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int]) -> lis
     if doubled:
         file.problems.warnings.append(f"{file.path}: {len(doubled)} left out: {'; '.join(doubled[:4])}")
     if empty:
-        more = f" and {len(empty) - 4} more" if len(empty) > 4 else ""
-        file.problems.warnings.append(f"{file.path}: {len(empty)} {EMPTY}: {', '.join(empty[:4])}{more}")
+        file.problems.warnings.append(f"{file.path}: {len(empty)} {EMPTY}: {some(empty, 4)}")
     return records
 
 

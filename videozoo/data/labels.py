@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from videozoo.names import clean_name, clean_names, find_alike, find_name_fault, shorten
+from videozoo.text import some
 from videozoo.video.image_folder import natural_key
 
 from .list_text import BLANK, expand_home, read_text, split_lines
@@ -108,11 +109,6 @@ def number_labels(
 def is_index(label: str) -> bool:
     """Whether a label is written as a whole number."""
     return re.fullmatch(r"[+-]?[0-9]{1,18}", label) is not None
-
-
-def some(names: Sequence[str]) -> str:
-    """The first eight names and the number of the rest."""
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def warn_alike(where: Path, names: Sequence[str]) -> list[str]:

@@ -1,6 +1,8 @@
 """From bytes to what a network takes; on any device, so that loaders may move bytes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -26,6 +28,11 @@ class ClipNormalizer:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     channel_order: str = "rgb"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Self:
+        """Make the one of a network, of what `resolve_data_config` gives."""
+        return cls(config["mean"], config["std"], config["channel_order"])
 
     def __post_init__(self) -> None:
         if self.channel_order not in CHANNEL_ORDERS:

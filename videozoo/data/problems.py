@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SHOWN_PROBLEMS = 20
+from videozoo.text import first_few
+
 SEVERAL_LABELS = "several labels a video are not supported; list one"
 
 
@@ -43,8 +44,6 @@ class Problems:
         """
         if not self.found:
             return
-        lines = [f"  {line}" for line in self.found[:SHOWN_PROBLEMS]]
-        if len(self.found) > SHOWN_PROBLEMS:
-            lines.append(f"  and {len(self.found) - SHOWN_PROBLEMS} more")
         count = "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
-        raise SourceError("\n".join([f"{self.where}: {count}; nothing was loaded{self.hint}", *lines]))
+        head = f"{self.where}: {count}; nothing was loaded{self.hint}"
+        raise SourceError("\n  ".join([head, *first_few(self.found)]))

@@ -53,5 +53,5 @@ def read_clip(path: str | os.PathLike[str], model: nn.Module) -> ReadClip:
         num_frames = reader.num_frames
     transform: Any = create_transform(**config, normalize=False)
     crop = transform(frames)[0]  # (3, T, H, W)
-    normalizer = ClipNormalizer(config["mean"], config["std"], config["channel_order"])
+    normalizer = ClipNormalizer.of(config)
     return ReadClip(normalizer(crop)[None], crop.permute(1, 2, 3, 0).contiguous(), indices, num_frames)

@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import lru_cache
 
+from videozoo.text import first_few
+
 from .problems import SourceError
 from .records import VideoRecord, VideoSource
 
@@ -136,10 +138,8 @@ def _shared_films(train: VideoSource, val: VideoSource) -> list[str]:
         same = [a for a in others if film_of.file_of(a) == film_of.file_of(b) and _overlap(a, b)]
         if others:
             shared.append((b, (same or others)[0], bool(same)))
-    found = [_say_shared(*pair) for pair in shared[:SHOWN_SHARED]]
-    if len(shared) > SHOWN_SHARED:
-        found.append(f"and {len(shared) - SHOWN_SHARED} more videos are in both training and validation")
-    return found
+    found = [_say_shared(*pair) for pair in shared]
+    return first_few(found, SHOWN_SHARED, rest=" videos are in both training and validation")
 
 
 def _say_shared(b: VideoRecord, a: VideoRecord, is_overlapping: bool) -> str:

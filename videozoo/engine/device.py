@@ -1,7 +1,6 @@
 """One door to accelerate: the accelerator of a run, made so that a process can hold several runs one after another."""
 
 import logging
-import os
 
 import torch
 from accelerate import Accelerator
@@ -10,6 +9,7 @@ from accelerate.utils import DistributedType, parse_flag_from_env
 
 from videozoo.choices import AMP_KINDS
 from videozoo.devices import find_device
+from videozoo.launch import num_processes
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _choose(name: str) -> str:
     device = find_device(name)
     if device.type == "cpu":
         return "cpu"
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if num_processes() > 1:
         raise ValueError(
             f"device is {name!r}; several processes cannot share one device; leave it out, the launcher gives each its "
             "own (CUDA_VISIBLE_DEVICES says which there are)."

@@ -1,6 +1,5 @@
 """Groups of classes that are easily taken for each other, and how well a network tells them apart."""
 
-import difflib
 import json
 import re
 import reprlib
@@ -16,7 +15,7 @@ from videozoo.engine.errors import EngineError
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.metrics import rank_classes
 from videozoo.names import clean_name
-from videozoo.text import cause
+from videozoo.text import cause, first_few, near_names
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,8 @@ def load_groups(path: Path, class_names: Sequence[str]) -> dict[str, tuple[int, 
         problems += [f"group {name!r}: {class_names[n]!r} is there twice" for n in set(labels) if labels.count(n) > 1]
         groups[str(name)] = labels
     if problems:
-        more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise EngineError("\n  ".join([f"{path}: {count}:", *problems[:20], *more]))
+        raise EngineError("\n  ".join([f"{path}: {count}:", *first_few(problems)]))
     return groups
 
 
@@ -143,8 +141,7 @@ def _find(entry: Any, class_names: Sequence[str], group: str, problems: list[str
         return None
     if by_name is None and by_index is None:
         what = f"no class {text}; they go from 0 to {len(class_names) - 1}" if is_index else ""
-        near = difflib.get_close_matches(text, class_names, n=3)
-        hint = f"; the nearest: {', '.join(map(repr, near))}" if near else ""
+        hint = near_names(text, class_names, "; the nearest: {}", show=repr)
         problems.append(f"group {group!r}: {what or f'unknown class {reprlib.repr(entry)}{hint}'}")
     return by_index if by_name is None else by_name
 

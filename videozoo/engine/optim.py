@@ -1,6 +1,5 @@
 """Optimiser, schedule, averaged weights and frozen norms: timm's, wired to FitConfig."""
 
-import difflib
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from videozoo.engine.config import FitConfig, SettingError
+from videozoo.text import near_names
 
 
 def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer:
@@ -27,8 +27,8 @@ def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer
     name = config.opt.lower().removeprefix("lookahead_")
     known = [str(known) for known in list_optimizers()]
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=5, cutoff=0.4) or ["sgd", "adamw"]
-        raise SettingError("opt", f"is {config.opt!r}, no optimizer of timm; nearest: {', '.join(near)}")
+        near = near_names(name, known, "{}", most=5, cutoff=0.4) or "sgd, adamw"
+        raise SettingError("opt", f"is {config.opt!r}, no optimizer of timm; nearest: {near}")
     num_betas = get_optimizer_info(name).num_betas
     if config.opt_betas is not None and len(config.opt_betas) != num_betas:
         raise SettingError("opt_betas", f"has {len(config.opt_betas)} numbers; {config.opt} takes {num_betas}")

@@ -21,7 +21,7 @@ from videozoo.engine.progress import Progress
 from videozoo.engine.results import FitResult, write_results, write_summary
 from videozoo.engine.resume import config_dict
 from videozoo.files import FolderTaken, Lock, claim_folder, lock_folder, recover_folder, remove_leftovers
-from videozoo.text import cause
+from videozoo.text import cause, some
 
 _log = logging.getLogger(__name__)
 RESULTS = ("best", "summary.csv")  # of finished epochs
@@ -110,9 +110,10 @@ class RunFolder:
             return None
         state = load_train_state(last)
         if tuple(state["class_names"]) != self.class_names:
+            before, now = state["class_names"], self.class_names
             raise CheckpointError(
-                f"{self.path}: its run has {len(state['class_names'])} classes {_few(state['class_names'])}, now came "
-                f"{len(self.class_names)} {_few(self.class_names)}; resume with the same data, or give another output."
+                f"{self.path}: its run has {len(before)} classes ({some(before, 5)}), now came {len(now)} "
+                f"({some(now, 5)}); resume with the same data, or give another output."
             )
         return state
 
@@ -201,7 +202,3 @@ class RunFolder:
         if measured:
             config["pretrained_cfg"] = {**(config.get("pretrained_cfg") or {}), "metrics": dict(measured)}
         return config
-
-
-def _few(names: Any, longest: int = 5) -> str:
-    return "(" + ", ".join(list(names)[:longest]) + (", ..." if len(names) > longest else "") + ")"

@@ -16,7 +16,7 @@ from videozoo.choices import AVERAGES
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.errors import EngineError
 from videozoo.engine.eval_result import EvalResult
-from videozoo.text import cause, json_text
+from videozoo.text import cause, json_text, some
 
 SCORES_FORMAT = "videozoo.scores.1"
 _TENSORS = ("log_probs", "logits", "labels", "indices")
@@ -186,8 +186,9 @@ def _check_same(one: Scores, other: Scores, who: str) -> None:
     labels = _labels(one)
     differing = [name for name, label in _labels(other).items() if labels.get(name, label) != label]
     if differing:
-        examples = ", ".join(differing[:_FEW])
-        raise EngineError(f"{who} give {len(differing)} videos other labels, such as {examples}; use one list.")
+        raise EngineError(
+            f"{who} give {len(differing)} videos other labels, such as {some(differing, _FEW)}; use one list."
+        )
 
 
 def _labels(part: Scores) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """Grad-CAM per frame: where in each frame a network sees a class."""
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from videozoo.nets.slowfast import slow_frame_indices
 from videozoo.shapes import unfold_time
 from videozoo.surgery import stage_modules
 from videozoo.temporal.tdn import DifferenceResNet
+from videozoo.text import near_names
 
 __all__ = ["ClassMaps", "find_class", "find_stage", "grad_cam"]
 
@@ -116,8 +116,7 @@ def find_class(model: Any, wanted: int | str) -> int:
         return by_name
     if by_index is not None:
         return by_index
-    near = difflib.get_close_matches(text, names, n=3)
-    hint = f"; the nearest: {', '.join(map(repr, near))}" if near else ""
+    hint = near_names(text, names, "; the nearest: {}", show=repr)
     raise ValueError(f"explain: no class {wanted!r}; give a name or a number from 0 to {model.num_classes - 1}{hint}.")
 
 

@@ -1,6 +1,5 @@
 """Look inside a network while it answers, without touching it: everything is seen on a copy that is thrown away."""
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from videozoo.layers.causal import Causal
 from videozoo.models import VideoNet
 from videozoo.surgery.shared_copy import shared_copy
+from videozoo.text import near_names
 
 __all__ = [
     "Seen",
@@ -141,8 +141,8 @@ def pick_layers(names: Sequence[str], wanted: str | Sequence[str] | None) -> lis
     for name in [wanted] if isinstance(wanted, str) else wanted:
         full = name if name in names else f"backbone.{name}"
         if full not in names:
-            near = difflib.get_close_matches(full, names, n=3, cutoff=0.0)
-            raise ValueError(f"explain: no layer {name!r} of this kind; the nearest are {', '.join(near)}.")
+            hint = near_names(full, names, "; the nearest are {}", cutoff=0.0)
+            raise ValueError(f"explain: no layer {name!r} of this kind{hint}.")
         picked.append(full)
     return picked
 

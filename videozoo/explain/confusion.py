@@ -7,7 +7,7 @@ from videozoo.engine import EngineError, GroupResult, Scores, load_scores, measu
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.evaluation_folder import SCORES, file_stems, model_title
 from videozoo.names import clean_name
-from videozoo.text import csv_text
+from videozoo.text import csv_text, some
 
 __all__ = [
     "evaluation_titles",
@@ -49,7 +49,7 @@ def group_confusion(scores: Sequence[Scores], labels: Sequence[int]) -> list[Gro
         numbers = {clean_name(name): label for label, name in enumerate(part.result.class_names)}
         differ = sorted(numbers.keys() ^ set(first))
         if differ:
-            named = ", ".join(map(repr, differ[:4])) + (f" and {len(differ) - 4} more" if len(differ) > 4 else "")
+            named = some([*map(repr, differ)], 4)
             raise EngineError(f"confusion: not all evaluations have the classes {named}; compare those with the same.")
         parts.append(measure_group(part.result, [numbers[first[label]] for label in labels]))
     return parts

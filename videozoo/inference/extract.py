@@ -1,6 +1,5 @@
 """Features of videos instead of classes: a network cut open at a layer."""
 
-import difflib
 from typing import Any, Literal
 
 import torch
@@ -10,6 +9,7 @@ from videozoo.data import test_size_of
 from videozoo.models import Ensemble, VideoNet
 from videozoo.shapes import fold_time, unfold_time
 from videozoo.surgery import stage_modules
+from videozoo.text import near_names
 
 from .predictor import Predictor
 
@@ -85,8 +85,7 @@ def _find_layer(net: VideoNet | Ensemble, layer: str) -> str:
         if name in names:
             return name
     known = [*stages, *names, *(name.removeprefix("backbone.") for name in names)]
-    near = difflib.get_close_matches(layer, known, n=3, cutoff=0.4) or [*stages][-1:]
-    hint = f"; near: {', '.join(near)}" if near else ""
+    hint = near_names(layer, known, cutoff=0.4) or "".join(f"; near: {stage}" for stage in [*stages][-1:])
     raise ValueError(f"extract: the network has no layer {layer!r}{hint}.")
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from videozoo.batched_forward import BatchedForward
+from videozoo.choices import is_onnx
 from videozoo.data import ClipNormalizer, VideoRecord, parse_views, resolve_data_config
 from videozoo.devices import find_device
 from videozoo.jobs.clips import ClipBatch, iterate_batches
@@ -78,7 +79,7 @@ class Predictor:
             model = _copy(self.source, find_device(self._wish))
         num_clips, num_crops = self.views or (None, None)
         self.config = resolve_data_config(model, test_num_clips=num_clips, test_num_crops=num_crops)
-        self.normalizer = ClipNormalizer(self.config["mean"], self.config["std"], self.config["channel_order"])
+        self.normalizer = ClipNormalizer.of(self.config)
         self.device = find_device(self._wish)
         self.model = model.to(self.device).eval()
         self._batched_forward = BatchedForward(self._forward, self.max_clips)
@@ -196,8 +197,3 @@ def load_network(name: str) -> Any:
 
     model = OnnxNet(name) if is_onnx(name) else create_model(name, pretrained=True)
     return model.eval()
-
-
-def is_onnx(name: str) -> bool:
-    """Whether a model's name is that of an ONNX file."""
-    return name.lower().endswith(".onnx")

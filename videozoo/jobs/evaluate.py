@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +19,10 @@ from videozoo.engine.interrupts import Interrupts
 
 from .clips import ClipBatch, iterate_batches
 from .describe import describe_job, digest_weights
-from .listing import RecordList
+from .listing import RecordList, Shard
 from .parts import Parts, fill_parts
 from .prediction import Prediction
-from .shards import Shard, check_shard, shard_path
+from .shards import check_shard, shard_path
 
 
 @contextlib.contextmanager
@@ -78,7 +77,10 @@ def evaluate_records(
         amp=amp,
         is_reversed=is_reversed,
     )
-    scorers = [_make_scorer(*pair, len(class_names), accelerator) for pair in zip(models, configs, strict=True)]
+    scorers = [
+        VideoScorer(model, len(class_names), accelerator, prepare=ClipNormalizer.of(config))
+        for model, config in zip(models, configs, strict=True)
+    ]
     shard = Shard(RecordList(records), count, rank)
     started, waited = time.perf_counter(), 0.0
 
@@ -126,11 +128,6 @@ def evaluate_records(
         yield results
         accelerator.wait_for_everyone()  # by then the first process has written what it makes of the results
         parts.remove()
-
-
-def _make_scorer(model: nn.Module, config: dict[str, Any], num_classes: int, accelerator: Any) -> VideoScorer:
-    normalizer = ClipNormalizer(config["mean"], config["std"], config["channel_order"])
-    return VideoScorer(model, num_classes, accelerator, prepare=normalizer)
 
 
 def _score(batch: ClipBatch, scorers: Sequence[VideoScorer], device: torch.device) -> list[Prediction]:

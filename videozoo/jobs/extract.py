@@ -13,8 +13,9 @@ from .describe import describe_answers, describe_job, describe_network
 from .listing import Listing
 from .outputs import OUTPUTS
 from .parts import Rows
-from .predict import JobResult, answer_list, check_suffix
+from .predict import JobResult, answer_list
 from .prediction import GivesFeatures
+from .shards import check_suffix
 
 
 def extract_list(

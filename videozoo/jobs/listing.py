@@ -44,6 +44,19 @@ class Listing(Sequence[VideoRecord]):
         raise NotImplementedError
 
 
+class Shard(Listing):
+    """What one of several processes does: every ``num_shards``-th record of a list, whose places are ``places``."""
+
+    def __init__(self, listing: Sequence[VideoRecord], num_shards: int, shard: int) -> None:
+        self.listing, self.places = listing, range(shard, len(listing), num_shards)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def _record(self, index: int) -> VideoRecord:
+        return self.listing[self.places[index]]
+
+
 class PathList(Listing):
     """A text file of one path a line: 16 bytes of memory each, whatever its length.
 

@@ -18,8 +18,8 @@ from videozoo.files import LOCK, FolderTaken, Lock, remove_leftovers
 
 from .disk import write_whole
 from .errors import JobError
+from .listing import Shard
 from .prediction import Prediction
-from .shards import Shard
 
 PARTS_FORMAT = 1
 # Rows wait in memory at most so long, and so many of them, before they are safe on disk.

@@ -13,12 +13,11 @@ import numpy as np
 from videozoo.choices import SCORE_FILES
 
 from .describe import describe_answers, describe_job, describe_network
-from .errors import JobError
-from .listing import Listing
+from .listing import Listing, Shard
 from .outputs import OUTPUTS, Output
 from .parts import Parts, Rows, check_same_job, fill_parts, parts_folder
 from .prediction import AnswersVideos, best_classes
-from .shards import Shard, check_shard, shard_path
+from .shards import check_shard, check_suffix, shard_path
 
 
 @dataclass(frozen=True)
@@ -101,12 +100,6 @@ _TYPES: dict[str, Callable[[Any], Any]] = {
     "class_scores": lambda pa: pa.list_(pa.float32()),
     "scores": lambda pa: pa.list_(pa.float32()),
 }
-
-
-def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:
-    """Raise JobError where a file's name ends in none of these."""
-    if output.suffix not in suffixes:
-        raise JobError(f"{output}: its name must end in {' or '.join(suffixes)}.")
 
 
 def answer_list(

@@ -1,13 +1,15 @@
-"""The part of a list that one of several processes or machines does."""
+"""Files of results: how their names end, and the one of each of several processes or machines."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from videozoo.data import VideoRecord
-
 from .errors import JobError
-from .listing import Listing
+
+
+def check_suffix(output: Path, suffixes: tuple[str, ...]) -> None:
+    """Raise JobError where a file's name ends in none of these."""
+    if output.suffix not in suffixes:
+        raise JobError(f"{output}: its name must end in {' or '.join(suffixes)}.")
 
 
 def check_shard(output: Path, num_shards: int, shard: int) -> None:
@@ -19,7 +21,9 @@ def check_shard(output: Path, num_shards: int, shard: int) -> None:
         JobError: says which.
     """
     if num_shards < 1 or not 0 <= shard < num_shards:
-        raise JobError(f"shard {shard} of {num_shards} does not exist; shards count from 0 to {num_shards - 1}.")
+        raise JobError(
+            f"shard {shard} of {num_shards} does not exist (--shard is {shard}); they count from 0 to {num_shards - 1}."
+        )
     pattern = re.compile(rf"{re.escape(output.stem)}-[0-9]{{5}}-of-([0-9]{{5}}){re.escape(output.suffix)}(\.parts)?")
     for entry in output.parent.iterdir() if output.parent.is_dir() else ():
         match = pattern.fullmatch(entry.name)
@@ -34,16 +38,3 @@ def shard_path(output: Path, num_shards: int, shard: int) -> Path:
     if num_shards == 1:
         return output
     return output.with_name(f"{output.stem}-{shard:05d}-of-{num_shards:05d}{output.suffix}")
-
-
-class Shard(Listing):
-    """Every ``num_shards``-th record of a list; ``places`` has their places in it."""
-
-    def __init__(self, listing: Sequence[VideoRecord], num_shards: int, shard: int) -> None:
-        self.listing, self.places = listing, range(shard, len(listing), num_shards)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def _record(self, index: int) -> VideoRecord:
-        return self.listing[self.places[index]]

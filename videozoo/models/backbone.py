@@ -1,6 +1,5 @@
 """The plain backbone of a network: timm's, or ours under timm's names, with weights of images."""
 
-import difflib
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from videozoo.models.spec import ModelSpec
 from videozoo.models.state_dict import adapt_stems, load_strictly
 from videozoo.nets import Backbone, complete_backbone
 from videozoo.surgery import find_blocks
+from videozoo.text import near_names
 
 __all__ = ["load_backbone", "load_backbone_file"]
 
@@ -40,8 +40,7 @@ def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir:
         raise ValueError(f"build: {arch} is a network of videozoo itself; pass its backbone, an image model of timm.")
     if not timm.is_model(arch):
         known = [name for name in timm.list_models() if not is_model(name)]
-        near = difflib.get_close_matches(arch, known, n=5)
-        raise ValueError(f"build: timm has no model {arch!r}; near: {', '.join(near) or 'none'}.")
+        raise ValueError(f"build: timm has no model {arch!r}{near_names(arch, known, most=5)}.")
     kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": spec.in_chans}
     if spec.drop_path_rate:  # networks without residual branches do not take it
         kwargs["drop_path_rate"] = spec.drop_path_rate

@@ -13,6 +13,7 @@ from videozoo.models.load import Source, is_source, load_source, open_named, ope
 from videozoo.models.registry import get_pretrained_cfg, is_model, split_name
 from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec
 from videozoo.models.video_net import VideoNet
+from videozoo.text import some
 
 __all__ = ["InitReport", "build_from_base", "find_base"]
 
@@ -36,11 +37,8 @@ class InitReport:
     left_out: tuple[str, ...]
 
     def __str__(self) -> str:
-        def some(keys: tuple[str, ...]) -> str:
-            listed = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")
-            return f"{len(keys)} ({listed})" if keys else "none"
-
-        return f"{self.num_taken} tensors taken over; new: {some(self.new)}; left out: {some(self.left_out)}"
+        new, left_out = (f"{len(keys)} ({some(keys)})" if keys else "none" for keys in (self.new, self.left_out))
+        return f"{self.num_taken} tensors taken over; new: {new}; left out: {left_out}"
 
 
 def find_base(init_from: str | Path, spec: ModelSpec, cache_dir: str | Path | None = None) -> Source:

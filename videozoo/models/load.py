@@ -1,6 +1,5 @@
 """Sources of weights, by name, and their way into a network: strict, and told where from."""
 
-import difflib
 import logging
 import re
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from videozoo.models.registry import is_model, list_models, pretrained_name, spl
 from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec, spec_from_dict
 from videozoo.models.state_dict import adapt_stems, load_strictly
 from videozoo.models.video_net import VideoNet
+from videozoo.text import near_names
 from videozoo.version import __version__
 
 __all__ = [
@@ -131,8 +131,7 @@ def _understand(name: str, revision: str | None, config: Mapping[str, Any], weig
 
     architecture = "" if config["architecture"] == COMPOSED else str(config["architecture"])
     if architecture and (not is_model(architecture) or "." in architecture):
-        near = difflib.get_close_matches(architecture, list_models(), n=3, cutoff=0.6)
-        hint = f"; near: {', '.join(near)}" if near else ""
+        hint = near_names(architecture, list_models())
         raise error(f"the architecture {architecture!r} is unknown to videozoo {__version__}{hint}")
     missing = [field for field in ("spec", "pretrained_cfg") if not isinstance(config.get(field), dict)]
     if missing:

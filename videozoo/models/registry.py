@@ -1,7 +1,6 @@
 """Names of architectures: a thin layer over timm's registry that remembers which ones are ours."""
 
 import copy
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from videozoo.hub import WeightsError
 from videozoo.models.config import VideoCfg
 from videozoo.models.spec import ModelSpec, Spec
 from videozoo.nets.registry import register_with_timm
+from videozoo.text import near_names, some
 
 __all__ = [
     "UnknownModelError",
@@ -91,8 +91,8 @@ def model_entrypoint(name: str) -> Entrypoint:
         raise UnknownModelError(f"unknown model {name!r}: {what}; for a repository write hf-hub:ORGANISATION/NAME.")
     arch, tag = split_name(name)
     if arch not in _ENTRYPOINTS:
-        near = difflib.get_close_matches(arch, _ENTRYPOINTS, n=5, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else "see `videozoo list` (videozoo.list_models())."
+        hint = near_names(arch, _ENTRYPOINTS, "did you mean {}?", most=5, cutoff=0.5)
+        hint = hint or "see `videozoo list` (videozoo.list_models())."
         if timm.is_model(arch):
             hint = (
                 f"it is an image model of timm: take a model that is built on it (`videozoo list`), or in Python "
@@ -101,8 +101,8 @@ def model_entrypoint(name: str) -> Entrypoint:
         raise UnknownModelError(f"unknown model {arch!r}; {hint}")
     if tag not in _CFGS[arch]:
         known = _tags(arch)
-        near = difflib.get_close_matches(tag, known, n=5, cutoff=0.3) or known
-        hint = f"it has {', '.join(near)}" if known else "it has none at all so far"
+        hint = f"it has {some(known)}" if known else "it has none at all so far"
+        hint = near_names(tag, known, "it has {}", most=5, cutoff=0.3) or hint
         raise UnknownModelError(f"{arch} has no weights with the tag {tag!r}; {hint}.")
     return _ENTRYPOINTS[arch]
 

@@ -7,6 +7,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from videozoo.hub import WeightsError
+from videozoo.text import some
 
 __all__ = ["adapt_stems", "load_strictly"]
 
@@ -40,7 +41,7 @@ def load_strictly(net: nn.Module, state: dict[str, Tensor], source: str) -> None
 
 
 def _some(names: list[str]) -> str:
-    return f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})" if names else ""
+    return f"({some(names)})" if names else ""
 
 
 def adapt_stems(state: dict[str, Tensor], own: Mapping[str, Tensor], in_chans: int, base_chans: int = 3) -> list[str]:

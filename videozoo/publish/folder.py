@@ -19,7 +19,7 @@ from videozoo.hub.write import save_weights
 from videozoo.models import create_model, model_config
 from videozoo.publish.card import PICTURE, render_card
 from videozoo.publish.source import Source
-from videozoo.text import cause, json_text
+from videozoo.text import cause, json_text, some
 
 __all__ = ["CARD", "prepare_folder"]
 
@@ -103,8 +103,7 @@ def _check_tensors(state: Mapping[str, Tensor], repo: str) -> None:
             )
     broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
-        names = ", ".join(broken[:4]) + (", ..." if len(broken) > 4 else "")
-        raise WeightsError(f"{len(broken)} tensors are not finite ({names})", source=repo, file=WEIGHTS)
+        raise WeightsError(f"{len(broken)} tensors are not finite ({some(broken, 4)})", source=repo, file=WEIGHTS)
 
 
 def _span(tensor: Tensor) -> tuple[int, int]:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from videozoo.names import clean_name, find_name_fault, shorten
+from videozoo.text import some
 from videozoo.video.image_folder import is_image_name, natural_key
 
 from ..files import is_video_name, make_records
-from ..labels import some, warn_alike
+from ..labels import warn_alike
 from ..lists import ListFile, Listing, Row
 from ..problems import SourceError
 from ..records import VideoSource

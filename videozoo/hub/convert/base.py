@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from videozoo.text import printable
+from videozoo.text import printable, some
 
 __all__ = ["ConvertError", "Converted", "Rules", "compose", "rename", "rename_all", "resnet_name", "stage_depths"]
 
@@ -73,8 +73,7 @@ def rename_all(state: Mapping[str, Tensor], rules: Rules, source: str) -> tuple[
     names = {key: rename(key, rules) for key in state}
     left = [key for key, name in names.items() if name is None]
     if left:
-        more = f" and {len(left) - 12} more" if len(left) > 12 else ""
-        raise ConvertError(f"{source}: no place for {', '.join(left[:12])}{more}; is it another architecture?")
+        raise ConvertError(f"{source}: no place for {some(left, 12)}; is it another architecture?")
     taken: dict[str, str] = {}
     for key, name in names.items():
         if name and name in taken:
