@@ -81,7 +81,7 @@ def slow_arc_clip(x: Tensor, layer: ArcConv3d, gate: bool = False) -> Tensor:
 def test_arc_on_3d_convolutions_is_the_slow_loop(kernel: Any, stride: Any, bias: bool, interaction: Any) -> None:
     conv = nn.Conv3d(5, 10, kernel, stride, tuple(k // 2 for k in kernel), bias=bias).double()
     options = ARC(num_steps=4, layers=("conv3d",), interaction=interaction)
-    layer = randomise(ArcConv3d.from_conv(conv, 99, options))
+    layer = randomise(ArcConv3d.from_layer(conv, 99, options))
     assert layer.weight is conv.weight
     x = torch.randn(2, 5, 5, 7, 6, dtype=torch.float64)
     slow = torch.stack([slow_arc_clip(clip, layer, interaction == "multiplicative") for clip in x])
@@ -91,7 +91,7 @@ def test_arc_on_3d_convolutions_is_the_slow_loop(kernel: Any, stride: Any, bias:
 @pytest.mark.parametrize("options", [{"fusion": False}, {"embedding": False, "attention": False}, {"num_steps": 1}])
 def test_arc_in_3d_with_parts_left_out(options: dict[str, Any]) -> None:
     conv = nn.Conv3d(4, 8, (1, 3, 3), 1, (0, 1, 1)).double()
-    layer = randomise(ArcConv3d.from_conv(conv, 4, ARC(layers=("conv3d",), **options)))
+    layer = randomise(ArcConv3d.from_layer(conv, 4, ARC(layers=("conv3d",), **options)))
     x = torch.randn(2, 4, 3, 5, 5, dtype=torch.float64)
     torch.testing.assert_close(layer(x), torch.stack([slow_arc_clip(clip, layer) for clip in x]), rtol=0, atol=1e-12)
 
@@ -107,8 +107,8 @@ def test_both_layouts_give_the_same(aggregation: Any, attention_layer: Any, inte
         attention_layer=attention_layer,
         interaction=interaction,
     )
-    flat = randomise(ArcConv2d.from_conv(nn.Conv2d(4, 8, 3, 2, 1).double(), 3, options))
-    deep = ArcConv3d.from_conv(nn.Conv3d(4, 8, (1, 3, 3), (1, 2, 2), (0, 1, 1)).double(), 3, options)
+    flat = randomise(ArcConv2d.from_layer(nn.Conv2d(4, 8, 3, 2, 1).double(), 3, options))
+    deep = ArcConv3d.from_layer(nn.Conv3d(4, 8, (1, 3, 3), (1, 2, 2), (0, 1, 1)).double(), 3, options)
     deep.load_state_dict({k: v.reshape(deep.state_dict()[k].shape) for k, v in flat.state_dict().items()})
     x = torch.randn(2, 4, 3, 7, 7, dtype=torch.float64)
     frames = flat(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (2, 3)).transpose(1, 2)
@@ -118,7 +118,7 @@ def test_both_layouts_give_the_same(aggregation: Any, attention_layer: Any, inte
 def test_arc_in_3d_starts_as_the_plain_convolution() -> None:
     conv = nn.Conv3d(4, 9, (3, 3, 3), (2, 2, 2), 1)
     x = torch.rand(2, 4, 6, 9, 9)
-    torch.testing.assert_close(ArcConv3d.from_conv(conv, 6, ARC(layers=("conv3d",)))(x), conv(x))
+    torch.testing.assert_close(ArcConv3d.from_layer(conv, 6, ARC(layers=("conv3d",)))(x), conv(x))
 
 
 @pytest.mark.parametrize("tokens", [(), (5,), (3, 4)])

@@ -21,7 +21,7 @@ T = 3
 def arc_conv(options: ARC, conv: nn.Conv2d | None = None, scale: float = 0.5) -> ArcConv2d:
     """A refined convolution in float64 whose updater is random."""
     conv = conv or nn.Conv2d(5, 11, 3, padding=1, bias=False)
-    return randomise(ArcConv2d.from_conv(conv.double(), T, options), scale)  # type: ignore[return-value]
+    return randomise(ArcConv2d.from_layer(conv.double(), T, options), scale)  # type: ignore[return-value]
 
 
 def slow(layer: ArcConv2d, x: Tensor, **kwargs: Any) -> Tensor:
@@ -127,7 +127,7 @@ def test_starts_equal_to_the_convolution(interaction: Any, attention_layer: Any,
         conv.bias.copy_(torch.randint(-9, 9, conv.bias.shape))  # type: ignore[union-attr]
     options = ARC(interaction=interaction, attention_layer=attention_layer, aggregation=aggregation)
     x = torch.randint(-9, 9, (2 * T, 6, 7, 7)).double()
-    layer = ArcConv2d.from_conv(conv, T, options)
+    layer = ArcConv2d.from_layer(conv, T, options)
     assert torch.equal(layer(x), conv(x))  # with a gradient
     with torch.no_grad():
         assert torch.equal(layer(x), conv(x))
@@ -156,22 +156,22 @@ def test_clips_do_not_see_each_other_and_order_of_frames_does_not_matter() -> No
 
 def test_parameters_are_shared_and_new_ones_have_dtype_and_device_of_the_weight() -> None:
     conv = nn.Conv2d(8, 8, 3).half()
-    layer = ArcConv2d.from_conv(conv, T, ARC(attention_layer="gru"))
+    layer = ArcConv2d.from_layer(conv, T, ARC(attention_layer="gru"))
     assert layer.weight is conv.weight
     assert layer.bias is conv.bias
     assert {p.dtype for p in layer.parameters()} == {torch.float16}
-    assert ArcConv2d.from_conv(nn.Conv2d(8, 8, 3, device="meta"), T, ARC()).fuse.device.type == "meta"  # type: ignore[union-attr]
+    assert ArcConv2d.from_layer(nn.Conv2d(8, 8, 3, device="meta"), T, ARC()).fuse.device.type == "meta"  # type: ignore[union-attr]
 
 
 def test_one_step_adds_nothing() -> None:
     conv = nn.Conv2d(5, 11, 3)
-    layer = ArcConv2d.from_conv(conv, T, ARC(num_steps=1))
+    layer = ArcConv2d.from_layer(conv, T, ARC(num_steps=1))
     assert set(dict(layer.named_parameters())) == {"weight", "bias"}
 
 
 def test_last_part_feeds_nobody() -> None:
     """W_f,j and W_a,j exist for j = 1 .. n - 1 only."""
-    layer = ArcConv2d.from_conv(nn.Conv2d(6, 8, 3, bias=False), T, ARC(num_steps=4))
+    layer = ArcConv2d.from_layer(nn.Conv2d(6, 8, 3, bias=False), T, ARC(num_steps=4))
     assert {k: tuple(p.shape[:2]) for k, p in layer.named_parameters()} == {
         "weight": (8, 6),
         "embed": (6, 6),
@@ -195,7 +195,7 @@ class _Other(nn.Conv2d):
 )
 def test_what_cannot_be_refined_is_refused(conv: nn.Conv2d, options: ARC, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ArcConv2d.from_conv(conv, T, options)
+        ArcConv2d.from_layer(conv, T, options)
 
 
 @pytest.mark.parametrize(
@@ -231,4 +231,4 @@ def test_a_convolution_with_hooks_is_refused() -> None:
     conv = nn.Conv2d(8, 8, 3)
     conv.register_forward_hook(lambda *_: None)
     with pytest.raises(ValueError, match="has hooks"):
-        ArcConv2d.from_conv(conv, T, ARC())
+        ArcConv2d.from_layer(conv, T, ARC())

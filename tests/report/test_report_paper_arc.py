@@ -31,7 +31,7 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_papers_order_gives_the_same_output(options: ARC, stride: int) -> None:
     conv = nn.Conv2d(6, 12, 3, stride, 1, dtype=torch.float64)
-    ours = ArcConv2d.from_conv(conv, 4, options)
+    ours = ArcConv2d.from_layer(conv, 4, options)
     for parameter in ours.parameters():
         nn.init.normal_(parameter, std=0.3)
     paper = PaperArcConv2d.from_arc(ours)

@@ -1,5 +1,6 @@
 """What every layer that ARC puts in place shares: the recursion, on whatever layout the layer has."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -62,6 +63,8 @@ class ArcLayer(nn.Module):
     known: tuple[type[nn.Module], ...]
     _fused: Any  # the class of a part of a folded layer
     _ones: tuple[int, ...]  # the kernel of a 1x1 map
+    _map: Callable[[Tensor, Tensor], Tensor]  # x by a matrix
+    _make_map: Callable[[int, int], nn.Module]  # a map as a module, of input and output channels
     _time_dim: int
 
     @classmethod
@@ -253,13 +256,6 @@ class ArcLayer(nn.Module):
     def _layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         out: Tensor = self._conv_forward(x, weight, bias)  # type: ignore[operator]
         return out
-
-    def _map(self, x: Tensor, matrix: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    @staticmethod
-    def _make_map(inputs: int, outputs: int) -> nn.Module:
-        raise NotImplementedError
 
     def _space_dims(self, view: Tensor) -> tuple[int, ...]:
         return (3, 4)

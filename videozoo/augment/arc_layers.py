@@ -1,14 +1,14 @@
 """The layers that ARC puts in place: convolutions on folded frames and on clips, linear layers on tokens."""
 
 import copy
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videozoo.augment.arc_layer import ArcLayer
-from videozoo.augment.arc_options import ArcOptions
 from videozoo.augment.arc_products import ArcPlan, ArcProducts, Updater, run_parts
 from videozoo.autograd import needs_plain_operations
 from videozoo.shapes import unfold_time
@@ -54,11 +54,8 @@ class ArcConv2d(_Folded, PreConv2d):
     known = (*PreConv2d.known, PreConv2d)
     _fused = FusedConv2d
     _ones = (1, 1)
-
-    @classmethod
-    def from_conv(cls, conv: Any, num_segments: int, options: ArcOptions) -> Self:  # type: ignore[override]
-        """:meth:`from_layer`."""
-        return cls.from_layer(conv, num_segments, options)
+    _map: Any = staticmethod(F.conv2d)
+    _make_map = staticmethod(partial(nn.Conv2d, kernel_size=1))
 
     def _refined(self, x: Tensor) -> Tensor:
         is_folded_with_grad = self.parts is not None and torch.is_grad_enabled() and x.requires_grad
@@ -98,13 +95,6 @@ class ArcConv2d(_Folded, PreConv2d):
             layer._parameters[name] = None if matrix is None else matrix[..., None, None]  # type: ignore[assignment]
         return super(ArcConv2d, layer)._refined(x)
 
-    def _map(self, x: Tensor, matrix: Tensor) -> Tensor:
-        return F.conv2d(x, matrix)
-
-    @staticmethod
-    def _make_map(inputs: int, outputs: int) -> nn.Module:
-        return nn.Conv2d(inputs, outputs, 1)
-
 
 class ArcConv3d(ArcLayer, PreConv3d):
     """ARC's convolution on clips: Pool_S takes the maximum over H, W of each frame, Pool_T over T.
@@ -117,19 +107,9 @@ class ArcConv3d(ArcLayer, PreConv3d):
     known = (*PreConv3d.known, PreConv3d)
     _fused = FusedConv3d
     _ones = (1, 1, 1)
+    _map: Any = staticmethod(F.conv3d)
+    _make_map = staticmethod(partial(nn.Conv3d, kernel_size=1))
     _time_dim = 2
-
-    @classmethod
-    def from_conv(cls, conv: Any, num_segments: int, options: ArcOptions) -> Self:  # type: ignore[override]
-        """:meth:`from_layer`; clips show their number of frames themselves."""
-        return cls.from_layer(conv, num_segments, options)
-
-    def _map(self, x: Tensor, matrix: Tensor) -> Tensor:
-        return F.conv3d(x, matrix)
-
-    @staticmethod
-    def _make_map(inputs: int, outputs: int) -> nn.Module:
-        return nn.Conv3d(inputs, outputs, 1)
 
 
 class ArcLinear(_Folded):
@@ -144,18 +124,11 @@ class ArcLinear(_Folded):
     channel_dim = -1
     known = (nn.Linear,)
     _ones = ()
+    _layer: Any = staticmethod(F.linear)
+    _map: Any = staticmethod(F.linear)
+    _make_map = nn.Linear
     reset_parameters: Any = nn.Linear.reset_parameters  # these ask for nothing but the attributes
     extra_repr: Any = nn.Linear.extra_repr
-
-    def _layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.linear(x, weight, bias)
-
-    def _map(self, x: Tensor, matrix: Tensor) -> Tensor:
-        return F.linear(x, matrix)
-
-    @staticmethod
-    def _make_map(inputs: int, outputs: int) -> nn.Module:
-        return nn.Linear(inputs, outputs)
 
     def _space_dims(self, view: Tensor) -> tuple[int, ...]:
         return tuple(range(2, view.ndim - 1))

@@ -18,15 +18,24 @@ def _difference(now: Tensor, mapped: Tensor, num_segments: int, step: int) -> Te
     return fold_time(F.pad(mapped[:, :, :-1] - now[:, :, 1:], (0, 0, 0, 0, 1, 0)))
 
 
-def _squeeze(channels: int, hidden: int) -> tuple[nn.Conv2d, nn.BatchNorm2d, nn.Conv2d]:
-    return (
-        nn.Conv2d(channels, hidden, 1, bias=False),
-        nn.BatchNorm2d(hidden),
-        nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden, bias=False),
-    )
+class _Excitation(nn.Module):
+    """The beginning of both: squeezed features, and a depth-wise map of them to compare with."""
+
+    mixes_time = True
+
+    def __init__(self, channels: int, num_segments: int, reduction: int) -> None:
+        super().__init__()
+        self.num_segments = num_segments
+        self.hidden = hidden = max(1, channels // reduction)
+        self.squeeze, self.squeeze_norm = nn.Conv2d(channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden)
+        self.map = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden, bias=False)
+
+    def _squeezed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        now = self.squeeze_norm(self.squeeze(x))
+        return now, self.map(now)
 
 
-class TemporalDifference(nn.Module):
+class TemporalDifference(_Excitation):
     """Gate features by their differences to the steps before and after, seen at three scales.
 
     The long-term module of TDN: Wang et al., 2021 (arXiv:2012.10071), section 3.3. Squeezed features b are compared
@@ -42,13 +51,9 @@ class TemporalDifference(nn.Module):
         input (B*S, C, H, W), output the same.
     """
 
-    mixes_time = True
-
     def __init__(self, channels: int, num_segments: int, reduction: int = 16) -> None:
-        super().__init__()
-        self.num_segments = num_segments
-        hidden = max(1, channels // reduction)
-        self.squeeze, self.squeeze_norm, self.map = _squeeze(channels, hidden)
+        super().__init__(channels, num_segments, reduction)
+        hidden = self.hidden
         self.pooled, self.pooled_norm = nn.Conv2d(hidden, hidden, 3, padding=1, bias=False), nn.BatchNorm2d(hidden)
         self.full, self.full_norm = nn.Conv2d(hidden, hidden, 3, padding=1, bias=False), nn.BatchNorm2d(hidden)
         self.expand, self.expand_norm = nn.Conv2d(hidden, channels, 1, bias=False), nn.BatchNorm2d(channels)
@@ -61,8 +66,7 @@ class TemporalDifference(nn.Module):
         return torch.sigmoid(self.expand_norm(self.expand(d)))
 
     def forward(self, x: Tensor) -> Tensor:
-        now = self.squeeze_norm(self.squeeze(x))
-        mapped = self.map(now)
+        now, mapped = self._squeezed(x)
         later = _difference(now, mapped, self.num_segments, 1)
         earlier = _difference(now, mapped, self.num_segments, -1)
         if self.training:  # one after the other: the norms take statistics of each direction
@@ -73,7 +77,7 @@ class TemporalDifference(nn.Module):
         return torch.add(x, x * (gate - 1), alpha=0.5)
 
 
-class MotionExcitation(nn.Module):
+class MotionExcitation(_Excitation):
     """Gate channels by the spatial mean of feature differences to the next step.
 
     The ME module of TEA: Li et al., 2020 (arXiv:2004.01398), section 3.1.
@@ -86,17 +90,11 @@ class MotionExcitation(nn.Module):
         input (B*S, C, H, W), output the same.
     """
 
-    mixes_time = True
-
     def __init__(self, channels: int, num_segments: int, reduction: int = 16) -> None:
-        super().__init__()
-        self.num_segments = num_segments
-        hidden = max(1, channels // reduction)
-        self.squeeze, self.squeeze_norm, self.map = _squeeze(channels, hidden)
-        self.expand, self.expand_norm = nn.Conv2d(hidden, channels, 1, bias=False), nn.BatchNorm2d(channels)
+        super().__init__(channels, num_segments, reduction)
+        self.expand, self.expand_norm = nn.Conv2d(self.hidden, channels, 1, bias=False), nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        now = self.squeeze_norm(self.squeeze(x))
-        d = _difference(now, self.map(now), self.num_segments, 1)
+        d = _difference(*self._squeezed(x), self.num_segments, 1)
         gate = torch.sigmoid(self.expand_norm(self.expand(d.mean((2, 3), keepdim=True)))) - 0.5
         return x + x * gate
