@@ -22,8 +22,8 @@ def make_config(settings: Settings) -> "FitConfig":
     import torch
 
     from videozoo.engine import FitConfig
-    from videozoo.engine.config import SettingError
     from videozoo.engine.optim import check_training
+    from videozoo.fit_config import SettingError
 
     names = {field.name for field in dataclasses.fields(FitConfig)} - {"amp", "class_weights"}
     values = {name: value for name, value in vars(settings).items() if name in names and value is not None}

@@ -10,9 +10,10 @@ from videozoo.choices import ERASE_MODES, EVAL_METRICS, SCHEDULES, TRACKERS, TRA
 from videozoo.cli.command import Container, Flag, flag
 from videozoo.cli.flags import DEVICE_HELP, MAX_FRAMES
 from videozoo.cli.recipes import recipe_names
+from videozoo.fit_config import FitConfig
 from videozoo.launch import num_processes
 
-DEFAULT_LR = 5e-4  # where neither --lr nor --lr-base is given
+DEFAULT_LR = FitConfig.lr  # where neither --lr nor --lr-base is given
 
 
 class Setting:
@@ -66,11 +67,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Setting("--data-root", metavar="DIR", help="folder that paths in lists start from, instead of the list's own"),
         Setting("--class-names", metavar="FILE",
                 help="class names, one a line, by index; a classes.txt beside a list is found by itself"),
-        Setting("--max-bad-frac", type=float, default=0.01, metavar="F",
+        Setting("--max-bad-frac", type=float, default=FitConfig.max_bad_frac, metavar="F",
                 help="fraction of the training videos that may be broken (one always may); others replace them"),
         Setting("--output", metavar="RUN", help="run folder to make"),
         Switch("--resume", help="continue the run in --output; flags not given are those of the run"),
-        Setting("--checkpoint-minutes", type=float, default=10.0, metavar="N", help="between checkpoints in an epoch"),
+        Setting("--checkpoint-minutes", type=float, default=FitConfig.checkpoint_minutes, metavar="N",
+                help="between checkpoints in an epoch"),
         Setting("--log-with", action="extend", nargs="+", choices=TRACKERS, metavar="NAME",
                 help=f"also tell {' or '.join(TRACKERS)}; summary.csv is always written"),
     ),
@@ -93,34 +95,38 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Switch("--grad-checkpointing", help="less memory, more time"),
     ),
     "training": (
-        Setting("--epochs", type=int, default=30, metavar="N", help="passes over the training videos"),
+        Setting("--epochs", type=int, default=FitConfig.epochs, metavar="N", help="passes over the training videos"),
         Setting("-b", "--batch-size", type=int, default=8, metavar="N", help="clips per batch (and process)"),
-        Setting("--grad-accum-steps", type=int, default=1, metavar="N", help="batches per optimiser step"),
-        Setting("--opt", default="adamw", metavar="NAME", help="any of timm's optimisers"),
+        Setting("--grad-accum-steps", type=int, default=FitConfig.grad_accum_steps, metavar="N",
+                help="batches per optimiser step"),
+        Setting("--opt", default=FitConfig.opt, metavar="NAME", help="any of timm's optimisers"),
         Setting("--lr", type=float, metavar="F", help=f"peak learning rate, as it is [{DEFAULT_LR:g}]"),
         Setting("--lr-base", type=float, metavar="F",
                 help="peak learning rate for --lr-base-size clips a step, scaled in proportion; --lr wins"),
         Setting("--lr-base-size", type=int, default=256, metavar="N",
                 help="clips a step that --lr-base is for (batch size x batches per step x processes)"),
-        Setting("--weight-decay", type=float, default=0.05, metavar="F", help="not applied to norms and biases"),
-        Setting("--momentum", type=float, default=0.9, metavar="F", help="for optimisers that have one"),
+        Setting("--weight-decay", type=float, default=FitConfig.weight_decay, metavar="F",
+                help="not applied to norms and biases"),
+        Setting("--momentum", type=float, default=FitConfig.momentum, metavar="F", help="for optimisers that have one"),
         Setting("--opt-betas", type=float, nargs="+", metavar="F", help="for optimisers that have them"),
         Setting("--layer-decay", type=float, metavar="F", help="factor of the learning rate per layer, head to stem"),
-        Setting("--sched", default="cosine", choices=SCHEDULES, metavar="NAME", help=", ".join(SCHEDULES)),
-        Setting("--warmup-epochs", type=float, default=1.0, metavar="N", help="linear rise at the start"),
-        Setting("--warmup-lr", type=float, default=1e-6, metavar="F", help="where the rise starts"),
-        Setting("--min-lr", type=float, default=0.0, metavar="F", help="where the schedule ends"),
+        Setting("--sched", default=FitConfig.sched, choices=SCHEDULES, metavar="NAME", help=", ".join(SCHEDULES)),
+        Setting("--warmup-epochs", type=float, default=FitConfig.warmup_epochs, metavar="N",
+                help="linear rise at the start"),
+        Setting("--warmup-lr", type=float, default=FitConfig.warmup_lr, metavar="F", help="where the rise starts"),
+        Setting("--min-lr", type=float, default=FitConfig.min_lr, metavar="F", help="where the schedule ends"),
         Setting("--decay-milestones", type=float, nargs="+", metavar="N", help="epochs of the falls of multistep"),
         Setting("--decay-epochs", type=float, metavar="N", help="epochs between the falls of step"),
-        Setting("--decay-rate", type=float, default=0.1, metavar="F", help="factor of each fall"),
+        Setting("--decay-rate", type=float, default=FitConfig.decay_rate, metavar="F", help="factor of each fall"),
         Setting("--clip-grad", type=float, metavar="F", help="largest norm of the gradient"),
-        Setting("--smoothing", type=float, default=0.0, metavar="F", help="label smoothing"),
+        Setting("--smoothing", type=float, default=FitConfig.smoothing, metavar="F", help="label smoothing"),
         Switch("--model-ema", help="keep and measure a moving average of weights"),
-        Setting("--model-ema-decay", type=float, default=0.9998, metavar="F", help="its decay"),
+        Setting("--model-ema-decay", type=float, default=FitConfig.model_ema_decay, metavar="F", help="its decay"),
         Switch("--model-ema-warmup", help="a smaller decay at first, for short runs"),
         Setting("--patience", type=int, metavar="N", help="stop after N epochs without a better one"),
-        Setting("--eval-metric", default="top1", choices=EVAL_METRICS, help="what makes an epoch the best"),
-        Setting("--seed", type=int, default=42, metavar="N", help="of every random draw"),
+        Setting("--eval-metric", default=FitConfig.eval_metric, choices=EVAL_METRICS,
+                help="what makes an epoch the best"),
+        Setting("--seed", type=int, default=FitConfig.seed, metavar="N", help="of every random draw"),
     ),
     "uneven classes": (
         Setting("--class-weights", metavar="balanced|FILE",
@@ -164,8 +170,9 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Setting("--amp-dtype", default="bfloat16", choices=("bfloat16", "float16"), help="float16 needs a GPU"),
         Switch("--channels-last", help="memory layout that some GPUs like better"),
         Switch("--compile", help="torch.compile: a slow start, then faster steps"),
-        Setting("--device", default="auto", metavar="NAME", help=DEVICE_HELP),
-        Setting("--log-interval", type=int, default=50, metavar="N", help="steps between progress lines"),
+        Setting("--device", default=FitConfig.device, metavar="NAME", help=DEVICE_HELP),
+        Setting("--log-interval", type=int, default=FitConfig.log_interval, metavar="N",
+                help="steps between progress lines"),
     ),
 }
 # fmt: on

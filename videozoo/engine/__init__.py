@@ -1,7 +1,6 @@
 """Training and evaluation on accelerate, for any network that turns (B, 3, T, H, W) into (B, C)."""
 
 from videozoo.engine.checkpoint import load_train_state, load_weights, save_checkpoint
-from videozoo.engine.config import FitConfig
 from videozoo.engine.distributed import sync_norms
 from videozoo.engine.errors import CheckpointError, EngineError, TrainingError
 from videozoo.engine.eval_result import EvalResult
@@ -15,6 +14,7 @@ from videozoo.engine.plots import plot_confusion, plot_curves, plot_group
 from videozoo.engine.results import EpochRow, FitResult, result_dict, write_results
 from videozoo.engine.run_record import RunRecord, read_evaluation, read_run
 from videozoo.engine.scores import Scores, join_scores, load_scores, name_videos, save_scores
+from videozoo.fit_config import FitConfig
 
 __all__ = [
     "CheckpointError",

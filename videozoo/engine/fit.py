@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from videozoo.engine.config import FitConfig
 from videozoo.engine.distributed import broadcast_buffers, explain_lost_process
 from videozoo.engine.errors import TrainingError
 from videozoo.engine.eval_result import EvalResult
@@ -24,6 +23,7 @@ from videozoo.engine.speed import explain_compiler
 from videozoo.engine.start import start_run
 from videozoo.engine.states import is_sharded
 from videozoo.engine.train import train_epoch
+from videozoo.fit_config import FitConfig
 
 
 def fit(

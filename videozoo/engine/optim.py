@@ -10,7 +10,7 @@ from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from videozoo.engine.config import FitConfig, SettingError
+from videozoo.fit_config import FitConfig, SettingError
 from videozoo.text import near_names
 
 

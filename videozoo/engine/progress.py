@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from videozoo.engine.config import FitConfig
 from videozoo.engine.results import EpochRow
+from videozoo.fit_config import FitConfig
 
 
 @dataclass

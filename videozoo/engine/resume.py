@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from videozoo.choices import FREE_ON_RESUME
-from videozoo.engine.config import FitConfig
 from videozoo.engine.errors import CheckpointError
 from videozoo.engine.metrics import unpack_counts
 from videozoo.engine.progress import EpochState, Progress
 from videozoo.engine.results import EpochRow
+from videozoo.fit_config import FitConfig
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from videozoo.engine.broken import BrokenVideos
-from videozoo.engine.config import FitConfig
 from videozoo.engine.errors import TrainingError
 from videozoo.engine.interrupts import Interrupts
 from videozoo.engine.loaders import Batch
@@ -24,6 +23,7 @@ from videozoo.engine.states import is_sharded, optimizer_state, weights_of
 from videozoo.engine.step_times import StepTimes
 from videozoo.engine.trackers import Trackers
 from videozoo.engine.train_loader import TrainLoader
+from videozoo.fit_config import FitConfig
 
 _log = logging.getLogger(__name__)
 

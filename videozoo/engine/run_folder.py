@@ -13,7 +13,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from videozoo.engine.checkpoint import CONFIG, STATE_TREE, load_train_state, load_weights, save_checkpoint
-from videozoo.engine.config import FitConfig
 from videozoo.engine.errors import CheckpointError
 from videozoo.engine.metrics import pack_counts
 from videozoo.engine.plots import plot_confusion, plot_curves
@@ -21,6 +20,7 @@ from videozoo.engine.progress import Progress
 from videozoo.engine.results import FitResult, write_results, write_summary
 from videozoo.engine.resume import config_dict
 from videozoo.files import FolderTaken, Lock, claim_folder, lock_folder, recover_folder, remove_leftovers
+from videozoo.fit_config import FitConfig
 from videozoo.text import cause, some
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from videozoo.engine.broken import BrokenVideos
 from videozoo.engine.checkpoint import load_weights
-from videozoo.engine.config import FitConfig
 from videozoo.engine.device import make_accelerator
 from videozoo.engine.distributed import sync_norms
 from videozoo.engine.errors import CheckpointError
@@ -28,6 +27,7 @@ from videozoo.engine.states import is_sharded, load_optimizer
 from videozoo.engine.step_times import StepTimes
 from videozoo.engine.trackers import Trackers
 from videozoo.engine.train_loader import TrainLoader
+from videozoo.fit_config import FitConfig
 
 _log = logging.getLogger(__name__)
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from videozoo.choices import AMP_KINDS, EVAL_METRICS, SCHEDULES, TRACKERS
-from videozoo.devices import find_device
 from videozoo.ranges import RANGES, describe_problem
+
+__all__ = ["FitConfig", "SettingError"]
 
 
 class SettingError(ValueError):
@@ -105,6 +106,8 @@ class FitConfig:
         self._choose("sched", SCHEDULES)
         self._choose("amp", AMP_KINDS)
         self._choose("eval_metric", EVAL_METRICS)
+        from videozoo.devices import find_device  # the command line reads the defaults above without torch
+
         find_device(self.device)
         if not set(self.log_with) <= set(TRACKERS):
             raise SettingError("log_with", f"is {self.log_with}; it must be of {', '.join(TRACKERS)}")
