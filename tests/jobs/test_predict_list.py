@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import videozoo
-from videozoo import Predictor, files
+from videozoo import TSM, Predictor, files
 from videozoo.data import SourceError
 from videozoo.inference import JobError, JobResult, open_listing, predict_list
 from videozoo.jobs import listing as listing_module
@@ -149,11 +149,23 @@ def test_a_finished_shard_stays_as_it_is(
     assert not leftover.exists()
 
 
+def test_a_job_of_before_networks_were_named_by_their_spec_stays(
+    predictor: Predictor, listing: Path, tmp_path: Path
+) -> None:
+    answer(predictor, listing, tmp_path / "scores.csv")
+    about = tmp_path / "scores.csv.json"
+    content = json.loads(about.read_text())
+    assert content["finished"]["job"].pop("spec").startswith("ModelSpec(")
+    about.write_text(json.dumps(content))
+    assert answer(predictor, listing, tmp_path / "scores.csv").num_done_before == 14
+
+
 @pytest.mark.parametrize(
     ("change", "expected", "is_finished"),
     [
         ("list", "list: ", True),
         ("weights", "weights: ", True),
+        ("temporal module", "spec: ", True),
         ("list", "list: ", False),
         ("views", "videos: ", False),
         ("topk", "topk: 5, now 3", False),
@@ -182,6 +194,10 @@ def test_another_job_into_the_same_output_is_refused(
     elif change == "weights":
         model = videozoo.create_model("test_dnr_tsn.motions", pretrained=True)
         model.get_classifier().bias.data[0] += 1
+        predictor = Predictor(model, device="cpu", batch_size=2)
+    elif change == "temporal module":  # one without weights of its own
+        model = videozoo.create_model("test_dnr_tsn.motions", pretrained=True)
+        model.spec = model.spec.replace(temporal=TSM())
         predictor = Predictor(model, device="cpu", batch_size=2)
     elif change == "views":
         predictor = Predictor(predictor.model, device="cpu", batch_size=2, views="2x1")

@@ -80,7 +80,6 @@ def fit_model(
 
 
 def _class_weights(settings: Settings, train: "VideoSource") -> tuple[float, ...] | None:
-    """A weight of the loss per class."""
     from videozoo.data import class_weights
 
     if settings.class_weights is None:

@@ -136,7 +136,6 @@ def _training_seconds(run_folder: Path) -> float:
 
 
 def _do(argv: Sequence[str]) -> None:
-    """Show a command and do it."""
     parser = Parser(prog="videozoo")
     commands = parser.add_subparsers()
     for name, command in (("finetune", finetune), ("evaluate", evaluate), ("predict", predict)):

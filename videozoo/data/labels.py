@@ -144,7 +144,6 @@ class _Known:
         self.own, self.places = own or (), vocabulary.places if vocabulary else ()
 
     def of_index(self, text: str) -> int | None:
-        """The class of an index; None where there is none."""
         return self.by_index[int(text)] if is_index(text) and 0 <= int(text) < len(self.by_index) else None
 
     def of_name(self, text: str) -> int | None:
@@ -152,7 +151,6 @@ class _Known:
         return self.by_name.get(text, self._by_value.get(int(text)) if is_index(text) else None)
 
     def why_unknown(self, text: str, as_index: bool) -> str:
-        """What is wrong with a label that is no class."""
         if not as_index:
             return f"unknown class {text!r}; known are {some(tuple(self.by_name))}"
         index, limit = int(text), len(self.by_index)

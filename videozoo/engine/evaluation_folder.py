@@ -126,7 +126,6 @@ def _class_rows(result: EvalResult) -> Iterable[list[Any]]:
 
 
 def _named_rows(result: EvalResult) -> Iterable[list[Any]]:
-    """A row per true class."""
     for name, row in zip(result.class_names, result.confusion.tolist(), strict=True):
         yield [name, *row]
 

@@ -106,7 +106,6 @@ def fit(
 
 
 def _fit_epochs(run: Run) -> None:
-    """The loop itself."""
     if run.calls.on_start is not None and run.is_main:
         run.calls.on_start()
     if run.is_new:

@@ -12,7 +12,7 @@ from videozoo.jobs.write_list import write_list
 from videozoo.text import csv_text
 from videozoo.video.errors import VideoError
 from videozoo.video.frame_clock import mean_rate
-from videozoo.video.reader import ONE_FRAME
+from videozoo.video.notes import ONE_FRAME
 from videozoo.video.upright import UprightRgb
 from videozoo.video.whole import WholeVideo
 
@@ -69,7 +69,7 @@ def check_video(record: VideoRecord) -> Finding:
                 shown = (last or 0.0) - (first or 0.0)
                 fps = mean_rate(fps, count, shown)
                 seconds = shown + 1 / fps
-            note = video.damage() or (ONE_FRAME if count == 1 and record.frame_range is None else "")
+            note = video.note
     except VideoError as error:
         return Finding(count, width=size[0], height=size[1], error=error.reason)
     except Exception as error:  # whatever a file does to a decoder, it is this file's error

@@ -32,6 +32,7 @@ def describe_answers(predictor: AnswersVideos) -> dict[str, Any]:
     """Return what a predictor's answers depend on."""
     return {
         "weights": digest_weights(predictor.model),
+        "spec": str(getattr(predictor.model, "spec", "")),  # temporal modules without weights are in it alone
         "class_names": list(predictor.class_names),
         "videos": predictor.config,
         "amp": predictor.amp,

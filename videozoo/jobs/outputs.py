@@ -16,7 +16,7 @@ from videozoo.text import csv_text
 
 from .disk import write_whole
 from .errors import JobError
-from .parts import Parts, Rows
+from .parts import Parts, Rows, find_difference
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -123,7 +123,7 @@ class _FileWithJob(Output):
             if Parts.is_begun(path):  # killed between the array and the file that says that it is finished
                 return None
             raise _foreign(path) from None
-        if finished.job == self.job and not self._is_whole(path, finished.num_videos):
+        if find_difference(finished.job, self.job) is None and not self._is_whole(path, finished.num_videos):
             return None  # it is made again
         return finished
 

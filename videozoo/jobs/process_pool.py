@@ -130,7 +130,6 @@ class _Worker:
         return None
 
     def end(self) -> None:
-        """End the process at once."""
         if self._process is not None:
             self._process.kill()
             self._process.join()

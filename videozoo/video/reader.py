@@ -14,8 +14,7 @@ from .av_file import AvFile
 from .errors import NoSuchFrameError, VideoError, reading
 from .image_folder import ImageFolder, is_frame_folder
 from .limits import WorkLimit, default_max_frames
-
-ONE_FRAME = "it has one frame only, like a still picture"
+from .notes import describe_oddities
 
 
 class VideoReader:
@@ -99,12 +98,8 @@ class VideoReader:
     @property
     def note(self) -> str:
         """What is odd about the frames read so far, empty where nothing is."""
-        found = []
-        if self._damaged:
-            found.append(f"{len(self._damaged)} of its frames that were read show damage, or may")
-        if self._frame_range is None and self._source.count() == 1:
-            found.append(ONE_FRAME)
-        return ", ".join(found)
+        is_still = self._frame_range is None and self._source.count() == 1
+        return describe_oddities(len(self._damaged), "frames that were read", is_still=is_still)
 
     @property
     def height(self) -> int:

@@ -12,6 +12,7 @@ from .av_stream import AvStream
 from .errors import VideoError, reading
 from .image_folder import ImageFolder, is_frame_folder
 from .limits import WorkLimit
+from .notes import describe_oddities
 
 # Folders of images have no frame rate: FFmpeg's own choice for them.
 IMAGES_FPS = Fraction(25)
@@ -49,20 +50,20 @@ class WholeVideo:
         """Frames per second as stated; None for images."""
         return None if self._stream is None else self._stream.rate()
 
-    def damage(self) -> str:
-        """Return what is wrong with the video as far as it was read, empty where nothing is known to be."""
-        found = []
-        if self._num_damaged:
-            found.append(f"{self._num_damaged} of its {self._num_frames} frames show damage, or may")
+    @property
+    def note(self) -> str:
+        """What is odd about the video as far as it was read, empty where nothing is."""
+        faults = []
         if self._stream is not None:
             is_whole = self._span_sec is None and self._frame_range is None
             if is_whole and self._stream.is_cut_short():
-                found.append("the file is cut short")
+                faults.append("the file is cut short")
             if self._stream.is_damaged:
-                found.append("some of its data cannot be decoded")
+                faults.append("some of its data cannot be decoded")
             elif self._stream.lacks_data:
-                found.append("some of its data is missing")
-        return ", ".join(found)
+                faults.append("some of its data is missing")
+        is_still = self._frame_range is None and self._num_frames == 1
+        return describe_oddities(self._num_damaged, f"{self._num_frames} frames", faults, is_still=is_still)
 
     def frames(self) -> Iterator[VideoFrame]:
         """The frames with rising time stamps; images follow each other at ``IMAGES_FPS``.
