@@ -117,32 +117,21 @@ def _register(name: str, cfg: ResNet3dCfg, summary: str) -> None:
     register_backbone(name, partial(ResNet3d, cfg), summary, first_conv=first)
 
 
+_r2plus1d = partial(ResNet3dCfg, is_factorised=True, temporal_strides=(1, 2, 2, 2))
 _register(
     "r2plus1d_resnet34",
-    ResNet3dCfg(
-        34,
-        is_factorised=True,
-        temporal_strides=(1, 2, 2, 2),
-        block=BlockOptions(eps=1e-3, is_shortcut_factorised=True),
-    ),
+    _r2plus1d(34, block=BlockOptions(eps=1e-3, is_shortcut_factorised=True)),
     "R(2+1)D-34 as in MMAction2: max pooling after the stem, factorised shortcuts, norms with eps 1e-3.",
 )
 for _depth in (18, 34):
     _register(
         f"r2plus1d_resnet{_depth}_tv",
-        ResNet3dCfg(
-            _depth,
-            is_factorised=True,
-            temporal_strides=(1, 2, 2, 2),
-            stem_middle=45,
-            has_stem_pool=False,
-            block=BlockOptions(is_middle_per_block=True),
-        ),
+        _r2plus1d(_depth, stem_middle=45, has_stem_pool=False, block=BlockOptions(is_middle_per_block=True)),
         f"R(2+1)D-{_depth} as in torchvision: no max pooling, 45 channels inside the stem, plain shortcuts.",
     )
 _register(
     "r2plus1d_resnet34_vmz",
-    ResNet3dCfg(34, is_factorised=True, temporal_strides=(1, 2, 2, 2), stem_middle=45, has_stem_pool=False),
+    _r2plus1d(34, stem_middle=45, has_stem_pool=False),
     "R(2+1)D-34 as its authors': torchvision's, but with a middle width for each convolution.",
 )
 for _depth in (50, 101):

@@ -1,6 +1,6 @@
 """SlowFast: a slow pathway on few frames and a thin fast one on all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -195,25 +195,29 @@ class SlowFast(Backbone):
 _STEMS = ("stem.slow.conv", "stem.fast.conv")
 _HALF = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what the authors normalise by
 
-# name: the authors' network, and where MMAction2's has another lateral kernel.
-_ROWS: dict[str, tuple[SlowFastCfg, SlowFastCfg]] = {
-    "slowfast_resnet18_8x8": (SlowFastCfg(18), SlowFastCfg(18)),
-    "slowfast_resnet50_8x8": (SlowFastCfg(50), SlowFastCfg(50)),
-    "slowfast_resnet50_4x16": (SlowFastCfg(50, 8, 5), SlowFastCfg(50, 8, 5)),
-    "slowfast_resnet101_8x8": (SlowFastCfg(101, 4, 5), SlowFastCfg(101)),
-    "slowfast_resnet101_resnet50_4x16": (SlowFastCfg(101, 8, 5, 50), SlowFastCfg(101, 8, 5, 50)),
+_NETWORKS = {  # as their authors build them
+    "slowfast_resnet18_8x8": SlowFastCfg(18),
+    "slowfast_resnet50_8x8": SlowFastCfg(50),
+    "slowfast_resnet50_4x16": SlowFastCfg(50, alpha=8, fusion_kernel=5),
+    "slowfast_resnet101_8x8": SlowFastCfg(101, fusion_kernel=5),
+    "slowfast_resnet101_resnet50_4x16": SlowFastCfg(101, alpha=8, fusion_kernel=5, fast_depth=50),
 }
-for _name, (_own, _mm) in _ROWS.items():
+_MM_FUSION_KERNELS = {"slowfast_resnet101_8x8": 7}  # where MMAction2's has another
+for _name, _own in _NETWORKS.items():
     _short = _name.removeprefix("slowfast_")
     register_backbone(
         _name, partial(SlowFast, _own), f"SlowFast {_short} as its authors build it.", first_conv=_STEMS, **_HALF
     )
-    _mm_cfg = SlowFastCfg(
-        _mm.depth, _mm.alpha, _mm.fusion_kernel, _mm.fast_depth, _mm.beta_inv, _mm.fusion_ratio, False, "stride", True
+    _mm = replace(
+        _own,
+        fusion_kernel=_MM_FUSION_KERNELS.get(_name, _own.fusion_kernel),
+        has_lateral_norm=False,
+        slow_frames="stride",
+        is_fast_first=True,
     )
     register_backbone(
         f"{_name}_mm",
-        partial(SlowFast, _mm_cfg),
+        partial(SlowFast, _mm),
         f"SlowFast {_short} as in MMAction2: no norm in the laterals, every alpha-th frame, fast features first.",
         first_conv=_STEMS,
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from videozoo.text import printable, some
 
-__all__ = ["ConvertError", "Converted", "Rules", "compose", "rename", "rename_all", "resnet_name", "stage_depths"]
+__all__ = ["ConvertError", "Converted", "Rules", "compose", "depth_of", "rename", "rename_all", "resnet_name"]
 
 # (pattern, replacement) of the keys without their last part, which stays; "" drops a tensor that only training needs.
 Rules = Sequence[tuple[str, str]]
@@ -111,8 +111,23 @@ def compose(
     return Converted(state, spec, dropped, dict(cfg or {}))
 
 
-def stage_depths(state: Iterable[str], path: str = "") -> tuple[int, ...]:
-    """Return how many blocks each stage of a renamed ResNet has; ``path`` is what follows the stage in the keys."""
+def depth_of(state: Iterable[str], known: Mapping[tuple[int, ...], int], source: str, path: str = "") -> int:
+    """Return the depth of the 3-D ResNet whose renamed keys these are.
+
+    Args:
+        known: depths by how many blocks the stages have.
+        path: the pathway, ``slow.`` or ``fast.``, that follows the stage in the keys.
+    Raises:
+        ConvertError: no such depth is known.
+    """
+    counts = _stage_depths(state, path)
+    if counts not in known:
+        where = f" of {path[:-1]}" if path else ""
+        raise ConvertError(f"{source}: stages of {counts} blocks{where}; known are {list(known)}.")
+    return known[counts]
+
+
+def _stage_depths(state: Iterable[str], path: str = "") -> tuple[int, ...]:
     found = [re.match(rf"backbone\.layer(\d)\.{path}(\d+)\.", key) for key in state]
     blocks = {match.groups() for match in found if match}
     return tuple(sum(stage == str(number) for stage, _ in blocks) for number in (1, 2, 3, 4))
@@ -124,7 +139,7 @@ def resnet_name(state: Mapping[str, Tensor], source: str) -> str:
     Raises:
         ConvertError: no ResNet of these depths is known.
     """
-    depths = stage_depths(state)
+    depths = _stage_depths(state)
     name = _RESNETS.get(depths, ("", ""))["backbone.layer1.0.conv3.weight" in state]
     if not name:
         raise ConvertError(f"{source}: stages of {depths} blocks are no ResNet-18, 34, 50 or 101.")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, ConvertError, Rules, compose, rename_all, stage_depths
+from videozoo.hub.convert.base import Converted, ConvertError, Rules, compose, depth_of, rename_all
 
 __all__ = ["convert", "matches"]
 
@@ -87,12 +87,9 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
 
 
 def _depth(new: Mapping[str, Tensor], path: str = "") -> int:
-    counts = stage_depths(new, path)
-    if counts not in _DEPTHS:
-        where = f" of {path[:-1]}" if path else ""
-        raise ConvertError(f"{SOURCE}: stages of {counts} blocks{where}; known are {list(_DEPTHS)}.")
-    is_plain = _DEPTHS[counts] == 50 and f"backbone.layer1.{path}0.bn3.weight" not in new
-    return 34 if is_plain else _DEPTHS[counts]
+    depth = depth_of(new, _DEPTHS, SOURCE, path)
+    is_plain = depth == 50 and f"backbone.layer1.{path}0.bn3.weight" not in new
+    return 34 if is_plain else depth
 
 
 def _slowfast_name(new: Mapping[str, Tensor]) -> str:

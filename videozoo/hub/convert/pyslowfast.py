@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, ConvertError, Rules, compose, rename_all, stage_depths
+from videozoo.hub.convert.base import Converted, ConvertError, Rules, compose, depth_of, rename_all
 
 __all__ = ["convert", "matches"]
 
@@ -62,20 +62,13 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     """
     is_pair = "s1.pathway1_stem.conv.weight" in state
     new, dropped = rename_all(state, _SLOWFAST if is_pair else _SLOW, SOURCE)
-    name = f"slowfast_{_variant(new)}" if is_pair else f"slowonly_resnet{_depth(new)}"
+    name = f"slowfast_{_variant(new)}" if is_pair else f"slowonly_resnet{depth_of(new, _DEPTHS, SOURCE)}"
     _check_kernels(state, is_pair)
     return compose(new, dropped, name, num_frames=32 if is_pair else 8, cfg=_NORMALISED_BY)
 
 
-def _depth(new: Mapping[str, Tensor], path: str = "") -> int:
-    counts = stage_depths(new, path)
-    if counts not in _DEPTHS:
-        raise ConvertError(f"{SOURCE}: stages of {counts} blocks; known are {list(_DEPTHS)}.")
-    return _DEPTHS[counts]
-
-
 def _variant(new: Mapping[str, Tensor]) -> str:
-    slow, fast = (_depth(new, f"{path}.") for path in ("slow", "fast"))
+    slow, fast = (depth_of(new, _DEPTHS, SOURCE, f"{path}.") for path in ("slow", "fast"))
     kernel = new["backbone.layer1.lateral.conv.weight"].shape[2]
     rate = {(50, 5): "4x16", (50, 7): "8x8", (101, 5): "8x8"}.get((slow, kernel))
     if rate is None or fast != slow:

@@ -5,16 +5,13 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from videozoo.hub.convert.base import Converted, compose, rename_all, resnet_name
+from videozoo.hub.convert.tea import EXCITE
 
 __all__ = ["convert", "matches"]
 
 SOURCE = "TDN authors"
 _DIFFERENCE = {
-    "conv1": "squeeze",
-    "bn1": "squeeze_norm",
-    "conv2": "map",
-    "conv3": "expand",
-    "bn3": "expand_norm",
+    **EXCITE,
     "conv3_smallscale2": "pooled",
     "bn3_smallscale2": "pooled_norm",
     "conv3_smallscale4": "full",

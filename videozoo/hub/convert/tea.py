@@ -6,15 +6,16 @@ from torch import Tensor
 
 from videozoo.hub.convert.base import Converted, compose, rename_all
 
-__all__ = ["convert", "matches"]
+__all__ = ["EXCITE", "convert", "matches"]
 
 SOURCE = "TEA authors"
 _BLOCK = r"base_model\.(layer\d\.\d+)"
-_EXCITE = {"conv1": "squeeze", "bn1": "squeeze_norm", "conv2": "map", "conv3": "expand", "bn3": "expand_norm"}
+# TDN's authors call these parts alike.
+EXCITE = {"conv1": "squeeze", "bn1": "squeeze_norm", "conv2": "map", "conv3": "expand", "bn3": "expand_norm"}
 _RULES = [
     (r"base_model\.(conv1|bn1)", r"backbone.\1"),
     (rf"{_BLOCK}\.((?:conv|bn)[13]|convs\.\d|bns\.\d|downsample\.[01])", r"backbone.\1.\2"),
-    *((rf"{_BLOCK}\.me\.{old}", rf"backbone.\1.excite.{name}") for old, name in _EXCITE.items()),
+    *((rf"{_BLOCK}\.me\.{old}", rf"backbone.\1.excite.{name}") for old, name in EXCITE.items()),
     (rf"{_BLOCK}\.shifts\.([012])\.conv", r"backbone.\1.convs.\2.pre"),
     (rf"{_BLOCK}\.shifts\.3\.conv", r"backbone.\1.last_shift"),
     (r"new_fc|base_model\.fc", "fc"),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, ConvertError, compose, rename_all, stage_depths
+from videozoo.hub.convert.base import Converted, compose, depth_of, rename_all
 
 __all__ = ["convert", "matches"]
 
@@ -33,8 +33,6 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
         ConvertError: a key has no place, or another depth than 18 or 34.
     """
     new, dropped = rename_all(state, _RULES, SOURCE)
-    depths = stage_depths(new)
-    if depths not in _DEPTHS:
-        raise ConvertError(f"{SOURCE}: stages of {depths} blocks; known are {list(_DEPTHS)}.")
+    depth = depth_of(new, _DEPTHS, SOURCE)
     cfg = {"mean": (0.43216, 0.394666, 0.37645), "std": (0.22803, 0.22145, 0.216989)}
-    return compose(new, dropped, f"r2plus1d_resnet{_DEPTHS[depths]}_tv", num_frames=16, cfg=cfg)
+    return compose(new, dropped, f"r2plus1d_resnet{depth}_tv", num_frames=16, cfg=cfg)
