@@ -7,8 +7,19 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-__all__ = ["cause", "csv_text", "first_few", "first_line", "is_printable", "json_text", "markdown_table", "near_names"]
-__all__ += ["printable", "some"]
+__all__ = [
+    "cause",
+    "count_of",
+    "csv_text",
+    "first_few",
+    "first_line",
+    "is_printable",
+    "json_text",
+    "markdown_table",
+    "near_names",
+    "printable",
+    "some",
+]
 
 # Line and paragraph separators, and what makes a reader see letters in another order than they have.
 _BAD = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -95,6 +106,11 @@ def near_names(
     """
     near = difflib.get_close_matches(name, list(known), most, cutoff)
     return words.format(", ".join(map(show, near))) if near else ""
+
+
+def count_of(items: Sequence[object], one: str, many: str = "") -> str:
+    """Return how many items there are, as ``1 video`` or ``3 videos``; ``many`` where the plural has no plain s."""
+    return f"1 {one}" if len(items) == 1 else f"{len(items)} {many or one + 's'}"
 
 
 def some(items: Sequence[str], most: int = 8) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from videozoo.choices import FEATURE_FILES
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import show_log
-from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, MODEL, check_ranges, parse_views
-from videozoo.cli.jobs import LIST_FLAGS, run_job
+from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, MODEL, check_ranges
+from videozoo.cli.jobs import LIST_FLAGS, answer_options, run_job
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult
@@ -53,16 +53,7 @@ def run(args: argparse.Namespace) -> int:
         from videozoo.inference import Extractor, extract_list
 
         show_log()
-        extractor = Extractor(
-            args.model,
-            layer=args.layer,
-            level=args.level,
-            device=args.device,
-            views=parse_views(args.views),
-            amp="bf16" if args.amp else "no",
-            batch_size=args.batch_size,
-            workers=args.workers,
-        )
+        extractor = Extractor(args.model, layer=args.layer, level=args.level, **answer_options(args))
         return functools.partial(extract_list, extractor)
 
     return run_job("extract", args, FEATURE_FILES, open_work)

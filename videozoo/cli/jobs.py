@@ -4,10 +4,11 @@ import argparse
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.command import flag
 from videozoo.cli.console import CommandError, Interrupted, note, progress_bar, say
+from videozoo.cli.flags import parse_views
 from videozoo.cli.outputs import refuse_inside_data
 from videozoo.extras import check_installed
 from videozoo.jobs.shards import check_shard, check_suffix
@@ -53,6 +54,17 @@ def check_job(command: str, args: argparse.Namespace, suffixes: tuple[str, ...])
         num_shards, shard = num_processes(), rank()
     check_shard(output, num_shards, shard)
     return output, num_shards, shard
+
+
+def answer_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the flags say of how a `Predictor` answers, as it takes them."""
+    return {
+        "device": args.device,
+        "views": parse_views(args.views),
+        "amp": "bf16" if args.amp else "no",
+        "batch_size": args.batch_size,
+        "workers": args.workers,
+    }
 
 
 @contextlib.contextmanager

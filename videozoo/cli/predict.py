@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from videozoo.choices import SCORE_FILES
 from videozoo.cli.command import Command, flag, group, switch
 from videozoo.cli.console import CommandError, note, say, say_error, show_log
-from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of, model_flag, parse_views
-from videozoo.cli.jobs import LIST_FLAGS, run_job
+from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of, model_flag
+from videozoo.cli.jobs import LIST_FLAGS, answer_options, run_job
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult, Prediction, Predictor
@@ -72,7 +72,8 @@ def _answer_files(args: argparse.Namespace) -> int:
     """Answer files one by one, each as soon as it is done, or in batches where ``--batch-size`` says so."""
     from videozoo.data import VideoRecord
 
-    predictor = _make_predictor(args, batch_size=args.batch_size or 1, workers=args.workers or 0)
+    args.batch_size, args.workers = args.batch_size or 1, args.workers or 0
+    predictor = _make_predictor(args)
     files = _find_files(args.data_root, args.files)
     records = [VideoRecord(path, -1, "") for _, path in files]
     num_broken = 0
@@ -110,24 +111,17 @@ def _answer_list(args: argparse.Namespace) -> int:
     def open_work() -> "Callable[..., JobResult]":
         from videozoo.inference import predict_list
 
-        predictor = _make_predictor(args, batch_size=args.batch_size, workers=args.workers)
+        predictor = _make_predictor(args)
         return functools.partial(predict_list, predictor, topk=args.topk)
 
     return run_job("predict", args, SCORE_FILES, open_work)
 
 
-def _make_predictor(args: argparse.Namespace, *, batch_size: int, workers: int) -> "Predictor":
+def _make_predictor(args: argparse.Namespace) -> "Predictor":
     from videozoo.inference import Predictor
 
     show_log()
-    return Predictor(
-        args.model,
-        device=args.device,
-        views=parse_views(args.views),
-        amp="bf16" if args.amp else "no",
-        batch_size=batch_size,
-        workers=workers,
-    )
+    return Predictor(args.model, **answer_options(args))
 
 
 def best_rows(answer: "Prediction", topk: int) -> list[dict[str, Any]]:

@@ -53,8 +53,8 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
     given = {key: value for key, value in overrides.items() if value is not None}
     for key in overrides:
         if key not in DATA_DEFAULTS and key != "img_size":
-            known = [*DATA_DEFAULTS, "img_size"]
-            hint = near_names(key, known, "did you mean {}?", most=1) or f"choose from {', '.join(known)}."
+            keys = [*DATA_DEFAULTS, "img_size"]
+            hint = near_names(key, keys, "did you mean {}?", most=1) or f"choose from {', '.join(keys)}."
             raise ValueError(f"resolve_data_config: unknown key {key!r}; {hint}")
     if "img_size" in given:
         given.setdefault("input_size", (3, *sides_of(given.pop("img_size"))))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from videozoo.text import first_few
+from videozoo.text import count_of, first_few
 
 SEVERAL_LABELS = "several labels a video are not supported; list one"
 
@@ -44,6 +44,5 @@ class Problems:
         """
         if not self.found:
             return
-        count = "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
-        head = f"{self.where}: {count}; nothing was loaded{self.hint}"
+        head = f"{self.where}: {count_of(self.found, 'problem')}; nothing was loaded{self.hint}"
         raise SourceError("\n  ".join([head, *first_few(self.found)]))

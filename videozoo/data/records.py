@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from videozoo.text import count_of
 from videozoo.video.reader import VideoReader
 
 # Endings by which videos are found in folders and shards. A list may name files of any ending.
@@ -79,8 +80,7 @@ class VideoSource:
     def summary(self) -> str:
         """Counts in a line: ``160 videos of 4 classes (path_list), 38 to 42 a class``."""
         counts = Counter(record.label for record in self.records)
-        videos = "1 video" if len(self.records) == 1 else f"{len(self.records)} videos"
-        classes = "1 class" if len(self.class_names) == 1 else f"{len(self.class_names)} classes"
+        videos, classes = count_of(self.records, "video"), count_of(self.class_names, "class", "classes")
         kind = f" ({self.data_format})" if self.data_format else ""
         spread = f", {min(counts.values())} to {max(counts.values())} a class" if counts else ""
         unused = len(self.class_names) - len(counts.keys() & set(range(len(self.class_names))))

@@ -15,7 +15,7 @@ from videozoo.engine.errors import EngineError
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.metrics import rank_classes
 from videozoo.names import clean_name
-from videozoo.text import cause, first_few, near_names
+from videozoo.text import cause, count_of, first_few, near_names
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,7 @@ def load_groups(path: Path, class_names: Sequence[str]) -> dict[str, tuple[int, 
         problems += [f"group {name!r}: {class_names[n]!r} is there twice" for n in set(labels) if labels.count(n) > 1]
         groups[str(name)] = labels
     if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise EngineError("\n  ".join([f"{path}: {count}:", *first_few(problems)]))
+        raise EngineError("\n  ".join([f"{path}: {count_of(problems, 'problem')}:", *first_few(problems)]))
     return groups
 
 
