@@ -200,6 +200,7 @@ def test_wandb_without_a_key_stays_offline(tmp_path: Path, monkeypatch: pytest.M
     assert list((tmp_path / "run/wandb").glob("offline-run-*/*.wandb"))
 
 
+@pytest.mark.extras
 def test_a_tracker_that_is_absent_or_breaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
