@@ -235,7 +235,10 @@ class ArcLayer(nn.Module):
         space, time = self._space_dims(view), (self._time_dim,)
         which = self.options.aggregation
         dims = [space, time] if which == "S+T" else [(time if "T" in which else ()) + (space if "S" in which else ())]
-        return [view.amax(row, keepdim=True) if row else view for row in dims]
+        return [self._maximum(view, row, j) for row in dims]
+
+    def _maximum(self, view: Tensor, dims: tuple[int, ...], j: int) -> Tensor:
+        return view.amax(dims, keepdim=True) if dims else view
 
     def _refine(self, base: Tensor, floor: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
         """Z_i from X + W_e X, min(X, 0), AF and AM (eq. 5)."""

@@ -56,7 +56,6 @@ def _maps(flat: Tensor, like: Tensor) -> Tensor:
 
 
 def _product(matrix: Tensor, flat: Tensor) -> Tensor:
-    """The 1x1 map of ``matrix``."""
     return flat @ matrix.t() if flat.ndim == 2 else torch.bmm(matrix.expand(len(flat), -1, -1), flat)
 
 

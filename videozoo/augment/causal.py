@@ -78,13 +78,6 @@ class CausalArcConv2d(Causal, ArcConv2d):
     def _are_products_possible(self) -> bool:
         return False  # they take the maximum over all frames
 
-    def _pool(self, view: Tensor, j: int) -> list[Tensor]:
-        """Maxima of Y_{j+1} (B, S, C, H, W) over space, over the frames so far, or over both."""
-        which = self.options.aggregation
-        space = view.amax((3, 4), keepdim=True)
-        if which == "S":
-            return [space]
-        if which == "ST":
-            return [self._max_so_far(space, f"part{j}")]
-        time = self._max_so_far(view, f"part{j}")
-        return [time] if which == "T" else [space, time]
+    def _maximum(self, view: Tensor, dims: tuple[int, ...], j: int) -> Tensor:
+        over_space = super()._maximum(view, tuple(dim for dim in dims if dim != self._time_dim), j)
+        return self._max_so_far(over_space, f"part{j}") if self._time_dim in dims else over_space

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from torch import nn
 
 from videozoo.augment.dynamic_norm import DynamicNorm2d
-from videozoo.augment.known_norms import NORM_NAMES, NORM_TYPES
+from videozoo.augment.known_norms import NORM_NAMES, NORM_TYPES, channels_of
 from videozoo.layers import time_aware
 from videozoo.nets import is_3d
 from videozoo.surgery import Block, BlockSites, find_blocks
 from videozoo.surgery.sites import SEQUENCES
 
-__all__ = ["channels_of", "check_share", "find_pairs", "mixes_time", "norms_at", "runs_of", "takes_clips"]
+__all__ = ["check_share", "find_pairs", "mixes_time", "norms_at", "runs_of", "takes_clips"]
 
 _LISTS = (nn.ModuleList, nn.ModuleDict)  # compute nothing
 _SHORTCUTS = ("shortcut", "downsample", "skip")
@@ -126,11 +126,6 @@ def check_share(net: nn.Module, num_reached: int) -> None:
             "recognizes, so most of the network would stay plain; use another backbone, or add the class of its blocks "
             "to BLOCK_SITES."
         )
-
-
-def channels_of(norm: nn.Module) -> int:
-    """Channels of a norm."""
-    return int(getattr(norm, "num_features", 0) or getattr(norm, "num_channels", 0))
 
 
 def takes_clips(net: nn.Module, name: str) -> bool:

@@ -14,8 +14,9 @@ from videozoo.augment.cross_norms import (
     CrossTemporalNorm2d,
     CrossTemporalNorm3d,
 )
-from videozoo.augment.dnr_blocks import channels_of, norms_at, runs_of, takes_clips
+from videozoo.augment.dnr_blocks import norms_at, runs_of, takes_clips
 from videozoo.augment.dnr_options import DnrOptions
+from videozoo.augment.known_norms import channels_of
 from videozoo.layers import RelayCell
 from videozoo.surgery import Block
 from videozoo.surgery.sites import SEQUENCES

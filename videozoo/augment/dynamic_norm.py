@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videozoo.augment.known_norms import ShownAsBatchNorm, Synchronized, check_norm
+from videozoo.augment.known_norms import ShownAsBatchNorm, Synchronized, channels_of, check_norm
 from videozoo.augment.standardise import rows_to_frames, standardise_and_scale
 from videozoo.autograd import needs_plain_operations
 from videozoo.layers.relay_cell import RelayState
@@ -64,7 +64,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
         is_group = isinstance(norm, nn.GroupNorm)
         if self.is_folded:
             self.num_segments = num_segments
-        self.num_features: int = norm.num_channels if is_group else norm.num_features
+        self.num_features = channels_of(norm)
         self.eps: float = norm.eps
         self.num_groups = 0
         if (kind or ("gn" if is_group else "bn")) == "gn":

@@ -12,7 +12,7 @@ from torch import Tensor, distributed, nn
 
 from videozoo.surgery.pre_conv import has_hooks
 
-__all__ = ["NORM_NAMES", "NORM_TYPES", "ShownAsBatchNorm", "Synchronized", "check_norm"]
+__all__ = ["NORM_NAMES", "NORM_TYPES", "ShownAsBatchNorm", "Synchronized", "channels_of", "check_norm"]
 
 # Exact classes: an unknown subclass may carry something that would be lost.
 NORM_TYPES: tuple[type[nn.Module], ...] = (
@@ -33,6 +33,11 @@ _STATE_HOOKS = (
     "_load_state_dict_post_hooks",
 )
 _SHOWN = "batch_norm"
+
+
+def channels_of(norm: nn.Module) -> int:
+    """Channels of a norm."""
+    return int(getattr(norm, "num_features", 0) or getattr(norm, "num_channels", 0))
 
 
 def check_norm(norm: nn.Module) -> None:

@@ -146,7 +146,6 @@ def _quiet() -> Iterator[None]:
 
 
 def _innermost(error: BaseException) -> str:
-    """The innermost reason in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {first_line(error)[:300] or 'no message'}"

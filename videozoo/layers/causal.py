@@ -130,10 +130,8 @@ class CausalShift(Causal):
             return x
         clips = unfold_time(x, self.num_segments)
         before = self._with_past(clips[:, :, fold : 2 * fold], 1, "shift")[:, :-1].flatten(0, 1)
-        out = torch.empty_like(x)  # keeps the memory format, which torch.cat would lose
-        out[:, :fold] = x[:, :fold]
+        out = x.clone()  # keeps the memory format, which torch.cat would lose
         out[:, fold : 2 * fold] = before
-        out[:, 2 * fold :] = x[:, 2 * fold :]
         return out
 
     def extra_repr(self) -> str:

@@ -90,7 +90,6 @@ class Ensemble(nn.Module):
         return [{**row, "module": f"members.{k}.{row['module']}"} for k, row in rows]
 
     def _share(self, x: Tensor) -> list[Tensor]:
-        """The clip of each member."""
         check_clips(self, x)
         longest, run = self.num_frames, self.frames_per_segment
         places = x.unflatten(2, (-1, run))
