@@ -55,6 +55,9 @@ RANGES: dict[str, Range] = {
     "num_shards": _COUNT,
     "shard": Range(least=0, below=1_000_000),
     "topk": _COUNT,
+    "average": _COUNT,
+    "short_side": Range(least=2),
+    "gop": _COUNT,
     # model
     "drop": _BELOW_ONE,
     "drop_path": _BELOW_ONE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from videozoo.cli.check_data import check_work_flags, load_listed
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import CommandError, say, say_error, show_log
-from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS
+from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS, check_ranges
 from videozoo.cli.jobs import job_bar
 from videozoo.cli.outputs import refuse_inside_data
 from videozoo.text import first_few
@@ -43,10 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the videos, then tell what is left out."""
     check_work_flags(args, "prepare")
     refuse_inside_data(Path(args.output), args.data)
-    if args.short_side < 2:
-        raise CommandError(f"prepare: --short-side is {args.short_side}; it must be at least 2.")
-    if args.gop < 1:
-        raise CommandError(f"prepare: --gop is {args.gop}; it must be at least 1.")
+    check_ranges("prepare", vars(args))
     shard_bytes = None if args.shards is None else _parse_size(args.shards)
     show_log()
     parts = load_listed(args).items()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import CommandError, Interrupted, note
-from videozoo.cli.flags import DEVICE, MODEL, refuse_onnx
+from videozoo.cli.flags import DEVICE, MODEL, check_ranges, refuse_onnx
 from videozoo.cli.predict import best_rows
 from videozoo.cli.stream_board import Tally, open_display
 
@@ -58,10 +58,7 @@ def run(args: argparse.Namespace) -> int:
     """Open the network and the source, and show every answer."""
     if not args.fps > 0 or args.fps == float("inf"):
         raise CommandError(f"stream: --fps is {args.fps}; it must be above 0.")
-    for name in ("topk", "average"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise CommandError(f"stream: --{name} is {value}; it must be at least 1.")
+    check_ranges("stream", vars(args))
     from videozoo.video.live import LatestFrames, in_real_time
     from videozoo.video.network import is_address, is_live, without_password
 
