@@ -109,14 +109,19 @@ class DynamicNorm2d(ShownAsBatchNorm):
         """x as folded maps, if that is only a view."""
         return x
 
+    def pair(self, state: RelayState) -> tuple[Tensor, Tensor]:
+        """Scale and shift (..., C) from what the relay gives; with ``keep_affine`` they change the trained pair."""
+        h, c = state
+        if self.weight is None:
+            return h, c
+        return self.weight * (1 + self.h_scale * h), self.bias + self.c_scale * c
+
     def normalise(self, x: Tensor, state: RelayState, row_frames: int | None = None) -> Tensor:
         """Standardise x, then scale by h and shift by c, one row for ``row_frames`` frames; then the fused activation.
 
         h and c are (B, R, C); None: one row for the whole clip.
         """
-        gamma, beta = state
-        if self.weight is not None:
-            gamma, beta = self.weight * (1 + self.h_scale * gamma), self.bias + self.c_scale * beta
+        gamma, beta = self.pair(state)
         frames = self.num_segments if self.is_folded else x.shape[2]
         rows = (row_frames or frames, frames)
         if self.num_groups:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from videozoo.augment import CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.explain.capture import find_layers, look_at_each, pick_layers, to_float
+from videozoo.layers.relay_cell import RelayState
 from videozoo.surgery import new_state
 
 __all__ = ["NORM_LAYERS", "NormPairs", "norm_layers", "norm_pairs"]
@@ -65,15 +66,14 @@ def norm_pairs(model: nn.Module, clips: Tensor, layers: str | list[str] | None =
     for name, norm, input, output in look_at_each(model, clips, names, _pair_or_output):
         with torch.no_grad():
             if isinstance(norm, CrossTemporalNorm2d):
-                h, c = norm.relay(norm.pool(input))
+                state = norm.relay(norm.pool(input))
                 relay: Literal["time", "depth", "none"] = "none" if norm.group_frames is None else "time"
             else:
-                h, c = (v.unsqueeze(1) for v in output)
+                state = RelayState(*(v.unsqueeze(1) for v in output))
                 relay = "depth"
-            if norm.weight is not None:  # keep_affine
-                h, c = norm.weight * (1 + norm.h_scale * h), norm.bias + norm.c_scale * c
+            gamma, beta = norm.pair(state)
         frames = norm.group_frames if relay == "time" else None
-        found.append(NormPairs(name, relay, frames, to_float(h), to_float(c)))
+        found.append(NormPairs(name, relay, frames, to_float(gamma), to_float(beta)))
     return found
 
 

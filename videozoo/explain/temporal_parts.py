@@ -82,10 +82,8 @@ def temporal_kernels(model: nn.Module, clips: Tensor) -> list[TemporalKernels]:
     """
     found = []
     for name, layer, input, _ in look_at_each(model, clips, find_layers(model, TemporalAdaptive, "TANet")):
-        theta = unfold_time(input.mean((2, 3)), layer.num_segments).transpose(1, 2)  # (B, C, S)
         with torch.no_grad():
-            kernels = layer.kernel(theta.flatten(0, 1)).unflatten(0, theta.shape[:2])
-            scales = layer.local(theta).transpose(1, 2)
+            kernels, scales = layer.attend(input)
         found.append(TemporalKernels(name, to_float(kernels), to_float(scales)))
     return found
 

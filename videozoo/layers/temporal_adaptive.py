@@ -51,10 +51,15 @@ class TemporalAdaptive(nn.Module):
             nn.Sigmoid(),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The kernel (B, C, 3) and the local scales (B, S, C) that are made for x."""
         theta = frame_means(x, self.num_segments).transpose(1, 2)  # (B, C, S)
-        kernel = self.kernel(theta.flatten(0, 1)).unflatten(0, (-1, x.shape[1]))  # (B, C, 3)
-        local = F.pad(self.local(theta).transpose(1, 2), (0, 0, 1, 1))  # (B, S + 2, C)
+        kernel = self.kernel(theta.flatten(0, 1)).unflatten(0, (-1, x.shape[1]))
+        return kernel, self.local(theta).transpose(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, local = self.attend(x)
+        local = F.pad(local, (0, 0, 1, 1))  # (B, S + 2, C)
         # The kernel meets the small factors, not the map: the scaled map never exists.
         before, centre, after = kernel[:, None].unbind(3)
         taps = torch.stack([before * local[:, :-2], centre * local[:, 1:-1], after * local[:, 2:]])

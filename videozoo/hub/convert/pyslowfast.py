@@ -9,7 +9,7 @@ from videozoo.hub.convert.base import Converted, ConvertError, Rules, compose, d
 __all__ = ["convert", "matches"]
 
 SOURCE = "PySlowFast"
-_DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101}
+_DEPTHS: dict[tuple[int, ...], int] = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101}
 _NORMALISED_BY = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}
 
 

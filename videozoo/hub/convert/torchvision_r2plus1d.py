@@ -18,7 +18,7 @@ _RULES = [
     (r"(layer\d\.\d+\.downsample\.[01])", r"backbone.\1"),
     ("fc", "fc"),
 ]
-_DEPTHS = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34}
+_DEPTHS: dict[tuple[int, ...], int] = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34}
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
