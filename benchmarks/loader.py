@@ -27,6 +27,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from videozoo.data import VideoDataset, VideoError, VideoReader, VideoRecord, create_transform
+from videozoo.video.open_file import open_container
 
 HERE = Path(__file__).resolve().parent
 KINDS: dict[str, dict[str, str | int]] = {
@@ -110,7 +111,7 @@ def compare(paths: list[Path], rounds: int) -> dict[str, float]:
 def is_readable(path: Path) -> bool:
     """Whether both ways can read it: 8 frames or more, and the header says how many."""
     try:
-        with VideoReader(path) as reader, av.open(str(path), metadata_errors="replace") as container:
+        with VideoReader(path) as reader, open_container(str(path)) as container:
             return 8 <= reader.num_frames == container.streams.video[0].frames
     except (VideoError, av.FFmpegError):
         return False

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from video_fixtures import KINDS, MakeVideo, ReadNumbers
 
 from videozoo.video import VideoError, VideoReader, exact_frames, read_frames
+from videozoo.video.open_file import open_container
 
 
 def _bare_decode(path: Path, wanted: set[int] | None = None) -> tuple[int, dict[int, np.ndarray]]:
     """Number of frames and the wanted ones as RGB, by a plain loop over the whole file."""
     frames: dict[int, np.ndarray] = {}
     count = 0
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_container(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         for packet in container.demux(stream):

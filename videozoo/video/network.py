@@ -12,7 +12,8 @@ from av.video.frame import VideoFrame
 
 from .av_stream import AvStream
 from .errors import VideoError, reading
-from .limits import MAX_PIXELS, WorkLimit
+from .limits import WorkLimit
+from .open_file import open_container
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def network_frames(address: str) -> Generator[tuple[float, VideoFrame]]:
                 path = Path(address)
                 connection = AvStream(path, None, WorkLimit(path, None), _connect(address))
                 # Web servers state the size of a file.
-                is_file = not is_live(address) and connection.container.size > 0
+                is_file = not is_live(address) and (connection.container.size or 0) > 0
             try:
                 for seconds, frame in _from_zero(connection):
                     if is_file and base and seconds <= now:
@@ -103,11 +104,11 @@ def _from_zero(connection: AvStream) -> Iterator[tuple[float, VideoFrame]]:
 
 
 def _connect(address: str) -> InputContainer:
-    options = {"protocol_whitelist": PROTOCOLS, "max_pixels": str(MAX_PIXELS)}
+    options = {"protocol_whitelist": PROTOCOLS}
     if address.lower().startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # over UDP lost packets damage frames
     try:
-        return av.open(address, "r", options=options, metadata_errors="replace", timeout=(OPEN_SEC, READ_SEC))
+        return open_container(address, (OPEN_SEC, READ_SEC), **options)
     except av.error.ExitError as error:
         raise VideoError(address, f"no answer within {OPEN_SEC:g} s") from error
     except (OSError, ValueError, av.FFmpegError) as error:

@@ -1,6 +1,7 @@
 """Opening a video file by PyAV: its container, the stream that is read, and why there is none."""
 
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -14,6 +15,8 @@ from .limits import MAX_PIXELS, check_frame_size
 
 # Demuxers that find "video" in files that are none (text art), or that only point at other files.
 REFUSED_FORMATS = frozenset({"tty", "hls", "dash", "concat", "sdp"})
+# Titles may be in any encoding. PyAV 19 replaces what it cannot read by itself, and takes no such option.
+_REPLACE = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 ENCRYPTED = "its video is encrypted (copy protection, DRM); only a decrypted copy can be read"
 
 
@@ -23,14 +26,25 @@ def open_file(path: Path, member: tuple[int, int] | None) -> InputContainer:
     Raises:
         VideoError: FFmpeg cannot; it says why.
     """
-    # Only files of this machine: a play list must not fetch anything. Titles may be in any encoding. Opening
-    # decodes some frames: two of 81 million pixels took 350 MB without the limit.
-    name = ffmpeg_name(path, member)
-    options = {"protocol_whitelist": "file,subfile", "max_pixels": str(MAX_PIXELS)}
     try:
-        return av.open(name, "r", options=options, metadata_errors="replace")
+        # Only files of this machine: a play list must not fetch anything.
+        return open_container(ffmpeg_name(path, member), protocol_whitelist="file,subfile")
     except (OSError, ValueError, av.FFmpegError) as err:
         raise VideoError(path, _why_not(path, member, err)) from err
+
+
+def open_container(name: str, timeout: tuple[float, float] | None = None, **options: str) -> InputContainer:
+    """Open a name of FFmpeg with its options; PyAV's errors are the caller's.
+
+    Args:
+        name: a file or an address.
+        timeout: seconds to wait for opening and for each read; None: no limit.
+        options: FFmpeg's.
+    """
+    # Opening decodes some frames: two of 81 million pixels took 350 MB without the limit.
+    limited = {"max_pixels": str(MAX_PIXELS), **options}
+    more: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+    return av.open(name, "r", options=limited, **_REPLACE, **more)
 
 
 def choose_stream(
