@@ -16,7 +16,7 @@ from .limits import MAX_PIXELS, check_frame_size
 # Demuxers that find "video" in files that are none (text art), or that only point at other files.
 REFUSED_FORMATS = frozenset({"tty", "hls", "dash", "concat", "sdp"})
 # Titles may be in any encoding. PyAV 19 replaces what it cannot read by itself, and takes no such option.
-_REPLACE = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+_REPLACE: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 ENCRYPTED = "its video is encrypted (copy protection, DRM); only a decrypted copy can be read"
 
 
