@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": {"in_timm", "temporal", "augment", "models", "inference", "publish"},
     "in_timm": {"models"},
 }
-TIMM_MODELS = ("surgery/sites.py", "augment/dnr.py", "models/", "nets/", "temporal/tdn.py", "temporal/tea.py")
+TIMM_MODELS = ("surgery/sites.py", "models/", "nets/", "temporal/tdn.py", "temporal/tea.py")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
