@@ -204,6 +204,7 @@ def test_wandb_without_a_key_stays_offline(tmp_path: Path, monkeypatch: pytest.M
 def test_a_tracker_that_is_absent_or_breaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    pytest.importorskip("tensorboard")
     from videozoo.engine import trackers
 
     with monkeypatch.context() as patch:
