@@ -75,7 +75,7 @@ def test_the_added_network_passes_the_conformance_suite(tmp_path: Path) -> None:
     suite = python(
         "-m", "pytest", "-rp", "-p", "no:xdist", "tests/test_models.py", "-k", "mvf_r18", "-m", "slow or not slow"
     )
-    passed = set(re.findall(r"^PASSED .*::(\w+)\[mvf_r18\]", suite, re.MULTILINE))
+    passed = set(re.findall(r"^PASSED .*::(\w+)\[(?:small )?mvf_r18\]", suite, re.MULTILINE))
     assert {
         "test_logits_of_a_clip_do_not_depend_on_its_batch_mates",
         "test_order_of_frames_matters_unless_no_part_mixes_time",
