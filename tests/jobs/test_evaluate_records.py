@@ -302,5 +302,6 @@ def test_killed_at_any_moment(workers: int, num_kills: int, many: list[VideoReco
     assert [path.name for path in folder.iterdir()] == ["answer.pt"]
     times = Counter(decoded.read_text().splitlines())
     in_work = 2 * (1 + 3 * workers)
-    assert sum(times.values()) <= len(many) + num_killed * in_work
+    num_finished = num_kills - num_killed + 1  # one that was done before its kill is begun again
+    assert sum(times.values()) <= num_finished * len(many) + num_killed * in_work
     assert len(set(reached)) >= 3, "the kills hit different moments"
