@@ -2,9 +2,7 @@
 
 import multiprocessing
 import os
-import random
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from killed_jobs import run_with_kills
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -254,10 +253,6 @@ def _work(records: list[VideoRecord], folder: Path, decoded: Path, workers: int)
         (folder / "answer.tmp").rename(folder / "answer.pt")
 
 
-def _count_lines(file: Path) -> int:
-    return file.read_bytes().count(b"\n") if file.exists() else 0
-
-
 @pytest.fixture
 def many(clips: list[Path], tmp_path: Path) -> list[VideoRecord]:
     records = []
@@ -272,27 +267,16 @@ def many(clips: list[Path], tmp_path: Path) -> list[VideoRecord]:
 @by_fork
 @pytest.mark.parametrize(("workers", "num_kills"), [(0, 8), (1, 5)])
 def test_killed_at_any_moment(workers: int, num_kills: int, many: list[VideoRecord], tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["videozoo.jobs.evaluate"])
     folder, decoded = tmp_path / "out", tmp_path / "decoded.txt"
-    draw = random.Random(workers)
-    num_killed, reached = 0, []
-    for _ in range(num_kills):
-        process = context.Process(target=_work, args=(many, folder, decoded, workers))
-        process.start()
-        goal = _count_lines(decoded) + draw.randint(1, 8)
-        limit = time.monotonic() + 120
-        while process.is_alive() and _count_lines(decoded) < goal and time.monotonic() < limit:
-            time.sleep(0.001)
-        time.sleep(draw.uniform(0, 0.03))
-        process.kill()
-        process.join()
-        num_killed += process.exitcode != 0
-        reached.append(len(list((folder / PARTS).glob("*.safetensors"))))
-    last = context.Process(target=_work, args=(many, folder, decoded, workers))
-    last.start()
-    last.join(300)
-    assert last.exitcode == 0
+    num_killed, reached = run_with_kills(
+        _work,
+        *(many, folder, decoded, workers),
+        decoded=decoded,
+        parts=folder / PARTS,
+        preload="videozoo.jobs.evaluate",
+        num_kills=num_kills,
+        seed=workers,
+    )
     assert num_killed >= 3
     answers = torch.load(folder / "answer.pt", weights_only=True)
     for net, (log_probs, logits) in zip(make_nets(), answers, strict=True):
@@ -302,6 +286,5 @@ def test_killed_at_any_moment(workers: int, num_kills: int, many: list[VideoReco
     assert [path.name for path in folder.iterdir()] == ["answer.pt"]
     times = Counter(decoded.read_text().splitlines())
     in_work = 2 * (1 + 3 * workers)
-    num_finished = num_kills - num_killed + 1  # one that was done before its kill is begun again
-    assert sum(times.values()) <= num_finished * len(many) + num_killed * in_work
+    assert sum(times.values()) <= len(many) + num_killed * in_work
     assert len(set(reached)) >= 3, "the kills hit different moments"

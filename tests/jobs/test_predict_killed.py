@@ -1,13 +1,12 @@
 """SIGKILL at many moments: what is resumed ends as a job that was never killed, each file answered once."""
 
 import multiprocessing
-import random
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killed_jobs import run_with_kills
 
 pq = pytest.importorskip("pyarrow.parquet")
 MODEL = "test_dnr_tsn.motions"
@@ -34,10 +33,6 @@ def _work(listing: Path, output: Path, decoded: Path, workers: int) -> None:
     predict_list(Predictor(MODEL, device="cpu", batch_size=2, workers=workers), open_listing(listing), output)
 
 
-def _count_lines(file: Path) -> int:
-    return file.read_bytes().count(b"\n") if file.exists() else 0
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("workers", "num_kills"), [(0, 14), (1, 6)])
 def test_killed_at_any_moment(workers: int, num_kills: int, clips: list[Path], tmp_path: Path) -> None:
@@ -53,29 +48,16 @@ def test_killed_at_any_moment(workers: int, num_kills: int, clips: list[Path], t
     whole = tmp_path / "whole.parquet"
     predict_list(Predictor(MODEL, device="cpu", batch_size=2), open_listing(listing), whole)
 
-    # A server that has imported everything forks each process: they start at once and share nothing with this one.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["videozoo.inference"])
     output, decoded = tmp_path / "scores.parquet", tmp_path / "decoded.txt"
-    draw = random.Random(workers)
-    num_killed, reached = 0, []
-    for _ in range(num_kills):
-        process = context.Process(target=_work, args=(listing, output, decoded, workers))
-        process.start()
-        # Some files on, then somewhere between two lines of the program.
-        goal = _count_lines(decoded) + draw.randint(1, 8)
-        limit = time.monotonic() + 120
-        while process.is_alive() and _count_lines(decoded) < goal and time.monotonic() < limit:
-            time.sleep(0.001)
-        time.sleep(draw.uniform(0, 0.03))
-        process.kill()
-        process.join()
-        num_killed += process.exitcode != 0
-        reached.append(len(list((tmp_path / "scores.parquet.parts").glob("*.safetensors"))))
-    last = context.Process(target=_work, args=(listing, output, decoded, workers))
-    last.start()
-    last.join(300)
-    assert last.exitcode == 0
+    num_killed, reached = run_with_kills(
+        _work,
+        *(listing, output, decoded, workers),
+        decoded=decoded,
+        parts=tmp_path / "scores.parquet.parts",
+        preload="videozoo.inference",
+        num_kills=num_kills,
+        seed=workers,
+    )
     assert num_killed >= 4
     rows = pq.read_table(output).to_pylist()
     assert Counter(row["path"] for row in rows) == Counter(str(path) for path in paths)

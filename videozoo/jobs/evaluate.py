@@ -66,8 +66,9 @@ def evaluate_records(
     count, rank = accelerator.num_processes, accelerator.process_index
     num_clips, num_crops = views or (None, None)
     configs = [resolve_data_config(net, test_num_clips=num_clips, test_num_crops=num_crops) for net in models]
+    listing = RecordList(records)
     job = describe_job(
-        RecordList(records),
+        listing,
         count,
         rank,
         weights=[digest_weights(model) for model in models],
@@ -81,7 +82,7 @@ def evaluate_records(
         VideoScorer(model, len(class_names), accelerator, prepare=ClipNormalizer.of(config))
         for model, config in zip(models, configs, strict=True)
     ]
-    shard = Shard(RecordList(records), count, rank)
+    shard = Shard(listing, count, rank)
     started, waited = time.perf_counter(), 0.0
 
     def answer(first: int) -> Generator[list[Prediction]]:
