@@ -23,16 +23,21 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         items: what ``VideoDataset`` or ``JointDataset`` gives.
     Returns:
         dict(video, label, index, broken): video is stacked (of a joint data set: a list of stacks), None if no item
-        could be read; label and index are int64 and of the items in the stack alone; broken is a list of
-        (index, problem) of all items.
+        could be read; label and index are int64 and of the items in the stack alone, label of multi-label items
+        float32 (B, K); broken is a list of (index, problem) of all items.
     """
     kept = [item for item in items if item["video"] is not None]
     return {
         "video": default_collate([item["video"] for item in kept]) if kept else None,
-        "label": torch.tensor([item["label"] for item in kept], dtype=torch.int64),
+        "label": _join_labels([item["label"] for item in kept]),
         "index": torch.tensor([item["index"] for item in kept], dtype=torch.int64),
         "broken": [problem for item in items for problem in item["broken"]],
     }
+
+
+def _join_labels(labels: Sequence[int | Tensor]) -> Tensor:
+    several = [label for label in labels if isinstance(label, Tensor)]
+    return torch.stack(several) if several else torch.tensor(labels, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class TrainBatch:
         remode: ``const``: to the mean; ``rand``: to a random colour; ``pixel``: to noise.
     Shape:
         uint8 (B, 3, T, H, W) and int64 (B,) to float32 (B, 3, T, H, W) and, where clips are mixed, float32 (B, K), else
-        the labels as they are.
+        the labels as they are. Multi-label targets are float32 (B, K) in both cases.
     Raises:
         ValueError: a value out of range.
     """
@@ -93,7 +98,9 @@ class TrainBatch:
         """Mix in place; timm takes even batches of images, here of 3 * T channels."""
         assert self.num_classes is not None
         even = len(video) - len(video) % 2
-        targets = [mixup_target(label[even:], self.num_classes, smoothing=self.smoothing)]
+        is_several = label.ndim == 2  # classes a clip
+        last = mixup_target(label[even:], self.num_classes, smoothing=self.smoothing, multi_label=is_several)
+        targets = [last]
         if even:
             mix = Mixup(
                 mixup_alpha=self.mixup,
@@ -102,6 +109,7 @@ class TrainBatch:
                 switch_prob=self.mixup_switch_prob,
                 label_smoothing=self.smoothing,
                 num_classes=self.num_classes,
+                multi_label=is_several,
             )
             targets.insert(0, mix(video[:even].flatten(1, 2), label[:even])[1])
         return torch.cat(targets)

@@ -16,6 +16,7 @@ from videozoo.video.reader import VideoReader
 from .read_sampled import read_record
 from .records import VideoRecord
 from .sample import SAMPLINGS, sample_clips
+from .transforms import Label
 
 ON_BROKEN = ("raise", "replace", "report")
 # Videos tried in place of a broken one.
@@ -43,21 +44,23 @@ class VideoDataset(Dataset[dict[str, Any]]):
         num_clips: clips of a test video; 1 in training.
         is_training: random clips and one view, or fixed clips and every view.
         seed: of all draws.
+        num_classes: K, for records of a multi-label source, whose labels are then multi-hot; without it they are -1.
         on_broken: what becomes of a video that cannot be read. ``raise``: a VideoError. ``replace``: another one takes
             its place, drawn from the seed, the epoch and the index; after ten broken ones in a row video is None.
             ``report``: video is None.
     Shape:
         item: dict(video, label=int, index=int, broken=list, note=str); video is (3, T, H, W) in training, else
         (V, 3, T, H, W), clip by clip, V = num_clips * num_crops, of the transform's type. label is the mirror's where
-        the transform mirrored a one-sided class; index is the video's place in ``records``. broken has (index, problem)
-        of each video that could not be read. note is the reader's on the video that was.
+        the transform mirrored a one-sided class; for a multi-label record it is float32 (K,) of zeros and ones. index
+        is the video's place in ``records``. broken has (index, problem) of each video that could not be read. note is
+        the reader's on the video that was.
     Raises:
         ValueError: no records, an unknown sampling, or several clips in training.
         VideoError: (from an item) the video cannot be read; it names the file and where it was listed.
     """
 
     records: Sequence[VideoRecord]
-    transform: Callable[[Tensor, int | None], Any]
+    transform: Callable[[Tensor, Label], Any]
     _: KW_ONLY
     num_frames: int
     sampling: str = "segment"
@@ -66,6 +69,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
     num_clips: int = 1
     is_training: bool = False
     seed: int = 0
+    num_classes: int | None = None
     on_broken: str = "raise"
     # In shared memory, so that workers started in an earlier epoch see it change.
     _epoch: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64).share_memory_(), init=False)
@@ -123,7 +127,8 @@ class VideoDataset(Dataset[dict[str, Any]]):
             else:
                 return {"video": video, "label": label, "index": place, "broken": broken, "note": note}
         place = index % len(self)
-        return {"video": None, "label": self.records[place].label, "index": place, "broken": broken, "note": ""}
+        label = self._target(_labels_of(self.records[place]))
+        return {"video": None, "label": label, "index": place, "broken": broken, "note": ""}
 
     def _draw(self, num_video_frames: int, seed: int = 0) -> np.ndarray:
         """Frames of a video's clips (num_clips, T)."""
@@ -138,10 +143,18 @@ class VideoDataset(Dataset[dict[str, Any]]):
             generator=np.random.default_rng(seed),
         )
 
-    def _read(self, record: VideoRecord, clip_seed: int, transform_seed: int) -> tuple[Tensor, int, str]:
+    def _target(self, label: Label) -> int | Tensor:
+        """Return the label of an item: a class index, or several of them as multi-hot (K,)."""
+        if not isinstance(label, tuple):
+            return label
+        if self.num_classes is None:
+            return -1
+        return torch.zeros(self.num_classes).index_fill_(0, torch.tensor(label, dtype=torch.int64), 1.0)
+
+    def _read(self, record: VideoRecord, clip_seed: int, transform_seed: int) -> tuple[Tensor, int | Tensor, str]:
         if not self.is_training:
             (views,), note = _read_tests([self], record)
-            return views, record.label, note
+            return views, self._target(_labels_of(record)), note
         # From the same seed however often it is drawn.
         clip, note = read_record(
             record, lambda count: self._draw(count, clip_seed)[0], lambda frames, reader: reader.read(frames)
@@ -149,7 +162,12 @@ class VideoDataset(Dataset[dict[str, Any]]):
         with torch.random.fork_rng(devices=[]), one_thread():  # as in a worker: the last bit of a sum depends on it
             # Not torch.manual_seed: that would also seed the accelerators, which fork_rng does not restore here.
             torch.default_generator.manual_seed(transform_seed >> 1)
-            return *self.transform(clip, record.label), note
+            video, label = self.transform(clip, _labels_of(record))
+            return video, self._target(label), note
+
+
+def _labels_of(record: VideoRecord) -> Label:
+    return record.label if record.labels is None else record.labels
 
 
 class JointDataset(Dataset[dict[str, Any]]):
@@ -181,7 +199,8 @@ class JointDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         index, first = range(len(self))[index], self.datasets[0]
         record = self.records[index]
-        item: dict[str, Any] = {"video": None, "label": record.label, "index": index, "broken": [], "note": ""}
+        label = first._target(_labels_of(record))
+        item: dict[str, Any] = {"video": None, "label": label, "index": index, "broken": [], "note": ""}
         try:
             video, note = _read_tests(self.datasets, record)
             return {**item, "video": video, "note": note}
@@ -204,7 +223,7 @@ def _read_tests(datasets: Sequence[VideoDataset], record: VideoRecord) -> tuple[
                 places = np.isin(part, own)
                 if places.any():
                     mine = frames if places.all() else frames[torch.from_numpy(places)]
-                    views.append(dataset.transform(mine, record.label))
+                    views.append(dataset.transform(mine, _labels_of(record)))
         return [
             _arranged(views[0] if len(views) == 1 else torch.cat(views, 2), np.searchsorted(own, frames_of_clips))
             for views, own, frames_of_clips in zip(pieces, wanted, clips, strict=True)

@@ -138,7 +138,9 @@ def subfolders(base: Path, folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in names]
 
 
-def make_records(file: ListFile, listing: Listing, labels: Sequence[int]) -> list[VideoRecord]:
+def make_records(
+    file: ListFile, listing: Listing, labels: Sequence[int] | Sequence[tuple[int, ...]]
+) -> list[VideoRecord]:
     """Records of the rows; missing files and rows that come twice are noted as problems, empty files as a warning.
 
     Where files are not checked, a row that comes twice is left out, with a warning.
@@ -146,11 +148,11 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int]) -> lis
     Args:
         file: the list.
         listing: its rows.
-        labels: class index of each row.
+        labels: class index of each row; all its class indices in a multi-label list.
     """
     base = os.fspath(file.base)
     absolute = os.path.abspath(base)
-    seen: dict[tuple[str, object, object], tuple[str, int]] = {}
+    seen: dict[tuple[str, object, object], tuple[str, int | tuple[int, ...]]] = {}
     known: dict[str, str] = {}
     records = []
     num_missing = 0
@@ -163,6 +165,8 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int]) -> lis
         first, first_label = seen.setdefault((key, row.span_sec, row.frame_range), (row.place, label))
         if first != row.place:
             other = "" if label == first_label else f" with another label; {SEVERAL_LABELS}"
+            if other and isinstance(label, tuple):
+                other = " with other labels; list it once, with all of them"
             what = f"is listed again (first at {first}){other}"
             if not file.check_files and not other:
                 doubled.append(f"{row.place} {what}")
@@ -178,9 +182,9 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int]) -> lis
             if known[key]:
                 num_missing += 1
                 file.problems.add(row.place, known[key])
-        records.append(
-            VideoRecord(Path(path), label, row.place, name.replace(os.sep, "/"), row.span_sec, row.frame_range)
-        )
+        one, several = (-1, label) if isinstance(label, tuple) else (label, None)
+        name = name.replace(os.sep, "/")
+        records.append(VideoRecord(Path(path), one, row.place, name, row.span_sec, row.frame_range, labels=several))
     if num_missing == len(records) > 1:
         file.problems.hint = f". None of the videos is there; is {base} the folder that they start from (data root)?"
     elif num_missing or any("is listed again" in what for what in file.problems.found):

@@ -10,8 +10,8 @@ from videozoo.text import some
 from videozoo.video.image_folder import natural_key
 
 from .list_text import BLANK, expand_home, read_text, split_lines
-from .lists import ListFile, Listing, Vocabulary
-from .problems import SEVERAL_LABELS, Problems, SourceError
+from .lists import ListFile, Listing, Vocabulary, split_labels
+from .problems import JOIN_LABELS, SEVERAL_LABELS, Problems, RowFault, SourceError
 from .several_labels import find_several_labels
 
 # Above this a class index is a slip of the pen, not a class.
@@ -79,13 +79,14 @@ def number_labels(
     texts = {text: place for text, place in texts.items() if text not in several}
     are_indices = _are_indices(texts, listing.labels_are, known, file.problems)
     is_mixed = not listing.labels_are and known.names is None and not all(map(is_index, texts))
+    hint = JOIN_LABELS if file.multi_label else SEVERAL_LABELS
     fitting = []
     for row, fault in zip(rows, faults, strict=True):
         first = f"the first ({rows[0].place})"
         if fault:
             file.problems.add(row.place, f"{shorten(row.label)} is no class name: it {fault}")
         elif row.label in several:
-            file.problems.add(row.place, f"label {shorten(row.label)}: {SEVERAL_LABELS}")
+            file.problems.add(row.place, f"label {shorten(row.label)}: {hint}")
         elif are_indices and not is_index(row.label):
             file.problems.add(row.place, f"label {row.label!r} is a class name, {first} is an index")
         elif is_mixed and not are_indices and is_index(row.label):
@@ -104,6 +105,27 @@ def number_labels(
     names = known.names if known.names is not None else tuple(map(str, range(max(labels, default=-1) + 1)))
     alike = [] if class_names is not None else warn_alike(file.path, names)
     return labels, names, [*_unused(file, labels, names, vocabulary), *alike]
+
+
+def number_several(
+    file: ListFile, listing: Listing, class_names: Sequence[str] | None
+) -> tuple[list[tuple[int, ...]], tuple[str, ...], list[str]]:
+    """Number the labels of a multi-label list, each of them as `number_labels` does.
+
+    Returns:
+        class indices of each row, rising, none where it has no class; class names, warnings.
+    """
+    parts: list[list[str]] = []
+    for row in listing.rows:
+        try:
+            parts.append(split_labels(row.label))
+        except RowFault as fault:
+            file.problems.add(row.place, str(fault))
+            parts.append([])
+    rows = [row._replace(label=label) for row, own in zip(listing.rows, parts, strict=True) for label in own]
+    labels, names, warnings = number_labels(file, listing._replace(rows=rows), class_names)
+    found = iter(labels)
+    return [tuple(sorted({next(found) for _ in own})) for own in parts], names, warnings
 
 
 def is_index(label: str) -> bool:

@@ -20,7 +20,8 @@ Item = TypeVar("Item")
 class Row(NamedTuple):
     """One video as listed.
 
-    ``place`` is where it stands (``train.txt:12``), ``label`` as written, a class name or index; ``trouble`` says why a
+    ``place`` is where it stands (``train.txt:12``), ``label`` as written, a class name or index (of a
+    multi-label list all of them, joined by ``|``); ``trouble`` says why a
     format found no file for it.
     """
 
@@ -30,6 +31,20 @@ class Row(NamedTuple):
     span_sec: tuple[float, float] | None = None
     frame_range: tuple[int, int] | None = None
     trouble: str = ""
+
+
+def split_labels(text: str) -> list[str]:
+    """Return the labels of a video that a list joins by ``|``; none for an empty text.
+
+    Raises:
+        RowFault: nothing stands beside a ``|``, or a label comes twice.
+    """
+    labels = [part.strip(BLANK) for part in text.split("|")] if text.strip(BLANK) else []
+    if not all(labels):
+        raise RowFault(f"labels {shorten(text)}: one of them is empty")
+    if len(set(labels)) < len(labels):
+        raise RowFault(f"labels {shorten(text)}: one of them comes twice")
+    return labels
 
 
 class Vocabulary(NamedTuple):
@@ -49,6 +64,7 @@ class ListFile:
         split: which of several splits in it; None: there is one.
         problems: takes what is wrong.
         check_files: look whether the files are there.
+        multi_label: a video may have any number of labels, joined by ``|`` in its row.
     """
 
     path: Path
@@ -56,6 +72,7 @@ class ListFile:
     split: str | None
     problems: Problems
     check_files: bool = True
+    multi_label: bool = False
 
     @cached_property
     def text(self) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from videozoo.text import count_of, first_few
 
 SEVERAL_LABELS = "several labels a video are not supported; list one"
+JOIN_LABELS = "join the labels of a video by |"
 
 
 class SourceError(ValueError):

@@ -29,13 +29,14 @@ class VideoRecord:
 
     Args:
         path: the file, or the folder of its frames.
-        label: class index; -1 where unknown.
+        label: class index; -1 where unknown, and in a multi-label source.
         source: where it is listed, such as ``train.txt:12``, for errors.
         name: its path relative to the list, the data root or the class folders' root, with ``/``; the same wherever the
             data lies.
         span_sec: the part [start, end) of the file that is the video, in seconds; None: all of it.
         frame_range: the half-open range of its frames, or of the folder's images; None: all of them.
         member: (offset, size) in bytes of the file inside the tar shard ``path``; None: ``path`` is the file.
+        labels: in a multi-label source, the class indices of the video, rising, perhaps none; None elsewhere.
     """
 
     path: Path
@@ -45,6 +46,14 @@ class VideoRecord:
     span_sec: tuple[float, float] | None = None
     frame_range: tuple[int, int] | None = None
     member: tuple[int, int] | None = None
+    labels: tuple[int, ...] | None = None
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Every class index of the video, one or several; none where it has no class or its class is unknown."""
+        if self.labels is not None:
+            return self.labels
+        return (self.label,) if self.label >= 0 else ()
 
     @property
     def part(self) -> dict[str, Any]:
@@ -70,18 +79,23 @@ class VideoSource:
         class_names: name of each label.
         data_format: one of ``DATA_FORMATS``; empty where the source was put together by hand.
         warnings: what is odd but no fault, such as classes without a video.
+        multi_label: whether a video may have any number of classes; they are in ``labels`` of its record then.
     """
 
     records: tuple[VideoRecord, ...]
     class_names: tuple[str, ...]
     data_format: str = ""
     warnings: tuple[str, ...] = ()
+    multi_label: bool = False
 
     def summary(self) -> str:
         """Counts in a line: ``160 videos of 4 classes (path_list), 38 to 42 a class``."""
-        counts = Counter(record.label for record in self.records)
+        counts = Counter(label for record in self.records for label in (record.classes or (-1,)))
+        if self.multi_label:
+            counts.pop(-1, None)
         videos, classes = count_of(self.records, "video"), count_of(self.class_names, "class", "classes")
         kind = f" ({self.data_format})" if self.data_format else ""
+        kind += ", several a video" if self.multi_label else ""
         spread = f", {min(counts.values())} to {max(counts.values())} a class" if counts else ""
         unused = len(self.class_names) - len(counts.keys() & set(range(len(self.class_names))))
         empty = f"; {unused} {'class has' if unused == 1 else 'classes have'} none" if unused else ""

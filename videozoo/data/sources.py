@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from .files import make_records
-from .formats import DATA_FORMATS, READERS, SPLIT_FORMATS
+from .formats import DATA_FORMATS, MULTI_LABEL_READERS, READERS, SPLIT_FORMATS
 from .formats.class_folders import load_class_folders
-from .formats.recognise import recognise
-from .labels import check_names, number_labels
+from .formats.recognise import recognise, recognise_multi_label
+from .labels import check_names, number_labels, number_several
 from .list_text import expand_home
 from .lists import ListFile
 from .problems import Problems, SourceError
@@ -25,6 +25,7 @@ def load_source(
     data_format: str | None = None,
     split: str | None = None,
     check_files: bool = True,
+    multi_label: bool = False,
 ) -> VideoSource:
     """Find labelled videos and check all that can be checked without decoding.
 
@@ -43,6 +44,7 @@ def load_source(
         split: which of the splits of a Kinetics csv (``train``, ``val``, ``test``), or of the folder of UCF101's or
             HMDB51's lists (``train1`` to ``test3``).
         check_files: look whether each file is there and not empty; without, records may name files that are not.
+        multi_label: a video may have any number of classes (``a.mp4 0 3``, or ``jump|run`` in a csv), or none.
     Raises:
         SourceError: an unknown or ambiguous format, missing files, unknown classes, indices out of range,
             duplicates, names mixed with indices, wrong numbers of columns, nothing listed; the first 20 problems, with
@@ -53,7 +55,7 @@ def load_source(
     data = expand_home(data) if isinstance(data, str | os.PathLike) else [expand_home(item) for item in data]
     data_root = None if data_root is None else expand_home(data_root)
     try:
-        return _load(data, data_root, class_names, data_format, split, check_files)
+        return _load(data, data_root, class_names, data_format, split, check_files, multi_label)
     except OSError as err:
         raise SourceError(f"{err.filename or data}: cannot be read ({err.strerror or err}).") from err
 
@@ -65,16 +67,19 @@ def _load(
     data_format: str | None,
     split: str | None,
     check_files: bool,
+    multi_label: bool,
 ) -> VideoSource:
     if data_format is not None and data_format not in DATA_FORMATS:
         raise SourceError(f"data_format is {data_format!r}; choose from {', '.join(DATA_FORMATS)}.")
     if data_format == "shards" or (data_format is None and is_shards(data)):
         _refuse_split(split, "shards", data)
+        if multi_label:
+            raise SourceError(f"{data}: shards hold one class a video; several labels a video are in a list or a csv.")
         return load_shards(data, class_names=class_names)
     if not isinstance(data, str | os.PathLike):
         raise SourceError(f"{data!r}: several files can only be shards (.tar); pass one list or folder.")
-    file = _open_list(Path(data), data_root, split, check_files)
-    kind = data_format or recognise(file)
+    file = replace(_open_list(Path(data), data_root, split, check_files), multi_label=multi_label)
+    kind = recognise_multi_label(file, data_format) if multi_label else data_format or recognise(file)
     if kind not in SPLIT_FORMATS:
         _refuse_split(split, kind, data)
     if kind == "class_folders":
@@ -103,14 +108,15 @@ def _open_list(path: Path, data_root: str | os.PathLike[str] | None, split: str 
 def _load_list(file: ListFile, kind: str, class_names: Sequence[str] | None) -> VideoSource:
     if file.path.is_dir() and kind not in ("ucf101", "hmdb51"):
         raise SourceError(f"{file.path}: a folder, not a list; data_format={kind!r} reads a file.")
-    listing = READERS[kind](file)
+    listing = (MULTI_LABEL_READERS if file.multi_label else READERS)[kind](file)
     if not listing.rows and not file.problems.found:
         raise SourceError(f"{file.path}: nothing is listed; write one 'path label' a line.")
-    labels, names, warnings = number_labels(file, listing, class_names)
+    labels: list[int] | list[tuple[int, ...]]
+    labels, names, warnings = (number_several if file.multi_label else number_labels)(file, listing, class_names)
     records = make_records(file, listing, labels)
     file.problems.hint = f" (read as {kind}; another data_format?){file.problems.hint}"
     file.problems.raise_if_any()
-    return VideoSource(tuple(records), names, kind, (*warnings, *file.problems.warnings))
+    return VideoSource(tuple(records), names, kind, (*warnings, *file.problems.warnings), file.multi_label)
 
 
 def _refuse_split(split: str | None, kind: str, data: object) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -35,11 +36,11 @@ def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
         pairs = enumerate(zip(train.class_names, val.class_names, strict=False))
         first = next((f"class {i} is {a!r} and {b!r}" for i, (a, b) in pairs if a != b), "one has more")
         found.append(f"training and validation number their classes differently: {first}")
-    trained = {record.label for record in train.records}
-    untrained = Counter(record.label for record in val.records if record.label not in trained)
+    trained = {label for record in train.records for label in record.classes}
+    untrained = Counter(label for record in val.records for label in record.classes if label not in trained)
     for label, count in sorted(untrained.items()):
         name = val.class_names[label] if 0 <= label < len(val.class_names) else str(label)
-        place = next(record.source for record in val.records if record.label == label)
+        place = next(record.source for record in val.records if label in record.classes)
         found.append(f"{place}: class {name!r} has {count} validation videos and no training video")
     return found + _shared_films(train, val)
 
@@ -50,6 +51,7 @@ def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSour
     The same files give the same split in any order, on any machine. The parts of a film go to one side: parts of one
     file, under whatever names and links, clips of one film of Kinetics, and of one group of UCF101. Of a class with
     n >= 2 videos about ``n * val_frac`` validate, at least one and at most n - 1; a class with a single film trains.
+    A video with several classes counts for each of them, those without a class are split as one of their own.
     Videos that belong together otherwise (one person, one recording in several files) are not kept together: list them
     by hand for that.
 
@@ -66,12 +68,12 @@ def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSour
         raise ValueError(f"split_by_hash: val_frac is {val_frac}, must lie between 0 and 1.")
     numbers: dict[object, int] = {}
     film_of_each = [numbers.setdefault(film, len(numbers)) for film in map(_FilmOf(source), source.records)]
-    total = Counter(record.label for record in source.records)
+    total = _count_classes(source.records)
     films: list[list[VideoRecord]] = [[] for _ in numbers]
     for record, film in zip(source.records, film_of_each, strict=True):
         films[film].append(record)
     # How many videos of each class a film has, and the films of each class in the order of their hashes.
-    counts = [Counter(record.label for record in parts) if len(parts) > 1 else {parts[0].label: 1} for parts in films]
+    counts = [_count_classes(parts) for parts in films]
     hashes = [min(map(_hash_key, parts)) for parts in films]
     films_with: dict[int, list[int]] = defaultdict(list)
     for film in sorted(range(len(films)), key=hashes.__getitem__):
@@ -99,6 +101,11 @@ def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSour
     train = tuple(record for record, film in pairs if film not in chosen)
     val = tuple(record for record, film in pairs if film in chosen)
     return replace(source, records=train), replace(source, records=val)
+
+
+def _count_classes(records: Sequence[VideoRecord]) -> Counter[int]:
+    """Return the videos of each class; -1 stands for having none."""
+    return Counter(label for record in records for label in (record.classes or (-1,)))
 
 
 class _FilmOf:
@@ -147,7 +154,8 @@ def _say_shared(b: VideoRecord, a: VideoRecord, is_overlapping: bool) -> str:
     part = "is also" if is_same else "overlaps a part that is"
     if not is_overlapping:
         part = "is of a film of which another part is"
-    classes = "" if a.label == b.label else f", with another class ({b.label} here, {a.label} there)"
+    here, there = (" ".join(map(str, record.classes)) or "none" for record in (b, a))
+    classes = "" if here == there else f", with another class ({here} here, {there} there)"
     return f"{b.source}: {b.name or b.path} {part} in training ({a.source}){classes}"
 
 

@@ -19,6 +19,8 @@ from .normalize import ClipNormalizer
 from .views import CROPS, crop_offsets, fixed_offsets, multiscale_sizes
 
 FlipLabels = Mapping[int, int | None]
+# A class index, all class indices of a clip that may have several, or None where they are not known.
+Label = int | tuple[int, ...] | None
 INTERPOLATIONS: tuple[str, ...] = CHOICES["interpolation"]
 
 
@@ -31,7 +33,7 @@ class TrainTransform:
 
     Shape:
         uint8 (T, 3, H, W) and a label to float32 or uint8 (3, T, height, width) and the label, changed where mirroring
-        does.
+        does. A clip with several labels is mirrored where all of them may be.
     """
 
     size: tuple[int, int]
@@ -46,7 +48,7 @@ class TrainTransform:
     color_jitter: ColorJitter | None = None
     rand_augment: RandAugment | None = None
 
-    def __call__(self, frames: Tensor, label: int | None = None) -> tuple[Tensor, int | None]:
+    def __call__(self, frames: Tensor, label: Label = None) -> tuple[Tensor, Label]:
         _check_frames(frames)
         mode = InterpolationMode(self.interpolation)
         if self.resize is not None:
@@ -57,8 +59,7 @@ class TrainTransform:
         wants_flip = torch.rand(()).item() < self.hflip
         if wants_flip and self._may_flip(label):
             frames = frames.flip(-1)
-            if self.flip_labels is not None and label is not None:
-                label = self.flip_labels.get(label, label)
+            label = self._mirror(label)
         for change in (self.color_jitter, self.rand_augment):
             frames = frames if change is None else change(frames)
         video = frames.transpose(0, 1).contiguous()
@@ -73,11 +74,20 @@ class TrainTransform:
         top, left = _choose(fixed_offsets(full_height, full_width, (height, width)))
         return top, left, height, width
 
-    def _may_flip(self, label: int | None) -> bool:
+    def _mirror(self, label: Label) -> Label:
+        flips = self.flip_labels or {}
+        if isinstance(label, tuple):
+            return tuple(one if (mirrored := flips.get(one, one)) is None else mirrored for one in label)
+        return flips.get(label, label) if label is not None else None
+
+    def _may_flip(self, label: Label) -> bool:
         if self.flip_labels is None:
             return True
         # Without its label a clip of a set that has one-sided classes is left alone.
-        return label is not None and label >= 0 and self.flip_labels.get(label, label) is not None
+        if label is None or label == -1:
+            return False
+        labels = label if isinstance(label, tuple) else (label,)
+        return all(self.flip_labels.get(one, one) is not None for one in labels)
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,7 @@ class TestTransform:
     normalizer: ClipNormalizer | None
     keeps_aspect: bool = True
 
-    def __call__(self, frames: Tensor, label: int | None = None) -> Tensor:
+    def __call__(self, frames: Tensor, label: Label = None) -> Tensor:
         _check_frames(frames)
         mode = InterpolationMode(self.interpolation)
         size = _covering_size(frames, self.scale_size) if self.keeps_aspect else self.scale_size

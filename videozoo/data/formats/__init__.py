@@ -6,6 +6,7 @@ from ..lists import ListFile, Listing
 from .diving48 import read_diving48
 from .frame_lists import read_frame_list, read_offset_list, read_range_list
 from .kinetics import read_kinetics
+from .multi_label import MULTI_LABEL_FORMATS, read_multi_label
 from .path_list import read_csv, read_path_list
 from .something import read_something_v1, read_something_v2
 from .train_test_splits import read_hmdb51, read_ucf101
@@ -23,6 +24,9 @@ READERS: dict[str, Callable[[ListFile], Listing]] = {
     "ucf101": read_ucf101,
     "hmdb51": read_hmdb51,
 }
+MULTI_LABEL_READERS: dict[str, Callable[[ListFile], Listing]] = dict(
+    zip(MULTI_LABEL_FORMATS, (read_multi_label, read_csv), strict=True)
+)
 # What ``data_format`` may be.
 DATA_FORMATS = ("class_folders", *READERS, "shards")
 # Formats whose files hold several splits.

@@ -13,7 +13,7 @@ from ..lists import ListFile, Listing, Row, bounds_of, csv_rows
 from ..problems import SEVERAL_LABELS, RowFault, SourceError
 
 # What the column of labels may be called, and what is then in it.
-LABEL_COLUMNS = {"label": "", "class": "names", "class_index": "indices"}
+LABEL_COLUMNS = {"label": "", "labels": "", "class": "names", "class_index": "indices"}
 FURTHER_LABEL = re.compile(r"(label|class)[ _-]?[0-9]+")
 
 
@@ -39,7 +39,8 @@ def read_csv(file: ListFile) -> Listing:
 
     The column ``label`` holds class names or indices; ``class`` in its place holds names alone, ``class_index`` indices
     alone. Columns ``start`` and ``end`` (seconds) give the part of the file that is the video, ``start_frame`` and
-    ``end_frame`` (from 0, the end not counted) its frames; empty, all of it. Other columns are passed over.
+    ``end_frame`` (from 0, the end not counted) its frames; empty, all of it. Other columns are passed over. In a
+    multi-label list the labels of a video are joined by ``|``, and none is a video without a class.
 
     Raises:
         SourceError: the header has no path, no label, or several (``label``, ``label2``).
@@ -51,7 +52,7 @@ def read_csv(file: ListFile) -> Listing:
         raise SourceError(f"{file.path}:1: the columns {column} and {further}; {SEVERAL_LABELS}.")
 
     def make(place: str, fields: dict[str, str]) -> Row:
-        if not fields["path"] or not fields[column]:
+        if not fields["path"] or not (fields[column] or file.multi_label):
             raise RowFault(f"the {column if fields['path'] else 'path'} is empty")
         span = _bounds(fields, "start", "end")
         frames = _bounds(fields, "start_frame", "end_frame")

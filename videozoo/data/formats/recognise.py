@@ -9,6 +9,7 @@ from ..list_text import csv_header, json_items, read_json
 from ..lists import ListFile
 from ..problems import SEVERAL_LABELS, SourceError
 from .frame_lists import COLUMNS, frame_range, split_fields
+from .multi_label import MULTI_LABEL_FORMATS
 from .path_list import LABEL_COLUMNS
 from .train_test_splits import HMDB51_FILE, UCF101_FILE
 
@@ -43,6 +44,23 @@ def recognise(file: ListFile) -> str:
     if (file.path.parent / "classInd.txt").is_file() and file.path.name != "classInd.txt":
         return "ucf101"
     return _recognise_columns(file)
+
+
+def recognise_multi_label(file: ListFile, data_format: str | None) -> str:
+    """Name of the format of a list with several labels a video, the given one if it is fit.
+
+    Raises:
+        SourceError: another kind of source, in which a video has one class.
+    """
+    if data_format not in (None, *MULTI_LABEL_FORMATS) or not file.path.is_file():
+        what = "a folder" if file.path.is_dir() else f"a list of {data_format}"
+        raise SourceError(
+            f"{file.path}: {what}, in which a video has one class; several labels a video are in a list of "
+            "'path label label' lines, or in a csv with labels joined by |."
+        )
+    header = csv_header(file.text)
+    has_columns = "path" in header and not LABEL_COLUMNS.keys().isdisjoint(header)
+    return data_format or ("csv" if has_columns else "path_list")
 
 
 def _recognise_folder(file: ListFile) -> str:
