@@ -1,18 +1,22 @@
 """``videozoo explain``: pictures of what a network sees in a video."""
 
 import argparse
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videozoo.choices import is_onnx
 from videozoo.cli.command import Command, flag
-from videozoo.cli.console import CommandError, say, show_log
-from videozoo.cli.flags import DEVICE, MAX_FRAMES, MODEL, refuse_onnx
+from videozoo.cli.console import CommandError, note, say, show_log
+from videozoo.cli.flags import DEVICE, MAX_FRAMES, MODEL
 from videozoo.cli.outputs import hold_output, refuse_file
 
 if TYPE_CHECKING:
     from videozoo.explain import FilmRow, ReadClip
 
-KINDS = ("cam", "states", "attention", "norms", "motion", "kernels")
+KINDS = ("cam", "states", "attention", "norms", "motion", "kernels", "occlusion")
+MAPS = ("cam", "occlusion")
 STAGE = "res3"
 
 
@@ -21,7 +25,8 @@ COMMAND = Command(
     description="Writes into --output: cam.png, cam.mp4 and cam.gif, where each frame speaks for a class "
     "(Grad-CAM); for ARC states.png and attention.png, the evolving input states of a layer and the backward "
     "attention of all; for DNR norms.png, scales and shifts over time and depth; for MSN motion.png; for TANet "
-    "kernels.png. One clip, centre crop.",
+    "kernels.png; for an ONNX file, and with --show occlusion, occlusion.png, .mp4 and .gif: where a gray patch lowers "
+    "the probability of the class. One clip, center crop.",
     epilog="Examples: videozoo explain --model local-dir:run/best clip.mp4 --output pictures ; "
     "videozoo explain --model local-dir:arc/best --compare local-dir:tsm/best --class 3 clip.mp4 --output pictures",
     flags=(
@@ -35,13 +40,22 @@ COMMAND = Command(
             metavar="CLASS",
             help="name or number of the class to explain; default: what each network predicts",
         ),
-        flag("--stage", metavar="STAGE", help=f"features of the class maps, res2 to res5; default: {STAGE}"),
+        flag(
+            "--stage",
+            metavar="STAGE",
+            help=f"features that Grad-CAM takes: stage 1 to 4, or res2 to res5; default: {STAGE}",
+        ),
         flag(
             "--layer",
             metavar="NAME",
             help="ARC layer whose states are drawn, as info --json names it; default: the paper's",
         ),
-        flag("--show", metavar="KIND,...", help=f"only these of {', '.join(KINDS)}; default: all that the network has"),
+        flag(
+            "--show",
+            metavar="KIND,...",
+            help=f"only these of {', '.join(KINDS)}; "
+            "default: all that the network has, except occlusion, which takes up to 201 forwards",
+        ),
         DEVICE,
         MAX_FRAMES,
     ),
@@ -56,10 +70,14 @@ def run(args: argparse.Namespace) -> int:
     show_log()
     explained = Explained(args.model, args)
     kinds = explained.check_kinds(kinds)
-    of_maps = {"--compare": args.compare, "--stage": args.stage, "--class": args.class_name}
-    for name in (name for name, value in of_maps.items() if value is not None and "cam" not in kinds):
-        raise CommandError(f"explain: {name} is about class maps, which --show leaves out; add cam.")
+    of_maps = {"--compare": args.compare, "--class": args.class_name}
+    for name in (name for name, value in of_maps.items() if value is not None and not set(MAPS) & set(kinds)):
+        raise CommandError(f"explain: {name} is about class maps, which --show leaves out; add cam or occlusion.")
+    if args.stage is not None and "cam" not in kinds:
+        raise CommandError("explain: --stage is about Grad-CAM, which is not drawn here; add cam to --show.")
     other = Explained(args.compare, args) if args.compare else None
+    if other is not None:
+        other.check_kinds(tuple(kind for kind in kinds if kind in MAPS), as_model=False)
     with hold_output(output, "pictures"):
         written = explained.write(kinds, output, other)
     say(f"{'file':<12}{args.file}")
@@ -90,11 +108,11 @@ class Explained:
         from videozoo.explain.capture import check_network
         from videozoo.inference.predictor import load_network
 
-        refuse_onnx(name, "has no layers to look into and no gradients; explain the model that it was exported from")
-        self.args = args
+        self.args, self.name, self.is_onnx = args, name, is_onnx(name)
         self.model: Any = load_network(name)
-        check_network(self.model)
-        find_stage(self.model, args.stage or STAGE)  # told before anything is decoded
+        if not self.is_onnx:
+            check_network(self.model)
+            find_stage(self.model, args.stage or STAGE)  # told before anything is decoded
         self.label = None if args.class_name is None else find_class(self.model, args.class_name)
         self.title = model_title(name)
         self.clip: ReadClip = read_clip(args.file, self.model)
@@ -103,20 +121,35 @@ class Explained:
         self.video = self.clip.video.to(device)
         self.answer = ""
 
-    def check_kinds(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    def check_kinds(self, wanted: tuple[str, ...], *, as_model: bool = True) -> tuple[str, ...]:
         """What to show: what is wanted, or else all that there is; told before anything is computed or written."""
         from videozoo.explain.kinds import check_kinds, kinds_of
 
+        if self.is_onnx:
+            self._check_onnx(wanted, "--model" if as_model else "--compare")
+            return ("occlusion",)
         kinds = wanted or kinds_of(self.model)
-        check_kinds(self.model, kinds, self.args.layer)
+        check_kinds(self.model, kinds, self.args.layer if as_model else None)
         return kinds
 
-    def film_row(self) -> "tuple[FilmRow, tuple[int, ...]]":
+    def _check_onnx(self, wanted: tuple[str, ...], flag: str) -> None:
+        given = {"--show " + kind: kind != "occlusion" for kind in wanted}
+        given |= {f"--{name}": getattr(self.args, name) is not None for name in ("stage", "layer")}
+        for refused in (name for name, is_given in given.items() if is_given):
+            raise CommandError(
+                f"explain: {refused} has no part in {flag} {self.name}: an ONNX file has no layers to look into and no "
+                "gradients; take --show occlusion, or the model that it was exported from."
+            )
+
+    def film_row(self, kind: str) -> "tuple[FilmRow, tuple[int, ...]]":
         """Its class maps, and the frames of the file that they belong to."""
-        from videozoo.explain import FilmRow, grad_cam
+        from videozoo.explain import FilmRow, grad_cam, occlusion_maps
         from videozoo.models.config import class_names
 
-        found = grad_cam(self.model, self.video, stage=self.args.stage or STAGE, classes=self.label)
+        if kind == "occlusion":
+            found = occlusion_maps(self.model, self.video, classes=self.label)
+        else:
+            found = grad_cam(self.model, self.video, stage=self.args.stage or STAGE, classes=self.label)
         label = int(found.classes[0])
         scores = found.logits[0].softmax(0)
         names = class_names(self.model.pretrained_cfg, len(scores))
@@ -125,37 +158,86 @@ class Explained:
         if label != best:
             self.answer += f", explained: {names[label]} ({float(scores[label]):.1%})"
         frames = self.clip.frames[list(found.frames)]
-        row = FilmRow(self.title, f"{names[label]}, {float(scores[label]):.1%}", frames, found.maps[0])
-        return row, tuple(self.clip.indices[frame] for frame in found.frames)
+        about = f"{names[label]}, {float(scores[label]):.1%}"
+        if kind == "occlusion":
+            about += f"\ndrop up to {100 * float(found.peaks[0]):.2g} points"
+        return FilmRow(self.title, about, frames, found.maps[0]), tuple(self.clip.indices[k] for k in found.frames)
 
     def write(self, kinds: tuple[str, ...], output: Path, other: "Explained | None") -> list[str]:
         """Draw what is wanted; gives the names of the files."""
         from videozoo.explain.kinds import Shown, draw_kind
 
-        row, indices = self.film_row()
-        written = []
-        if "cam" in kinds:
-            written += self._write_cam(output, row, indices, other)
-        names = [f"frame {index}" for index in indices]
-        title = f"{self.title}: {Path(self.args.file).name}"
-        shown = Shown(self.model, self.video, row.frames, names, title, self.args.layer)
-        for kind in (kind for kind in kinds if kind != "cam"):
+        written, names = [], FrameNames(Path(self.args.file), self.clip.num_frames)
+        for kind in (kind for kind in MAPS if kind in kinds):
+            written += self._write_maps(kind, output, names, other)
+        layers = [kind for kind in kinds if kind not in MAPS]
+        if layers:
+            row, indices = self.film_row("cam")
+            title = f"{self.title}: {Path(self.args.file).name}"
+            shown = Shown(self.model, self.video, row.frames, names.of(indices), title, self.args.layer)
+        for kind in layers:
             draw_kind(kind, output / f"{kind}.png", shown)
             written.append(f"{kind}.png")
         return written
 
-    def _write_cam(
-        self, output: Path, row: "FilmRow", indices: tuple[int, ...], other: "Explained | None"
-    ) -> list[str]:
+    def _write_maps(self, kind: str, output: Path, names: "FrameNames", other: "Explained | None") -> list[str]:
         from videozoo.explain import FilmRow, animate_cam, plot_cam
 
+        if kind == "occlusion":
+            from videozoo.explain.occlusion import count_forwards
+
+            clips = sum(count_forwards(one.video.shape[2]) for one in (self, other) if one is not None)
+            note(f"occlusion: {clips} clips go through the network{'s' * (other is not None)}")
+        row, indices = self.film_row(kind)
         rows = [row]
         if other is not None:
-            theirs, places = other.film_row()
+            theirs, places = other.film_row(kind)
             nearest = [min(range(len(places)), key=lambda k: abs(places[k] - index)) for index in indices]
             rows.append(FilmRow(theirs.title, theirs.subtitle, theirs.frames[nearest], theirs.maps[nearest]))
-        title = f"{Path(self.args.file).name}: Grad-CAM on {self.args.stage or STAGE}"
-        plot_cam(output / "cam.png", rows, [f"frame {index}" for index in indices], title)
-        animate_cam(output / "cam.mp4", rows)
-        animate_cam(output / "cam.gif", rows)
-        return ["cam.png", "cam.mp4", "cam.gif"]
+        plot_cam(
+            output / f"{kind}.png", rows, names.of(indices), f"{self._about_file()}\n{self._about_maps(kind, row)}"
+        )
+        endings = (".mp4", ".gif")
+        for ending in endings:
+            animate_cam(output / f"{kind}{ending}", rows)
+        return [f"{kind}{ending}" for ending in (".png", *endings)]
+
+    def _about_file(self) -> str:
+        """The file's name, with its class where a folder around it is called like one of the classes."""
+        from videozoo.names import clean_name
+
+        path = Path(self.args.file)
+        names = {clean_name(name): name for name in self.model.pretrained_cfg.get("label_names") or ()}
+        true = names.get(clean_name(path.resolve().parent.name))
+        return path.name if true is None else f"{path.name} (true class: {true}, by its folder)"
+
+    def _about_maps(self, kind: str, row: "FilmRow") -> str:
+        """What the maps are, in plain words."""
+        from videozoo.explain.cam import find_stage
+        from videozoo.surgery import stage_modules
+
+        height, width = row.maps.shape[-2:]
+        if kind == "occlusion":
+            return f"occlusion: where a gray patch lowers the probability of the class ({height}x{width} patches)"
+        stage = find_stage(self.model, self.args.stage or STAGE)
+        count = len(stage_modules(self.model.backbone) or ())
+        return f"Grad-CAM: what speaks for the class, by the features of stage {stage} of {count} ({height}x{width})"
+
+
+class FrameNames:
+    """What the frames of a file are called in pictures: the seconds at which they are shown, and their number."""
+
+    def __init__(self, path: Path, num_frames: int) -> None:
+        from videozoo.video.errors import VideoError
+        from videozoo.video.frame_times import frame_times
+
+        self.times: list[float] = []
+        if not path.is_dir():  # a folder of frames has no clock
+            with contextlib.suppress(VideoError):
+                self.times = frame_times(path, num_frames)
+
+    def of(self, indices: Sequence[int]) -> list[str]:
+        """Name frames: ``1.24 s`` and ``frame 31`` below it, or the number alone where the time is not known."""
+        if max(indices) >= len(self.times):
+            return [f"frame {index}" for index in indices]
+        return [f"{self.times[index]:.2f} s\nframe {index}" for index in indices]

@@ -15,7 +15,7 @@ from videozoo.surgery import stage_modules
 from videozoo.temporal.tdn import DifferenceResNet
 from videozoo.text import near_names
 
-__all__ = ["ClassMaps", "find_class", "find_stage", "grad_cam"]
+__all__ = ["ClassMaps", "find_class", "find_stage", "grad_cam", "wanted_classes"]
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,15 @@ class ClassMaps:
         frames: which frames of the clip (0 to T - 1) they belong to: all T, or the middle one of each segment (TDN).
         classes: int64 (B,), the class of each clip that is explained.
         logits: float32 (B, K), what the network answers.
+        peaks: float32 (B,), what a map's 1 stands for: of the sum that Grad-CAM takes, or a drop of the probability
+            (`occlusion_maps`).
     """
 
     maps: Tensor
     frames: tuple[int, ...]
     classes: Tensor
     logits: Tensor
+    peaks: Tensor
 
 
 def grad_cam(
@@ -69,7 +72,7 @@ def grad_cam(
         logits = other(clips.clone() if clips.is_inference() else clips)
         if not leaves:
             raise ValueError(f"grad_cam: stage {stage} of {type(other.backbone).__name__} is not called as a module.")
-        wanted = _wanted_classes(logits, classes)
+        wanted = wanted_classes(logits, classes, "grad_cam")
         score = logits.gather(1, wanted[:, None]).sum()
         gradients = torch.autograd.grad(score, leaves, allow_unused=True)
     pairs = [(to_float(leaf), to_float(g)) for leaf, g in zip(leaves, gradients, strict=True) if g is not None]
@@ -77,7 +80,7 @@ def grad_cam(
     maps = maps.relu()
     peak = maps.amax((1, 2, 3), keepdim=True)
     maps = torch.where(peak > 0, maps / peak, maps)
-    return ClassMaps(maps, frames, wanted.cpu(), to_float(logits))
+    return ClassMaps(maps, frames, wanted.cpu(), to_float(logits), peak.flatten())
 
 
 def find_stage(model: Any, stage: int | str) -> int:
@@ -103,7 +106,7 @@ def find_class(model: Any, wanted: int | str) -> int:
     """The number of a class, of its name or its number.
 
     Args:
-        model: a network of videozoo; its class names are those of its ``pretrained_cfg``.
+        model: a network with ``num_classes``; its class names are those of its ``pretrained_cfg``.
         wanted: the name, or the number as an int or a string.
     Raises:
         ValueError: no such class; the nearest names are given.
@@ -120,7 +123,8 @@ def find_class(model: Any, wanted: int | str) -> int:
     raise ValueError(f"explain: no class {wanted!r}; give a name or a number from 0 to {model.num_classes - 1}{hint}.")
 
 
-def _wanted_classes(logits: Tensor, classes: int | Tensor | None) -> Tensor:
+def wanted_classes(logits: Tensor, classes: int | Tensor | None, who: str) -> Tensor:
+    """Return the class to explain of each clip: the given ones, or what is predicted; ``who`` begins an error."""
     batch, count = logits.shape
     if classes is None:
         return logits.detach().argmax(1)
@@ -128,7 +132,7 @@ def _wanted_classes(logits: Tensor, classes: int | Tensor | None) -> Tensor:
     wanted = wanted.expand(batch) if wanted.ndim == 0 else wanted
     if wanted.shape != (batch,) or int(wanted.min()) < 0 or int(wanted.max()) >= count:
         raise ValueError(
-            f"grad_cam: classes is {classes}; need one from 0 to {count - 1}, or one for each of {batch} clips."
+            f"{who}: classes is {classes}; need one from 0 to {count - 1}, or one for each of {batch} clips."
         )
     return wanted
 

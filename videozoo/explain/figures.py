@@ -1,4 +1,4 @@
-"""Figures of frames: rows of pictures under their times, and a title."""
+"""Figures of frames: rows of pictures over their times, and a title."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from videozoo.engine.figures import short
 
-__all__ = ["MOST_COLUMNS", "draw_row", "frame_grid", "set_title", "shown_frames"]
+__all__ = ["MOST_COLUMNS", "draw_row", "frame_grid", "leaf", "set_title", "shown_frames"]
 
 MOST_COLUMNS = 8
 
@@ -32,20 +32,20 @@ def frame_grid(lines: int, columns: int, width: float, height: float) -> tuple[F
 
 
 def draw_row(row: Any, label: str, pictures: Iterable[Any], names: Sequence[str] = (), **style: Any) -> None:
-    """Draw pictures side by side, under their names.
+    """Draw pictures side by side, over their names.
 
     Args:
         row: axes, at least as many as pictures.
         label: stands left of the row.
         pictures: (H, W) or (H, W, 3) each.
-        names: a text above each; none where there are none.
+        names: a text below each; none where there are none.
         style: as ``imshow`` takes it.
     """
     row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9, labelpad=6)
     for place, (axes, picture) in enumerate(zip(row, pictures, strict=False)):
         axes.imshow(np.asarray(picture), **style)
         if names:
-            axes.set_title(names[place], fontsize=9, pad=3)
+            axes.set_xlabel(names[place], fontsize=8, labelpad=3)
 
 
 def set_title(figure: Figure, title: str, what: str, longest: int = 60) -> None:
@@ -58,3 +58,8 @@ def shown_frames(count: int, most: int = MOST_COLUMNS) -> list[int]:
     if count <= most:
         return list(range(count))
     return [int((k + 0.5) * count / most) for k in range(most)]
+
+
+def leaf(layer: str) -> str:
+    """Return a layer's name without what all of them begin with."""
+    return short(layer.removeprefix("backbone."), 40)

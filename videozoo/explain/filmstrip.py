@@ -22,7 +22,7 @@ class FilmRow:
 
     Args:
         title: what the network is called.
-        subtitle: the class that is explained, and how sure the network is.
+        subtitle: the class that is explained, and how sure the network is; a second line is left out of animations.
         frames: uint8 RGB (N, H, W, 3), as the network saw them.
         maps: float (N, h, w) in [0, 1].
     """
@@ -40,8 +40,8 @@ def plot_cam(path: Path, rows: Sequence[FilmRow], frame_names: Sequence[str], ti
 
     Args:
         rows: one for each network, all with the same number of frames N.
-        frame_names: N texts to stand above the frames.
-        title: of the whole picture.
+        frame_names: N texts to stand below the frames, of one line or two.
+        title: of the whole picture, of one line or two.
     Raises:
         ValueError: rows or names of other lengths.
         CheckpointError: the disk refused.
@@ -53,7 +53,7 @@ def plot_cam(path: Path, rows: Sequence[FilmRow], frame_names: Sequence[str], ti
     cell = 1.45  # inches
     lines = len(rows) + 1
     figure, grid = frame_grid(
-        bands * lines, columns, columns * cell + 2.6, bands * (lines * (cell * height / width + 0.06) + 0.3) + 0.7
+        bands * lines, columns, columns * cell + 2.6, bands * (lines * (cell * height / width + 0.06) + 0.45) + 0.8
     )
     clips = [("frames", rows[0].frames), *((_label(row), overlay_maps(row.frames, row.maps)) for row in rows)]
     for band in range(bands):
@@ -61,7 +61,7 @@ def plot_cam(path: Path, rows: Sequence[FilmRow], frame_names: Sequence[str], ti
         for line, (label, clip) in enumerate(clips):
             draw_row(grid[band * lines + line], label, clip[shown], () if line else frame_names[shown])
     if title:
-        figure.suptitle(short(title, 110), fontsize=11)
+        figure.suptitle("\n".join(short(line, 110) for line in title.split("\n")), fontsize=11)
     bar = figure.colorbar(
         ScalarMappable(Normalize(0, 1), HEAT), ax=grid.ravel().tolist(), shrink=0.6, aspect=25, pad=0.01
     )
@@ -86,7 +86,8 @@ def animate_cam(path: Path, rows: Sequence[FilmRow], frame_rate: int = 4) -> Non
 
 
 def _label(row: FilmRow) -> str:
-    return f"{fill(short(row.title, 44), 22)}\n{fill(short(row.subtitle, 66), 22)}"
+    lines = [short(row.title, 44), *(short(line, 66) for line in row.subtitle.split("\n"))]
+    return "\n".join(fill(line, 22) for line in lines)
 
 
 def _check(rows: Sequence[FilmRow], frame_names: Sequence[str] | None) -> int:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from videozoo.explain.arc_states import ARC_LAYERS, arc_layers, arc_states, default_arc_layer
 from videozoo.explain.capture import find_layers, layer_names, pick_layers
 from videozoo.explain.norm_pairs import NORM_LAYERS, norm_pairs
-from videozoo.explain.plots import plot_attention, plot_kernels, plot_motion, plot_norms, plot_states
+from videozoo.explain.plots import plot_kernels, plot_motion, plot_states
+from videozoo.explain.spreads import plot_attention, plot_norms
 from videozoo.explain.temporal_parts import motion_vectors, temporal_kernels
 from videozoo.layers import MotionSqueeze, TemporalAdaptive
 
@@ -49,7 +50,7 @@ def kinds_of(model: nn.Module) -> tuple[str, ...]:
 def check_kinds(model: nn.Module, kinds: Sequence[str], layer: str | None = None) -> None:
     """Raise ValueError where a network has nothing of a kind to show, or no ARC layer of that name."""
     for kind in kinds:
-        if kind != "cam":
+        if kind in _KINDS:  # maps of a class are of every network
             classes, method, _ = _KINDS[kind]
             find_layers(model, classes, method)
     if layer is not None and "states" not in kinds:

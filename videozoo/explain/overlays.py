@@ -19,13 +19,13 @@ from videozoo.video.write import write_mp4
 __all__ = ["ANIMATIONS", "HEAT", "join_panels", "overlay_maps", "write_animation"]
 
 ANIMATIONS = (".mp4", ".gif")
-HEAT = "turbo"
+HEAT = "plasma"  # told apart by color-blind readers, and still in gray
 _SMALLEST_PANEL = 240  # pixels; smaller frames are enlarged in moving pictures
 _LABEL_HEIGHT = 40
 
 
 def overlay_maps(frames: Tensor, maps: Tensor) -> Tensor:
-    """Lay class maps over frames as heat: the higher a value, the redder and the less transparent.
+    """Lay class maps over frames as heat: the higher a value, the brighter and the less transparent.
 
     Args:
         frames: uint8 RGB.
@@ -36,7 +36,7 @@ def overlay_maps(frames: Tensor, maps: Tensor) -> Tensor:
     size = list(frames.shape[1:3])
     large = F.interpolate(maps[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0].clamp(0, 1)
     heat = colormaps[HEAT](large.numpy())[..., :3] * 255
-    share = (0.1 + 0.55 * large.numpy())[..., None]
+    share = (0.65 * large.numpy())[..., None]
     mixed = (1 - share) * frames.numpy() + share * heat
     return torch.from_numpy((mixed + 0.5).clip(0, 255).astype(np.uint8))
 
