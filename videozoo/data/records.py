@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class VideoRecord:
         frame_range: the half-open range of its frames, or of the folder's images; None: all of them.
         member: (offset, size) in bytes of the file inside the tar shard ``path``; None: ``path`` is the file.
         labels: in a multi-label source, the class indices of the video, rising, perhaps none; None elsewhere.
+        content: the video itself where it is in memory, as :class:`VideoReader` takes it; ``path`` is then but a name.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class VideoRecord:
     frame_range: tuple[int, int] | None = None
     member: tuple[int, int] | None = None
     labels: tuple[int, ...] | None = None
+    content: Any = field(default=None, compare=False, repr=False, kw_only=True)
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -57,8 +59,9 @@ class VideoRecord:
 
     @property
     def part(self) -> dict[str, Any]:
-        """What part of ``path`` it is, as the keywords of :class:`VideoReader`."""
-        return {"span_sec": self.span_sec, "frame_range": self.frame_range, "member": self.member}
+        """What part of ``path`` it is, or what is in its place, as the keywords of :class:`VideoReader`."""
+        part = {"span_sec": self.span_sec, "frame_range": self.frame_range, "member": self.member}
+        return {**part, "content": self.content}
 
     def stamp(self) -> str:
         """Return what changes with the video: its path and part, its file's size and time of change."""

@@ -1,25 +1,25 @@
-"""A network that answers paths: decoded by worker processes, scored in batches, a broken file is an answer too."""
+"""A network that answers videos: decoded by worker processes, scored in batches, a broken file is an answer too."""
 
 import copy
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from videozoo.batched_forward import BatchedForward
 from videozoo.choices import is_onnx
-from videozoo.data import ClipNormalizer, VideoRecord, parse_views, resolve_data_config
+from videozoo.data import ClipNormalizer, VideoError, VideoRecord, parse_views, resolve_data_config
 from videozoo.devices import find_device
 from videozoo.jobs.clips import ClipBatch, iterate_batches
 from videozoo.jobs.prediction import Prediction
 from videozoo.surgery.shared_copy import shared_copy
 
-Video = str | os.PathLike[str] | VideoRecord
+from .inputs import Video, is_video, to_records
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -109,23 +109,37 @@ class Predictor:
         return tuple(names or (str(label) for label in range(model.num_classes)))
 
     @overload
-    def __call__(self, videos: Video) -> Prediction: ...  # type: ignore[overload-overlap]
+    def __call__(self, videos: Video | Sequence[Image.Image]) -> Prediction: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, videos: Iterable[Video]) -> list[Prediction]: ...
 
-    def __call__(self, videos: Video | Iterable[Video]) -> Prediction | list[Prediction]:
+    def __call__(self, videos: Any) -> Prediction | list[Prediction]:
         """Answer one video, or some in their order.
 
+        A video is the path of a file or of a folder of frames; a file that is open in binary mode, or the bytes of a
+        file (read from the beginning; an exact frame is the same as from the disk); frames in memory; or a record of a
+        part of a file. Frames are a uint8 RGB array or tensor, (T, H, W, 3) or (T, 3, H, W), or a list of pictures of
+        one size: Pillow's, or uint8 RGB (H, W, 3) or (3, H, W). They have no times: clips are sampled by their numbers.
+
         Args:
-            videos: the path of a file or of a folder of frames, a record of a part of a file, or several of them.
+            videos: one of these, or several. A list of nothing but pictures is one video.
         Returns:
-            one prediction for one video, a list for several.
+            one prediction for one video, a list for several. What cannot be read as a video, such as frames of another
+            type or shape, is a prediction with an error.
+        Raises:
+            TypeError: something else was given.
         """
-        if isinstance(videos, str | os.PathLike | VideoRecord):
+        if is_video(videos):
             return self([videos])[0]
-        records = [v if isinstance(v, VideoRecord) else VideoRecord(Path(v), -1, "") for v in videos]
-        return list(self.stream(records))
+        records = to_records(videos)
+        answers = self.stream([record for record in records if isinstance(record, VideoRecord)])
+        return [
+            Prediction(str(one.path), None, one.reason, self.class_names)
+            if isinstance(one, VideoError)
+            else next(answers)
+            for one in records
+        ]
 
     def stream(self, records: Sequence[VideoRecord], start: int = 0) -> Iterator[Prediction]:
         """Answer many videos one after the other; only the batches in work are in memory.

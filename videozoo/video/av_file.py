@@ -10,6 +10,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from .av_stream import AvStream
+from .byte_window import Member
 from .errors import VideoError
 from .exact_frames import ExactFrames
 from .frame_clock import mean_rate
@@ -25,7 +26,7 @@ class AvFile:
     Args:
         path: an existing file.
         span_sec: only the frames of [start, end) seconds; None: all.
-        member: (offset, size) of the video inside the file; None: all of it.
+        member: what part of the file is the video, or its bytes; None: all of it.
         limit: what one open and read may cost.
     Raises:
         VideoError: the file cannot be opened, has no video stream, or no frame of it decodes.
@@ -36,7 +37,7 @@ class AvFile:
         path: Path,
         *,
         span_sec: tuple[float, float] | None = None,
-        member: tuple[int, int] | None = None,
+        member: Member | None = None,
         limit: WorkLimit,
     ) -> None:
         self.path = path

@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from .byte_window import ByteWindow
+from .byte_window import ByteWindow, Member
 from .container_size import is_cut_short
 from .errors import VideoError
 from .frame_clock import FrameClock, Timeline, stated_rate
@@ -45,7 +45,7 @@ class AvStream:
 
     Args:
         path: an existing file.
-        member: (offset, size) of the video inside it; None: the file is the video.
+        member: what part of it is the video, or its bytes; None: the file is the video.
         limit: counts packets and frames.
         container: what is read, where it is no file; None: the file is opened.
     Raises:
@@ -55,7 +55,7 @@ class AvStream:
     def __init__(
         self,
         path: Path,
-        member: tuple[int, int] | None,
+        member: Member | None,
         limit: WorkLimit,
         container: InputContainer | None = None,
     ) -> None:

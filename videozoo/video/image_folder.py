@@ -125,7 +125,7 @@ class ImageFolder:
         try:
             with Image.open(self.path / name) as image:
                 check_frame_size(self.path, *image.size)
-                return _to_rgb(ImageOps.exif_transpose(image), image.format)
+                return to_rgb(ImageOps.exif_transpose(image), image.format)
         except VideoError:
             raise
         except Exception as err:  # broken EXIF alone raises a dozen kinds
@@ -135,7 +135,7 @@ class ImageFolder:
             raise VideoError(self.path, f"image {name} cannot be read ({why})") from err
 
 
-def _to_rgb(image: Image.Image, format_name: str | None) -> np.ndarray:
+def to_rgb(image: Image.Image, format_name: str | None) -> np.ndarray:
     """Return uint8 (H, W, 3); alpha is dropped, 16-bit gray is scaled. Pillow's own conversion would clip it to 255.
 
     Raises:

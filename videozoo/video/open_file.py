@@ -1,13 +1,13 @@
 """Opening a video file by PyAV: its container, the stream that is read, and why there is none."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from .byte_window import ByteWindow, ffmpeg_name
+from .byte_window import ByteWindow, Member, ffmpeg_input
 from .encryption import HEAD_BYTES, SCRAMBLED_FORMATS, encrypted_tracks, is_scrambled
 from .errors import VideoError
 from .iso_boxes import FIRST_BOXES
@@ -20,24 +20,25 @@ _REPLACE: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 els
 ENCRYPTED = "its video is encrypted (copy protection, DRM); only a decrypted copy can be read"
 
 
-def open_file(path: Path, member: tuple[int, int] | None) -> InputContainer:
-    """Open a file, or a member of it.
+def open_file(path: Path, member: Member | None) -> InputContainer:
+    """Open a file, a member of it, or bytes in memory.
 
     Raises:
         VideoError: FFmpeg cannot; it says why.
     """
     try:
-        # Only files of this machine: a play list must not fetch anything.
-        return open_container(ffmpeg_name(path, member), protocol_whitelist="file,subfile")
+        # Only files of this machine: a play list must not fetch anything. One in memory must not open files either.
+        allowed = "none" if isinstance(member, bytes) else "file,subfile"
+        return open_container(ffmpeg_input(path, member), protocol_whitelist=allowed)
     except (OSError, ValueError, av.FFmpegError) as err:
         raise VideoError(path, _why_not(path, member, err)) from err
 
 
-def open_container(name: str, timeout: tuple[float, float] | None = None, **options: str) -> InputContainer:
+def open_container(name: str | BinaryIO, timeout: tuple[float, float] | None = None, **options: str) -> InputContainer:
     """Open a name of FFmpeg with its options; PyAV's errors are the caller's.
 
     Args:
-        name: a file or an address.
+        name: a file or an address, or an open file.
         timeout: seconds to wait for opening and for each read; None: no limit.
         options: FFmpeg's.
     """
@@ -48,7 +49,7 @@ def open_container(name: str, timeout: tuple[float, float] | None = None, **opti
 
 
 def choose_stream(
-    path: Path, container: InputContainer, member: tuple[int, int] | None = None, *, is_file: bool = True
+    path: Path, container: InputContainer, member: Member | None = None, *, is_file: bool = True
 ) -> VideoStream:
     """Return a container's first video stream, ready to be decoded; the others are left out.
 
@@ -83,7 +84,7 @@ def choose_stream(
     return stream
 
 
-def is_encrypted(path: Path, member: tuple[int, int] | None, stream: VideoStream) -> bool:
+def is_encrypted(path: Path, member: Member | None, stream: VideoStream) -> bool:
     """Return True where a file says so: FFmpeg decodes encrypted video to gray frames."""
     name = stream.container.format.name
     if "matroska" in name:
@@ -95,7 +96,7 @@ def is_encrypted(path: Path, member: tuple[int, int] | None, stream: VideoStream
         return name in SCRAMBLED_FORMATS and is_scrambled(data.read_at(0, HEAD_BYTES), name, stream.id)
 
 
-def _why_not(path: Path, member: tuple[int, int] | None, err: Exception) -> str:
+def _why_not(path: Path, member: Member | None, err: Exception) -> str:
     if isinstance(err, PermissionError):
         return "it may not be read (permission denied)"
     if isinstance(err, av.error.InvalidDataError):

@@ -1,4 +1,4 @@
-"""Exact frames of a video file or a folder of images, by index."""
+"""Exact frames of a video file, a folder of images or a video in memory, by index."""
 
 import operator
 import os
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from .av_file import AvFile
 from .errors import NoSuchFrameError, VideoError, reading
-from .image_folder import ImageFolder, is_frame_folder
 from .limits import WorkLimit, default_max_frames
+from .memory_frames import Frames, open_images
 from .notes import describe_oddities
 
 
@@ -31,6 +31,8 @@ class VideoReader:
             an end past the file's is cut. Frames are then numbered from the first of the span.
         frame_range: only the frames [start, stop), numbered from the first of these; not together with ``span_sec``.
         member: (offset, size) in bytes of the video inside ``path``.
+        content: the video itself, where it is in memory: the bytes of a file, or frames as `MemoryFrames` takes them;
+            ``path`` is then the name that errors give it.
         max_frames: frames that opening the file and one read may decode together; None: ``VIDEOZOO_MAX_FRAMES``, else
             200,000.
     Raises:
@@ -46,6 +48,7 @@ class VideoReader:
         span_sec: tuple[float, float] | None = None,
         frame_range: tuple[int, int] | None = None,
         member: tuple[int, int] | None = None,
+        content: bytes | Frames | None = None,
         max_frames: int | None = None,
     ) -> None:
         if span_sec is not None and frame_range is not None:
@@ -59,12 +62,14 @@ class VideoReader:
         self._is_closed = False
         self._damaged: set[int] = set()
         self._limit = WorkLimit(self.path, max_frames or default_max_frames())
-        self._source: AvFile | ImageFolder
         with reading(self.path):
-            if is_frame_folder(self.path, span_sec):
-                self._source = ImageFolder(self.path)
-            else:
-                self._source = AvFile(self.path, span_sec=span_sec, member=member, limit=self._limit)
+            images = open_images(self.path, span_sec, content)
+            self._source = images or AvFile(
+                self.path,
+                span_sec=span_sec,
+                member=content if isinstance(content, bytes) else member,
+                limit=self._limit,
+            )
 
     @property
     def num_frames(self) -> int:

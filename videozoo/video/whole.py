@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from av.video.frame import VideoFrame
 
 from .av_stream import AvStream
 from .errors import VideoError, reading
-from .image_folder import ImageFolder, is_frame_folder
 from .limits import WorkLimit
+from .memory_frames import Frames, open_images
 from .notes import describe_oddities
 
 # Folders of images have no frame rate: FFmpeg's own choice for them.
@@ -22,7 +22,7 @@ class WholeVideo:
     """The frames of a video from first to last: those that really decode.
 
     Args:
-        path, span_sec, frame_range, member: as for :class:`VideoReader`.
+        path, span_sec, frame_range, member, content: as for :class:`VideoReader`.
     Raises:
         VideoError: it cannot be opened as a video.
     """
@@ -34,16 +34,17 @@ class WholeVideo:
         span_sec: tuple[float, float] | None = None,
         frame_range: tuple[int, int] | None = None,
         member: tuple[int, int] | None = None,
+        content: bytes | Frames | None = None,
     ) -> None:
         self.path, self._span_sec, self._frame_range = path, span_sec, frame_range
         self._stream: AvStream | None = None
         self._num_frames = self._num_damaged = 0
         with reading(path):
-            if is_frame_folder(path, span_sec):
-                self._images = ImageFolder(path)
-            else:
+            self._images = open_images(path, span_sec, content)
+            if self._images is None:
                 # No limit here: how long a whole file may take is settled by who watches over this process.
-                self._stream = AvStream(path, member, WorkLimit(path, None))
+                part = content if isinstance(content, bytes) else member
+                self._stream = AvStream(path, part, WorkLimit(path, None))
 
     @property
     def fps(self) -> Fraction | None:
@@ -76,7 +77,8 @@ class WholeVideo:
 
     def _of_range(self) -> Iterator[VideoFrame]:
         start, stop = self._frame_range or (0, None)
-        for number, frame in enumerate(self._of_images() if self._stream is None else self._of_span(self._stream)):
+        frames = self._of_span(self._stream) if self._stream is not None else self._of_images(self._images)
+        for number, frame in enumerate(frames):
             if stop is not None and number >= stop:
                 break
             if number >= start:
@@ -92,10 +94,10 @@ class WholeVideo:
             where = f" in its span {span[0]:g} to {span[1]:g} s" if span else ""
             raise VideoError(self.path, f"no frame of it decodes{where}")
 
-    def _of_images(self) -> Iterator[VideoFrame]:
-        out = np.empty((1, self._images.height, self._images.width, 3), np.uint8)
-        for index in range(self._images.count()):
-            self._images.read_into({index: [0]}, out)
+    def _of_images(self, images: Any) -> Iterator[VideoFrame]:
+        out = np.empty((1, images.height, images.width, 3), np.uint8)
+        for index in range(images.count()):
+            images.read_into({index: [0]}, out)
             frame = VideoFrame.from_ndarray(out[0], format="rgb24")
             frame.pts, frame.time_base = index, 1 / IMAGES_FPS
             yield frame
