@@ -45,6 +45,12 @@ SETS = {
         {"train.csv": 'path,label,start,end\na.mp4,jump,0,2.5\n"b.mp4","run, fast",,\na.mp4,jump,3,4\n'},
         ("a.mp4", "b.mp4"),
     ),
+    "jsonl": ListSet(
+        ".",
+        {},
+        {"metadata.jsonl": '{"file_name": "a.mp4", "label": "jump"}\n{"file_name": "in/b.mp4", "label": "run, far"}\n'},
+        ("a.mp4", "in/b.mp4"),
+    ),
     "frame_list": ListSet(
         "train.txt", {}, {"train.txt": "f/1 2 0\nf/2 2 1\n"}, ("f/1/1.jpg", "f/1/2.jpg", "f/2/1.jpg", "f/2/2.jpg")
     ),

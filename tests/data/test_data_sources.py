@@ -105,8 +105,8 @@ def test_csv(videos: Path) -> None:
         "x.csv:5: the label is empty",
     ):
         assert line in str(caught.value)
-    write(videos / "x.csv", "a.mp4,1\n")
-    with pytest.raises(SourceError, match=r"x\.csv:1: the header is 'a\.mp4,1', must have the columns path and label"):
+    write(videos / "x.csv", "clip,kind\na.mp4,1\n")
+    with pytest.raises(SourceError, match=r"x\.csv:1: the header is 'clip,kind', must have the columns path and label"):
         load_source(path)
 
 
@@ -133,7 +133,7 @@ def test_list_faults_come_together_with_their_lines(videos: Path) -> None:
     assert "8 problems" in text
     for line in (
         "train.txt:3: no such file",
-        "train.txt:4: 1 columns in 'b.mp4', must be two",
+        "train.txt:4: b.mp4 has no label",
         "train.txt:5: label 'jump' is a class name, the first (train.txt:1) is an index",
         "train.txt:6: ./a.mp4 is listed again (first at train.txt:1)",
         "train.txt:8: a folder without images",

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videozoo.data import DATA_FORMATS, SourceError, VideoRecord, VideoSource, check_splits, load_source
+from videozoo.names import clean_name
 
 ROOT = Path(__file__).parents[2]
 damage = load_file_as_module(ROOT / "benchmarks" / "robustness_lists.py")
@@ -222,7 +223,7 @@ NAMES = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters="/"), min_size=1
 )
 FILES = NAMES.map(str.strip).filter(lambda name: name not in ("", ".", "..") and len(name.encode()) < 200)
-CLASSES = NAMES.map(str.strip).filter(lambda name: name.isprintable() and name and not name.lstrip("+-").isdigit())
+CLASSES = NAMES.map(clean_name).filter(lambda name: name.isprintable() and name and not name.lstrip("+-").isdigit())
 
 
 @settings(max_examples=25)

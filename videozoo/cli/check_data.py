@@ -41,7 +41,7 @@ def check_work_flags(args: argparse.Namespace, command: str) -> None:
         raise CommandError(f"{command}: --time-limit is {args.time_limit:g}; it must be above 0.")
 
 
-def load_listed(args: argparse.Namespace) -> "dict[str, VideoSource]":
+def load_listed(args: argparse.Namespace, *, needs_labels: bool = True) -> "dict[str, VideoSource]":
     """The videos that ``SOURCE_FLAGS`` name; a file that is not there is one of the things to find.
 
     Returns:
@@ -50,13 +50,14 @@ def load_listed(args: argparse.Namespace) -> "dict[str, VideoSource]":
     from videozoo.cli.sources import find_parts
     from videozoo.data import load_source
 
-    where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split, "check_files": False}
+    where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split}
+    where |= {"check_files": False, "needs_labels": needs_labels}
     sources: dict[str, VideoSource] = {}
     class_names = None
     parts: dict[str, str | Path] = {folder.name: folder for folder in find_parts(args.data)}
     for part, data in (parts or {"": args.data}).items():
         source = load_source(data, class_names=class_names, **where)
-        class_names = source.class_names
+        class_names = source.class_names or None
         sources[part] = source
         for text in source.warnings:
             note(f"warning: {text}")
@@ -68,7 +69,10 @@ def run(args: argparse.Namespace) -> int:
     check_work_flags(args, "check-data")
     refuse_inside_data(Path(args.output), args.data)
     show_log()
-    statuses = [_check(args, source, Path(args.output, part), part) for part, source in load_listed(args).items()]
+    statuses = [
+        _check(args, source, Path(args.output, part), part)
+        for part, source in load_listed(args, needs_labels=False).items()
+    ]
     return max(statuses)
 
 

@@ -23,11 +23,14 @@ def find_split(data: Path, names: Sequence[str]) -> Path | None:
 
 def find_parts(data: str) -> list[Path]:
     """The sub-folders train, val and test of a folder that has the first and another one; else none."""
+    from videozoo.data.metadata import find_metadata
+
     folders = [_sub_folder(Path(data), names) for names in (TRAIN_FOLDERS, VAL_FOLDERS, TEST_FOLDERS)]
     found = [folder for folder in folders if folder is not None]
     # A class may be called train.
     has_classes = folders[0] is not None and any(entry.is_dir() for entry in folders[0].iterdir())
-    return found if len(found) > 1 and has_classes else []
+    is_listed = folders[0] is not None and bool(find_metadata(folders[0]) or find_metadata(folders[0].parent))
+    return found if len(found) > 1 and (has_classes or is_listed) else []
 
 
 def _sub_folder(data: Path, names: Sequence[str]) -> Path | None:

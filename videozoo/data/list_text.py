@@ -13,6 +13,7 @@ from .problems import SourceError
 
 # What separates the fields of a line; a no-break space is part of a name.
 BLANK = " \t\v\f"
+CSV_DELIMITERS = (",", "\t", ";")
 
 
 def expand_home(path: str | os.PathLike[str]) -> str:
@@ -64,10 +65,21 @@ def split_columns(line: str, count: int) -> list[str]:
     return [field.strip(BLANK) for field in fields]
 
 
-def csv_header(text: str) -> list[str]:
-    """Column names of a csv in lower case; empty where its first line is none."""
+def csv_header(text: str) -> tuple[list[str], str]:
+    """Return the column names of a csv in lower case, and what separates them: of comma, tab and semicolon the one that
+    makes most columns.
+
+    Blank lines and comments before them are passed over; no names where the first line is no header.
+    """
+    lines = (line.strip(BLANK + "\r\n") for line in io.StringIO(text, newline=""))
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    headers = [(_csv_names(first, delimiter), delimiter) for delimiter in CSV_DELIMITERS]
+    return max(headers, key=lambda pair: len(pair[0]))
+
+
+def _csv_names(line: str, delimiter: str) -> list[str]:
     try:
-        return [name.strip().lower() for name in next(csv.reader(io.StringIO(text, newline="")), [])]
+        return [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
     except csv.Error:
         return []
 

@@ -4,14 +4,15 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from videozoo.names import shorten
 
-from .list_text import BLANK, read_text, text_lines
+from .comments import is_comment
+from .list_text import BLANK, csv_header, read_text, text_lines
 from .problems import Problems, RowFault, SourceError
 
 Item = TypeVar("Item")
@@ -20,9 +21,8 @@ Item = TypeVar("Item")
 class Row(NamedTuple):
     """One video as listed.
 
-    ``place`` is where it stands (``train.txt:12``), ``label`` as written, a class name or index (of a
-    multi-label list all of them, joined by ``|``); ``trouble`` says why a
-    format found no file for it.
+    ``place`` is where it stands (``train.txt:12``), ``label`` as written, a class name or index (of a multi-label list
+    all of them, joined by ``|``), empty where there is none; ``trouble`` says why a format found no file for it.
     """
 
     place: str
@@ -65,6 +65,9 @@ class ListFile:
         problems: takes what is wrong.
         check_files: look whether the files are there.
         multi_label: a video may have any number of labels, joined by ``|`` in its row.
+        needs_labels: every video must have a label.
+        comments: place and text of those found so far.
+        within: only rows whose paths are in this folder of the base are meant; empty: all.
     """
 
     path: Path
@@ -73,6 +76,9 @@ class ListFile:
     problems: Problems
     check_files: bool = True
     multi_label: bool = False
+    needs_labels: bool = True
+    comments: dict[str, str] = field(default_factory=dict)
+    within: str = ""
 
     @cached_property
     def text(self) -> str:
@@ -80,8 +86,12 @@ class ListFile:
         return read_text(self.path, "surrogateescape")
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Place and text of each line that is not blank, stripped."""
-        return text_lines(self.path, self.text)
+        """Place and text of each line that is neither blank nor a comment, stripped."""
+        for place, line in text_lines(self.path, self.text):
+            if is_comment(line, self.base):
+                self.comments[place] = line
+            else:
+                yield place, line
 
     def rows(self, items: Iterable[tuple[str, Item]], make: Callable[[str, Item], Row | None]) -> list[Row]:
         """Return what ``make`` makes of the places and contents of a list, except None; a RowFault is a problem."""
@@ -105,33 +115,74 @@ class Listing(NamedTuple):
     labels_are: str = ""
 
 
-def csv_rows(file: ListFile, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+def csv_rows(file: ListFile, columns: tuple[str, ...], path_column: str = "") -> Iterator[tuple[str, dict[str, str]]]:
     """Place and fields of each row of a csv with a header; rows of another number of columns are noted as problems.
 
     Args:
-        file: the csv.
+        file: the csv; commas, tabs or semicolons separate, as in its header.
         columns: which must be in the header, once each.
+        path_column: holds the path of a video. With it, lines that begin with ``#`` are comments, unless they are rows
+            whose file is there.
     Raises:
-        SourceError: the header lacks one.
+        SourceError: the header lacks a column.
     """
-    reader = csv.reader(io.StringIO(file.text, newline=""))
+    header, delimiter = csv_header(file.text)
+    if any(header.count(name) != 1 for name in columns):
+        found = shorten(",".join(header) or "nothing")
+        needed = " and ".join(filter(None, [", ".join(columns[:-1]), columns[-1]]))
+        raise SourceError(
+            f"{file.path}:1: the header is {found}, must have the column{'s' * (len(columns) > 1)} {needed}."
+        )
+    place_of_path = header.index(path_column) if path_column else -1
+
+    def is_row(number: int, line: str) -> bool:
+        text = line.strip(BLANK + "\r\n")
+        if not path_column or not text.startswith("#"):
+            return True
+        fields = next(csv.reader([text], delimiter=delimiter), [])
+        if is_comment(text, file.base, [fields[place_of_path]] if len(fields) == len(header) else []):
+            file.comments[f"{file.path.name}:{number}"] = text
+            return False
+        return True
+
+    lines = _CsvLines(file.text, is_row)
+    reader = csv.reader(lines, delimiter=delimiter)
+    has_header = False
     try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        if any(header.count(name) != 1 for name in columns):
-            found = shorten(",".join(header) or "nothing")
-            needed = " and ".join([", ".join(columns[:-1]), columns[-1]])
-            raise SourceError(f"{file.path}:1: the header is {found}, must have the columns {needed}.")
         for fields in reader:
-            place = f"{file.path.name}:{reader.line_num}"
+            place, lines.at_start = f"{file.path.name}:{lines.number}", True
             fields = [part.strip(BLANK) for part in fields]
             if not any(fields):
                 continue
+            if not has_header:
+                has_header = True
+                continue
             if len(fields) != len(header):
-                file.problems.add(place, f"{len(fields)} columns, the header has {len(header)}")
+                file.problems.add(place, _describe_columns(len(fields), len(header), delimiter))
                 continue
             yield place, dict(zip(header, fields, strict=True))
     except csv.Error as err:
-        file.problems.add(f"{file.path.name}:{reader.line_num}", f"not csv ({err})")
+        file.problems.add(f"{file.path.name}:{lines.number}", f"not csv ({err})")
+
+
+class _CsvLines:
+    """The lines of a csv, without comments; ``number`` is that of the last one, ``at_start`` is set between rows."""
+
+    def __init__(self, text: str, is_row: Callable[[int, str], bool]) -> None:
+        self.text, self.is_row, self.number, self.at_start = text, is_row, 0, True
+
+    def __iter__(self) -> Iterator[str]:
+        for number, line in enumerate(io.StringIO(self.text, newline=""), 1):
+            self.number = number
+            if not self.at_start or self.is_row(self.number, line):
+                self.at_start = False
+                yield line
+
+
+def _describe_columns(found: int, needed: int, delimiter: str) -> str:
+    name = {",": "comma", "\t": "tab", ";": "semicolon"}[delimiter]
+    hint = f"; a {name} separates: a name that holds one needs quotes" if found > needed else ""
+    return f"{found} columns, the header has {needed}{hint}"
 
 
 def bounds_of(start: str, end: str, told: str) -> tuple[float, float]:

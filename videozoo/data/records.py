@@ -97,6 +97,8 @@ class VideoSource:
         if self.multi_label:
             counts.pop(-1, None)
         videos, classes = count_of(self.records, "video"), count_of(self.class_names, "class", "classes")
+        if not self.class_names:
+            return f"{videos} without labels"
         kind = f" ({self.data_format})" if self.data_format else ""
         kind += ", several a video" if self.multi_label else ""
         spread = f", {min(counts.values())} to {max(counts.values())} a class" if counts else ""

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from .comments import warn_comments
 from .files import make_records
 from .formats import DATA_FORMATS, MULTI_LABEL_READERS, READERS, SPLIT_FORMATS
 from .formats.class_folders import load_class_folders
 from .formats.recognise import recognise, recognise_multi_label
 from .labels import check_names, number_labels, number_several
 from .list_text import expand_home
-from .lists import ListFile
+from .lists import ListFile, Listing
+from .metadata import enter_metadata
 from .problems import Problems, SourceError
 from .records import VIDEO_EXTENSIONS, VideoSource
 from .shards import is_shards, load_shards
@@ -26,13 +28,14 @@ def load_source(
     split: str | None = None,
     check_files: bool = True,
     multi_label: bool = False,
+    needs_labels: bool = True,
 ) -> VideoSource:
     """Find labelled videos and check all that can be checked without decoding.
 
-    ``data`` is a folder of class folders, a list, or tar shards; ``docs/data.md`` shows each format. Which one it is,
-    its content tells. Labels are either all class indices or all class names. Classes are numbered by ``class_names``,
-    else by the data set's own file of classes, else by ``classes.txt`` (a name a line) beside a list of indices, else
-    names in natural order.
+    ``data`` is a folder of class folders, a folder with Hugging Face's ``metadata.csv`` or ``metadata.jsonl``, a list,
+    or tar shards; ``docs/data.md`` shows each format. Which one it is, its content tells. Labels are either all class
+    indices or all class names. Classes are numbered by ``class_names``, else by the data set's own file of classes,
+    else by ``classes.txt`` (a name a line) beside a list of indices, else names in natural order.
 
     Args:
         data: the folder or list, or the shards as a pattern (``"shards/{000000..000099}.tar"``, ``"shards/*.tar"``)
@@ -45,6 +48,7 @@ def load_source(
             HMDB51's lists (``train1`` to ``test3``).
         check_files: look whether each file is there and not empty; without, records may name files that are not.
         multi_label: a video may have any number of classes (``a.mp4 0 3``, or ``jump|run`` in a csv), or none.
+        needs_labels: refuse a list without labels; without, its records have label -1, and there are no classes.
     Raises:
         SourceError: an unknown or ambiguous format, missing files, unknown classes, indices out of range,
             duplicates, names mixed with indices, wrong numbers of columns, nothing listed; the first 20 problems, with
@@ -55,7 +59,8 @@ def load_source(
     data = expand_home(data) if isinstance(data, str | os.PathLike) else [expand_home(item) for item in data]
     data_root = None if data_root is None else expand_home(data_root)
     try:
-        return _load(data, data_root, class_names, data_format, split, check_files, multi_label)
+        checks = {"check_files": check_files, "multi_label": multi_label, "needs_labels": needs_labels}
+        return _load(data, data_root, class_names, data_format, split, **checks)
     except OSError as err:
         raise SourceError(f"{err.filename or data}: cannot be read ({err.strerror or err}).") from err
 
@@ -66,20 +71,21 @@ def _load(
     class_names: Sequence[str] | None,
     data_format: str | None,
     split: str | None,
-    check_files: bool,
-    multi_label: bool,
+    **checks: bool,
 ) -> VideoSource:
     if data_format is not None and data_format not in DATA_FORMATS:
         raise SourceError(f"data_format is {data_format!r}; choose from {', '.join(DATA_FORMATS)}.")
     if data_format == "shards" or (data_format is None and is_shards(data)):
         _refuse_split(split, "shards", data)
-        if multi_label:
+        if checks["multi_label"]:
             raise SourceError(f"{data}: shards hold one class a video; several labels a video are in a list or a csv.")
         return load_shards(data, class_names=class_names)
     if not isinstance(data, str | os.PathLike):
         raise SourceError(f"{data!r}: several files can only be shards (.tar); pass one list or folder.")
-    file = replace(_open_list(Path(data), data_root, split, check_files), multi_label=multi_label)
-    kind = recognise_multi_label(file, data_format) if multi_label else data_format or recognise(file)
+    file = _open_list(Path(data), data_root, split, checks)
+    if file.path.is_dir() and data_format in (None, "csv", "jsonl"):
+        file = enter_metadata(file)
+    kind = recognise_multi_label(file, data_format) if file.multi_label else data_format or recognise(file)
     if kind not in SPLIT_FORMATS:
         _refuse_split(split, kind, data)
     if kind == "class_folders":
@@ -89,7 +95,9 @@ def _load(
     return _load_list(file, kind, class_names)
 
 
-def _open_list(path: Path, data_root: str | os.PathLike[str] | None, split: str | None, check_files: bool) -> ListFile:
+def _open_list(
+    path: Path, data_root: str | os.PathLike[str] | None, split: str | None, checks: dict[str, bool]
+) -> ListFile:
     known = "a folder of class folders, a list, a csv or shards"
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
@@ -102,21 +110,43 @@ def _open_list(path: Path, data_root: str | os.PathLike[str] | None, split: str 
     base = Path(data_root) if data_root is not None else path if is_folder else path.parent
     if not base.is_dir():
         raise SourceError(f"{base}: no such folder; data_root is the folder that the paths in {path.name} start from.")
-    return ListFile(path, base, split, Problems(path), check_files)
+    return ListFile(path, base, split, Problems(path), **checks)
 
 
 def _load_list(file: ListFile, kind: str, class_names: Sequence[str] | None) -> VideoSource:
     if file.path.is_dir() and kind not in ("ucf101", "hmdb51"):
         raise SourceError(f"{file.path}: a folder, not a list; data_format={kind!r} reads a file.")
     listing = (MULTI_LABEL_READERS if file.multi_label else READERS)[kind](file)
+    if file.within:
+        listing = listing._replace(rows=[row for row in listing.rows if Path(row.path).parts[:1] == (file.within,)])
     if not listing.rows and not file.problems.found:
         raise SourceError(f"{file.path}: nothing is listed; write one 'path label' a line.")
     labels: list[int] | list[tuple[int, ...]]
-    labels, names, warnings = (number_several if file.multi_label else number_labels)(file, listing, class_names)
+    if file.multi_label:
+        labels, names, warnings = number_several(file, listing, class_names)
+    else:
+        listing = _settle_labels(file, listing)
+        labels, names, warnings = [-1] * len(listing.rows), tuple(class_names or ()), []
+        if file.needs_labels or any(row.label for row in listing.rows):
+            labels, names, warnings = number_labels(file, listing, class_names)
     records = make_records(file, listing, labels)
     file.problems.hint = f" (read as {kind}; another data_format?){file.problems.hint}"
     file.problems.raise_if_any()
-    return VideoSource(tuple(records), names, kind, (*warnings, *file.problems.warnings), file.multi_label)
+    warnings += [*file.problems.warnings, *warn_comments(file.path, file.comments.items())]
+    return VideoSource(tuple(records), names, kind, tuple(warnings), file.multi_label)
+
+
+def _settle_labels(file: ListFile, listing: Listing) -> Listing:
+    """Return the rows that can be numbered; those without a label are problems, unless all may lack one."""
+    labelled = [row for row in listing.rows if row.label]
+    if not labelled and not file.needs_labels:
+        return listing
+    if not labelled and listing.rows:
+        file.problems.hint = ". No video has a label; write 'path label' a line, or a csv with the columns path,label"
+    for row in listing.rows:
+        if not row.label:
+            file.problems.add(row.place, f"{row.path} has no label")
+    return listing._replace(rows=labelled)
 
 
 def _refuse_split(split: str | None, kind: str, data: object) -> None:

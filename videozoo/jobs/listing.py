@@ -12,10 +12,11 @@ from typing import overload
 import numpy as np
 
 from videozoo.data import VIDEO_EXTENSIONS, SourceError, VideoRecord, load_source
+from videozoo.data.comments import is_comment, warn_comments
 from videozoo.data.files import find_videos, is_video_name
 from videozoo.data.list_text import expand_home
 
-LABELLED_SUFFIXES = (".csv", ".json", ".jsonl", ".tar")
+LABELLED_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".tar")
 
 
 class Listing(Sequence[VideoRecord]):
@@ -61,8 +62,8 @@ class PathList(Listing):
     """A text file of one path a line: 16 bytes of memory each, whatever its length.
 
     Args:
-        path: UTF-8 text, or with the very bytes of files' names; blank lines are passed over, a path that comes again
-            is left out.
+        path: UTF-8 text, or with the very bytes of files' names; blank lines and comments are passed over, a path that
+            comes again is left out.
         root: folder that relative paths start from; None: the list's own.
     Raises:
         SourceError: it cannot be read, is not UTF-8 text, or lists nothing.
@@ -85,6 +86,7 @@ class PathList(Listing):
 
     def _scan(self) -> None:
         starts, numbers, hashes, digest = array("q"), array("q"), array("q"), hashlib.sha256()
+        comments: dict[str, str] = {}
         position = 0
         for number, line in enumerate(self._lines(), 1):
             text = _decode(line)
@@ -92,7 +94,9 @@ class PathList(Listing):
                 raise SourceError(f"{self.path}:{number}: not UTF-8 text; pass a list with one path a line.")
             if "\0" in text:
                 raise SourceError(f"{self.path}:{number}: not text (it holds zero bytes); pass one path a line.")
-            if text:
+            if is_comment(text, self.root, [text]):
+                comments[f"{self.path.name}:{number}"] = text
+            elif text:
                 starts.append(position)
                 numbers.append(number)
                 hashes.append(hash(os.path.normpath(text)))
@@ -100,6 +104,7 @@ class PathList(Listing):
             position += len(line)
         self._starts, self._numbers = np.array(starts), np.array(numbers)
         self.digest = digest.hexdigest()
+        self.warnings = tuple(warn_comments(self.path, comments.items()))
         repeats = self._repeats(np.array(hashes))
         self._starts, self._numbers = np.delete(self._starts, repeats), np.delete(self._numbers, repeats)
         self.num_repeats = len(repeats)
@@ -205,5 +210,5 @@ def open_listing(
     if not options and path.is_dir() and any(is_video_name(entry.name) for entry in path.iterdir()):
         videos = find_videos(path)
         return RecordList([VideoRecord(video, -1, str(video), video.relative_to(path).as_posix()) for video in videos])
-    source = load_source(data, data_root=data_root, check_files=False, **options)  # type: ignore[arg-type]
+    source = load_source(data, data_root=data_root, check_files=False, needs_labels=False, **options)  # type: ignore[arg-type]
     return RecordList(source.records, source.warnings)

@@ -20,7 +20,7 @@ def write_list(path: Path, records: Sequence[VideoRecord], class_names: Sequence
 
     Labels are names where these alone give the same classes in the same order, else indices with ``classes.txt`` beside
     (a class may have lost all its videos). The column is called ``class`` where names are numbers, ``class_index`` for
-    indices, so that the one is not taken for the other.
+    indices, so that the one is not taken for the other. Without class names there is no such column.
 
     Args:
         path: the csv.
@@ -30,10 +30,10 @@ def write_list(path: Path, records: Sequence[VideoRecord], class_names: Sequence
         JobError: the disk refused.
     """
     if not records:
-        write_whole(path, "path,label\n")
+        write_whole(path, "path,label\n" if class_names else "path\n")
         return
     write_whole(path, _to_csv(path.parent, records, class_names))
-    if not _reads_as(path, records, class_names):
+    if class_names and not _reads_as(path, records, class_names):
         write_whole(path.with_name(CLASSES), "".join(f"{name}\n" for name in class_names))
         write_whole(path, _to_csv(path.parent, records, None))
 
@@ -44,15 +44,18 @@ def _to_csv(folder: Path, records: Sequence[VideoRecord], class_names: Sequence[
     column = "label" if class_names is not None else "class_index"
     if class_names is not None and any(map(is_index, class_names)):
         column = "class"
-    rows = [["path", column, *["start", "end"] * has_spans, *["start_frame", "end_frame"] * has_ranges]]
+    has_labels = class_names is None or len(class_names) > 0
+    rows = [["path", *[column] * has_labels, *["start", "end"] * has_spans, *["start_frame", "end_frame"] * has_ranges]]
     home = os.path.abspath(folder)
     for record in records:
         full = os.path.abspath(record.path)
         name = os.path.relpath(full, home) if full.startswith(home + os.sep) else full
-        # Readers cut blanks at the ends of fields.
-        name = os.path.join(".", name) if name[:1] in BLANK else name
+        # Readers cut blanks at the ends of fields, and take a line that begins with # for a comment.
+        name = os.path.join(".", name) if name[:1] in (*BLANK, "#") else name
         name = os.path.join(name, ".") if name[-1:] in BLANK else name
-        row = [name, str(record.label) if class_names is None else class_names[record.label]]
+        row = [name]
+        if has_labels:
+            row.append(str(record.label) if class_names is None else class_names[record.label])
         if has_spans:
             row += [*map(repr, record.span_sec)] if record.span_sec else ["", ""]
         if has_ranges:

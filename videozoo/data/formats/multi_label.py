@@ -11,8 +11,8 @@ from ..lists import ListFile, Listing, Row
 from ..problems import RowFault, SourceError
 from ..records import VIDEO_EXTENSIONS
 
-# Formats in which a video may have several labels: this one, and csv.
-MULTI_LABEL_FORMATS = ("path_list", "csv")
+# Formats in which a video may have several labels: this one, and tables.
+MULTI_LABEL_FORMATS = ("path_list", "csv", "jsonl")
 # Folders whose images are counted.
 COUNTED = 30
 

@@ -1,69 +1,92 @@
-"""``path label`` a line, and csv with the columns path and label.
+"""``path label`` a line, or a path alone where no label is needed.
 
 The former is also what MMAction2 calls a video list (``mmaction/datasets/video_dataset.py`` there) and what SlowFast
 and its successors keep in files that end in ``.csv``.
 """
 
-import re
+import os
+from itertools import islice
 
 from videozoo.names import shorten
 
-from ..list_text import csv_header, split_columns
-from ..lists import ListFile, Listing, Row, bounds_of, csv_rows
-from ..problems import SEVERAL_LABELS, RowFault, SourceError
+from ..files import is_video_name
+from ..list_text import split_columns
+from ..lists import ListFile, Listing, Row
+from ..problems import SEVERAL_LABELS, RowFault
 
-# What the column of labels may be called, and what is then in it.
-LABEL_COLUMNS = {"label": "", "labels": "", "class": "names", "class_index": "indices"}
-FURTHER_LABEL = re.compile(r"(label|class)[ _-]?[0-9]+")
+# Lines by which it is decided what separates.
+HEAD = 50
+_NAMES = {"\t": "tab", ";": "semicolon", ",": "comma"}
 
 
 def read_path_list(file: ListFile) -> Listing:
-    """Rows of ``path label``.
+    """Rows of ``path label``, or of paths.
 
     The label is the last field; the path before it may hold spaces. A tab, where a line has one, separates instead, and
-    then labels may hold spaces too. Blank lines are passed over. A byte order mark and CRLF are fine.
+    a semicolon or a comma, where one is in every line; then labels may hold spaces too. Blank lines are passed over. A
+    byte order mark and CRLF are fine.
     """
+    separator = find_separator(file)
 
     def make(place: str, line: str) -> Row:
-        fields = split_columns(line, 2)
+        if _is_path(file, line):
+            return Row(place, line, "")
+        if separator in (";", ",") and "\t" not in line:
+            if separator not in line:
+                raise RowFault(f"{shorten(line)} has no {_NAMES[separator]}, as the lines before it have")
+            fields = [part.strip() for part in line.rsplit(separator, 1)]
+        else:
+            fields = split_columns(line, 2)
         if len(fields) != 2 or not all(fields):
             hint = f"; {SEVERAL_LABELS}" if len(fields) > 2 else ""
             raise RowFault(f"{len(fields)} columns in {shorten(line)}, must be two: path and label{hint}")
+        if len(fields[1].split()) > 1 and any(is_video_name(part) for part in fields[1].split()[:-1]):
+            raise RowFault(
+                f"{shorten(line)} may be {shorten(fields[0])} of class {shorten(fields[1])}, or a name with what "
+                "separates in it; write a csv with the header path,label and such names in quotes"
+            )
         return Row(place, fields[0], fields[1])
 
     return Listing(file.rows(file.lines(), make))
 
 
-def read_csv(file: ListFile) -> Listing:
-    """Rows of a csv with a header.
-
-    The column ``label`` holds class names or indices; ``class`` in its place holds names alone, ``class_index`` indices
-    alone. Columns ``start`` and ``end`` (seconds) give the part of the file that is the video, ``start_frame`` and
-    ``end_frame`` (from 0, the end not counted) its frames; empty, all of it. Other columns are passed over. In a
-    multi-label list the labels of a video are joined by ``|``, and none is a video without a class.
-
-    Raises:
-        SourceError: the header has no path, no label, or several (``label``, ``label2``).
-    """
-    header = csv_header(file.text)
-    column = next((name for name in LABEL_COLUMNS if name in header), "label")
-    further = next((name for name in header if FURTHER_LABEL.fullmatch(name)), None)
-    if further is not None:
-        raise SourceError(f"{file.path}:1: the columns {column} and {further}; {SEVERAL_LABELS}.")
-
-    def make(place: str, fields: dict[str, str]) -> Row:
-        if not fields["path"] or not (fields[column] or file.multi_label):
-            raise RowFault(f"the {column if fields['path'] else 'path'} is empty")
-        span = _bounds(fields, "start", "end")
-        frames = _bounds(fields, "start_frame", "end_frame")
-        if frames is not None and not (frames[0].is_integer() and frames[1].is_integer()):
-            raise RowFault(f"start_frame {frames[0]} and end_frame {frames[1]} must be whole numbers")
-        frame_range = (int(frames[0]), int(frames[1])) if frames else None
-        return Row(place, fields["path"], fields[column], span, frame_range)
-
-    return Listing(file.rows(csv_rows(file, ("path", column)), make), labels_are=LABEL_COLUMNS[column])
+def find_separator(file: ListFile) -> str:
+    """Return the tab, semicolon or comma that separates path and label in every line; empty where blanks do."""
+    lines = [line for _, line in islice(file.lines(), HEAD)]
+    for sign in _NAMES:
+        if lines and all(_is_separated(file, line, sign) for line in lines):
+            return sign
+    return ""
 
 
-def _bounds(fields: dict[str, str], start_name: str, end_name: str) -> tuple[float, float] | None:
-    texts = fields.get(start_name, ""), fields.get(end_name, "")
-    return bounds_of(*texts, f"{start_name} is {texts[0]!r} and {end_name} {texts[1]!r}") if any(texts) else None
+def is_bare(file: ListFile) -> bool:
+    """Return whether the first line of a list is a path alone."""
+    first = next((line for _, line in file.lines()), "")
+    return bool(first) and (is_video_name(os.path.basename(first)) or _exists(file, first))
+
+
+def _is_separated(file: ListFile, line: str, sign: str) -> bool:
+    path, _, label = (part.strip() for part in line.rpartition(sign))
+    if not path or not label or (sign != "\t" and "\t" in line):
+        return False
+    return (is_video_name(os.path.basename(path)) or _exists(file, path)) and not (
+        sign != "\t" and (_exists(file, line) or _exists(file, split_columns(line, 2)[0]))
+    )
+
+
+def _is_path(file: ListFile, line: str) -> bool:
+    """Return whether a line is a path without a label: nothing separates, or a file's name holds what does."""
+    fields = split_columns(line, 2)
+    is_video, is_labelled = is_video_name(os.path.basename(line)), is_video_name(os.path.basename(fields[0]))
+    if len(fields) != 2:
+        return len(fields) == 1 and (is_video or not any(sign in line for sign in _NAMES) or _exists(file, line))
+    if is_video != is_labelled:
+        return is_video
+    return _exists(file, line) and not _exists(file, fields[0])
+
+
+def _exists(file: ListFile, path: str) -> bool:
+    try:
+        return os.path.exists(file.base / path)
+    except (OSError, ValueError):
+        return False

@@ -10,7 +10,8 @@ from ..lists import ListFile
 from ..problems import SEVERAL_LABELS, SourceError
 from .frame_lists import COLUMNS, frame_range, split_fields
 from .multi_label import MULTI_LABEL_FORMATS
-from .path_list import LABEL_COLUMNS
+from .path_list import find_separator, is_bare
+from .table import find_label_column, find_path_column
 from .train_test_splits import HMDB51_FILE, UCF101_FILE
 
 # Lines that are looked at.
@@ -25,15 +26,19 @@ def recognise(file: ListFile) -> str:
     """
     if file.path.is_dir():
         return _recognise_folder(file)
+    if file.path.suffix.lower() == ".jsonl":
+        return "jsonl"
     # A path may begin with a bracket, too.
     if file.path.suffix.lower() == ".json" or re.match(r'\s*(\[\s*[\[{"\]]|\{\s*["}])', file.text):
         return _recognise_json(file)
-    header = csv_header(file.text)
+    header, _ = csv_header(file.text)
     if "youtube_id" in header:
         return "kinetics"
-    if "path" in header and not LABEL_COLUMNS.keys().isdisjoint(header):
+    is_csv = file.path.suffix.lower() in (".csv", ".tsv")
+    # A list of folders of frames may hold one that is called video.
+    is_table = find_label_column(header) is not None or is_csv or not is_bare(file)
+    if find_path_column(header) is not None and is_table:
         return "csv"
-    is_csv = file.path.suffix.lower() == ".csv"
     if re.match(r"\s*[0-9]{1,18}\s*" + (r"[;,]\s*[^0-9\s]" if is_csv else r";\s*[^0-9\s]"), file.text):
         return "something_v1"
     if HMDB51_FILE.fullmatch(file.path.name) and all(re.search(r"\s[012]$", line) for _, line in file.lines()):
@@ -58,8 +63,10 @@ def recognise_multi_label(file: ListFile, data_format: str | None) -> str:
             f"{file.path}: {what}, in which a video has one class; several labels a video are in a list of "
             "'path label label' lines, or in a csv with labels joined by |."
         )
-    header = csv_header(file.text)
-    has_columns = "path" in header and not LABEL_COLUMNS.keys().isdisjoint(header)
+    if data_format is None and file.path.suffix.lower() == ".jsonl":
+        return "jsonl"
+    header, _ = csv_header(file.text)
+    has_columns = find_path_column(header) is not None and find_label_column(header) is not None
     return data_format or ("csv" if has_columns else "path_list")
 
 
@@ -94,7 +101,9 @@ def _recognise_json(file: ListFile) -> str:
 
 def _recognise_columns(file: ListFile) -> str:
     lines = [line for _, line in islice(file.lines(), HEAD)]
-    if file.path.suffix.lower() == ".csv" and lines and not re.search(r"\S\s+[0-9]+$", lines[0]):
+    is_plain = find_separator(file) != "" or is_bare(file)
+    is_csv = file.path.suffix.lower() in (".csv", ".tsv")
+    if is_csv and lines and not is_plain and not re.search(r"\S\s+[0-9]+$", lines[0]):
         # Let its reader say what the header lacks; lists that only call themselves csv end in an index.
         return "csv"
     if UCF101_FILE.fullmatch(file.path.name):
