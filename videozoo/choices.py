@@ -24,7 +24,10 @@ TRAIN_CROPS = ("multiscale", "rrc")
 ERASE_MODES = ("const", "rand", "pixel")
 # What may differ between a run and its continuation; anything else would make it another run.
 FREE_ON_RESUME = frozenset(
-    {"epochs", "log_interval", "device", "max_bad_frac", "checkpoint_minutes", "patience", "compile", "log_with"}
+    {
+        *("epochs", "log_interval", "device", "max_bad_frac", "checkpoint_hist", "checkpoint_minutes", "patience"),
+        *("compile", "log_with"),
+    }
 )
 
 # Results.

@@ -21,6 +21,7 @@ __all__ = [
     "install_file",
     "lock_folder",
     "recover_folder",
+    "remove_folder",
     "remove_leftovers",
     "replace_folder",
     "side_name",
@@ -110,6 +111,17 @@ def replace_folder(folder: Path, fill: Callable[[Path], Any]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder: it is whole until it is gone, and `recover_folder` removes what a killed process left of it.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    temporary = side_name(folder)
+    folder.rename(temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def recover_folder(folder: Path) -> None:

@@ -34,6 +34,8 @@ class FitConfig:
         momentum: for optimisers that have one.
         opt_betas, opt_eps: for optimisers that have them; None leaves the optimiser's own.
         layer_decay: factor in (0, 1] of the learning rate per layer group from the head down (``model.group_matcher``).
+        head_lr_scale: factor of the learning rate of the classifier (``model.get_classifier()``); works together with
+            ``layer_decay``.
         sched: one of ``cosine constant step multistep poly tanh wsd rsqrt none``, updated at every optimiser step.
         warmup_epochs: linear rise from ``warmup_lr`` to ``lr``; fractions of an epoch are fine.
         min_lr: where a falling schedule ends.
@@ -42,6 +44,8 @@ class FitConfig:
         smoothing: label smoothing in [0, 1).
         grad_accum_steps: loader batches per optimiser step; equals one batch of that many times the size.
         amp: ``no``, ``bf16`` or ``fp16`` (a GPU only).
+        freeze_backbone: train only the classifier and what a temporal module or augmenter added to the backbone; norms
+            of the backbone keep their statistics.
         freeze_bn: keep the statistics and the affine pair of every norm with running statistics as they are.
         model_ema, model_ema_decay, model_ema_warmup: moving average of the weights; it is what is then evaluated.
         sync_bn: norms with batch statistics take them over the batches of all processes.
@@ -52,10 +56,12 @@ class FitConfig:
         eval_metric: ``top1`` or ``mean_class``: what makes an epoch the best one.
         patience: stop after this many epochs without a better ``eval_metric``; None trains all ``epochs``.
         max_bad_frac: share of the training videos that may turn out broken before the run stops.
+        checkpoint_hist: the number of epochs whose weights are kept: 1 keeps ``best`` alone, N > 1 also the N best ones
+            in ``epoch-K`` folders.
         checkpoint_minutes: time between checkpoints within an epoch; 0 writes one after every step.
         log_with: trackers of accelerate that are told what summary.csv is told: ``tensorboard``, ``wandb``.
         seed: with the epoch's number it fixes every random draw of the engine.
-        log_interval: optimiser steps between progress lines.
+        log_interval: optimiser steps between progress lines; slow steps have lines by time too.
         device: ``auto`` (accelerate's choice) or a name of torch, as in `make_accelerator`.
     Raises:
         SettingError: (a ValueError) a value out of its range, naming it.
@@ -69,6 +75,7 @@ class FitConfig:
     opt_betas: tuple[float, ...] | None = None
     opt_eps: float | None = None
     layer_decay: float | None = None
+    head_lr_scale: float = 1.0
     sched: str = "cosine"
     warmup_epochs: float = 1.0
     warmup_lr: float = 1e-6
@@ -80,6 +87,7 @@ class FitConfig:
     smoothing: float = 0.0
     grad_accum_steps: int = 1
     amp: str = "no"
+    freeze_backbone: bool = False
     freeze_bn: bool = False
     model_ema: bool = False
     model_ema_decay: float = 0.9998
@@ -91,6 +99,7 @@ class FitConfig:
     eval_metric: str = "top1"
     patience: int | None = None
     max_bad_frac: float = 0.01
+    checkpoint_hist: int = 1
     checkpoint_minutes: float = 10.0
     log_with: tuple[str, ...] = ()
     seed: int = 42
@@ -118,12 +127,19 @@ class FitConfig:
             raise SettingError("warmup_epochs", problem)
         if self.min_lr > self.lr:
             raise SettingError("min_lr", f"is {self.min_lr:g}, more than the learning rate of {self.lr:g}")
+        self._check_frozen()
         self._check_schedule()
 
     def _choose(self, name: str, known: Sequence[str]) -> None:
         value = getattr(self, name)
         if value not in known:
             raise SettingError(name, f"is {value!r}; it must be one of {', '.join(known)}")
+
+    def _check_frozen(self) -> None:
+        """Refuse what would do nothing to a frozen backbone, or freeze more than it."""
+        for name in ("freeze_bn", "sync_bn", "layer_decay") if self.freeze_backbone else ():
+            if getattr(self, name):
+                raise SettingError(name, "has no effect with freeze_backbone, whose layers and norms stay as they are")
 
     def _check_schedule(self) -> None:
         """Refuse a schedule without the numbers that it needs."""

@@ -49,6 +49,7 @@ RANGES: dict[str, Range] = {
     # videos and run
     "val_frac": Range(above=0, below=1),
     "max_bad_frac": _PROBABILITY,
+    "checkpoint_hist": _COUNT,
     "checkpoint_minutes": Range(least=0, most=1_000_000),
     "batch_size": _COUNT,
     "workers": Range(least=0, most=1024),
@@ -72,6 +73,7 @@ RANGES: dict[str, Range] = {
     "opt_betas": _BELOW_ONE,
     "opt_eps": Range(above=0, most=1),
     "layer_decay": Range(above=0, most=1),
+    "head_lr_scale": _RATE,
     "warmup_epochs": Range(least=0, most=1_000_000),
     "warmup_lr": _RATE_OR_ZERO,
     "min_lr": _RATE_OR_ZERO,
@@ -92,7 +94,10 @@ RANGES: dict[str, Range] = {
     "frame_stride": Range(*COUNTS["frame_stride"]),
     "crop_pct": Range(*NUMBERS["crop_pct"]),
     # augmentation
+    "scale": Range(above=0, most=1),
+    "ratio": Range(above=0, most=100),
     "hflip": _PROBABILITY,
+    "vflip": _PROBABILITY,
     "color_jitter": Range(least=0, most=10),
     "reprob": _PROBABILITY,
     "mixup": _RATE_OR_ZERO,

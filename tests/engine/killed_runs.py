@@ -28,7 +28,7 @@ def train(output: Path, workers: int, ready: Callable[[], None] = lambda: None) 
     run_folder.plot_curves = run_folder.plot_confusion = lambda *args: None  # type: ignore[assignment]
     loader = drawing_loader(num_workers=workers)
     run(output, net=tiny_net(drop=0.2), train=loader, train_batch=Mixing(1, ready), resume=True, epochs=job["epochs"],
-        **SETTINGS)  # fmt: skip
+        checkpoint_hist=job.get("checkpoint_hist", 1), **SETTINGS)  # fmt: skip
 
 
 def start(work: Callable[[], None]) -> int:

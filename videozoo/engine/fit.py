@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from videozoo.engine.chance import describe_chance
 from videozoo.engine.distributed import broadcast_buffers, explain_lost_process
 from videozoo.engine.errors import TrainingError
 from videozoo.engine.eval_result import EvalResult
@@ -16,6 +17,7 @@ from videozoo.engine.evaluate import evaluate
 from videozoo.engine.interrupts import Interrupts, Stopped
 from videozoo.engine.loaders import Batch
 from videozoo.engine.optim import current_lr
+from videozoo.engine.progress_lines import describe_seconds
 from videozoo.engine.results import EpochRow, FitResult, result_dict
 from videozoo.engine.run import Calls, Run
 from videozoo.engine.run_folder import RunFolder
@@ -110,6 +112,7 @@ def _fit_epochs(run: Run) -> None:
         run.calls.on_start()
     if run.is_new:
         run.save_last(run.progress)  # a folder that cannot be written to is found out now, not an epoch later
+    run.drop_epochs()  # left by a run that was killed before it could
     while not run.progress.is_over(run.config):
         row = _fit_epoch(run)
         if run.calls.on_epoch is not None and run.is_main:
@@ -144,11 +147,13 @@ def _fit_epoch(run: Run) -> EpochRow:
     )
     results = {**result_dict(result), "epoch": epoch, "weights": "trained" if run.ema is None else "averaged"}
     progress = run.progress.add(row, results, result.confusion, run.config.eval_metric)
-    if progress.best is results:
-        run.save_best(results)
+    run.save_measured(results, progress)
     run.save_last(progress)
     run.progress = progress
+    run.drop_epochs()
     _report_epoch(run, row)
+    if line := describe_chance(progress.history, result.confusion):
+        run.say("%s", line)
     return row
 
 
@@ -190,9 +195,9 @@ def _report_epoch(run: Run, row: EpochRow) -> None:
     best_epoch = run.progress.best["epoch"] if run.progress.best else 0
     left = (run.config.epochs - row.epoch) * row.seconds
     run.say("epoch %d/%d done: train loss %.4f top-1 %.1f %%, val loss %.4f top-1 %.1f %% mean-class %.1f %%, %.1f s "
-         "(data %.1f s), best epoch %d, about %.0f s left", row.epoch, run.config.epochs, row.train_loss,
+         "(data %.1f s), best epoch %d, about %s left", row.epoch, run.config.epochs, row.train_loss,
          100 * row.train_top1, row.val_loss, 100 * row.val_top1, 100 * row.val_mean_class, row.seconds,
-         row.data_seconds, best_epoch, left)  # fmt: skip
+         row.data_seconds, best_epoch, describe_seconds(left))  # fmt: skip
     run.trackers.log({name: value for name, value in asdict(row).items() if name != "epoch"},
                      row.epoch * run.updates_per_epoch)  # fmt: skip
     if not run.accelerator.is_main_process:

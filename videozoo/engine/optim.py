@@ -1,15 +1,22 @@
-"""Optimiser, schedule, averaged weights and frozen norms: timm's, wired to FitConfig."""
+"""Optimiser, schedule and averaged weights: timm's, wired to FitConfig."""
 
 from dataclasses import replace
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
+from timm.optim import (
+    create_optimizer_v2,
+    get_optimizer_info,
+    list_optimizers,
+    param_groups_layer_decay,
+    param_groups_weight_decay,
+)
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 
+from videozoo.engine.frozen import get_head
 from videozoo.fit_config import FitConfig, SettingError
 from videozoo.text import near_names
 
@@ -32,20 +39,47 @@ def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer
     num_betas = get_optimizer_info(name).num_betas
     if config.opt_betas is not None and len(config.opt_betas) != num_betas:
         raise SettingError("opt_betas", f"has {len(config.opt_betas)} numbers; {config.opt} takes {num_betas}")
-    optional: dict[str, Any] = {"eps": config.opt_eps, "betas": config.opt_betas, "layer_decay": config.layer_decay}
+    optional: dict[str, Any] = {"eps": config.opt_eps, "betas": config.opt_betas}
     if config.momentum == 0 and "nesterov" in (get_optimizer_info(name).defaults or {}):
         optional["nesterov"] = False  # refused without a momentum
     try:
         return create_optimizer_v2(
-            model,
+            _param_groups(model, config),
             opt=config.opt,
             lr=config.lr,
-            weight_decay=config.weight_decay,
             momentum=config.momentum,
             **{key: value for key, value in optional.items() if value is not None},
         )
     except (ValueError, TypeError, IndexError, AssertionError, ImportError) as error:
         raise SettingError("opt", f"{config.opt} cannot be made with these settings ({error})") from error
+
+
+def _param_groups(model: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
+    """Return timm's groups of parameters, by decay and by layer, and the classifier's apart where its rate differs."""
+    own = getattr(model, "no_weight_decay", set)()
+    groups: list[dict[str, Any]]
+    if config.layer_decay is None:
+        groups = param_groups_weight_decay(model, config.weight_decay, no_weight_decay_list=own)
+    else:
+        groups = param_groups_layer_decay(
+            model, config.weight_decay, no_weight_decay_list=own, layer_decay=config.layer_decay
+        )
+    if config.head_lr_scale != 1:
+        groups = [part for group in groups for part in _split_head(group, get_head(model), config.head_lr_scale)]
+    for group in groups if config.sched == "none" else ():  # schedules apply the factor, and there is none
+        group["lr"] = config.lr * group.get("lr_scale", 1.0)
+    return groups
+
+
+def _split_head(group: dict[str, Any], head: nn.Module, factor: float) -> list[dict[str, Any]]:
+    """Part a group into its parameters outside and inside the classifier."""
+    inside = {id(parameter) for parameter in head.parameters()}
+    parts = []
+    for is_head in (False, True):
+        params = [parameter for parameter in group["params"] if (id(parameter) in inside) == is_head]
+        scale = group.get("lr_scale", 1.0) * (factor if is_head else 1.0)
+        parts += [{**group, "params": params, "lr_scale": scale}] if params else []
+    return parts
 
 
 def check_training(config: FitConfig) -> None:
@@ -54,7 +88,7 @@ def check_training(config: FitConfig) -> None:
     Raises:
         SettingError: (a ValueError) which setting is wrong.
     """
-    optimizer = make_optimizer(nn.Linear(1, 1), replace(config, layer_decay=None))
+    optimizer = make_optimizer(nn.Linear(1, 1), replace(config, layer_decay=None, head_lr_scale=1.0))
     make_scheduler(optimizer, config, updates_per_epoch=1000)
 
 
@@ -96,8 +130,9 @@ def make_scheduler(optimizer: torch.optim.Optimizer, config: FitConfig, updates_
 
 
 def current_lr(optimizer: torch.optim.Optimizer) -> float:
-    """The largest learning rate among the parameter groups: the head's, where layers decay."""
-    return max(group["lr"] for group in optimizer.param_groups)
+    """Return the learning rate before the factors of layers and head."""
+    group = optimizer.param_groups[0]
+    return float(group["lr"] / group.get("lr_scale", 1.0))
 
 
 def make_ema(model: nn.Module, config: FitConfig) -> ModelEmaV3 | None:
@@ -105,29 +140,3 @@ def make_ema(model: nn.Module, config: FitConfig) -> ModelEmaV3 | None:
     if not config.model_ema:
         return None
     return ModelEmaV3(model, decay=config.model_ema_decay, use_warmup=config.model_ema_warmup)
-
-
-def freeze_norms(model: nn.Module) -> list[str]:
-    """Put every module with running statistics in evaluation mode and stop training its weight and bias.
-
-    To be called again after each ``model.train()``, which wakes the statistics.
-
-    Returns:
-        the names of the modules.
-    Raises:
-        ValueError: there is none.
-    """
-    names = []
-    for name, module in model.named_modules():
-        if getattr(module, "running_mean", None) is None:
-            continue
-        module.eval()
-        for affine in (getattr(module, "weight", None), getattr(module, "bias", None)):
-            if isinstance(affine, nn.Parameter):
-                affine.requires_grad_(False)
-        names.append(name)
-    if not names:
-        raise ValueError(
-            f"freeze_norms: {type(model).__name__} has no module with running statistics; leave freeze_bn off."
-        )
-    return names

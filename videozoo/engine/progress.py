@@ -1,6 +1,6 @@
 """How far a run has come: finished epochs, and the epoch under way."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,6 +63,12 @@ class Progress:
         if self.best is None or _merit(results, metric) > _merit(self.best, metric):
             return replace(done, best=results, best_confusion=confusion)
         return done
+
+    def best_epochs(self, epochs: Collection[int], count: int, metric: str) -> set[int]:
+        """Return the ``count`` best ones of some finished epochs, by the same rule."""
+        rows = [row for row in self.history if row.epoch in epochs]
+        rows.sort(key=lambda row: (getattr(row, f"val_{metric}"), -row.val_loss), reverse=True)  # equal: earlier first
+        return {row.epoch for row in rows[:count]}
 
     def is_over(self, config: FitConfig) -> bool:
         """Whether all epochs are done, or ``patience`` epochs brought nothing better."""

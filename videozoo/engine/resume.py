@@ -31,7 +31,8 @@ def restore_progress(
     Raises:
         CheckpointError: the settings are not those of the run.
     """
-    then, now = state["config"], config_dict(config)
+    now = config_dict(config)
+    then = {**config_dict(FitConfig()), **state["config"]}  # of a version that had fewer settings
     free = FREE_ON_RESUME | ({"grad_accum_steps"} if layout["clips a step"] is not None else set())
     changed = [name for name in now if then.get(name) != now[name] and name not in free]
     if changed:

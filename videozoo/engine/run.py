@@ -17,6 +17,7 @@ from videozoo.engine.errors import TrainingError
 from videozoo.engine.interrupts import Interrupts
 from videozoo.engine.loaders import Batch
 from videozoo.engine.progress import Progress
+from videozoo.engine.progress_lines import ProgressLines
 from videozoo.engine.results import EpochRow
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.states import is_sharded, optimizer_state, weights_of
@@ -60,6 +61,7 @@ class Run:
     broken: BrokenVideos
     trackers: Trackers
     step_times: StepTimes
+    progress_lines: ProgressLines
     names_digest: str | None = None
     interrupts: Interrupts = field(default_factory=Interrupts)
     saved_at: float = field(default_factory=time.monotonic)
@@ -134,12 +136,32 @@ class Run:
             self.folder.save_last(measured, progress, self.config, state)
         self.saved_at = time.monotonic()
 
-    def save_best(self, results: dict[str, Any]) -> None:
-        """Write ``best``; all processes call it together.
+    def save_measured(self, results: dict[str, Any], progress: Progress) -> None:
+        """Write ``best`` and ``epoch-K`` if an epoch is to be kept there; all processes call it together.
 
+        Args:
+            results: of the epoch that has just been evaluated.
+            progress: after it.
         Raises:
-            CheckpointError: the disk refused; the ``best`` before is intact.
+            CheckpointError: the disk refused; what was kept before is intact.
         """
+        is_best, count = progress.best is results, self.config.checkpoint_hist
+        if not is_best and count == 1:
+            return
         weights = weights_of(self.measured_net, self.accelerator) if self.ema is None else self.ema.module.state_dict()
-        if self.is_main:
+        if not self.is_main:
+            return
+        if is_best:
             self.folder.save_best(weights, results)
+        if progress.epoch in self._kept_epochs(progress):
+            self.folder.save_epoch(weights, results)
+
+    def drop_epochs(self) -> None:
+        """Remove the ``epoch-K`` folders that are not among the best ones any more, once ``last`` is written."""
+        if self.is_main:
+            self.folder.drop_epochs(self._kept_epochs(self.progress))
+
+    def _kept_epochs(self, progress: Progress) -> set[int]:
+        count = self.config.checkpoint_hist
+        epochs = {*self.folder.saved_epochs(), progress.epoch}
+        return progress.best_epochs(epochs, count, self.config.eval_metric) if count > 1 else set()

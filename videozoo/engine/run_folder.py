@@ -4,8 +4,10 @@ import contextlib
 import copy
 import json
 import logging
+import os
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,21 @@ from videozoo.engine.plots import plot_confusion, plot_curves
 from videozoo.engine.progress import Progress
 from videozoo.engine.results import FitResult, write_results, write_summary
 from videozoo.engine.resume import config_dict
-from videozoo.files import FolderTaken, Lock, claim_folder, lock_folder, recover_folder, remove_leftovers
+from videozoo.files import (
+    FolderTaken,
+    Lock,
+    claim_folder,
+    lock_folder,
+    recover_folder,
+    remove_folder,
+    remove_leftovers,
+)
 from videozoo.fit_config import FitConfig
 from videozoo.text import cause, some
 
 _log = logging.getLogger(__name__)
 RESULTS = ("best", "summary.csv")  # of finished epochs
+_EPOCH = re.compile(r"\.?epoch-([0-9]+)(\..*)?")  # its folder, or what is left of one
 LAST = ("last", ".last.old")  # where the last checkpoint is, or is while it is replaced
 
 
@@ -49,10 +60,11 @@ def has_checkpoint(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``last``, ``best``, summary.csv, results.json and the pictures under one path.
+    """``last``, ``best``, ``epoch-K``, summary.csv, results.json and the pictures under one path.
 
-    Each file is replaced in one piece. ``best`` is written before ``last``: a process killed between the two does the
-    epoch again and writes the same ``best`` again. Everything else is derived from ``last``'s state.
+    Each file is replaced in one piece. ``best`` and ``epoch-K`` are written before ``last``: a process killed between
+    them does the epoch again and writes the same again. What is dropped goes after it. Everything else is derived from
+    ``last``'s state.
     """
 
     path: Path
@@ -74,6 +86,8 @@ class RunFolder:
                 claim_folder(self.path, "a training run")
                 recover_folder(self.path / "last")
                 recover_folder(self.path / "best")
+                for number in {int(found[1]) for found in map(_EPOCH.match, os.listdir(self.path)) if found}:
+                    recover_folder(self._epoch(number))
                 remove_leftovers(self.path.iterdir())
                 with tempfile.TemporaryFile(dir=self.path) as file:  # now, not at the next checkpoint
                     file.write(b"0")
@@ -167,8 +181,36 @@ class RunFolder:
         Raises:
             CheckpointError: the disk refused; the ``best`` before is intact.
         """
+        self._save_measured(self.path / "best", weights, results)
+
+    def save_epoch(self, weights: Mapping[str, Tensor], results: Mapping[str, Any]) -> None:
+        """Write ``epoch-K`` as ``best`` is written.
+
+        Raises:
+            CheckpointError: the disk refused.
+        """
+        self._save_measured(self._epoch(results["epoch"]), weights, results)
+
+    def saved_epochs(self) -> set[int]:
+        """Return the epochs that have a folder ``epoch-K`` with weights."""
+        names = os.listdir(self.path) if self.path.is_dir() else []
+        found = {int(match[1]) for match in map(_EPOCH.fullmatch, names) if match and not match[0].startswith(".")}
+        return {epoch for epoch in found if (self._epoch(epoch) / CONFIG).is_file()}
+
+    def drop_epochs(self, kept: Collection[int]) -> None:
+        """Remove the folders of other epochs; a folder goes as a whole, also where the process is killed."""
+        for epoch in self.saved_epochs() - set(kept):
+            try:
+                remove_folder(self._epoch(epoch))
+            except OSError as error:
+                _log.warning("%s: could not be removed (%s)", self._epoch(epoch), cause(error))
+
+    def _epoch(self, number: int) -> Path:
+        return self.path / f"epoch-{number}"
+
+    def _save_measured(self, folder: Path, weights: Mapping[str, Tensor], results: Mapping[str, Any]) -> None:
         measured = {name: results[name] for name in ("top1", "top5", "mean_class", "epoch")}
-        save_checkpoint(self.path / "best", weights, self._config(measured))
+        save_checkpoint(folder, weights, self._config(measured))
 
     def write_reports(self, progress: Progress) -> None:
         """Write summary.csv, results.json, curves.png and confusion.png; nothing before the first epoch.

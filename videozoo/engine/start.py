@@ -16,9 +16,11 @@ from videozoo.engine.checkpoint import load_weights
 from videozoo.engine.device import make_accelerator
 from videozoo.engine.distributed import sync_norms
 from videozoo.engine.errors import CheckpointError
+from videozoo.engine.frozen import freeze
 from videozoo.engine.loaders import Batch, prepare_loader
-from videozoo.engine.optim import freeze_norms, make_ema, make_optimizer, make_scheduler
+from videozoo.engine.optim import make_ema, make_optimizer, make_scheduler
 from videozoo.engine.progress import Progress
+from videozoo.engine.progress_lines import ProgressLines
 from videozoo.engine.resume import digest_names, restore_progress
 from videozoo.engine.run import Calls, Run
 from videozoo.engine.run_folder import RunFolder
@@ -97,6 +99,7 @@ def start_run(
         ),
         trackers=trackers,
         step_times=StepTimes(accelerator.device.type == "cpu" and accelerator.num_processes == 1),
+        progress_lines=ProgressLines(config.log_interval),
         names_digest=digest,
     )
     if state is not None:
@@ -124,8 +127,7 @@ def _prepare_net(net: nn.Module, config: FitConfig, accelerator: Accelerator) ->
     if config.sync_bn:
         told.append(f"sync_bn: {len(sync_norms(net))} norms take their statistics over {accelerator.num_processes} "
                     "processes")  # fmt: skip
-    if config.freeze_bn:
-        told.append(f"freeze_bn: {len(freeze_norms(net))} norms keep their statistics and affine pairs")
+    told += freeze(net, config)
     if accelerator.is_main_process:
         for line in told:
             _log.info(line)

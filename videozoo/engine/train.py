@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from videozoo.engine.errors import TrainingError
+from videozoo.engine.frozen import freeze
 from videozoo.engine.interrupts import Stopped
 from videozoo.engine.loaders import Batch, take
-from videozoo.engine.optim import current_lr, freeze_norms
+from videozoo.engine.optim import current_lr
 from videozoo.engine.run import Run
 from videozoo.engine.train_loader import mix_seed, seed_step
 
@@ -30,8 +31,8 @@ def train_epoch(run: Run) -> None:
     """
     config, state, epoch = run.config, run.progress.current, run.progress.epoch
     run.model.train()
-    if config.freeze_bn:
-        freeze_norms(run.net)  # train() woke their statistics
+    run.progress_lines.start_epoch()
+    freeze(run.net, config)  # train() woke the statistics of norms
     batches = run.train_loader.batches(epoch, first=state.step * config.grad_accum_steps)
     clock = time.perf_counter()
     while True:
@@ -61,15 +62,22 @@ def train_epoch(run: Run) -> None:
         waited = sum(seconds for _, seconds in group)
         took, clock = time.perf_counter() - clock, time.perf_counter()
         state.seconds, state.data_seconds = state.seconds + took, state.data_seconds + waited
-        if state.step % config.log_interval == 0 or state.step == run.updates_per_epoch:
-            run.say("epoch %d/%d step %d/%d: loss %.4f, top-1 %.1f %%, lr %.2e, step %.3f s (data %.3f s)", epoch + 1,
+        if run.progress_lines.is_due(state.step, run.updates_per_epoch):
+            run.say("epoch %d/%d step %d/%d: loss %.4f, top-1 %.1f %%, lr %.2e, step %.3f s (data %.3f s)%s", epoch + 1,
                  config.epochs, state.step, run.updates_per_epoch, state.loss, 100 * state.top1, lr, took,
-                 waited)  # fmt: skip
+                 waited, _describe_left(run))  # fmt: skip
             run.trackers.log({"train/loss": state.loss, "train/top1": state.top1, "lr": lr}, num_updates + 1)
         if line := run.step_times.describe_wait():
             run.say("%s", line)
     if not state.step:
         raise ValueError(f"fit: the training loader gave no batch in epoch {epoch + 1}; it must start anew each epoch.")
+
+
+def _describe_left(run: Run) -> str:
+    seconds = run.progress.history[-1].seconds if run.progress.history else None
+    epochs_left = run.config.epochs - run.progress.epoch - 1
+    left = run.progress_lines.describe_left(run.progress.current.step, run.updates_per_epoch, epochs_left, seconds)
+    return f", {left}" if left else ""
 
 
 def _next_group(run: Run, batches: Iterator[tuple[Batch, float]]) -> Group:

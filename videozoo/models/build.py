@@ -54,10 +54,12 @@ def build(spec: Spec, backbone_weights: Place = None, cache_dir: Place = None) -
             f"build: {spec.backbone} is a 3-D network and mixes time itself; {type(spec.temporal).__name__} is for 2-D "
             "backbones. Leave temporal out."
         )
+    plain = set(backbone.state_dict())
     sites = {type(part).__name__.lower(): part.apply(backbone, spec.num_segments) for part in _parts(spec)}
     net = VideoNet(backbone, spec, sites)
     if spec.causal:
         make_causal(net, nearest=True)
+    net.added_names = frozenset(f"backbone.{name}" for name in net.backbone.state_dict() if name not in plain)
     return net
 
 

@@ -51,6 +51,7 @@ class VideoNet(nn.Module):
         self.drop_rate = spec.drop_rate
         self.fc = self._make_fc(spec.num_classes)
         self.pretrained_cfg: dict[str, Any] = {}
+        self.added_names: frozenset[str] = frozenset()  # keys that the backbone alone does not have
         self.init_report: Any = None  # what came from its base, where it started from one
 
     @property
