@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from videozoo.cli import run_command
-from videozoo.cli.measure import evaluate_model
 from videozoo.cli.quickstart import within_pairs
 from videozoo.data.motions import PAIRS, write_motions
 from videozoo.engine import result_dict, write_results
 from videozoo.models.published import SHIPPED, SHIPPED_TAG
 from videozoo.publish import find_source, render_card
+from videozoo.training.api import evaluate
 
 # A network of each, and what its run needs to see through all pairs (of ARC some seeds need longer).
 RUNS = {"test_arc_tsm": "--epochs 15 --seed 42", "test_dnr_tsn": "--epochs 10 --seed 1"}
@@ -56,7 +56,7 @@ def train(name: str, root: Path, videos: Path) -> Path:
 def ship(name: str, run: Path, test: Path) -> None:
     """Measure, and put weights, config and card into the package."""
     source = find_source(run)
-    result = evaluate_model(f"local-dir:{source.folder}", test, device="cpu", workers=0)[1]
+    result = evaluate(model=source.folder, data=test, device="cpu", workers=0)
     figures = {"top1": result.top1, "mean_class": result.mean_class, "within_pairs": within_pairs(result)}
     print(name, figures, flush=True)
     folder = SHIPPED / name

@@ -9,7 +9,7 @@ from helpers import REPO, imports_of
 PACKAGE = REPO / "videozoo"
 # What each room may import of videozoo, beside itself and what every room may.
 _BY_ALL = {"version", "catalog", "text", "names", "bounds", "choices", "devices", "ranges", "files", "extras"}
-_BY_ALL |= {"batched_forward", "launch", "fit_config"}
+_BY_ALL |= {"batched_forward", "launch", "fit_config", "arguments"}
 _CORE = {"autograd", "shapes", "layers", "nets", "surgery"}
 _MODELS = _CORE | {"temporal", "augment", "hub", "models"}
 _DATA = {"video", "data"}
@@ -32,12 +32,15 @@ ALLOWED: dict[str, set[str]] = {
     "export": _MODELS | _DATA | {"report"},
     "jobs": _MODELS | _DATA | {"engine"},
     "inference": _MODELS | _DATA | {"export", "jobs"},
+    "training": _MODELS | _DATA | {"engine", "jobs", "inference"},
     "publish": _MODELS | _DATA | {"report", "engine"},
     "demo": _MODELS | _DATA | {"report", "explain", "engine", "jobs", "inference"},
-    "cli": _MODELS | _DATA | {"report", "explain", "export", "engine", "jobs", "inference", "publish", "demo"},
+    "cli": _MODELS
+    | _DATA
+    | {"report", "explain", "export", "engine", "jobs", "inference", "training", "publish", "demo"},
     "__main__": {"cli"},
     # The package itself hands out names of the core.
-    "__init__": {"in_timm", "temporal", "augment", "models", "inference", "publish"},
+    "__init__": {"in_timm", "temporal", "augment", "models", "inference", "training", "publish"},
     "in_timm": {"models"},
 }
 TIMM_MODELS = ("surgery/sites.py", "models/", "nets/", "temporal/tdn.py", "temporal/tea.py")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from videozoo.publish import push_to_hub
     from videozoo.temporal import TSM, TSN
+    from videozoo.training.api import evaluate, finetune
 
 __all__ = [
     "ARC",
@@ -44,6 +45,8 @@ __all__ = [
     "__version__",
     "compose",
     "create_model",
+    "evaluate",
+    "finetune",
     "fuse",
     "get_pretrained_cfg",
     "is_model",
@@ -60,6 +63,8 @@ _HOMES = {
     "Predictor": "inference",
     "TSM": "temporal",
     "TSN": "temporal",
+    "evaluate": "training.api",
+    "finetune": "training.api",
     "push_to_hub": "publish",
 }
 

@@ -53,6 +53,7 @@ RANGES: dict[str, Range] = {
     "checkpoint_minutes": Range(least=0, most=1_000_000),
     "batch_size": _COUNT,
     "workers": Range(least=0, most=1024),
+    "max_frames": Range(least=1, most=1_000_000_000),
     "num_shards": _COUNT,
     "shard": Range(least=0, below=1_000_000),
     "topk": _COUNT,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from videozoo.cli import main
-from videozoo.cli.sources import find_parts
 from videozoo.data import SourceError, load_source
+from videozoo.training.sources import find_parts
 
 Capture = pytest.CaptureFixture[str]
 

@@ -16,10 +16,12 @@ import torch
 from helpers import hear_ctrl_c
 
 import videozoo
-from videozoo.cli import finetune_loaders, finetune_model, main
-from videozoo.cli.finetune_flags import Settings
+from videozoo.cli import main
 from videozoo.data import load_source
 from videozoo.data.motions import motion_classes
+from videozoo.training import loaders
+from videozoo.training import model as model_module
+from videozoo.training.settings import Settings
 
 REPO = Path(__file__).resolve().parents[2]
 TINY = ["--img-size", "32", "--num-frames", "4", "--batch-size", "6", "--workers", "0", "--device", "cpu"]
@@ -175,7 +177,7 @@ def test_fine_tuning_resizes_as_the_weights_are_tested(videos: Path) -> None:
     train = load_source(videos / "train")
     for flag, resize in ((None, (40, 64)), ("50", 50)):
         settings.train_resize = flag
-        loader = finetune_loaders.make_train_loader(settings, model, train)
+        loader = loaders.make_train_loader(settings, model, train)
         assert loader.dataset.transform.resize == resize
         assert loader.dataset.transform.normalizer is None  # the workers move bytes
         assert loader.dataset.on_broken == "replace"
@@ -328,6 +330,6 @@ def test_from_scratch_the_branches_start_open() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     closed = {name for name, value in before.items() if name.endswith("bn2.weight") and not value.any()}
     assert closed
-    finetune_model._open_branches(model)
+    model_module._open_branches(model)
     for name, value in model.state_dict().items():
         assert torch.equal(value, torch.ones_like(value) if name in closed else before[name])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from videozoo.cli.mirror import describe_mirrors, mirror_labels
 from videozoo.models.registry import get_pretrained_cfg
+from videozoo.training.mirror import describe_mirrors, mirror_labels
 
 
 def test_something_something_v2() -> None:

@@ -10,10 +10,11 @@ import torch
 from formats_tiny import FORMATS
 
 import videozoo
-from videozoo.cli import main, opening
-from videozoo.cli.recipes import recipe_names
+from videozoo.cli import main
 from videozoo.data import resolve_data_config
 from videozoo.data.motions import write_motions
+from videozoo.training import opening
+from videozoo.training.recipe_files import recipe_names
 
 Capture = pytest.CaptureFixture[str]
 SMALL = ["--img-size", "32", "--train-resize", "40", "--device", "cpu", "--workers", "0"]

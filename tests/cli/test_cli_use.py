@@ -9,10 +9,10 @@ from PIL import Image
 
 import videozoo
 from videozoo.cli import console, main
-from videozoo.cli.mirror import describe_mirrors, mirror_labels
 from videozoo.data import read_frames
 from videozoo.data.motions import motion_classes, partner_of
 from videozoo.engine import load_scores
+from videozoo.training.mirror import describe_mirrors, mirror_labels
 
 Capture = pytest.CaptureFixture[str]
 CPU = ["--device", "cpu"]

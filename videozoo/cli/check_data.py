@@ -8,7 +8,7 @@ from videozoo.cli.command import Command, flag
 from videozoo.cli.console import CommandError, note, say, show_log
 from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS
 from videozoo.cli.jobs import job_bar
-from videozoo.cli.outputs import refuse_inside_data
+from videozoo.jobs.output_folders import refuse_inside_data
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
@@ -47,8 +47,8 @@ def load_listed(args: argparse.Namespace, *, needs_labels: bool = True) -> "dict
     Returns:
         a source by the name of its part: of a folder with train/ and val/ (and test/) each, else one without a name.
     """
-    from videozoo.cli.sources import find_parts
     from videozoo.data import load_source
+    from videozoo.training.sources import find_parts
 
     where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split}
     where |= {"check_files": False, "needs_labels": needs_labels}

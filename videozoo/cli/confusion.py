@@ -5,7 +5,7 @@ from pathlib import Path
 
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import say
-from videozoo.cli.outputs import hold_output, refuse_file
+from videozoo.jobs.output_folders import hold_output, refuse_file
 
 COMMAND = Command(
     help="confusion matrices of several evaluations, whole or within groups of classes",

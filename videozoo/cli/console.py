@@ -11,7 +11,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from videozoo.launch import is_main_process, num_processes
+from videozoo.arguments import UsageError
+from videozoo.launch import is_main_process
 from videozoo.text import first_line, printable
 
 # Errors whose message is meant for the user, by the module that is loaded when they can occur.
@@ -118,7 +119,7 @@ def _is_raised_here(error: Exception) -> bool:
 
 def known_errors() -> tuple[type[Exception], ...]:
     """The error types that speak to the user, as far as their modules are loaded."""
-    found: list[type[Exception]] = [CommandError]
+    found: list[type[Exception]] = [CommandError, UsageError]
     for module, names in _KNOWN_ERRORS.items():
         if module in sys.modules:
             found += [getattr(sys.modules[module], name) for name in names]
@@ -128,20 +129,6 @@ def known_errors() -> tuple[type[Exception], ...]:
 def _show_traceback() -> None:
     if os.environ.get("VIDEOZOO_DEBUG", "") not in ("", "0"):
         _write(traceback.format_exc(), sys.stderr, lines="all")
-
-
-@contextlib.contextmanager
-def first_process_first(device: str) -> Iterator[None]:
-    """Let the first of several processes do what follows before the others do."""
-    if num_processes() == 1:
-        yield
-        return
-    import torch
-    from accelerate import PartialState
-
-    # As the engine chooses, so that the processes are joined once.
-    with PartialState(cpu=device.startswith("cpu") or not torch.accelerator.is_available()).main_process_first():
-        yield
 
 
 def say(message: str = "", *, by_all: bool = False) -> None:

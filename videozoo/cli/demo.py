@@ -2,9 +2,10 @@
 
 import argparse
 
+from videozoo.arguments import flag_of
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import CommandError, Interrupted, say, show_log
-from videozoo.cli.flags import DEVICE, flag_of
+from videozoo.cli.flags import DEVICE
 
 COMMAND = Command(
     help="a page: drop a video, see classes, frames and where the network looked",

@@ -1,28 +1,25 @@
 """``videozoo evaluate``: accuracy of a network, or of several that vote, on labelled videos."""
 
 import argparse
-import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.choices import AVERAGES, is_onnx
+from videozoo.choices import AVERAGES
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import CommandError, say, say_text, show_log
-from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of
-from videozoo.cli.measure import BATCH_SIZE, Setup
-from videozoo.cli.outputs import hold_output, refuse_file, refuse_inside_data
+from videozoo.cli.console import say, say_text, show_log
+from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES
+from videozoo.cli.jobs import job_bar
 from videozoo.launch import is_main_process, num_processes
+from videozoo.training.evaluation import Evaluation, EvaluationSettings, run_evaluation
+from videozoo.training.measure import BATCH_SIZE
 
 if TYPE_CHECKING:
-    from videozoo.engine import EvalResult, Scores
+    from videozoo.engine import EvalResult
 
 NAMED_UNREAD = 5
-_OF_A_NEW_EVALUATION = (
-    *("model", "data", "data_root", "data_format", "split", "views", "reverse"),
-    *("batch_size", "workers", "amp", "max_frames"),
-)
 
 
 COMMAND = Command(
@@ -86,85 +83,24 @@ COMMAND = Command(
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print, and write the results where they are wanted."""
-    _check(args)
     show_log()
-    with _hold_output(args), contextlib.ExitStack() as stack:  # found out before hours of decoding
-        from videozoo.engine import join_scores, load_groups, load_scores
-
-        if args.scores:
-            members = [load_scores(Path(file), args.average) for file in args.scores]
-            class_names: Sequence[str] = members[0].result.class_names
-        else:
-            setup = _set_up(args)
-            class_names = setup.class_names
-        groups = load_groups(Path(args.groups), class_names) if args.groups else {}
-        if not args.scores:
-            scored = setup.measure(
-                views=args.views,
-                is_reversed=args.reverse,
-                batch_size=args.batch_size,
-                workers=2 if args.workers is None else args.workers,
-                amp="bf16" if args.amp else "no",
-                average=args.average or "prob",
-                folder=Path(args.output) if args.output else None,
-            )
-            members = stack.enter_context(scored)
-        scores = members[0] if len(members) == 1 else join_scores(members, args.average)
+    given: dict[str, Any] = {entry.name: getattr(args, entry.name, None) for entry in fields(EvaluationSettings)}
+    given |= {name: tuple(given[name] or ()) for name in ("model", "scores")}
+    settings = EvaluationSettings(**given)
+    with run_evaluation(settings, job_bar) as found:
         if is_main_process():
-            _report(args, scores, members if len(members) > 1 else [], groups)
+            _report(args, found)
     # A launcher that sees another status ends the first process, which may still write, and reports a failure.
-    return 1 if scores.result.unread and num_processes() == 1 else 0
+    return 1 if found.scores.result.unread and num_processes() == 1 else 0
 
 
-def _set_up(args: argparse.Namespace) -> Setup:
-    where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split}
-    setup = Setup(args.model, args.data, device=args.device, **where)
-    if args.data_root and setup.source.data_format in ("class_folders", "shards"):
-        raise CommandError("evaluate: --data-root has no effect here; it is for the paths in lists.")
-    return setup
-
-
-def _check(args: argparse.Namespace) -> None:
-    check_ranges("evaluate", vars(args))
-    if args.output:
-        _check_output(Path(args.output).expanduser(), args.data)
-    if args.scores:
-        values = {name: getattr(args, name, None) for name in _OF_A_NEW_EVALUATION}
-        values["device"] = None if args.device == "auto" else args.device
-        given = (name for name, value in values.items() if value is not None and value is not False)
-        for flag in map(flag_of, given):
-            raise CommandError(f"evaluate: --scores come from an evaluation that is done; {flag} has no part in it.")
-    elif not args.model or not args.data:
-        raise CommandError("evaluate: needs --model and --data, or --scores (see videozoo evaluate --help)")
-    elif args.amp and any(map(is_onnx, args.model)):
-        raise CommandError("evaluate: --amp is not for an ONNX file, which runs in the precision that it has.")
-
-
-def _check_output(output: Path, data: str | None) -> None:
-    refuse_file(output)
-    run = output.resolve().parent
-    if output.resolve().name in ("last", "best") and (run / "last").exists() and (run / "summary.csv").exists():
-        raise CommandError(f"{output}: is replaced as a whole when the run {run} goes on; give another --output.")
-    refuse_inside_data(output, data)
-
-
-def _hold_output(args: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
-    if not args.output:
-        return contextlib.nullcontext()
-    return hold_output(Path(args.output), "an evaluation", beside=("the weights of a model",))
-
-
-def _report(
-    args: argparse.Namespace, scores: "Scores", members: "list[Scores]", groups: Mapping[str, Sequence[int]]
-) -> None:
-    from videozoo.engine import evaluation_dict, write_evaluation
-
-    content = evaluation_dict(scores, groups, members)
-    written = write_evaluation(Path(args.output), scores, groups, members) if args.output else []
+def _report(args: argparse.Namespace, found: Evaluation) -> None:
+    content = found.to_dict()
+    written = found.write(Path(args.output)) if args.output else []
     if args.json:
         say_text(json.dumps(content, indent=2, ensure_ascii=False))
         return
-    for name, value in _table(content, scores.result):
+    for name, value in _table(content, found.scores.result):
         say(f"{name:<12}{value}")
     for name, group in content.get("groups", {}).items():
         shares = "no videos" if group["top1"] is None else f"{group['top1']:.1%}, within group {group['within']:.1%}"

@@ -10,7 +10,7 @@ from videozoo.choices import is_onnx
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import CommandError, note, say, show_log
 from videozoo.cli.flags import DEVICE, MAX_FRAMES, MODEL
-from videozoo.cli.outputs import hold_output, refuse_file
+from videozoo.jobs.output_folders import hold_output, refuse_file
 
 if TYPE_CHECKING:
     from videozoo.explain import FilmRow, ReadClip

@@ -5,10 +5,11 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from videozoo.arguments import check_ranges
 from videozoo.choices import FEATURE_FILES
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import show_log
-from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, MODEL, check_ranges
+from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, MODEL
 from videozoo.cli.jobs import LIST_FLAGS, answer_options, run_job
 
 if TYPE_CHECKING:

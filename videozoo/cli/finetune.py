@@ -1,28 +1,18 @@
 """``videozoo finetune``: train a network on a folder or list of videos and keep everything in one run folder."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videozoo.cli.command import Command, group
-from videozoo.cli.console import (
-    CommandError,
-    first_process_first,
-    is_main_process,
-    note,
-    show_log,
-)
-from videozoo.cli.finetune_checks import check_stride
-from videozoo.cli.finetune_fit import fit_model, make_config, say_result
-from videozoo.cli.finetune_flags import GROUPS, Settings
-from videozoo.cli.finetune_model import make_model, say_start
-from videozoo.cli.outputs import hold_output
-from videozoo.cli.run_settings import settle
-from videozoo.extras import check_installed
-from videozoo.files import recover_folder
+from videozoo.cli.console import Interrupted, say, show_log
+from videozoo.training.run import run_training
+from videozoo.training.settings import DEFAULTS, GROUPS
+from videozoo.training.settle import settle
 
 if TYPE_CHECKING:
-    from videozoo.data import VideoSource
+    from videozoo.engine import FitResult
 
 
 COMMAND = Command(
@@ -38,68 +28,34 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check everything, then train."""
-    settings = settle(args)
-    from videozoo.models import model_entrypoint
-    from videozoo.models.load import is_source
-
-    for tracker in settings.log_with or ():
-        check_installed(f"--log-with {tracker}", tracker)
+    """Train, and say what came out."""
     show_log()
-    config = make_config(settings)
-    if not settings.is_continued and not is_source(settings.model):
-        model_entrypoint(settings.model)  # an unknown name is told now
-    with hold_output(Path(settings.output), "a training run"):
-        if is_main_process():
-            recover_folder(Path(settings.output) / "last")
-        train, val = _load_videos(settings)
-        with first_process_first(settings.device):  # it downloads, the others find what it has fetched
-            model = make_model(settings, train.class_names)
-        check_stride(settings, model)
-        say_start(settings, model)
-        result = fit_model(settings, model, config, train, val)
-    say_result(result)
+    settings = settle({name: value for name, value in vars(args).items() if name in DEFAULTS})
+    try:
+        result = run_training(settings)
+    except KeyboardInterrupt as stop:
+        from videozoo.engine.run_folder import has_checkpoint
+
+        if not has_checkpoint(Path(settings.output)):
+            raise
+        resume = shlex.join(["videozoo", "finetune", "--resume", "--output", settings.output])
+        raise Interrupted(f"what is done is kept; go on with: {resume}", stop) from stop
+    _say_result(result)
     return 0
 
 
-def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
-    from videozoo.cli.opening import open_all
-    from videozoo.cli.sources import VAL_FOLDERS, find_split, load_train_and_val
-    from videozoo.data.labels import read_names
-
-    if "val_frac" in settings.given and find_split(Path(settings.data), VAL_FOLDERS):
-        raise CommandError(f"finetune: --val-frac has no effect here; {settings.data} has a folder to validate on.")
-    train, val = load_train_and_val(
-        settings.data,
-        settings.val,
-        data_root=settings.data_root,
-        class_names=read_names(settings.class_names).names if settings.class_names else None,
-        val_frac=settings.val_frac,
-        data_format=settings.data_format,
-        splits=(settings.split, settings.val_split),
+def _say_result(result: "FitResult") -> None:
+    """What came out, and where it lies."""
+    best, folder = result.best, result.output
+    model = shlex.quote(str(folder / "best"))
+    top5 = f"   top-5 {best['top5']:.1%}" if len(best["class_names"]) > 5 else ""
+    lines = (
+        f"best epoch {result.best_epoch} of {len(result.history)}: top-1 {best['top1']:.1%}{top5}   "
+        f"mean-class {best['mean_class']:.1%}   ({best['num_videos']} validation videos)",
+        f"weights    {folder / 'best'}",
+        f"curves     {folder / 'curves.png'}",
+        f"confusion  {folder / 'confusion.png'}",
+        f"classify   videozoo predict --model {model} FILE...",
     )
-    open_all(train.records, val.records, max_bad_frac=settings.max_bad_frac)
-    is_listed = {train.data_format, val.data_format} - {"class_folders", "shards"}
-    if "data_root" in settings.given and settings.data_root and not is_listed:
-        raise CommandError("finetune: --data-root has no effect here; it is for the paths in lists.")
-    _check_indices(train, val)
-    note(f"{len(train.records)} training and {len(val.records)} validation videos of {len(train.class_names)} classes")
-    return train, val
-
-
-def _check_indices(train: "VideoSource", val: "VideoSource") -> None:
-    """Refuse class indices that leave most classes empty: one mistyped index would make thousands of them.
-
-    Raises:
-        CommandError: names the largest index and where it is.
-    """
-    records = [*train.records, *val.records]
-    used = {record.label for record in records}
-    names = train.class_names
-    if len(names) <= 2 * len(used) or names != tuple(map(str, range(len(names)))):
-        return
-    largest = max(records, key=lambda record: record.label)
-    raise CommandError(
-        f"{largest.source}: class index {largest.label} makes {len(names)} classes, of which {len(used)} have videos; "
-        "correct it, number the classes from 0, or name them all with --class-names FILE."
-    )
+    for line in lines:
+        say(line)

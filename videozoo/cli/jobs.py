@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.command import flag
 from videozoo.cli.console import CommandError, Interrupted, note, progress_bar, say
-from videozoo.cli.flags import parse_views
-from videozoo.cli.outputs import refuse_inside_data
 from videozoo.extras import check_installed
+from videozoo.jobs.output_folders import refuse_inside_data
 from videozoo.jobs.shards import check_shard, check_suffix
 from videozoo.launch import num_processes, rank
+from videozoo.training.sizes import parse_views
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videozoo.arguments import check_ranges, flag_of
 from videozoo.choices import SCORE_FILES
 from videozoo.cli.command import Command, flag, group, switch
 from videozoo.cli.console import CommandError, note, say, say_error, show_log
-from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, check_ranges, flag_of, model_flag
+from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, model_flag
 from videozoo.cli.jobs import LIST_FLAGS, answer_options, run_job
 
 if TYPE_CHECKING:

@@ -5,12 +5,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from videozoo.arguments import check_ranges
 from videozoo.cli.check_data import check_work_flags, load_listed
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import CommandError, say, say_error, show_log
-from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS, check_ranges
+from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS
 from videozoo.cli.jobs import job_bar
-from videozoo.cli.outputs import refuse_inside_data
+from videozoo.jobs.output_folders import refuse_inside_data
 from videozoo.text import first_few
 
 if TYPE_CHECKING:

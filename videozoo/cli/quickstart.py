@@ -13,8 +13,8 @@ from videozoo.cli import evaluate, finetune, predict
 from videozoo.cli.command import Command, Parser, flag
 from videozoo.cli.console import CommandError, Interrupted, say
 from videozoo.cli.flags import DEVICE
-from videozoo.cli.outputs import hold_output
 from videozoo.files import LOCK, remove_leftovers, replace_folder, write_file
+from videozoo.jobs.output_folders import hold_output
 
 if TYPE_CHECKING:
     from videozoo.engine import EvalResult
@@ -147,9 +147,9 @@ def _do(argv: Sequence[str]) -> None:
 
 
 def _evaluate(run_folder: Path, videos: Path, device: str) -> "EvalResult":
-    from videozoo.cli.measure import evaluate_model
+    from videozoo.training.api import evaluate as measure
 
-    return evaluate_model(f"local-dir:{run_folder / 'best'}", videos / "val", device=device, workers=0)[1]
+    return measure(model=run_folder / "best", data=videos / "val", device=device, workers=0)
 
 
 def within_pairs(result: "EvalResult") -> float:

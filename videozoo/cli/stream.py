@@ -7,9 +7,10 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videozoo.arguments import check_ranges
 from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import CommandError, Interrupted, note
-from videozoo.cli.flags import DEVICE, MODEL, check_ranges, refuse_onnx
+from videozoo.cli.flags import DEVICE, MODEL, refuse_onnx
 from videozoo.cli.predict import best_rows
 from videozoo.cli.stream_board import Tally, open_display
 

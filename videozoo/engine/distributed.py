@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from timm.layers import convert_sync_batchnorm
 from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from videozoo.engine.errors import EngineError
 from videozoo.engine.sync_batch_norm import CpuSyncBatchNorm, sync_batch_norm
+from videozoo.launch import num_processes
 from videozoo.text import first_line
 
 _LOST_PEER = ("gloo", "nccl", "closed by peer", "reset by peer")  # what the backends say, in a plain RuntimeError
@@ -77,3 +78,14 @@ def explain_lost_process() -> Iterator[None]:
             f"ended; its own last line tells why, if it was not killed. What was kept is intact; resume to go on. "
             f"({text.rpartition('] ')[2].partition('. ')[0]})"
         ) from error
+
+
+@contextmanager
+def first_process_first(device: str) -> Iterator[None]:
+    """Let the first of several processes do what follows before the others do."""
+    if num_processes() == 1:
+        yield
+        return
+    # As the engine chooses, so that the processes are joined once.
+    with PartialState(cpu=device.startswith("cpu") or not torch.accelerator.is_available()).main_process_first():
+        yield

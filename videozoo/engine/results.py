@@ -48,6 +48,11 @@ class FitResult:
     history: tuple[EpochRow, ...]
     stopped_early: bool = False
 
+    @property
+    def best_model(self) -> str:
+        """The best epoch's weights, as ``create_model(..., pretrained=True)``, `Predictor` and `evaluate` take them."""
+        return f"local-dir:{self.output / 'best'}"
+
 
 def result_dict(result: EvalResult) -> dict[str, Any]:
     """The JSON form of an evaluation: ratios in [0, 1], None where there is nothing to measure.

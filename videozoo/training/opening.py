@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from videozoo.cli.console import CommandError, note
+from videozoo.arguments import UsageError
 from videozoo.launch import is_main_process
 from videozoo.text import first_few
+
+from .notes import warn
 
 if TYPE_CHECKING:
     from videozoo.data import VideoRecord
@@ -23,27 +25,27 @@ def open_all(train: "Sequence[VideoRecord]", val: "Sequence[VideoRecord]", *, ma
     training video is always allowed, however small the set.
 
     Raises:
-        CommandError: more of the training videos are broken than may be, or all validation videos; it names them and
+        UsageError: more of the training videos are broken than may be, or all validation videos; it names them and
             where they are listed.
     """
     if len(train) + len(val) > OPENED_BEFORE_TRAINING or not is_main_process():
         return
     problems = _find_broken(train)
     if len(problems) > max(1, max_bad_frac * len(train)) or len(problems) == len(train):
-        raise CommandError(
+        raise UsageError(
             f"{len(problems)} of {len(train)} training videos cannot be read, more than --max-bad-frac "
             f"{max_bad_frac:g} allows; take them out, replace them or allow more\n{_listed(problems)}"
         )
     if problems:
-        note(
-            f"warning: {len(problems)} of {len(train)} training videos cannot be read; others take their place\n"
+        warn(
+            f"{len(problems)} of {len(train)} training videos cannot be read; others take their place\n"
             + _listed(problems)
         )
     problems = _find_broken(val)
     if len(problems) == len(val):
-        raise CommandError(f"none of the {len(val)} validation videos can be read\n{_listed(problems)}")
+        raise UsageError(f"none of the {len(val)} validation videos can be read\n{_listed(problems)}")
     if problems:
-        note(f"warning: {len(problems)} of {len(val)} validation videos cannot be read\n{_listed(problems)}")
+        warn(f"{len(problems)} of {len(val)} validation videos cannot be read\n{_listed(problems)}")
 
 
 def _find_broken(records: "Sequence[VideoRecord]") -> list[str]:

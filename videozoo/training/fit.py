@@ -1,15 +1,14 @@
 """The training itself: settings and videos become loaders and batches, and the engine does the rest."""
 
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videozoo.cli.console import CommandError, Interrupted, say
-from videozoo.cli.finetune_flags import Settings
-from videozoo.cli.finetune_loaders import make_train_loader, make_val_loader
-from videozoo.cli.flags import flag_of
-from videozoo.cli.run_settings import write_settings
+from videozoo.arguments import UsageError, flag_of
+
+from .loaders import make_train_loader, make_val_loader
+from .settings import Settings
+from .settle import write_settings
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
@@ -30,12 +29,12 @@ def make_config(settings: Settings) -> "FitConfig":
     values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     amp = {"bfloat16": "bf16", "float16": "fp16"}[settings.amp_dtype] if settings.amp else "no"
     if amp == "fp16" and (settings.device == "cpu" or not torch.accelerator.is_available()):
-        raise CommandError("finetune: --amp-dtype is float16, which needs a GPU; take bfloat16 on the CPU.")
+        raise UsageError("finetune: --amp-dtype is float16, which needs a GPU; take bfloat16 on the CPU.")
     try:
         config = FitConfig(amp=amp, **values)
         check_training(config)
     except SettingError as error:
-        raise CommandError(f"finetune: {flag_of(error.name)} {error.problem}.") from error
+        raise UsageError(f"finetune: {flag_of(error.name)} {error.problem}.") from error
     return config
 
 
@@ -45,7 +44,7 @@ def fit_model(
     """Train a network on videos into the run folder.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; it says how to go on.
+        Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM, after the folder is in order.
     """
     from videozoo.data import ClipNormalizer, TrainBatch, resolve_data_config
     from videozoo.engine import fit
@@ -59,24 +58,20 @@ def fit_model(
     )
     train_loader = make_train_loader(settings, model, train)
     val_loader = make_val_loader(settings, model, val)
-    try:
-        return fit(
-            model,
-            train_loader,
-            val_loader,
-            config,
-            Path(settings.output),
-            class_names=train.class_names,
-            model_config=model_config(model, class_names=train.class_names),
-            resume=settings.resume,
-            on_start=lambda: write_settings(settings),
-            train_batch=train_batch,
-            eval_batch=normalizer,
-            train_names=[record.name or str(record.path) for record in train.records],
-        )
-    except KeyboardInterrupt as stop:
-        resume = shlex.join(["videozoo", "finetune", "--resume", "--output", settings.output])
-        raise Interrupted(f"what is done is kept; go on with: {resume}", stop) from stop
+    return fit(
+        model,
+        train_loader,
+        val_loader,
+        config,
+        Path(settings.output),
+        class_names=train.class_names,
+        model_config=model_config(model, class_names=train.class_names),
+        resume=settings.resume,
+        on_start=lambda: write_settings(settings),
+        train_batch=train_batch,
+        eval_batch=normalizer,
+        train_names=[record.name or str(record.path) for record in train.records],
+    )
 
 
 def _class_weights(settings: Settings, train: "VideoSource") -> tuple[float, ...] | None:
@@ -91,24 +86,7 @@ def _class_weights(settings: Settings, train: "VideoSource") -> tuple[float, ...
     try:
         weights = tuple(float(line) for line in path.read_text(encoding="utf-8-sig").split())
     except ValueError as error:
-        raise CommandError(f"{path}: {error}; --class-weights needs one number a line, or `balanced`.") from error
+        raise UsageError(f"{path}: {error}; --class-weights needs one number a line, or `balanced`.") from error
     if len(weights) != len(train.class_names):
-        raise CommandError(f"{path}: {len(weights)} weights for {len(train.class_names)} classes; give one a class.")
+        raise UsageError(f"{path}: {len(weights)} weights for {len(train.class_names)} classes; give one a class.")
     return weights
-
-
-def say_result(result: "FitResult") -> None:
-    """What came out, and where it lies."""
-    best, folder = result.best, result.output
-    model = shlex.quote(str(folder / "best"))
-    top5 = f"   top-5 {best['top5']:.1%}" if len(best["class_names"]) > 5 else ""
-    lines = (
-        f"best epoch {result.best_epoch} of {len(result.history)}: top-1 {best['top1']:.1%}{top5}   "
-        f"mean-class {best['mean_class']:.1%}   ({best['num_videos']} validation videos)",
-        f"weights    {folder / 'best'}",
-        f"curves     {folder / 'curves.png'}",
-        f"confusion  {folder / 'confusion.png'}",
-        f"classify   videozoo predict --model {model} FILE...",
-    )
-    for line in lines:
-        say(line)

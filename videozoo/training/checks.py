@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError
-from videozoo.cli.finetune_flags import Settings
-from videozoo.cli.flags import flag_of
+from videozoo.arguments import UsageError, flag_of
+
+from .settings import Settings
 
 if TYPE_CHECKING:
     from videozoo.models import Ensemble, VideoNet
@@ -19,23 +19,23 @@ def check_effects(settings: Settings, given: Iterable[str]) -> None:
     Args:
         given: names of the flags that were given.
     Raises:
-        CommandError: names the flag and what it needs.
+        UsageError: names the flag and what it needs.
     """
     needs = _needs(settings)
     for name in given:
         if name in needs and getattr(settings, name) not in (None, False):
-            raise CommandError(f"finetune: {flag_of(name)} has no effect here; it {needs[name]}.")
+            raise UsageError(f"finetune: {flag_of(name)} has no effect here; it {needs[name]}.")
 
 
 def check_stride(settings: Settings, model: "VideoNet | Ensemble") -> None:
     """Refuse ``--frame-stride`` for a model whose frames are spread over the video.
 
     Raises:
-        CommandError: says what the sampling is.
+        UsageError: says what the sampling is.
     """
     sampling = model.pretrained_cfg["frame_sampling"]
     if "frame_stride" in settings.given and settings.frame_stride is not None and sampling != "dense":
-        raise CommandError(
+        raise UsageError(
             f"finetune: --frame-stride has no effect with {sampling} sampling, which spreads the frames over the "
             "video; add --frame-sampling dense."
         )

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, note
-from videozoo.cli.finetune_checks import whole_starts
-from videozoo.cli.finetune_flags import Settings
-from videozoo.cli.flags import parse_views
-from videozoo.cli.run_settings import describe_lr, parse_frame_size
+from videozoo.arguments import UsageError
 from videozoo.launch import num_processes
+
+from .checks import whole_starts
+from .notes import note
+from .settings import Settings
+from .settle import describe_lr
+from .sizes import parse_frame_size, parse_views
 
 if TYPE_CHECKING:
     from videozoo.models import Ensemble, VideoNet
@@ -21,9 +23,8 @@ def make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | En
     """The network with the sampling and size of the flags in its config, as the run folder will keep it."""
     import torch
 
-    import videozoo
     from videozoo.data import resolve_data_config
-    from videozoo.models import WeightsError
+    from videozoo.models import WeightsError, create_model
 
     torch.manual_seed(settings.seed)
     starts = whole_starts(vars(settings))
@@ -36,7 +37,7 @@ def make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | En
         "init_from": settings.init_from,
     }
     try:
-        model = videozoo.create_model(
+        model = create_model(
             name,
             pretrained=is_pretrained,
             pretrained_cfg_overlay=_config_overlay(settings),
@@ -51,7 +52,7 @@ def make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | En
         if settings.is_continued or not (settings.recipe and settings.backbone_weights):
             raise
         hint = f"recipe {settings.recipe} asks for them; --backbone-weights FILE or none goes before it"
-        raise CommandError(f"{error} ({hint})") from error
+        raise UsageError(f"{error} ({hint})") from error
     resolve_data_config(model)  # a wrong size or sampling is told here
     if starts and not settings.is_continued:
         _match_classifier(model, class_names)

@@ -1,4 +1,4 @@
-"""The flags of ``videozoo finetune``: timm's names and meanings where timm has the flag."""
+"""The settings of a training, as flags and as arguments: timm's names and meanings where timm has the setting."""
 
 import argparse
 import os
@@ -7,12 +7,13 @@ from typing import Any
 
 from videozoo.bounds import CHOICES
 from videozoo.choices import ERASE_MODES, EVAL_METRICS, SCHEDULES, TRACKERS, TRAIN_CROPS
-from videozoo.cli.command import Container, Flag, flag
-from videozoo.cli.flags import DEVICE_HELP, MAX_FRAMES
-from videozoo.cli.recipes import recipe_names
 from videozoo.fit_config import FitConfig
 from videozoo.launch import num_processes
 
+from .recipe_files import recipe_names
+
+DEVICE_HELP = "auto (a GPU if there is one), or a device of torch: cpu, cuda:1, mps, xpu"
+MAX_FRAMES_HELP = "frames that may be decoded for one video; raise it for hours-long files without an index [200000]"
 DEFAULT_LR = FitConfig.lr  # where neither --lr nor --lr-base is given
 
 
@@ -30,10 +31,11 @@ class Setting:
             options["type"] = _or_none(options.get("type", str))
         shown = f" [{default}]" if default else ""
         self.name, self.default = names[-1].removeprefix("--").replace("-", "_"), default
-        self._add = flag(*names, default=argparse.SUPPRESS, help=help + shown, **options)
+        self._names, self._options = names, {"default": argparse.SUPPRESS, "help": help + shown, **options}
 
-    def __call__(self, parser: Container) -> None:
-        self._add(parser)
+    def __call__(self, parser: argparse._ActionsContainer) -> None:
+        """Add its flag to a parser."""
+        parser.add_argument(*self._names, **self._options)
 
 
 class Switch(Setting):
@@ -52,7 +54,7 @@ def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 # fmt: off
-GROUPS: dict[str, tuple[Flag, ...]] = {
+GROUPS: dict[str, tuple[Setting, ...]] = {
     "videos and run": (
         Setting("--recipe", metavar="NAME|FILE",
                 help=f"settings of a paper, any flag overrides them: {', '.join(recipe_names())}; or a yaml file"),
@@ -163,7 +165,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Setting("--mixup-switch-prob", type=float, default=0.5, metavar="P", help="of cutmix where both are on"),
     ),
     "machine": (
-        MAX_FRAMES,
+        Setting("--max-frames", type=int, metavar="N", help=MAX_FRAMES_HELP),
         Setting("-j", "--workers", type=int, default=min(4, os.cpu_count() or 1), metavar="N",
                 help="decoding processes"),
         Switch("--amp", help="mixed precision"),
@@ -176,16 +178,14 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     ),
 }
 # fmt: on
-_SETTINGS = [setting for flags in GROUPS.values() for setting in flags if isinstance(setting, Setting)]
-# max_frames is kept with the run: a continued one reads as it did.
-DEFAULTS: dict[str, Any] = {setting.name: setting.default for setting in _SETTINGS} | {"max_frames": None}
+DEFAULTS: dict[str, Any] = {setting.name: setting.default for settings in GROUPS.values() for setting in settings}
 
 
 class Settings(argparse.Namespace):
-    """Every flag of finetune with its value.
+    """Every setting of a training with its value.
 
     ``is_continued``: whether there is a run to go on with. ``start_from``: what the recipe says to start from.
-    ``given``: the flags that were given, by name.
+    ``given``: the names of those that were given.
     """
 
     is_continued: bool = False
@@ -193,7 +193,7 @@ class Settings(argparse.Namespace):
     start_from: str = ""
 
     def __getattr__(self, name: str) -> Any:  # only reached for names that are not there
-        raise AttributeError(f"Settings: no flag {name!r}")
+        raise AttributeError(f"Settings: no setting {name!r}")
 
     @property
     def global_batch(self) -> int:

@@ -1,12 +1,12 @@
-"""Clips for the training of ``videozoo finetune``, from its settings. Heavy imports inside."""
+"""Clips for a training, from its settings. Heavy imports inside."""
 
 import signal
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import note
-from videozoo.cli.finetune_flags import Settings
-from videozoo.cli.flags import parse_views
-from videozoo.cli.run_settings import parse_size
+from .mirror import describe_mirrors, mirror_labels
+from .notes import note
+from .settings import Settings
+from .sizes import parse_size, parse_views
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -20,7 +20,6 @@ WORKER_GRACE_SEC = 30
 
 def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "DataLoader[Any]":
     """A shuffled loader of random clips as bytes, as the network's config wants them; broken videos are replaced."""
-    from videozoo.cli.mirror import describe_mirrors, mirror_labels
     from videozoo.data import BalancedSampler, VideoDataset, create_transform, resolve_data_config, sampling_options
 
     mirrors = mirror_labels(train.class_names) if settings.hflip else {}

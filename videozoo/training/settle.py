@@ -1,21 +1,23 @@
 """The settings of a run: what was given, the recipe, what is the default, and what a continued run had."""
 
-import argparse
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from videozoo.arguments import UsageError, check_ranges, flag_of, set_max_frames
 from videozoo.choices import FREE_ON_RESUME
-from videozoo.cli.console import CommandError, note
-from videozoo.cli.finetune_checks import check_effects, whole_starts
-from videozoo.cli.finetune_flags import DEFAULT_LR, DEFAULTS, Settings
-from videozoo.cli.flags import check_ranges, flag_of, set_max_frames
-from videozoo.cli.outputs import refuse_file, refuse_inside_data
-from videozoo.cli.recipes import is_recipe_file, read_recipe
+from videozoo.jobs.output_folders import refuse_file, refuse_inside_data
 from videozoo.launch import is_main_process
 from videozoo.text import json_text
 from videozoo.version import __version__
+
+from .checks import check_effects, whole_starts
+from .notes import note
+from .recipes import is_recipe_file, read_recipe
+from .settings import DEFAULT_LR, DEFAULTS, Settings
+from .sizes import parse_frame_size
 
 FILE_NAME = "args.json"
 # What may change when a run is continued: where things lie, how fast it goes, how long it lasts.
@@ -26,16 +28,18 @@ FREE_FLAGS = FREE_ON_RESUME | {
 _PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "output")
 
 
-def settle(args: argparse.Namespace) -> Settings:
-    """Join flags, the continued run's settings or the recipe, and the defaults; check what can be checked at once.
+def settle(given: Mapping[str, Any]) -> Settings:
+    """Join what is given, the continued run's settings or the recipe, and the defaults; check what can be at once.
 
+    Args:
+        given: values by the names of settings, of the kinds that the flags give.
     Raises:
-        CommandError: a flag that is needed is missing, the output is taken, or a continued run was another.
+        UsageError: a flag that is needed is missing, the output is taken, or a continued run was another.
     """
-    given = {name: value for name, value in vars(args).items() if name in DEFAULTS}
+    given = dict(given)
     if not given.get("output"):
         needed = "--output RUN" if given.get("resume") else "--model NAME, --data DIR_OR_LIST and --output RUN"
-        raise CommandError(f"finetune: {needed} needed (see videozoo finetune --help).")
+        raise UsageError(f"finetune: {needed} needed (see videozoo finetune --help).")
     output = Path(given["output"]).expanduser()
     refuse_file(output)
     if given.get("model") and Path(given["model"]).expanduser().is_dir():
@@ -55,13 +59,13 @@ def settle(args: argparse.Namespace) -> Settings:
     if stored:
         settings = Settings(**{**DEFAULTS, **stored, **given, "output": str(output)})
     else:
-        settings = _start(args, {**given, "output": str(output)})
+        settings = _start({**given, "output": str(output)})
     settings.resume, settings.given = is_resumed, frozenset(given)
     if output.exists():
         from videozoo.engine.run_folder import has_checkpoint, holds_run
 
         if not is_resumed and holds_run(output):
-            raise CommandError(f"{output}: holds a run already; continue it with --resume, or give another --output.")
+            raise UsageError(f"{output}: holds a run already; continue it with --resume, or give another --output.")
         settings.is_continued = is_resumed and has_checkpoint(output)
     if settings.max_frames is not None:
         set_max_frames(settings.max_frames)
@@ -70,11 +74,11 @@ def settle(args: argparse.Namespace) -> Settings:
     return settings
 
 
-def _start(args: argparse.Namespace, given: dict[str, Any]) -> Settings:
+def _start(given: dict[str, Any]) -> Settings:
     """The settings of a new run: a flag goes before the recipe, the recipe before the default."""
     values, start_from = dict(DEFAULTS), ""
     if given.get("recipe"):
-        recipe = read_recipe(given["recipe"], args.parser)
+        recipe = read_recipe(given["recipe"])
         values, start_from = {**values, **recipe.settings}, recipe.start_from
         values |= _scaled_test_sizes(values, given.get("img_size"))
         if given.get("lr_base") is not None:  # a flag's base goes before a recipe's rate
@@ -93,32 +97,6 @@ def _scaled_test_sizes(recipe: dict[str, Any], img_size: int | None) -> dict[str
     if recipe["test_crop_size"]:
         sizes["test_crop_size"] = round(recipe["test_crop_size"] * factor)
     return sizes
-
-
-def parse_size(text: str | None, flag: str = "--train-resize") -> int | tuple[int, int] | None:
-    """``"256"`` as 256, ``"240x320"`` as (240, 320).
-
-    Raises:
-        CommandError: another form.
-    """
-    if text is None:
-        return None
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
-        raise CommandError(f"{flag} is {text!r}; write the short side, as 256, or height x width, as 240x320.")
-    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
-
-
-def parse_frame_size(text: str | None) -> tuple[int, int] | None:
-    """``"240x320"`` as (240, 320).
-
-    Raises:
-        CommandError: another form.
-    """
-    size = parse_size(text, "--test-resize")
-    if isinstance(size, int):
-        raise CommandError(f"--test-resize is {text!r}; write height x width, as 240x320 (a short side: --crop-pct).")
-    return size
 
 
 def _settle_lr(settings: Settings) -> None:
@@ -143,7 +121,7 @@ def _check(settings: Settings, output: Path) -> None:
     missing = [f"--{name}" for name in ("model", "data") if not getattr(settings, name)]
     if missing:
         why = f" (there is no run in {output} to continue)" if settings.resume else ""
-        raise CommandError(f"finetune: {' and '.join(missing)} needed{why} (see videozoo finetune --help).")
+        raise UsageError(f"finetune: {' and '.join(missing)} needed{why} (see videozoo finetune --help).")
     check_ranges("finetune", vars(settings))
     if not settings.is_continued:
         check_effects(settings, sorted(settings.given))
@@ -155,7 +133,7 @@ def _check_continues(output: Path) -> None:
     """Refuse to continue a folder of weights, and results whose run is gone.
 
     Raises:
-        CommandError: says which folder can be continued, or what else to do.
+        UsageError: says which folder can be continued, or what else to do.
     """
     from videozoo.engine.run_folder import RESULTS, has_checkpoint
 
@@ -166,10 +144,10 @@ def _check_continues(output: Path) -> None:
         advice = "start a new run from them: with this folder as --model, and another --output"
         if has_checkpoint(run):
             advice = f"the run that they are of goes on with --resume --output {run}"
-        raise CommandError(f"{output}: holds weights and no run to continue; {advice}.")
+        raise UsageError(f"{output}: holds weights and no run to continue; {advice}.")
     found = [name for name in RESULTS if (output / name).exists()]
     if found:
-        raise CommandError(
+        raise UsageError(
             f"{output}: holds results ({', '.join(found)}) and no `last` to go on from; start a new run from its "
             f"weights with --model local-dir:{output / 'best'} and another --output."
         )
@@ -202,7 +180,7 @@ def _read(output: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
     except (ValueError, KeyError, TypeError) as error:
-        raise CommandError(f"{path}: not readable ({error}); give the run's flags again without this file.") from error
+        raise UsageError(f"{path}: not readable ({error}); give the run's flags again without this file.") from error
     values = dict(settings)
     if values.pop("decoder", "pyav") != "pyav":
         note(f"{output}: it was begun with --decoder torchcodec, which is gone; PyAV reads its videos from now on")
@@ -216,7 +194,7 @@ def _check_same(given: dict[str, Any], stored: dict[str, Any], output: Path) -> 
         if now != stored.get(name):
             changed.append(f"{flag_of(name)} was {stored.get(name)}, is {given[name]}")
     if changed:
-        raise CommandError(
+        raise UsageError(
             f"{output}: {'; '.join(changed)}. A continued run keeps its settings; leave the flags out, or start "
             f"a new run from its weights with --model local-dir:{output / 'best'}."
         )

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, note
+from videozoo.arguments import UsageError
 from videozoo.text import some
+
+from .notes import note, warn
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
@@ -56,7 +58,7 @@ def load_train_and_val(
         splits: the parts to train and to validate on, where one file lists several.
     Raises:
         SourceError: a list or folder that is not fit for training.
-        CommandError: a class without a training video.
+        UsageError: a class without a training video.
     """
     from videozoo.data import load_source, split_by_hash
 
@@ -82,7 +84,7 @@ def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
 
     names = train.class_names
     if len(names) < 2:
-        raise CommandError(f"{data}: one class ({', '.join(names)}); two are needed to tell apart.")
+        raise UsageError(f"{data}: one class ({', '.join(names)}); two are needed to tell apart.")
     warnings = [*train.warnings, *(text for text in val.warnings if text not in train.warnings)]
     for source, what in ((train, "training"), (val, "validation")):
         seen = {record.label for record in source.records}
@@ -90,4 +92,4 @@ def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
         if lacking:
             warnings.append(f"no {what} video of {some(lacking, 5)}")
     for text in [*warnings, *check_splits(train, val)]:
-        note(f"warning: {text}")
+        warn(text)

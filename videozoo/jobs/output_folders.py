@@ -3,9 +3,10 @@
 import contextlib
 from pathlib import Path
 
-from videozoo.cli.console import CommandError
-from videozoo.jobs.disk import hold_folder
+from videozoo.arguments import UsageError
 from videozoo.launch import is_main_process
+
+from .disk import hold_folder
 
 
 def refuse_inside_data(output: Path, data: str | None, flag: str = "--data") -> None:
@@ -15,11 +16,11 @@ def refuse_inside_data(output: Path, data: str | None, flag: str = "--data") -> 
         output: file or folder to be written.
         data: what ``flag`` names; a list may be beside the output.
     Raises:
-        CommandError: names both.
+        UsageError: names both.
     """
     folder = Path(data).expanduser() if data else None
     if folder is not None and folder.is_dir() and output.expanduser().resolve().is_relative_to(folder.resolve()):
-        raise CommandError(
+        raise UsageError(
             f"--output {output} is inside {flag} {data}, where its files would count as data the next time; give an "
             "output outside of it."
         )
@@ -29,17 +30,17 @@ def refuse_file(output: Path) -> None:
     """Refuse a file where a folder is to be made.
 
     Raises:
-        CommandError: names it.
+        UsageError: names it.
     """
     if output.exists() and not output.is_dir():
-        raise CommandError(f"{output}: is a file; --output needs a folder.")
+        raise UsageError(f"{output}: is a file; --output needs a folder.")
 
 
 def hold_output(output: Path, kind: str, *, beside: tuple[str, ...] = ()) -> contextlib.AbstractContextManager[None]:
     """Make an output folder and keep other commands out of it; of several processes the first one does.
 
     Args:
-        output, kind, beside: as for `videozoo.jobs.disk.hold_folder`.
+        output, kind, beside: as for `hold_folder`.
     Raises:
         JobError: another process writes into it, it holds something else, or it cannot be made.
     """

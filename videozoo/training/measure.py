@@ -1,43 +1,39 @@
-"""Networks measured together on labelled videos, for the commands. Heavy imports inside."""
+"""Networks measured together on labelled videos. Heavy imports inside."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.console import CommandError, first_process_first, note
-from videozoo.cli.flags import parse_views
-from videozoo.cli.jobs import job_bar
+from videozoo.arguments import UsageError
 from videozoo.launch import num_processes
 
+from .notes import note, warn
+from .sizes import parse_views
+from .sources import VAL_FOLDERS, find_split
+
 if TYPE_CHECKING:
-    from videozoo.data import VideoRecord, VideoSource
-    from videozoo.engine import EvalResult, Scores
+    from videozoo.data import VideoRecord
+    from videozoo.engine import Scores
 
 BATCH_SIZE, BATCH_VIEWS = 8, 64  # videos of a batch, fewer where together they have more views
 
 
-def evaluate_model(
-    name: str, data: str | Path, *, device: str = "auto", workers: int = 2
-) -> "tuple[VideoSource, EvalResult]":
-    """Load a network with its weights and measure it on labelled videos, with its own views.
+# Takes the number of videos, the folder where work is kept and a title; gives a function of how many are done, broken.
+JobBar = Callable[[int, Path | None, str | None], contextlib.AbstractContextManager[Callable[[int, int], None] | None]]
 
-    Raises:
-        WeightsError, UnknownModelError: no such network.
-        SourceError: the videos.
-        CommandError: classes that are not the network's.
-    """
-    setup = Setup([name], data, device=device)
-    with setup.measure(workers=workers) as scores:
-        return setup.source, scores[0].result
+
+def no_bar(total: int, kept: Path | None, title: str | None) -> contextlib.AbstractContextManager[None]:
+    """Show nothing of how far a job is."""
+    return contextlib.nullcontext()
 
 
 class Setup:
     """Networks with the same classes, and the videos they are measured on; ``where`` is for ``load_source``."""
 
     def __init__(self, names: Sequence[str], data: str | Path, *, device: str, **where: Any) -> None:
-        from videozoo.cli.sources import VAL_FOLDERS, find_split
         from videozoo.data import load_source
+        from videozoo.engine.distributed import first_process_first
         from videozoo.inference.predictor import load_network
 
         self.names, self.data, self.device = list(names), str(data), device
@@ -53,10 +49,10 @@ class Setup:
             own = [str(label) for label in range(self.models[0].num_classes)]
             self.source = load_source(folder or data, class_names=own, **where)
         for text in self.source.warnings:
-            note(f"warning: {text}")
+            warn(text)
         known = list(self.source.class_names)
         if len(known) > self.models[0].num_classes:
-            raise CommandError(
+            raise UsageError(
                 f"{data}: has {len(known)} classes, {names[0]} tells {self.models[0].num_classes} apart and names none."
             )
         self.class_names = [*known, *(str(label) for label in range(len(known), self.models[0].num_classes))]
@@ -67,13 +63,13 @@ class Setup:
         first, count = next((k for k, own in enumerate(labels) if own), 0), self.models[0].num_classes
         for name, model, own in zip(self.names, self.models, labels, strict=True):
             if model.num_classes != count:
-                raise CommandError(
+                raise UsageError(
                     f"{self.names[0]} tells {count} classes apart and {name} {model.num_classes}; networks that vote "
                     "need the same classes."
                 )
             other = [k for k, pair in enumerate(zip(labels[first], own, strict=False)) if pair[0] != pair[1]]
             if other:
-                raise CommandError(
+                raise UsageError(
                     f"class {other[0]} is {labels[first][other[0]]!r} for {self.names[first]} and {own[other[0]]!r} "
                     f"for {name}; networks that vote need the same classes in the same order."
                 )
@@ -86,6 +82,7 @@ class Setup:
         views: str | None = None,
         is_reversed: bool = False,
         batch_size: int | None = None,
+        job_bar: JobBar = no_bar,
         **options: Any,
     ) -> "Iterator[list[Scores]]":
         """Give each network's scores, from one pass over the videos; see `evaluate_records` for the options."""

@@ -1,0 +1,71 @@
+"""What users give, as flags of a command or arguments of a function: the errors about it, and checks of numbers."""
+
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from videozoo.ranges import RANGES, describe_problem
+from videozoo.text import near_names
+
+__all__ = ["UsageError", "check_ranges", "flag_of", "name_arguments", "refuse_unknown", "set_max_frames"]
+
+
+class UsageError(ValueError):
+    """A setting, or what it names, cannot be used; the message says which, what came and what is needed."""
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of a setting: ``--batch-size`` of ``batch_size``."""
+    return "--" + name.replace("_", "-")
+
+
+def name_arguments(text: str, settings: Mapping[str, Any]) -> str:
+    """Return a message with arguments of a function in place of flags: ``batch_size`` for ``--batch-size``.
+
+    Args:
+        text: a message in the words of the command line.
+        settings: defaults by name. Switches are those that are False; ``--resume`` becomes ``resume=True``.
+    """
+
+    def write(match: re.Match[str]) -> str:
+        name = match[1].replace("-", "_")
+        if name not in settings:
+            return match[0]
+        return f"{name}=True" if settings[name] is False else name
+
+    return re.sub(r"(?<![\w/.-])--([a-z][a-z0-9-]*)", write, text)
+
+
+def refuse_unknown(function: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse arguments that a function does not have.
+
+    Raises:
+        TypeError: as Python says it, with the nearest names.
+    """
+    for name in given:
+        if name not in known:
+            hint = near_names(name, known, "; did you mean {}?", most=2)
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def check_ranges(command: str, values: Mapping[str, Any]) -> None:
+    """Refuse numbers that are out of their range, whether flags, a recipe or a file gave them.
+
+    Args:
+        command: named in the error.
+        values: by the names of settings; other values than numbers are passed over.
+    Raises:
+        UsageError: names the flag.
+    """
+    for name in RANGES.keys() & values.keys():
+        value = values[name]
+        is_number = isinstance(value, int | float) or (isinstance(value, list | tuple) and bool(value))
+        problem = describe_problem(name, value) if is_number else None
+        if problem:
+            raise UsageError(f"{command}: {flag_of(name)} {problem}.")
+
+
+def set_max_frames(count: int) -> None:
+    """Let the reader decode so many frames of a video, in processes that start from now on too."""
+    os.environ["VIDEOZOO_MAX_FRAMES"] = str(count)

@@ -1,0 +1,120 @@
+"""Training and evaluation as functions; the commands of the same names are thin layers over the same parts."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoo.arguments import UsageError, name_arguments, refuse_unknown, set_max_frames
+from videozoo.launch import is_main_process
+
+from .evaluation import EvaluationSettings, run_evaluation
+from .run import run_training
+from .settings import DEFAULTS
+from .settle import settle
+from .values import read_values
+
+if TYPE_CHECKING:
+    from videozoo.engine import EvalResult, FitResult
+
+_MAX_FRAMES = "VIDEOZOO_MAX_FRAMES"
+
+
+def finetune(
+    *,
+    output: str | Path,
+    model: str | Path | None = None,
+    data: str | Path | None = None,
+    **options: Any,
+) -> "FitResult":
+    """Train a model on labelled videos and keep everything in one run folder, as ``videozoo finetune`` does.
+
+    ``finetune(model="arc_tsm_r18", data="videos", output="run", epochs=20, lr=1e-3)``. Options have the names, the
+    values and the defaults of the command's flags, with underscores: ``batch_size=16``, ``resume=True``,
+    ``recipe="arc_ssv1"``, ``opt_betas=(0.9, 0.99)``; None is the default, or nothing where a recipe sets something.
+    ``videozoo finetune --help`` lists them. Messages go to the log ``videozoo``, which
+    ``logging.basicConfig(level=logging.INFO)`` shows.
+
+    Args:
+        output: the run folder to make, or with ``resume=True`` to continue.
+        model: a name of `list_models`, a folder with weights or ``hf-hub:ORG/NAME``; a continued run has one.
+        data: a folder ROOT/CLASS/VIDEO, a list or shards; a continued run has it.
+        options: every other setting by its name.
+    Returns:
+        the result: ``best`` (the content of results.json), ``best_epoch``, ``history`` (a row per epoch), ``output``,
+        and ``best_model``, the best epoch's weights as `create_model` and `Predictor` take them.
+    Raises:
+        TypeError: an option that does not exist; it names the nearest.
+        UsageError: (a ValueError) a setting, or what it names, cannot be used.
+        WeightsError, UnknownModelError, SourceError, JobError, EngineError: the model, the videos, the folder, the
+            training.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the run can be continued with ``resume=True``.
+    """
+    refuse_unknown("finetune", options, DEFAULTS)
+    given = {name: value for name, value in (("model", model), ("data", data)) if value is not None}
+    with _in_words_of_python(DEFAULTS):
+        return run_training(settle(read_values({**given, "output": output, **options}, "finetune")))
+
+
+def evaluate(
+    *,
+    model: str | Path | Sequence[str | Path] = (),
+    data: str | Path | None = None,
+    **options: Any,
+) -> "EvalResult":
+    """Measure a model, or several together, on labelled videos, as ``videozoo evaluate`` does.
+
+    ``evaluate(model="run/best", data="videos/val", views="10x3").top1``
+
+    Args:
+        model: a name with weights, a folder such as ``RUN/best``, ``hf-hub:ORG/NAME`` or a ``FILE.onnx``; of several
+            the predictions are averaged.
+        data: labelled videos, as for `finetune`.
+        options: the other arguments of `EvaluationSettings`, which has their meanings and defaults; with ``output`` all
+            files of an evaluation are written there.
+    Returns:
+        the result: ``top1``, ``top5``, ``mean_class``, ``confusion``, ``scores``, ``labels``, ``unread`` and so on.
+    Raises:
+        TypeError: an option that does not exist; it names the nearest.
+        UsageError: (a ValueError) an option, or what it names, cannot be used.
+        WeightsError, UnknownModelError, SourceError, JobError, EngineError: the model, the videos, the folder, the
+            measuring.
+    """
+    defaults = {entry.name: entry.default for entry in dataclasses.fields(EvaluationSettings)}
+    refuse_unknown("evaluate", options, defaults)
+    given = {"model": model, "data": data, **options}
+    values: dict[str, Any] = {name: _as_text(value) for name, value in given.items()}
+    for name in ("model", "scores"):
+        one = values.get(name)
+        values[name] = (one,) if isinstance(one, str) else tuple(one or ())
+    settings = EvaluationSettings(**values)
+    with _in_words_of_python(defaults):
+        if settings.max_frames is not None:
+            set_max_frames(settings.max_frames)
+        with run_evaluation(settings) as found:
+            if settings.output and is_main_process():
+                found.write(Path(settings.output))
+            return found.scores.result
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_as_text, value))
+    return str(value) if isinstance(value, Path) else value
+
+
+@contextlib.contextmanager
+def _in_words_of_python(defaults: Mapping[str, Any]) -> Iterator[None]:
+    """Let errors name arguments where they name flags, and give the environment back as it was."""
+    before = os.environ.get(_MAX_FRAMES)
+    try:
+        yield
+    except UsageError as error:
+        error.args = (name_arguments(str(error), defaults),)
+        raise
+    finally:
+        os.environ.pop(_MAX_FRAMES, None)
+        if before is not None:
+            os.environ[_MAX_FRAMES] = before

@@ -1,0 +1,159 @@
+"""An evaluation from its settings to its result: check everything, then measure. Heavy imports inside."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoo.arguments import UsageError, check_ranges, flag_of
+from videozoo.choices import is_onnx
+from videozoo.jobs.output_folders import hold_output, refuse_file, refuse_inside_data
+
+from .measure import JobBar, Setup, no_bar
+
+if TYPE_CHECKING:
+    from videozoo.engine import Scores
+
+_OF_A_NEW_EVALUATION = (
+    *("model", "data", "data_root", "data_format", "split", "views", "reverse"),
+    *("batch_size", "workers", "amp", "max_frames"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What to measure, and how; names and meanings are those of the flags of ``videozoo evaluate``.
+
+    Args:
+        model: names with weights, folders or ONNX files; several are averaged.
+        data, data_root, data_format, split: labelled videos.
+        scores: files ``scores.safetensors`` of earlier evaluations, in place of ``model`` and ``data``.
+        views: clips x crops, such as ``10x3``; None: each model's own.
+        average: over views and models, ``prob`` (None is the same) or ``logit``.
+        reverse: play every clip backwards.
+        groups: a json or yaml file of group names with lists of classes.
+        batch_size: videos per batch; None: 8, fewer for many views.
+        workers: decoding processes; None: 2.
+        amp: mixed precision (bfloat16).
+        device: ``auto`` or a device of torch.
+        max_frames: frames that may be decoded for one video.
+        output: folder for results, tables, pictures and scores.
+    """
+
+    model: tuple[str, ...] = ()
+    data: str | None = None
+    data_root: str | None = None
+    data_format: str | None = None
+    split: str | None = None
+    scores: tuple[str, ...] = ()
+    views: str | None = None
+    average: str | None = None
+    reverse: bool = False
+    groups: str | None = None
+    batch_size: int | None = None
+    workers: int | None = None
+    amp: bool = False
+    device: str = "auto"
+    max_frames: int | None = None
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Args:
+        scores: of the model, or of several together.
+        members: of each of several models, else none.
+        groups: numbers of each group's classes.
+    """
+
+    scores: "Scores"
+    members: "list[Scores]" = field(default_factory=list)
+    groups: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of results.json."""
+        from videozoo.engine import evaluation_dict
+
+        return evaluation_dict(self.scores, self.groups, self.members)
+
+    def write(self, folder: Path) -> list[str]:
+        """Write all files of an evaluation, see `videozoo.engine.write_evaluation`."""
+        from videozoo.engine import write_evaluation
+
+        return write_evaluation(folder, self.scores, self.groups, self.members)
+
+
+@contextlib.contextmanager
+def run_evaluation(settings: EvaluationSettings, job_bar: JobBar = no_bar) -> Iterator[Evaluation]:
+    """Measure, or join what was measured, and give the result; kept scores are removed once the context is left.
+
+    Raises:
+        UsageError: settings, models or videos that do not fit.
+        WeightsError, UnknownModelError, SourceError, JobError, EngineError: as of the parts that it uses.
+    """
+    _check(settings)
+    from videozoo.engine import join_scores, load_groups, load_scores
+
+    with _hold_output(settings), contextlib.ExitStack() as stack:  # found out before hours of decoding
+        if settings.scores:
+            members = [load_scores(Path(file), settings.average) for file in settings.scores]
+            class_names: Sequence[str] = members[0].result.class_names
+        else:
+            setup = _set_up(settings)
+            class_names = setup.class_names
+        groups = load_groups(Path(settings.groups), class_names) if settings.groups else {}
+        if not settings.scores:
+            scored = setup.measure(
+                views=settings.views,
+                is_reversed=settings.reverse,
+                batch_size=settings.batch_size,
+                workers=2 if settings.workers is None else settings.workers,
+                amp="bf16" if settings.amp else "no",
+                average=settings.average or "prob",
+                folder=Path(settings.output) if settings.output else None,
+                job_bar=job_bar,
+            )
+            members = stack.enter_context(scored)
+        joined = members[0] if len(members) == 1 else join_scores(members, settings.average)
+        yield Evaluation(joined, members if len(members) > 1 else [], groups)
+
+
+def _set_up(settings: EvaluationSettings) -> Setup:
+    where = {"data_root": settings.data_root, "data_format": settings.data_format, "split": settings.split}
+    setup = Setup(settings.model, settings.data or "", device=settings.device, **where)
+    if settings.data_root and setup.source.data_format in ("class_folders", "shards"):
+        raise UsageError("evaluate: --data-root has no effect here; it is for the paths in lists.")
+    return setup
+
+
+def _check(settings: EvaluationSettings) -> None:
+    check_ranges("evaluate", vars(settings))
+    if settings.output:
+        _check_output(Path(settings.output).expanduser(), settings.data)
+    if settings.scores:
+        values = {name: getattr(settings, name) for name in _OF_A_NEW_EVALUATION}
+        values["device"] = None if settings.device == "auto" else settings.device
+        given = (name for name, value in values.items() if value is not None and value is not False and value != ())
+        for flag in map(flag_of, given):
+            raise UsageError(f"evaluate: --scores come from an evaluation that is done; {flag} has no part in it.")
+    elif not settings.model or not settings.data:
+        raise UsageError("evaluate: needs --model and --data, or --scores (see videozoo evaluate --help)")
+    elif settings.amp and any(map(is_onnx, settings.model)):
+        raise UsageError("evaluate: --amp is not for an ONNX file, which runs in the precision that it has.")
+
+
+def _check_output(output: Path, data: str | None) -> None:
+    refuse_file(output)
+    run = output.resolve().parent
+    if output.resolve().name in ("last", "best") and (run / "last").exists() and (run / "summary.csv").exists():
+        raise UsageError(f"{output}: is replaced as a whole when the run {run} goes on; give another --output.")
+    refuse_inside_data(output, data)
+
+
+def _hold_output(settings: EvaluationSettings) -> contextlib.AbstractContextManager[None]:
+    if not settings.output:
+        return contextlib.nullcontext()
+    return hold_output(Path(settings.output), "an evaluation", beside=("the weights of a model",))

@@ -1,0 +1,91 @@
+"""A training from its settings to its result: check everything, then train. Heavy imports inside."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from videozoo.arguments import UsageError
+from videozoo.extras import check_installed
+from videozoo.files import recover_folder
+from videozoo.jobs.output_folders import hold_output
+from videozoo.launch import is_main_process
+
+from .checks import check_stride
+from .fit import fit_model, make_config
+from .model import make_model, say_start
+from .notes import note
+from .opening import open_all
+from .settings import Settings
+from .sources import VAL_FOLDERS, find_split, load_train_and_val
+
+if TYPE_CHECKING:
+    from videozoo.data import VideoSource
+    from videozoo.engine import FitResult
+
+
+def run_training(settings: Settings) -> "FitResult":
+    """Train a model on videos and keep everything in one run folder.
+
+    Raises:
+        UsageError: settings or videos that do not fit.
+        WeightsError, UnknownModelError, SourceError, JobError, EngineError: as of the parts that it uses.
+        Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM; the run can be continued.
+    """
+    from videozoo.engine.distributed import first_process_first
+    from videozoo.models import model_entrypoint
+    from videozoo.models.load import is_source
+
+    for tracker in settings.log_with or ():
+        check_installed(f"--log-with {tracker}", tracker)
+    config = make_config(settings)
+    if not settings.is_continued and not is_source(settings.model):
+        model_entrypoint(settings.model)  # an unknown name is told now
+    with hold_output(Path(settings.output), "a training run"):
+        if is_main_process():
+            recover_folder(Path(settings.output) / "last")
+        train, val = _load_videos(settings)
+        with first_process_first(settings.device):  # it downloads, the others find what it has fetched
+            model = make_model(settings, train.class_names)
+        check_stride(settings, model)
+        say_start(settings, model)
+        return fit_model(settings, model, config, train, val)
+
+
+def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
+    from videozoo.data.labels import read_names
+
+    if "val_frac" in settings.given and find_split(Path(settings.data), VAL_FOLDERS):
+        raise UsageError(f"finetune: --val-frac has no effect here; {settings.data} has a folder to validate on.")
+    train, val = load_train_and_val(
+        settings.data,
+        settings.val,
+        data_root=settings.data_root,
+        class_names=read_names(settings.class_names).names if settings.class_names else None,
+        val_frac=settings.val_frac,
+        data_format=settings.data_format,
+        splits=(settings.split, settings.val_split),
+    )
+    open_all(train.records, val.records, max_bad_frac=settings.max_bad_frac)
+    is_listed = {train.data_format, val.data_format} - {"class_folders", "shards"}
+    if "data_root" in settings.given and settings.data_root and not is_listed:
+        raise UsageError("finetune: --data-root has no effect here; it is for the paths in lists.")
+    _check_indices(train, val)
+    note(f"{len(train.records)} training and {len(val.records)} validation videos of {len(train.class_names)} classes")
+    return train, val
+
+
+def _check_indices(train: "VideoSource", val: "VideoSource") -> None:
+    """Refuse class indices that leave most classes empty: one mistyped index would make thousands of them.
+
+    Raises:
+        UsageError: names the largest index and where it is.
+    """
+    records = [*train.records, *val.records]
+    used = {record.label for record in records}
+    names = train.class_names
+    if len(names) <= 2 * len(used) or names != tuple(map(str, range(len(names)))):
+        return
+    largest = max(records, key=lambda record: record.label)
+    raise UsageError(
+        f"{largest.source}: class index {largest.label} makes {len(names)} classes, of which {len(used)} have videos; "
+        "correct it, number the classes from 0, or name them all with --class-names FILE."
+    )
