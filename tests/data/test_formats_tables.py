@@ -8,8 +8,8 @@ import pytest
 from helpers import write
 from video_fixtures import MakeVideo, Shown
 
-from videozoo.cli.sources import find_parts, load_train_and_val
 from videozoo.data import SourceError, VideoSource, load_source
+from videozoo.training.sources import find_parts, load_train_and_val
 
 
 @pytest.fixture
