@@ -11,11 +11,13 @@ import hashlib
 import json
 import os
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -30,7 +32,11 @@ from videozoo.report.zoo import DATASET_NAMES
 REPO = Path(__file__).resolve().parents[1]
 TABLES = {"sthsth_v1": {"arc": ("3", "7")}, "kinetics400": {"arc": ("6",), "dnr": ("6",)}}
 LOWEST = {"sthsth_v1": 40.5, "kinetics400": 70}  # what lies below is told at the edge
-COLOURS = {"": "#2f5f98", "arc": "#c93a4e", "dnr": "#1f7a4a"}
+# Told apart by color-blind readers, and by their marks in gray.
+COLOURS = {"": "#2f5f98", "arc": "#c44f00", "dnr": "#008a64"}
+MARKS = {"": "o", "arc": "^", "dnr": "s"}
+MODULES = ("backbone alone", "tsn", "tsm", "tanet", "msn", "tdn")
+BENDS = (0, 0.08, -0.08, 0.15, -0.15, 0.25, -0.25)  # that an arrow may have, per length; the first that is free
 KINDS = {"": "base", "arc": "with ARC", "dnr": "with DNR"}
 LABEL_SIZE = 9
 
@@ -41,7 +47,7 @@ class Point:
 
     Args:
         label: the zoo's name, and what tells it from others of the name: frames other than 8, * if reproduced.
-        gflops: thousand million multiply-adds of a whole test, all its views.
+        gflops: billion MACs of a whole test, all its views.
         top1: per cent.
         kind: a key of ``KINDS``.
         base: label of the row of the same paper without ARC or DNR, or None.
@@ -80,12 +86,7 @@ def draw_tradeoff(figure: Figure) -> None:
         shown = {point.label: point for point in points if point.top1 >= LOWEST[dataset]}
         axes.set_xscale("log")
         for point in shown.values():
-            axes.plot(point.gflops, point.top1, "o", color=COLOURS[point.kind], markersize=6, zorder=3)
-            base = shown.get(point.base or "")
-            if base is not None:
-                arrow = {"arrowstyle": "->", "color": COLOURS[point.kind], "alpha": 0.55, "shrinkA": 4, "shrinkB": 4}
-                ends = {"xy": (point.gflops, point.top1), "xytext": (base.gflops, base.top1)}
-                axes.annotate("", **ends, arrowprops=arrow)
+            axes.plot(point.gflops, point.top1, MARKS[point.kind], color=COLOURS[point.kind], markersize=6, zorder=3)
         low, high = axes.get_xlim()
         axes.set_xlim(low / 1.7, high * 2.6)
         axes.set_ylim(LOWEST[dataset], axes.get_ylim()[1] + 0.6)
@@ -96,46 +97,106 @@ def draw_tradeoff(figure: Figure) -> None:
         if below:
             axes.annotate(f"below: {', '.join(below)}", (0.98, 0.02), xycoords="axes fraction", ha="right", fontsize=8)
         axes.set(title=DATASET_NAMES[dataset], ylabel="top-1, published (%)")
-        axes.set(xlabel="multiply-adds of a test, all views (G)")
+        axes.set(xlabel="MACs of a test, all views (G)")
         axes.grid(alpha=0.25)
-        _label(axes, list(shown.values()))
-    marks = [plt.Line2D([], [], marker="o", linestyle="", color=COLOURS[kind], label=KINDS[kind]) for kind in KINDS]
-    star = plt.Line2D([], [], linestyle="", label="* reproduced by the DNR paper; 8 frames unless told")
+        _label(axes, list(shown.values()), _draw_arrows(axes, shown))
+    marks = [
+        plt.Line2D([], [], marker=MARKS[kind], linestyle="", color=COLOURS[kind], label=KINDS[kind]) for kind in KINDS
+    ]
+    star = plt.Line2D([], [], linestyle="", label="* reproduced by the DNR paper. 8 frames where none are named")
     figure.legend(handles=[*marks, star], loc="lower center", ncols=4, frameon=False)
 
 
-def _label(axes: Axes, points: list[Point]) -> None:
-    """Names beside their points, changed networks right of them and bases left, each at the nearest free height."""
-    rightmost = max(points, key=lambda point: point.gflops)
-    pixel = axes.figure.dpi / 72
-    height = 1.25 * LABEL_SIZE * pixel
-    axes.figure.canvas.draw()
+def _draw_arrows(axes: Axes, points: dict[str, Point]) -> np.ndarray:
+    """Arrows from bases to their changed forms, bent to pass by other points; gives pixels (N, 2) on them."""
+    drawn = [np.zeros((0, 2))]
+    places = {label: axes.transData.transform((point.gflops, point.top1)) for label, point in points.items()}
+    for point in points.values():
+        base = points.get(point.base or "")
+        if base is None:
+            continue
+        ends = places[base.label], places[point.label]
+        others = np.array([place for label, place in places.items() if label not in (point.label, base.label)])
+        free = (bend for bend in BENDS if _distance(_curve(*ends, bend), others) > 9 * axes.figure.dpi / 72)
+        bend = next(free, BENDS[-1])
+        style = {"arrowstyle": "->", "connectionstyle": f"arc3,rad={bend}", "shrinkA": 4, "shrinkB": 4}
+        ends_of_data = (point.gflops, point.top1), (base.gflops, base.top1)
+        axes.annotate("", *ends_of_data, arrowprops=style | {"color": COLOURS[point.kind], "alpha": 0.6})
+        drawn.append(_curve(*ends, bend))
+    return np.concatenate(drawn)
+
+
+def _curve(start: np.ndarray, end: np.ndarray, bend: float) -> np.ndarray:
+    """Pixels along an arrow, as matplotlib's arc3 bends it."""
+    along = np.linspace(0, 1, 60)[:, None]
+    middle = (start + end) / 2 + bend * np.array([end[1] - start[1], start[0] - end[0]])
+    return (1 - along) ** 2 * start + 2 * along * (1 - along) * middle + along**2 * end
+
+
+def _distance(some: np.ndarray, others: np.ndarray) -> float:
+    return float(np.linalg.norm(some[:, None] - others[None], axis=2).min(initial=np.inf))
+
+
+def _label(axes: Axes, points: list[Point], arrows: np.ndarray) -> None:
+    """Names near their points, each at the nearest place where it covers no point, arrow, line or other name.
+
+    Args:
+        arrows: pixels (N, 2) on them.
+    """
+    renderer = axes.figure.canvas.get_renderer()
+    scale = axes.figure.dpi / 72
+    frame = axes.get_window_extent(renderer)
     places = {point.label: axes.transData.transform((point.gflops, point.top1)) for point in points}
-    taken = [(x - 6, x + 6, y) for x, y in places.values()]  # left, right and middle, in pixels
-    for point in sorted(points, key=lambda point: -point.top1):
-        x, y = places[point.label]
-        width = 0.6 * LABEL_SIZE * pixel * len(point.label)
-        side = 1 if point.kind or point == rightmost else -1
-        left, right = sorted((x + side * 12, x + side * (12 + width)))
-        shifts = sorted(range(-200, 201, 2), key=abs)
-        free = (
-            shift
-            for shift in shifts
-            if all(right < start or end < left or abs(y + shift - middle) >= height for start, end, middle in taken)
-        )
-        shift = next(free, 0)
-        taken.append((left, right, y + shift))
-        axes.annotate(
-            point.label,
-            (point.gflops, point.top1),
-            (side * 12 / pixel, shift / pixel),
-            textcoords="offset points",
-            ha="left" if side == 1 else "right",
-            va="center",
-            fontsize=LABEL_SIZE,
-            color=COLOURS[point.kind],
-            arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.6} if abs(shift) > 8 else None,
-        )
+    around = 5 * scale * np.array([[np.cos(a), np.sin(a)] for a in np.linspace(0, 2 * np.pi, 12)])
+    taken = np.concatenate([arrows, *(place + around for place in places.values())])
+    boxes: list[np.ndarray] = []  # left, bottom, right, top
+    crowded = {
+        label: sum(abs(place - other).max() < 60 * scale for other in places.values())
+        for label, place in places.items()
+    }
+    for point in sorted(points, key=lambda point: -crowded[point.label]):
+        at, color = places[point.label], COLOURS[point.kind]
+        text = axes.annotate(point.label, (0, 0), xycoords="figure pixels", va="center", ha="center", color=color)
+        text.set_fontsize(LABEL_SIZE)
+        extent = text.get_window_extent(renderer)
+        half = np.array([extent.width, extent.height]) / 2 + 2
+        for center in _places_around(at, half, scale):
+            box = np.array([*(center - half), *(center + half)])
+            edge = np.clip(at, box[:2], box[2:])
+            line = at + np.linspace(0.35, 1, 30)[:, None] * (edge - at)
+            is_inside = frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
+            is_free = not any(_meet(box, other) or _covers(other, line) for other in boxes)
+            is_free = is_free and (not _is_far(edge - at, scale) or _distance(line, arrows) > 2 * scale)
+            if is_inside and is_free and not _covers(box, taken):
+                break
+        text.xy = tuple(center)
+        text.set_position(tuple(center))
+        boxes.append(box)
+        if _is_far(edge - at, scale):
+            ends = axes.transData.inverted().transform([at, edge])
+            axes.plot(*ends.T, color="#999999", linewidth=0.6, zorder=1)
+            taken = np.concatenate([taken, line])
+
+
+def _is_far(way: np.ndarray, scale: float) -> bool:
+    """Whether a name needs a line to its point."""
+    return bool(np.hypot(*way) > 12 * scale)
+
+
+def _places_around(at: np.ndarray, half: np.ndarray, scale: float) -> Iterator[np.ndarray]:
+    """Centers of a box of half a size near a point, the nearest first, to the right and left before above and below."""
+    for distance in np.arange(8, 150, 4) * scale:
+        for degrees in (0, 180, 20, -20, 160, -160, 40, -40, 140, -140, 60, -60, 120, -120, 90, -90):
+            way = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+            yield at + way * distance + np.sign(way.round(6)) * half * (abs(way) > 0.1)
+
+
+def _covers(box: np.ndarray, pixels: np.ndarray) -> bool:
+    return bool(((pixels > box[:2]) & (pixels < box[2:])).all(1).any())
+
+
+def _meet(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool((one[:2] < other[2:]).all() and (other[:2] < one[2:]).all())
 
 
 def measured(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -149,27 +210,47 @@ def measured(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def draw_speed(figure: Figure, result: dict[str, Any]) -> None:
-    """A panel per depth: what a clip takes, beside what its multiply-adds would take at the backbone's rate."""
+    """A panel per depth: what a clip takes, beside what its MACs would take at the backbone's rate.
+
+    Networks are in the order of their temporal modules, each with what ARC or DNR makes of it, in every panel alike:
+    sorted by time, differences within the noise would look like a ranking.
+    """
     found = measured(result)
-    for axes, section in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
-        base = section["base"]
+    panels = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    for axes, section in zip(panels, found, strict=True):
+        base, depth = section["base"], section["depth"]
         times = {row: entry["ms"] for row, entry in section["rows"].items() if row == base or not set(" ,") & set(row)}
-        order = sorted(times, key=lambda row: -statistics.median(times[row]))
         own = statistics.median(times[base])
-        for y, row in enumerate(order):
+        names = {row: "backbone alone" if row == base else row.removesuffix(f"_{depth}") for row in times}
+        rows = sorted(times, key=lambda row: (row != base, *_module_and_part(names[row])))
+        places, place = [], 0.0
+        for before, row in zip([None, *rows], rows, strict=False):
+            is_new = before is not None and _module_and_part(names[before])[0] != _module_and_part(names[row])[0]
+            place += 0 if before is None else 1.35 if is_new else 0.85
+            places.append(place)
+        for y, row in zip(places, rows, strict=True):
             low, middle, high = statistics.quantiles(times[row], n=4, method="inclusive")
             colour = "#808080" if row == base else COLOURS[row[:3] if row[:4] in ("arc_", "dnr_") else ""]
-            axes.barh(y, middle, color=colour, height=0.62, xerr=[[middle - low], [high - middle]], ecolor="#222222")
+            spread = [[middle - low], [high - middle]]
+            axes.barh(y, middle, color=colour, height=0.7, xerr=spread, ecolor="#222222", capsize=3)
             axes.plot(own * result["macs"][row] / result["macs"][base], y, "D", color="black", markersize=5)
-            axes.annotate(f"{middle:.0f} ms", (high, y), (5, 0), textcoords="offset points", va="center", fontsize=8)
-        names = [f"{row.removeprefix('timm ')} alone" if row == base else row for row in order]
-        axes.set_yticks(range(len(order)), names)
+            axes.annotate(f"{middle:.0f} ms", (high, y), (7, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.set_yticks(places, [names[row] for row in rows])
+        axes.set_ylim(places[-1] + 0.7, -0.7)
         axes.set_xlim(right=axes.get_xlim()[1] * 1.13)
         axes.set_xlabel("ms for a clip of 8 x 224 x 224, one at a time")
+        axes.set_title(f"ResNet-{depth[1:]}", fontsize=10)
         axes.grid(axis="x", alpha=0.25)
         axes.set_axisbelow(True)
-    figure.suptitle(f"{result['machine']}, float32. Diamond: at the backbone's multiply-adds per second", fontsize=9)
+    about = f"{result['machine']}, float32. Bar: median, line: quartiles. Diamond: at the backbone's MACs per second"
+    figure.suptitle(about, fontsize=9)
     figure.tight_layout()
+
+
+def _module_and_part(name: str) -> tuple[int, bool]:
+    """Where a network stands: the place of its temporal module, and after the module alone what was made of it."""
+    module = name.removeprefix("arc_").removeprefix("dnr_")
+    return (MODULES.index(module) if module in MODULES else len(MODULES), module != name)
 
 
 def digest(data: Any) -> str:

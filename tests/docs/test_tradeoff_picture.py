@@ -90,13 +90,31 @@ def test_both_pictures_are_drawn(tmp_path: Path) -> None:
     figure = plt.figure(figsize=(6, 3), dpi=50)
     picture.draw_speed(figure, RESULT)
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["arc_tsm_r18", "tsm_r18", "resnet18 alone"]
-    assert [bar.get_width() for bar in axes.patches] == [20.0, 12.5, 11.0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["backbone alone", "tsm", "arc_tsm"]
+    assert [bar.get_width() for bar in axes.patches] == [11.0, 12.5, 20.0]
     marks = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "D"]
-    assert all(math.isclose(a, b) for a, b in zip(marks, [12.65, 11.0, 11.0], strict=True))
+    assert all(math.isclose(a, b) for a, b in zip(marks, [11.0, 11.0, 12.65], strict=True))
     picture.save(figure, tmp_path / "b.png", 2)
     plt.close("all")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
     for name in ("a.png", "b.png"):
         with Image.open(tmp_path / name) as drawn:
             assert len(np.unique(np.asarray(drawn.convert("L")))) > 50
+
+
+def test_no_name_covers_an_arrow_a_point_or_another_name() -> None:
+    figure = plt.figure(figsize=(10.6, 5.9), dpi=120)
+    picture.draw_tradeoff(figure)
+    renderer = figure.canvas.get_renderer()
+    for axes, dataset in zip(figure.axes, picture.TABLES, strict=True):
+        names = {point.label for point in picture.published(dataset)}
+        boxes = {text.get_text(): text.get_window_extent(renderer) for text in axes.texts if text.get_text() in names}
+        assert len(boxes) >= 12
+        points = [axes.transData.transform(line.get_xydata()) for line in axes.lines]
+        arrows = [text.arrow_patch.get_path() for text in axes.texts if text.arrow_patch is not None]
+        assert len(arrows) >= 4
+        curves = [np.concatenate(path.to_polygons(closed_only=False)) for path in arrows]
+        for name, box in boxes.items():
+            assert not any(box.contains(*pixel) for pixel in np.concatenate([*points, *curves])), name
+            assert not any(box.overlaps(other) for other in boxes.values() if other is not box), name
+    plt.close("all")

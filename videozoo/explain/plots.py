@@ -93,7 +93,7 @@ def plot_motion(path: Path, motion: Motion, frames: Tensor, frame_names: Sequenc
     draw_row(grid[2], "confidence\n(white: 1)", confidence[shown], **gray)
     _draw_wheel(grid[1, -1])
     longest = float(vectors.norm(dim=1).max())
-    grid[0, -1].text(0.5, 0, "direction", ha="center", va="bottom", fontsize=9)
+    grid[1, -1].set_title("direction", fontsize=9, pad=3)
     text = f"rim: {longest:.1f} pixels,\nthe longest here;\nreach: {motion.reach:.0f} each way"
     grid[2, -1].text(0.5, 1, text, ha="center", va="top", fontsize=8)
     set_title(figure, title, f"motion found by {leaf(motion.layer)}")

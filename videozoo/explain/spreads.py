@@ -106,12 +106,13 @@ def _draw_norms(axes: Axes, pairs: Sequence[NormPairs], key: str, *, is_timed: b
         step = 0.8 / len(groups)
         places = [row - 0.4 + (k + 0.5) * step for k in range(len(groups))]
         _draw_boxes(axes, groups, places, 0.8 * step, colors, is_upright=False)
-    axes.axvline(0, color="#888888", linewidth=0.8, zorder=1)
     axes.set_yticks(range(len(pairs)), [leaf(p.layer) + " *" * (p.relay == "none") for p in pairs], fontsize=8)
     axes.set_ylim(len(pairs) - 0.5, -0.5)
     reach = np.array([np.abs(np.quantile(groups, (0.05, 0.95), axis=1)).max() for groups in values])
     middle = float(np.median(reach))
     is_positive = min(float(groups.min()) for groups in values) >= 0
+    if not is_positive:
+        axes.axvline(0, color="#888888", linewidth=0.8, zorder=1)
     if middle > 0 and reach.max() > _FEW_OF_ALL * middle:
         axes.set_xscale("symlog", linthresh=middle, linscale=1.5)
         ticks = [0.0, middle, float(reach.max())] if is_positive else [-reach.max(), -middle, 0, middle, reach.max()]
