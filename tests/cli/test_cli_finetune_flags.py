@@ -39,7 +39,8 @@ def _refused(argv: list[str], tmp_path: Path, capsys: Capture) -> str:
 def test_numbers_out_of_range(name: str, tmp_path: Path, capsys: Capture) -> None:
     flag, is_whole = f"--{name.replace('_', '-')}", _numeric_flags("finetune")[name].type.__name__ == "int"
     for value in ("-1", "1" + "0" * 30) if is_whole else ("-0.5", "nan", "inf", "1e30"):
-        error = _refused(["finetune", f"{flag}={value}"], tmp_path, capsys)
+        given = [f"{flag}={value}"] if _numeric_flags("finetune")[name].nargs != 2 else [flag, value, value]
+        error = _refused(["finetune", *given], tmp_path, capsys)
         assert f"finetune: {flag} is " in error, value
         assert "; it must be " in error
 
@@ -78,6 +79,17 @@ def test_numbers_out_of_range(name: str, tmp_path: Path, capsys: Capture) -> Non
         ("--lr-base-size 64", "--lr-base-size has no effect here; it needs --lr-base"),
         ("--mixup-prob 0.5", "--mixup-prob has no effect here; it needs --mixup or --cutmix"),
         ("--mixup 1 --mixup-switch-prob 0.5", "--mixup-switch-prob has no effect here; it needs --mixup and --cutmix"),
+        ("--scale 0.5 1", "--scale has no effect here; it needs --train-crop rrc"),
+        ("--ratio 0.5 1", "--ratio has no effect here; it needs --train-crop rrc"),
+        ("--train-crop rrc --scale 0.9 0.1", "--scale is 0.9 0.1; the first number must not be above the second"),
+        ("--train-crop rrc --scale 0.5 1.5", "--scale is 1.5; it must be more than 0 and at most 1"),
+        ("--train-crop rrc --ratio 2 1", "--ratio is 2 1; the first number"),
+        ("--vflip 1.5", "--vflip is 1.5; it must be at least 0 and at most 1"),
+        ("--opt sgd --opt-eps 1e-6", "--opt-eps has no effect here; it is for other optimizers than sgd"),
+        ("--checkpoint-hist 0", "--checkpoint-hist is 0; it must be at least 1"),
+        ("--head-lr-scale 0", "--head-lr-scale is 0; it must be more than 0"),
+        ("--freeze-backbone --freeze-bn", "--freeze-bn has no effect with freeze_backbone"),
+        ("--freeze-backbone --layer-decay 0.7", "--layer-decay has no effect with freeze_backbone"),
         ("--remode rand", "--remode has no effect here; it needs --reprob"),
         ("--crop-pct 0.9 --test-resize 40x40", "--crop-pct has no effect here"),
         ("--pretrained --initial-checkpoint f", "--pretrained has no effect here"),

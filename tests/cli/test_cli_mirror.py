@@ -3,7 +3,7 @@
 import pytest
 
 from videozoo.models.registry import get_pretrained_cfg
-from videozoo.training.mirror import describe_mirrors, mirror_labels
+from videozoo.training.mirror import describe_mirrors, describe_verticals, mirror_labels, vertical_labels
 
 
 def test_something_something_v2() -> None:
@@ -70,3 +70,17 @@ def test_sides_in_every_spelling(left: str, right: str) -> None:
 def test_words_that_are_no_sides(name: str) -> None:
     assert mirror_labels([name, "other"]) == {}
     assert "no class name has left" in describe_mirrors([name], {})
+
+
+@pytest.mark.parametrize(
+    "name", ["Swipe up", "swipe_down", "SwipeDown", "arms_raise", "arms_lower", "Lifting", "stand_up", "bend_down",
+             "turn clockwise", "CounterclockwiseTurn", "spin_ccw", "moving upwards"]
+)  # fmt: skip
+def test_vertical_flips_leave_up_and_down_alone(name: str) -> None:
+    assert vertical_labels(["wave", name, "upright?", "cup", "clapping"]) == {1: None}
+
+
+def test_vertical_flips_are_described() -> None:
+    names = ["wave", "swipe up", "swipe down"]
+    assert describe_verticals(names, vertical_labels(names)) == "vertical flips: never flipped: swipe up, swipe down"
+    assert "no class name has up, down" in describe_verticals(["wave", "left"], vertical_labels(["wave", "left"]))

@@ -262,3 +262,31 @@ def test_config_of_a_dict_or_a_dataclass() -> None:
 def test_config_refuses(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         resolve_data_config({}, **overrides)
+
+
+def test_vertical_flips() -> None:
+    """Upside down, but for the labels that are left out; none is drawn where they are off."""
+    frames = _frames(32, 32)
+    options = {"is_training": True, "hflip": 0.0, "train_crop": "rrc", "scale": (1.0, 1.0), "ratio": (1.0, 1.0)}
+    plain, _ = _plain(**options)(frames, 0)
+    flipping = _plain(**options, vflip=1.0, vflip_labels={1: None})
+    assert torch.equal(flipping(frames, 0)[0], plain.flip(-2))
+    assert torch.equal(flipping(frames, 1)[0], plain)
+    assert torch.equal(flipping(frames, (0, 1))[0], plain)
+    drawn = []
+    for vflip in (0.0, 0.5):
+        torch.manual_seed(0)
+        _plain(is_training=True, vflip=vflip)(frames)
+        drawn.append(torch.rand(()).item())
+    torch.manual_seed(0)
+    _plain(is_training=True)(frames)
+    assert drawn[0] == torch.rand(()).item() != drawn[1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"vflip": 1.5}, {"scale": (0.5, 0.1)}, {"scale": (0.0, 1.0)}, {"ratio": (2.0, 1.0)}, {"ratio": (0.0, 1.0)}],
+)
+def test_flips_and_crops_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"create_transform: {next(iter(wrong))} is "):
+        create_transform(is_training=True, **wrong)

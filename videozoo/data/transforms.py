@@ -47,6 +47,8 @@ class TrainTransform:
     resize: int | tuple[int, int] | None = None
     color_jitter: ColorJitter | None = None
     rand_augment: RandAugment | None = None
+    vflip: float = 0.0
+    vflip_labels: FlipLabels | None = None
 
     def __call__(self, frames: Tensor, label: Label = None) -> tuple[Tensor, Label]:
         _check_frames(frames)
@@ -56,10 +58,11 @@ class TrainTransform:
             frames = functional.resize(frames, size, mode, antialias=True)
         top, left, height, width = self._draw_crop(frames)
         frames = functional.resized_crop(frames, top, left, height, width, list(self.size), mode, antialias=True)
-        wants_flip = torch.rand(()).item() < self.hflip
-        if wants_flip and self._may_flip(label):
-            frames = frames.flip(-1)
-            label = self._mirror(label)
+        flips = [(-1, self.hflip, self.flip_labels)]
+        flips += [(-2, self.vflip, self.vflip_labels)] if self.vflip else []  # else nothing is drawn
+        for dim, probability, labels in flips:
+            if torch.rand(()).item() < probability and _may_flip(label, labels):
+                frames, label = frames.flip(dim), _flipped(label, labels)
         for change in (self.color_jitter, self.rand_augment):
             frames = frames if change is None else change(frames)
         video = frames.transpose(0, 1).contiguous()
@@ -73,21 +76,6 @@ class TrainTransform:
         height, width = _choose(multiscale_sizes(full_height, full_width, self.size))
         top, left = _choose(fixed_offsets(full_height, full_width, (height, width)))
         return top, left, height, width
-
-    def _mirror(self, label: Label) -> Label:
-        flips = self.flip_labels or {}
-        if isinstance(label, tuple):
-            return tuple(one if (mirrored := flips.get(one, one)) is None else mirrored for one in label)
-        return flips.get(label, label) if label is not None else None
-
-    def _may_flip(self, label: Label) -> bool:
-        if self.flip_labels is None:
-            return True
-        # Without its label a clip of a set that has one-sided classes is left alone.
-        if label is None or label == -1:
-            return False
-        labels = label if isinstance(label, tuple) else (label,)
-        return all(self.flip_labels.get(one, one) is not None for one in labels)
 
 
 @dataclass(frozen=True)
@@ -139,6 +127,8 @@ def create_transform(
     num_crops: int | None = None,
     hflip: float = 0.5,
     flip_labels: FlipLabels | None = None,
+    vflip: float = 0.0,
+    vflip_labels: FlipLabels | None = None,
     train_crop: str = "multiscale",
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
@@ -174,6 +164,7 @@ def create_transform(
         flip_labels: label to its mirror's label, such as ``{3: 4, 4: 3}``; None as its value: never mirrored, such as
             ``{7: None}``. Labels not in it keep their meaning when mirrored. With it given, clips without a label (None
             or -1) are not mirrored.
+        vflip, vflip_labels: the same for turning upside down; off by default.
         train_crop: ``multiscale``: TSN's sides (1, 0.875, 0.75, 0.66 of the short side) at 13 fixed corners; ``rrc``: a
             random area and aspect ratio.
         scale, ratio: for ``rrc``: range of the area, as a fraction of the frame, and of width / height.
@@ -196,10 +187,14 @@ def create_transform(
     _require(0 < crop_pct <= 1, "crop_pct", crop_pct, "in (0, 1]")
     _require(crops in CROPS, "num_crops", crops, "1, 3, 5 or 10")
     _require(0 <= hflip <= 1, "hflip", hflip, "in [0, 1]")
+    _require(0 <= vflip <= 1, "vflip", vflip, "in [0, 1]")
+    _require(0 < scale[0] <= scale[1] <= 1, "scale", scale, "(least, most), both in (0, 1]")
+    _require(0 < ratio[0] <= ratio[1], "ratio", ratio, "(least, most), both above 0")
     _require(train_crop in TRAIN_CROPS, "train_crop", train_crop, f"one of {', '.join(TRAIN_CROPS)}")
     normalizer = ClipNormalizer(tuple(mean), tuple(std), channel_order)
     if is_training:
-        _check_flip_labels(flip_labels)
+        _check_flip_labels(flip_labels, "flip_labels")
+        _check_flip_labels(vflip_labels, "vflip_labels")
         # Turning and shifting uncover what is around the frame: the colour that becomes 0.
         fill = tuple(255 * value for value in (mean if channel_order == "rgb" else mean[::-1]))
         return TrainTransform(
@@ -214,6 +209,8 @@ def create_transform(
             resize=_resize_size(train_resize),
             color_jitter=ColorJitter.of(color_jitter),
             rand_augment=RandAugment.parse(auto_augment, fill) if auto_augment else None,
+            vflip=vflip,
+            vflip_labels=vflip_labels,
         )
     crop = size if test_crop_size is None else sides_of(test_crop_size)
     if test_resize is None:
@@ -224,6 +221,23 @@ def create_transform(
             raise ValueError(f"create_transform: test_resize is {test_resize}, must hold the test crop {crop}.")
     kept = normalizer if normalize else None
     return TestTransform(crop, (height, width), interpolation, crops, kept, keeps_aspect=test_resize is None)
+
+
+def _flipped(label: Label, flips: FlipLabels | None) -> Label:
+    flips = flips or {}
+    if isinstance(label, tuple):
+        return tuple(one if (mirrored := flips.get(one, one)) is None else mirrored for one in label)
+    return flips.get(label, label) if label is not None else None
+
+
+def _may_flip(label: Label, flips: FlipLabels | None) -> bool:
+    if flips is None:
+        return True
+    # Without its label a clip of a set that has one-sided classes is left alone.
+    if label is None or label == -1:
+        return False
+    labels = label if isinstance(label, tuple) else (label,)
+    return all(flips.get(one, one) is not None for one in labels)
 
 
 def _choose(options: list[tuple[int, int]]) -> tuple[int, int]:
@@ -258,10 +272,10 @@ def _require(is_fine: bool, name: str, value: object, needed: str) -> None:
         raise ValueError(f"create_transform: {name} is {value!r}, must be {needed}.")
 
 
-def _check_flip_labels(flip_labels: FlipLabels | None) -> None:
+def _check_flip_labels(flip_labels: FlipLabels | None, name: str) -> None:
     for label, mirror in (flip_labels or {}).items():
         if mirror is not None and (flip_labels or {}).get(mirror, mirror) != label:
             raise ValueError(
-                f"create_transform: flip_labels sends {label} to {mirror} but {mirror} not back to {label}; "
+                f"create_transform: {name} sends {label} to {mirror} but {mirror} not back to {label}; "
                 f"mirroring twice changes nothing, so give both, {{{label}: {mirror}, {mirror}: {label}}}."
             )

@@ -65,6 +65,7 @@ def _needs(settings: Settings) -> dict[str, str]:
         (sched == "none", "needs a --sched", ("warmup_epochs", "warmup_lr")),
         (not settings.model_ema, "needs --model-ema", ("model_ema_decay", "model_ema_warmup")),
         (settings.lr_base is None, "needs --lr-base", ("lr_base_size",)),
+        (settings.train_crop != "rrc", "needs --train-crop rrc", ("scale", "ratio")),
         (mixes == 0, "needs --mixup or --cutmix", ("mixup_prob",)),
         (mixes < 2, "needs --mixup and --cutmix", ("mixup_switch_prob",)),
         (settings.reprob == 0, "needs --reprob", ("remode",)),

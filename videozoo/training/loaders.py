@@ -3,7 +3,7 @@
 import signal
 from typing import TYPE_CHECKING, Any
 
-from .mirror import describe_mirrors, mirror_labels
+from .mirror import describe_mirrors, describe_verticals, mirror_labels, vertical_labels
 from .notes import note
 from .settings import Settings
 from .sizes import parse_size, parse_views
@@ -25,6 +25,9 @@ def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "
     mirrors = mirror_labels(train.class_names) if settings.hflip else {}
     if settings.hflip:
         note(describe_mirrors(train.class_names, mirrors))
+    verticals = vertical_labels(train.class_names) if settings.vflip else {}
+    if settings.vflip:
+        note(describe_verticals(train.class_names, verticals))
     cfg = resolve_data_config(model)
     transform = create_transform(
         **cfg,
@@ -33,6 +36,9 @@ def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "
         hflip=settings.hflip,
         train_crop=settings.train_crop,
         flip_labels=mirrors or None,
+        vflip=settings.vflip,
+        vflip_labels=verticals or None,
+        **_crop_ranges(settings),
         train_resize=parse_size(settings.train_resize) or cfg["test_resize"],
         color_jitter=settings.color_jitter,
         auto_augment=settings.aa,
@@ -43,6 +49,12 @@ def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "
     # Workers take seconds to start where they are not forked; draws depend on no worker's state.
     is_kept = settings.workers > 0
     return _make_loader(settings, dataset, shuffle=sampler is None, sampler=sampler, persistent_workers=is_kept)
+
+
+def _crop_ranges(settings: Settings) -> dict[str, tuple[float, float]]:
+    """Return ``scale`` and ``ratio`` of random crops, where flags or a recipe give them."""
+    values = {name: getattr(settings, name) for name in ("scale", "ratio")}
+    return {name: (value[0], value[1]) for name, value in values.items() if value}
 
 
 def make_val_loader(settings: Settings, model: "VideoNet | Ensemble", val: "VideoSource") -> "DataLoader[Any]":

@@ -1,10 +1,15 @@
-"""Labels of horizontally flipped clips: classes that name left and right, or a sense of turning, change."""
+"""Labels of flipped clips: classes that name left and right, up and down, or a sense of turning, change or stay."""
 
 import re
 from collections.abc import Mapping, Sequence
 
 from videozoo.text import some
 
+# Words that mean something else, or nothing, upside down.
+_VERTICAL = re.compile(
+    r"(?:up|down)(?:wards?|hill|stairs|side)?|top|bottom|above|below|over|under|jump(?:s|ing)?"
+    r"|(?:rais|ris|lower|lift|climb|fall|drop|sink|lean|bend|stand|sit|squat)(?:e|es|ed|s|ing|ting)?"
+)
 _OPPOSITES = {"left": "right", "right": "left", "clockwise": "counterclockwise", "counterclockwise": "clockwise"}
 _ABBREVIATIONS = {"l": "left", "r": "right", "cw": "clockwise", "ccw": "counterclockwise", "acw": "counterclockwise"}
 # The words of CamelCase, of capitals and of small letters, and what is between them.
@@ -52,6 +57,32 @@ def describe_mirrors(class_names: Sequence[str], mirrors: Mapping[int, int | Non
     return f"horizontal flips: {'; '.join(parts)}"
 
 
+def vertical_labels(class_names: Sequence[str]) -> dict[int, int | None]:
+    """Map each class that names up, down or a sense of turning to None: its clips must not be turned upside down.
+
+    Returns:
+        only those classes; as ``create_transform(vflip_labels=...)`` wants it.
+    """
+    found: dict[int, int | None] = {}
+    for label, name in enumerate(class_names):
+        words = [word.lower() for word in _TOKEN.findall(name)]
+        turns = any(match["turn"] or match["short"] in ("cw", "ccw", "acw") for match in _SIDE.finditer(_plain(name)))
+        if turns or any(_VERTICAL.fullmatch(word) for word in words):
+            found[label] = None
+    return found
+
+
+def describe_verticals(class_names: Sequence[str], labels: Mapping[int, int | None]) -> str:
+    """Return a line for the user on which classes vertical flips leave alone."""
+    if not labels:
+        return "vertical flips: no class name has up, down or a sense of turning in it"
+    return f"vertical flips: never flipped: {some([class_names[label] for label in labels], 4)}"
+
+
+def _plain(name: str) -> str:
+    return "\0".join(_TOKEN.findall(name)).lower()
+
+
 def _spell(name: str, replace: Mapping[str, str] | None = None) -> str:
     """One spelling of a class name, in small letters and without abbreviations.
 
@@ -64,4 +95,4 @@ def _spell(name: str, replace: Mapping[str, str] | None = None) -> str:
         word = word or ("counterclockwise" if match["counter"] else "clockwise")
         return (replace or {}).get(word, word) + (match["end"] or "")
 
-    return _SIDE.sub(write, "\0".join(_TOKEN.findall(name)).lower()).replace("\0", "")
+    return _SIDE.sub(write, _plain(name)).replace("\0", "")
