@@ -126,7 +126,7 @@ def _check(settings: Settings, output: Path) -> None:
     for name in ("scale", "ratio"):
         if (pair := getattr(settings, name)) and pair[0] > pair[1]:
             text = f"{flag_of(name)} is {pair[0]:g} {pair[1]:g}"
-            raise CommandError(f"finetune: {text}; the first number must not be above the second.")
+            raise UsageError(f"finetune: {text}; the first number must not be above the second.")
     if not settings.is_continued:
         check_effects(settings, sorted(settings.given))
         refuse_inside_data(output, settings.data)
