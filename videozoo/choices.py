@@ -17,7 +17,7 @@ __all__ = [
 
 # Training.
 SCHEDULES = ("cosine", "constant", "step", "multistep", "poly", "tanh", "wsd", "rsqrt", "none")
-EVAL_METRICS = ("top1", "mean_class")
+EVAL_METRICS = ("top1", "mean_class", "map")
 AMP_KINDS = ("no", "bf16", "fp16")
 TRACKERS = ("tensorboard", "wandb")
 TRAIN_CROPS = ("multiscale", "rrc")

@@ -42,6 +42,10 @@ class FitConfig:
         decay_milestones, decay_epochs, decay_rate: epochs and factor of the falls (``multistep``; ``step``).
         clip_grad: largest norm of the whole gradient; None does not clip.
         smoothing: label smoothing in [0, 1).
+        multi_label: a clip may have several classes, or none: targets are multi-hot, the loss is binary cross entropy,
+            the scores are sigmoids, measured by mAP.
+        bce_loss: binary cross entropy in place of cross entropy for clips of one class, its mean over the classes.
+        bce_target_thresh: make targets of binary cross entropy 1 above this value and 0 elsewhere; None leaves them.
         grad_accum_steps: loader batches per optimiser step; equals one batch of that many times the size.
         amp: ``no``, ``bf16`` or ``fp16`` (a GPU only).
         freeze_backbone: train only the classifier and what a temporal module or augmenter added to the backbone; norms
@@ -53,7 +57,8 @@ class FitConfig:
         compile: train and evaluate through ``torch.compile``; checkpoints keep the network's own keys.
         class_weights: a weight of the loss per class, as ``class_weights`` of the data room gives; the mean over the
             classes is usually 1. None: all alike.
-        eval_metric: ``top1`` or ``mean_class``: what makes an epoch the best one.
+        eval_metric: ``top1`` or ``mean_class``, of a multi-label run ``map``: what makes an epoch the best one. None:
+            ``top1`` or ``map``.
         patience: stop after this many epochs without a better ``eval_metric``; None trains all ``epochs``.
         max_bad_frac: share of the training videos that may turn out broken before the run stops.
         checkpoint_hist: the number of epochs whose weights are kept: 1 keeps ``best`` alone, N > 1 also the N best ones
@@ -85,6 +90,9 @@ class FitConfig:
     decay_rate: float = 0.1
     clip_grad: float | None = None
     smoothing: float = 0.0
+    multi_label: bool = False
+    bce_loss: bool = False
+    bce_target_thresh: float | None = None
     grad_accum_steps: int = 1
     amp: str = "no"
     freeze_backbone: bool = False
@@ -96,7 +104,7 @@ class FitConfig:
     channels_last: bool = False
     compile: bool = False
     class_weights: tuple[float, ...] | None = None
-    eval_metric: str = "top1"
+    eval_metric: str | None = None
     patience: int | None = None
     max_bad_frac: float = 0.01
     checkpoint_hist: int = 1
@@ -114,7 +122,10 @@ class FitConfig:
                 raise SettingError(setting.name, problem)
         self._choose("sched", SCHEDULES)
         self._choose("amp", AMP_KINDS)
+        if self.eval_metric is None:
+            object.__setattr__(self, "eval_metric", "map" if self.multi_label else "top1")
         self._choose("eval_metric", EVAL_METRICS)
+        self._check_loss()
         from videozoo.devices import find_device  # the command line reads the defaults above without torch
 
         find_device(self.device)
@@ -129,6 +140,21 @@ class FitConfig:
             raise SettingError("min_lr", f"is {self.min_lr:g}, more than the learning rate of {self.lr:g}")
         self._check_frozen()
         self._check_schedule()
+
+    def _check_loss(self) -> None:
+        """Refuse settings of the loss and of the best epoch that do not go together."""
+        if (self.eval_metric == "map") != self.multi_label:
+            kind = "a multi-label run, which measures map" if self.multi_label else "videos with one class, not map"
+            raise SettingError("eval_metric", f"is {self.eval_metric}; this is {kind}")
+        if self.multi_label and self.bce_loss:
+            raise SettingError("bce_loss", "has no effect beside multi_label, which has that loss already")
+        has_bce = self.multi_label or self.bce_loss
+        if self.bce_target_thresh is not None and not has_bce:
+            raise SettingError("bce_target_thresh", "has no effect; it needs bce_loss")
+        if self.class_weights is not None and has_bce:
+            raise SettingError(
+                "class_weights", "is for cross entropy, which weighs a clip by its one class; leave it out here"
+            )
 
     def _choose(self, name: str, known: Sequence[str]) -> None:
         value = getattr(self, name)

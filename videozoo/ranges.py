@@ -83,6 +83,7 @@ RANGES: dict[str, Range] = {
     "decay_rate": Range(above=0, most=1),
     "clip_grad": Range(above=0, most=1e9),
     "smoothing": _BELOW_ONE,
+    "bce_target_thresh": _BELOW_ONE,
     "class_weights": Range(least=0, most=1e9),
     "model_ema_decay": _BELOW_ONE,
     "patience": _COUNT,

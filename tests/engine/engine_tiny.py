@@ -62,6 +62,17 @@ class TinyClips(Dataset):
         return {"video": video if self.num_views else video[0], "label": label, "index": index}
 
 
+class SeveralClips(TinyClips):
+    """Clips with one to three classes, or none, each a colour."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = super().__getitem__(index)
+        label = torch.tensor([float(index % 2), float(index % 3 == 0), float(index % 5 < 2)])
+        item["video"][..., item["label"], :, :, :] -= 1
+        item["video"] += label[:, None, None, None]
+        return {**item, "label": label}
+
+
 def train_loader(num_videos: int = 12, batch_size: int = 4, jitter: float = 0.01, **kwargs: Any) -> DataLoader:
     return DataLoader(TinyClips(num_videos, jitter=jitter), batch_size=batch_size, shuffle=True, **kwargs)
 

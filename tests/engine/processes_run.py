@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from accelerate.state import PartialState
 from accelerate.utils import DistributedType
-from engine_tiny import NAMES, TinyClips, TinyNet, config
+from engine_tiny import NAMES, SeveralClips, TinyClips, TinyNet, config
 from safetensors.torch import save_file
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
@@ -152,11 +152,12 @@ def _fit(
 ) -> tuple[FitResult, Enlarging, dict[str, Tensor]]:
     net, kept = make_net(kind, torch.float32 if "amp" in settings else torch.float64), dict[str, Tensor]()
     handle = record_gradients(net, kept, stop_after)
+    clips = SeveralClips if settings.get("multi_label") else TinyClips
     try:
         result = fit(
             net,
-            DataLoader(TinyClips(num_videos, jitter=0.0), batch_size, shuffle=True),
-            DataLoader(TinyClips(num_val, num_views=2), batch_size),
+            DataLoader(clips(num_videos, jitter=0.0), batch_size, shuffle=True),
+            DataLoader(clips(num_val, num_views=2), batch_size),
             config(**{"opt": "sgd", "lr": 0.003, "epochs": 2, **settings}),
             output,
             class_names=NAMES,

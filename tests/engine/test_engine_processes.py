@@ -26,6 +26,7 @@ NETS = [
     ("dnr", {"sync_bn": True}),
     ("dnr_groups", {"sync_bn": True}),
     ("dnr_3d", {"sync_bn": True}),
+    ("tiny", {"multi_label": True}),
 ]
 CASES: dict[str, dict[str, Any]] = {
     f"{kind}{'_sync' if settings.get('sync_bn') else ''}_{videos}": {

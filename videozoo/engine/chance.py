@@ -34,7 +34,7 @@ def describe_chance(history: Sequence[EpochRow], confusion: Tensor) -> str:
 def _is_at_chance(row: EpochRow, confusion: Tensor) -> bool:
     counts = confusion.sum(dim=1)
     num_videos, num_present = int(counts.sum()), int((counts > 0).sum())
-    if num_present < 2:
+    if num_present < 2 or row.val_mean_class is None or row.train_top1 is None:
         return False
     chance = 1 / len(confusion)
     # The mean over the classes that have videos, each with its own number of them.

@@ -4,9 +4,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor
+from torch.nn import functional
 
 from videozoo.choices import AVERAGES
-from videozoo.engine.metrics import confusion_matrix, mean_class_accuracy, topk_accuracy
+from videozoo.engine.metrics import (
+    average_precisions,
+    confusion_matrix,
+    mean_average_precision,
+    mean_class_accuracy,
+    topk_accuracy,
+)
+from videozoo.probabilities import log_probabilities
 
 
 @dataclass(frozen=True)
@@ -16,13 +24,14 @@ class EvalResult:
     Both averages over the views are kept, so that the other one can be had without the videos.
 
     Args:
-        log_probs: float32 (N, C) on the CPU: logarithm of the mean over the views of the softmax.
+        log_probs: float32 (N, C) on the CPU: logarithm of the mean over the views of the softmax, in a multi-label
+            evaluation of the sigmoid.
         logits: float32 (N, C): mean over the views of the network's outputs.
-        labels: int64 (N,), -1 where unlabelled.
+        labels: int64 (N,), -1 where unlabelled; in a multi-label evaluation (N, C) of zeros and ones.
         indices: int64 (N,), rising: each video's place in its data set.
         class_names: C names.
         num_views: views of one video that were averaged, of all members together where several networks vote.
-        average: which of the two the ``scores`` are: ``prob`` or ``logit`` (the softmax of the mean).
+        average: which of the two the ``scores`` are: ``prob`` or ``logit`` (the softmax, or sigmoid, of the mean).
         unread: (place, problem) of each video that could not be read; nothing stands in its place.
         seconds, data_seconds: time taken, and the part of it spent waiting for the loader.
     """
@@ -44,12 +53,17 @@ class EvalResult:
     @cached_property
     def log_scores(self) -> Tensor:
         """Logarithms of ``scores``, exact where these are too small for float32."""
-        return self.log_probs if self.average == "prob" else self.logits.log_softmax(dim=1)
+        return self.log_probs if self.average == "prob" else log_probabilities(self.logits, self.multi_label)
 
     @cached_property
     def scores(self) -> Tensor:
-        """float32 (N, C): the averaged probabilities; they add up to 1 over the classes."""
+        """float32 (N, C): the averaged probabilities; they add up to 1 over the classes unless multi-label."""
         return self.log_scores.exp()
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a video may have several classes, or none."""
+        return self.labels.ndim == 2
 
     @property
     def num_videos(self) -> int:
@@ -58,14 +72,50 @@ class EvalResult:
 
     @property
     def num_labelled(self) -> int:
-        return int((self.labels >= 0).sum())
+        """Videos whose classes are known; in a multi-label evaluation all, as none may be the answer."""
+        return self.num_videos if self.multi_label else int((self.labels >= 0).sum())
+
+    @property
+    def num_without_class(self) -> int:
+        """Videos of a multi-label evaluation that have no class."""
+        return int((self.labels.sum(dim=1) == 0).sum())
 
     @property
     def loss(self) -> float:
-        """Mean of -log(score of the label) over the labelled videos; nan where there are none."""
+        """Mean of -log(score of the label) over the labelled videos; nan where there are none.
+
+        In a multi-label evaluation the binary cross entropy of the scores, its mean over classes and videos.
+        """
+        if self.multi_label:
+            return self._binary_loss()
         is_labelled = self.labels >= 0
         own = self.log_scores[is_labelled].gather(1, self.labels[is_labelled, None])
         return -own.double().mean().item()
+
+    def _binary_loss(self) -> float:
+        targets = self.labels.double()
+        if self.average == "logit" or self.num_views == 1:  # exact, also where a score is next to 1
+            return functional.binary_cross_entropy_with_logits(self.logits.double(), targets).item()
+        return functional.binary_cross_entropy(self.log_scores.double().exp(), targets).item()
+
+    @cached_property
+    def average_precisions(self) -> list[float | None]:
+        """Of each class, over all videos of a multi-label evaluation; None for a class without videos."""
+        return average_precisions(self.log_scores, self.labels)
+
+    @property
+    def map(self) -> float:
+        """mAP of a multi-label evaluation: mean average precision over the classes that have videos.
+
+        Videos without a class count as wrong answers for each class, as in PySlowFast.
+        """
+        return mean_average_precision(self.average_precisions)
+
+    @property
+    def map_labelled(self) -> float:
+        """The same over the videos that have a class alone, as Charades' own script (Charades_v1_classify) has it."""
+        has_class = self.labels.sum(dim=1) > 0
+        return mean_average_precision(average_precisions(self.log_scores[has_class], self.labels[has_class]))
 
     @property
     def top1(self) -> float:

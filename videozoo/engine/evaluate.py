@@ -17,6 +17,7 @@ from videozoo.engine.errors import EngineError, TrainingError
 from videozoo.engine.eval_result import EvalResult, check_average
 from videozoo.engine.interrupts import Interrupts
 from videozoo.engine.loaders import Batch, prepare_loader, take, timed_batches
+from videozoo.probabilities import log_probabilities
 
 Prepare = Callable[[Tensor], Tensor]
 
@@ -32,6 +33,7 @@ def evaluate(
     accelerator: Accelerator | None = None,
     prepare_batch: Prepare | None = None,
     average: str = "prob",
+    multi_label: bool = False,
 ) -> EvalResult:
     """Score every video of a loader once and measure the accuracies.
 
@@ -42,14 +44,15 @@ def evaluate(
     Args:
         loader: a DataLoader (or, in one process, any iterable with a length) of dicts: ``video`` (B, V, 3, T, H, W),
             or (B, 3, T, H, W) for a single view, or None where no video of the batch could be read; ``label`` (B,), -1
-            where unlabelled; ``index`` (B,), each video's own number; and perhaps ``broken``, a list of (index,
-            problem) of the videos that could not be read.
+            where unlabelled, or multi-hot (B, C); ``index`` (B,), each video's own number; and perhaps ``broken``, a
+            list of (index, problem) of the videos that could not be read.
         amp, device: as in ``make_accelerator``; ignored where ``accelerator`` is given.
         max_clips: views that go through the network at a time, so that many views of many videos need no more memory;
             it is halved where memory runs out.
         prepare_batch: turns views (N, 3, T, H, W) as the loader gives them (bytes, say), on the device, into what the
             network takes; None where they are that already.
         average: of the views of a video: ``prob``, the mean of the softmax, or ``logit``, the softmax of the mean.
+        multi_label: a video may have several classes: the sigmoid takes the place of the softmax.
     Raises:
         ValueError: an empty loader, a batch without a tensor that is needed, two videos with one index, labels or
             network outputs that do not fit ``class_names``, an unknown average.
@@ -64,7 +67,9 @@ def evaluate(
     rows: list[tuple[Tensor, ...]] = []
     unread: dict[int, str] = {}
     data_seconds, num_views = 0.0, 1
-    score = VideoScorer(model, len(class_names), accelerator, prepare=prepare_batch, max_clips=max_clips)
+    score = VideoScorer(
+        model, len(class_names), accelerator, prepare=prepare_batch, max_clips=max_clips, multi_label=multi_label
+    )
     with Interrupts() as interrupts, evaluation_mode(model), torch.no_grad():
         for batch, waited in timed_batches(loader, accelerator.device):
             data_seconds += waited
@@ -73,7 +78,7 @@ def evaluate(
                 video = _views_of(batch)
                 index, label = (take(batch, key, "evaluate") for key in ("index", "label"))
                 num_views = video.shape[1]
-                row = (index, _check_labels(label, len(class_names)), *score(video))
+                row = (index, _check_labels(label, len(class_names), multi_label), *score(video))
                 rows.append(tuple(tensor.cpu() for tensor in row))
             interrupts.check()
     return join_results(
@@ -84,6 +89,7 @@ def evaluate(
         average=average,
         accelerator=accelerator,
         seconds=(time.perf_counter() - started, data_seconds),
+        multi_label=multi_label,
     )[0]
 
 
@@ -96,6 +102,7 @@ class VideoScorer:
         accelerator: for its device and precision.
         prepare: turns views as they come into what the network takes; None where they are that already.
         max_clips: views that go through the network at a time, halved where memory runs out.
+        multi_label: take the sigmoid in place of the softmax.
     Shape:
         (B, V, 3, T, H, W) on the device to twice float32 (B, C): log of the mean softmax, and mean of the outputs.
     Raises:
@@ -111,9 +118,10 @@ class VideoScorer:
         *,
         prepare: Prepare | None = None,
         max_clips: int = 32,
+        multi_label: bool = False,
     ) -> None:
         self.model, self.num_classes, self.prepare = model.to(accelerator.device), num_classes, prepare
-        self.accelerator = accelerator
+        self.accelerator, self.multi_label = accelerator, multi_label
         self.batched_forward = BatchedForward(self._forward, max(1, max_clips))
 
     def __call__(self, video: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,7 +136,8 @@ class VideoScorer:
                 "take a smaller network, fewer frames or smaller frames, or evaluate on the CPU."
             ) from error
         logits = logits.reshape(num_videos, num_views, self.num_classes)
-        return logits.log_softmax(dim=-1).logsumexp(dim=1) - math.log(num_views), logits.mean(dim=1)
+        logs = log_probabilities(logits, self.multi_label)
+        return logs.logsumexp(dim=1) - math.log(num_views), logits.mean(dim=1)
 
     def _forward(self, views: Tensor) -> Tensor:
         with self.accelerator.autocast():
@@ -150,11 +159,13 @@ def join_results(
     average: str,
     accelerator: Accelerator,
     seconds: tuple[float, float],
+    multi_label: bool = False,
 ) -> list[EvalResult]:
     """Return a result per network, of the videos of all processes, each counted once.
 
     Args:
-        rows: of some videos each, on the CPU: index (B,), label (B,), and for each network the two of `VideoScorer`.
+        rows: of some videos each, on the CPU: index (B,), label (B,) or, if multi-label, int64 (B, C), and for each
+            network the two of `VideoScorer`.
         unread: the problem of each video that could not be read, by index.
         num_views: of each network.
         seconds: time taken, and the part of it spent waiting for videos.
@@ -163,7 +174,10 @@ def join_results(
         TrainingError: a score is not finite, or no video could be read.
     """
     with explain_lost_process():
-        (indices, labels, *scores), missing = _join(rows, unread, 2 * len(num_views), len(class_names), accelerator)
+        count = len(class_names)
+        no_labels = torch.zeros((0, count) if multi_label else 0, dtype=torch.int64)
+        nothing = (torch.zeros(0, dtype=torch.int64), no_labels, *[torch.zeros(0, count)] * 2 * len(num_views))
+        (indices, labels, *scores), missing = _join([nothing, *rows], unread, accelerator)
     results = [
         EvalResult(
             log_probs=scores[2 * k],
@@ -202,7 +216,14 @@ def _views_of(batch: Batch) -> Tensor:
     return video
 
 
-def _check_labels(labels: Tensor, num_classes: int) -> Tensor:
+def _check_labels(labels: Tensor, num_classes: int, multi_label: bool) -> Tensor:
+    if multi_label or labels.ndim > 1:
+        if not multi_label or labels.shape[1:] != (num_classes,) or ((labels != 0) & (labels != 1)).any():
+            needed = f"(B, {num_classes}) of zeros and ones" if multi_label else "(B,) of class indices"
+            raise ValueError(
+                f"evaluate: labels are {tuple(labels.shape)}; needed: {needed}, as multi_label is {multi_label}."
+            )
+        return labels.long()
     if ((labels < -1) | (labels >= num_classes)).any():
         raise ValueError(
             f"evaluate: labels go from {int(labels.min())} to {int(labels.max())}; needed: 0 to {num_classes - 1} "
@@ -212,15 +233,10 @@ def _check_labels(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def _join(
-    rows: Sequence[tuple[Tensor, ...]],
-    unread: Mapping[int, str],
-    num_scores: int,
-    num_classes: int,
-    accelerator: Accelerator,
+    rows: Sequence[tuple[Tensor, ...]], unread: Mapping[int, str], accelerator: Accelerator
 ) -> tuple[list[Tensor], tuple[tuple[int, str], ...]]:
     """Concatenate, bring the processes' rows together, order by index; each video stays once."""
-    nothing = (*[torch.zeros(0, dtype=torch.int64)] * 2, *[torch.zeros(0, num_classes)] * num_scores)
-    joined = [torch.cat(column) for column in zip(nothing, *rows, strict=True)]
+    joined = [torch.cat(column) for column in zip(*rows, strict=True)]
     if accelerator.num_processes > 1:
         # Shares may differ in length; padding has index -1. Accelerate repeats videos to even the shares out.
         moved = [column.to(accelerator.device) for column in joined]

@@ -14,13 +14,13 @@ from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.groups import GroupResult, group_dict, measure_group
 from videozoo.engine.metrics import class_accuracies, rank_classes
 from videozoo.engine.plots import plot_confusion, plot_group
-from videozoo.engine.results import result_dict, write_results
+from videozoo.engine.results import metrics_in, result_dict, write_results
 from videozoo.engine.scores import Scores, save_scores
 from videozoo.files import replace_folder
 from videozoo.text import csv_text
 
-RESULTS, SCORES, CONFUSION = "results.json", "scores.safetensors", "confusion.csv"
-_OF_A_MEMBER = ("top1", "top5", "mean_class", "loss", "num_views")
+RESULTS, SCORES, CONFUSIONS = "results.json", "scores.safetensors", ("confusion.csv", "confusion.png")
+_OF_A_MEMBER = ("loss", "num_views")
 
 
 def evaluation_dict(
@@ -44,7 +44,7 @@ def evaluation_dict(
 
 def _member_dict(member: Scores, groups: Mapping[str, Sequence[int]] | None) -> dict[str, Any]:
     content = evaluation_dict(member, groups)
-    kept = [*member.about, *_OF_A_MEMBER, *(["groups"] if groups else [])]
+    kept = [*member.about, *metrics_in(content), *_OF_A_MEMBER, *(["groups"] if groups else [])]
     return {key: content[key] for key in kept}
 
 
@@ -58,7 +58,8 @@ def write_evaluation(
 
     Of each group ``groups/NAME.csv`` and ``.png``, which shows the members of an ensemble beside the whole. Each member
     has the same files, but groups, in a folder ``member_1``, ``member_2``, ... Each file is written in one piece,
-    results.json last. Groups and members of an earlier evaluation in this folder are removed.
+    results.json last. Groups and members of an earlier evaluation in this folder are removed. A multi-label evaluation
+    has no confusion.
 
     Returns:
         the names of what was written.
@@ -66,13 +67,16 @@ def write_evaluation(
         CheckpointError: the disk refused.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = ["videos.csv", "per_class.csv", CONFUSION, "confusion.png", SCORES]
     result = scores.result
+    written = ["videos.csv", "per_class.csv", *([] if result.multi_label else CONFUSIONS), SCORES]
     save_scores(folder / SCORES, scores)
     _write_csv(folder / "videos.csv", _video_rows(scores))
     _write_csv(folder / "per_class.csv", _class_rows(result))
-    _write_csv(folder / CONFUSION, [["", *result.class_names], *_named_rows(result)])
-    plot_confusion(folder / "confusion.png", result.confusion, result.class_names)
+    for name in CONFUSIONS if result.multi_label else ():  # of an earlier evaluation
+        (folder / name).unlink(missing_ok=True)
+    if not result.multi_label:
+        _write_csv(folder / CONFUSIONS[0], [["", *result.class_names], *_named_rows(result)])
+        plot_confusion(folder / CONFUSIONS[1], result.confusion, result.class_names)
     if groups:
         _replace(folder / "groups", lambda new: _write_groups(new, scores, groups, members))
         written.append("groups/")
@@ -105,6 +109,9 @@ def _remove_earlier(folder: Path, has_groups: bool, num_members: int) -> None:
 def _video_rows(scores: Scores) -> Iterable[list[Any]]:
     """A row for each video in the order of the data, the unread ones with their problem."""
     result = scores.result
+    if result.multi_label:
+        yield from _multi_label_rows(scores)
+        return
     names = result.class_names
     best = rank_classes(result.scores)[:, 0].tolist()
     rows: dict[int, list[Any]] = {index: ["", "", "", "", problem] for index, problem in result.unread}
@@ -117,7 +124,27 @@ def _video_rows(scores: Scores) -> Iterable[list[Any]]:
         yield [scores.names[index], *rows[index]]
 
 
+def _multi_label_rows(scores: Scores) -> Iterable[list[Any]]:
+    """A row for each video: its classes, joined by ``|`` as in lists, and its best class."""
+    result = scores.result
+    names = result.class_names
+    best = rank_classes(result.scores)[:, 0].tolist()
+    rows: dict[int, list[Any]] = {index: ["", "", "", problem] for index, problem in result.unread}
+    for index, labels, guess, row in zip(result.indices.tolist(), result.labels, best, result.scores, strict=True):
+        own = "|".join(names[label] for label in labels.nonzero()[:, 0].tolist())
+        rows[index] = [own, names[guess], f"{float(row[guess]):.6g}", ""]
+    yield ["name", "labels", "prediction", "score", "problem"]
+    for index in sorted(rows):
+        yield [scores.names[index], *rows[index]]
+
+
 def _class_rows(result: EvalResult) -> Iterable[list[Any]]:
+    if result.multi_label:
+        yield ["class", "videos", "average_precision"]
+        totals = result.labels.sum(dim=0).tolist()
+        for name, total, value in zip(result.class_names, totals, result.average_precisions, strict=True):
+            yield [name, total, "" if value is None else f"{value:.6g}"]
+        return
     confusion = result.confusion
     columns = (confusion.sum(dim=1).tolist(), confusion.diagonal().tolist(), class_accuracies(confusion))
     yield ["class", "videos", "correct", "accuracy"]

@@ -76,7 +76,8 @@ def fit(
         model_config: goes into each ``config.json`` as it is, with ``pretrained_cfg.metrics`` added.
         resume: continue the run in ``output``; with nothing there, start one.
         train_batch: turns (video, label) on the device, as the loader gives them, into what the network takes and the
-            target of the loss: int64 (B,) classes or float (B, C) shares. None: they are that already.
+            target of the loss: int64 (B,) classes or float (B, C) shares. None: they are that already. With
+            ``config.multi_label`` labels and targets are float (B, C).
         eval_batch: the same for an evaluation's video alone.
         train_names: what to call the training videos, by index, where one is broken.
         on_start: called once the run is accepted, before anything is written into ``output`` (first process only).
@@ -132,27 +133,34 @@ def _fit_epoch(run: Run) -> EpochRow:
     result = _evaluate(run)
     if result.num_labelled == 0:
         raise ValueError("fit: no validation video has a label, so no epoch can be the best; give labelled videos.")
+    if result.multi_label and not result.labels.any():
+        raise ValueError(
+            "fit: no validation video has a class, so that mAP cannot be measured; give some that have one."
+        )
     trained, epoch = run.progress.current, run.progress.epoch + 1
+    is_multi = result.multi_label
     row = EpochRow(
         epoch=epoch,
         lr=current_lr(run.optimizer),
         train_loss=trained.loss,
-        train_top1=trained.top1,
+        train_top1=None if is_multi else trained.top1,
         val_loss=result.loss,
-        val_top1=result.top1,
-        val_top5=result.top5,
-        val_mean_class=result.mean_class,
+        val_top1=None if is_multi else result.top1,
+        val_top5=None if is_multi else result.top5,
+        val_mean_class=None if is_multi else result.mean_class,
+        val_map=result.map if is_multi else None,
         seconds=trained.seconds + time.perf_counter() - started,
         data_seconds=trained.data_seconds + result.data_seconds,
     )
     results = {**result_dict(result), "epoch": epoch, "weights": "trained" if run.ema is None else "averaged"}
-    progress = run.progress.add(row, results, result.confusion, run.config.eval_metric)
+    confusion = None if is_multi else result.confusion
+    progress = run.progress.add(row, results, confusion, str(run.config.eval_metric))
     run.save_measured(results, progress)
     run.save_last(progress)
     run.progress = progress
     run.drop_epochs()
     _report_epoch(run, row)
-    if line := describe_chance(progress.history, result.confusion):
+    if confusion is not None and (line := describe_chance(progress.history, confusion)):
         run.say("%s", line)
     return row
 
@@ -167,6 +175,7 @@ def _evaluate(run: Run) -> EvalResult:
             class_names=run.folder.class_names,
             accelerator=run.accelerator,
             prepare_batch=run.calls.eval_batch,
+            multi_label=run.config.multi_label,
         )
     except TrainingError as error:  # no video could be read, or what the training has made is of no use
         if run.find_broken(run.measured_net.state_dict()):
@@ -194,11 +203,11 @@ def _report_epoch(run: Run, row: EpochRow) -> None:
     """Log the epoch and bring the tables up to date; pictures are drawn at most twice a minute."""
     best_epoch = run.progress.best["epoch"] if run.progress.best else 0
     left = (run.config.epochs - row.epoch) * row.seconds
-    run.say("epoch %d/%d done: train loss %.4f top-1 %.1f %%, val loss %.4f top-1 %.1f %% mean-class %.1f %%, %.1f s "
-         "(data %.1f s), best epoch %d, about %s left", row.epoch, run.config.epochs, row.train_loss,
-         100 * row.train_top1, row.val_loss, 100 * row.val_top1, 100 * row.val_mean_class, row.seconds,
-         row.data_seconds, best_epoch, describe_seconds(left))  # fmt: skip
-    run.trackers.log({name: value for name, value in asdict(row).items() if name != "epoch"},
+    run.say("epoch %d/%d done: train loss %.4f%s, val loss %.4f%s, %.1f s (data %.1f s), best epoch %d, about %s "
+         "left", row.epoch, run.config.epochs, row.train_loss, _percent("top-1", row.train_top1), row.val_loss,
+         _percent("top-1", row.val_top1) + _percent("mean-class", row.val_mean_class) + _percent("mAP", row.val_map),
+         row.seconds, row.data_seconds, best_epoch, describe_seconds(left))  # fmt: skip
+    run.trackers.log({name: value for name, value in asdict(row).items() if name != "epoch" and value is not None},
                      row.epoch * run.updates_per_epoch)  # fmt: skip
     if not run.accelerator.is_main_process:
         return
@@ -207,6 +216,10 @@ def _report_epoch(run: Run, row: EpochRow) -> None:
         run.drawn_at = time.monotonic()
     else:
         run.folder.write_tables(run.progress)
+
+
+def _percent(name: str, value: float | None) -> str:
+    return "" if value is None else f" {name} {100 * value:.1f} %"
 
 
 def _write_reports(run: Run) -> None:

@@ -73,7 +73,14 @@ def measure_group(result: EvalResult, labels: Sequence[int]) -> GroupResult:
 
     Args:
         labels: numbers of the group's classes.
+    Raises:
+        EngineError: a multi-label evaluation.
     """
+    if result.multi_label:
+        raise EngineError(
+            "a multi-label evaluation has no confusion: a video may have several classes, and a high score for one "
+            "takes nothing from another; per_class.csv has the average precision of each class."
+        )
     of_group = list(labels)
     rows = result.confusion[of_group]
     inside = rows[:, of_group]

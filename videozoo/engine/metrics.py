@@ -1,10 +1,12 @@
-"""Accuracies from scores and labels: pure functions on CPU tensors."""
+"""Accuracies and average precisions from scores and labels: pure functions on CPU tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+_CLASSES_AT_ONCE = 64  # whose scores are sorted
 
 
 def rank_classes(scores: Tensor) -> Tensor:
@@ -39,6 +41,44 @@ def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
     predicted = rank_classes(scores[is_labelled])[:, 0]
     cells = labels[is_labelled] * num_classes + predicted
     return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def average_precisions(scores: Tensor, labels: Tensor) -> list[float | None]:
+    """Average precision of each class over all rows; None for a class that no row has.
+
+    The mean, over the rows that have the class, of the precision at their rank: of the rows with that score or a better
+    one, the share that has the class. Rows with equal scores have one rank, as in scikit-learn, so that their order
+    does not matter.
+
+    Args:
+        scores: of any monotone kind, such as logarithms of probabilities.
+        labels: of zeros and ones.
+    Shape: scores (N, C), labels (N, C); returns C ratios in [0, 1].
+    """
+    if not len(scores):
+        return [None] * scores.shape[1]
+    pairs = zip(scores.split(_CLASSES_AT_ONCE, dim=1), labels.split(_CLASSES_AT_ONCE, dim=1), strict=True)
+    return [value for some in pairs for value in _average_precisions(*some)]
+
+
+def _average_precisions(scores: Tensor, labels: Tensor) -> list[float | None]:
+    order = scores.argsort(dim=0, descending=True, stable=True)
+    ranked = scores.gather(0, order)
+    hits = labels.gather(0, order).double()
+    precisions = hits.cumsum(0) / torch.arange(1, len(hits) + 1)[:, None]
+    # The place at which the run of equal scores ends that a row is in.
+    places = torch.arange(len(ranked))[:, None].expand_as(ranked)
+    is_last = torch.ones_like(ranked, dtype=torch.bool)
+    is_last[:-1] = ranked[1:] != ranked[:-1]
+    ends = torch.where(is_last, places, len(ranked)).flip(0).cummin(0).values.flip(0)
+    sums, totals = (hits * precisions.gather(0, ends)).sum(0).tolist(), hits.sum(0).tolist()
+    return [value / total if total else None for value, total in zip(sums, totals, strict=True)]
+
+
+def mean_average_precision(precisions: Sequence[float | None]) -> float:
+    """Mean of `average_precisions` over the classes that some row has; nan where there is none."""
+    present = [value for value in precisions if value is not None]
+    return sum(present) / len(present) if present else float("nan")
 
 
 def pack_counts(confusion: Tensor) -> dict[str, Any]:

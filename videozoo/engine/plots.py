@@ -45,13 +45,19 @@ def plot_curves(path: Path, history: Sequence[EpochRow], best_epoch: int | None 
     loss.plot(epochs, [row.val_loss for row in history], color=VAL, label="validation", **style)
     loss.set(title="loss", ylim=(0, None))
 
-    accuracy.plot(epochs, [row.train_top1 for row in history], color=TRAIN, label="training top-1", **style)
-    accuracy.plot(epochs, [row.val_top1 for row in history], color=VAL, label="validation top-1", **style)
-    mean_class = [row.val_mean_class for row in history]
-    accuracy.plot(epochs, mean_class, color=OTHER, label="validation mean-class", **style | {"linestyle": ":"})
-    if any(row.val_top5 < 1 for row in history):
-        accuracy.plot(epochs, [row.val_top5 for row in history], color=FAINT, label="validation top-5", **style)
-    accuracy.set(title="accuracy", ylim=(0, 1.02))
+    lines: list[tuple[str, str, list[Any], dict[str, Any]]] = [
+        ("training top-1", TRAIN, [row.train_top1 for row in history], {}),
+        ("validation top-1", VAL, [row.val_top1 for row in history], {}),
+        ("validation mean-class", OTHER, [row.val_mean_class for row in history], {"linestyle": ":"}),
+        ("validation mAP", VAL, [row.val_map for row in history], {}),
+    ]
+    if any(row.val_top5 is not None and row.val_top5 < 1 for row in history):
+        lines.append(("validation top-5", FAINT, [row.val_top5 for row in history], {}))
+    for label, color, values, own in lines:
+        if values[0] is not None:
+            accuracy.plot(epochs, values, color=color, label=label, **style | own)
+    is_multi = history[0].val_map is not None
+    accuracy.set(title="mean average precision" if is_multi else "accuracy", ylim=(0, 1.02))
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
     rate.plot(epochs, [row.lr for row in history], color=FAINT, **style)
@@ -64,11 +70,9 @@ def plot_curves(path: Path, history: Sequence[EpochRow], best_epoch: int | None 
             axes.axvline(best_epoch, color="#444444", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     best = next((row for row in history if row.epoch == best_epoch), None)
     if best is not None:
-        figure.suptitle(
-            f"best epoch {best.epoch} of {epochs[-1]} (dashed): validation top-1 {best.val_top1:.1%}, "
-            f"mean-class {best.val_mean_class:.1%}",
-            fontsize=11,
-        )
+        measured = (("top-1", best.val_top1), ("mean-class", best.val_mean_class), ("mAP", best.val_map))
+        told = ", ".join(f"{name} {value:.1%}" for name, value in measured if value is not None)
+        figure.suptitle(f"best epoch {best.epoch} of {epochs[-1]} (dashed): validation {told}", fontsize=11)
     loss.legend(frameon=False, fontsize=9)
     accuracy.legend(frameon=False, fontsize=9, loc="best")
     save_figure(figure, path, dpi=130, margin=None)

@@ -41,7 +41,7 @@ class Progress:
     Args:
         history: a row per finished epoch.
         best: the content of results.json: the best epoch's evaluation, with its ``epoch``.
-        best_confusion: counts (C, C) of the best epoch.
+        best_confusion: counts (C, C) of the best epoch; None before the first, and in a multi-label run.
         current: the epoch under way.
         stopped_early: whether ``patience`` ended the run before its last epoch.
     """
@@ -57,7 +57,7 @@ class Progress:
         """Finished epochs."""
         return len(self.history)
 
-    def add(self, row: EpochRow, results: dict[str, Any], confusion: Tensor, metric: str) -> "Progress":
+    def add(self, row: EpochRow, results: dict[str, Any], confusion: Tensor | None, metric: str) -> "Progress":
         """The progress after one more epoch; its evaluation becomes the best if the metric says so."""
         done = replace(self, history=(*self.history, row), current=EpochState())
         if self.best is None or _merit(results, metric) > _merit(self.best, metric):

@@ -3,8 +3,8 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,25 @@ from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.metrics import class_accuracies
 from videozoo.text import json_text
 
+METRICS, MULTI_LABEL_METRICS = ("top1", "top5", "mean_class"), ("map",)
+
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One line of summary.csv; ``epoch`` counts from 1, accuracies are ratios, ``seconds`` take in the evaluation."""
+    """One line of summary.csv; ``epoch`` counts from 1, accuracies are ratios, ``seconds`` take in the evaluation.
+
+    A multi-label run has ``val_map`` in place of the accuracies, which are None there.
+    """
 
     epoch: int
     lr: float
     train_loss: float
-    train_top1: float
+    train_top1: float | None
     val_loss: float
-    val_top1: float
-    val_top5: float
-    val_mean_class: float
+    val_top1: float | None
+    val_top5: float | None
+    val_mean_class: float | None
+    val_map: float | None = field(default=None, kw_only=True)
     seconds: float
     data_seconds: float
 
@@ -59,24 +65,35 @@ def result_dict(result: EvalResult) -> dict[str, Any]:
 
     Keys: top1, top5 (top-C where C < 5), mean_class, loss, num_videos (those that were read), num_labelled, num_unread,
     num_views, num_clips (videos times views), average, seconds, class_names, per_class (accuracies in the order of
-    class_names), unread (index and problem of each video that could not be read).
+    class_names), unread (index and problem of each video that could not be read). A multi-label evaluation has map and
+    map_labelled in place of the accuracies, average precisions in per_class, and num_without_class.
     """
     return {
-        "top1": _finite(result.top1),
-        "top5": _finite(result.top5),
-        "mean_class": _finite(result.mean_class),
+        **{name: _finite(getattr(result, name)) for name in metrics_of(result.multi_label)},
+        **({"map_labelled": _finite(result.map_labelled)} if result.multi_label else {}),
         "loss": _finite(result.loss),
         "num_videos": result.num_videos,
         "num_labelled": result.num_labelled,
+        **({"num_without_class": result.num_without_class} if result.multi_label else {}),
         "num_unread": len(result.unread),
         "num_views": result.num_views,
         "num_clips": result.num_videos * result.num_views,
         "average": result.average,
         "seconds": round(result.seconds, 3),
         "class_names": list(result.class_names),
-        "per_class": class_accuracies(result.confusion),
+        "per_class": result.average_precisions if result.multi_label else class_accuracies(result.confusion),
         "unread": [{"index": index, "problem": problem} for index, problem in result.unread],
     }
+
+
+def metrics_of(multi_label: bool) -> tuple[str, ...]:
+    """Return what an evaluation measures, by the names in results.json."""
+    return MULTI_LABEL_METRICS if multi_label else METRICS
+
+
+def metrics_in(results: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the same for the content of a results.json."""
+    return metrics_of(MULTI_LABEL_METRICS[0] in results)
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
@@ -95,7 +112,12 @@ def write_summary(path: Path, history: Sequence[EpochRow]) -> None:
         CheckpointError: the disk refused.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(EpochRow)], lineterminator="\n")
+    names = [
+        one.name
+        for one in fields(EpochRow)
+        if not history or any(getattr(row, one.name) is not None for row in history)
+    ]
+    writer = csv.DictWriter(text, names, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for row in history:
         values = asdict(row).items()

@@ -19,7 +19,7 @@ from videozoo.engine.errors import CheckpointError
 from videozoo.engine.metrics import pack_counts
 from videozoo.engine.plots import plot_confusion, plot_curves
 from videozoo.engine.progress import Progress
-from videozoo.engine.results import FitResult, write_results, write_summary
+from videozoo.engine.results import FitResult, metrics_in, metrics_of, write_results, write_summary
 from videozoo.engine.resume import config_dict
 from videozoo.files import (
     FolderTaken,
@@ -167,12 +167,8 @@ class RunFolder:
         }
         measured = {}
         for row in progress.history[-1:] if progress.current.step == 0 else ():  # within an epoch nothing is measured
-            measured = {
-                "top1": row.val_top1,
-                "top5": row.val_top5,
-                "mean_class": row.val_mean_class,
-                "epoch": row.epoch,
-            }
+            names = metrics_of(row.val_map is not None)
+            measured = {**{name: getattr(row, f"val_{name}") for name in names}, "epoch": row.epoch}
         save_checkpoint(self.path / "last", weights, self._config(measured), whole)
 
     def save_best(self, weights: Mapping[str, Tensor], results: Mapping[str, Any]) -> None:
@@ -209,18 +205,21 @@ class RunFolder:
         return self.path / f"epoch-{number}"
 
     def _save_measured(self, folder: Path, weights: Mapping[str, Tensor], results: Mapping[str, Any]) -> None:
-        measured = {name: results[name] for name in ("top1", "top5", "mean_class", "epoch")}
+        measured = {name: results[name] for name in (*metrics_in(results), "epoch")}
         save_checkpoint(folder, weights, self._config(measured))
 
     def write_reports(self, progress: Progress) -> None:
         """Write summary.csv, results.json, curves.png and confusion.png; nothing before the first epoch.
 
+        A multi-label run has no confusion.
+
         Raises:
             CheckpointError: the disk refused.
         """
         self.write_tables(progress)
-        if progress.best is not None and progress.best_confusion is not None:
+        if progress.best is not None:
             plot_curves(self.path / "curves.png", progress.history, progress.best["epoch"])
+        if progress.best_confusion is not None:
             plot_confusion(self.path / "confusion.png", progress.best_confusion, self.class_names)
 
     def write_tables(self, progress: Progress) -> None:

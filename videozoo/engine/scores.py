@@ -58,9 +58,9 @@ def save_scores(path: Path, scores: Scores) -> None:
     """Write a safetensors file, in one piece.
 
     Tensors: ``scores`` (N, C), what was counted; ``log_probs`` and ``logits`` (N, C), the averages over the views that
-    they follow from; ``labels`` (N,), -1 where unlabelled; ``indices`` (N,). Metadata: ``names`` of the N videos and
-    ``class_names`` as JSON lists, ``unread`` as a list of [index, name, problem], ``average``, ``num_views``,
-    ``about``.
+    they follow from; ``labels`` (N,), -1 where unlabelled, or multi-hot (N, C); ``indices`` (N,). Metadata: ``names``
+    of the N videos and ``class_names`` as JSON lists, ``unread`` as a list of [index, name, problem], ``average``,
+    ``num_views``, ``about``.
 
     Raises:
         CheckpointError: the disk refused.
@@ -135,6 +135,8 @@ def join_scores(parts: Sequence[Scores], average: str | None = None) -> Scores:
     if average is None and len({part.result.average for part in parts}) > 1:
         kinds = ", ".join(f"{_title(k, part)}: {part.result.average}" for k, part in enumerate(parts))
         raise EngineError(f"the scores were averaged in different ways ({kinds}); say which, prob or logit.")
+    if len({part.result.multi_label for part in parts}) > 1:
+        raise EngineError("some of the scores are of multi-label evaluations and some are not; they cannot vote.")
     if len({bool(part.about.get("is_reversed")) for part in parts}) > 1:
         raise EngineError("some of the scores are of clips played backwards and some are not; they cannot vote.")
     rows = [{part.names[index]: row for row, index in enumerate(part.result.indices.tolist())} for part in parts]
@@ -191,7 +193,7 @@ def _check_same(one: Scores, other: Scores, who: str) -> None:
         )
 
 
-def _labels(part: Scores) -> dict[str, int]:
+def _labels(part: Scores) -> dict[str, int | list[int]]:
     pairs = zip(part.result.indices.tolist(), part.result.labels.tolist(), strict=True)
     return {part.names[index]: label for index, label in pairs}
 
@@ -206,7 +208,7 @@ def _check(result: EvalResult, names: Mapping[int, str], about: Any) -> None:
     shapes: dict[str, tuple[Tensor, tuple[int, ...], torch.dtype]] = {
         "log_probs": (result.log_probs, (num_videos, num_classes), torch.float32),
         "logits": (result.logits, (num_videos, num_classes), torch.float32),
-        "labels": (result.labels, (num_videos,), torch.int64),
+        "labels": (result.labels, (num_videos, num_classes) if result.multi_label else (num_videos,), torch.int64),
         "indices": (result.indices, (num_videos,), torch.int64),
     }
     for name, (tensor, shape, dtype) in shapes.items():
@@ -214,7 +216,8 @@ def _check(result: EvalResult, names: Mapping[int, str], about: Any) -> None:
             raise ValueError(f"{name} is {tensor.dtype} {tuple(tensor.shape)}, needed: {dtype} {shape}")
     if not num_videos:
         raise ValueError("no videos")
-    if ((result.labels < -1) | (result.labels >= num_classes)).any():
+    least, most = (0, 1) if result.multi_label else (-1, num_classes - 1)
+    if ((result.labels < least) | (result.labels > most)).any():
         raise ValueError("labels out of range")
     if result.log_probs.isnan().any() or result.logits.isnan().any():
         raise ValueError("scores are not finite")

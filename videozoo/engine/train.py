@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
+from timm.loss import BinaryCrossEntropy
 from torch import Tensor
 from torch.nn import functional
 
@@ -63,10 +64,12 @@ def train_epoch(run: Run) -> None:
         took, clock = time.perf_counter() - clock, time.perf_counter()
         state.seconds, state.data_seconds = state.seconds + took, state.data_seconds + waited
         if run.progress_lines.is_due(state.step, run.updates_per_epoch):
-            run.say("epoch %d/%d step %d/%d: loss %.4f, top-1 %.1f %%, lr %.2e, step %.3f s (data %.3f s)%s", epoch + 1,
-                 config.epochs, state.step, run.updates_per_epoch, state.loss, 100 * state.top1, lr, took,
-                 waited, _describe_left(run))  # fmt: skip
-            run.trackers.log({"train/loss": state.loss, "train/top1": state.top1, "lr": lr}, num_updates + 1)
+            top1 = "" if config.multi_label else f", top-1 {state.top1:.1%}"
+            run.say("epoch %d/%d step %d/%d: loss %.4f%s, lr %.2e, step %.3f s (data %.3f s)%s", epoch + 1,
+                 config.epochs, state.step, run.updates_per_epoch, state.loss, top1, lr, took, waited,
+                 _describe_left(run))  # fmt: skip
+            measured = {} if config.multi_label else {"train/top1": state.top1}
+            run.trackers.log({"train/loss": state.loss, **measured, "lr": lr}, num_updates + 1)
         if line := run.step_times.describe_wait():
             run.say("%s", line)
     if not state.step:
@@ -126,7 +129,7 @@ def _agree(run: Run, group: Group) -> tuple[float, int, bool]:
 
 def _weight(run: Run, labels: Tensor) -> float:
     """What a batch weighs in the loss: its clips, or the sum of their classes' weights."""
-    _check_labels(labels, run.num_classes)
+    _check_labels(labels, run.num_classes, run.config.multi_label)
     return len(labels) if run.class_weights is None else run.class_weights[labels].sum().item()
 
 
@@ -152,8 +155,11 @@ def _step(run: Run, group: Group, weight: float, where: str) -> tuple[float, flo
             _check_logits(logits, video, run.num_classes)
             loss = _loss(run, logits, target)
             accelerator.backward(loss * share)
-        answer = target.argmax(dim=1) if target.is_floating_point() else target
-        correct = (logits.argmax(dim=1) == answer).sum()
+        if run.config.multi_label:  # there is no one right answer
+            correct = loss.new_zeros(())
+        else:
+            answer = target.argmax(dim=1) if target.is_floating_point() else target
+            correct = (logits.argmax(dim=1) == answer).sum()
         sums += torch.stack([loss.detach().float(), correct.float(), sums.new_tensor(len(labels))])
     sums = accelerator.reduce(sums, "sum").cpu().double()
     if not sums[0].isfinite():
@@ -167,7 +173,19 @@ def _step(run: Run, group: Group, weight: float, where: str) -> tuple[float, flo
 
 
 def _loss(run: Run, logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy, summed over the clips. Targets that are shares of the classes bring their own smoothing."""
+    """Cross entropy, summed over the clips. Targets that are shares of the classes bring their own smoothing.
+
+    Binary cross entropy is the mean over the classes, summed over the clips.
+    """
+    config = run.config
+    if config.multi_label or config.bce_loss:
+        # What has been mixed is smooth already; multi-hot targets that are not mixed are whole numbers.
+        is_whole = config.multi_label and config.smoothing > 0 and bool(((target == 0) | (target == 1)).all())
+        criterion = BinaryCrossEntropy(
+            config.smoothing, config.bce_target_thresh, reduction="sum", smooth_dense=is_whole
+        )
+        entropy: Tensor = criterion(logits, target.to(logits.dtype) if target.is_floating_point() else target)
+        return entropy / run.num_classes
     weights = None if run.class_weights is None else run.class_weights.to(logits.dtype)
     options: dict[str, Any] = {"weight": weights, "reduction": "sum"}
     if target.is_floating_point():
@@ -175,7 +193,14 @@ def _loss(run: Run, logits: Tensor, target: Tensor) -> Tensor:
     return functional.cross_entropy(logits, target, label_smoothing=run.config.smoothing, **options)
 
 
-def _check_labels(labels: Tensor, num_classes: int) -> None:
+def _check_labels(labels: Tensor, num_classes: int, multi_label: bool) -> None:
+    if labels.ndim != 1 + multi_label or (multi_label and labels.shape[1] != num_classes):
+        needed = f"(B, {num_classes}) of zeros and ones" if multi_label else "(B,) of class indices"
+        raise ValueError(
+            f"fit: training labels are {tuple(labels.shape)}; needed: {needed}, as multi_label is {multi_label}."
+        )
+    if multi_label:
+        return
     if ((labels < 0) | (labels >= num_classes)).any():
         raise ValueError(
             f"fit: training labels go from {int(labels.min())} to {int(labels.max())}; needed: 0 to {num_classes - 1} "

@@ -1,6 +1,5 @@
 """Several networks that vote on one clip."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -12,6 +11,7 @@ from videozoo.models.config import forget_classes
 from videozoo.models.layer_groups import prefixed
 from videozoo.models.spec import EnsembleSpec
 from videozoo.models.video_net import VideoNet
+from videozoo.probabilities import is_multi_label, join_logits
 
 __all__ = ["Ensemble", "joint_names"]
 
@@ -20,8 +20,8 @@ class Ensemble(nn.Module):
     """Networks on the same clip, their probabilities averaged.
 
     The output is the logarithm of the mean of the members' probabilities: its softmax is that mean, so everything that
-    takes logits takes it, and cross entropy trains all members at once. Members trained one by one make an ensemble as
-    they are: ``Ensemble([net8, net16])``.
+    takes logits takes it, and cross entropy trains all members at once. Of multi-label members its sigmoid is the
+    mean. Members trained one by one make an ensemble as they are: ``Ensemble([net8, net16])``.
 
     A clip has as many frames T as the longest member takes. A member that takes T_k gets every r-th, r = T / T_k, from
     frame r // 2 on. With segment sampling its own test frames would be the centres of T_k segments: for an odd r these
@@ -113,8 +113,7 @@ class Ensemble(nn.Module):
             return torch.cat(logits, 1)
         dtype = logits[0].dtype
         exact = torch.promote_types(dtype, torch.float32)  # half precision would lose small probabilities
-        votes = torch.stack([one.to(exact).log_softmax(-1) for one in logits])
-        return (votes.logsumexp(0) - math.log(len(logits))).to(dtype)
+        return join_logits(torch.stack([one.to(exact) for one in logits]), is_multi_label(self)).to(dtype)
 
     def forward_intermediates(
         self, x: Tensor, indices: int | list[int] | None = None, intermediates_only: bool = False, **kwargs: Any
@@ -203,6 +202,8 @@ def joint_names(members: Sequence[VideoNet], field: str) -> tuple[str, ...]:
 def _joint_cfg(members: list[VideoNet]) -> dict[str, Any]:
     """The longest member's config; what the members must agree on is checked."""
     longest = max(members, key=lambda member: member.num_frames).pretrained_cfg
+    if len({is_multi_label(member) for member in members}) > 1:
+        raise ValueError("Ensemble: some members give a video one class and some several; they cannot be averaged.")
     for field in ("mean", "std", "channel_order", "label_names"):
         values = [member.pretrained_cfg.get(field) for member in members]
         known = [tuple(value) for value in values if value]
