@@ -57,8 +57,8 @@ class FitConfig:
         compile: train and evaluate through ``torch.compile``; checkpoints keep the network's own keys.
         class_weights: a weight of the loss per class, as ``class_weights`` of the data room gives; the mean over the
             classes is usually 1. None: all alike.
-        eval_metric: ``top1`` or ``mean_class``, of a multi-label run ``map``: what makes an epoch the best one. None:
-            ``top1`` or ``map``.
+        eval_metric: ``top1`` or ``mean_class``, of a multi-label run ``map``: what makes an epoch the best one.
+            Empty: ``top1`` or ``map``.
         patience: stop after this many epochs without a better ``eval_metric``; None trains all ``epochs``.
         max_bad_frac: share of the training videos that may turn out broken before the run stops.
         checkpoint_hist: the number of epochs whose weights are kept: 1 keeps ``best`` alone, N > 1 also the N best ones
@@ -104,7 +104,7 @@ class FitConfig:
     channels_last: bool = False
     compile: bool = False
     class_weights: tuple[float, ...] | None = None
-    eval_metric: str | None = None
+    eval_metric: str = ""
     patience: int | None = None
     max_bad_frac: float = 0.01
     checkpoint_hist: int = 1
@@ -122,7 +122,7 @@ class FitConfig:
                 raise SettingError(setting.name, problem)
         self._choose("sched", SCHEDULES)
         self._choose("amp", AMP_KINDS)
-        if self.eval_metric is None:
+        if not self.eval_metric:
             object.__setattr__(self, "eval_metric", "map" if self.multi_label else "top1")
         self._choose("eval_metric", EVAL_METRICS)
         self._check_loss()

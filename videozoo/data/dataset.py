@@ -145,9 +145,9 @@ class VideoDataset(Dataset[dict[str, Any]]):
 
     def _target(self, label: Label) -> int | Tensor:
         """Return the label of an item: a class index, or several of them as multi-hot (K,)."""
-        if not isinstance(label, tuple):
+        if isinstance(label, int):
             return label
-        if self.num_classes is None:
+        if label is None or self.num_classes is None:
             return -1
         return torch.zeros(self.num_classes).index_fill_(0, torch.tensor(label, dtype=torch.int64), 1.0)
 

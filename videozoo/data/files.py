@@ -138,9 +138,7 @@ def subfolders(base: Path, folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in names]
 
 
-def make_records(
-    file: ListFile, listing: Listing, labels: Sequence[int] | Sequence[tuple[int, ...]]
-) -> list[VideoRecord]:
+def make_records(file: ListFile, listing: Listing, labels: Sequence[int | tuple[int, ...]]) -> list[VideoRecord]:
     """Records of the rows; missing files and rows that come twice are noted as problems, empty files as a warning.
 
     Where files are not checked, a row that comes twice is left out, with a warning.

@@ -154,7 +154,7 @@ def _fit_epoch(run: Run) -> EpochRow:
     )
     results = {**result_dict(result), "epoch": epoch, "weights": "trained" if run.ema is None else "averaged"}
     confusion = None if is_multi else result.confusion
-    progress = run.progress.add(row, results, confusion, str(run.config.eval_metric))
+    progress = run.progress.add(row, results, confusion, run.config.eval_metric)
     run.save_measured(results, progress)
     run.save_last(progress)
     run.progress = progress
