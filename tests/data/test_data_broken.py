@@ -24,6 +24,7 @@ from videozoo.data import (
     sample_clips,
 )
 from videozoo.data import dataset as dataset_module
+from videozoo.data import read_views as views_module
 
 EVERYTHING: dict[str, Any] = {"color_jitter": 0.4, "auto_augment": "rand-m9-n3-p1", "train_resize": 40}
 
@@ -204,7 +205,7 @@ def test_large_frames_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch, record
     dataset = _testing(records, num_clips=5, sampling="dense", num_crops=3)
     whole = dataset[5]["video"]
     assert whole.shape == (15, 3, 4, 32, 32)
-    monkeypatch.setattr(dataset_module, "PIECE_BYTES", 3 * 48 * 64 * 3)
+    monkeypatch.setattr(views_module, "PIECE_BYTES", 3 * 48 * 64 * 3)
     assert torch.equal(dataset[5]["video"], whole)
 
 

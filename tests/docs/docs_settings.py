@@ -190,7 +190,7 @@ SETTINGS: dict[str, Setting] = {
         names=lambda: {"clips": torch.zeros(2, 3, 8, 32, 32)},
         packages=("onnx", "onnxruntime", "onnxscript", "pyarrow"),
     ),
-    "docs/data.md": Setting(_data, needs={"kinetics.csv": "kinetics"}),
+    "docs/data.md": Setting(_data, needs={"kinetics.csv": "kinetics", "videos": "videos"}),
     "docs/evaluation.md": Setting(
         _evaluation,
         needs={"val.txt": "labelled", "groups.yaml": "groups", "a": "measured", "b": "measured"}

@@ -1,28 +1,29 @@
 """Videos as samples for a DataLoader."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from videozoo.devices import one_thread
 from videozoo.video.errors import VideoError
-from videozoo.video.reader import VideoReader
 
+from .clip_transform import ClipTransform, draws_from, find_clip_transform
+from .pairs import Pair
 from .read_sampled import read_record
+from .read_views import read_views
 from .records import VideoRecord
 from .sample import SAMPLINGS, sample_clips
+from .sources import load_source
 from .transforms import Label
 
 ON_BROKEN = ("raise", "replace", "report")
 # Videos tried in place of a broken one.
 MAX_REPLACEMENTS = 10
-# Decoded frames that a test holds at a time; 80 frames of 1920x1080 would be twice as many bytes.
-PIECE_BYTES = 256 * 2**20
 
 
 @dataclass(eq=False, repr=False)
@@ -35,8 +36,10 @@ class VideoDataset(Dataset[dict[str, Any]]):
 
     Args:
         records: what ``load_source(...).records`` gives.
-        transform: what ``create_transform`` gives, for training or for testing as ``is_training`` says. In training it
-            is given a clip, in testing frames in any number, of which it must treat each by itself.
+        transform: what ``create_transform`` gives, for training or for testing as ``is_training`` says; or any function
+            of a clip, such as a ``torchvision.transforms.v2.Compose``, see ``ClipTransform``, which also draws from
+            the seed. Of one that takes frames and label, in testing frames come in any number, and it must treat each
+            by itself.
         num_frames: frames of a clip, T.
         sampling: ``segment``, ``dense`` or ``uniform``; see ``sample_clips``.
         frame_stride: video frames between sampled ones, for ``dense``.
@@ -60,7 +63,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
     """
 
     records: Sequence[VideoRecord]
-    transform: Callable[[Tensor, Label], Any]
+    transform: Callable[..., Any]
     _: KW_ONLY
     num_frames: int
     sampling: str = "segment"
@@ -71,6 +74,8 @@ class VideoDataset(Dataset[dict[str, Any]]):
     seed: int = 0
     num_classes: int | None = None
     on_broken: str = "raise"
+    class_names: tuple[str, ...] = field(default=(), init=False)
+    _clip_transform: ClipTransform | None = field(default=None, init=False)
     # In shared memory, so that workers started in an earlier epoch see it change.
     _epoch: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64).share_memory_(), init=False)
 
@@ -88,6 +93,45 @@ class VideoDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"VideoDataset: seed is {self.seed}, must not be negative.")
         if self.on_broken not in ON_BROKEN:
             raise ValueError(f"VideoDataset: on_broken is {self.on_broken!r}, must be one of {', '.join(ON_BROKEN)}.")
+        self._clip_transform = find_clip_transform(self.transform)
+
+    @classmethod
+    def from_list(
+        cls,
+        items: Sequence[Pair],
+        transform: Callable[..., Any],
+        *,
+        class_names: Sequence[str] | None = None,
+        data_root: str | os.PathLike[str] | None = None,
+        multi_label: bool = False,
+        check_files: bool = True,
+        **options: Any,
+    ) -> Self:
+        """Make a data set of a list of (path, label).
+
+        Its ``class_names`` are those given, else the names that occur, in natural order.
+
+        Args:
+            items: paths of files or of folders of frames, with class names or with class indices; with
+                ``multi_label`` each label is a list of these.
+            transform: see the class.
+            class_names: the classes by index.
+            data_root: folder that relative paths start from, instead of the working directory.
+            multi_label: a video may have any number of classes; ``num_classes`` is then that of the names.
+            check_files: look whether each file is there.
+            options: all else that the class takes.
+        Raises:
+            SourceError: missing files, unknown classes, paths that come twice; it names the items.
+            ValueError: see the class.
+        """
+        source = load_source(
+            list(items), data_root=data_root, class_names=class_names, multi_label=multi_label, check_files=check_files
+        )
+        if multi_label:
+            options.setdefault("num_classes", len(source.class_names))
+        dataset = cls(source.records, transform, **options)
+        dataset.class_names = source.class_names
+        return dataset
 
     @property
     def epoch(self) -> int:
@@ -116,7 +160,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
         for attempt in range(1 + (MAX_REPLACEMENTS if self.on_broken == "replace" else 0)):
             # The first attempt's draws are those of a data set that replaces nothing.
             key = (self.seed, self.epoch, index, attempt)[: 4 if attempt else 3]
-            clip_seed, transform_seed, place_seed = np.random.SeedSequence(key).generate_state(3, np.uint64).tolist()
+            clip_seed, transform_seed, place_seed = _seeds(key)
             place = (place_seed if attempt else index) % len(self)
             try:
                 video, label, note = self._read(self.records[place], clip_seed, transform_seed)
@@ -153,17 +197,23 @@ class VideoDataset(Dataset[dict[str, Any]]):
 
     def _read(self, record: VideoRecord, clip_seed: int, transform_seed: int) -> tuple[Tensor, int | Tensor, str]:
         if not self.is_training:
-            (views,), note = _read_tests([self], record)
+            (views,), note = _read_tests([self], record, transform_seed)
             return views, self._target(_labels_of(record)), note
         # From the same seed however often it is drawn.
         clip, note = read_record(
             record, lambda count: self._draw(count, clip_seed)[0], lambda frames, reader: reader.read(frames)
         )
-        with torch.random.fork_rng(devices=[]), one_thread():  # as in a worker: the last bit of a sum depends on it
-            # Not torch.manual_seed: that would also seed the accelerators, which fork_rng does not restore here.
-            torch.default_generator.manual_seed(transform_seed >> 1)
+        with draws_from(transform_seed):
+            if self._clip_transform is not None:
+                return self._clip_transform(clip), self._target(_labels_of(record)), note
             video, label = self.transform(clip, _labels_of(record))
             return video, self._target(label), note
+
+
+def _seeds(key: tuple[int, ...]) -> tuple[int, int, int]:
+    """Seeds of the clip, of the transform and of what takes the place of a broken video."""
+    clip, transform, place = np.random.SeedSequence(key).generate_state(3, np.uint64).tolist()
+    return clip, transform, place
 
 
 def _labels_of(record: VideoRecord) -> Label:
@@ -202,7 +252,8 @@ class JointDataset(Dataset[dict[str, Any]]):
         label = first._target(_labels_of(record))
         item: dict[str, Any] = {"video": None, "label": label, "index": index, "broken": [], "note": ""}
         try:
-            video, note = _read_tests(self.datasets, record)
+            _, seed, _ = _seeds((first.seed, first.epoch, index))
+            video, note = _read_tests(self.datasets, record, seed)
             return {**item, "video": video, "note": note}
         except VideoError as error:
             if first.on_broken == "raise":
@@ -210,34 +261,12 @@ class JointDataset(Dataset[dict[str, Any]]):
             return {**item, "broken": [(index, str(error))]}
 
 
-def _read_tests(datasets: Sequence[VideoDataset], record: VideoRecord) -> tuple[list[Tensor], str]:
-    """Every view of a video for each data set; a frame that several clips share is decoded and transformed once."""
-
-    def make(clips: list[np.ndarray], reader: VideoReader) -> list[Tensor]:
-        wanted = [np.unique(own) for own in clips]
-        every = np.unique(np.concatenate(wanted))
-        pieces: list[list[Tensor]] = [[] for _ in datasets]
-        for part in np.array_split(every, -(-len(every) * 3 * reader.height * reader.width // PIECE_BYTES)):
-            frames = reader.read(part)
-            for dataset, own, views in zip(datasets, wanted, pieces, strict=True):
-                places = np.isin(part, own)
-                if places.any():
-                    mine = frames if places.all() else frames[torch.from_numpy(places)]
-                    views.append(dataset.transform(mine, _labels_of(record)))
-        return [
-            _arranged(views[0] if len(views) == 1 else torch.cat(views, 2), np.searchsorted(own, frames_of_clips))
-            for views, own, frames_of_clips in zip(pieces, wanted, clips, strict=True)
-        ]
-
-    return read_record(record, lambda count: [dataset._draw(count) for dataset in datasets], make)
+def _read_tests(datasets: Sequence[VideoDataset], record: VideoRecord, seed: int) -> tuple[list[Tensor], str]:
+    """Every view of a video for each data set."""
+    label = _labels_of(record)
+    transforms = [dataset._clip_transform or _with_label(dataset.transform, label) for dataset in datasets]
+    return read_views(record, [dataset._draw for dataset in datasets], transforms, seed)
 
 
-def _arranged(crops: Tensor, places: np.ndarray) -> Tensor:
-    """(num_crops, 3, N, H, W) and which of the N frames make each clip (num_clips, T) to views, clip by clip."""
-    num_clips, num_frames = places.shape
-    if places.ravel().tolist() == list(range(crops.shape[2])) and num_clips == 1:
-        return crops
-    out = crops.new_empty((num_clips, *crops.shape[:2], num_frames, *crops.shape[3:]))
-    for clip, row in zip(out, torch.from_numpy(places), strict=True):
-        torch.index_select(crops, 2, row, out=clip)
-    return out.flatten(0, 1)
+def _with_label(transform: Callable[..., Tensor], label: Label) -> Callable[[Tensor], Tensor]:
+    return lambda frames: transform(frames, label)

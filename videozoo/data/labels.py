@@ -210,6 +210,8 @@ def _are_indices(texts: Mapping[str, str], labels_are: str, known: _Known, probl
 
 
 def _names_beside(path: Path) -> Vocabulary | None:
+    if not path.is_file():  # a list in Python
+        return None
     for name in CLASS_FILES:
         file = path.parent / name
         if file.is_file() and not file.samefile(path):

@@ -14,13 +14,14 @@ from .labels import check_names, number_labels, number_several
 from .list_text import expand_home
 from .lists import ListFile, Listing
 from .metadata import enter_metadata
+from .pairs import WHERE, Pair, is_pairs, open_pairs, read_pairs
 from .problems import Problems, SourceError
 from .records import VIDEO_EXTENSIONS, VideoSource
 from .shards import is_shards, load_shards
 
 
 def load_source(
-    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Sequence[Pair],
     *,
     data_root: str | os.PathLike[str] | None = None,
     class_names: Sequence[str] | None = None,
@@ -39,9 +40,9 @@ def load_source(
 
     Args:
         data: the folder or list, or the shards as a pattern (``"shards/{000000..000099}.tar"``, ``"shards/*.tar"``)
-            or a list of files.
-        data_root: folder that paths in a list are relative to, instead of the list's own; not used for class folders
-            and shards.
+            or a list of files; or a list of (path, label) with class names or indices.
+        data_root: folder that paths in a list are relative to, instead of the list's own (of a list in Python, the
+            working directory); not used for class folders and shards.
         class_names: the classes, where they are settled already (by the training set, by a trained network).
         data_format: one of ``DATA_FORMATS``; None recognises it.
         split: which of the splits of a Kinetics csv (``train``, ``val``, ``test``), or of the folder of UCF101's or
@@ -56,10 +57,15 @@ def load_source(
     """
     if class_names is not None:
         class_names = check_names(class_names, "class_names")
-    data = expand_home(data) if isinstance(data, str | os.PathLike) else [expand_home(item) for item in data]
+    checks = {"check_files": check_files, "multi_label": multi_label, "needs_labels": needs_labels}
     data_root = None if data_root is None else expand_home(data_root)
+    if is_pairs(data):
+        if data_format is not None or split is not None:
+            raise SourceError(f"{WHERE}: has neither a data_format nor a split; leave them out.")
+        file = open_pairs(data_root, checks)
+        return _make_source(file, read_pairs(file, data), "", class_names)
+    data = expand_home(data) if isinstance(data, str | os.PathLike) else [expand_home(item) for item in data]
     try:
-        checks = {"check_files": check_files, "multi_label": multi_label, "needs_labels": needs_labels}
         return _load(data, data_root, class_names, data_format, split, **checks)
     except OSError as err:
         raise SourceError(f"{err.filename or data}: cannot be read ({err.strerror or err}).") from err
@@ -116,7 +122,10 @@ def _open_list(
 def _load_list(file: ListFile, kind: str, class_names: Sequence[str] | None) -> VideoSource:
     if file.path.is_dir() and kind not in ("ucf101", "hmdb51"):
         raise SourceError(f"{file.path}: a folder, not a list; data_format={kind!r} reads a file.")
-    listing = (MULTI_LABEL_READERS if file.multi_label else READERS)[kind](file)
+    return _make_source(file, (MULTI_LABEL_READERS if file.multi_label else READERS)[kind](file), kind, class_names)
+
+
+def _make_source(file: ListFile, listing: Listing, kind: str, class_names: Sequence[str] | None) -> VideoSource:
     if file.within:
         listing = listing._replace(rows=[row for row in listing.rows if Path(row.path).parts[:1] == (file.within,)])
     if not listing.rows and not file.problems.found:
@@ -130,7 +139,8 @@ def _load_list(file: ListFile, kind: str, class_names: Sequence[str] | None) -> 
         if file.needs_labels or any(row.label for row in listing.rows):
             labels, names, warnings = number_labels(file, listing, class_names)
     records = make_records(file, listing, labels)
-    file.problems.hint = f" (read as {kind}; another data_format?){file.problems.hint}"
+    hint = f" (read as {kind}; another data_format?)" if kind else ""
+    file.problems.hint = f"{hint}{file.problems.hint}"
     file.problems.raise_if_any()
     warnings += [*file.problems.warnings, *warn_comments(file.path, file.comments.items())]
     return VideoSource(tuple(records), names, kind, tuple(warnings), file.multi_label)
