@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from videozoo.arguments import UsageError, flag_of
 
-from .loaders import make_train_loader, make_val_loader
+from .loaders import make_train_dataset, make_train_loader, make_val_loader
+from .notes import note
 from .settings import Settings
-from .settle import write_settings
+from .settle import settle_lr, write_settings
 
 if TYPE_CHECKING:
-    from videozoo.data import VideoSource
+    from videozoo.data import TrainBatch, VideoSource
     from videozoo.engine import FitConfig, FitResult
     from videozoo.models import Ensemble, VideoNet
 
@@ -46,16 +47,11 @@ def fit_model(
     Raises:
         Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM, after the folder is in order.
     """
-    from videozoo.data import ClipNormalizer, TrainBatch, resolve_data_config
     from videozoo.engine import fit
     from videozoo.models import model_config
 
     config = dataclasses.replace(config, class_weights=_class_weights(settings, train))
-    mixing = ("mixup", "cutmix", "mixup_prob", "mixup_switch_prob", "smoothing", "reprob", "remode")
-    normalizer = ClipNormalizer.of(resolve_data_config(model))
-    train_batch = TrainBatch(
-        normalizer, num_classes=len(train.class_names), **{name: getattr(settings, name) for name in mixing}
-    )
+    train_batch = _train_batch(settings, model, train)
     train_loader = make_train_loader(settings, model, train)
     val_loader = make_val_loader(settings, model, val)
     return fit(
@@ -69,9 +65,44 @@ def fit_model(
         resume=settings.resume,
         on_start=lambda: write_settings(settings),
         train_batch=train_batch,
-        eval_batch=normalizer,
+        eval_batch=train_batch.normalizer,
         train_names=[record.name or str(record.path) for record in train.records],
     )
+
+
+def choose_batch_size(
+    settings: Settings, model: "VideoNet | Ensemble", config: "FitConfig", train: "VideoSource"
+) -> "FitConfig":
+    """Put the largest batch size that fits into the settings, and the learning rate that follows from it.
+
+    Returns:
+        the engine's settings with that learning rate.
+    Raises:
+        EngineError: there is no memory for one clip.
+    """
+    from videozoo.data import collate_clips
+    from videozoo.engine.batch_size import find_batch_size
+
+    item = make_train_dataset(settings, model, train)[0]
+    size, why = find_batch_size(
+        model,
+        config,
+        lambda count: collate_clips([item] * count),
+        len(train.records),
+        _train_batch(settings, model, train),
+    )
+    settings.batch_size = size
+    note(f"batch size {size}: {why}")
+    settle_lr(settings)
+    return make_config(settings)
+
+
+def _train_batch(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "TrainBatch":
+    from videozoo.data import ClipNormalizer, TrainBatch, resolve_data_config
+
+    mixing = ("mixup", "cutmix", "mixup_prob", "mixup_switch_prob", "smoothing", "reprob", "remode")
+    values = {name: getattr(settings, name) for name in mixing}
+    return TrainBatch(ClipNormalizer.of(resolve_data_config(model)), num_classes=len(train.class_names), **values)
 
 
 def _class_weights(settings: Settings, train: "VideoSource") -> tuple[float, ...] | None:

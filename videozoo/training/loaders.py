@@ -11,7 +11,7 @@ from .sizes import parse_size, parse_views
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
-    from videozoo.data import VideoSource
+    from videozoo.data import VideoDataset, VideoSource
     from videozoo.models import Ensemble, VideoNet
 
 # What a loader's worker waits after SIGTERM; schedulers kill after 30 seconds.
@@ -20,14 +20,24 @@ WORKER_GRACE_SEC = 30
 
 def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "DataLoader[Any]":
     """A shuffled loader of random clips as bytes, as the network's config wants them; broken videos are replaced."""
-    from videozoo.data import BalancedSampler, VideoDataset, create_transform, resolve_data_config, sampling_options
+    from videozoo.data import BalancedSampler
 
-    mirrors = mirror_labels(train.class_names) if settings.hflip else {}
+    names = train.class_names
     if settings.hflip:
-        note(describe_mirrors(train.class_names, mirrors))
-    verticals = vertical_labels(train.class_names) if settings.vflip else {}
+        note(describe_mirrors(names, mirror_labels(names)))
     if settings.vflip:
-        note(describe_verticals(train.class_names, verticals))
+        note(describe_verticals(names, vertical_labels(names)))
+    dataset = make_train_dataset(settings, model, train)
+    sampler = BalancedSampler([record.label for record in train.records]) if settings.balanced_sampling else None
+    # Workers take seconds to start where they are not forked; draws depend on no worker's state.
+    is_kept = settings.workers > 0
+    return _make_loader(settings, dataset, shuffle=sampler is None, sampler=sampler, persistent_workers=is_kept)
+
+
+def make_train_dataset(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "VideoDataset":
+    """Random clips as bytes; broken videos are replaced."""
+    from videozoo.data import VideoDataset, create_transform, resolve_data_config, sampling_options
+
     cfg = resolve_data_config(model)
     transform = create_transform(
         **cfg,
@@ -35,20 +45,16 @@ def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "
         normalize=False,
         hflip=settings.hflip,
         train_crop=settings.train_crop,
-        flip_labels=mirrors or None,
+        flip_labels=(mirror_labels(train.class_names) if settings.hflip else {}) or None,
         vflip=settings.vflip,
-        vflip_labels=verticals or None,
+        vflip_labels=(vertical_labels(train.class_names) if settings.vflip else {}) or None,
         **_crop_ranges(settings),
         train_resize=parse_size(settings.train_resize) or cfg["test_resize"],
         color_jitter=settings.color_jitter,
         auto_augment=settings.aa,
     )
     sampling = sampling_options(cfg, is_training=True)
-    dataset = VideoDataset(train.records, transform, **sampling, seed=settings.seed, on_broken="replace")
-    sampler = BalancedSampler([record.label for record in train.records]) if settings.balanced_sampling else None
-    # Workers take seconds to start where they are not forked; draws depend on no worker's state.
-    is_kept = settings.workers > 0
-    return _make_loader(settings, dataset, shuffle=sampler is None, sampler=sampler, persistent_workers=is_kept)
+    return VideoDataset(train.records, transform, **sampling, seed=settings.seed, on_broken="replace")
 
 
 def _crop_ranges(settings: Settings) -> dict[str, tuple[float, float]]:

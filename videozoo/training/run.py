@@ -10,11 +10,11 @@ from videozoo.jobs.output_folders import hold_output
 from videozoo.launch import is_main_process
 
 from .checks import check_stride
-from .fit import fit_model, make_config
+from .fit import choose_batch_size, fit_model, make_config
 from .model import make_model, say_start
 from .notes import note
 from .opening import open_all
-from .settings import Settings
+from .settings import AUTO, Settings
 from .sources import VAL_FOLDERS, find_split, load_train_and_val
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def run_training(settings: Settings) -> "FitResult":
         with first_process_first(settings.device):  # it downloads, the others find what it has fetched
             model = make_model(settings, train.class_names)
         check_stride(settings, model)
+        if settings.batch_size == AUTO:
+            config = choose_batch_size(settings, model, config, train)
         say_start(settings, model)
         return fit_model(settings, model, config, train, val)
 

@@ -14,6 +14,7 @@ from .recipe_files import recipe_names
 
 DEVICE_HELP = "auto (a GPU if there is one), or a device of torch: cpu, cuda:1, mps, xpu"
 MAX_FRAMES_HELP = "frames that may be decoded for one video; raise it for hours-long files without an index [200000]"
+AUTO = "auto"  # a batch size that is found by trying
 DEFAULT_LR = FitConfig.lr  # where neither --lr nor --lr-base is given
 
 
@@ -52,6 +53,12 @@ def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     convert.__name__ = kind.__name__  # argparse names it where a value does not fit
     return convert
 
+
+def _int_or_auto(text: str) -> int | str:
+    return text if text == AUTO else int(text)
+
+
+_int_or_auto.__name__ = "int"
 
 # fmt: off
 GROUPS: dict[str, tuple[Setting, ...]] = {
@@ -102,7 +109,8 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     ),
     "training": (
         Setting("--epochs", type=int, default=FitConfig.epochs, metavar="N", help="passes over the training videos"),
-        Setting("-b", "--batch-size", type=int, default=8, metavar="N", help="clips per batch (and process)"),
+        Setting("-b", "--batch-size", type=_int_or_auto, default=8, metavar="N",
+                help="clips per batch (and process); auto: the largest power of two that there is memory for"),
         Setting("--grad-accum-steps", type=int, default=FitConfig.grad_accum_steps, metavar="N",
                 help="batches per optimiser step"),
         Setting("--opt", default=FitConfig.opt, metavar="NAME", help="any of timm's optimisers"),

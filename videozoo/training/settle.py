@@ -16,7 +16,7 @@ from videozoo.version import __version__
 from .checks import check_effects, whole_starts
 from .notes import note
 from .recipes import is_recipe_file, read_recipe
-from .settings import DEFAULT_LR, DEFAULTS, Settings
+from .settings import AUTO, DEFAULT_LR, DEFAULTS, Settings
 from .sizes import parse_frame_size
 
 FILE_NAME = "args.json"
@@ -55,6 +55,8 @@ def settle(given: Mapping[str, Any]) -> Settings:
     if is_resumed:
         _check_continues(output)
     stored = _read(output) if is_resumed else {}
+    if stored and given.get("batch_size") == AUTO:  # it was found when the run began
+        del given["batch_size"]
     _check_same(given, stored, output)
     if stored:
         settings = Settings(**{**DEFAULTS, **stored, **given, "output": str(output)})
@@ -70,7 +72,8 @@ def settle(given: Mapping[str, Any]) -> Settings:
     if settings.max_frames is not None:
         set_max_frames(settings.max_frames)
     _check(settings, output)
-    _settle_lr(settings)
+    if settings.batch_size != AUTO:
+        settle_lr(settings)
     return settings
 
 
@@ -99,7 +102,7 @@ def _scaled_test_sizes(recipe: dict[str, Any], img_size: int | None) -> dict[str
     return sizes
 
 
-def _settle_lr(settings: Settings) -> None:
+def settle_lr(settings: Settings) -> None:
     """Make ``lr`` a number. A continued run has one already: the schedule must not change with the machines."""
     if settings.lr is not None:
         return
