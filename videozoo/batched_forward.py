@@ -48,4 +48,4 @@ class BatchedForward:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that a device, or the machine, has no memory left."""
-    return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or should_reduce_batch_size(error)

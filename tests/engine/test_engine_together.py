@@ -19,7 +19,8 @@ def test_two_processes_decide_together(tmp_path: Path) -> None:
         timeout=600, env=environment)  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = sorted(line.split(maxsplit=2) for line in done.stdout.splitlines())
-    told = {kind: [line[2] for line in lines if line[1] == kind] for kind in ("REFUSED", "STOPPED", "DONE")}
+    told = {kind: [line[2] for line in lines if line[1] == kind] for kind in ("SIZE", "REFUSED", "STOPPED", "DONE")}
+    assert told["SIZE"] == ["2 another process has memory for 2", "2 4 do not fit in the memory of cpu:0"]
     # Of the three broken videos each process met its own share first; both know all, and they are said once.
     with (tmp_path / "broken/broken.csv").open(newline="") as file:
         assert [row["index"] for row in csv.DictReader(file)] == ["3", "4", "11"]

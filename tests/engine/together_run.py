@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import torch
-from engine_tiny import run, tiny_net
+from engine_tiny import config, run, tiny_net
+from test_engine_batch_size import Hungry, make_batch
 from test_engine_broken import loader as broken_loader
 from test_engine_midway import Mixing, drawing_loader
 
-from videozoo.engine import Stopped, TrainingError, load_train_state, run_folder
+from videozoo.engine import Stopped, TrainingError, batch_size, load_train_state, run_folder
+from videozoo.engine.batch_size import find_batch_size
 
 SETTINGS = {"model_ema": True, "model_ema_decay": 0.6, "max_bad_frac": 0.125}
 
@@ -24,6 +26,9 @@ def main(output: Path) -> None:
     torch.set_num_threads(1)
     run_folder.plot_curves = run_folder.plot_confusion = lambda *args: None  # type: ignore[assignment]
     is_second = os.environ["RANK"] == "1"
+    batch_size.free_memory = lambda: 2**40  # type: ignore[assignment]
+    Hungry.most = 2 if is_second else 5
+    say("SIZE", *find_batch_size(Hungry(), config(), make_batch, 1000))
     run(output / "broken", train=broken_loader(24, {3, 4, 11}), **SETTINGS)
     try:
         run(output / "too_many", train=broken_loader(24, {3, 4, 11, 12}), **SETTINGS)

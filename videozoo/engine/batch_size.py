@@ -89,7 +89,8 @@ def _find(
                     raise
                 held = -1
             # Out of the handler: the error's traceback holds what filled the memory.
-            clear_device_cache(garbage_collection=True)
+            if held < 0 or device.type != "cpu":
+                clear_device_cache(garbage_collection=True)
             if held < 0:
                 return size, f"{wanted} do not fit in the memory of {device}"
             size = wanted
