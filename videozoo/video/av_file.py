@@ -14,9 +14,11 @@ from .byte_window import Member
 from .errors import VideoError
 from .exact_frames import ExactFrames
 from .frame_clock import mean_rate
+from .index_cache import file_key, keep_index, kept_index
 from .limits import WorkLimit
 from .nal_units import nal_format
 from .packet_index import ONE_FRAME_CODECS, IndexedFrames, PacketIndex, PacketRow, index_file, index_span, narrow
+from .sought_frames import FrameNotes, SeekDoubtError, can_note, shown_from
 from .upright import UprightRgb
 
 
@@ -28,6 +30,7 @@ class AvFile:
         span_sec: only the frames of [start, end) seconds; None: all.
         member: what part of the file is the video, or its bytes; None: all of it.
         limit: what one open and read may cost.
+        index_folder: where indexes are kept on disk, too; None: in memory only.
     Raises:
         VideoError: the file cannot be opened, has no video stream, or no frame of it decodes.
     """
@@ -39,10 +42,14 @@ class AvFile:
         span_sec: tuple[float, float] | None = None,
         member: Member | None = None,
         limit: WorkLimit,
+        index_folder: Path | None = None,
     ) -> None:
         self.path = path
-        self._span_sec = span_sec
+        self._span_sec, self._member, self._index_folder = span_sec, member, index_folder
+        self._key = file_key(path, member)
         self._open = functools.partial(AvStream, path, member, limit)
+        self._is_kept = False  # whether the index was kept from an earlier time
+        self._notes: FrameNotes | None = None
         self._reading: IndexedFrames | ExactFrames | None = None
         self._stream = self._open()
         try:
@@ -92,7 +99,12 @@ class AvFile:
 
     def count(self) -> int:
         """Number of frames: by the index where there is one, else of those that decode."""
-        return self._frames().count()
+        count = self._frames().count()
+        index = None if self._notes is None else self._notes.index()
+        if index is not None:
+            self._keep(index)
+            self._notes = None
+        return count
 
     def read_into(self, slots: dict[int, list[int]], out: np.ndarray) -> None:
         """Write frame ``i`` to ``out[slots[i]]`` as RGB.
@@ -108,8 +120,9 @@ class AvFile:
         def take(index: int, frame: VideoFrame) -> None:
             out[slots[index]] = self._to_rgb(frame)
 
-        if not self._frames().read(sorted(slots), take):
-            self._fall_back().read(sorted(slots), take)
+        wanted = sorted(slots)
+        if not self._frames().read(wanted, take) and not (self._is_kept and self._index_again().read(wanted, take)):
+            self._fall_back().read(wanted, take)
 
     def _noted_packets(self) -> Iterator[Packet]:
         """Packets from the file's start on, noted for the index."""
@@ -119,11 +132,33 @@ class AvFile:
             yield packet
 
     def _frames(self) -> IndexedFrames | ExactFrames:
-        """Index the file, once; without an index it is decoded from its start."""
+        """Index the file, once; without an index it is decoded from before the span, or from its start."""
         if self._reading is None:
-            index = self._make_index()
-            self._reading = self._fall_back() if index is None else IndexedFrames(self._stream, index)
+            index = self._kept_index() or self._make_index()
+            if index is not None:
+                self._reading = IndexedFrames(self._stream, index)
+            elif self._span_sec is not None:
+                self._reading = self._seek_span(self._span_sec) or self._fall_back()
+            elif can_note(self._stream):
+                self._notes = FrameNotes()
+                self._stream.close()
+                self._reading = ExactFrames(self._open(), self._open, begin=self._notes.shown)
+            else:
+                self._reading = self._fall_back()
         return self._reading
+
+    def _kept_index(self) -> PacketIndex | None:
+        """The index kept from an earlier time, if the file has not changed since."""
+        index = None if self._key is None else kept_index(self._key, self._index_folder)
+        self._is_kept = index is not None
+        return None if index is None else self._narrowed(index)
+
+    def _keep(self, index: PacketIndex) -> None:
+        if self._key is not None and self._key == file_key(self.path, self._member):
+            keep_index(self._key, index, self._index_folder)
+
+    def _narrowed(self, index: PacketIndex) -> PacketIndex:
+        return index if self._span_sec is None else narrow(index, self._stream, self._span_sec)
 
     def _make_index(self) -> PacketIndex | None:
         context = self._stream.stream.codec_context
@@ -131,12 +166,40 @@ class AvFile:
             return None
         if not self._stream.has_pts and context.has_b_frames:
             return None  # only decoding shows their order
-        if self._span_sec is None:
-            return index_file(self._stream, self._begin)
-        if self._stream.may_be_joined:
-            index = index_file(self._stream, self._begin)
-            return index and narrow(index, self._stream, self._span_sec)
-        return index_span(self._stream, self._span_sec, self._first_pts)
+        if self._span_sec is not None and not self._stream.may_be_joined:
+            return index_span(self._stream, self._span_sec, self._first_pts)
+        index = index_file(self._stream, self._begin)
+        if index is None:
+            return None
+        self._keep(index)
+        return self._narrowed(index)
+
+    def _index_again(self) -> IndexedFrames | ExactFrames:
+        """Read the index anew: in some formats FFmpeg finds a packet only after it has read what lies before it."""
+        self._is_kept = False
+        self._stream.close()
+        self._stream, self._begin = self._open(), []
+        index = self._make_index()
+        self._reading = self._fall_back() if index is None else IndexedFrames(self._stream, index)
+        return self._reading
+
+    def _seek_span(self, span_sec: tuple[float, float]) -> ExactFrames | None:
+        """The frames of the span, decoded from the keyframe before; None on any doubt."""
+        if self._stream.is_damaged or self._stream.may_be_joined or not can_note(self._stream):
+            return None
+        begin = functools.partial(shown_from, start_sec=span_sec[0], first_pts=self._first_pts)
+        stream = self._open()
+        try:
+            frames = ExactFrames(stream, self._open, span_sec, begin)
+            frames.count()  # all are decoded, and so checked
+        except SeekDoubtError:
+            stream.close()
+            return None
+        except BaseException:
+            stream.close()
+            raise
+        self._stream.close()
+        return frames
 
     def _fall_back(self) -> ExactFrames:
         """Read by decoding from the start, from now on."""

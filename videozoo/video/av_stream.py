@@ -173,13 +173,13 @@ class AvStream:
             yield from self._decode(packet)
         yield from self._decode(None)  # flushes the decoder
 
-    def shown(self) -> Iterator[tuple[float, VideoFrame]]:
-        """Frames from the present position on and their seconds, with the time stamps that the clock gives them."""
+    def shown(self, packets: Iterator[Packet] | None = None) -> Iterator[tuple[float, VideoFrame]]:
+        """Frames of packets, as for ``frames``, and their seconds, with the time stamps that the clock gives them."""
         step = max(round(1 / (self.rate() * (self.stream.time_base or 1))), 1)
         clock = FrameClock(step, has_pts=self.has_pts)
 
         def noted() -> Iterator[Packet]:
-            for packet in self.packets():
+            for packet in self.packets() if packets is None else packets:
                 clock.expect(packet)
                 yield packet
 

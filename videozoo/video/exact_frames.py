@@ -1,4 +1,4 @@
-"""Frames of a video file by decoding it from its start: right for any file, damaged ones too."""
+"""Frames of a video file by decoding it from its start, or from before a span: right for damaged files too."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -25,6 +25,7 @@ class ExactFrames:
         stream: just opened.
         open_again: opens the same file once more.
         span_sec: only the frames of [start, end) seconds, counted from its first one; None: all.
+        begin: gives the frames of such a stream and their seconds, from its start or from before the span.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class ExactFrames:
         stream: AvStream,
         open_again: Callable[[], AvStream],
         span_sec: tuple[float, float] | None = None,
+        begin: Callable[[AvStream], Iterator[tuple[float, VideoFrame]]] = AvStream.shown,
     ) -> None:
         self._stream = stream
         self._open_again = open_again
         self._span_sec = span_sec
-        self._front: Iterator[tuple[float, VideoFrame]] = stream.shown()
+        self._begin = begin
+        self._front = begin(stream)
         self._first = 0  # the span's first frame, among all
         self._num_decoded = 0
         self.damaged: set[int] = set()  # of the frames decoded so far, those that show damage, or may
@@ -84,7 +87,7 @@ class ExactFrames:
         if not wanted:
             return
         with closing(self._open_again()) as stream:
-            for index, frame in enumerate(itertools.islice(stream.frames(), max(wanted) + 1)):
+            for index, (_, frame) in enumerate(itertools.islice(self._begin(stream), max(wanted) + 1)):
                 if index in wanted:
                     take(index - self._first, frame)
                     wanted.remove(index)

@@ -1,6 +1,7 @@
 """Frames of a video file by the time stamps of its packets: only what is needed is decoded."""
 
 import itertools
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -57,22 +58,45 @@ def _may_show_nothing(packet: Packet) -> bool:
 
 @dataclass(frozen=True)
 class PacketIndex:
-    """The frames of a file, or of the part around a span, in the order shown.
+    """The frames of a file, or of the part around a span, in the order shown. Many are kept, so it is small.
 
     Args:
         pts: their time stamps, ascending.
         keys: places in ``pts`` of those at which decoding can start; the first one is 0.
-        seeks: for each key, where a seek finds its packet.
-        unreferenced: time stamps of those that no other frame needs.
+        seeks: for each key, where a seek finds its packet: stamp, byte (-1: not known) and shift of a ``Place``.
+        unreferenced: for each frame 1 if no other frame needs it, else 0.
         first, stop: places in ``pts`` of the frames that can be read.
     """
 
-    pts: list[int]
-    keys: list[int]
-    seeks: list[Place]
-    unreferenced: frozenset[int]
+    pts: "array[int]"
+    keys: "array[int]"
+    seeks: "array[int]"
+    unreferenced: bytes
     first: int
     stop: int
+
+    @classmethod
+    def of(cls, pts: list[int], keys: dict[int, Place], unreferenced: bytes) -> "PacketIndex":
+        """The index of all frames, from where the packets of the keys are."""
+        seeks = array("q")
+        for stamp, byte, shift in keys.values():
+            seeks.extend((stamp, -1 if byte is None else byte, shift))
+        return cls(array("q", pts), array("q", keys), seeks, unreferenced, 0, len(pts))
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it takes."""
+        return 8 * (len(self.pts) + len(self.keys) + len(self.seeks)) + len(self.unreferenced)
+
+    def place_of(self, number: int) -> Place:
+        """Return where a seek finds a key, by its number among the keys."""
+        stamp, byte, shift = self.seeks[3 * number : 3 * number + 3]
+        return Place(stamp, None if byte < 0 else byte, shift)
+
+    def is_unreferenced(self, pts: int) -> bool:
+        """Return True where no other frame needs the one with this time stamp."""
+        place = bisect_left(self.pts, pts)
+        return place < len(self.pts) and self.pts[place] == pts and bool(self.unreferenced[place])
 
 
 def index_file(source: AvStream, begin: list[PacketRow]) -> PacketIndex | None:
@@ -102,7 +126,7 @@ def index_span(source: AvStream, span_sec: tuple[float, float], first_pts: int |
     """
     nals = nal_format(source.stream.codec_context)
     rows: list[PacketRow] = []
-    for packet in _seek_before(source, span_sec[0], first_pts):
+    for packet in seek_before(source, span_sec[0], first_pts):
         row = PacketRow.of(packet, source.place, nals)
         # No frame is shown before it is decoded: none of the packets from here on belongs to the span.
         if row.dts is not None and source.time_of(row.dts) >= span_sec[1]:
@@ -127,13 +151,18 @@ def _index_rows(rows: list[PacketRow]) -> PacketIndex | None:
     pts = [row.pts for row in shown if row.pts is not None]
     if any(a == b for a, b in itertools.pairwise(pts)):
         return None
-    keys = [i for i, row in enumerate(shown) if row.is_key]
-    unreferenced = frozenset(row.pts for row in shown if row.is_unreferenced and row.pts is not None)
-    return PacketIndex(pts, keys, [shown[i].place for i in keys], unreferenced, 0, len(pts))
+    keys = {i: row.place for i, row in enumerate(shown) if row.is_key}
+    return PacketIndex.of(pts, keys, bytes(row.is_unreferenced for row in shown))
 
 
-def _seek_before(source: AvStream, start_sec: float, first_pts: int | None) -> Iterator[Packet]:
-    """Packets from the last keyframe that is shown at ``start_sec`` or before; none if it is not found."""
+def seek_before(source: AvStream, start_sec: float, first_pts: int | None) -> Iterator[Packet]:
+    """Return packets from the last keyframe that is shown at ``start_sec`` or before; none if it is not found.
+
+    Args:
+        source: anywhere.
+        start_sec: in seconds.
+        first_pts: time stamp of the file's first frame.
+    """
     target = source.pts_of(start_sec)
     for _ in range(3):
         packets = source.seek(Place(target))
@@ -207,10 +236,14 @@ class IndexedFrames:
 
     def _seek(self, number: int) -> bool:
         """Go to a keyframe, whose frame is the next one; False if the file does not have it where it should be."""
-        key, place = self.index.keys[number], self.index.seeks[number]
+        key, place = self.index.keys[number], self.index.place_of(number)
         key_pts = self.index.pts[key]
-        for back_sec in SEEK_BACK_SEC:
-            packets = self._source.seek(place, back_sec)
+        tries = [(place, back_sec) for back_sec in SEEK_BACK_SEC]
+        if place.stamp != key_pts:
+            # In mp4 files a seek to the decoding time ends a keyframe earlier; bytes are best where they are used.
+            tries.insert(self._source.may_be_joined, (place._replace(stamp=key_pts), 0))
+        for target, back_sec in tries:
+            packets = self._source.seek(target, back_sec)
             # A seek may end at an earlier keyframe, and in files without an index between two of them.
             packet = next((p for p in packets if p.is_keyframe and (p.pts is None or p.pts >= key_pts)), None)
             if packet is not None and packet.pts == key_pts:
@@ -226,7 +259,7 @@ class IndexedFrames:
 
     def _needed(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         for packet in packets:
-            if packet.pts in self.index.unreferenced and packet.pts not in self._wanted:
+            if packet.pts is not None and packet.pts not in self._wanted and self.index.is_unreferenced(packet.pts):
                 self._left_out.add(packet.pts)
             else:
                 yield packet

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .av_file import AvFile
 from .errors import NoSuchFrameError, VideoError, reading
+from .index_cache import default_folder
 from .limits import WorkLimit, default_max_frames
 from .memory_frames import Frames, open_images
 from .notes import describe_oddities
@@ -35,6 +36,8 @@ class VideoReader:
             ``path`` is then the name that errors give it.
         max_frames: frames that opening the file and one read may decode together; None: ``VIDEOZOO_MAX_FRAMES``, else
             200,000.
+        index_cache: folder that keeps the indexes of files for later runs and other processes; None:
+            ``VIDEOZOO_INDEX_CACHE``, else they are kept in the memory of this process only.
     Raises:
         ValueError: an empty span or range, or both.
         VideoError: there is no such file, nothing in it can be read as a video, or it is too long. Later, from
@@ -50,6 +53,7 @@ class VideoReader:
         member: tuple[int, int] | None = None,
         content: bytes | Frames | None = None,
         max_frames: int | None = None,
+        index_cache: str | os.PathLike[str] | None = None,
     ) -> None:
         if span_sec is not None and frame_range is not None:
             raise ValueError("VideoReader: span_sec and frame_range were both given; pass one of them.")
@@ -69,6 +73,7 @@ class VideoReader:
                 span_sec=span_sec,
                 member=content if isinstance(content, bytes) else member,
                 limit=self._limit,
+                index_folder=default_folder() if index_cache is None else Path(index_cache),
             )
 
     @property
