@@ -96,6 +96,7 @@ def test_numbers_out_of_range(name: str, tmp_path: Path, capsys: Capture) -> Non
         ("--pretrained --init-from f", "--init-from has no effect here; it is for runs that do not start from the"),
         ("--init-from f --backbone-weights tv_in1k", "--backbone-weights has no effect here"),
         ("--val v --val-frac 0.1", "--val-frac has no effect here"),
+        ("--val v --val-group x", "--val-group has no effect here; it is for runs without --val and --val-split"),
     ],
 )
 def test_flags_are_refused(flags: str, message: str, tmp_path: Path, capsys: Capture) -> None:
@@ -113,6 +114,7 @@ def test_a_recipe_is_checked_by_the_same_ranges(tmp_path: Path, capsys: Capture)
         ("--frame-stride 2 --frame-sampling segment", "--frame-stride has no effect with segment sampling"),
         ("--data-root .", "--data-root has no effect here; it is for the paths in lists"),
         ("--val-frac 0.5", "--val-frac has no effect here"),
+        ("--val-group x", "--val-group has no effect here"),
     ],
 )
 def test_flags_that_the_data_or_the_model_make_useless(

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from videozoo.text import first_few
+from videozoo.text import first_few, some
 
+from .name_groups import find_groups
 from .problems import SourceError
 from .records import VideoRecord, VideoSource
 
@@ -45,31 +46,35 @@ def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
     return found + _shared_films(train, val)
 
 
-def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSource, VideoSource]:
+def split_by_hash(
+    source: VideoSource, val_frac: float = 0.2, val_group: str | None = None
+) -> tuple[VideoSource, VideoSource]:
     """Split into training and validation by the SHA-256 of each film's relative path, class by class.
 
     The same files give the same split in any order, on any machine. The parts of a film go to one side: parts of one
     file, under whatever names and links, clips of one film of Kinetics, and of one group of UCF101. Of a class with
     n >= 2 videos about ``n * val_frac`` validate, at least one and at most n - 1; a class with a single film trains.
     A video with several classes counts for each of them, those without a class are split as one of their own.
-    Videos that belong together otherwise (one person, one recording in several files) are not kept together: list them
-    by hand for that.
+    Videos that belong together otherwise (one person, one recording in several files) are kept together where
+    ``val_group`` tells them by their names.
 
     Args:
         source: what ``load_source`` gives.
         val_frac: fraction for validation, in (0, 1).
+        val_group: a regular expression; videos are of one group where it matches the same part of their names (or its
+            first pair of parentheses does), see ``find_groups``. Those whose names do not match are split as ever.
     Returns:
         training and validation sources, with all class names each.
     Raises:
         ValueError: ``val_frac`` is out of range.
-        SourceError: no class has videos of two films.
+        SourceError: no class has videos of two films; or ``val_group`` is no regular expression, matches nothing, makes
+            one group, or leaves a class without validation.
     """
     if not 0 < val_frac < 1:
         raise ValueError(f"split_by_hash: val_frac is {val_frac}, must lie between 0 and 1.")
-    numbers: dict[object, int] = {}
-    film_of_each = [numbers.setdefault(film, len(numbers)) for film in map(_FilmOf(source), source.records)]
+    film_of_each = _number_films(source, val_group)
     total = _count_classes(source.records)
-    films: list[list[VideoRecord]] = [[] for _ in numbers]
+    films: list[list[VideoRecord]] = [[] for _ in range(max(film_of_each) + 1)]
     for record, film in zip(source.records, film_of_each, strict=True):
         films[film].append(record)
     # How many videos of each class a film has, and the films of each class in the order of their hashes.
@@ -95,12 +100,57 @@ def split_by_hash(source: VideoSource, val_frac: float = 0.2) -> tuple[VideoSour
                 chosen.add(film)
                 validating.update(more)
     if not chosen:
-        what = "no class has videos of two films that could be parted"
-        raise SourceError(f"split_by_hash: {what}; add videos, or pass a validation set.")
+        what = "split_by_hash: no class has videos of two films that could be parted"
+        if val_group:
+            what = f"val_group is {val_group!r}, which leaves no class with videos of two groups that could be parted"
+        raise SourceError(f"{what}; add videos, or pass a validation set.")
+    if val_group:
+        _check_validated(source, val_group, validating, _count_classes(source.records))
     pairs = list(zip(source.records, film_of_each, strict=True))
     train = tuple(record for record, film in pairs if film not in chosen)
     val = tuple(record for record, film in pairs if film in chosen)
     return replace(source, records=train), replace(source, records=val)
+
+
+def _number_films(source: VideoSource, val_group: str | None) -> list[int]:
+    """Number what goes to one side whole: films, and with a pattern all films that share a group."""
+    films = list(map(_FilmOf(source), source.records))
+    numbers: dict[object, int] = {}
+    if val_group is None:
+        return [numbers.setdefault(film, len(numbers)) for film in films]
+    groups = find_groups(source.records, val_group)
+    if None not in groups and len(set(groups)) < 2:
+        raise SourceError(
+            f"val_group is {val_group!r}, which makes one group, {groups[0]!r}; validation needs another."
+        )
+    first: dict[object, object] = {}  # of each group, and of each film, what joins it to others
+
+    def root(key: object) -> object:
+        while first.setdefault(key, key) != key:
+            key = first[key]
+        return key
+
+    keys = [("film", film) if group is None else ("group", group) for film, group in zip(films, groups, strict=True)]
+    for key, film in zip(keys, films, strict=True):
+        first[root(("film", film))] = root(key)
+    return [numbers.setdefault(root(key), len(numbers)) for key in keys]
+
+
+def _check_validated(source: VideoSource, val_group: str, validating: Counter[int], total: Counter[int]) -> None:
+    lacking = [label for label in sorted(total) if label >= 0 and total[label] > 1 and not validating[label]]
+    if not lacking:
+        return
+    groups = find_groups(source.records, val_group)
+    pairs = list(zip(source.records, groups, strict=True))
+    texts = []
+    for label in lacking:
+        own = {group or record.name for record, group in pairs if label in record.classes}
+        where = f"all of {min(own)!r}" if len(own) == 1 else f"of {len(own)} groups, which other classes need"
+        texts.append(f"{source.class_names[label]} ({total[label]} videos, {where})")
+    raise SourceError(
+        f"val_group is {val_group!r}, which leaves no validation video of {some(texts, 5)}; choose a pattern of "
+        "smaller groups, or pass a validation set."
+    )
 
 
 def _count_classes(records: Sequence[VideoRecord]) -> Counter[int]:

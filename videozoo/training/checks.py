@@ -70,7 +70,11 @@ def _needs(settings: Settings) -> dict[str, str]:
         (mixes < 2, "needs --mixup and --cutmix", ("mixup_switch_prob",)),
         (settings.reprob == 0, "needs --reprob", ("remode",)),
         (settings.test_resize is not None, "sets the test frames, as --test-resize does", ("crop_pct",)),
-        (bool(settings.val or settings.val_split), "is for runs without --val and --val-split", ("val_frac",)),
+        (
+            bool(settings.val or settings.val_split),
+            "is for runs without --val and --val-split",
+            ("val_frac", "val_group"),
+        ),
     ]
     found = {name: what for holds, what, names in rules if holds for name in names}
     for name in ("init_from", "pretrained", "backbone_weights"):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videozoo.arguments import UsageError
+from videozoo.arguments import UsageError, flag_of
 from videozoo.extras import check_installed
 from videozoo.files import recover_folder
 from videozoo.jobs.output_folders import hold_output
@@ -55,14 +55,18 @@ def run_training(settings: Settings) -> "FitResult":
 def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
     from videozoo.data.labels import read_names
 
-    if "val_frac" in settings.given and find_split(Path(settings.data), VAL_FOLDERS):
-        raise UsageError(f"finetune: --val-frac has no effect here; {settings.data} has a folder to validate on.")
+    for name in ("val_frac", "val_group"):
+        if name in settings.given and find_split(Path(settings.data), VAL_FOLDERS):
+            raise UsageError(
+                f"finetune: {flag_of(name)} has no effect here; {settings.data} has a folder to validate on."
+            )
     train, val = load_train_and_val(
         settings.data,
         settings.val,
         data_root=settings.data_root,
         class_names=read_names(settings.class_names).names if settings.class_names else None,
         val_frac=settings.val_frac,
+        val_group=settings.val_group,
         data_format=settings.data_format,
         splits=(settings.split, settings.val_split),
     )

@@ -73,6 +73,9 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("--val", metavar="DIR_OR_LIST", help="validation videos; without it a part of --data, split by hash"),
         Setting("--val-split", metavar="NAME", help="part of --val, or of --data, to validate on"),
         Setting("--val-frac", type=float, default=0.2, metavar="F", help="part of --data to validate on without --val"),
+        Setting("--val-group", metavar="REGEX",
+                help="keep together what it matches in the names (group 1 if it has one), such as '^([^_]+)' for the "
+                "person in daria_bend.mp4: none is in training and validation both"),
         Setting("--data-root", metavar="DIR", help="folder that paths in lists start from, instead of the list's own"),
         Setting("--class-names", metavar="FILE",
                 help="class names, one a line, by index; a classes.txt beside a list is found by itself"),

@@ -49,18 +49,20 @@ def load_train_and_val(
     data_root: str | None,
     class_names: Sequence[str] | None,
     val_frac: float,
+    val_group: str | None = None,
     data_format: str | None = None,
     splits: tuple[str | None, str | None] = (None, None),
 ) -> "tuple[VideoSource, VideoSource]":
     """Both sources, with the same classes: given, found as train/ and val/ in ``data``, or split by hash.
 
     Args:
+        val_group: keeps videos of one group on one side, see `split_by_hash`.
         splits: the parts to train and to validate on, where one file lists several.
     Raises:
         SourceError: a list or folder that is not fit for training.
         UsageError: a class without a training video.
     """
-    from videozoo.data import load_source, split_by_hash
+    from videozoo.data import load_source
 
     split, val_split = splits
     train_folder = find_split(Path(data), TRAIN_FOLDERS)
@@ -70,12 +72,37 @@ def load_train_and_val(
     where: dict[str, Any] = {"data_root": data_root, "data_format": data_format}
     train_source = load_source(data, class_names=class_names, split=split, **where)
     if val is None and val_split is None:
-        train_source, val_source = split_by_hash(train_source, val_frac)
-        note(f"no --val: {len(val_source.records)} of the videos are kept for validation (by hash of their names)")
+        train_source, val_source = _split(train_source, val_frac, val_group)
     else:
         val_source = load_source(val or data, class_names=train_source.class_names, split=val_split, **where)
     _check_classes(data, train_source, val_source)
     return train_source, val_source
+
+
+def _split(source: "VideoSource", val_frac: float, val_group: str | None) -> "tuple[VideoSource, VideoSource]":
+    """Split by hash, and say how, and where names hint that another split would be better."""
+    from videozoo.data import SourceError, split_by_hash
+    from videozoo.data.name_groups import find_groups, hint_groups
+
+    try:
+        train, val = split_by_hash(source, val_frac, val_group)
+    except SourceError as error:
+        if val_group is None:
+            raise
+        raise UsageError(str(error).replace("val_group", "finetune: --val-group", 1)) from error
+    kept = f"no --val: {len(val.records)} of the videos are kept for validation"
+    if val_group is None:
+        note(f"{kept} (by hash of their names)")
+        if hint := hint_groups(train, val):
+            note(f"hint: {hint}")
+        return train, val
+    groups = dict(zip(source.records, find_groups(source.records, val_group), strict=True))
+    own = sorted({group for record in val.records if (group := groups[record])})
+    note(f"{kept}, {len(own)} of {len(set(groups.values()) - {None})} groups by --val-group: {some(own)}")
+    others = [record.name for record, group in groups.items() if group is None]
+    if others:
+        warn(f"--val-group does not match {len(others)} names, which are split one by one: {some(others, 4)}")
+    return train, val
 
 
 def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
