@@ -32,9 +32,12 @@ def _finetune(data: Path, output: Path, *flags: str) -> int:
     return main([*argv, "--device", "cpu", *flags])
 
 
-def test_groups_validate_together(people: Path, tmp_path: Path, capsys: Capture) -> None:
-    load_train_and_val(str(people), None, data_root=None, class_names=None, val_frac=0.2)
-    err = " ".join(capsys.readouterr().err.split())
+def test_groups_validate_together(
+    people: Path, tmp_path: Path, capsys: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "videozoo"):
+        load_train_and_val(str(people), None, data_root=None, class_names=None, val_frac=0.2)
+    err = caplog.text
     assert "of the videos are kept for validation (by hash of their names)" in err
     assert "hint: the first part of the names comes in several classes and on both sides of the split" in err
     shutil.copyfile(next((people / "rising").iterdir()), people / "rising" / "07.mp4")
