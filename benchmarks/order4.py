@@ -30,19 +30,20 @@ MOBILENET = [
     "--backbone-weights",
     "{data}/weights/mobilenetv2_imagenet_torchvision_names.safetensors",
 ]
+SCRATCH = ["--from-scratch"]
 ROWS: dict[str, list[str]] = {
     "tsn_mbv2": MOBILENET,
     "tsm_mbv2": MOBILENET,
-    "tsn_r18": [],
-    "tsm_r18": [],
-    "arc_tsm_r18": [],
-    "dnr_tsn_r18": [],
-    "dnr_tsm_r18": [],
-    "msn_r18": [],
-    "arc_msn_r18": [],
-    "tanet_r18": [],
-    "tdn_r18": [],
-    "trn_r18": [],
+    "tsn_r18": SCRATCH,
+    "tsm_r18": SCRATCH,
+    "arc_tsm_r18": SCRATCH,
+    "dnr_tsn_r18": SCRATCH,
+    "dnr_tsm_r18": SCRATCH,
+    "msn_r18": SCRATCH,
+    "arc_msn_r18": SCRATCH,
+    "tanet_r18": SCRATCH,
+    "tdn_r18": SCRATCH,
+    "trn_r18": SCRATCH,
 }
 BATCH_SIZE = 8
 SHARED_MODELS = ("tsm_r18", "dnr_tsn_r18")

@@ -26,7 +26,7 @@ from videozoo.training.api import evaluate
 RUNS = {"test_arc_tsm": "--epochs 15 --seed 42", "test_dnr_tsn": "--epochs 10 --seed 1"}
 SIZE, CLIPS_PER_CLASS, VAL_CLIPS_PER_CLASS, TEST_CLIPS_PER_CLASS = 48, 200, 40, 100
 VIDEOS_SEED, TEST_SEED = 1, 2
-TRAINING = "--batch-size 16 --lr 4e-3 --img-size 48 --crop-pct 1.0 --workers 1 --device cpu"
+TRAINING = "--from-scratch --batch-size 16 --lr 4e-3 --img-size 48 --crop-pct 1.0 --workers 1 --device cpu"
 FOR_TRIALS = (
     "For trials only: made to try loading, predicting and fine-tuning with nothing at hand. It tells generated motions "
     "of plain shapes apart, of which half are others played backwards, and is of no use on real videos."

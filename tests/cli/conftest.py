@@ -23,7 +23,7 @@ def run_folder(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of one epoch."""
     torch.manual_seed(0)
     output = tmp_path_factory.mktemp("runs") / "run"
-    flags = ["--epochs", "1", "--warmup-epochs", "0", *TINY]
+    flags = ["--from-scratch", "--epochs", "1", "--warmup-epochs", "0", *TINY]
     assert main(["finetune", "--model", "tsm_r18", "--data", str(videos), "--output", str(output), *flags]) == 0
     return output
 

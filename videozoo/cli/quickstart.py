@@ -23,7 +23,7 @@ MODELS = ("tsn_r18", "arc_tsm_r18")
 BUNDLED = "test_arc_tsm.motions"
 CLIPS_PER_CLASS, VAL_CLIPS_PER_CLASS, SIZE = 40, 20, 48
 # Four frames: enough to see the direction of a motion, at half the cost of eight.
-TRAINING = "--num-frames 4 --epochs 6 --batch-size 8 --lr 1e-3 --img-size 48 --crop-pct 1.0 --workers 1"
+TRAINING = "--from-scratch --num-frames 4 --epochs 6 --batch-size 8 --lr 1e-3 --img-size 48 --crop-pct 1.0 --workers 1"
 SETTINGS_FILE = "quickstart.json"
 
 
@@ -184,4 +184,4 @@ def _say_places(output: Path, seconds: float) -> None:
     say(f"{'took':<11}{seconds:.0f} s")
     say()
     say("next, with your own videos in FOLDER/CLASS/*.mp4:")
-    say("  videozoo finetune --model arc_tsm_r18 --backbone-weights tv_in1k --data FOLDER --output RUN")
+    say("  videozoo finetune --model arc_tsm_r18 --data FOLDER --output RUN")

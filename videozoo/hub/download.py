@@ -5,14 +5,30 @@ from pathlib import Path
 
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.file_download import http_get
+from huggingface_hub.utils import get_session
 
 from videozoo.hub.files import WeightsError
 from videozoo.hub.hashes import file_sha256
 from videozoo.hub.retry import attempt, describe
 
-__all__ = ["download_file"]
+__all__ = ["can_reach", "download_file"]
 
 _log = logging.getLogger(__name__)
+
+
+def can_reach(url: str, seconds: float = 3.0) -> bool:
+    """Return whether the server of an address answers, whatever it says; it is asked once.
+
+    Args:
+        url: an address.
+        seconds: how long to wait for the connection, and for the answer.
+    """
+    try:
+        get_session().head(url, timeout=seconds)
+    except Exception as error:  # offline, no such host, a time-out: the HTTP library's own types
+        _log.debug("%s cannot be reached (%s)", url, describe(error))
+        return False
+    return True
 
 
 def download_file(url: str, path: Path, sha256_prefix: str | None = None) -> None:

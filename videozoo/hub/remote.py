@@ -20,7 +20,7 @@ from videozoo.hub.place import COMMIT, Place, check_repo_name, is_reference, rai
 from videozoo.hub.retry import attempt, describe
 from videozoo.version import __version__
 
-__all__ = ["RemoteFolder", "ask_info", "download_repo", "open_hub", "split_repo"]
+__all__ = ["RemoteFolder", "ask_info", "download_repo", "is_cached", "open_hub", "split_repo"]
 
 _log = logging.getLogger(__name__)
 # Seconds in which asking for the commit is tried again: who is offline must hear it soon.
@@ -93,6 +93,19 @@ def download_repo(
     found = _open(place, commit, paths)
     _remember(place, commit)
     return found
+
+
+def is_cached(name: str, *, has_config: bool = True) -> bool:
+    """Return whether the cache holds the files of a repository ``organisation/name[@revision]``; nothing is asked.
+
+    Args:
+        name: the repository.
+        has_config: as in `download_repo`.
+    """
+    repo, revision = split_repo(name)
+    files = (CONFIG, WEIGHTS) if has_config else (WEIGHTS,)
+    place = Place(repo, revision or "main", Path(constants.HF_HUB_CACHE).expanduser().resolve(), None, files)
+    return all(_cached(place, file) is not None for file in files)
 
 
 class _NoNetwork(Exception):

@@ -82,4 +82,8 @@ def _needs(settings: Settings) -> dict[str, str]:
             if other != name and (name, other) != ("pretrained", "model"):
                 start = f"--model {settings.model}" if other == "model" else flag_of(other)
                 found.setdefault(name, f"is for runs that do not start from the weights of {start}")
+    starts = [*whole_starts(vars(settings)), *(["backbone_weights"] if settings.backbone_weights else [])]
+    if starts:
+        start = f"--model {settings.model}" if starts[0] == "model" else flag_of(starts[0])
+        found["from_scratch"] = f"is for runs that do not start from the weights of {start}"
     return found | dict.fromkeys(settings_without_effect(settings.opt), f"is for other optimizers than {settings.opt}")

@@ -16,6 +16,10 @@ from .sizes import parse_frame_size, parse_views
 if TYPE_CHECKING:
     from videozoo.models import Ensemble, VideoNet
 
+_CLIPS = (
+    *("frame_sampling", "frame_stride", "input_size", "crop_pct"),
+    *("test_num_clips", "test_num_crops", "test_crop_size", "test_resize"),
+)
 _NOT_OF_THIS_RUN = ("tag", "dataset", "train_recipe", "description", "origin_url", "metrics")
 
 
@@ -100,7 +104,7 @@ def _open_branches(model: "VideoNet | Ensemble") -> None:
 
 
 def _config_overlay(settings: Settings) -> dict[str, Any]:
-    overlay = {
+    overlay: dict[str, Any] = {
         "frame_sampling": settings.frame_sampling,
         "frame_stride": settings.frame_stride,
         "crop_pct": settings.crop_pct,
@@ -111,6 +115,11 @@ def _config_overlay(settings: Settings) -> dict[str, Any]:
     if views is not None:
         overlay |= {"test_num_clips": views[0], "test_num_crops": views[1]}
     overlay = {key: value for key, value in overlay.items() if value is not None}
+    if settings.default_start:  # weights that nobody named do not change the clips
+        from videozoo.models import get_pretrained_cfg
+
+        own = get_pretrained_cfg(settings.model)
+        overlay = {name: getattr(own, name) for name in _CLIPS} | overlay
     if not settings.is_continued:  # they are about the weights that it starts from
         overlay |= dict.fromkeys(_NOT_OF_THIS_RUN)
     if settings.img_size is not None:
@@ -154,24 +163,17 @@ def _describe_start(settings: Settings, model: "VideoNet | Ensemble") -> str:
         start = f"continued from {Path(settings.output) / 'last'}"
     elif settings.init_from:
         start = f"starting from its base {settings.init_from}"
+    elif settings.default_start and settings.pretrained:
+        start = f"starting from the weights of {settings.default_start}"
     elif whole_starts(vars(settings)):
         start = f"starting from the weights of {settings.initial_checkpoint or settings.model}"
     elif settings.backbone_weights:
         start = f"its backbone starting from {settings.backbone_weights}"
     else:
-        tag = _image_weights(settings.model)
+        from videozoo.models.default_start import image_weights
+
+        tag = image_weights(settings.model)
         start = "from scratch" + (f" (--backbone-weights {tag} starts from ImageNet)" if tag else "")
+    if settings.default_start:
+        start += " (by default; --from-scratch, --backbone-weights or --init-from choose another start)"
     return f"{settings.model}, {model.num_frames} frames of {size[1]}x{size[2]}, {start}"
-
-
-def _image_weights(name: str) -> str | None:
-    """Return the tag of ImageNet weights for a model's backbone: torchvision's if there are some, else timm's first."""
-    import timm
-
-    from videozoo.models.registry import spec_of
-    from videozoo.models.spec import EnsembleSpec
-
-    spec = spec_of(name)
-    backbone = (spec.members[0] if isinstance(spec, EnsembleSpec) else spec).backbone
-    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{backbone}.*")]
-    return "tv_in1k" if "tv_in1k" in tags else next(iter(tags), None)

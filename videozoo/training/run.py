@@ -11,11 +11,12 @@ from videozoo.launch import is_main_process
 
 from .checks import check_stride
 from .fit import choose_batch_size, fit_model, make_config
-from .model import make_model, say_start
+from .model import say_start
 from .notes import note
 from .opening import open_all
 from .settings import AUTO, Settings
 from .sources import VAL_FOLDERS, find_split, load_train_and_val
+from .start import check_same_start, make_started_model
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
@@ -44,7 +45,8 @@ def run_training(settings: Settings) -> "FitResult":
             recover_folder(Path(settings.output) / "last")
         train, val = _load_videos(settings)
         with first_process_first(settings.device):  # it downloads, the others find what it has fetched
-            model = make_model(settings, train.class_names)
+            model = make_started_model(settings, train.class_names)
+        check_same_start(settings)
         check_stride(settings, model)
         if settings.batch_size == AUTO:
             config = choose_batch_size(settings, model, config, train)

@@ -93,6 +93,9 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     "network": (
         Setting("--model", metavar="NAME",
                 help="a name of `videozoo list`, local-dir:RUN/best or hf-hub:ORG/NAME for weights of your own"),
+        Switch("--from-scratch",
+               help="start from random weights; by default a name starts from its published weights, an ARC or DNR "
+               "name from those of its base, else its backbone from ImageNet weights (offline: what is cached)"),
         Switch("--pretrained", help="start from the name's published weights"),
         Setting("--backbone-weights", metavar="TAG_OR_FILE",
                 help="image weights for the backbone: a timm tag such as tv_in1k, a .safetensors file, or none"),
@@ -209,12 +212,14 @@ class Settings(argparse.Namespace):
     """Every setting of a training with its value.
 
     ``is_continued``: whether there is a run to go on with. ``start_from``: what the recipe says to start from.
+    ``default_start``: the weights that were taken because no setting names any.
     ``given``: the names of those that were given.
     """
 
     is_continued: bool = False
     given: frozenset[str] = frozenset()
     start_from: str = ""
+    default_start: str = ""
 
     def __getattr__(self, name: str) -> Any:  # only reached for names that are not there
         raise AttributeError(f"Settings: no setting {name!r}")

@@ -86,8 +86,12 @@ def _start(given: dict[str, Any]) -> Settings:
         values |= _scaled_test_sizes(values, given.get("img_size"))
         if given.get("lr_base") is not None:  # a flag's base goes before a recipe's rate
             values["lr"] = None
-        if whole_starts(given):  # nothing is left for image weights to start
+        if whole_starts(given) or given.get("from_scratch"):  # nothing is left for image weights to start
             values["backbone_weights"] = None
+        if whole_starts(given) or given.get("backbone_weights"):
+            values["from_scratch"] = False
+    if "backbone_weights" in given and given["backbone_weights"] is None and not whole_starts({**values, **given}):
+        values["from_scratch"] = True
     return Settings(**{**values, **given}, start_from=start_from)
 
 
@@ -170,7 +174,7 @@ def write_settings(settings: Settings) -> None:
 
     if not is_main_process():
         return
-    not_kept = ("is_continued", "start_from", "resume", "given")
+    not_kept = ("is_continued", "start_from", "default_start", "resume", "given")
     values = {name: value for name, value in vars(settings).items() if name not in not_kept}
     values |= {name: os.path.abspath(values[name]) for name in _PATHS if values[name]}
     output = Path(settings.output)

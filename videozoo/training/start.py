@@ -1,0 +1,79 @@
+"""The weights that a training starts from where no setting names any. Heavy imports inside."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from videozoo.arguments import UsageError, flag_of
+from videozoo.launch import num_processes
+
+from .checks import whole_starts
+from .model import make_model
+from .notes import note, warn
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from videozoo.models import Ensemble, VideoNet
+
+
+def make_started_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | Ensemble":
+    """Make the model that is trained, where no start is named with the best weights that can be had.
+
+    These are the published weights of the name, those of its base (ARC and DNR) or ImageNet weights of its backbone;
+    offline, those of them that are cached. What was taken is set in ``settings``, as if it had been given. The clips
+    stay those of the name, whatever the weights were trained on; weights that do not fit them are passed over.
+    """
+    from videozoo.models import WeightsError
+    from videozoo.models.default_start import default_starts
+    from videozoo.models.registry import spec_of
+
+    if settings.is_continued or names_start(settings):
+        return make_model(settings, class_names)
+    reasons = []
+    for start in default_starts(settings.model):
+        if not start.can_be_had():
+            reasons.append(f"{start.name} is not in the cache, and its server cannot be reached")
+            continue
+        frames = settings.num_frames or spec_of(settings.model).num_frames
+        changes = {start.option: start.value, "num_frames": frames, "default_start": start.name}
+        trial = Settings(**{**vars(settings), **changes})
+        try:
+            model = make_model(trial, class_names)
+        except UsageError:
+            raise
+        except (WeightsError, ValueError) as error:
+            reasons.append(f"{start.name}: {error}")
+            continue
+        for reason in reasons:
+            note(f"not the default start: {reason}")
+        setattr(settings, start.option, start.value)
+        settings.default_start = start.name
+        return model
+    settings.from_scratch = True
+    if reasons:
+        lines = "".join(f"\n  {reason}" for reason in reasons)
+        warn(f"training from scratch, as no weights to start from can be had; few videos will not be enough{lines}")
+    return make_model(settings, class_names)
+
+
+def names_start(settings: argparse.Namespace) -> bool:
+    """Return whether settings say from which weights to start, or from none."""
+    return bool(settings.from_scratch or settings.backbone_weights or whole_starts(vars(settings)))
+
+
+def check_same_start(settings: Settings) -> None:
+    """Refuse a run whose processes have found different weights to start from, as on machines with different caches.
+
+    Raises:
+        UsageError: names both starts.
+    """
+    if num_processes() == 1:
+        return
+    from accelerate.utils import gather_object
+
+    found = sorted(set(gather_object([settings.default_start or "nothing"])))
+    if len(found) > 1:
+        flags = ", ".join(map(flag_of, ("pretrained", "init_from", "backbone_weights", "from_scratch")))
+        raise UsageError(
+            f"the processes start from different weights ({' and '.join(found)}); name the start: {flags}."
+        )
