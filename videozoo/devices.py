@@ -7,7 +7,9 @@ import torch
 
 from videozoo.launch import local_rank
 
-__all__ = ["find_device", "one_thread"]
+__all__ = ["describe_device", "find_device", "one_thread"]
+
+_PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def find_device(wish: str) -> torch.device:
@@ -40,6 +42,21 @@ def find_device(wish: str) -> torch.device:
             f"device is {wish!r}, which this machine or this build of torch does not have; {_here()}."
         ) from error
     return device
+
+
+def describe_device(device: torch.device, amp: str = "no") -> str:
+    """Return where and how something is computed, in words: ``on cpu (2 threads), in float32``.
+
+    Args:
+        amp: ``no``, ``bf16`` or ``fp16``.
+    """
+    name = str(device)
+    if device.type == "cpu":
+        count = torch.get_num_threads()
+        name = f"cpu ({count} thread{'s' if count > 1 else ''})"
+    elif device.type == "cuda":
+        name = f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"on {name}, in {_PRECISIONS[amp]}"
 
 
 @contextmanager

@@ -110,9 +110,11 @@ def _find_files(data_root: str | None, names: Sequence[str]) -> list[tuple[str, 
 
 def _answer_list(args: argparse.Namespace) -> int:
     def open_work() -> "Callable[..., JobResult]":
+        from videozoo.devices import describe_device
         from videozoo.inference import predict_list
 
         predictor = _make_predictor(args)
+        note(describe_device(predictor.device, predictor.amp))
         return functools.partial(predict_list, predictor, topk=args.topk)
 
     return run_job("predict", args, SCORE_FILES, open_work)

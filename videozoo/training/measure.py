@@ -87,9 +87,13 @@ class Setup:
     ) -> "Iterator[list[Scores]]":
         """Give each network's scores, from one pass over the videos; see `evaluate_records` for the options."""
         from videozoo.data import resolve_data_config
+        from videozoo.devices import describe_device
         from videozoo.engine import Scores, name_videos
+        from videozoo.engine.device import make_accelerator
         from videozoo.jobs.evaluate import evaluate_records
 
+        device = make_accelerator(options.get("amp", "no"), self.device).device
+        note(f"{len(self.source.records)} videos, {describe_device(device, options.get('amp', 'no'))}")
         clips, crops = parse_views(views) or (None, None)
         configs = [resolve_data_config(net, test_num_clips=clips, test_num_crops=crops) for net in self.models]
         counts = [(config["test_num_clips"], config["test_num_crops"]) for config in configs]

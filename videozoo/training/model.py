@@ -14,6 +14,7 @@ from .settle import describe_lr
 from .sizes import parse_frame_size, parse_views
 
 if TYPE_CHECKING:
+    from videozoo.fit_config import FitConfig
     from videozoo.models import Ensemble, VideoNet
 
 _CLIPS = (
@@ -129,10 +130,10 @@ def _config_overlay(settings: Settings) -> dict[str, Any]:
     return overlay
 
 
-def say_start(settings: Settings, model: "VideoNet | Ensemble") -> None:
+def say_start(settings: Settings, model: "VideoNet | Ensemble", config: "FitConfig") -> None:
     """Print what is trained, from what start, on what, and how large the steps are."""
     note(_describe_start(settings, model))
-    note(_describe_machine(settings, model))
+    note(_describe_machine(model, config))
     if settings.start_from and not settings.is_continued and not whole_starts(vars(settings)):
         note(f"recipe {settings.recipe}: {settings.start_from}")
     if settings.grad_accum_steps > 1 or num_processes() > 1:
@@ -144,17 +145,13 @@ def say_start(settings: Settings, model: "VideoNet | Ensemble") -> None:
         note(line)
 
 
-def _describe_machine(settings: Settings, model: "VideoNet | Ensemble") -> str:
-    import torch
+def _describe_machine(model: "VideoNet | Ensemble", config: "FitConfig") -> str:
+    from videozoo.devices import describe_device
+    from videozoo.engine.device import make_accelerator
 
     params = sum(parameter.numel() for parameter in model.parameters())
-    device = settings.device
-    if device == "auto":
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        device = "cpu" if found is None else found.type
-    where = f"cpu ({torch.get_num_threads()} threads)" if device.startswith("cpu") else device
-    precision = settings.amp_dtype if settings.amp else "float32"
-    return f"{params / 1e6:.2f} million parameters, on {where}, in {precision}"
+    device = make_accelerator(config.amp, config.device).device
+    return f"{params / 1e6:.2f} million parameters, {describe_device(device, config.amp)}"
 
 
 def _describe_start(settings: Settings, model: "VideoNet | Ensemble") -> str:

@@ -1,5 +1,6 @@
 """A training from its settings to its result: check everything, then train. Heavy imports inside."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def run_training(settings: Settings) -> "FitResult":
         check_stride(settings, model)
         if settings.batch_size == AUTO:
             config = choose_batch_size(settings, model, config, train)
-        say_start(settings, model)
+        say_start(settings, model, config)
         return fit_model(settings, model, config, train, val)
 
 
@@ -77,8 +78,20 @@ def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
     if "data_root" in settings.given and settings.data_root and not is_listed:
         raise UsageError("finetune: --data-root has no effect here; it is for the paths in lists.")
     _check_indices(train, val)
-    note(f"{len(train.records)} training and {len(val.records)} validation videos of {len(train.class_names)} classes")
+    note(_describe_videos(train, val))
     return train, val
+
+
+def _describe_videos(train: "VideoSource", val: "VideoSource") -> str:
+    """Return how many videos there are, and how many of the largest and the smallest class."""
+    names = train.class_names
+    text = f"{len(train.records)} training and {len(val.records)} validation videos of {len(names)} classes"
+    counts = Counter(label for record in train.records for label in record.classes)
+    ranked = sorted(range(len(names)), key=lambda label: counts[label])
+    least, most = counts[ranked[0]], counts[ranked[-1]]
+    if least == most:
+        return f"{text}, {most} for training in each"
+    return f"{text}, {least} ({names[ranked[0]]}) to {most} ({names[ranked[-1]]}) for training in each"
 
 
 def _check_indices(train: "VideoSource", val: "VideoSource") -> None:
