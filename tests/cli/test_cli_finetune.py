@@ -21,7 +21,7 @@ from videozoo.data import load_source
 from videozoo.data.motions import motion_classes
 from videozoo.training import loaders
 from videozoo.training import model as model_module
-from videozoo.training.settings import Settings
+from videozoo.training.settings import DEFAULTS, Settings
 
 REPO = Path(__file__).resolve().parents[2]
 TINY = ["--img-size", "32", "--num-frames", "4", "--batch-size", "6", "--workers", "0", "--device", "cpu"]
@@ -172,8 +172,7 @@ def test_what_the_batches_are_made_of(videos: Path, tmp_path: Path, capsys: Capt
 def test_fine_tuning_resizes_as_the_weights_are_tested(videos: Path) -> None:
     """Weights for squeezed frames are trained on squeezed frames, unless a flag says otherwise."""
     model = videozoo.create_model("test_arc_tsm", pretrained_cfg_overlay={"test_resize": (40, 64)}, num_classes=6)
-    settings = Settings(workers=0, batch_size=2, seed=0, balanced_sampling=False, hflip=0.5, aa=None)
-    settings.train_crop, settings.color_jitter = "multiscale", None
+    settings = Settings(**{**DEFAULTS, "workers": 0, "batch_size": 2})
     train = load_source(videos / "train")
     for flag, resize in ((None, (40, 64)), ("50", 50)):
         settings.train_resize = flag

@@ -58,7 +58,7 @@ def test_nothing_is_printed_and_the_process_stays_as_it_was(
     environment = dict(os.environ)
     videozoo.finetune(data=videos, output=tmp_path / "run", **TRAINING, max_frames=1000)
     assert capfd.readouterr() == ("", "")
-    assert "12 training and 6 validation videos of 6 classes" in caplog.messages
+    assert "12 training and 6 validation videos of 6 classes, 2 for training in each" in caplog.messages
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert dict(os.environ) == environment
 
