@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "export": _MODELS | _DATA | {"report"},
     "jobs": _MODELS | _DATA | {"engine"},
     "inference": _MODELS | _DATA | {"export", "jobs"},
-    "training": _MODELS | _DATA | {"engine", "jobs", "inference"},
+    "training": _MODELS | _DATA | {"engine", "explain", "jobs", "inference"},
     "publish": _MODELS | _DATA | {"report", "engine"},
     "demo": _MODELS | _DATA | {"report", "explain", "engine", "jobs", "inference"},
     "cli": _MODELS

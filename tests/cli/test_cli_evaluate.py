@@ -95,7 +95,7 @@ def test_the_tables_follow_from_the_scores(
     )
     printed, written = json.loads(capsys.readouterr().out), read_json(out)
     assert printed.items() <= written.items()
-    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert sorted(path.name for path in out.iterdir()) == sorted([*FILES, "errors.png"])
     saved = load_scores(out / "scores.safetensors")
     names, scores, labels = motion_classes(), saved.result.scores.tolist(), saved.result.labels.tolist()
     assert (written["num_videos"], written["num_views"], written["views"], written["num_unread"]) == (12, 6, "2x3", 0)

@@ -41,6 +41,7 @@ def test_the_run_folder_holds_what_was_promised(run_folder: Path) -> None:
     names = {path.relative_to(run_folder).as_posix() for path in run_folder.rglob("*") if path.is_file()}
     assert names == {
         *("args.json", "summary.csv", "results.json", "curves.png", "confusion.png"),
+        *("train_clips.png", "val_errors.png"),
         *("best/model.safetensors", "best/config.json", "last/model.safetensors", "last/config.json"),
         *("last/train_state.safetensors", "last/train_state.json"),
     }

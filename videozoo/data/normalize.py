@@ -48,3 +48,14 @@ class ClipNormalizer:
         low = torch.tensor(self.mean).mul_(255).view(3, 1, 1, 1).to(video.device)
         gain = torch.tensor(self.std).mul_(255).reciprocal_().view(3, 1, 1, 1).to(video.device)
         return video.to(torch.float32, copy=True, memory_format=torch.contiguous_format).sub_(low).mul_(gain)
+
+    def to_bytes(self, video: Tensor) -> Tensor:
+        """Return the pixels, uint8 RGB, of what the network takes; what lies beyond their range is cut.
+
+        Shape:
+            (..., 3, T, H, W) to the same.
+        """
+        mean = torch.tensor(self.mean, device=video.device).view(3, 1, 1, 1)
+        std = torch.tensor(self.std, device=video.device).view(3, 1, 1, 1)
+        pixels = ((video.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        return pixels.flip(-4) if self.channel_order == "bgr" else pixels

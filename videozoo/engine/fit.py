@@ -40,6 +40,7 @@ def fit(
     resume: bool = False,
     on_start: Callable[[], None] | None = None,
     on_epoch: Callable[[EpochRow], None] | None = None,
+    on_result: Callable[[EpochRow, EvalResult, bool], None] | None = None,
     train_batch: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     eval_batch: Callable[[Tensor], Tensor] | None = None,
     train_names: Sequence[str] | None = None,
@@ -82,6 +83,8 @@ def fit(
         train_names: what to call the training videos, by index, where one is broken.
         on_start: called once the run is accepted, before anything is written into ``output`` (first process only).
         on_epoch: called with each finished epoch's row, after everything is on the disk (first process only).
+        on_result: called before ``on_epoch`` with the row, the evaluation behind it, and whether it is the best so far
+            (first process only).
     Raises:
         ValueError: loaders, labels or network outputs that do not fit.
         TrainingError: a loss or score is not finite, too many videos are broken, the network does not compile; the last
@@ -91,7 +94,7 @@ def fit(
         Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM, after the folder is in order.
     """
     folder = RunFolder(Path(output), tuple(class_names), model_config)
-    calls = Calls(train_batch, eval_batch, on_start, on_epoch)
+    calls = Calls(train_batch, eval_batch, on_start, on_epoch, on_result)
     with contextlib.ExitStack() as stack:
         with explain_lost_process():
             run = start_run(model, train_loader, val_loader, config, folder, calls, resume, train_names, stack)
@@ -160,6 +163,8 @@ def _fit_epoch(run: Run) -> EpochRow:
     run.progress = progress
     run.drop_epochs()
     _report_epoch(run, row)
+    if run.calls.on_result is not None and run.is_main:
+        run.calls.on_result(row, result, progress.best is results)
     if confusion is not None and (line := describe_chance(progress.history, confusion)):
         run.say("%s", line)
     return row

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from videozoo.engine.broken import BrokenVideos
 from videozoo.engine.errors import TrainingError
+from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.interrupts import Interrupts
 from videozoo.engine.loaders import Batch
 from videozoo.engine.progress import Progress
@@ -37,6 +38,7 @@ class Calls:
     eval_batch: Callable[[Tensor], Tensor] | None = None
     on_start: Callable[[], None] | None = None
     on_epoch: Callable[[EpochRow], None] | None = None
+    on_result: Callable[[EpochRow, EvalResult, bool], None] | None = None
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """An evaluation from its settings to its result: check everything, then measure. Heavy imports inside."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,11 @@ from videozoo.jobs.output_folders import hold_output, refuse_file, refuse_inside
 from .measure import JobBar, Setup, no_bar
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from videozoo.engine import Scores
+
+ERRORS = "errors.png"
 
 _OF_A_NEW_EVALUATION = (
     *("model", "data", "data_root", "data_format", "split", "views", "reverse"),
@@ -67,11 +71,13 @@ class Evaluation:
         scores: of the model, or of several together.
         members: of each of several models, else none.
         groups: numbers of each group's classes.
+        read_clip: from a video's index to its frames, for the picture of the worst errors; None without the videos.
     """
 
     scores: "Scores"
     members: "list[Scores]" = field(default_factory=list)
     groups: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    read_clip: "Callable[[int], Tensor | None] | None" = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of results.json."""
@@ -80,10 +86,17 @@ class Evaluation:
         return evaluation_dict(self.scores, self.groups, self.members)
 
     def write(self, folder: Path) -> list[str]:
-        """Write all files of an evaluation, see `videozoo.engine.write_evaluation`."""
+        """Write all files of an evaluation, see `videozoo.engine.write_evaluation`, and ``errors.png``."""
         from videozoo.engine import write_evaluation
+        from videozoo.explain.mosaic import plot_errors
 
-        return write_evaluation(folder, self.scores, self.groups, self.members)
+        picture = folder / ERRORS
+        picture.unlink(missing_ok=True)
+        written = write_evaluation(folder, self.scores, self.groups, self.members)
+        names, result = self.scores.names.__getitem__, self.scores.result
+        if self.read_clip is not None and plot_errors(picture, result, names, self.read_clip, "evaluation"):
+            written.append(ERRORS)
+        return written
 
 
 @contextlib.contextmanager
@@ -96,14 +109,17 @@ def run_evaluation(settings: EvaluationSettings, job_bar: JobBar = no_bar) -> It
     """
     _check(settings)
     from videozoo.engine import join_scores, load_groups, load_scores
+    from videozoo.explain.mosaic import clip_reader
 
     with _hold_output(settings), contextlib.ExitStack() as stack:  # found out before hours of decoding
+        read_clip = None
         if settings.scores:
             members = [load_scores(Path(file), settings.average) for file in settings.scores]
             class_names: Sequence[str] = members[0].result.class_names
         else:
             setup = _set_up(settings)
             class_names = setup.class_names
+            read_clip = clip_reader(setup.models[0], setup.source.records, is_reversed=settings.reverse)
         groups = load_groups(Path(settings.groups), class_names) if settings.groups else {}
         if not settings.scores:
             scored = setup.measure(
@@ -118,7 +134,7 @@ def run_evaluation(settings: EvaluationSettings, job_bar: JobBar = no_bar) -> It
             )
             members = stack.enter_context(scored)
         joined = members[0] if len(members) == 1 else join_scores(members, settings.average)
-        yield Evaluation(joined, members if len(members) > 1 else [], groups)
+        yield Evaluation(joined, members if len(members) > 1 else [], groups, read_clip)
 
 
 def _set_up(settings: EvaluationSettings) -> Setup:

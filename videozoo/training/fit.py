@@ -1,5 +1,6 @@
 """The training itself: settings and videos become loaders and batches, and the engine does the rest."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,24 +51,36 @@ def fit_model(
     from videozoo.engine import fit
     from videozoo.models import model_config
 
+    from .pictures import RunPictures
+
     config = dataclasses.replace(config, class_weights=_class_weights(settings, train))
     train_batch = _train_batch(settings, model, train)
     train_loader = make_train_loader(settings, model, train)
     val_loader = make_val_loader(settings, model, val)
-    return fit(
-        model,
-        train_loader,
-        val_loader,
-        config,
+    pictures = RunPictures(
         Path(settings.output),
+        model,
+        train_batch,
         class_names=train.class_names,
-        model_config=model_config(model, class_names=train.class_names),
-        resume=settings.resume,
-        on_start=lambda: write_settings(settings),
-        train_batch=train_batch,
-        eval_batch=train_batch.normalizer,
-        train_names=[record.name or str(record.path) for record in train.records],
+        val=val.records,
+        is_continued=settings.resume,
     )
+    with contextlib.closing(pictures):
+        return fit(
+            model,
+            train_loader,
+            val_loader,
+            config,
+            Path(settings.output),
+            class_names=train.class_names,
+            model_config=model_config(model, class_names=train.class_names),
+            resume=settings.resume,
+            on_start=lambda: write_settings(settings),
+            on_result=pictures.on_result,
+            train_batch=pictures.train_batch,
+            eval_batch=train_batch.normalizer,
+            train_names=[record.name or str(record.path) for record in train.records],
+        )
 
 
 def choose_batch_size(
