@@ -90,7 +90,7 @@ def describe_target(target: Tensor, class_names: Sequence[str]) -> str:
 def find_errors(result: EvalResult, most: int = MOST_ROWS) -> tuple[list[int], int]:
     """Return the rows of the worst of the wrong videos, by the score of their true class, and how many are wrong.
 
-    Of several true classes the one with the lowest score counts, and a video is wrong if the best class is none of them.
+    Of several true classes the one with the lowest score counts. A video is wrong if the best class is none of them.
     """
     is_true = _true_classes(result)
     is_hit = is_true.gather(1, result.scores.argmax(1, keepdim=True))[:, 0]
