@@ -24,9 +24,10 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "interpolation": ("nearest", "bilinear", "bicubic"),
     "channel_order": ("rgb", "bgr"),
     "frame_sampling": ("segment", "dense", "uniform"),
+    "multi_label": (False, True),
     "test_num_crops": (1, 3, 5, 10),  # the centre; along the longer side; corners and centre; those and their mirrors
 }
-_OPTIONAL = ("test_crop_size", "test_resize")
+_OPTIONAL = ("test_crop_size", "test_resize", "multi_label")
 # Pixels of all frames of a test of one video: 30 views of 64 frames of 747x747, as an example. 3.2 GB as bytes.
 _MOST_PIXELS = 2**30
 
@@ -35,7 +36,8 @@ def check_fields(config: Mapping[str, Any]) -> None:
     """Refuse a field of a config that has another type than it must have, or is out of range. Unknown fields may stay.
 
     Args:
-        config: fields by name, lists or tuples alike. ``test_crop_size`` and ``test_resize`` may be None.
+        config: fields by name, lists or tuples alike. ``test_crop_size``, ``test_resize`` and
+            ``multi_label`` may be None.
     Raises:
         ValueError: names the field, its value and what it must be.
     """

@@ -31,7 +31,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "not JSON": ("{", "cannot be used"),
     "a list": ("[]", "not a JSON object"),
     "deep": ("[" * 100_000, "cannot be used"),
-    "newer": (description(format=2), "format 2; videozoo .* reads format 1"),
+    "newer": (description(format=3), "format 3; videozoo .* reads formats 1 and 2"),
     "no classes": (description(num_classes=0), "num_classes is 0"),
     "half a class": (description(num_classes=4.0), "num_classes is 4.0"),
     "too many classes": (description(num_classes=10**9, label_names=None), "from 0 to 100000"),

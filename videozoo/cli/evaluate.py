@@ -24,9 +24,9 @@ NAMED_UNREAD = 5
 
 COMMAND = Command(
     help="measure a network, or several that vote, on labelled videos",
-    description="Top-1, top-5 and mean-class accuracy; scores are averaged over the views of each video. A video "
-    "that cannot be read is named and counted nowhere; the exit status is then 1 (in several processes 0). Killed at "
-    "any moment, the same command with the same --output goes on where it was.",
+    description="Top-1, top-5 and mean-class accuracy, or mAP of a multi-label network; scores are averaged over the "
+    "views of each video. A video that cannot be read is named and counted nowhere; the exit status is then 1 (in "
+    "several processes 0). Killed at any moment, the same command with the same --output goes on where it was.",
     epilog="Examples: videozoo evaluate --model local-dir:run/best --data val.txt --views 10x3 --output result ; "
     "videozoo evaluate --model local-dir:run8/best --model local-dir:run16/best --data val.txt ; "
     "videozoo evaluate --scores result/scores.safetensors --groups groups.yaml --output again",
@@ -113,12 +113,15 @@ def _table(content: Mapping[str, Any], result: "EvalResult") -> list[tuple[str, 
     num_classes = len(content["class_names"])
     members = content.get("models", [])
     rows = []
-    for title, key in (("top-1", "top1"), ("top-5", "top5"), ("mean-class", "mean_class")):
-        if key != "top5" or num_classes > 5:
+    for title, key in (("mAP", "map"), ("top-1", "top1"), ("top-5", "top5"), ("mean-class", "mean_class")):
+        if key in content and (key != "top5" or num_classes > 5):
             each = f"  ({', '.join(_percent(member[key]) for member in members)} each)" if members else ""
             rows.append((title, _percent(content[key]) + each))
     backwards = ", backwards" if content.get("is_reversed") else ""
     rows.append(("videos", f"{content['num_videos']} of {num_classes} classes{backwards}"))
+    if content.get("num_without_class"):
+        told = f"{content['num_without_class']} videos, a wrong answer for every class; mAP without them "
+        rows.append(("no class", told + _percent(content["map_labelled"])))
     if content["unread"]:
         rows.append(("not read", f"{content['num_unread']}, counted nowhere:"))
         rows += [("", f"{row['name']}: {row['problem']}") for row in content["unread"][:NAMED_UNREAD]]

@@ -145,13 +145,14 @@ class Explained:
         """Its class maps, and the frames of the file that they belong to."""
         from videozoo.explain import FilmRow, grad_cam, occlusion_maps
         from videozoo.models.config import class_names
+        from videozoo.probabilities import is_multi_label, probabilities
 
         if kind == "occlusion":
             found = occlusion_maps(self.model, self.video, classes=self.label)
         else:
             found = grad_cam(self.model, self.video, stage=self.args.stage or STAGE, classes=self.label)
         label = int(found.classes[0])
-        scores = found.logits[0].softmax(0)
+        scores = probabilities(found.logits[0], is_multi_label(self.model))
         names = class_names(self.model.pretrained_cfg, len(scores))
         best = int(scores.argmax())
         self.answer = f"{names[best]} ({float(scores[best]):.1%})"

@@ -48,13 +48,18 @@ def _say_result(result: "FitResult") -> None:
     """What came out, and where it lies."""
     best, folder = result.best, result.output
     model = shlex.quote(str(folder / "best"))
-    top5 = f"   top-5 {best['top5']:.1%}" if len(best["class_names"]) > 5 else ""
+    if "map" in best:
+        measured, pictures = f"mAP {best['map']:.1%}", ()
+    else:
+        top5 = f"   top-5 {best['top5']:.1%}" if len(best["class_names"]) > 5 else ""
+        measured = f"top-1 {best['top1']:.1%}{top5}   mean-class {best['mean_class']:.1%}"
+        pictures = (f"confusion  {folder / 'confusion.png'}",)
     lines = (
-        f"best epoch {result.best_epoch} of {len(result.history)}: top-1 {best['top1']:.1%}{top5}   "
-        f"mean-class {best['mean_class']:.1%}   ({best['num_videos']} validation videos)",
+        f"best epoch {result.best_epoch} of {len(result.history)}: {measured}   "
+        f"({best['num_videos']} validation videos)",
         f"weights    {folder / 'best'}",
         f"curves     {folder / 'curves.png'}",
-        f"confusion  {folder / 'confusion.png'}",
+        *pictures,
         f"classify   videozoo predict --model {model} FILE...",
     )
     for line in lines:

@@ -120,6 +120,7 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
     from videozoo.layers.time_aware import time_aware_layers
     from videozoo.models import stream as stream_of
     from videozoo.models.causal import needs_nearest
+    from videozoo.probabilities import is_multi_label, probabilities
 
     refuse_onnx(args.model, "takes whole clips; stream with the model it is from")
     device = find_device(args.device)
@@ -135,10 +136,11 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
     config = resolve_data_config(model, test_num_clips=1, test_num_crops=1)
     transform = create_transform(**config, normalize=False)
     normalizer = ClipNormalizer.of(config)
+    is_multi = is_multi_label(model)
 
     def look(frame: "LiveFrame") -> "torch.Tensor":
         clip = transform(frame.image[None])[0].to(device)  # (3, 1, H, W)
-        return stream(normalizer(clip)[None, :, 0]).softmax(-1)[0].float().cpu()
+        return probabilities(stream(normalizer(clip)[None, :, 0]), is_multi)[0].float().cpu()
 
     names = model.pretrained_cfg.get("label_names")
     return look, tuple(names or (str(label) for label in range(model.num_classes)))

@@ -14,6 +14,7 @@ from videozoo.demo.networks import Network
 from videozoo.demo.settings import LIMITS, Limits
 from videozoo.explain import grad_cam, overlay_maps, read_clip
 from videozoo.jobs.prediction import Prediction
+from videozoo.probabilities import is_multi_label, probabilities
 from videozoo.video.frame_times import frame_times
 
 __all__ = ["Look", "look_at"]
@@ -70,7 +71,7 @@ def look_at(path: str | os.PathLike[str], network: Network, limits: Limits = LIM
         raise VideoError(path, "its number of frames changes each time it is read")
     video, begin = clip.video.to(network.device), time.perf_counter()
     with torch.inference_mode():
-        scores = model(video)[0].float().softmax(0).cpu()
+        scores = probabilities(model(video)[0].float(), is_multi_label(model)).cpu()
     forward_sec = time.perf_counter() - begin
     if not scores.isfinite().all():
         raise VideoError(path, "the network's scores of it are not finite")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from videozoo.explain.cam import ClassMaps, wanted_classes
 from videozoo.explain.capture import private_copy, to_float
+from videozoo.probabilities import is_multi_label, probabilities
 
 __all__ = ["count_forwards", "occlusion_maps"]
 
@@ -44,7 +45,7 @@ def occlusion_maps(model: nn.Module, clips: Tensor, *, classes: int | Tensor | N
     with torch.no_grad():
         logits = watched(clips)
         wanted = wanted_classes(logits, classes, "occlusion_maps")
-        before = logits.float().softmax(1).gather(1, wanted[:, None])
+        before = probabilities(logits.float(), is_multi_label(watched)).gather(1, wanted[:, None])
         drops = torch.stack(
             [one - _covered(watched, clip, moments, int(k)) for one, clip, k in zip(before, clips, wanted, strict=True)]
         )
@@ -73,5 +74,5 @@ def _covered(model: nn.Module, clip: Tensor, moments: list[tuple[int, int]], lab
             rows = slice(row * height // GRID, (row + 1) * height // GRID)
             columns = slice(column * width // GRID, (column + 1) * width // GRID)
             one[:, first : last + 1, rows, columns] = 0
-        found.append(model(batch).float().softmax(1)[:, label])
+        found.append(probabilities(model(batch).float(), is_multi_label(model))[:, label])
     return torch.cat(found)

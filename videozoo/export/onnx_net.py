@@ -42,8 +42,9 @@ class OnnxNet(nn.Module):
         self.input_shape = self._check_graph(info.num_classes, info.data)
         self.num_classes = info.num_classes
         self.num_frames: int = info.data["num_frames"]
-        names = {} if info.label_names is None else {"label_names": info.label_names}
-        self.pretrained_cfg: dict[str, Any] = {**info.data, "num_classes": info.num_classes, **names}
+        known: dict[str, Any] = {} if info.label_names is None else {"label_names": info.label_names}
+        known |= {"multi_label": True} if info.multi_label else {}
+        self.pretrained_cfg: dict[str, Any] = {**info.data, "num_classes": info.num_classes, **known}
         self.file_sha256: Tensor
         self.register_buffer(
             "file_sha256", torch.frombuffer(bytearray.fromhex(file_sha256(self.path)), dtype=torch.uint8)

@@ -17,6 +17,7 @@ from videozoo.data import ClipNormalizer, VideoError, VideoRecord, parse_views, 
 from videozoo.devices import find_device
 from videozoo.jobs.clips import ClipBatch, iterate_batches
 from videozoo.jobs.prediction import Prediction
+from videozoo.probabilities import is_multi_label, probabilities
 from videozoo.surgery.shared_copy import shared_copy
 
 from .inputs import Video, is_video, to_records
@@ -178,13 +179,13 @@ class Predictor:
         return answers
 
     def _score(self, video: Tensor) -> np.ndarray:
-        """(B, V, 3, T, H, W) to (B, C): softmax per view, averaged."""
+        """(B, V, 3, T, H, W) to (B, C): softmax (of a multi-label network, sigmoid) per view, averaged."""
         rows = self._batched_forward(video.flatten(0, 1))
         return self._join(rows.unflatten(0, video.shape[:2])).cpu().numpy()
 
     def _join(self, outputs: Tensor) -> Tensor:
         """What is told of a video, from what the network gave for its views: (B, V, ...) to (B, ...)."""
-        return outputs.softmax(dim=2).mean(dim=1)
+        return probabilities(outputs, is_multi_label(self.model)).mean(dim=1)
 
     def _forward(self, clips: Tensor) -> Tensor:
         clips = self.normalizer(clips.to(self.device, non_blocking=True))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from videozoo.probabilities import is_multi_label
 from videozoo.version import __version__
 
 from .listing import Listing
@@ -36,7 +37,13 @@ def describe_answers(predictor: AnswersVideos) -> dict[str, Any]:
         "class_names": list(predictor.class_names),
         "videos": predictor.config,
         "amp": predictor.amp,
+        **describe_kind(predictor.model),
     }
+
+
+def describe_kind(model: nn.Module) -> dict[str, Any]:
+    """Return what a job keeps of a multi-label network beside its weights; nothing of another one."""
+    return {"multi_label": True} if is_multi_label(model) else {}
 
 
 def digest_weights(model: nn.Module) -> str:

@@ -16,9 +16,10 @@ from videozoo.engine.eval_result import check_average
 from videozoo.engine.evaluate import VideoScorer, evaluation_mode, join_results
 from videozoo.engine.evaluation_folder import SCORES
 from videozoo.engine.interrupts import Interrupts
+from videozoo.probabilities import is_multi_label
 
 from .clips import ClipBatch, iterate_batches
-from .describe import describe_job, digest_weights
+from .describe import describe_job, describe_kind, digest_weights
 from .listing import RecordList, Shard
 from .parts import Parts, fill_parts
 from .prediction import Prediction
@@ -48,7 +49,8 @@ def evaluate_records(
     videos out; each gets all results.
 
     Args:
-        models: networks with the same classes; a file is read once for all of them.
+        models: networks with the same classes; a file is read once for all of them. Multi-label ones measure a record's
+            ``classes``, others its one label.
         class_names: of the labels.
         views: clips and crops; None takes each network's own.
         is_reversed: play every clip backwards.
@@ -62,6 +64,11 @@ def evaluate_records(
         TrainingError, EngineError, ValueError: as in `videozoo.engine.evaluate`.
     """
     check_average(average)
+    multi_label = is_multi_label(models[0])
+    if any(is_multi_label(model) != multi_label for model in models):
+        raise ValueError("evaluate: some models are multi-label and some are not; they cannot be averaged.")
+    if not multi_label and any(record.labels is not None for record in records):
+        raise ValueError("evaluate: the videos have several labels each; that needs a multi-label model.")
     accelerator = make_accelerator(amp, device)
     count, rank = accelerator.num_processes, accelerator.process_index
     num_clips, num_crops = views or (None, None)
@@ -77,9 +84,10 @@ def evaluate_records(
         videos=configs,
         amp=amp,
         is_reversed=is_reversed,
+        **describe_kind(models[0]),
     )
     scorers = [
-        VideoScorer(model, len(class_names), accelerator, prepare=ClipNormalizer.of(config))
+        VideoScorer(model, len(class_names), accelerator, prepare=ClipNormalizer.of(config), multi_label=multi_label)
         for model, config in zip(models, configs, strict=True)
     ]
     shard = Shard(listing, count, rank)
@@ -112,7 +120,7 @@ def evaluate_records(
         parts = stack.enter_context(contextlib.closing(Parts(shard_path(home / SCORES, count, rank), job)))
         with Interrupts() as interrupts, evaluation_mode(*models), torch.no_grad():
             fill_parts(parts, shard, answer, 2 * len(models) * len(class_names), on_progress)
-        rows, unread = _read_rows(parts, records, len(models))
+        rows, unread = _read_rows(parts, records, len(models), len(class_names) if multi_label else None)
         try:
             results = join_results(
                 rows,
@@ -122,6 +130,7 @@ def evaluate_records(
                 average=average,
                 accelerator=accelerator,
                 seconds=(time.perf_counter() - started, waited),
+                multi_label=multi_label,
             )
         except TrainingError:  # what is kept is of no use
             parts.remove()
@@ -144,17 +153,30 @@ def _score(batch: ClipBatch, scorers: Sequence[VideoScorer], device: torch.devic
     return answers
 
 
+def _labels_of(records: Sequence[VideoRecord], multi_hot: int | None) -> Tensor:
+    if multi_hot is None:
+        return torch.tensor([record.label for record in records], dtype=torch.int64)
+    labels = torch.zeros(len(records), multi_hot, dtype=torch.int64)
+    for row, record in zip(labels, records, strict=True):
+        row[list(record.classes)] = 1
+    return labels
+
+
 def _read_rows(
-    parts: Parts, records: Sequence[VideoRecord], num_models: int
+    parts: Parts, records: Sequence[VideoRecord], num_models: int, multi_hot: int | None
 ) -> tuple[list[tuple[Tensor, ...]], dict[int, str]]:
-    """Return what `join_results` wants: rows of the videos that were read, and the others' problems by index."""
+    """Return what `join_results` wants: rows of the videos that were read, and the others' problems by index.
+
+    Args:
+        multi_hot: number of classes, where labels are to be multi-hot.
+    """
     found: list[tuple[Tensor, ...]] = []
     unread: dict[int, str] = {}
     for rows in parts.rows():
         indices, errors = rows.columns["index"], rows.columns["error"]
         is_read = torch.tensor([error is None for error in errors])
         read = torch.tensor(indices, dtype=torch.int64)[is_read]
-        labels = torch.tensor([records[index].label for index in read.tolist()], dtype=torch.int64)
+        labels = _labels_of([records[index] for index in read.tolist()], multi_hot)
         found.append((read, labels, *torch.from_numpy(rows.values)[is_read].chunk(2 * num_models, dim=1)))
         pairs = zip(indices, errors, strict=True)
         unread |= {index: f"{error} [listed in {records[index].source}]" for index, error in pairs if error}

@@ -29,7 +29,8 @@ class Prediction:
 
     Args:
         path: the file or folder, as asked.
-        scores: float32 (C,), softmax per view, averaged over the views; None where the video could not be read.
+        scores: float32 (C,), softmax per view, averaged over the views; of a multi-label network each class's sigmoid,
+            which do not add up to 1. None where the video could not be read.
         error: why it could not be read; None where it could.
         class_names: name of each class.
         note: what is odd about a video that could be read: damage, a single frame; None where nothing is.

@@ -14,7 +14,9 @@ from videozoo.version import __version__
 __all__ = ["OF_CLASSES", "VideoCfg", "class_names", "forget_classes", "merge_cfg", "stored_cfg"]
 
 # What a config says of the classes that the weights were trained on; it goes with them.
-OF_CLASSES = ("label_names", "label_descriptions", "label_offset", "metrics", "dataset", "train_recipe", "tag")
+OF_CLASSES = (
+    *("label_names", "label_descriptions", "label_offset", "multi_label", "metrics", "dataset", "train_recipe", "tag"),
+)
 
 # Where weights are: a config that comes with its weights has no say in that.
 _PLACES = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "sha256_prefix")
@@ -27,6 +29,7 @@ class VideoCfg(PretrainedCfg):
     ``frame_sampling`` is ``"segment"``, ``"dense"`` or ``"uniform"``; ``frame_stride`` counts source frames and
     matters for ``"dense"`` only. A test takes ``test_num_clips x test_num_crops`` views, whose scores are averaged;
     ``test_resize`` is the (height, width) of frames before the crop, None: ``crop_pct`` says.
+    With ``multi_label`` a video may have several classes, each with its own probability (the sigmoid of its logit).
     ``sha256_prefix`` is what the SHA-256 of the file at ``url`` starts with. ``train_recipe`` and ``decoder`` tell in
     words how the weights were trained and what decoded their videos. ``newer_fields`` are those of a config that a
     newer version wrote; as plain data they stand among the others.
@@ -42,6 +45,7 @@ class VideoCfg(PretrainedCfg):
     test_num_crops: int = 1
     test_crop_size: int | None = None
     test_resize: tuple[int, int] | None = None
+    multi_label: bool | None = None
     metrics: dict[str, float] | None = None
     dataset: str | None = None
     train_recipe: str | None = None

@@ -9,6 +9,7 @@ from torch import Tensor
 from videozoo.data import resolve_data_config, test_size_of
 from videozoo.models.config import class_names
 from videozoo.nets import list_backbones
+from videozoo.probabilities import is_multi_label
 from videozoo.publish.citations import papers_of
 from videozoo.publish.metadata import accuracies, escape, license_fields, make_metadata
 from videozoo.publish.source import Source
@@ -79,13 +80,18 @@ def _use(name: str, model: Any) -> str:
 import videozoo
 
 model = videozoo.create_model("hf-hub:{name}", pretrained=True).eval()
-logits = model(clips)  # clips {clips} -> (B, {model.num_classes})
+logits = model(clips)  # clips {clips} -> (B, {model.num_classes}){_multi_label_use(model)}
 names = model.pretrained_cfg.get("label_names")
 ```
 
 ```bash
 videozoo predict --model hf-hub:{name} clip.mp4
 ```"""
+
+
+def _multi_label_use(model: Any) -> str:
+    several = "\nprobabilities = logits.sigmoid()  # a video may have several classes, or none"
+    return several if is_multi_label(model) else ""
 
 
 def _videos(model: Any) -> dict[str, Any]:
@@ -178,7 +184,7 @@ def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, resul
         whose += f" ({escape(str(cfg['description']).rstrip('.'))})"
     if "num_labelled" in results:
         whose += f", on {results['num_labelled']:,} videos"
-    blocks = [text, f"{whose}:", markdown_table(["accuracy", ""], rows)]
+    blocks = [text, f"{whose}:", markdown_table(["measure" if is_multi_label(cfg) else "accuracy", ""], rows)]
     if run is not None and run.confusion is not None:
         blocks.append(_confusion(run.confusion, _names(model, cfg)))
     if run is not None and run.picture is not None:
@@ -214,7 +220,7 @@ def _classes(model: Any, cfg: Mapping[str, Any], results: Mapping[str, Any]) -> 
         return markdown_table(["index", "class"], [[str(index), name] for index, name in enumerate(names)])
     cells = ["no video" if share is None else f"{100 * share:.1f} %" for share in shares]
     rows = [[str(index), name, cell] for index, (name, cell) in enumerate(zip(names, cells, strict=True))]
-    return markdown_table(["index", "class", "accuracy"], rows)
+    return markdown_table(["index", "class", "average precision" if is_multi_label(cfg) else "accuracy"], rows)
 
 
 def _licence(cfg: Mapping[str, Any]) -> str:

@@ -20,7 +20,8 @@ _LICENSES = (
     "eupl-1.1 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl "
     "openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr unknown other"
 )
-_METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class": "mean-class accuracy"}
+_MAP = "mean average precision"
+_METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class": "mean-class accuracy", "map": _MAP}
 _TOP = 5  # classes: with so few or fewer, top-5 says nothing
 
 
@@ -39,8 +40,8 @@ def accuracies(results: Mapping[str, Any], num_classes: int) -> dict[str, float]
     """Percentages of two digits, by what they are called.
 
     Args:
-        results: ``top1``, ``top5``, ``mean_class`` as ratios; what is more than 1 is a percentage already, as published
-            figures are. None and what is not finite is left out.
+        results: ``top1``, ``top5``, ``mean_class``, ``map`` as ratios; what is more than 1 is a percentage already, as
+            published figures are. None and what is not finite is left out.
         num_classes: where top-5 of them says nothing, it is left out too.
     """
     found = {}
@@ -76,7 +77,7 @@ def make_metadata(cfg: Mapping[str, Any], name: str, measured: Mapping[str, floa
             task_type="video-classification",
             dataset_type=_slug(dataset) or "custom",
             dataset_name=dataset or "validation videos of the publisher",
-            metric_type="accuracy",
+            metric_type="mAP" if title == _MAP else "accuracy",
             metric_name=title,
             metric_value=value,
         )

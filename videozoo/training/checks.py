@@ -10,6 +10,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from videozoo.models import Ensemble, VideoNet
 
+_BY_ONE_CLASS = ("class_weights", "balanced_sampling")
 _FALLING = ("cosine", "poly", "tanh", "wsd", "rsqrt")
 
 
@@ -69,6 +70,10 @@ def _needs(settings: Settings) -> dict[str, str]:
         (mixes == 0, "needs --mixup or --cutmix", ("mixup_prob",)),
         (mixes < 2, "needs --mixup and --cutmix", ("mixup_switch_prob",)),
         (settings.reprob == 0, "needs --reprob", ("remode",)),
+        (settings.multi_label, "is the loss of --multi-label already", ("bce_loss",)),
+        (not (settings.bce_loss or settings.multi_label), "needs --bce-loss or --multi-label", ("bce_target_thresh",)),
+        (settings.bce_loss, "is for cross entropy, not --bce-loss", ("class_weights",)),
+        (settings.multi_label, "goes by the one class of a video, not --multi-label", _BY_ONE_CLASS),
         (settings.test_resize is not None, "sets the test frames, as --test-resize does", ("crop_pct",)),
         (
             bool(settings.val or settings.val_split),

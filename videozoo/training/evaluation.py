@@ -120,6 +120,9 @@ def run_evaluation(settings: EvaluationSettings, job_bar: JobBar = no_bar) -> It
             setup = _set_up(settings)
             class_names = setup.class_names
             read_clip = clip_reader(setup.models[0], setup.source.records, is_reversed=settings.reverse)
+        is_multi = members[0].result.multi_label if settings.scores else setup.source.multi_label
+        if settings.groups and is_multi:
+            raise UsageError("evaluate: --groups is for videos with one class; a multi-label network has no confusion.")
         groups = load_groups(Path(settings.groups), class_names) if settings.groups else {}
         if not settings.scores:
             scored = setup.measure(

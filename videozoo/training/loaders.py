@@ -54,7 +54,14 @@ def make_train_dataset(settings: Settings, model: "VideoNet | Ensemble", train: 
         auto_augment=settings.aa,
     )
     sampling = sampling_options(cfg, is_training=True)
-    return VideoDataset(train.records, transform, **sampling, seed=settings.seed, on_broken="replace")
+    return VideoDataset(
+        train.records,
+        transform,
+        **sampling,
+        seed=settings.seed,
+        num_classes=len(train.class_names),
+        on_broken="replace",
+    )
 
 
 def _crop_ranges(settings: Settings) -> dict[str, tuple[float, float]]:
@@ -70,7 +77,10 @@ def make_val_loader(settings: Settings, model: "VideoNet | Ensemble", val: "Vide
     num_clips, num_crops = parse_views(settings.val_views, "--val-views") or (None, None)
     cfg = resolve_data_config(model, test_num_clips=num_clips, test_num_crops=num_crops)
     transform = create_transform(**cfg, normalize=False)
-    return _make_loader(settings, VideoDataset(val.records, transform, **sampling_options(cfg), on_broken="report"))
+    dataset = VideoDataset(
+        val.records, transform, **sampling_options(cfg), num_classes=len(val.class_names), on_broken="report"
+    )
+    return _make_loader(settings, dataset)
 
 
 def _make_loader(settings: Settings, dataset: Any, **options: Any) -> "DataLoader[Any]":

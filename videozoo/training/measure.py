@@ -43,6 +43,7 @@ class Setup:
         with first_process_first(device):  # the others then find in the cache what it downloads
             self.models: list[Any] = [load_network(name) for name in names]
         own = self._check_classes()
+        where["multi_label"] = self._check_kind()
         self.source = load_source(folder or data, class_names=own, **where)
         if own is None and _are_other_numbers(self.source.class_names):
             # Where classes have no names, numbers are their indices.
@@ -56,6 +57,19 @@ class Setup:
                 f"{data}: has {len(known)} classes, {names[0]} tells {self.models[0].num_classes} apart and names none."
             )
         self.class_names = [*known, *(str(label) for label in range(len(known), self.models[0].num_classes))]
+
+    def _check_kind(self) -> bool:
+        """Whether the networks are multi-label, all or none of them."""
+        from videozoo.probabilities import is_multi_label
+
+        kinds = [is_multi_label(model) for model in self.models]
+        if len(set(kinds)) > 1:
+            several, one = self.names[kinds.index(True)], self.names[kinds.index(False)]
+            raise UsageError(
+                f"{several} gives a video several classes (multi-label) and {one} one; they cannot be averaged, "
+                "evaluate each by itself."
+            )
+        return kinds[0]
 
     def _check_classes(self) -> list[str] | None:
         """The class names that the networks agree on."""

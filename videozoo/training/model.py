@@ -63,6 +63,7 @@ def make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | En
         _match_classifier(model, class_names)
     elif not (settings.is_continued or settings.backbone_weights):
         _open_branches(model)
+    model.pretrained_cfg["multi_label"] = settings.multi_label or None  # whatever the start was
     if settings.grad_checkpointing:
         model.set_grad_checkpointing()
     return model

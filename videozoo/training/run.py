@@ -72,6 +72,7 @@ def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
         val_group=settings.val_group,
         data_format=settings.data_format,
         splits=(settings.split, settings.val_split),
+        multi_label=settings.multi_label,
     )
     open_all(train.records, val.records, max_bad_frac=settings.max_bad_frac)
     is_listed = {train.data_format, val.data_format} - {"class_folders", "shards"}
@@ -101,12 +102,13 @@ def _check_indices(train: "VideoSource", val: "VideoSource") -> None:
         UsageError: names the largest index and where it is.
     """
     records = [*train.records, *val.records]
-    used = {record.label for record in records}
+    used = {label for record in records for label in record.classes}
     names = train.class_names
     if len(names) <= 2 * len(used) or names != tuple(map(str, range(len(names)))):
         return
-    largest = max(records, key=lambda record: record.label)
+    index = max(used)
+    largest = next(record for record in records if index in record.classes)
     raise UsageError(
-        f"{largest.source}: class index {largest.label} makes {len(names)} classes, of which {len(used)} have videos; "
+        f"{largest.source}: class index {index} makes {len(names)} classes, of which {len(used)} have videos; "
         "correct it, number the classes from 0, or name them all with --class-names FILE."
     )

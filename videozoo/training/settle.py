@@ -74,6 +74,7 @@ def settle(given: Mapping[str, Any]) -> Settings:
     _check(settings, output)
     if settings.batch_size != AUTO:
         settle_lr(settings)
+    settings.eval_metric = settings.eval_metric or ("map" if settings.multi_label else "top1")
     return settings
 
 

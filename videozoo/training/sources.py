@@ -52,12 +52,14 @@ def load_train_and_val(
     val_group: str | None = None,
     data_format: str | None = None,
     splits: tuple[str | None, str | None] = (None, None),
+    multi_label: bool = False,
 ) -> "tuple[VideoSource, VideoSource]":
     """Both sources, with the same classes: given, found as train/ and val/ in ``data``, or split by hash.
 
     Args:
         val_group: keeps videos of one group on one side, see `split_by_hash`.
         splits: the parts to train and to validate on, where one file lists several.
+        multi_label: a video may have several classes, or none.
     Raises:
         SourceError: a list or folder that is not fit for training.
         UsageError: a class without a training video.
@@ -69,7 +71,7 @@ def load_train_and_val(
     if train_folder is not None:
         data, val = str(train_folder), val or str(find_split(Path(data), VAL_FOLDERS))
         note(f"training on {data}, validating on {val}")
-    where: dict[str, Any] = {"data_root": data_root, "data_format": data_format}
+    where: dict[str, Any] = {"data_root": data_root, "data_format": data_format, "multi_label": multi_label}
     train_source = load_source(data, class_names=class_names, split=split, **where)
     if val is None and val_split is None:
         train_source, val_source = _split(train_source, val_frac, val_group)
@@ -110,11 +112,13 @@ def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
     from videozoo.data import check_splits
 
     names = train.class_names
-    if len(names) < 2:
+    if train.multi_label and not names:
+        raise UsageError(f"{data}: no video has a class.")
+    if len(names) < 2 and not train.multi_label:
         raise UsageError(f"{data}: one class ({', '.join(names)}); two are needed to tell apart.")
     warnings = [*train.warnings, *(text for text in val.warnings if text not in train.warnings)]
     for source, what in ((train, "training"), (val, "validation")):
-        seen = {record.label for record in source.records}
+        seen = {label for record in source.records for label in record.classes}
         lacking = [name for label, name in enumerate(names) if label not in seen]
         if lacking:
             warnings.append(f"no {what} video of {some(lacking, 5)}")
