@@ -130,3 +130,31 @@ def test_a_list_with_doubled_lines_is_cleaned(listing: Path, tmp_path: Path, cap
     listing.write_text(text + text.splitlines()[1].rsplit(",", 1)[0] + f",{other.pop()}\n")
     assert main(["check-data", "--data", str(listing), "--output", str(tmp_path / "out"), "-j", "1"]) == 2
     assert "with another label; several labels a video are not supported" in capsys.readouterr().err
+
+
+def test_classes_and_a_cheaper_size_are_told(videos: Path, tmp_path: Path, capsys: Capture) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(videos, data)
+    (data / "train" / "hovering").mkdir()  # empty, and val has one
+    (data / "val" / "hovering").mkdir()
+    shutil.copy(next((data / "train" / "rising").iterdir()), data / "val" / "hovering" / "x.mp4")
+    assert main(["check-data", "--data", str(data), "--output", str(tmp_path / "out"), "-j", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split() for line in out.splitlines() if line.split()[0] in ("class", "hovering", "rising")] == [
+        ["class", "train", "val"],
+        ["hovering", "0", "1"],
+        ["rising", "2", "1"],
+    ]
+    assert "cheaper  --img-size 32 (frames have short sides of 32 pixels): 1/49 of the GMACs of 224" in out
+    err = " ".join(err.split())
+    assert "7 classes have fewer than 5 videos that can be read: hovering (0), " in err
+    assert "class 'hovering' has 1 validation videos and no training video" in err
+    assert len((tmp_path / "out" / "train" / "classes.csv").read_text().splitlines()) == 8
+
+
+def test_nothing_but_empty_class_folders(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "data" / "jump").mkdir(parents=True)
+    assert main(["check-data", "--data", str(tmp_path / "data"), "--output", str(tmp_path / "out")]) == 1
+    out, err = capsys.readouterr()
+    assert "jump        0" in out
+    assert "jump: class folder without videos; left out" in " ".join(err.split())

@@ -11,15 +11,19 @@ from videozoo.cli.jobs import job_bar
 from videozoo.jobs.output_folders import refuse_inside_data
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from videozoo.data import VideoSource
+    from videozoo.jobs.check import Finding
 
 
 COMMAND = Command(
     help="decode every file of a data set and tell what is wrong",
     description="Decodes every video from its first frame to its last, several at a time, and writes a report "
-    "(report.csv: frames, fps, size, seconds, error) and a list of those that can be read, with the same classes "
-    "(clean.csv). Killed and run again, it goes on where it was; remove DIR to check everything anew. The exit "
-    "status is 1 if some are broken.",
+    "(report.csv: frames, fps, size, seconds, error), the videos of each class (classes.csv) and a list of those that "
+    "can be read, with the same classes (clean.csv). Prints the videos of each class, uneven classes, and what size "
+    "would be cheaper. A list of paths alone will do. Killed and run again, it goes on where it was; remove DIR to "
+    "check everything anew. The exit status is 1 if some are broken.",
     epilog="Example: videozoo check-data --data train.csv --output check -j 8",
     flags=(
         *SOURCE_FLAGS,
@@ -52,10 +56,10 @@ def load_listed(args: argparse.Namespace, *, needs_labels: bool = True) -> "dict
 
     where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split}
     where |= {"check_files": False, "needs_labels": needs_labels}
+    folders: dict[str, str | Path] = {folder.name: folder for folder in find_parts(args.data)}
     sources: dict[str, VideoSource] = {}
-    class_names = None
-    parts: dict[str, str | Path] = {folder.name: folder for folder in find_parts(args.data)}
-    for part, data in (parts or {"": args.data}).items():
+    class_names = _folder_names(folders.values()) if args.data_format in (None, "class_folders") else None
+    for part, data in (folders or {"": args.data}).items():
         source = load_source(data, class_names=class_names, **where)
         class_names = source.class_names or None
         sources[part] = source
@@ -64,19 +68,45 @@ def load_listed(args: argparse.Namespace, *, needs_labels: bool = True) -> "dict
     return sources
 
 
+def _folder_names(parts: "Iterable[str | Path]") -> tuple[str, ...] | None:
+    """The classes of all parts that are class folders: one that lacks a class is a thing to find."""
+    from videozoo.data import load_source
+    from videozoo.video.image_folder import natural_key
+
+    sources = [load_source(part, check_files=False, needs_labels=False) for part in parts]
+    if not sources or any(source.data_format != "class_folders" for source in sources):
+        return None
+    names = {name for source in sources for name in source.class_names}
+    return tuple(sorted(names, key=lambda name: (natural_key(name), name)))
+
+
 def run(args: argparse.Namespace) -> int:
     """Check, then tell what was found."""
+    from videozoo.data import check_splits
+    from videozoo.jobs.check import count_classes
+    from videozoo.jobs.check_classes import cheaper_size, class_table, warn_classes
+
     check_work_flags(args, "check-data")
     refuse_inside_data(Path(args.output), args.data)
     show_log()
-    statuses = [
-        _check(args, source, Path(args.output, part), part)
-        for part, source in load_listed(args, needs_labels=False).items()
-    ]
-    return max(statuses)
+    sources = load_listed(args, needs_labels=False)
+    findings = {part: _check(args, source, Path(args.output, part), part) for part, source in sources.items()}
+    counts = {part: count_classes(source, findings[part]) for part, source in sources.items()}
+    first = next(iter(sources))
+    for line in class_table(counts):
+        say(line)
+    for text in cheaper_size(findings[first]):
+        say(f"{'cheaper':<9}{text}")
+    for text in warn_classes(counts[first]):
+        note(f"warning: {text}")
+    for part, source in sources.items():
+        for text in check_splits(sources[first], source) if part != first else ():
+            note(f"warning: {text}")
+    every = [finding for own in findings.values() for finding in own]
+    return 1 if not every or any(finding.error for finding in every) else 0
 
 
-def _check(args: argparse.Namespace, source: "VideoSource", folder: Path, part: str) -> int:
+def _check(args: argparse.Namespace, source: "VideoSource", folder: Path, part: str) -> "list[Finding]":
     from videozoo.jobs.check import check_source, summary
 
     if part:
@@ -85,9 +115,8 @@ def _check(args: argparse.Namespace, source: "VideoSource", folder: Path, part: 
         findings = check_source(source, folder, workers=args.workers, limit_sec=args.time_limit, on_progress=show)
     for name, value in summary(findings):
         say(f"{name:<9}{value}")
-    num_broken = sum(bool(finding.error) for finding in findings)
-    is_list = (folder / "clean.csv").exists()
-    say(f"{'written':<9}report.csv{' and clean.csv' * is_list} in {folder}")
-    if num_broken and not is_list:
+    written = [name for name in ("report.csv", "classes.csv", "clean.csv") if (folder / name).exists()]
+    say(f"{'written':<9}{', '.join(written)} in {folder}")
+    if any(finding.error for finding in findings) and "clean.csv" not in written:
         note("members of shards cannot be left out by a list; prepare --shards writes shards without the broken ones")
-    return 1 if num_broken else 0
+    return findings

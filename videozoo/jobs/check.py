@@ -21,6 +21,7 @@ from .journal import Journal, finish_journal
 
 JOURNAL = "checked.jsonl"
 REPORT = "report.csv"
+CLASSES = "classes.csv"
 CLEAN = "clean.csv"
 
 
@@ -44,6 +45,15 @@ class Finding:
     seconds: float = 0.0
     error: str = ""
     note: str = ""
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How many videos of a class can be read, and how many cannot."""
+
+    name: str
+    good: int
+    broken: int
 
 
 def check_video(record: VideoRecord) -> Finding:
@@ -85,7 +95,7 @@ def check_source(
     limit_sec: float = 300.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Finding]:
-    """Check every video of a source in parallel and write ``report.csv`` and ``clean.csv``.
+    """Check every video of a source in parallel and write ``report.csv``, ``classes.csv`` and ``clean.csv``.
 
     What is found stands in ``checked.jsonl`` at once: killed and called again, it checks the rest, and of what was
     checked only files of another size or time of change.
@@ -127,9 +137,21 @@ def _write(folder: Path, source: VideoSource, findings: Sequence[Finding]) -> No
         name = record.name if record.member else record.path
         rows.append([name, *numbers, finding.error, finding.note])
     write_whole(folder / REPORT, csv_text(rows))
+    counts = count_classes(source, findings)
+    if counts:
+        table = [(count.name, count.good, count.broken) for count in counts]
+        write_whole(folder / CLASSES, csv_text([("class", "videos", "broken"), *table]))
     if not any(record.member for record in source.records):
         good = [record for record, finding in zip(source.records, findings, strict=True) if not finding.error]
         write_list(folder / CLEAN, good, source.class_names)
+
+
+def count_classes(source: VideoSource, findings: Sequence[Finding]) -> list[ClassCount]:
+    """Count the videos of each class, in the order of the classes; none where the source has no labels."""
+    pairs = list(zip(source.records, findings, strict=True))
+    good = Counter(label for record, finding in pairs if not finding.error for label in record.classes)
+    broken = Counter(label for record, finding in pairs if finding.error for label in record.classes)
+    return [ClassCount(name, good[label], broken[label]) for label, name in enumerate(source.class_names)]
 
 
 def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
