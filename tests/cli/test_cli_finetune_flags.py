@@ -88,6 +88,7 @@ def test_numbers_out_of_range(name: str, tmp_path: Path, capsys: Capture) -> Non
         ("--opt sgd --opt-eps 1e-6", "--opt-eps has no effect here; it is for other optimizers than sgd"),
         ("--checkpoint-hist 0", "--checkpoint-hist is 0; it must be at least 1"),
         ("--head-lr-scale 0", "--head-lr-scale is 0; it must be more than 0"),
+        ("--freeze-backbone --from-scratch", "--freeze-backbone needs weights to start from"),
         ("--freeze-backbone --freeze-bn", "--freeze-bn has no effect with freeze_backbone"),
         ("--freeze-backbone --layer-decay 0.7", "--layer-decay has no effect with freeze_backbone"),
         ("--remode rand", "--remode has no effect here; it needs --reprob"),

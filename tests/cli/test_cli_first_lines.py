@@ -8,6 +8,7 @@ import torch
 from videozoo.cli import main
 from videozoo.data import VideoRecord, VideoSource
 from videozoo.devices import describe_device
+from videozoo.models import default_start
 from videozoo.training.run import _describe_videos
 
 Capture = pytest.CaptureFixture[str]
@@ -27,8 +28,8 @@ def test_predict_and_extract_of_a_list(videos: Path, model_name: str, tmp_path: 
         assert f"{WHERE.replace('float32', 'bfloat16')}\n" in capsys.readouterr().err
 
 
-def test_finetune(videos: Path, tmp_path: Path, capsys: Capture) -> None:
-    command = ["finetune", "--model", "test_arc_tsm", "--data", str(videos), "--output", str(tmp_path / "run"),
+def test_finetune(videos: Path, model_name: str, tmp_path: Path, capsys: Capture) -> None:
+    command = ["finetune", "--model", model_name, "--data", str(videos), "--output", str(tmp_path / "run"),
                "--img-size", "32", "--num-frames", "4", "--epochs", "1", "--warmup-epochs", "0", "--workers", "0",
                "--device", "cpu", "--freeze-backbone", "--checkpoint-hist", "2", "--vflip", "0.5"]  # fmt: skip
     assert main([*command, "--train-crop", "rrc", "--scale", "0.5", "1", "--ratio", "0.9", "1.1"]) == 0
@@ -38,6 +39,17 @@ def test_finetune(videos: Path, tmp_path: Path, capsys: Capture) -> None:
     assert "freeze_backbone: " in error
     assert "vertical flips: never flipped: " in error
     assert (tmp_path / "run/epoch-1/model.safetensors").exists()
+
+
+def test_a_frozen_backbone_needs_weights(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Also where the default start finds none."""
+    monkeypatch.setattr(default_start, "default_starts", lambda name: [])
+    command = ["finetune", "--model", "tsm_r18", "--data", str(videos), "--output", str(tmp_path / "run")]
+    assert main([*command, "--freeze-backbone", "--device", "cpu"]) == 2
+    assert "--freeze-backbone needs weights to start from" in capsys.readouterr().err
+    assert not (tmp_path / "run/last").exists()
 
 
 def test_uneven_classes() -> None:

@@ -42,6 +42,19 @@ def check_stride(settings: Settings, model: "VideoNet | Ensemble") -> None:
         )
 
 
+def check_frozen(settings: Settings) -> None:
+    """Refuse to freeze a backbone that does not start from weights.
+
+    Raises:
+        UsageError: says how to name some.
+    """
+    if settings.freeze_backbone and settings.from_scratch:
+        raise UsageError(
+            "finetune: --freeze-backbone needs weights to start from, and random ones would be frozen; name some with "
+            "--backbone-weights, or --model RUN/best."
+        )
+
+
 def whole_starts(values: Mapping[str, Any]) -> list[str]:
     """Return the settings that give weights to the whole network, not to its backbone alone."""
     from videozoo.models.load import brings_weights

@@ -10,7 +10,7 @@ from videozoo.files import recover_folder
 from videozoo.jobs.output_folders import hold_output
 from videozoo.launch import is_main_process
 
-from .checks import check_stride
+from .checks import check_frozen, check_stride
 from .fit import choose_batch_size, fit_model, make_config
 from .model import say_start
 from .notes import note
@@ -48,6 +48,7 @@ def run_training(settings: Settings) -> "FitResult":
         with first_process_first(settings.device):  # it downloads, the others find what it has fetched
             model = make_started_model(settings, train.class_names)
         check_same_start(settings)
+        check_frozen(settings)
         check_stride(settings, model)
         if settings.batch_size == AUTO:
             config = choose_batch_size(settings, model, config, train)

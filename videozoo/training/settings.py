@@ -135,7 +135,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("--opt-eps", type=float, metavar="F", help="for optimisers that have one"),
         Setting("--layer-decay", type=float, metavar="F", help="factor of the learning rate per layer, head to stem"),
         Setting("--head-lr-scale", type=float, default=FitConfig.head_lr_scale, metavar="F",
-                help="factor of the classifier's learning rate; TSN and TSM take 5"),
+                help="factor of the classifier's learning rate; TSM's authors take 5"),
         Setting("--sched", default=FitConfig.sched, choices=SCHEDULES, metavar="NAME", help=", ".join(SCHEDULES)),
         Setting("--warmup-epochs", type=float, default=FitConfig.warmup_epochs, metavar="N",
                 help="linear rise at the start"),

@@ -13,7 +13,7 @@ from videozoo.launch import is_main_process
 from videozoo.text import json_text
 from videozoo.version import __version__
 
-from .checks import check_effects, whole_starts
+from .checks import check_effects, check_frozen, whole_starts
 from .notes import note
 from .recipes import is_recipe_file, read_recipe
 from .settings import AUTO, DEFAULT_LR, DEFAULTS, Settings
@@ -137,6 +137,7 @@ def _check(settings: Settings, output: Path) -> None:
             raise UsageError(f"finetune: {text}; the first number must not be above the second.")
     if not settings.is_continued:
         check_effects(settings, sorted(settings.given))
+        check_frozen(settings)
         refuse_inside_data(output, settings.data)
         refuse_inside_data(output, settings.val, "--val")
 
