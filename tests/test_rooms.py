@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "explain": _MODELS | _DATA | {"engine"},
     "export": _MODELS | _DATA | {"report"},
     "jobs": _MODELS | _DATA | {"engine"},
-    "inference": _MODELS | _DATA | {"export", "jobs"},
+    "inference": _MODELS | _DATA | {"engine", "explain", "export", "jobs"},
     "training": _MODELS | _DATA | {"engine", "explain", "jobs", "inference"},
     "publish": _MODELS | _DATA | {"report", "engine"},
     "demo": _MODELS | _DATA | {"report", "explain", "engine", "jobs", "inference"},

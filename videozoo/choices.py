@@ -32,7 +32,7 @@ FREE_ON_RESUME = frozenset(
 
 # Results.
 AVERAGES = ("prob", "logit")
-SCORE_FILES = (".csv", ".parquet")
+SCORE_FILES = (".csv", ".jsonl", ".parquet")
 FEATURE_FILES = (".parquet", ".npy", ".safetensors")
 EXPORT_FORMATS = {"onnx": ".onnx", "torch-export": ".pt2", "state-dict": ".safetensors"}  # how the file's name ends
 

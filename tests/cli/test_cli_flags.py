@@ -16,7 +16,6 @@ MODEL = ["--model", "test_arc_tsm.motions"]
     [
         (["predict", *MODEL, "a.mp4", "--data-format", "csv"], "--data-format"),
         (["predict", *MODEL, "a.mp4", "--split", "val"], "--split"),
-        (["predict", *MODEL, "a.mp4", "--output", "a.parquet"], "--output"),
         (["predict", *MODEL, "a.mp4", "--batch-size", "0"], "--batch-size"),
         (["predict", *MODEL, "--input", "list.txt", "--output", "a.parquet", "--json"], "--json"),
         (["evaluate", "--scores", "a.safetensors", "--data-root", "x"], "--data-root"),

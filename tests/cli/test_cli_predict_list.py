@@ -1,6 +1,9 @@
 """predict --input on the command line: shards, torchrun's ranks, one-line errors."""
 
 import csv
+import io
+import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -66,10 +69,12 @@ def test_torchrun_gives_the_shards(
     [
         ([], "give video files, or --input LIST"),
         (["a.mp4", "--input", "list.txt", "--output", "s.parquet"], "not both"),
-        (["a.mp4", "--output", "s.parquet"], "--output is for --input LIST"),
-        (["a.mp4", "--shard", "0"], "--shard is for --input LIST"),
+        (["a.mp4", "--shard", "0"], "--shard is for --output FILE"),
+        (["a.mp4", "--split", "val"], "--split is for --input LIST"),
+        (["a.mp4", "--json", "--output", "s.csv"], "--json is for answers that are printed"),
+        (["-", "--output", "s.csv", "--num-shards", "2", "--shard", "0"], "reach one process only"),
         (["--input", "list.txt"], "--input needs --output FILE"),
-        (["--input", "list.txt", "--output", "scores.txt"], "its name must end in .csv or .parquet"),
+        (["--input", "list.txt", "--output", "scores.txt"], "its name must end in .csv or .jsonl or .parquet"),
         (["--input", "list.txt", "--output", "s.parquet", "--shard", "1"], "--num-shards and --shard both"),
         (["--input", "list.txt", "--output", "s.parquet", "--num-shards", "2", "--shard", "2"], "--shard is 2"),
         (["--input", "nowhere.txt", "--output", "s.parquet"], "nowhere.txt: no such file or folder"),
@@ -84,6 +89,60 @@ def test_predict_refuses(argv: list[str], expected: str, listing: Path, capsys: 
     error = capsys.readouterr().err.splitlines()[-1]
     assert expected in error
     assert error.startswith("videozoo: error: ")
+
+
+def test_paths_on_standard_input(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    clips = sorted((videos / "val").rglob("*.mp4"))[:2]
+    strange = tmp_path / "strange \udcff.mp4"
+    strange.write_bytes(clips[0].read_bytes())
+    lines = b"\n".join([os.fsencode(clips[0]), b"", os.fsencode(strange) + b"\r", b"absent.mp4"])
+    argv = ["predict", "--model", MODEL, "--device", "cpu", "--topk", "1"]
+
+    def say(text: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+
+    say(lines)
+    assert main([*argv, "-", str(clips[1]), "--json"]) == 1
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(answer["file"]).name for answer in answers][::3] == [clips[0].name, clips[1].name]
+    assert [answer.get("error") for answer in answers] == [None, None, "no such file or folder", None]
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for suffix in (".jsonl", ".csv"):
+        say(lines)
+        assert main([*argv, "-", str(clips[1]), "--output", str(tmp_path / f"s{suffix}")]) == 1
+        assert "4 videos, 1 could not be read" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [*rows[0]] == ["index", "path", "error", "note", "predictions"]
+    assert [row["error"] for row in rows] == [None, None, "no such file or folder", None]
+    assert rows[2]["predictions"] is None
+    assert [row["predictions"] for row in rows if row["predictions"]] == [
+        a["predictions"] for a in answers if "error" not in a
+    ]
+    table = list(csv.DictReader((tmp_path / "s.csv").open(encoding="utf-8")))
+    assert [row["class_1"] for row in table if not row["error"]] == [
+        r["predictions"][0]["class"] for r in rows if r["predictions"]
+    ]
+    say(b"\n \n")
+    assert main([*argv, "-"]) == 2
+    assert "no path came on standard input" in capsys.readouterr().err
+
+
+def test_files_and_a_folder_into_json_lines(videos: Path, tmp_path: Path, capsys: Capture) -> None:
+    output, argv = tmp_path / "s.jsonl", [*BASE, "--topk", "2", str(videos / "val"), str(videos / "val")]
+    assert main([*argv, "--output", str(output)]) == 0
+    text = output.read_bytes()
+    assert len(text.splitlines()) == 6, "each once"
+    for content in (text, text[:-9], b"".join(text.splitlines(keepends=True)[:5])):
+        output.write_bytes(content)
+        assert main([*argv, "--output", str(output)]) == 0
+        assert output.read_bytes() == text
+    assert main([*argv, "--output", str(videos / "val" / "s.jsonl")]) == 2
+    assert "would count as data" in capsys.readouterr().err
+    output.with_name("other.jsonl").write_text("{}\n")
+    assert main([*argv, "--output", str(output.with_name("other.jsonl"))]) == 2
+    assert "holds no scores or features of videozoo" in capsys.readouterr().err
 
 
 def test_without_pyarrow_it_says_what_to_install(

@@ -15,7 +15,7 @@ from videozoo.launch import num_processes, rank
 from videozoo.training.sizes import parse_views
 
 if TYPE_CHECKING:
-    from videozoo.inference import JobResult
+    from videozoo.inference import JobResult, Listing
 
 BATCH_SIZE, WORKERS = 8, 2
 
@@ -84,12 +84,14 @@ def run_job(
     args: argparse.Namespace,
     suffixes: tuple[str, ...],
     open_work: "Callable[[], Callable[..., JobResult]]",
+    listing: "Listing | None" = None,
 ) -> int:
     """Work through the list that the flags name; gives the exit status.
 
     Args:
         open_work: loads the network and gives a function of the listing, the output, ``num_shards``, ``shard`` and
             ``on_progress``.
+        listing: the videos, where ``--input`` does not name them.
     """
     output, num_shards, shard = check_job(command, args, suffixes)
     refuse_inside_data(output, args.input, "--input")
@@ -97,7 +99,8 @@ def run_job(
     args.workers = WORKERS if args.workers is None else args.workers
     from videozoo.inference import open_listing
 
-    listing = open_listing(args.input, data_root=args.data_root, data_format=args.data_format, split=args.split)
+    if listing is None:
+        listing = open_listing(args.input, data_root=args.data_root, data_format=args.data_format, split=args.split)
     for text in listing.warnings:
         note(f"warning: {text}")
     if listing.num_repeats:

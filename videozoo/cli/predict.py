@@ -3,6 +3,8 @@
 import argparse
 import functools
 import json
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,23 +14,33 @@ from videozoo.choices import SCORE_FILES
 from videozoo.cli.command import Command, flag, group, switch
 from videozoo.cli.console import CommandError, note, say, say_error, show_log
 from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, model_flag
-from videozoo.cli.jobs import LIST_FLAGS, answer_options, run_job
+from videozoo.cli.jobs import BATCH_SIZE, LIST_FLAGS, answer_options, run_job
+from videozoo.cli.over_time import OVER_TIME, answer_over_time, is_over_time
+from videozoo.jobs.output_folders import refuse_inside_data
+from videozoo.launch import num_processes
 
 if TYPE_CHECKING:
-    from videozoo.inference import JobResult, Prediction, Predictor
+    from videozoo.inference import JobResult, Listing, Prediction, Predictor
 
 
 COMMAND = Command(
     help="classify video files, or a list of millions",
     description="The best classes of each file, with scores that add up to 1 over all classes. A folder of jpg or "
     "png frames counts as a file, any other folder as the videos in it. A file that cannot be read is a line on "
-    "stderr, the others are still answered, and the exit status is 1. With --input the answers to a whole list or "
-    "folder go into a csv or Parquet file: killed at any moment, the same command goes on where it was, and each "
-    "file is answered once.",
-    epilog="Examples: videozoo predict --model local-dir:run/best a.mp4 b.webm frames/ ; "
-    "videozoo predict --model local-dir:run/best --input list.txt --output scores.parquet --num-shards 4 --shard 0",
+    "stderr, the others are still answered, and the exit status is 1. With --output the answers, also those to a whole "
+    "list by --input, go into a csv, jsonl or Parquet file: killed at any moment, the same command goes on where it "
+    "was, and each file is answered once.",
+    epilog="Examples: videozoo predict --model run/best a.mp4 b.webm frames/ ; "
+    "find . -name '*.mp4' | videozoo predict --model run/best - --output scores.jsonl ; "
+    "videozoo predict --model run/best long.mp4 --segments parts.csv --annotate seen.mp4 ; "
+    "videozoo predict --model run/best --input list.txt --output scores.parquet --num-shards 4 --shard 0",
     flags=(
-        flag("files", nargs="*", metavar="FILE", help="video files, folders of them, or folders of frames"),
+        flag(
+            "files",
+            nargs="*",
+            metavar="FILE",
+            help="video files, folders of them, or folders of frames; - for paths on standard input, one a line",
+        ),
         model_flag("a FILE.onnx of `videozoo export`"),
         flag("--topk", type=int, default=5, metavar="K", help="classes to show"),
         flag("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the network's own"),
@@ -40,42 +52,54 @@ COMMAND = Command(
             help="print one JSON object per file and line: file, and predictions (class, label, score) or error; "
             "note where something is odd",
         ),
+        OVER_TIME,
         group(
-            "a list instead of files",
+            "answers in a file",
             flag(
                 "--input",
                 metavar="LIST",
-                help="text file with one path a line, a folder of videos, or labelled videos as for finetune",
+                help="instead of files: a text file with one path a line, a folder of videos, or labelled videos as "
+                "for finetune",
             ),
-            flag("--output", metavar="FILE", help="scores.csv or scores.parquet; with shards one file each"),
+            flag("--output", metavar="FILE", help="scores.csv, .jsonl or .parquet; with shards one file each"),
             *LIST_FLAGS,
         ),
     ),
 )
+STDIN = "-"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer files one by one, or a list into a file."""
+    """Answer files one by one, a list into a file, or one video over time."""
     check_ranges("predict", vars(args))
+    over_time = is_over_time(args)
     if bool(args.files) == bool(args.input):
         raise CommandError("predict: give video files, or --input LIST" + (", not both." if args.files else "."))
-    if args.input and args.json:
-        raise CommandError("predict: --json is for single files; the answers to --input LIST go into --output FILE.")
+    if over_time:
+        files = [path for _, path in _find_files(args.data_root, args.files)] if args.files else []
+        return answer_over_time(args, files, lambda: _make_predictor(args))
+    if args.json and (args.input or args.output):
+        raise CommandError("predict: --json is for answers that are printed; here they go into --output FILE.")
     if args.input:
         return _answer_list(args)
-    for name in ("output", "num_shards", "shard", "data_format", "split"):
+    for name in ("data_format", "split"):
         if getattr(args, name) is not None:
-            raise CommandError(f"predict: {flag_of(name)} is for --input LIST; single files are printed.")
+            raise CommandError(f"predict: {flag_of(name)} is for --input LIST.")
+    if args.output:
+        return _answer_list(args)
+    for name in ("num_shards", "shard"):
+        if getattr(args, name) is not None:
+            raise CommandError(f"predict: {flag_of(name)} is for --output FILE; these answers are printed.")
     return _answer_files(args)
 
 
 def _answer_files(args: argparse.Namespace) -> int:
-    """Answer files one by one, each as soon as it is done, or in batches where ``--batch-size`` says so."""
+    """Answer files, printed as soon as their batch is done."""
     from videozoo.data import VideoRecord
 
-    args.batch_size, args.workers = args.batch_size or 1, args.workers or 0
-    predictor = _make_predictor(args)
     files = _find_files(args.data_root, args.files)
+    args.batch_size, args.workers = args.batch_size or BATCH_SIZE, args.workers or 0
+    predictor = _make_predictor(args)
     records = [VideoRecord(path, -1, "") for _, path in files]
     num_broken = 0
     for number, ((file, _), answer) in enumerate(zip(files, predictor.stream(records), strict=True)):
@@ -101,11 +125,26 @@ def _find_files(data_root: str | None, names: Sequence[str]) -> list[tuple[str, 
     from videozoo.data.files import find_videos, trouble_with
 
     files: list[tuple[str, Path]] = []
-    for name in names:
+    for name in _expand_stdin(names):
         path = Path(data_root or "", name).expanduser()
         videos = find_videos(path) if path.is_dir() and trouble_with(path) else []
         files += [(str(Path(name, video.relative_to(path))), video) for video in videos] or [(name, path)]
     return files
+
+
+def _expand_stdin(names: Sequence[str]) -> list[str]:
+    """Put the lines of standard input in the place of ``-``; names of files may be of any bytes.
+
+    Raises:
+        CommandError: there are none.
+    """
+    if STDIN not in names:
+        return list(names)
+    lines = [os.fsdecode(line.strip()) for line in sys.stdin.buffer.read().splitlines() if line.strip()]
+    if not lines:
+        raise CommandError("predict: no path came on standard input; write one a line.")
+    place = names.index(STDIN)
+    return [*names[:place], *lines, *(name for name in names[place:] if name != STDIN)]
 
 
 def _answer_list(args: argparse.Namespace) -> int:
@@ -117,7 +156,22 @@ def _answer_list(args: argparse.Namespace) -> int:
         note(describe_device(predictor.device, predictor.amp))
         return functools.partial(predict_list, predictor, topk=args.topk)
 
-    return run_job("predict", args, SCORE_FILES, open_work)
+    return run_job("predict", args, SCORE_FILES, open_work, listing=_list_files(args) if args.files else None)
+
+
+def _list_files(args: argparse.Namespace) -> "Listing":
+    """The listing of the files that the command names, each once."""
+    from videozoo.data import VideoRecord
+    from videozoo.jobs.listing import RecordList
+
+    for name in args.files:
+        refuse_inside_data(Path(args.output), str(Path(args.data_root or "", name)), "FILE")
+    if STDIN in args.files and (args.num_shards or num_processes()) > 1:
+        raise CommandError(
+            "predict: paths on standard input reach one process only; write them into a list, --input LIST."
+        )
+    files = dict(_find_files(args.data_root, args.files))
+    return RecordList([VideoRecord(path, -1, name, name) for name, path in files.items()])
 
 
 def _make_predictor(args: argparse.Namespace) -> "Predictor":

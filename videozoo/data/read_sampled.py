@@ -1,6 +1,7 @@
 """Sampled frames of a video, drawn anew where reading finds another number of frames than was counted."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from videozoo.video.errors import VideoError
@@ -27,8 +28,7 @@ def read_sampled(reader: VideoReader, draw: Callable[[int], Drawn], make: Callab
     Raises:
         VideoError: the video cannot be read, or its frames are too long and thin.
     """
-    if max(reader.height, reader.width) > MAX_ASPECT * min(reader.height, reader.width):
-        raise VideoError(reader.path, f"frames of {reader.width}x{reader.height} are too long and thin")
+    check_aspect(reader.path, reader.height, reader.width)
     for _ in range(MAX_ROUNDS):
         count = reader.num_frames
         try:
@@ -41,6 +41,12 @@ def read_sampled(reader: VideoReader, draw: Callable[[int], Drawn], make: Callab
         if reader.num_frames == count:
             return made
     raise VideoError(reader.path, "its number of frames changes each time it is read")
+
+
+def check_aspect(path: Path, height: int, width: int) -> None:
+    """Raise VideoError where frames are too long and thin to be resized."""
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise VideoError(path, f"frames of {width}x{height} are too long and thin")
 
 
 def read_record(

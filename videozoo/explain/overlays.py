@@ -16,7 +16,7 @@ from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.fonts import find_font_file
 from videozoo.video.write import write_mp4
 
-__all__ = ["ANIMATIONS", "HEAT", "join_panels", "overlay_maps", "write_animation"]
+__all__ = ["ANIMATIONS", "HEAT", "fit_text", "join_panels", "overlay_maps", "write_animation"]
 
 ANIMATIONS = (".mp4", ".gif")
 HEAT = "plasma"  # told apart by color-blind readers, and still in gray
@@ -65,7 +65,7 @@ def join_panels(panels: Sequence[tuple[str, Tensor]]) -> Tensor:
         sheet = Image.new("RGB", (width + width % 2, height + height % 2 + _LABEL_HEIGHT), "white")
         draw, left = ImageDraw.Draw(sheet), 0
         for (title, _), picture in zip(panels, pictures, strict=True):
-            lines = [_fit(draw, line, font, picture.width - 6) for line in title.split("\n")[:2]]
+            lines = [fit_text(draw, line, font, picture.width - 6) for line in title.split("\n")[:2]]
             draw.text((left + 3, 2), "\n".join(lines), fill="black", font=font)
             sheet.paste(picture, (left, _LABEL_HEIGHT))
             left += picture.width + 4
@@ -73,7 +73,8 @@ def join_panels(panels: Sequence[tuple[str, Tensor]]) -> Tensor:
     return torch.stack(joined)
 
 
-def _fit(draw: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> str:
+def fit_text(draw: ImageDraw.ImageDraw, text: str, font: Any, width: float) -> str:
+    """Return as much of a text as is no wider than so many pixels, with an ellipsis where it is cut."""
     if draw.textlength(text, font) <= width:
         return text
     while text and draw.textlength(text + "…", font) > width:

@@ -8,6 +8,7 @@ from videozoo.jobs.prediction import Prediction
 
 from .extract import Extractor
 from .predictor import Predictor
+from .segments import Segment, WindowScores
 
 __all__ = [
     "Extractor",
@@ -16,6 +17,8 @@ __all__ = [
     "Listing",
     "Prediction",
     "Predictor",
+    "Segment",
+    "WindowScores",
     "extract_list",
     "open_listing",
     "predict_list",

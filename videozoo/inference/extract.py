@@ -12,6 +12,7 @@ from videozoo.surgery import stage_modules
 from videozoo.text import near_names
 
 from .predictor import Predictor
+from .segments import WindowScores
 
 __all__ = ["Extractor", "FeatureNet", "Level"]
 
@@ -122,6 +123,10 @@ class Extractor(Predictor):
 
     def _join(self, outputs: Tensor) -> Tensor:
         return outputs.mean(1)
+
+    def windows(self, *video: Any, **options: Any) -> WindowScores:
+        """Raise ValueError: features are no scores of classes."""
+        raise ValueError("extract: features have no classes over time; take a Predictor for windows and segments.")
 
     @property
     def feature_shape(self) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, overload
 
@@ -20,7 +20,8 @@ from videozoo.jobs.prediction import Prediction
 from videozoo.probabilities import is_multi_label, probabilities
 from videozoo.surgery.shared_copy import shared_copy
 
-from .inputs import Video, is_video, to_records
+from .inputs import Video, is_video, to_record, to_records
+from .segments import Segment, WindowScorer, WindowScores, score_windows
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -188,11 +189,82 @@ class Predictor:
         return probabilities(outputs, is_multi_label(self.model)).mean(dim=1)
 
     def _forward(self, clips: Tensor) -> Tensor:
+        return self._run(self.model, clips)
+
+    def _run(self, model: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
         clips = self.normalizer(clips.to(self.device, non_blocking=True))
         dtype = PRECISIONS[self.amp]
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            logits: Tensor = self.model(clips)
-        return logits.float()
+            return model(clips).float()
+
+    def segments(
+        self, video: Video, *, window_sec: float | None = None, stride_sec: float | None = None
+    ) -> list[Segment]:
+        """Return the classes of a long video over time: its parts that have one class, from the first to the last.
+
+        Each has start and end in seconds, label, score and class_index. For the scores of every window, see `windows`.
+
+        Args:
+            video, window_sec, stride_sec: as for `windows`.
+        Raises:
+            ValueError, TypeError, VideoError: as there.
+        """
+        return self.windows(video, window_sec=window_sec, stride_sec=stride_sec).segments()
+
+    def windows(
+        self,
+        video: Video,
+        *,
+        window_sec: float | None = None,
+        stride_sec: float | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> WindowScores:
+        """Score windows that slide over a long video, which is read once and never in memory as a whole.
+
+        A clip has one frame, or run of frames, from the middle of each of ``num_frames`` equal parts of the window. A
+        network that was trained causal is streamed: each frame costs one step. A video shorter than a window is scored
+        as a whole, as a call does. Crops are those of ``views``, by default the center one.
+
+        Args:
+            video: as for a call, but one with times: frames in memory have none. A folder of frames has 25 a second.
+            window_sec: None: as long as the network's clips, ``num_frames * frame_stride`` frames of the video with
+                dense sampling, else ``num_frames / 4`` seconds.
+            stride_sec: from the begin of one window to that of the next. None: half a window.
+            on_progress: called with the seconds that are scored.
+        Raises:
+            ValueError: ``views`` asks for several clips, or a window or stride is below 0.01 seconds.
+            TypeError: it is no video.
+            VideoError: it cannot be read, or the scores are not finite.
+        """
+        num_clips, num_crops = self.views or (1, 1)
+        if num_clips > 1:
+            raise ValueError(f"Predictor.windows: views has {num_clips} clips; windows are the clips, give views 1x1.")
+        record = to_record(video)
+        if record.content is not None and not isinstance(record.content, bytes):
+            raise VideoError(record.path, "frames in memory have no times; give a file, or write them into one")
+        config = {**self.config, "test_num_clips": 1, "test_num_crops": num_crops}
+        is_causal = getattr(getattr(self.model, "spec", None), "causal", False)
+        scorer = WindowScorer(
+            config,
+            self._score,
+            self._score_whole,
+            self._open_stream if is_causal else None,
+            self.max_clips,
+        )
+        options = {"window_sec": window_sec, "stride_sec": stride_sec}
+        return score_windows(record, scorer, self.class_names, **options, on_progress=on_progress)
+
+    def _score_whole(self, record: VideoRecord) -> np.ndarray:
+        (answer,) = self.stream([record])
+        if answer.scores is None:
+            raise VideoError(record.path, answer.error)
+        return answer.scores
+
+    def _open_stream(self) -> Callable[[Tensor], np.ndarray]:
+        from videozoo.models import stream
+
+        step = stream(self.model)
+        return lambda frame: self._join(self._run(lambda clips: step(clips[:, :, 0]), frame)[None])[0].cpu().numpy()
 
 
 def _copy(model: nn.Module, device: torch.device) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The files that rows of a job become: Parquet, csv, or an array with a table beside it."""
+"""The files that rows of a job become: Parquet, csv, JSON lines, or an array with a table beside it."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ import numpy as np
 
 from videozoo.extras import require
 from videozoo.files import side_name
-from videozoo.text import csv_text
+from videozoo.text import csv_text, json_text
 
 from .disk import write_whole
 from .errors import JobError
@@ -151,6 +151,25 @@ class CsvFile(_FileWithJob):
         write_whole(parts.output, lambda file: _write_csv(file, map(self.fill, parts.rows())), _side(parts))
 
 
+class JsonLinesFile(_FileWithJob):
+    """Rows as JSON, an object a line."""
+
+    def _is_whole(self, path: Path, num_rows: int) -> bool:
+        """Return whether all lines are there."""
+        with open(path, "rb") as file:
+            lines = [line.endswith(b"}\n") for line in file]
+        return len(lines) == num_rows and all(lines)
+
+    def _write(self, parts: Parts, num_rows: int) -> None:
+        def fill(file: Any) -> None:
+            for rows in parts.rows():
+                columns = self.fill(rows)
+                for values in zip(*columns.values(), strict=True):
+                    file.write(f"{json_text(dict(zip(columns, values, strict=True)))}\n".encode())
+
+        write_whole(parts.output, fill, _side(parts))
+
+
 class ArrayFile(_FileWithJob):
     """The values alone as ``.npy`` or ``.safetensors``; ``NAME.csv`` beside it has the columns."""
 
@@ -185,6 +204,7 @@ class ArrayFile(_FileWithJob):
 OUTPUTS: dict[str, type[Output]] = {
     ".parquet": ParquetFile,
     ".csv": CsvFile,
+    ".jsonl": JsonLinesFile,
     ".npy": ArrayFile,
     ".safetensors": ArrayFile,
 }

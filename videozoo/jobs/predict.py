@@ -47,13 +47,14 @@ def predict_list(
     topk: int = 5,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> JobResult:
-    """Answer each video of a shard once and write the answers as one file, Parquet or csv by its ending.
+    """Answer each video of a shard once and write the answers as one file, Parquet, csv or jsonl by its ending.
 
     Video ``i`` of the list belongs to shard ``i % num_shards``. Answers are kept in ``OUTPUT.parts`` until all are
     there; killed at any moment and called again, it goes on after the last ones kept. A file that is finished stays as
     it is. Columns: index (place in the list), path, error (null where fine), note (what is odd about a video that was
     read, else null), classes and class_scores (the best ``topk``), scores (all of them, float32). A csv file has
-    class_1, score_1, class_2, ... of the best ``topk`` instead, and what it is of in ``NAME.json`` beside it.
+    class_1, score_1, class_2, ... of the best ``topk`` instead, a jsonl file predictions, a list of class, label and
+    score; what they are of is in ``NAME.json`` beside them.
 
     Args:
         predictor: the network.
@@ -77,6 +78,12 @@ def predict_list(
                 columns[f"class_{k + 1}"] = rows.where_read([row[k] for row in labels])
                 columns[f"score_{k + 1}"] = rows.where_read([f"{score:.6f}" for score in scores[:, k]])
             return columns
+        if output.suffix == ".jsonl":
+            predictions = [
+                [{"class": names[k], "label": int(k), "score": round(float(row[k]), 6)} for k in order]
+                for row, order in zip(rows.values, best, strict=True)
+            ]
+            return {**columns, "predictions": rows.where_read(predictions)}
         return {
             **columns,
             "classes": rows.where_read(labels),

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,7 +41,19 @@ def encoder_name() -> str:
     return "libx264" if "libx264" in av.codecs_available else "mpeg4"
 
 
-def reencode(record: VideoRecord, target: Path, *, short_side: int, gop: int) -> tuple[int, int]:
+# Changes a frame, uint8 (H, W, 3), given the seconds since the first one.
+Draw = Callable[[np.ndarray, float], np.ndarray]
+
+
+def reencode(
+    record: VideoRecord,
+    target: Path,
+    *,
+    short_side: int | None,
+    gop: int,
+    enlarge_to: int = 0,
+    draw: Draw | None = None,
+) -> tuple[int, int]:
     """Write a record's frames as an mp4 without sound: scaled, turned upright, in their own time.
 
     The file is there whole or not at all.
@@ -49,8 +61,10 @@ def reencode(record: VideoRecord, target: Path, *, short_side: int, gop: int) ->
     Args:
         record: what ``load_source(...).records`` gives.
         target: the mp4.
-        short_side: of the frames, in pixels; smaller ones keep their size. Sides end up even.
+        short_side: of the frames, in pixels; smaller ones keep their size. None: all do. Sides end up even.
         gop: frames from one keyframe to the next, at most.
+        enlarge_to: the short side that smaller frames get.
+        draw: changes each frame at its new size.
     Returns:
         number of frames, and bytes of the file.
     Raises:
@@ -59,7 +73,7 @@ def reencode(record: VideoRecord, target: Path, *, short_side: int, gop: int) ->
     """
     temporary = side_name(target)
     try:
-        count = _encode(record, temporary, short_side, gop)
+        count = _encode(record, temporary, (enlarge_to, short_side), gop, draw)
         if is_orphan():  # the next run may be at this file already
             raise JobError("the run that wanted it is gone")
         size = temporary.stat().st_size
@@ -74,7 +88,7 @@ def reencode(record: VideoRecord, target: Path, *, short_side: int, gop: int) ->
             temporary.unlink(missing_ok=True)
 
 
-def _encode(record: VideoRecord, path: Path, short_side: int, gop: int) -> int:
+def _encode(record: VideoRecord, path: Path, sides: tuple[int, int | None], gop: int, draw: Draw | None) -> int:
     count = 0
     with WholeVideo(record.path, **record.part) as video:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,15 +96,16 @@ def _encode(record: VideoRecord, path: Path, short_side: int, gop: int) -> int:
         first = next(frames)
         fps = Fraction(video.fps or IMAGES_FPS).limit_denominator(1001)
         with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
-            stream = _add_stream(container, *_fit(*size_of(first), short_side), fps, gop)
+            stream = _add_stream(container, *_fit(*size_of(first), *sides), fps, gop)
             time_base = Fraction(stream.codec_context.time_base)
             # By way of RGB, which is what a reader sees of both files.
             size = (stream.width, stream.height)
             to_rgb = UprightRgb(record.path, first, size=size, interpolation="BICUBIC")
             to_yuv = VideoReformatter()
             for frame, pts, duration in _timed(itertools.chain([first], frames), time_base, fps):
+                pixels = to_rgb(frame) if draw is None else draw(to_rgb(frame), float(pts * time_base))
                 # A new frame, as the old one still says how its source kept its colors.
-                rgb = VideoFrame.from_ndarray(np.ascontiguousarray(to_rgb(frame)), format="rgb24")
+                rgb = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
                 image = to_yuv.reformat(
                     rgb,
                     format="yuv420p",
@@ -121,9 +136,10 @@ def _timed(frames: Iterator[VideoFrame], time_base: Fraction, fps: Fraction) -> 
     yield frame, now, duration
 
 
-def _fit(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """Even width and height with at most this short side."""
-    scale = min(Fraction(short_side, min(width, height)), Fraction(1))
+def _fit(width: int, height: int, least: int, most: int | None) -> tuple[int, int]:
+    """Even width and height whose short side lies between these."""
+    short = min(width, height)
+    scale = Fraction(min(max(short, least), most or max(short, least)), short)
     return max(round(width * scale) // 2 * 2, 2), max(round(height * scale) // 2 * 2, 2)
 
 

@@ -1,0 +1,161 @@
+"""``videozoo predict --segments`` and ``--annotate``: the classes of one video over time. Heavy imports inside."""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoo.arguments import flag_of
+from videozoo.cli.command import flag, group
+from videozoo.cli.console import LOG_SEC, CommandError, note, say, say_error
+from videozoo.files import write_file
+from videozoo.text import csv_text
+from videozoo.training.sizes import parse_views
+
+if TYPE_CHECKING:
+    from videozoo.inference import Predictor, Segment, WindowScores
+
+OVER_TIME = group(
+    "one long video over time",
+    flag(
+        "--segments",
+        metavar="FILE.csv",
+        help="write its parts of one class (start, end, class, score), and beside it FILE-windows.csv, the scores of "
+        "every window, and FILE.png, a picture",
+    ),
+    flag("--annotate", metavar="FILE.mp4", help="write the video with the classes of each moment drawn on it"),
+    flag("--window", type=float, metavar="SEC", help="seconds of a window; default: as long as the network's clips"),
+    flag("--stride", type=float, metavar="SEC", help="seconds from one window to the next; default: half a window"),
+)
+SHORTEST_SEC = 0.01  # of `videozoo.inference`
+_NOT_HERE = ("input", "output", "num_shards", "shard", "data_format", "split", "batch_size", "workers")
+
+
+def is_over_time(args: argparse.Namespace) -> bool:
+    """Return whether the flags ask for the classes of one video over time.
+
+    Raises:
+        CommandError: a window or a stride, and nothing that has one.
+    """
+    if args.segments or args.annotate:
+        return True
+    for name in ("window", "stride"):
+        if getattr(args, name) is not None:
+            raise CommandError(f"predict: {flag_of(name)} is for --segments and --annotate.")
+    return False
+
+
+def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predictor: "Callable[[], Predictor]") -> int:
+    """Write what is asked and print the segments; gives the exit status.
+
+    Args:
+        videos: the files that the command names.
+        make_predictor: loads the network.
+    Raises:
+        CommandError: flags that do not go together, an output that cannot be written.
+    """
+    outputs = _check(args, videos)
+    args.batch_size, args.workers = 1, 0
+    from videozoo.data import VideoError
+
+    predictor, (video,) = make_predictor(), videos
+    try:
+        windows = predictor.windows(
+            video, window_sec=args.window, stride_sec=args.stride, on_progress=_teller(f"{video}: scored")
+        )
+        segments = windows.segments()
+        _say_segments(segments, args.json)
+        if windows.note:
+            note(f"{video}: {windows.note}")
+        if args.segments:
+            _write_segments(outputs, windows, segments, args.topk)
+        if args.annotate:
+            from videozoo.inference.annotate import annotate_video
+
+            told = _teller(f"{args.annotate}: drawn")
+            count = annotate_video(video, windows, Path(args.annotate), args.topk, on_progress=told)
+            note(f"{args.annotate}: {count} frames")
+    except VideoError as error:
+        say_error(f"{video}: {error.reason}")
+        return 1
+    return 0
+
+
+def _check(args: argparse.Namespace, videos: list[Path]) -> list[Path]:
+    """The three files of ``--segments``, if they are asked."""
+    asked = "--segments" if args.segments else "--annotate"
+    for name in _NOT_HERE:
+        if getattr(args, name) is not None:
+            raise CommandError(f"predict: {flag_of(name)} has no effect with {asked}, which takes one video.")
+    for name in ("window", "stride"):
+        value = getattr(args, name)
+        if value is not None and not SHORTEST_SEC <= value < math.inf:
+            raise CommandError(f"predict: {flag_of(name)} is {value:g}; it must be at least {SHORTEST_SEC} seconds.")
+    views = parse_views(args.views)
+    if views is not None and views[0] > 1:
+        raise CommandError(f"predict: --views is {args.views}; with {asked} windows are the clips, give 1x{views[1]}.")
+    if len(videos) != 1:
+        raise CommandError(f"predict: {asked} takes one video; {len(videos)} were given.")
+    outputs = []
+    for name, suffix in (("segments", ".csv"), ("annotate", ".mp4")):
+        text = getattr(args, name)
+        if text is None:
+            continue
+        path = Path(text)
+        if path.suffix != suffix:
+            raise CommandError(f"predict: {flag_of(name)} is {text!r}; its name must end in {suffix}.")
+        outputs += [path, path.with_name(f"{path.stem}-windows.csv"), path.with_suffix(".png")][
+            : 3 if suffix == ".csv" else 1
+        ]
+    for path in outputs:
+        if path.exists() and not path.is_file():
+            raise CommandError(f"{path}: is no file; give another name with {asked}.")
+        if path.exists() and videos[0].exists() and path.samefile(videos[0]):
+            raise CommandError(f"{path}: is the video itself; give another name.")
+        if not path.parent.is_dir():
+            raise CommandError(f"{path}: there is no folder {path.parent}; make it first.")
+    return outputs
+
+
+def _say_segments(segments: "Iterable[Segment]", as_json: bool) -> None:
+    for row in segments:
+        if as_json:
+            times = {"start": round(row.start_sec, 3), "end": round(row.end_sec, 3)}
+            score = {"class": row.label, "label": row.class_index, "score": round(row.score, 6)}
+            say(json.dumps({**times, **score}, ensure_ascii=False))
+        else:
+            say(f"{row.start_sec:8.1f} to {row.end_sec:.1f} s  {row.score:6.1%}  {row.label}")
+
+
+def _write_segments(outputs: list[Path], windows: "WindowScores", segments: "list[Segment]", topk: int) -> None:
+    from videozoo.inference.segment_picture import plot_windows
+    from videozoo.jobs.prediction import best_classes
+
+    table, scores, picture = outputs[:3]
+    rows = [(f"{row.start_sec:.3f}", f"{row.end_sec:.3f}", row.label, f"{row.score:.6f}") for row in segments]
+    write_file(table, csv_text([("start", "end", "class", "score"), *rows]))
+    best = best_classes(windows.scores, topk)
+    header = [text for k in range(1, best.shape[1] + 1) for text in (f"class_{k}", f"score_{k}")]
+    lines: list[list[Any]] = [["start", "end", *header]]
+    for start, end, row, labels in zip(windows.start_sec, windows.end_sec, windows.scores, best, strict=True):
+        pairs = [text for k in labels for text in (windows.class_names[k], f"{row[k]:.6f}")]
+        lines.append([f"{start:.3f}", f"{end:.3f}", *pairs])
+    write_file(scores, csv_text(lines))
+    plot_windows(picture, windows)
+    note(f"{table}, {scores.name}, {picture.name}: {len(segments)} segments of {len(windows.scores)} windows")
+
+
+def _teller(what: str) -> Callable[[float], None]:
+    """Return a function that writes a line now and then, of how many seconds of the video are done."""
+    last = time.monotonic()
+
+    def tell(seconds: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LOG_SEC:
+            last = time.monotonic()
+            note(f"{what} {seconds:.0f} s")
+
+    return tell
