@@ -9,6 +9,7 @@ from typing import Any
 
 __all__ = [
     "cause",
+    "columns_text",
     "count_of",
     "csv_text",
     "first_few",
@@ -121,6 +122,37 @@ def some(items: Sequence[str], most: int = 8) -> str:
 def first_few(items: Sequence[str], most: int = 20, rest: str = "") -> list[str]:
     """Return the first items and, where there are others, ``and 3 more`` with the words of ``rest`` behind it."""
     return [*items[:most], f"and {len(items) - most} more{rest}"] if len(items) > most else list(items)
+
+
+def columns_text(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> list[str]:
+    """Return the lines of a table with aligned columns, the head first; columns without a value are left out.
+
+    Args:
+        head: names of the columns.
+        rows: cells.
+        right: names of the columns that are aligned to the right.
+    """
+    cells = list(rows)
+    kept = [k for k in range(len(head)) if any(row[k] for row in cells)]
+    table = [[row[k] for k in kept] for row in [head, *cells]]
+    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
+    sides = [head[k] in right for k in kept]
+    lines = []
+    for row in table:
+        parts = zip(row, widths, sides, strict=True)
+        padded = [
+            " " * (width - _width(cell)) + cell if side else cell + " " * (width - _width(cell))
+            for cell, width, side in parts
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes in a terminal: wide letters (Chinese, Japanese, Korean) take two, marks none."""
+    return sum(
+        2 if unicodedata.east_asian_width(letter) in "WF" else not unicodedata.combining(letter) for letter in text
+    )
 
 
 def _is_bad(letter: str) -> bool:

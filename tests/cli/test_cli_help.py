@@ -12,7 +12,7 @@ from videozoo.cli import main
 REPO = Path(__file__).resolve().parents[2]
 COMMANDS = (
     *("quickstart", "check-data", "prepare", "finetune", "evaluate", "predict", "export", "explain", "confusion"),
-    *("stream", "extract", "demo", "list", "info", "report", "convert", "card", "push"),
+    *("compare", "stream", "extract", "demo", "list", "info", "report", "convert", "card", "push"),
 )
 HEAVY = ("torch", "torchvision", "timm", "av", "numpy", "matplotlib", "accelerate", "fvcore", "PIL")
 _SCRIPT = """

@@ -14,7 +14,7 @@ __all__ = ["build_parser", "main", "run_command"]
 # Each is a module of this package with a ``COMMAND`` and a function ``run``; in the order of the help.
 _COMMANDS = (
     *("quickstart", "check-data", "prepare", "finetune", "evaluate", "predict", "export", "explain", "confusion"),
-    *("stream", "extract", "demo", "list", "info", "report", "convert", "card", "push"),
+    *("compare", "stream", "extract", "demo", "list", "info", "report", "convert", "card", "push"),
 )
 
 
