@@ -173,6 +173,8 @@ def run(tmp_path: Path) -> Path:
     save_checkpoint(tmp_path / "run" / "best", net.state_dict(), config)
     save_checkpoint(tmp_path / "run" / "last", net.state_dict(), config, state)
     results = {**metrics, "num_views": 1, "num_labelled": 4, "class_names": names, "per_class": [0.5, 1.0]}
+    results |= {"num_correct": 2, "top1_interval": [0.15, 0.85], "chance": 0.5, "epochs": 3, "eval_metric": "top1"}
+    results["num_train_videos"] = 1200
     write_results(tmp_path / "run" / "results.json", results)
     flags = {"model": "tsm_r18", "batch_size": 8, "data": str(tmp_path), "backbone_weights": str(tmp_path / "b.pth")}
     (tmp_path / "run" / "args.json").write_text(json.dumps({"settings": flags}))
@@ -196,6 +198,9 @@ def test_a_run_tells_recipe_and_results_without_paths(run: Path, tmp_path: Path,
     evaluation = sections(card)["Evaluation"]
     assert ["**x**", "1", "1"] in cells(evaluation)
     assert "on 4 videos" in evaluation
+    assert "Top-1 is 2 of 4 videos; its 95 % interval (Wilson) is 15.0 to 85.0 %. Chance is 50.0 %." in evaluation
+    assert "Epoch 2 of 3 was chosen by top-1 on these same videos" in evaluation
+    assert "2 classes. 1,200 videos for training. 4 labelled videos were kept" in sections(card)["Data"]
     assert "(confusion.png)" in evaluation
     published = json.loads((tmp_path / "out" / "config.json").read_text())["pretrained_cfg"]
     assert "epochs 3; optimiser sgd; learning rate 0.01" in published["train_recipe"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.choices import AVERAGES
+from videozoo.cli.accuracy import describe_chance, describe_mistakes, describe_trust
 from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import say, say_text, show_log
 from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES
@@ -117,6 +118,10 @@ def _table(content: Mapping[str, Any], result: "EvalResult") -> list[tuple[str, 
         if key in content and (key != "top5" or num_classes > 5):
             each = f"  ({', '.join(_percent(member[key]) for member in members)} each)" if members else ""
             rows.append((title, _percent(content[key]) + each))
+    if content["num_labelled"]:
+        rows.insert(1, ("", describe_trust(content)))
+        rows.append(("chance", "; ".join(describe_chance(content)).removeprefix("chance ")))
+        rows += describe_mistakes(result.confusion, result.class_names)
     backwards = ", backwards" if content.get("is_reversed") else ""
     rows.append(("videos", f"{content['num_videos']} of {num_classes} classes{backwards}"))
     if content.get("num_without_class"):

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from videozoo.cli.accuracy import describe_chance, describe_trust
 from videozoo.cli.command import Command, group
 from videozoo.cli.console import Interrupted, say, show_log
 from videozoo.training.run import run_training
@@ -44,19 +45,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _describe_accuracy(result: "FitResult") -> list[str]:
+    """Return the best epoch with its counts and interval, and what it is to be compared with."""
+    best, last = result.best, result.best["last"]
+    head = f"best epoch {result.best_epoch} of {len(result.history)}:"
+    if "map" in best:
+        return [f"{head} mAP {best['map']:.1%}   ({best['num_videos']} validation videos)"]
+    top5 = f"   top-5 {best['top5']:.1%}" if len(best["class_names"]) > 5 else ""
+    others = [] if last["epoch"] == result.best_epoch else [f"last epoch {last['top1']:.1%}"]
+    lines = [f"{head} top-1 {best['top1']:.1%}{top5}   mean-class {best['mean_class']:.1%}"]
+    if "top1_interval" in best:  # not in a run that an earlier version began
+        lines += [
+            f"           {describe_trust(best)}",
+            f"           {', '.join([*others, *describe_chance(best)])}; the epoch was chosen on these videos",
+        ]
+    return lines
+
+
 def _say_result(result: "FitResult") -> None:
     """What came out, and where it lies."""
-    best, folder = result.best, result.output
+    folder = result.output
     model = shlex.quote(str(folder / "best"))
-    if "map" in best:
-        measured, pictures = f"mAP {best['map']:.1%}", ()
-    else:
-        top5 = f"   top-5 {best['top5']:.1%}" if len(best["class_names"]) > 5 else ""
-        measured = f"top-1 {best['top1']:.1%}{top5}   mean-class {best['mean_class']:.1%}"
-        pictures = (f"confusion  {folder / 'confusion.png'}",)
+    pictures = () if "map" in result.best else (f"confusion  {folder / 'confusion.png'}",)
     lines = (
-        f"best epoch {result.best_epoch} of {len(result.history)}: {measured}   "
-        f"({best['num_videos']} validation videos)",
+        *_describe_accuracy(result),
         f"weights    {folder / 'best'}",
         f"curves     {folder / 'curves.png'}",
         *pictures,

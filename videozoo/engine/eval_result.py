@@ -1,5 +1,6 @@
 """What an evaluation found, and the accuracies that follow from it."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from videozoo.engine.metrics import (
     mean_average_precision,
     mean_class_accuracy,
     topk_accuracy,
+    wilson_interval,
 )
 from videozoo.probabilities import log_probabilities
 
@@ -122,6 +124,26 @@ class EvalResult:
         return topk_accuracy(self.scores, self.labels, 1)
 
     @property
+    def num_correct(self) -> int:
+        """Labelled videos whose best class is their own."""
+        return int(self.confusion.diagonal().sum())
+
+    @property
+    def top1_interval(self) -> tuple[float, float]:
+        """The 95 % interval of `top1`, see `wilson_interval`; nan where no video is labelled."""
+        return wilson_interval(self.num_correct, self.num_labelled)
+
+    @property
+    def chance(self) -> float:
+        """What guessing gets: 1 / C."""
+        return 1 / len(self.class_names)
+
+    @property
+    def largest_class(self) -> float:
+        """Share of the class with the most videos: the top-1 of a model that always answers it; nan without labels."""
+        return int(self.confusion.sum(dim=1).max()) / self.num_labelled if self.num_labelled else math.nan
+
+    @property
     def top5(self) -> float:
         """Top-5, or top-C where there are fewer than five classes."""
         return topk_accuracy(self.scores, self.labels, 5)
@@ -130,7 +152,7 @@ class EvalResult:
     def mean_class(self) -> float:
         return mean_class_accuracy(self.confusion)
 
-    @property
+    @cached_property
     def confusion(self) -> Tensor:
         """Counts, int64 (C, C): a row per true class, a column per best class."""
         return confusion_matrix(self.scores, self.labels)

@@ -156,6 +156,7 @@ def _fit_epoch(run: Run) -> EpochRow:
         data_seconds=trained.data_seconds + result.data_seconds,
     )
     results = {**result_dict(result), "epoch": epoch, "weights": "trained" if run.ema is None else "averaged"}
+    results |= {"num_train_videos": run.train_loader.num_videos, "eval_metric": run.config.eval_metric}
     confusion = None if is_multi else result.confusion
     progress = run.progress.add(row, results, confusion, run.config.eval_metric)
     run.save_measured(results, progress)

@@ -1,6 +1,8 @@
 """Accuracies and average precisions from scores and labels: pure functions on CPU tensors."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -119,3 +121,56 @@ def mean_class_accuracy(confusion: Tensor) -> float:
     """
     present = [accuracy for accuracy in class_accuracies(confusion) if accuracy is not None]
     return sum(present) / len(present) if present else float("nan")
+
+
+def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return the range in which a ratio lies with 95 % confidence, given that it was seen ``hits`` times of ``total``.
+
+    Wilson's score interval (1927), which also holds for few videos and for ratios next to 0 and 1. It takes the videos
+    as independent draws, and knows nothing of a model that was chosen on them.
+
+    Args:
+        z: quantile of the normal distribution; the default is that of 95 %.
+    Returns:
+        both ends, in [0, 1]; nan where ``total`` is 0.
+    """
+    if not total:
+        return math.nan, math.nan
+    ratio, scale = hits / total, 1 + z * z / total
+    middle = (ratio + z * z / (2 * total)) / scale
+    half = z / scale * math.sqrt(ratio * (1 - ratio) / total + z * z / (4 * total * total))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Videos of the class ``true`` that were taken for the class ``taken``: ``count`` of the ``total`` that it has."""
+
+    true: int
+    taken: int
+    count: int
+    total: int
+
+
+def worst_confusions(confusion: Tensor, most: int = 10) -> list[Confusion]:
+    """Return the confusions that take the largest share of their class, the worst first.
+
+    Shape: confusion (C, C), a row per true class.
+    """
+    cells = confusion.nonzero()
+    cells = cells[cells[:, 0] != cells[:, 1]]
+    counts, totals = confusion[cells[:, 0], cells[:, 1]], confusion.sum(dim=1)[cells[:, 0]]
+    order = (counts.double() / totals).argsort(descending=True, stable=True)[:most].tolist()
+    return [Confusion(*cells[k].tolist(), int(counts[k]), int(totals[k])) for k in order]
+
+
+def worst_classes(confusion: Tensor, most: int = 10) -> list[tuple[int, int, int]]:
+    """Return label, videos that were right and videos of the classes with the lowest accuracy, the worst first.
+
+    Classes without a mistake are left out.
+
+    Shape: confusion (C, C), a row per true class.
+    """
+    counts = zip(confusion.diagonal().tolist(), confusion.sum(dim=1).tolist(), strict=True)
+    rows = sorted((hits / total, label, hits, total) for label, (hits, total) in enumerate(counts) if hits < total)
+    return [(label, hits, total) for _, label, hits, total in rows[:most]]

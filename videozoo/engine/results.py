@@ -10,7 +10,7 @@ from typing import Any
 
 from videozoo.engine.checkpoint import replace_file
 from videozoo.engine.eval_result import EvalResult
-from videozoo.engine.metrics import class_accuracies
+from videozoo.engine.metrics import class_accuracies, worst_confusions
 from videozoo.text import json_text
 
 METRICS, MULTI_LABEL_METRICS = ("top1", "top5", "mean_class"), ("map",)
@@ -65,12 +65,14 @@ def result_dict(result: EvalResult) -> dict[str, Any]:
 
     Keys: top1, top5 (top-C where C < 5), mean_class, loss, num_videos (those that were read), num_labelled, num_unread,
     num_views, num_clips (videos times views), average, seconds, class_names, per_class (accuracies in the order of
-    class_names), unread (index and problem of each video that could not be read). A multi-label evaluation has map and
-    map_labelled in place of the accuracies, average precisions in per_class, and num_without_class.
+    class_names), unread (index and problem of each video that could not be read). Further num_correct and top1_interval
+    (95 %), chance (1 / C), largest_class (the share of the most frequent class), and confusions (the worst ten: label,
+    prediction, num_videos, of). A multi-label evaluation has map and map_labelled in place of the accuracies and these,
+    average precisions in per_class, and num_without_class.
     """
     return {
         **{name: _finite(getattr(result, name)) for name in metrics_of(result.multi_label)},
-        **({"map_labelled": _finite(result.map_labelled)} if result.multi_label else {}),
+        **({"map_labelled": _finite(result.map_labelled)} if result.multi_label else _trust(result)),
         "loss": _finite(result.loss),
         "num_videos": result.num_videos,
         "num_labelled": result.num_labelled,
@@ -83,6 +85,21 @@ def result_dict(result: EvalResult) -> dict[str, Any]:
         "class_names": list(result.class_names),
         "per_class": result.average_precisions if result.multi_label else class_accuracies(result.confusion),
         "unread": [{"index": index, "problem": problem} for index, problem in result.unread],
+    }
+
+
+def _trust(result: EvalResult) -> dict[str, Any]:
+    """What says how far the accuracies can be trusted, and what is mistaken for what."""
+    names = result.class_names
+    return {
+        "num_correct": result.num_correct,
+        "top1_interval": [_finite(end) for end in result.top1_interval],
+        "chance": result.chance,
+        "largest_class": _finite(result.largest_class),
+        "confusions": [
+            {"label": names[one.true], "prediction": names[one.taken], "num_videos": one.count, "of": one.total}
+            for one in worst_confusions(result.confusion)
+        ],
     }
 
 

@@ -235,7 +235,14 @@ class RunFolder:
 
     def _results(self, progress: Progress) -> dict[str, Any]:
         total = sum(row.seconds for row in progress.history)
-        run = {"epochs": progress.epoch, "stopped_early": progress.stopped_early, "total_seconds": round(total, 3)}
+        run: dict[str, Any] = {
+            "epochs": progress.epoch,
+            "stopped_early": progress.stopped_early,
+            "total_seconds": round(total, 3),
+        }
+        for row in progress.history[-1:]:
+            names = (*metrics_of(row.val_map is not None), "loss")
+            run["last"] = {"epoch": row.epoch, **{name: getattr(row, f"val_{name}") for name in names}}
         return {**(progress.best or {}), **run}
 
     def _config(self, measured: Mapping[str, Any]) -> dict[str, Any]:

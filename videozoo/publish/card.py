@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from videozoo.data import resolve_data_config, test_size_of
+from videozoo.engine.metrics import worst_confusions
 from videozoo.models.config import class_names
 from videozoo.nets import list_backbones
 from videozoo.probabilities import is_multi_label
@@ -20,7 +20,6 @@ __all__ = ["PICTURE", "render_card"]
 
 PICTURE = "confusion.png"
 _WHOLE_MATRIX_UP_TO = 12  # classes
-_WORST = 10  # confusions
 
 
 def render_card(model: Any, source: Source | None = None, repo: str = "ORG/NAME", revision: str = "") -> str:
@@ -152,6 +151,8 @@ def _data(model: Any, cfg: Mapping[str, Any], source: Source | None, results: Ma
     dataset, is_run = escape(cfg.get("dataset") or ""), bool(source and source.recipe)
     what = dataset or ("Videos of the publisher" if is_run else "Not recorded in the config")
     text = f"{what}; {model.num_classes} classes."
+    if is_run and results.get("num_train_videos"):
+        text += f" {results['num_train_videos']:,} videos for training."
     if is_run and "num_labelled" in results:
         text += f" {results['num_labelled']:,} labelled videos were kept for measuring."
     return text
@@ -184,12 +185,33 @@ def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, resul
         whose += f" ({escape(str(cfg['description']).rstrip('.'))})"
     if "num_labelled" in results:
         whose += f", on {results['num_labelled']:,} videos"
-    blocks = [text, f"{whose}:", markdown_table(["measure" if is_multi_label(cfg) else "accuracy", ""], rows)]
+    title = "measure" if is_multi_label(cfg) else "accuracy"
+    blocks = [text, f"{whose}:", markdown_table([title, ""], rows), *_trust(results)]
     if run is not None and run.confusion is not None:
         blocks.append(_confusion(run.confusion, _names(model, cfg)))
     if run is not None and run.picture is not None:
         blocks.append(f"![confusion matrix]({PICTURE})")
     return "\n\n".join(blocks)
+
+
+def _trust(results: Mapping[str, Any]) -> list[str]:
+    """What says how far the accuracies can be trusted, as far as it is recorded."""
+    lines = []
+    if None not in (results.get("top1_interval") or [None]):
+        low, high = results["top1_interval"]
+        lines.append(
+            f"Top-1 is {results['num_correct']:,} of {results['num_labelled']:,} videos; its 95 % interval (Wilson) is "
+            f"{100 * low:.1f} to {100 * high:.1f} %. Chance is {100 * results['chance']:.1f} %."
+        )
+    if "epoch" in results and "epochs" in results:
+        metric = {"top1": "top-1", "mean_class": "mean-class accuracy", "map": "mAP"}.get(
+            results.get("eval_metric", "")
+        )
+        lines.append(
+            f"Epoch {results['epoch']} of {results['epochs']} was chosen{f' by {metric}' if metric else ''} on these "
+            "same videos, so expect somewhat less on others."
+        )
+    return [" ".join(lines)] if lines else []
 
 
 def _names(model: Any, cfg: Mapping[str, Any]) -> list[str]:
@@ -200,14 +222,9 @@ def _confusion(counts: Tensor, names: Sequence[str]) -> str:
     if len(names) <= _WHOLE_MATRIX_UP_TO:
         rows = [[f"**{name}**", *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
         return "Confusion, videos by true class (rows) and answer (columns):\n\n" + markdown_table(["", *names], rows)
-    wrong = counts.clone().fill_diagonal_(0).double() / counts.sum(dim=1, keepdim=True).clamp(min=1)
-    order = torch.argsort(wrong.flatten(), descending=True, stable=True)[:_WORST].tolist()
-    cells = [divmod(cell, len(names)) for cell in order if wrong.flatten()[cell] > 0]
-    if not cells:
+    rows = [[names[one.true], names[one.taken], f"{one.count} of {one.total}"] for one in worst_confusions(counts)]
+    if not rows:
         return "No video was taken for another class."
-    rows = [
-        [names[true], names[taken], f"{int(counts[true, taken])} of {int(counts[true].sum())}"] for true, taken in cells
-    ]
     return "Most frequent confusions:\n\n" + markdown_table(["true class", "taken for", "videos"], rows)
 
 

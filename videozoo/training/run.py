@@ -13,7 +13,7 @@ from videozoo.launch import is_main_process
 from .checks import check_frozen, check_stride
 from .fit import choose_batch_size, fit_model, make_config
 from .model import say_start
-from .notes import note
+from .notes import note, warn
 from .opening import open_all
 from .settings import AUTO, Settings
 from .sources import VAL_FOLDERS, find_split, load_train_and_val
@@ -22,6 +22,9 @@ from .start import check_same_start, make_started_model
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
     from videozoo.engine import FitResult
+
+
+FEW_VIDEOS = 50  # validation videos
 
 
 def run_training(settings: Settings) -> "FitResult":
@@ -81,6 +84,11 @@ def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
         raise UsageError("finetune: --data-root has no effect here; it is for the paths in lists.")
     _check_indices(train, val)
     note(_describe_videos(train, val))
+    if len(val.records) < FEW_VIDEOS:
+        warn(
+            f"accuracies on {len(val.records)} validation videos say little: one video is "
+            f"{100 / len(val.records):.1f} points; take {FEW_VIDEOS} or more to compare models"
+        )
     return train, val
 
 

@@ -1,0 +1,40 @@
+"""What the commands say of an accuracy: counts, interval, chance, the worst classes and confusions."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHOWN = 3  # classes and confusions
+
+
+def describe_trust(results: Mapping[str, Any]) -> str:
+    """Return ``22 of 24 videos, 95% interval 74.2% to 97.7%``.
+
+    Args:
+        results: the content of a results.json, with labelled videos.
+    """
+    low, high = results["top1_interval"]
+    counts = f"{results['num_correct']} of {results['num_labelled']} videos"
+    return f"{counts}, 95% interval {low:.1%} to {high:.1%}"
+
+
+def describe_chance(results: Mapping[str, Any]) -> list[str]:
+    """Return ``chance 25.0%`` and, where it is clearly more, what always answering the largest class gets."""
+    chance, largest = results["chance"], results["largest_class"]
+    words = [f"chance {chance:.1%}"]
+    return [*words, f"always the largest class {largest:.1%}"] if (largest or 0) > 1.1 * chance else words
+
+
+def describe_mistakes(confusion: "Tensor", names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return rows of a title and a text: the classes with the lowest accuracy and the worst confusions."""
+    from videozoo.engine.metrics import worst_classes, worst_confusions
+
+    classes = [f"{names[label]} {hits} of {total}" for label, hits, total in worst_classes(confusion, SHOWN)]
+    pairs = [
+        f"{names[one.true]} taken for {names[one.taken]} {one.count} of {one.total}"
+        for one in worst_confusions(confusion, SHOWN)
+    ]
+    rows = (("worst", classes), ("confused", pairs))
+    return [(title, "; ".join(texts)) for title, texts in rows if texts]
