@@ -118,7 +118,7 @@ def _table(content: Mapping[str, Any], result: "EvalResult") -> list[tuple[str, 
         if key in content and (key != "top5" or num_classes > 5):
             each = f"  ({', '.join(_percent(member[key]) for member in members)} each)" if members else ""
             rows.append((title, _percent(content[key]) + each))
-    if content["num_labelled"]:
+    if content["num_labelled"] and not result.multi_label:
         rows.insert(1, ("", describe_trust(content)))
         rows.append(("chance", "; ".join(describe_chance(content)).removeprefix("chance ")))
         rows += describe_mistakes(result.confusion, result.class_names)
