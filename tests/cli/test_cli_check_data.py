@@ -129,7 +129,7 @@ def test_a_list_with_doubled_lines_is_cleaned(listing: Path, tmp_path: Path, cap
     other = {"rising", "falling"} - {text.splitlines()[1].split(",")[1]}
     listing.write_text(text + text.splitlines()[1].rsplit(",", 1)[0] + f",{other.pop()}\n")
     assert main(["check-data", "--data", str(listing), "--output", str(tmp_path / "out"), "-j", "1"]) == 2
-    assert "with another label; several labels a video are not supported" in capsys.readouterr().err
+    assert "with another label; several labels a video are for multi-label models only" in capsys.readouterr().err
 
 
 def test_classes_and_a_cheaper_size_are_told(videos: Path, tmp_path: Path, capsys: Capture) -> None:

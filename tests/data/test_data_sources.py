@@ -138,7 +138,7 @@ def test_list_faults_come_together_with_their_lines(videos: Path) -> None:
         "train.txt:6: ./a.mp4 is listed again (first at train.txt:1)",
         "train.txt:8: a folder without images",
         "train.txt:9: class index -1 is out of range",
-        "(more than two columns? write path and label only; several labels a video are not supported; list one)",
+        "(more than two columns? write path and label only; several labels a video are for multi-label models only",
         "train.txt:11: cannot be read",
     ):
         assert line in text

@@ -8,7 +8,7 @@ from helpers import write
 
 from videozoo.data import SourceError, load_source
 
-NOT_SUPPORTED = "several labels a video are not supported"
+NOT_SUPPORTED = "several labels a video are for multi-label models only"
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def load_listed(args: argparse.Namespace, *, needs_labels: bool = True) -> "dict
     from videozoo.training.sources import find_parts
 
     where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split}
-    where |= {"check_files": False, "needs_labels": needs_labels}
+    where |= {"check_files": False, "needs_labels": needs_labels, "multi_label": args.multi_label}
     folders: dict[str, str | Path] = {folder.name: folder for folder in find_parts(args.data)}
     sources: dict[str, VideoSource] = {}
     class_names = _folder_names(folders.values()) if args.data_format in (None, "class_folders") else None

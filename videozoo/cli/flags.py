@@ -41,6 +41,7 @@ SOURCE_FLAGS = (
     flag("--data-root", metavar="DIR", help="folder that paths in a list start from"),
     flag("--data-format", metavar="NAME", help="format of the list, where it is not recognised"),
     flag("--split", metavar="NAME", help="split, where one list holds several"),
+    switch("--multi-label", help="a video may have several classes, or none, as for finetune"),
 )
 # The flags of work done by several processes.
 WORK_FLAGS = (

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     help="classify video files, or a list of millions",
-    description="The best classes of each file, with scores that add up to 1 over all classes. A folder of jpg or "
-    "png frames counts as a file, any other folder as the videos in it. A file that cannot be read is a line on "
+    description="The best classes of each file, with scores that add up to 1 over all classes (of a multi-label model "
+    "each class has a probability of its own). A folder of jpg or png frames counts as a file, any other folder as the videos in it. A file that cannot be read is a line on "
     "stderr, the others are still answered, and the exit status is 1. With --output the answers, also those to a whole "
     "list by --input, go into a csv, jsonl or Parquet file: killed at any moment, the same command goes on where it "
     "was, and each file is answered once.",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from videozoo.text import count_of, first_few
 
-SEVERAL_LABELS = "several labels a video are not supported; list one"
+SEVERAL_LABELS = "several labels a video are for multi-label models only (finetune --multi-label)"
 JOIN_LABELS = "join the labels of a video by |"
 
 

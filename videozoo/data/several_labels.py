@@ -1,4 +1,4 @@
-"""Lists with several labels a video, which are not supported: found, so that no label is taken for something else."""
+"""Lists with several labels a video that are not read as such: found, so that no label is taken for something else."""
 
 import re
 from collections import Counter

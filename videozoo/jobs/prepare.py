@@ -69,8 +69,10 @@ def prepare_source(
         on_progress: called with the videos done and the broken ones among them.
     Raises:
         JobError: the folder holds other things or another run's, another process writes it, a file changed in between,
-            or the disk refused.
+            or the disk refused; shards of a multi-label source.
     """
+    if shard_bytes is not None and source.multi_label:
+        raise JobError(f"{folder}: shards hold one class a video; prepare a multi-label list as files, without shards.")
     with hold_folder(folder, "prepared videos", alone=True), closing(Journal(folder / JOURNAL)) as journal:
         names = output_names(source.records, has_shards=shard_bytes is not None)
         _check_settings(folder, source, {"short_side": short_side, "gop": gop, "shard_bytes": shard_bytes})
@@ -165,7 +167,8 @@ def _check_settings(folder: Path, source: VideoSource, settings: dict[str, Any])
     """Refuse to mix two runs in a folder."""
     digest = hashlib.sha256("\n".join(source.class_names).encode("utf-8", "surrogateescape"))
     for record in source.records:
-        parts = (os.path.abspath(record.path), record.label, record.span_sec, record.frame_range, record.member)
+        parts: tuple[object, ...] = (os.path.abspath(record.path), record.label, record.span_sec, record.frame_range)
+        parts += (record.member, *([] if record.labels is None else [record.labels]))
         digest.update(f"{parts!r}\n".encode("utf-8", "surrogateescape"))
     settings = {**settings, "list": digest.hexdigest()}
     path = folder / SETTINGS

@@ -20,7 +20,8 @@ def write_list(path: Path, records: Sequence[VideoRecord], class_names: Sequence
 
     Labels are names where these alone give the same classes in the same order, else indices with ``classes.txt`` beside
     (a class may have lost all its videos). The column is called ``class`` where names are numbers, ``class_index`` for
-    indices, so that the one is not taken for the other. Without class names there is no such column.
+    indices, so that the one is not taken for the other. Without class names there is no such column. The labels of
+    multi-label records are joined by ``|``, in a column ``labels`` of names.
 
     Args:
         path: the csv.
@@ -38,10 +39,15 @@ def write_list(path: Path, records: Sequence[VideoRecord], class_names: Sequence
         write_whole(path, _to_csv(path.parent, records, None))
 
 
+def _are_multi_label(records: Sequence[VideoRecord]) -> bool:
+    return any(record.labels is not None for record in records)
+
+
 def _to_csv(folder: Path, records: Sequence[VideoRecord], class_names: Sequence[str] | None) -> str:
     has_spans = any(record.span_sec for record in records)
     has_ranges = any(record.frame_range for record in records)
-    column = "label" if class_names is not None else "class_index"
+    is_multi = _are_multi_label(records)
+    column = "class_index" if class_names is None else "labels" if is_multi else "label"
     if class_names is not None and any(map(is_index, class_names)):
         column = "class"
     has_labels = class_names is None or len(class_names) > 0
@@ -55,7 +61,8 @@ def _to_csv(folder: Path, records: Sequence[VideoRecord], class_names: Sequence[
         name = os.path.join(name, ".") if name[-1:] in BLANK else name
         row = [name]
         if has_labels:
-            row.append(str(record.label) if class_names is None else class_names[record.label])
+            labels = record.classes if is_multi else (record.label,)
+            row.append("|".join(str(label) if class_names is None else class_names[label] for label in labels))
         if has_spans:
             row += [*map(repr, record.span_sec)] if record.span_sec else ["", ""]
         if has_ranges:
@@ -66,8 +73,10 @@ def _to_csv(folder: Path, records: Sequence[VideoRecord], class_names: Sequence[
 
 def _reads_as(path: Path, records: Sequence[VideoRecord], class_names: Sequence[str]) -> bool:
     try:
-        source = load_source(path, check_files=False)
+        source = load_source(path, check_files=False, multi_label=_are_multi_label(records))
     except SourceError:
         return False
-    is_same = [record.label for record in source.records] == [record.label for record in records]
+    is_same = [(record.label, record.labels) for record in source.records] == [
+        (record.label, record.labels) for record in records
+    ]
     return is_same and source.class_names == tuple(class_names)
