@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 COMMAND = Command(
     help="classify video files, or a list of millions",
     description="The best classes of each file, with scores that add up to 1 over all classes (of a multi-label model "
-    "each class has a probability of its own). A folder of jpg or png frames counts as a file, any other folder as the videos in it. A file that cannot be read is a line on "
-    "stderr, the others are still answered, and the exit status is 1. With --output the answers, also those to a whole "
-    "list by --input, go into a csv, jsonl or Parquet file: killed at any moment, the same command goes on where it "
-    "was, and each file is answered once.",
+    "each class has a probability of its own). A folder of jpg or png frames counts as a file, any other folder as the "
+    "videos in it. A file that cannot be read is a line on stderr, the others are still answered, and the exit status "
+    "is 1. With --output the answers, also those to a whole list by --input, go into a csv, jsonl or Parquet file: "
+    "killed at any moment, the same command goes on where it was, and each file is answered once.",
     epilog="Examples: videozoo predict --model run/best a.mp4 b.webm frames/ ; "
     "find . -name '*.mp4' | videozoo predict --model run/best - --output scores.jsonl ; "
     "videozoo predict --model run/best long.mp4 --segments parts.csv --annotate seen.mp4 ; "
