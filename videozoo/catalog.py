@@ -1,35 +1,53 @@
-"""The names of architectures and weights without the libraries that build them, so that a list of names is quick.
+"""The architectures and weights with what `videozoo list` says of them, without the libraries that build them.
 
 ``models/names.json`` holds what ``models/zoo.py`` and ``models/public_weights.json`` register, and the hash of both:
-once one of them has changed, the names are asked from the registry again.
+once one of them has changed, the names are asked from the registry again. Sizes and costs of the architectures are in
+``report/zoo_costs.json``. Scripts write both files and tests compare them with what they are made of.
 """
 
 import fnmatch
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-__all__ = ["NAMES_FILE", "catalog_text", "read_names", "select_names"]
+__all__ = ["NAMES_FILE", "Catalog", "catalog_text", "read_catalog", "read_costs", "select_names"]
 
 _MODELS = Path(__file__).parent / "models"
+_COSTS = Path(__file__).parent / "report" / "zoo_costs.json"
 NAMES_FILE = _MODELS / "names.json"
 
+# Architectures in natural order; their tags, the default one first; of each tag dataset, top1, frames, size and bytes.
+Catalog = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
-def read_names() -> dict[str, list[str]] | None:
+
+def read_catalog() -> Catalog | None:
     """Return the architectures in natural order with the tags of their weights; None where the file is out of date."""
     try:
         content = json.loads(NAMES_FILE.read_text(encoding="utf-8"))
-        names: dict[str, list[str]] = content["names"]
+        names: Catalog = content["names"]
         return names if content["made_of"] == _digest() else None
     except (OSError, ValueError, KeyError):
         return None
 
 
-def catalog_text(names: dict[str, list[str]]) -> str:
+def read_costs() -> dict[str, dict[str, Any]]:
+    """Return ``clip_shape`` (C, T, H, W), ``params`` and ``macs`` of a view by architecture; empty where unreadable."""
+    try:
+        costs: dict[str, dict[str, Any]] = json.loads(_COSTS.read_text(encoding="utf-8"))
+        return costs
+    except (OSError, ValueError):
+        return {}
+
+
+def catalog_text(names: Catalog) -> str:
     """Return the content of the file for these names."""
-    rows = ",\n".join(f"  {json.dumps(arch)}: {json.dumps(tags)}" for arch, tags in names.items())
-    return f'{{"made_of": "{_digest()}", "names": {{\n{rows}\n}}}}\n'
+    rows = []
+    for arch, tags in names.items():
+        lines = ",".join(f"\n    {json.dumps(tag)}: {json.dumps(facts)}" for tag, facts in tags.items())
+        rows.append(f"  {json.dumps(arch)}: {{{lines}}}")
+    return f'{{"made_of": "{_digest()}", "names": {{\n' + ",\n".join(rows) + "\n}}\n"
 
 
 def select_names(names: Sequence[str], filter: str | Sequence[str], exclude_filters: str | Sequence[str]) -> list[str]:

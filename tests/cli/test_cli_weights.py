@@ -12,13 +12,24 @@ Capture = pytest.CaptureFixture[str]
 
 def test_list_of_weights(capsys: Capture) -> None:
     assert main(["list", "--pretrained"]) == 0
-    assert capsys.readouterr().out.splitlines() == videozoo.list_pretrained()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == videozoo.list_pretrained()
     assert main(["list", "ssv1", "--pretrained", "--json"]) == 0
-    names = json.loads(capsys.readouterr().out)
-    assert "tsm_r50.mit_ssv1_8f" in names
-    assert all("ssv1" in name for name in names)
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    cfg = videozoo.get_pretrained_cfg("tsm_r50.mit_ssv1_8f")
+    assert rows["tsm_r50.mit_ssv1_8f"].items() >= {"dataset": cfg.dataset, "frames": 8}.items()
+    assert rows["tsm_r50.mit_ssv1_8f"]["top1"] == pytest.approx(cfg.metrics["top1"])
+    assert all("ssv1" in name for name in rows)
     assert main(["list", "--pretrained", "nothing"]) == 2
     assert "no published weights named like 'nothing'" in capsys.readouterr().err
+
+
+def test_the_head_is_for_terminals_alone(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["list", "--pretrained", "test_*"]) == 0
+    head, line, _ = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "data", "set", "top-1", "clip", "MB"]
+    assert line.split()[-1] == "0.4"
 
 
 def test_info_of_weights(capsys: Capture) -> None:

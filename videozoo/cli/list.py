@@ -1,45 +1,107 @@
-"""``videozoo list``: the names of the architectures."""
+"""``videozoo list``: the architectures with their size and cost, and the published weights with their accuracy."""
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
+from typing import Any
 
-from videozoo.catalog import read_names, select_names
+from videozoo.catalog import Catalog, read_catalog, read_costs, select_names
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import CommandError, say
+from videozoo.cli.console import CommandError, say, say_text
+from videozoo.text import columns_text
 
 COMMAND = Command(
-    help="names of the networks",
-    description="The names that --model takes, one a line: [AUGMENTER_]TEMPORAL_BACKBONE.",
-    epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50`, `videozoo list --pretrained k400`",
+    help="names of the models, with size, cost and accuracy",
+    description="A line for each name that --model takes, [AUGMENTER_]TEMPORAL_BACKBONE: million parameters, GMACs of "
+    "a view, frames x size, published weights. With --pretrained a line for each NAME.TAG: data set, top-1 as published, "
+    "frames x size, MB of the file. The name comes first in a line; the head is printed on a terminal only.",
+    epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50`, `videozoo list --pretrained k400`, "
+    "`videozoo list | cut -d ' ' -f 1`",
     flags=(
         flag("pattern", nargs="?", default="", metavar="PATTERN", help="wildcards * and ?, or a part of the name"),
         switch("--pretrained", help="published weights instead, NAME.TAG; the first of a NAME is its default"),
-        switch("--json", help="print a JSON list"),
+        switch("--json", help="print a JSON list of objects"),
     ),
 )
+_HEAD = ("name", "params", "GMACs", "clip", "weights")
+_HEAD_PRETRAINED = ("name", "data set", "top-1", "clip", "MB")
+_NUMBERS = ("params", "GMACs", "top-1", "MB")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the names."""
+    """Print the table."""
     is_part = args.pattern and not any(sign in args.pattern for sign in "*?[")
-    known = _known_names(args.pretrained)
-    names = select_names(known, f"*{args.pattern}*" if is_part else args.pattern, "")
+    rows = _weights(_known()) if args.pretrained else _architectures(_known())
+    names = select_names(list(rows), f"*{args.pattern}*" if is_part else args.pattern, "")
     if not names and not args.json:
         what = "published weights" if args.pretrained else "network"
         flag = " --pretrained" * args.pretrained
-        raise CommandError(f"no {what} named like {args.pattern!r}; `videozoo list{flag}` shows all {len(known)}.")
+        raise CommandError(f"no {what} named like {args.pattern!r}; `videozoo list{flag}` shows all {len(rows)}.")
+    found = [{"name": name, **rows[name]} for name in names]
     if args.json:
-        say(json.dumps(names))
-    for name in names if not args.json else ():
-        say(name)
+        say_text(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    cells, head = (_weight_cells, _HEAD_PRETRAINED) if args.pretrained else (_cells, _HEAD)
+    lines = columns_text(head, map(cells, found), _NUMBERS)
+    for line in lines if sys.stdout.isatty() else lines[1:]:  # what reads a pipe wants names alone in front
+        say(line)
     return 0
 
 
-def _known_names(are_weights: bool) -> list[str]:
-    """All architectures, or all weights; from the registry where the file of names is out of date."""
-    names = read_names()
-    if names is None:
-        import videozoo
+def _known() -> Catalog:
+    """All architectures and weights; the names alone, from the registry, where the file is out of date."""
+    catalog = read_catalog()
+    if catalog is not None:
+        return catalog
+    import videozoo
 
-        return videozoo.list_pretrained() if are_weights else videozoo.list_models()
-    return [f"{arch}.{tag}" for arch, tags in names.items() for tag in tags] if are_weights else list(names)
+    names: dict[str, dict[str, dict[str, Any]]] = {arch: {} for arch in videozoo.list_models()}
+    for name in videozoo.list_pretrained():
+        arch, _, tag = name.partition(".")
+        names[arch][tag] = {}
+    return names
+
+
+def _architectures(catalog: Catalog) -> dict[str, dict[str, Any]]:
+    costs = read_costs()
+    rows = {}
+    for arch, tags in catalog.items():
+        cost = costs.get(arch, {})
+        _, frames, *size = cost.get("clip_shape") or (None, None)
+        facts = {"params": cost.get("params"), "macs": cost.get("macs"), "frames": frames, "size": size or None}
+        rows[arch] = {**facts, "weights": [f"{arch}.{tag}" for tag in tags]}
+    return rows
+
+
+def _weights(catalog: Catalog) -> dict[str, dict[str, Any]]:
+    keys = ("dataset", "top1", "frames", "size", "bytes")
+    return {
+        f"{arch}.{tag}": {key: facts.get(key) for key in keys}
+        for arch, tags in catalog.items()
+        for tag, facts in tags.items()
+    }
+
+
+def _cells(row: dict[str, Any]) -> Sequence[str]:
+    return (
+        row["name"],
+        "" if row["params"] is None else f"{row['params'] / 1e6:.2f}M",
+        "" if row["macs"] is None else f"{row['macs'] / 1e9:.2f}",
+        _clip(row),
+        str(len(row["weights"]) or ""),
+    )
+
+
+def _weight_cells(row: dict[str, Any]) -> Sequence[str]:
+    return (
+        row["name"],
+        row["dataset"] or "",
+        "" if row["top1"] is None else f"{100 * row['top1']:.2f}",
+        _clip(row),
+        "" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f}",
+    )
+
+
+def _clip(row: dict[str, Any]) -> str:
+    return f"{row['frames']} x {row['size'][0]}x{row['size'][1]}" if row["frames"] and row["size"] else ""
