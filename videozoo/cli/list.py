@@ -13,8 +13,8 @@ from videozoo.text import columns_text
 
 COMMAND = Command(
     help="names of the models, with size, cost and accuracy",
-    description="A line for each name that --model takes, [AUGMENTER_]TEMPORAL_BACKBONE: million parameters, GMACs of "
-    "a view, frames x size, published weights. With --pretrained a line for each NAME.TAG: data set, top-1 as published, "
+    description="A line for each name that --model takes ([AUGMENTER_]TEMPORAL_BACKBONE): parameters, GMACs of "
+    "a view, frames x size, published weights. With --pretrained a line for each NAME.TAG: data set, published top-1, "
     "frames x size, MB of the file. The name comes first in a line; the head is printed on a terminal only.",
     epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50`, `videozoo list --pretrained k400`, "
     "`videozoo list | cut -d ' ' -f 1`",
