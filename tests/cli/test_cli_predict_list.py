@@ -97,7 +97,7 @@ def test_paths_on_standard_input(
     clips = sorted((videos / "val").rglob("*.mp4"))[:2]
     strange = tmp_path / "strange \udcff.mp4"
     strange.write_bytes(clips[0].read_bytes())
-    lines = b"\n".join([os.fsencode(clips[0]), b"", os.fsencode(strange) + b"\r", b"absent.mp4"])
+    lines = b"\n".join([b"# two clips", os.fsencode(clips[0]), b"", os.fsencode(strange) + b"\r", b"absent.mp4"])
     argv = ["predict", "--model", MODEL, "--device", "cpu", "--topk", "1"]
 
     def say(text: bytes) -> None:

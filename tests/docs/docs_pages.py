@@ -107,7 +107,8 @@ def small_arguments(words: list[str]) -> list[str]:
         words += [*network, "--backbone-weights", "none"]
     if "--scores" in words or "--resume" in words:
         return words
-    return [*words, *_FLAGS.get(words[0], "").split()]
+    flags = "--device cpu" if "--segments" in words else _FLAGS.get(words[0], "")
+    return [*words, *flags.split()]
 
 
 def small_python(code: str) -> str:

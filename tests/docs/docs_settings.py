@@ -74,6 +74,13 @@ def _readme(done: Done) -> None:
     assert "## Network\n" in done.said, "the card"
 
 
+def _predict(done: Done) -> None:
+    done.has("scores.csv.json", "parts-windows.csv", "seen.mp4", "again.mp4")
+    assert len((done.folder / "scores.csv").read_text().splitlines()) == 1 + 12
+    assert len((done.folder / "scores.jsonl").read_text().splitlines()) == 12
+    assert done.names["windows"].scores.shape[1] == 6
+
+
 def _scale(done: Done) -> None:
     import pyarrow.parquet as pq
 
@@ -174,6 +181,7 @@ NOT_RUN = {
     "docs/guides/quickstart.md": 1,
     "docs/guides/reproduce.md": 2,
     "docs/guides/ship.md": 1,
+    "docs/predict.md": 1,
     "docs/scale.md": 2,
     "docs/systems.md": 1,
     "docs/training.md": 1,
@@ -230,6 +238,11 @@ SETTINGS: dict[str, Setting] = {
         needs={"runs/mine": "run", "videos": "videos", "clip.mp4": "clip"},
         replace={"3, 224, 224": "3, 32, 32"},
         packages=("onnx", "onnxruntime", "onnxscript"),
+    ),
+    "docs/predict.md": Setting(
+        _predict,
+        needs={"runs/mine": "run", "clip.mp4": "clip", "long.mp4": "clip", "list.txt": "paths"}
+        | {"more_videos": "other_videos"},
     ),
     "docs/scale.md": Setting(
         _scale, needs={"paths.txt": "paths", "run": "run"}, packages=("ray.data", "pyarrow"), around=_local_ray

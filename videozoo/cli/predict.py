@@ -125,22 +125,25 @@ def _find_files(data_root: str | None, names: Sequence[str]) -> list[tuple[str, 
     from videozoo.data.files import find_videos, trouble_with
 
     files: list[tuple[str, Path]] = []
-    for name in _expand_stdin(names):
+    for name in _expand_stdin(names, data_root):
         path = Path(data_root or "", name).expanduser()
         videos = find_videos(path) if path.is_dir() and trouble_with(path) else []
         files += [(str(Path(name, video.relative_to(path))), video) for video in videos] or [(name, path)]
     return files
 
 
-def _expand_stdin(names: Sequence[str]) -> list[str]:
-    """Put the lines of standard input in the place of ``-``; names of files may be of any bytes.
+def _expand_stdin(names: Sequence[str], data_root: str | None) -> list[str]:
+    """Put the lines of standard input in the place of ``-``, without comments; names of files may be of any bytes.
 
     Raises:
         CommandError: there are none.
     """
     if STDIN not in names:
         return list(names)
-    lines = [os.fsdecode(line.strip()) for line in sys.stdin.buffer.read().splitlines() if line.strip()]
+    from videozoo.data.comments import is_comment
+
+    lines = [os.fsdecode(line.strip()) for line in sys.stdin.buffer.read().splitlines()]
+    lines = [line for line in lines if line and not is_comment(line, data_root or "", [line])]
     if not lines:
         raise CommandError("predict: no path came on standard input; write one a line.")
     place = names.index(STDIN)
