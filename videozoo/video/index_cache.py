@@ -140,8 +140,9 @@ def _digest(key: str, rows: np.ndarray) -> bytes:
 
 def _to_bytes(index: PacketIndex, key: str) -> bytes:
     """An int64 array: a digest of key and content, the numbers of frames and keys, then pts, keys, seeks, flags."""
-    flags = np.frombuffer(index.unreferenced, np.uint8)
-    parts = [[len(index.pts), len(index.keys)], index.pts, index.keys, index.seeks, flags]
+    flags = np.packbits(np.frombuffer(index.unreferenced, np.uint8))
+    words = np.pad(flags, (0, -len(flags) % 8)).view("<i8")
+    parts = [[len(index.pts), len(index.keys)], index.pts, index.keys, index.seeks, words]
     rows = np.concatenate([np.asarray(part, "<i8") for part in parts])
     out = io.BytesIO()
     np.save(out, np.concatenate([np.frombuffer(_digest(key, rows), "<i8"), rows]), allow_pickle=False)
@@ -162,6 +163,7 @@ def _read(path: Path, key: str) -> PacketIndex | None:
     if digest != _digest(key, rows):
         return None
     num_frames, num_keys = rows[:2].tolist()
-    pts, keys, seeks, flags = np.split(rows[2:], np.cumsum([num_frames, num_keys, 3 * num_keys]))
-    columns = [array("q", column.astype("=i8").tobytes()) for column in (pts, keys, seeks)]
-    return PacketIndex(*columns, flags.astype(np.uint8).tobytes(), 0, num_frames)
+    columns = np.split(rows[2:], np.cumsum([num_frames, num_keys, 3 * num_keys]))
+    flags = np.unpackbits(columns[3].view(np.uint8), count=num_frames).tobytes()
+    pts, keys, seeks = (array("q", part.astype("=i8").tobytes()) for part in columns[:3])
+    return PacketIndex(pts, keys, seeks, flags, 0, num_frames)

@@ -1,0 +1,381 @@
+"""Clips out of ten-minute files beside the same clips cut out beforehand: seek, load, train, evaluate; writes the page.
+
+``python benchmarks/long_files.py --folder DIR`` makes 200 files of ten minutes in DIR (H.264, a keyframe every 250
+frames, 5 GB, some minutes), and the clips cut out of them. A part is five seconds of a file, as the lists of Kinetics
+or ActivityNet have them; cut out beforehand it is a file of its own, encoded in the same way. A whole file is sampled
+by segments; cut out, it is a second of video around each of the eight frames that a test takes.
+``--steps`` runs some of the measurements only, and leaves the others of ``long_files.json`` as they are.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from pages import in_turns, table, write_both
+
+import videozoo
+from videozoo.data import VideoDataset, create_transform, load_source
+from videozoo.video import VideoReader
+
+HERE = Path(__file__).resolve().parent
+STEPS = ("seek", "load", "train", "evaluate")
+WIDTH, HEIGHT, RATE, GOP = 320, 240, 25, 250
+SCENE_SEC, SCENES, BANK = 30, 20, 40  # a file is twenty scenes of thirty seconds, out of forty different ones
+PART_SEC, NUM_FRAMES, NUM_CLASSES = 5, 8, 4
+MODEL, SIZE, BATCH = "tsm_r18", 112, 8
+
+
+def encode(path: Path, images: Iterable[np.ndarray]) -> None:
+    """Images as H.264 with B-frames and a keyframe every ``GOP`` frames."""
+    options = {"preset": "veryfast", "crf": "19", "sc_threshold": "0"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.gop_size = GOP
+        stream.codec_context.thread_count = 1
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def scene(seed: int) -> Iterable[np.ndarray]:
+    """A box that moves over textured ground, seen by a camera that has some noise."""
+    rng = np.random.default_rng(seed)
+    ground = np.kron(rng.integers(30, 200, (HEIGHT // 8, 2 * WIDTH // 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    grain = rng.integers(0, 12, (16, HEIGHT, WIDTH, 1), np.uint8)
+    speed = rng.uniform(1, 5, 3)
+    for number in range(SCENE_SEC * RATE):
+        left = int(speed[0] * number / 4) % WIDTH
+        image = ground[:, left : left + WIDTH].copy()
+        y, x = int(speed[1] * number) % (HEIGHT - 60), int(speed[2] * number) % (WIDTH - 60)
+        image[y : y + 60, x : x + 60] = (240, 40 * (seed % NUM_CLASSES), 30)
+        yield image + grain[number % len(grain)]
+
+
+def join(scenes: Sequence[Path], target: Path) -> None:
+    """The packets of some files, one after the other."""
+    with av.open(str(target), "w") as new:
+        stream, offset = None, 0
+        for path in scenes:
+            with av.open(str(path)) as old:
+                video = old.streams.video[0]
+                stream = stream or new.add_stream_from_template(video)
+                for packet in old.demux(video):
+                    if packet.size:
+                        packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
+                        packet.time_base, packet.stream = video.time_base, stream
+                        new.mux(packet)
+                offset += video.duration
+
+
+def test_places(count: int) -> list[int]:
+    """The frames that a test of one clip takes."""
+    return [int((place + 0.5) * count / NUM_FRAMES) for place in range(NUM_FRAMES)]
+
+
+def make(folder: Path, number: int) -> None:
+    """A long file, its part and its second around each frame of a test, cut out; nothing if they are there."""
+    names = [folder / kind / f"{number:03d}.mp4" for kind in ("long", "part", "around")]
+    if all(name.exists() for name in names):
+        return
+    scenes = np.random.default_rng([number, 2]).integers(0, BANK, SCENES)
+    side = folder / f"{number:03d}.mp4"
+    join([folder / "scene" / f"{scene:02d}.mp4" for scene in scenes], side)
+    with VideoReader(side, span_sec=part_of(number)) as reader:
+        encode(names[1], (image.permute(1, 2, 0).numpy() for image in reader.read(range(reader.num_frames))))
+    with VideoReader(side) as reader:
+        centers = test_places(reader.num_frames)
+        around = [i for center in centers for i in range(center - RATE // 2, center + RATE // 2 + 1)]
+        encode(names[2], (image.permute(1, 2, 0).numpy() for image in reader.read(around)))
+    side.rename(names[0])
+
+
+def part_of(number: int) -> tuple[float, float]:
+    """Start and end in seconds of a file's part."""
+    start = round(float(np.random.default_rng([number, 1]).uniform(0, SCENE_SEC * SCENES - PART_SEC)), 2)
+    return start, start + PART_SEC
+
+
+def write_lists(folder: Path, count: int) -> dict[str, Path]:
+    """The same videos as four lists."""
+    rows: dict[str, list[list[object]]] = {
+        "parts of long files": [["path", "label", "start", "end"]],
+        "parts cut out": [["path", "label"]],
+        "whole long files": [["path", "label"]],
+        "whole files cut down": [["path", "label"]],
+    }
+    lists = {name: folder / f"{name.replace(' ', '_')}.csv" for name in rows}
+    for number in range(count):
+        file, label = f"{number:03d}.mp4", number % NUM_CLASSES
+        rows["parts of long files"].append([f"long/{file}", label, *part_of(number)])
+        rows["parts cut out"].append([f"part/{file}", label])
+        rows["whole long files"].append([f"long/{file}", label])
+        rows["whole files cut down"].append([f"around/{file}", label])
+    for name, path in lists.items():
+        with open(path, "w", newline="") as file:
+            csv.writer(file).writerows(rows[name])
+    return lists
+
+
+def bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def plain_seek(path: Path, places: list[int]) -> list[np.ndarray]:
+    """What anybody would write with PyAV: seek to the keyframe before each frame, decode up to it."""
+    images = []
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        for place in places:
+            pts = int(place / stream.average_rate / stream.time_base) + stream.start_time
+            container.seek(pts, stream=stream)
+            images.append(next(f for f in container.decode(stream) if f.pts >= pts).to_ndarray(format="rgb24"))
+    return images
+
+
+def read_eight(path: Path) -> torch.Tensor:
+    """The frames of a test."""
+    with VideoReader(path) as reader:
+        return reader.read(test_places(reader.num_frames))
+
+
+def measure_seek(files: list[Path], folder: Path) -> dict[str, Any]:
+    """Seconds and bytes a file: PyAV, ours the first and the second time, and from the disk in another process."""
+    places = test_places(SCENE_SEC * SCENES * RATE)
+    found: dict[str, list[tuple[float, float]]] = {"plain": [], "first": [], "second": [], "disk": []}
+    same = []
+
+    def measured(name: str, call: Callable[[], Any]) -> Any:
+        start, before = time.perf_counter(), bytes_read()
+        result = call()
+        found[name].append((time.perf_counter() - start, (bytes_read() - before) / 1e6))
+        return result
+
+    for path in files:
+        plain_seek(path, places)  # from now on the file is in the memory of the system
+        images = measured("plain", lambda path=path: plain_seek(path, places))
+        ours = measured("first", lambda path=path: read_eight(path))
+        measured("second", lambda path=path: read_eight(path))
+        same.append(np.array_equal(ours.permute(0, 2, 3, 1).numpy(), np.stack(images)))
+    # Two processes one after the other: the first one writes the indexes.
+    code = f"import sys; sys.path.insert(0, {str(HERE)!r}); import long_files; long_files.print_disk(sys.argv[1:])"
+    cache = folder / "index_cache"
+    for _ in range(2):
+        process = [sys.executable, "-c", code, *map(str, files)]
+        environment = {**os.environ, "VIDEOZOO_INDEX_CACHE": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)}
+        shown = subprocess.run(process, check=True, capture_output=True, text=True, env=environment).stdout
+    found["disk"] = json.loads(shown)
+    index_bytes = statistics.mean(path.stat().st_size for path in cache.rglob("*.npy"))
+    shutil.rmtree(cache)
+    rows = {
+        name: {"ms": 1000 * statistics.median(t for t, _ in some), "mb": statistics.median(b for _, b in some)}
+        for name, some in found.items()
+    }
+    return {**rows, "same": sum(same) / len(same), "files": len(files), "index_kb": index_bytes / 1000}
+
+
+def print_disk(files: list[str]) -> None:
+    """Seconds and megabytes of each file in this process, as JSON."""
+    read_eight(Path(files[0]))  # loads what the first reading loads
+    rows = []
+    for path in map(Path, files):
+        start, before = time.perf_counter(), bytes_read()
+        read_eight(path)
+        rows.append((time.perf_counter() - start, (bytes_read() - before) / 1e6))
+    print(json.dumps(rows))
+
+
+def measure_load(lists: dict[str, Path]) -> dict[str, Any]:
+    """Clips a second of one core, without a network, in a first and a second epoch."""
+    result = {}
+    for is_training in (True, False):
+        options: dict[str, Any] = {"hflip": 0.5} if is_training else {}
+        transform = create_transform((3, 224, 224), is_training=is_training, normalize=False, **options)
+        sets = {}
+        for name, path in lists.items():
+            records = load_source(path).records
+            sets[name] = VideoDataset(records, transform, num_frames=NUM_FRAMES, is_training=is_training)
+            sets[name][0]
+
+        def epoch(dataset: VideoDataset, number: int) -> None:
+            dataset.set_epoch(number)
+            for index in range(len(dataset)):
+                dataset[index]
+
+        for number in range(2):
+            ways = {
+                name: (lambda dataset=dataset, number=number: epoch(dataset, number)) for name, dataset in sets.items()
+            }
+            for name, (seconds,) in in_turns(ways, 1, time.process_time).items():
+                kind = "training" if is_training else "test"
+                result.setdefault(name, {})[f"{kind}, epoch {number + 1}"] = len(sets[name]) / seconds
+                print(name, kind, number + 1, f"{len(sets[name]) / seconds:.1f} clips/s", flush=True)
+    return result
+
+
+def measure_train(lists: dict[str, Path], folder: Path, count: int, threads: int) -> dict[str, Any]:
+    """Clips a second of ``videozoo finetune`` in its first two epochs; each validates on four clips."""
+    few = folder / "few.csv"
+    lines = lists["parts cut out"].read_text().splitlines()
+    few.write_text("\n".join(lines[: 1 + NUM_CLASSES]) + "\n")
+    result = {}
+    for name, path in lists.items():
+        run = folder / "run"
+        shutil.rmtree(run, ignore_errors=True)
+        torch.set_num_threads(threads)
+        history = videozoo.finetune(
+            model=MODEL, data=path, val=few, output=run, epochs=2, batch_size=BATCH, workers=2, img_size=SIZE,
+            from_scratch=True, device="cpu", lr=0.001,
+        ).history  # fmt: skip
+        result[name] = {
+            f"epoch {row.epoch}": {"clips_per_sec": count / row.seconds, "waiting": row.data_seconds / row.seconds}
+            for row in history
+        }
+        print(name, result[name], flush=True)
+    return result
+
+
+def measure_evaluate(lists: dict[str, Path], folder: Path, count: int, threads: int) -> dict[str, Any]:
+    """Clips a second of ``videozoo evaluate``, of the whole command and beside the time that it takes to start."""
+    torch.set_num_threads(threads)
+    model = f"local-dir:{folder / 'run' / 'best'}"
+    result = {}
+    for name, path in lists.items():
+        started = time.perf_counter()
+        found = videozoo.evaluate(model=model, data=path, batch_size=BATCH, workers=2, device="cpu")
+        seconds = time.perf_counter() - started
+        result[name] = {"clips_per_sec": count / seconds, "top1": float(found.top1)}
+        print(name, result[name], flush=True)
+    return result
+
+
+PAIRS = (("parts of long files", "parts cut out"), ("whole long files", "whole files cut down"))
+
+
+def page(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    lines = [
+        "# Long files: clips out of ten minutes of video",
+        "",
+        f"{result['machine']}. `python benchmarks/long_files.py --folder DIR` makes this page again.",
+        "",
+        f"{result['files']} files of ten minutes, {WIDTH}x{HEIGHT}, 25 frames a second, H.264 with B-frames and a",
+        "keyframe every ten seconds, 30 MB each. *Cut out* is the same video in files of its own, encoded in the same",
+        "way. A *part* is five seconds of a file. Of a *whole* file eight frames are taken, 75 seconds apart; cut down, it is a",
+        "second of video around each. All files are in the memory of the system.",
+        "",
+    ]
+    if "seek" in result:
+        seek = result["seek"]
+        words = {
+            "plain": "a bare PyAV script that seeks",
+            "first": "`VideoReader`, first time",
+            "second": "`VideoReader`, second time in a process",
+            "disk": "`VideoReader` in a new process, with `VIDEOZOO_INDEX_CACHE`",
+        }
+        rows = [
+            [words[k], f"{seek[k]['ms']:.0f}", f"{seek[k]['ms'] / seek['plain']['ms']:.2f}", f"{seek[k]['mb']:.1f}"]
+            for k in words
+        ]
+        lines += [
+            "## Eight frames of a file",
+            "",
+            *table(["way", "ms a file", "times PyAV", "MB read"], rows),
+            "",
+            f"Medians of {seek['files']} files. The same frames in {seek['same']:.0%} of them. An index takes "
+            f"{seek['index_kb']:.0f} KB.",
+            "",
+        ]
+    if "load" in result:
+        keys = list(next(iter(result["load"].values())))
+        lines += [
+            "## Loading alone",
+            "",
+            "Clips a second of one core, as 224x224 bytes; ratio: long files over cut out.",
+            "",
+        ]
+        rows = []
+        for pair in PAIRS:
+            rows += [[name, *(f"{result['load'][name][key]:.1f}" for key in keys)] for name in pair]
+            ratios = [result["load"][pair[0]][key] / result["load"][pair[1]][key] for key in keys]
+            rows.append(["ratio", *(f"{ratio:.2f}" for ratio in ratios)])
+        lines += [*table(["videos", *keys], rows), ""]
+    if "train" in result and "evaluate" in result:
+        lines += [
+            "## Training and evaluation",
+            "",
+            f"`videozoo finetune` and `videozoo evaluate` of `{MODEL}`, {NUM_FRAMES} frames of {SIZE}x{SIZE}, batches",
+            f"of {BATCH}, 2 workers, on the same cores as the network: clips a second, and the fraction of the time",
+            "spent waiting for videos.",
+            "",
+        ]
+        rows = []
+        for pair in PAIRS:
+            numbers = {}
+            for name in pair:
+                epochs = result["train"][name]
+                numbers[name] = [e["clips_per_sec"] for e in epochs.values()]
+                numbers[name].append(result["evaluate"][name]["clips_per_sec"])
+                shown = [f"{e['clips_per_sec']:.2f} ({e['waiting']:.0%})" for e in epochs.values()]
+                rows.append([name, *shown, f"{numbers[name][-1]:.2f}"])
+            ratios = [a / b for a, b in zip(numbers[pair[0]], numbers[pair[1]], strict=True)]
+            rows.append(["ratio", *(f"{ratio:.2f}" for ratio in ratios)])
+        lines += [*table(["videos", "training, epoch 1", "training, epoch 2", "evaluation"], rows), ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="for the videos; they stay there")
+    parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--steps", nargs="*", choices=STEPS, default=STEPS)
+    parser.add_argument("--lists", nargs="*", default=None, help="names of the lists to measure [all]")
+    parser.add_argument("--output", type=Path, default=HERE, help="folder for long_files.json and long_files.md")
+    args = parser.parse_args()
+    threads = torch.get_num_threads()
+    for kind in ("scene", "long", "part", "around"):
+        (args.folder / kind).mkdir(parents=True, exist_ok=True)
+    for number in range(BANK):
+        if not (args.folder / "scene" / f"{number:02d}.mp4").exists():
+            encode(args.folder / "scene" / f"{number:02d}.mp4", scene(number))
+    for number in range(args.files):
+        make(args.folder, number)
+    lists = write_lists(args.folder, args.files)
+    chosen = {name: path for name, path in lists.items() if args.lists is None or name in args.lists}
+    files = [args.folder / "long" / f"{number:03d}.mp4" for number in range(args.files)]
+    figures = args.output / "long_files.json"
+    result: dict[str, Any] = json.loads(figures.read_text()) if figures.exists() else {}
+    versions = f"PyAV {av.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+    result |= {"machine": f"{os.cpu_count()} CPU cores; {versions}", "files": args.files}
+    if "seek" in args.steps:
+        torch.set_num_threads(1)
+        result["seek"] = measure_seek(files[:20], args.folder)
+    if "load" in args.steps:
+        torch.set_num_threads(1)
+        result["load"] = result.get("load", {}) | measure_load(chosen)
+    if "train" in args.steps:
+        result["train"] = result.get("train", {}) | measure_train(chosen, args.folder, args.files, threads)
+    if "evaluate" in args.steps:
+        result["evaluate"] = result.get("evaluate", {}) | measure_evaluate(chosen, args.folder, args.files, threads)
+    write_both(figures, result, page(result))
+
+
+if __name__ == "__main__":
+    main()
