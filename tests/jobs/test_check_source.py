@@ -121,21 +121,20 @@ def test_a_file_that_kills_or_holds_up_its_process_is_broken(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import signal
-    import time
 
     def check(record: VideoRecord) -> Finding:
         if record.path.name == "4.mp4":
             os.kill(os.getpid(), signal.SIGKILL)
-        if record.path.name == "6.mp4":
-            time.sleep(600)
+        while record.path.name == "6.mp4":
+            pass
         return Finding(frames=1)
 
     monkeypatch.setattr(check_module, "check_video", check)
     source = load_source(copy_list(videos, tmp_path), check_files=False)
-    findings = check_source(source, tmp_path / "out", workers=2, limit_sec=1.5)
+    findings = check_source(source, tmp_path / "out", workers=2, limit_sec=1)
     assert {n: f.error for n, f in enumerate(findings) if f.error} == {
         4: "the process that read it died (SIGKILL)",
-        6: "it took more than 1.5 s",
+        6: "it took more than 1 s of processor time",
     }
     assert len(load_source(tmp_path / "out" / "clean.csv", check_files=False).records) == 10
 

@@ -17,6 +17,7 @@ from videozoo.jobs.disk import hold_folder
 from videozoo.jobs.errors import JobError
 from videozoo.jobs.journal import Journal
 from videozoo.jobs.process_pool import run_all
+from videozoo.video.limits import WorkLimit
 
 REPO = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(
@@ -30,6 +31,9 @@ def _do(item: Any) -> Any:
     if item == "leave":
         os._exit(3)
     if item == "hang":
+        while True:
+            pass
+    if item == "wait":
         time.sleep(600)
     if item == "full":
         raise JobError("the disk is full")
@@ -39,13 +43,45 @@ def _do(item: Any) -> Any:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_each_item_has_an_outcome_whatever_it_does(workers: int) -> None:
     items = [1, "crash", 2, "hang", "leave", 3, "crash", 4, 5]
-    outcomes = list(run_all(_do, iter(items), workers=workers, limit_sec=1))
+    outcomes = list(run_all(_do, iter(items), workers=workers, limit_sec=0.5))
     assert sorted(str(outcome.item) for outcome in outcomes) == sorted(map(str, items))
     found = {str(outcome.item): outcome for outcome in outcomes}
     assert [found[str(i)].value for i in range(1, 6)] == [2, 4, 6, 8, 10]
     assert found["crash"].trouble == "the process that read it died (SIGKILL)"
     assert found["leave"].trouble == "the process that read it died"
-    assert found["hang"].trouble == "it took more than 1 s"
+    assert found["hang"].trouble == "it took more than 0.5 s of processor time"
+
+
+def test_a_process_that_waits_is_ended_by_the_clock() -> None:
+    found = {o.item: o.trouble for o in run_all(_do, [1, "wait", 2], workers=1, limit_sec=1)}
+    assert found == {1: "", "wait": "it did nothing for 1 s", 2: ""}
+
+
+def test_a_machine_that_gives_no_time_breaks_no_file() -> None:
+    def work_a_little(_: Any) -> str:
+        for _ in range(20):  # longer than the limit by the clock, though not in processor time
+            time.sleep(0.1)
+            start = time.process_time()
+            while time.process_time() < start + 0.02:
+                pass
+        return "done"
+
+    assert [outcome.value for outcome in run_all(work_a_little, [1, 2], workers=2, limit_sec=1)] == ["done", "done"]
+
+
+def test_frames_that_are_counted_give_more_time() -> None:
+    def decode(max_frames: int | None) -> str:
+        limit = WorkLimit(Path("x"), max_frames)
+        for _ in range(8):
+            start = time.process_time()
+            while time.process_time() < start + 0.1:
+                pass
+            limit.count_frame()
+        return "done"
+
+    outcomes = {o.item: o for o in run_all(decode, [100, None], workers=2, limit_sec=0.4)}
+    assert outcomes[100].value == "done"
+    assert outcomes[None].trouble == "it took more than 0.4 s of processor time"
 
 
 def test_workers_are_replaced_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

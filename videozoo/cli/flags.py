@@ -46,7 +46,13 @@ SOURCE_FLAGS = (
 # The flags of work done by several processes.
 WORK_FLAGS = (
     flag("-j", "--workers", type=int, default=2, metavar="N", help="files worked on at a time"),
-    flag("--time-limit", type=float, default=300.0, metavar="SEC", help="a file that takes longer counts as broken"),
+    flag(
+        "--time-limit",
+        type=float,
+        default=300.0,
+        metavar="SEC",
+        help="a file that takes more processor time counts as broken",
+    ),
 )
 
 

@@ -104,7 +104,7 @@ def check_source(
         source: what ``load_source`` gives; ``check_files=False`` lets it list files that are not there.
         folder: for what is written; new, or of an earlier check.
         workers: processes; one that crashes marks its file.
-        limit_sec: time that a file may take.
+        limit_sec: processor time that a file may take.
         on_progress: called with the videos checked and the broken ones among them.
     Raises:
         JobError: the folder holds other things, another process writes it, or the disk refused.

@@ -14,7 +14,8 @@ from videozoo.data import JointDataset, VideoDataset, VideoError, VideoRecord, c
 
 from .process_pool import run_all
 
-# A file that takes longer to decode has its process killed.
+# Processor time without a frame or a packet, after which a decoder is taken to hang and its process is killed. How much
+# of a file is read is limited by --max-frames.
 FILE_SECONDS = 600.0
 
 

@@ -65,7 +65,7 @@ def prepare_source(
         short_side, gop: see ``reencode``.
         shard_bytes: size of tar shards, about; None writes files and ``list.csv``.
         workers: videos worked on at a time.
-        limit_sec: time that one may take.
+        limit_sec: processor time that one may take.
         on_progress: called with the videos done and the broken ones among them.
     Raises:
         JobError: the folder holds other things or another run's, another process writes it, a file changed in between,

@@ -8,7 +8,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
+
+from videozoo.video.limits import CAN_WATCH, watched
 
 from .errors import JobError
 
@@ -16,6 +19,9 @@ from .errors import JobError
 PARENT_SECONDS = 1.0
 # A worker is replaced after so many items: decoders do not give back all memory.
 RENEW_ITEMS = 2000
+# A process that neither works nor ends, as where a disk does not answer, is killed after the limit by the clock. Where the
+# system does not say how much it works, that is after so many times the limit: a busy machine lets others work meanwhile.
+IDLE_FACTOR = 1 if not CAN_WATCH or Path("/proc/self/stat").exists() else 10
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class Outcome:
     Args:
         item: as given.
         value: what the function gave; None where it did not.
-        trouble: why it did not: the process died, or took too long.
+        trouble: why it did not: the process died, or took too much time.
     """
 
     item: Any
@@ -47,7 +53,7 @@ def run_all(
         function: gives something small, or tensors (their memory is shared), and raises only where all shall stop.
         items: taken as workers become free.
         workers: processes, at least 1.
-        limit_sec: an item that takes longer has its process killed.
+        limit_sec: an item that takes more processor time has its process killed; see `limits.watched`.
         in_order: give the outcomes in the order of the items, few of which are then worked on ahead; else as they end.
     Raises:
         JobError: the function raised; with its message.
@@ -91,7 +97,7 @@ class _Worker:
         self._function, self._limit_sec = function, limit_sec
         self._process: BaseProcess | None = None
         self._item: Any = None
-        self._num_items = 0
+        self._num_items = self._num_ticks = 0
         self.place = 0
         self.is_busy = False
         self.deadline = 0.0
@@ -111,7 +117,8 @@ class _Worker:
                 self._start()
                 self.connection.send(item)
             self._item, self.place, self.is_busy = item, place, True
-            self.deadline = time.monotonic() + self._limit_sec
+            self._num_ticks = self._num_ticks_now()
+            self._set_deadline()
             return
 
     def outcome(self) -> Outcome | None:
@@ -123,11 +130,30 @@ class _Worker:
                     raise JobError(value)
                 return self._finish(value=value)
         except (EOFError, OSError):
-            return self._finish(trouble=f"the process that read it died{self._cause()}")
+            return self._finish(trouble=self._cause())
         if time.monotonic() >= self.deadline:
+            if self._has_worked():
+                self._set_deadline()
+                return None
             self.end()
-            return self._finish(trouble=f"it took more than {self._limit_sec:g} s")
+            return self._finish(trouble=f"it did nothing for {self._limit_sec * IDLE_FACTOR:g} s")
         return None
+
+    def _set_deadline(self) -> None:
+        self.deadline = time.monotonic() + self._limit_sec * IDLE_FACTOR
+
+    def _has_worked(self) -> bool:
+        """Whether the process has used processor time since this was asked last; False where the system does not say."""
+        before, self._num_ticks = self._num_ticks, self._num_ticks_now()
+        return CAN_WATCH and self._num_ticks != before
+
+    def _num_ticks_now(self) -> int:
+        try:
+            assert self._process is not None
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            return int(fields[11]) + int(fields[12])
+        except OSError:
+            return 0
 
     def end(self) -> None:
         if self._process is not None:
@@ -139,26 +165,29 @@ class _Worker:
     def _start(self) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         self._process = multiprocessing.Process(
-            target=_serve, args=(theirs, self.connection, self._function), daemon=True
+            target=_serve, args=(theirs, self.connection, self._function, self._limit_sec), daemon=True
         )
         self._process.start()
         self._num_items = 0
         theirs.close()
 
     def _cause(self) -> str:
+        died = "the process that read it died"
         if self._process is None:
-            return ""
+            return died
         self._process.join(5)
         code = self._process.exitcode
         self.end()
-        return f" ({signal.Signals(-code).name})" if code is not None and code < 0 else ""
+        if CAN_WATCH and code == -signal.SIGPROF:
+            return f"it took more than {self._limit_sec:g} s of processor time"
+        return f"{died} ({signal.Signals(-code).name})" if code is not None and code < 0 else died
 
     def _finish(self, **result: Any) -> Outcome:
         self.is_busy = False
         return Outcome(self._item, **result)
 
 
-def _serve(connection: Connection, other_end: Connection, function: Callable[[Any], Any]) -> None:
+def _serve(connection: Connection, other_end: Connection, function: Callable[[Any], Any], limit_sec: float) -> None:
     """A worker's life; it ends with its parent."""
     with contextlib.suppress(OSError):
         other_end.close()
@@ -173,7 +202,8 @@ def _serve(connection: Connection, other_end: Connection, function: Callable[[An
         except (EOFError, OSError):
             return
         try:
-            answer = (True, function(item))
+            with watched(limit_sec):
+                answer = (True, function(item))
         except Exception as error:
             answer = (False, str(error) or type(error).__name__)
         try:

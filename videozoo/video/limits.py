@@ -1,6 +1,9 @@
 """What one file may cost at most: frames decoded, packets read, and pixels of a frame."""
 
 import os
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import VideoError
@@ -29,12 +32,47 @@ def default_max_frames() -> int:
     return int(text) if text.isdecimal() and int(text) else MAX_FRAMES
 
 
+# Processor time that this process may use until it ends itself; None: it does not. See ``watched``.
+_watch_sec: float | None = None
+# Windows has no such timers: there only the clock of who watches from outside counts.
+CAN_WATCH = hasattr(signal, "setitimer")
+
+
+@contextmanager
+def watched(seconds: float) -> Generator[None]:
+    """Have the system end this process by SIGPROF once the work inside has used so much processor time.
+
+    A decoder that never comes back cannot be stopped in another way. Processor time, unlike the clock, is that of the
+    work alone, however busy the machine is. It begins again with each frame or packet that a `WorkLimit` counts.
+
+    Args:
+        seconds: above 0.
+    """
+    global _watch_sec
+    if not CAN_WATCH:
+        yield
+        return
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    _watch_sec = seconds
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        _watch_sec = None
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _restart_watch() -> None:
+    if _watch_sec is not None:
+        signal.setitimer(signal.ITIMER_PROF, _watch_sec)
+
+
 class WorkLimit:
     """Counts the frames decoded and the packets read of a file; the same on every machine, however busy it is.
 
     Args:
         path: the file that the error names.
-        max_frames: frames that may be decoded; None: no limit.
+        max_frames: frames that may be decoded; None: no limit but that of ``watched``, for all of the file.
     Raises:
         VideoError: from the counting methods, when there are more.
     """
@@ -51,14 +89,18 @@ class WorkLimit:
     def count_frame(self) -> None:
         """Count a decoded frame."""
         self._num_frames += 1
-        if self._max_frames is not None and self._num_frames > self._max_frames:
-            raise self._error(f"decode more than {self._max_frames} frames")
+        if self._max_frames is not None:
+            _restart_watch()
+            if self._num_frames > self._max_frames:
+                raise self._error(f"decode more than {self._max_frames} frames")
 
     def count_packet(self) -> None:
         """Count a packet."""
         self._num_packets += 1
-        if self._max_frames is not None and self._num_packets > self._max_frames * PACKETS_PER_FRAME:
-            raise self._error(f"read more than {self._max_frames * PACKETS_PER_FRAME} packets")
+        if self._max_frames is not None:
+            _restart_watch()
+            if self._num_packets > self._max_frames * PACKETS_PER_FRAME:
+                raise self._error(f"read more than {self._max_frames * PACKETS_PER_FRAME} packets")
 
     def _error(self, what: str) -> VideoError:
         return VideoError(self._path, f"reading it would {what}; allow more with --max-frames, or cut it")
