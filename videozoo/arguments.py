@@ -8,7 +8,15 @@ from typing import Any
 from videozoo.ranges import RANGES, describe_problem
 from videozoo.text import near_names
 
-__all__ = ["UsageError", "check_ranges", "flag_of", "name_arguments", "refuse_unknown", "set_max_frames"]
+__all__ = [
+    "UsageError",
+    "check_ranges",
+    "flag_of",
+    "name_arguments",
+    "refuse_unknown",
+    "set_index_cache",
+    "set_max_frames",
+]
 
 
 class UsageError(ValueError):
@@ -69,3 +77,19 @@ def check_ranges(command: str, values: Mapping[str, Any]) -> None:
 def set_max_frames(count: int) -> None:
     """Let the reader decode so many frames of a video, in processes that start from now on too."""
     os.environ["VIDEOZOO_MAX_FRAMES"] = str(count)
+
+
+def set_index_cache(folder: str) -> None:
+    """Let the reader keep the indexes of files in a folder, in processes that start from now on too.
+
+    Raises:
+        UsageError: the folder cannot be made, or not be written.
+    """
+    path = os.path.abspath(os.path.expanduser(folder))
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--index-cache {folder}: cannot be made a folder ({error.strerror}).") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"--index-cache {folder}: the folder may not be written; name one of your own.")
+    os.environ["VIDEOZOO_INDEX_CACHE"] = path

@@ -166,6 +166,13 @@ def test_numbers_of_list_commands(command: str, flag: str, tmp_path: Path, capsy
     assert f"{command.split()[0]}: {name} is {value}; it must be at least" in error
 
 
+@pytest.mark.parametrize("command", ["finetune --data x", "evaluate --data x", "predict x"])
+def test_a_folder_for_indexes_that_is_a_file_is_refused(command: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "file").write_text("")
+    error = _refused([*command.split(), "--model", "m", "--index-cache", str(tmp_path / "file")], tmp_path, capsys)
+    assert f"--index-cache {tmp_path / 'file'}: cannot be made a folder" in error.replace("cache: ", "cache ")
+
+
 @pytest.mark.parametrize("command", ["finetune", "evaluate", "predict"])
 def test_an_unknown_flag_points_to_the_help_of_its_command(command: str, tmp_path: Path, capsys: Capture) -> None:
     error = _refused([command, "--nonsense", *(["--model", "m"] if command == "predict" else [])], tmp_path, capsys)
@@ -174,6 +181,7 @@ def test_an_unknown_flag_points_to_the_help_of_its_command(command: str, tmp_pat
 
 def test_a_continued_run_reads_as_many_frames(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDEOZOO_MAX_FRAMES", "")
+    monkeypatch.setenv("VIDEOZOO_INDEX_CACHE", "")
     argv = [
         "finetune",
         "--model",
@@ -186,10 +194,14 @@ def test_a_continued_run_reads_as_many_frames(videos: Path, tmp_path: Path, monk
         "32",
     ]
     argv += ["--num-frames", "4", "--workers", "0", "--device", "cpu"]
-    assert main([*argv, "--epochs", "1", "--max-frames", "77"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main([*argv, "--epochs", "1", "--max-frames", "77", "--index-cache", "cache"]) == 0
     monkeypatch.setenv("VIDEOZOO_MAX_FRAMES", "")
+    monkeypatch.setenv("VIDEOZOO_INDEX_CACHE", "")
+    monkeypatch.chdir("/")
     assert main(["finetune", "--resume", "--output", str(tmp_path / "run")]) == 0
     assert os.environ["VIDEOZOO_MAX_FRAMES"] == "77"
+    assert os.environ["VIDEOZOO_INDEX_CACHE"] == str(tmp_path / "cache")
     assert main(["finetune", "--resume", "--output", str(tmp_path / "run"), "--max-frames", "88"]) == 0
     assert os.environ["VIDEOZOO_MAX_FRAMES"] == "88"
 

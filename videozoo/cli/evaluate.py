@@ -11,7 +11,7 @@ from videozoo.choices import AVERAGES
 from videozoo.cli.accuracy import describe_chance, describe_mistakes, describe_trust
 from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import say, say_text, show_log
-from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES
+from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES
 from videozoo.cli.jobs import job_bar
 from videozoo.launch import is_main_process, num_processes
 from videozoo.training.evaluation import Evaluation, EvaluationSettings, run_evaluation
@@ -76,6 +76,7 @@ COMMAND = Command(
         AMP,
         DEVICE,
         MAX_FRAMES,
+        INDEX_CACHE,
         flag("--output", metavar="DIR", help="write results, tables, pictures and scores there"),
         switch("--json", help="print the results as JSON"),
     ),

@@ -5,7 +5,7 @@ import argparse
 from videozoo.choices import EXPORT_FORMATS
 from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import CommandError, note, say, show_log
-from videozoo.cli.flags import MODEL
+from videozoo.cli.flags import MAX_FRAMES, MODEL
 
 COMMAND = Command(
     help="write a network as ONNX, torch.export or plain weights",
@@ -30,6 +30,7 @@ COMMAND = Command(
             help="weights of an ONNX file as int8, a quarter of the size; says how far the answers to --clips change",
         ),
         flag("--clips", nargs="+", metavar="FILE", help="videos to compare the answers on; without them random clips"),
+        MAX_FRAMES,
     ),
 )
 

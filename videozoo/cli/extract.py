@@ -9,7 +9,7 @@ from videozoo.arguments import check_ranges
 from videozoo.choices import FEATURE_FILES
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import note, show_log
-from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, MODEL
+from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES, MODEL
 from videozoo.cli.jobs import LIST_FLAGS, answer_options, run_job
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ COMMAND = Command(
         AMP,
         DEVICE,
         MAX_FRAMES,
+        INDEX_CACHE,
         *LIST_FLAGS,
     ),
 )

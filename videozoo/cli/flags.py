@@ -2,11 +2,11 @@
 
 import argparse
 
-from videozoo.arguments import set_max_frames
+from videozoo.arguments import UsageError, set_index_cache, set_max_frames
 from videozoo.choices import is_onnx
 from videozoo.cli.command import Flag, flag, switch
 from videozoo.cli.console import CommandError
-from videozoo.training.settings import DEVICE_HELP, MAX_FRAMES_HELP
+from videozoo.training.settings import DEVICE_HELP, INDEX_CACHE_HELP, MAX_FRAMES_HELP
 
 DEVICE = flag("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
 AMP = switch("--amp", help="mixed precision (bfloat16)")
@@ -26,14 +26,29 @@ def _set_max_frames(text: str) -> int:
     return int(text)
 
 
+def _set_index_cache(text: str) -> str:
+    try:
+        set_index_cache(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--index-cache ").rstrip(".")) from error
+    return text
+
+
 MODEL = model_flag()
-# It reaches the reader by the environment, in worker processes too.
+# These two reach the reader by the environment, in worker processes too.
 MAX_FRAMES = flag(
     "--max-frames",
     type=_set_max_frames,
     default=argparse.SUPPRESS,
     metavar="N",
     help=MAX_FRAMES_HELP,
+)
+INDEX_CACHE = flag(
+    "--index-cache",
+    type=_set_index_cache,
+    default=argparse.SUPPRESS,
+    metavar="DIR",
+    help=INDEX_CACHE_HELP,
 )
 # The flags that name labelled videos.
 SOURCE_FLAGS = (

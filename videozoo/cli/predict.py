@@ -13,7 +13,7 @@ from videozoo.arguments import check_ranges, flag_of
 from videozoo.choices import SCORE_FILES
 from videozoo.cli.command import Command, flag, group, switch
 from videozoo.cli.console import CommandError, note, say, say_error, show_log
-from videozoo.cli.flags import AMP, DEVICE, MAX_FRAMES, model_flag
+from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES, model_flag
 from videozoo.cli.jobs import BATCH_SIZE, LIST_FLAGS, answer_options, run_job
 from videozoo.cli.over_time import OVER_TIME, answer_over_time, is_over_time
 from videozoo.jobs.output_folders import refuse_inside_data
@@ -47,6 +47,7 @@ COMMAND = Command(
         AMP,
         DEVICE,
         MAX_FRAMES,
+        INDEX_CACHE,
         switch(
             "--json",
             help="print one JSON object per file and line: file, and predictions (class, label, score) or error; "

@@ -19,8 +19,8 @@ from .errors import JobError
 PARENT_SECONDS = 1.0
 # A worker is replaced after so many items: decoders do not give back all memory.
 RENEW_ITEMS = 2000
-# A process that neither works nor ends, as where a disk does not answer, is killed after the limit by the clock. Where the
-# system does not say how much it works, that is after so many times the limit: a busy machine lets others work meanwhile.
+# A process that neither works nor ends, as where a disk does not answer, is killed after the limit by the clock. Where
+# the system does not say how much it works, that is ten times the limit: a busy machine lets others work meanwhile.
 IDLE_FACTOR = 1 if not CAN_WATCH or Path("/proc/self/stat").exists() else 10
 
 
@@ -143,7 +143,7 @@ class _Worker:
         self.deadline = time.monotonic() + self._limit_sec * IDLE_FACTOR
 
     def _has_worked(self) -> bool:
-        """Whether the process has used processor time since this was asked last; False where the system does not say."""
+        """Return True where the process has used processor time since the last look; False where no one can say."""
         before, self._num_ticks = self._num_ticks, self._num_ticks_now()
         return CAN_WATCH and self._num_ticks != before
 

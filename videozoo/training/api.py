@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.arguments import UsageError, name_arguments, refuse_unknown, set_max_frames
+from videozoo.arguments import UsageError, name_arguments, refuse_unknown, set_index_cache, set_max_frames
 from videozoo.launch import is_main_process
 
 from .evaluation import EvaluationSettings, run_evaluation
@@ -19,7 +19,8 @@ from .values import read_values
 if TYPE_CHECKING:
     from videozoo.engine import EvalResult, FitResult
 
-_MAX_FRAMES = "VIDEOZOO_MAX_FRAMES"
+# What settings change for the reader, in this process and in its workers.
+_VARIABLES = ("VIDEOZOO_MAX_FRAMES", "VIDEOZOO_INDEX_CACHE")
 
 
 def finetune(
@@ -93,6 +94,8 @@ def evaluate(
     with _in_words_of_python(defaults):
         if settings.max_frames is not None:
             set_max_frames(settings.max_frames)
+        if settings.index_cache is not None:
+            set_index_cache(settings.index_cache)
         with run_evaluation(settings) as found:
             if settings.output and is_main_process():
                 found.write(Path(settings.output))
@@ -108,13 +111,13 @@ def _as_text(value: Any) -> Any:
 @contextlib.contextmanager
 def _in_words_of_python(defaults: Mapping[str, Any]) -> Iterator[None]:
     """Let errors name arguments where they name flags, and give the environment back as it was."""
-    before = os.environ.get(_MAX_FRAMES)
+    before = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     try:
         yield
     except UsageError as error:
         error.args = (name_arguments(str(error), defaults),)
         raise
     finally:
-        os.environ.pop(_MAX_FRAMES, None)
-        if before is not None:
-            os.environ[_MAX_FRAMES] = before
+        for name in _VARIABLES:
+            os.environ.pop(name, None)
+        os.environ.update(before)

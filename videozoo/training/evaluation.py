@@ -21,7 +21,7 @@ ERRORS = "errors.png"
 
 _OF_A_NEW_EVALUATION = (
     *("model", "data", "data_root", "data_format", "split", "views", "reverse"),
-    *("batch_size", "workers", "amp", "max_frames"),
+    *("batch_size", "workers", "amp", "max_frames", "index_cache"),
 )
 
 
@@ -42,6 +42,7 @@ class EvaluationSettings:
         amp: mixed precision (bfloat16).
         device: ``auto`` or a device of torch.
         max_frames: frames that may be decoded for one video.
+        index_cache: folder that keeps the indexes of videos for later runs.
         output: folder for results, tables, pictures and scores.
     """
 
@@ -60,6 +61,7 @@ class EvaluationSettings:
     amp: bool = False
     device: str = "auto"
     max_frames: int | None = None
+    index_cache: str | None = None
     output: str | None = None
 
 

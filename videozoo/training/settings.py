@@ -13,6 +13,7 @@ from videozoo.launch import num_processes
 from .recipe_files import recipe_names
 
 DEVICE_HELP = "auto (a GPU if there is one), or a device of torch: cpu, cuda:1, mps, xpu"
+INDEX_CACHE_HELP = "keep the indexes of videos in DIR, for later runs and all workers; for long files"
 MAX_FRAMES_HELP = "frames that may be decoded for one video; raise it for hours-long files without an index [200000]"
 AUTO = "auto"  # a batch size that is found by trying
 DEFAULT_LR = FitConfig.lr  # where neither --lr nor --lr-base is given
@@ -199,6 +200,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     ),
     "machine": (
         Setting("--max-frames", type=int, metavar="N", help=MAX_FRAMES_HELP),
+        Setting("--index-cache", metavar="DIR", help=INDEX_CACHE_HELP),
         Setting("-j", "--workers", type=int, default=min(4, os.cpu_count() or 1), metavar="N",
                 help="decoding processes"),
         Switch("--amp", help="mixed precision"),

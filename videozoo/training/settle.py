@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from videozoo.arguments import UsageError, check_ranges, flag_of, set_max_frames
+from videozoo.arguments import UsageError, check_ranges, flag_of, set_index_cache, set_max_frames
 from videozoo.choices import FREE_ON_RESUME
 from videozoo.jobs.output_folders import refuse_file, refuse_inside_data
 from videozoo.launch import is_main_process
@@ -22,10 +22,10 @@ from .sizes import parse_frame_size
 FILE_NAME = "args.json"
 # What may change when a run is continued: where things lie, how fast it goes, how long it lasts.
 FREE_FLAGS = FREE_ON_RESUME | {
-    *("output", "resume", "data", "val", "data_root", "class_names", "workers", "max_frames"),
+    *("output", "resume", "data", "val", "data_root", "class_names", "workers", "max_frames", "index_cache"),
     *("batch_size", "grad_accum_steps"),  # the engine sees to it that a step has as many clips
 }
-_PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "output")
+_PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "output", "index_cache")
 
 
 def settle(given: Mapping[str, Any]) -> Settings:
@@ -71,6 +71,8 @@ def settle(given: Mapping[str, Any]) -> Settings:
         settings.is_continued = is_resumed and has_checkpoint(output)
     if settings.max_frames is not None:
         set_max_frames(settings.max_frames)
+    if settings.index_cache is not None:
+        set_index_cache(settings.index_cache)
     _check(settings, output)
     if settings.batch_size != AUTO:
         settle_lr(settings)
