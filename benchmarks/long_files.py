@@ -278,8 +278,8 @@ def page(result: dict[str, Any]) -> str:
         "",
         f"{result['files']} files of ten minutes, {WIDTH}x{HEIGHT}, 25 frames a second, H.264 with B-frames and a",
         "keyframe every ten seconds, 30 MB each. *Cut out* is the same video in files of its own, encoded in the same",
-        "way. A *part* is five seconds of a file. Of a *whole* file eight frames are taken, 75 seconds apart; cut down,",
-        "it is a second of video around each. All files are in the memory of the system.",
+        "way. A *part* is five seconds of a file. Of a *whole* file eight frames are taken, 75 seconds apart: cut",
+        "down, it is a second of video around each. All files are in the memory of the system.",
         "",
     ]
     if "seek" in result:
