@@ -67,7 +67,8 @@ def test_tables_a_picture_and_an_annotated_video(long: Path, tmp_path: Path, cap
         "parts.png",
         "seen.mp4",
     ]
-    assert main([*BASE, str(long), "--segments", str(table), "--json", *sizes]) == 0
+    again = ["--segments", str(table), "--annotate", str(seen), *sizes]
+    assert main([*BASE, str(long), "--json", *again]) == 0, "its own files are replaced"
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(f"{line['start']:.3f}", line["class"]) for line in lines] == [(row["start"], row["class"]) for row in rows]
 
@@ -119,6 +120,9 @@ def test_pictures_of_any_length(count: int, seconds: float, classes: int, tmp_pa
         (["VIDEO", "--annotate", "x.avi"], "--annotate is 'x.avi'; its name must end in .mp4"),
         (["VIDEO", "--annotate", "VIDEO"], "is the video itself"),
         (["VIDEO", "--annotate", "DIR/taken.mp4"], "taken.mp4: is no file"),
+        (["VIDEO", "--annotate", "DIR/other.mp4"], "other.mp4: exists and is of something else"),
+        (["VIDEO", "--segments", "DIR/other.csv"], "other.csv: exists and is of something else"),
+        (["VIDEO", "--segments", "DIR/photo.csv"], "photo.png: exists and is of something else"),
         (["VIDEO", "--segments", "DIR/absent/x.csv"], "there is no folder"),
         (["VIDEO", "--segments", "x.csv", "--window", "0"], "--window is 0; it must be at least 0.01 seconds"),
         (["VIDEO", "--segments", "x.csv", "--stride", "nan"], "--stride is nan"),
@@ -128,6 +132,9 @@ def test_pictures_of_any_length(count: int, seconds: float, classes: int, tmp_pa
 def test_it_refuses(argv: list[str], expected: str, long: Path, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "taken.mp4").mkdir()
     before = long.read_bytes()
+    (tmp_path / "other.mp4").write_bytes(before)
+    for name in ("other.csv", "photo.png"):
+        (tmp_path / name).write_text("start,end,label\n")
     assert main([*BASE, *(arg.replace("VIDEO", str(long)).replace("DIR", str(tmp_path)) for arg in argv)]) == 2
     assert expected in capsys.readouterr().err.splitlines()[-1]
     assert long.read_bytes() == before

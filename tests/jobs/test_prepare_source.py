@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -365,3 +366,15 @@ def test_a_full_disk_ends_the_run(videos: Path, tmp_path: Path, monkeypatch: pyt
             prepare_source(source, tmp_path / "out", short_side=32)
     assert prepare_source(source, tmp_path / "out2", short_side=32).num_videos == 5
     assert json.loads((tmp_path / "out2" / "prepare.json").read_text())["gop"] == 12
+
+
+def test_pixels_that_are_no_squares_stay_so(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "wide.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 15)
+        container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode(None))
+    reencode(VideoRecord(tmp_path / "wide.mp4", 0, ""), tmp_path / "x.mp4", short_side=256, gop=2)
+    with av.open(str(tmp_path / "x.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 15)

@@ -31,6 +31,8 @@ OVER_TIME = group(
     flag("--stride", type=float, metavar="SEC", help="seconds from one window to the next; default: half a window"),
 )
 SHORTEST_SEC = 0.01  # of `videozoo.inference`
+_COLUMNS = ("start", "end", "class", "score")
+_HEADER = csv_text([_COLUMNS]).encode()
 _NOT_HERE = ("input", "output", "num_shards", "shard", "data_format", "split", "batch_size", "workers")
 
 
@@ -99,7 +101,7 @@ def _check(args: argparse.Namespace, videos: list[Path]) -> list[Path]:
         raise CommandError(f"predict: --views is {args.views}; with {asked} windows are the clips, give 1x{views[1]}.")
     if len(videos) != 1:
         raise CommandError(f"predict: {asked} takes one video; {len(videos)} were given.")
-    outputs = []
+    outputs: list[Path] = []
     for name, suffix in (("segments", ".csv"), ("annotate", ".mp4")):
         text = getattr(args, name)
         if text is None:
@@ -117,7 +119,19 @@ def _check(args: argparse.Namespace, videos: list[Path]) -> list[Path]:
             raise CommandError(f"{path}: is the video itself; give another name.")
         if not path.parent.is_dir():
             raise CommandError(f"{path}: there is no folder {path.parent}; make it first.")
+        if path.exists() and not _is_ours(path, outputs):
+            raise CommandError(f"{path}: exists and is of something else; remove it, or give another name.")
     return outputs
+
+
+def _is_ours(path: Path, outputs: list[Path]) -> bool:
+    """Return whether an earlier run of the same command wrote a file, so that it may be replaced."""
+    if path.suffix == ".mp4":
+        from videozoo.inference.annotate import is_annotated
+
+        return is_annotated(path)
+    table = outputs[0]  # the others are beside it
+    return table.is_file() and table.read_bytes().startswith(_HEADER)
 
 
 def _say_segments(segments: "Iterable[Segment]", as_json: bool) -> None:
@@ -136,7 +150,7 @@ def _write_segments(outputs: list[Path], windows: "WindowScores", segments: "lis
 
     table, scores, picture = outputs[:3]
     rows = [(f"{row.start_sec:.3f}", f"{row.end_sec:.3f}", row.label, f"{row.score:.6f}") for row in segments]
-    write_file(table, csv_text([("start", "end", "class", "score"), *rows]))
+    write_file(table, csv_text([_COLUMNS, *rows]))
     best = best_classes(windows.scores, topk)
     header = [text for k in range(1, best.shape[1] + 1) for text in (f"class_{k}", f"score_{k}")]
     lines: list[list[Any]] = [["start", "end", *header]]

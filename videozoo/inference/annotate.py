@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -20,6 +21,8 @@ from .segments import WindowScores
 GOP = 48
 # Names on smaller frames cannot be read: these are enlarged.
 SMALLEST_SIDE = 240
+# In the metadata of a file, which may then be replaced.
+MARK = "classes drawn by videozoo"
 _PANEL, _BAR, _TEXT = (16, 18, 24, 165), (194, 87, 26, 215), (255, 255, 255, 255)
 
 
@@ -38,7 +41,7 @@ def annotate_video(
     Args:
         video: as for `Predictor.windows`.
         windows: of this video.
-        output: the mp4; a file that is there is replaced.
+        output: the mp4; a file that is there is replaced, see `is_annotated`.
         topk: classes drawn.
         on_progress: called with the seconds that are drawn.
     Returns:
@@ -53,8 +56,18 @@ def annotate_video(
         on_progress(seconds)
         return labels.draw(image, seconds)
 
-    count, _ = reencode(to_record(video), output, short_side=None, gop=GOP, enlarge_to=SMALLEST_SIDE, draw=draw)
+    size: dict[str, Any] = {"short_side": None, "gop": GOP, "enlarge_to": SMALLEST_SIDE}
+    count, _ = reencode(to_record(video), output, **size, draw=draw, comment=MARK)
     return count
+
+
+def is_annotated(path: Path) -> bool:
+    """Return whether a file is one that `annotate_video` wrote."""
+    try:
+        with av.open(str(path)) as container:
+            return container.metadata.get("comment") == MARK
+    except (OSError, ValueError, av.FFmpegError):
+        return False
 
 
 class _Labels:

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from videozoo.data.records import VideoRecord
 from videozoo.files import side_name
 from videozoo.video.errors import VideoError
-from videozoo.video.upright import ONE_THREAD, UprightRgb, size_of
+from videozoo.video.upright import ONE_THREAD, UprightRgb, orientation, size_of
 from videozoo.video.whole import IMAGES_FPS, WholeVideo
 
 from .errors import JobError
@@ -53,6 +53,7 @@ def reencode(
     gop: int,
     enlarge_to: int = 0,
     draw: Draw | None = None,
+    comment: str = "",
 ) -> tuple[int, int]:
     """Write a record's frames as an mp4 without sound: scaled, turned upright, in their own time.
 
@@ -65,6 +66,7 @@ def reencode(
         gop: frames from one keyframe to the next, at most.
         enlarge_to: the short side that smaller frames get.
         draw: changes each frame at its new size.
+        comment: kept in the file's metadata.
     Returns:
         number of frames, and bytes of the file.
     Raises:
@@ -73,7 +75,7 @@ def reencode(
     """
     temporary = side_name(target)
     try:
-        count = _encode(record, temporary, (enlarge_to, short_side), gop, draw)
+        count = _encode(record, temporary, (enlarge_to, short_side), gop, draw, comment)
         if is_orphan():  # the next run may be at this file already
             raise JobError("the run that wanted it is gone")
         size = temporary.stat().st_size
@@ -88,7 +90,9 @@ def reencode(
             temporary.unlink(missing_ok=True)
 
 
-def _encode(record: VideoRecord, path: Path, sides: tuple[int, int | None], gop: int, draw: Draw | None) -> int:
+def _encode(
+    record: VideoRecord, path: Path, sides: tuple[int, int | None], gop: int, draw: Draw | None, comment: str
+) -> int:
     count = 0
     with WholeVideo(record.path, **record.part) as video:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +101,11 @@ def _encode(record: VideoRecord, path: Path, sides: tuple[int, int | None], gop:
         fps = Fraction(video.fps or IMAGES_FPS).limit_denominator(1001)
         with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
             stream = _add_stream(container, *_fit(*size_of(first), *sides), fps, gop)
+            if comment:
+                container.metadata["comment"] = comment
+            if video.pixel_aspect != 1:  # so that players show the frames as wide as the source's
+                aspect = video.pixel_aspect
+                stream.codec_context.sample_aspect_ratio = 1 / aspect if orientation(first)[0] else aspect
             time_base = Fraction(stream.codec_context.time_base)
             # By way of RGB, which is what a reader sees of both files.
             size = (stream.width, stream.height)

@@ -52,6 +52,11 @@ class WholeVideo:
         return None if self._stream is None else self._stream.rate()
 
     @property
+    def pixel_aspect(self) -> Fraction:
+        """Width of a pixel as it is stored over its height; frames are given without it."""
+        return (self._stream and self._stream.stream.sample_aspect_ratio) or Fraction(1)
+
+    @property
     def note(self) -> str:
         """What is odd about the video as far as it was read, empty where nothing is."""
         faults = []
