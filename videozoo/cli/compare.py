@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     if output is not None and output.is_dir():
         raise CommandError(f"compare: --output {output} is a folder; give a file.")
     show_log()
-    runs, problems = [], []
+    runs: list[ComparedRun] = []
+    problems: list[str] = []
     for folder in dict.fromkeys(Path(text).expanduser() for text in args.runs):
         try:
             found = read_compared(folder)

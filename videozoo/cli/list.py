@@ -69,7 +69,7 @@ def _architectures(catalog: Catalog) -> dict[str, dict[str, Any]]:
     for arch, tags in catalog.items():
         cost = costs.get(arch, {})
         _, frames, *size = cost.get("clip_shape") or (None, None)
-        facts = {"params": cost.get("params"), "macs": cost.get("macs"), "frames": frames, "size": size or None}
+        facts: dict[str, Any] = {"params": cost.get("params"), "macs": cost.get("macs"), "frames": frames, "size": size or None}
         rows[arch] = {**facts, "weights": [f"{arch}.{tag}" for tag in tags]}
     return rows
 

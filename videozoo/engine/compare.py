@@ -67,7 +67,7 @@ class ComparedRun:
     def is_unfinished(self) -> bool:
         """Whether epochs of the training are missing."""
         epochs = self.settings.get("epochs")
-        return bool(epochs) and len(self.history) < epochs and not self.results.get("stopped_early")
+        return len(self.history) < (epochs or 0) and not self.results.get("stopped_early")
 
     @property
     def validation(self) -> tuple[Any, ...]:
