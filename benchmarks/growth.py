@@ -231,7 +231,8 @@ def plot(result: dict[str, Any], path: Path) -> None:
     axes[1, 0].set_ylabel("peak memory (MB)")
     axes[0, 0].plot([], [], color="#555555", linestyle=":", linewidth=0.8, label="dotted: growth of the MACs")
     axes[0, 0].legend(fontsize="x-small", handlelength=3)
-    figure.suptitle(f"{result['machine']}, float32; one clip of 8 x 224 x 224 where the axis varies nothing of it", fontsize=10)
+    about = f"{result['machine']}, float32; one clip of 8 x 224 x 224 where the axis varies nothing of it"
+    figure.suptitle(about, fontsize=10)
     picture = io.BytesIO()
     FigureCanvasAgg(figure).print_png(picture)
     write(path, picture.getvalue())

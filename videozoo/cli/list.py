@@ -65,12 +65,17 @@ def _known() -> Catalog:
 
 def _architectures(catalog: Catalog) -> dict[str, dict[str, Any]]:
     costs = read_costs()
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for arch, tags in catalog.items():
         cost = costs.get(arch, {})
         _, frames, *size = cost.get("clip_shape") or (None, None)
-        facts: dict[str, Any] = {"params": cost.get("params"), "macs": cost.get("macs"), "frames": frames, "size": size or None}
-        rows[arch] = {**facts, "weights": [f"{arch}.{tag}" for tag in tags]}
+        rows[arch] = {
+            "params": cost.get("params"),
+            "macs": cost.get("macs"),
+            "frames": frames,
+            "size": size or None,
+            "weights": [f"{arch}.{tag}" for tag in tags],
+        }
     return rows
 
 

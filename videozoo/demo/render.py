@@ -69,7 +69,7 @@ def _facts(look: Look) -> str:
         ("cost of a view", f"{cost.gflops:.2f}", "GMACs"),
         ("latency", f"{1000 * look.forward_sec:.0f} ms", f"one view on {network.device.type}"),
         ("reading", f"{1000 * look.decode_sec:.0f} ms", f"of {look.num_frames} frames, {look.duration_sec:.1f} s"),
-        ("class map", f"{1000 * look.explain_sec:.0f} ms", "Grad-CAM on res3"),
+        ("class map", f"{1000 * look.explain_sec:.0f} ms", "Grad-CAM, stage 2"),
         ("view", f"{frames}x{height}x{width}", f"{len(network.class_names)} classes"),
     ]
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{about}</small></dd></div>" for name, value, about in facts)
