@@ -4,12 +4,13 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from helpers import REPO
 
 PAGES = [path.relative_to(REPO).as_posix() for path in (REPO / "README.md", *sorted((REPO / "docs").rglob("*.md")))]
-_MARK = re.compile(r"<!-- (not run|run|needs): (.+) -->")
+_MARK = re.compile(r"<!-- (not run|run|needs|with): (.+) -->")
 
 # What every page is made small by. Networks become the two tiny ones that travel with the package, weights that would
 # be downloaded are left out, and commands get these flags behind their own (the last one counts).
@@ -30,7 +31,8 @@ _NETWORK = re.compile(r"(?:arc_|dnr_)?(?:tsn|tsm|msn|tanet|tdn|tea|trn)_(?:r\d+|
 class Block:
     """A fenced block; ``mark`` is the comment right above it, or None.
 
-    It is ("not run", reason), ("run", name), or ("needs", extras) where packages of extras are used.
+    It is ("not run", reason), ("run", name), ("needs", extras) where packages of extras are used, or ("with", package)
+    where the block is run only if a package of others is installed.
     """
 
     page: str
@@ -45,7 +47,11 @@ class Block:
     @property
     def runs(self) -> bool:
         """Whether the tests run it here: README's blocks with a name are run by ``.ci/run``."""
-        return self.language in ("python", "bash") and (self.mark is None or self.mark[0] == "needs")
+        return self.language in ("python", "bash") and (
+            self.mark is None
+            or self.mark[0] == "needs"
+            or (self.mark[0] == "with" and find_spec(self.mark[1]) is not None)
+        )
 
 
 def read_blocks(page: str) -> list[Block]:

@@ -153,6 +153,12 @@ def _finetune(done: Done) -> None:
     assert len(done.names["model"].pretrained_cfg["label_names"]) == 6
 
 
+def _python(done: Done) -> None:
+    done.has("runs/mine/best", "runs/own/model.safetensors")
+    assert len(done.names["result"].labels) == len(done.names["val"].records)
+    assert done.names["measured"].num_views == 2
+
+
 def _quickstart(done: Done) -> None:
     done.has("pictures/cam.png")
     answers = [line.split() for line in done.said.splitlines() if line.startswith("motions/") and " " in line]
@@ -227,6 +233,15 @@ SETTINGS: dict[str, Setting] = {
         needs={"videos": "videos", "more_videos": "other_videos", "clip.mp4": "clip", "base": "base"},
         # the tiny network in the place of tsm_r50 has no time shift, so that ARC on TSM cannot start from it
         replace={"--init-from runs/tsm/best": "--init-from base"},
+    ),
+    "docs/guides/python.md": Setting(
+        _python,
+        needs={"videos": "videos", "more_videos": "other_videos", "clip.mp4": "clip"},
+        replace={
+            "epochs=2, batch_size=8": 'epochs=1, img_size=32, num_frames=4, workers=0, device="cpu"',
+            "num_workers=2": "num_workers=0",
+            "resolve_data_config(model)": 'resolve_data_config(model) | {"input_size": (3, 32, 32)}',
+        },
     ),
     "docs/guides/quickstart.md": Setting(_quickstart, replace={"8, 224, 224": "8, 48, 48"}),
     "docs/guides/reproduce.md": Setting(
