@@ -61,6 +61,11 @@ def test_a_registered_name_goes_before_a_folder(tmp_path: Path, monkeypatch: pyt
         videozoo.create_model("empty")
     with pytest.raises(WeightsError, match="without a best epoch so far"):
         videozoo.create_model("run")
+    (tmp_path / "run" / "best").mkdir()
+    (tmp_path / "run" / "best" / "model.safetensors").touch()
+    for option in ("checkpoint_path", "backbone_weights"):
+        with pytest.raises(WeightsError, match=r"run: a folder, and a file is needed; the file in it is .*best/model"):
+            videozoo.create_model("test_arc_tsm", **{option: tmp_path / "run"})
     with pytest.raises(videozoo.UnknownModelError, match="there is no such folder"):
         videozoo.create_model("absent/run")
 

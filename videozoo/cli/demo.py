@@ -12,15 +12,15 @@ COMMAND = Command(
     description="Serves a page on this machine: choose a network, drop a video or record one, and see the "
     "likeliest classes, the frames that the network saw, its class maps, cost and latency; a second tab lists the "
     "zoo. What is uploaded is deleted when its page is closed. Needs gradio: pip install gradio.",
-    epilog="Examples: videozoo demo ; videozoo demo --model local-dir:runs/mine/best --model tsm_r50.mm_k400_8f",
+    epilog="Examples: videozoo demo ; videozoo demo --model runs/mine/best --model tsm_r50.mm_k400_8f",
     flags=(
         flag(
             "--model",
             action="append",
             default=[],
             metavar="NAME",
-            help="local-dir:RUN/best, hf-hub:ORG/NAME, or a name with weights; may be repeated, the first is the "
-            "default",
+            help="a folder such as RUN/best, hf-hub:ORG/NAME, or a name with weights; may be repeated, the first is "
+            "the default",
         ),
         flag("--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 lets other machines in"),
         flag("--port", type=int, default=7860, metavar="N", help="0 takes any free one"),

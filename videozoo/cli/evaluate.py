@@ -28,8 +28,8 @@ COMMAND = Command(
     description="Top-1, top-5 and mean-class accuracy, or mAP of a multi-label network; scores are averaged over the "
     "views of each video. A video that cannot be read is named and counted nowhere; the exit status is then 1 (in "
     "several processes 0). Killed at any moment, the same command with the same --output goes on where it was.",
-    epilog="Examples: videozoo evaluate --model local-dir:run/best --data val.txt --views 10x3 --output result ; "
-    "videozoo evaluate --model local-dir:run8/best --model local-dir:run16/best --data val.txt ; "
+    epilog="Examples: videozoo evaluate --model run/best --data val.txt --views 10x3 --output result ; "
+    "videozoo evaluate --model run8/best --model run16/best --data val.txt ; "
     "videozoo evaluate --scores result/scores.safetensors --groups groups.yaml --output again",
     flags=(
         flag(

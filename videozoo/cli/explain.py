@@ -27,8 +27,8 @@ COMMAND = Command(
     "attention of all; for DNR norms.png, scales and shifts over time and depth; for MSN motion.png; for TANet "
     "kernels.png; for an ONNX file, and with --show occlusion, occlusion.png, .mp4 and .gif: where a gray patch lowers "
     "the probability of the class. One clip, center crop.",
-    epilog="Examples: videozoo explain --model local-dir:run/best clip.mp4 --output pictures ; "
-    "videozoo explain --model local-dir:arc/best --compare local-dir:tsm/best --class 3 clip.mp4 --output pictures",
+    epilog="Examples: videozoo explain --model run/best clip.mp4 --output pictures ; "
+    "videozoo explain --model arc/best --compare tsm/best --class 3 clip.mp4 --output pictures",
     flags=(
         flag("file", metavar="FILE", help="video file or folder of frames"),
         MODEL,

@@ -12,9 +12,9 @@ COMMAND = Command(
     description="Writes one file that holds the network, its classes, and how videos are sampled and transformed. "
     "The batch is left open, for 3-D networks height and width too. The file is run with 1, 2 and 5 clips and gets "
     "its name only if its logits equal the network's.",
-    epilog="Examples: videozoo export --model local-dir:run/best --output mine.onnx, then "
+    epilog="Examples: videozoo export --model run/best --output mine.onnx, then "
     "videozoo predict --model mine.onnx FILE ; "
-    "videozoo export --model local-dir:run/best --output small.onnx --int8 --clips a.mp4 b.mp4",
+    "videozoo export --model run/best --output small.onnx --int8 --clips a.mp4 b.mp4",
     flags=(
         MODEL,
         flag(

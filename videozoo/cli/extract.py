@@ -21,7 +21,7 @@ COMMAND = Command(
     description="Writes a network's features of each video, of the clip or of each frame, from what the classifier "
     "takes or from any layer, averaged over height and width. Killed at any moment, the same command goes on where "
     "it was. A .npy or .safetensors file has a table beside it, NAME.npy.csv, with the video of each row.",
-    epilog="Example: videozoo extract --model local-dir:run/best --input list.txt --output features.npy --layer stage3",
+    epilog="Example: videozoo extract --model run/best --input list.txt --output features.npy --layer stage3",
     flags=(
         MODEL,
         flag(

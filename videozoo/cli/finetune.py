@@ -21,7 +21,7 @@ COMMAND = Command(
     usage="videozoo finetune --model NAME --data DIR_OR_LIST --output RUN [flags]",
     description="Train a network on a folder root/CLASS/VIDEO.mp4 or a list of `path label` lines. "
     "The run folder holds weights (last, best), summary.csv, results.json, curves.png and confusion.png; "
-    "RUN/best is a model: videozoo predict --model local-dir:RUN/best FILE...",
+    "RUN/best is a model: videozoo predict --model RUN/best FILE...",
     epilog="Example: videozoo finetune --model arc_tsm_r18 --data my_videos --output run --epochs 20. With several "
     "GPUs: torchrun --nproc-per-node 2 -m videozoo finetune ... See docs/training.md.",
     flags=tuple(group(title, *flags) for title, flags in GROUPS.items()),

@@ -13,7 +13,7 @@ COMMAND = Command(
     description="What a network is made of, its parameters and operations per view, and how it wants its videos.",
     epilog="Example: videozoo info arc_tsm_r50",
     flags=(
-        flag("model", metavar="NAME", help="a name of `videozoo list`, local-dir:RUN/best or hf-hub:ORG/NAME"),
+        flag("model", metavar="NAME", help="a name of `videozoo list`, a folder such as RUN/best or hf-hub:ORG/NAME"),
         switch("--json", help="print a JSON object"),
     ),
 )

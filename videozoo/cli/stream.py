@@ -26,9 +26,9 @@ COMMAND = Command(
     "the same time and memory however long the stream is. A camera, a live stream, or a file with --realtime, is "
     "never fallen behind: what comes while the network is busy is dropped and counted. Networks trained with "
     "`finetune --causal` are made for this; others take their causal form.",
-    epilog="Examples: videozoo stream --source clip.mp4 --model local-dir:run/best ; "
-    "videozoo stream --source 0 --model local-dir:run/best --json ; "
-    "videozoo stream --source rtsp://camera/stream --model local-dir:run/best",
+    epilog="Examples: videozoo stream --source clip.mp4 --model run/best ; "
+    "videozoo stream --source 0 --model run/best --json ; "
+    "videozoo stream --source rtsp://camera/stream --model run/best",
     flags=(
         flag(
             "--source",

@@ -61,14 +61,27 @@ class WeightsError(Exception):
         return ": ".join(part for part in (where, self.file, self.reason) if part)
 
 
+def refuse_no_file(path: Path) -> None:
+    """Raise where a path is no file of weights, with what to give in place of a folder.
+
+    Raises:
+        WeightsError: nothing is there, or a folder.
+    """
+    if path.is_dir():
+        files = [file for file in (path / WEIGHTS, path / "best" / WEIGHTS) if file.is_file()]
+        hint = f"; the file in it is {files[0]}, and the folder itself is a model's name" if files else ""
+        raise WeightsError(f"a folder, and a file is needed{hint}", source=str(path))
+    if not path.is_file():
+        raise WeightsError("no such file", source=str(path))
+
+
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a ``.safetensors`` file, on the CPU.
 
     Raises:
         WeightsError: no such file, another format, or a damaged file.
     """
-    if not path.is_file():
-        raise WeightsError("no such file", source=str(path))
+    refuse_no_file(path)
     if path.suffix != ".safetensors":
         raise WeightsError(
             f"a {path.suffix or 'nameless'} file is not opened, since a pickle can run code; need .safetensors. "

@@ -96,7 +96,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     ),
     "network": (
         Setting("--model", metavar="NAME",
-                help="a name of `videozoo list`, local-dir:RUN/best or hf-hub:ORG/NAME for weights of your own"),
+                help="a name of `videozoo list`, a folder such as RUN/best or hf-hub:ORG/NAME for weights of your own"),
         Switch("--from-scratch",
                help="start from random weights; by default a name starts from its published weights, an ARC or DNR "
                "name from those of its base, else its backbone from ImageNet weights (offline: what is cached)"),
@@ -105,7 +105,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
                 help="image weights for the backbone: a timm tag such as tv_in1k, a .safetensors file, or none"),
         Setting("--initial-checkpoint", metavar="FILE", help="start from this .safetensors file of the whole network"),
         Setting("--init-from", metavar="NAME",
-                help="start an ARC or DNR network from its base: a name with weights, local-dir:DIR or hf-hub:ORG/NAME"
+                help="start an ARC or DNR network from its base: a name with weights, a folder or hf-hub:ORG/NAME"
                 "; frames and sampling are then the base's where no flag says otherwise"),
         Setting("--drop", type=float, metavar="P", help="dropout before the classifier"),
         Setting("--drop-path", type=float, metavar="P", help="stochastic depth of the backbone"),

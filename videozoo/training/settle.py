@@ -164,7 +164,7 @@ def _check_continues(output: Path) -> None:
     if found:
         raise UsageError(
             f"{output}: holds results ({', '.join(found)}) and no `last` to go on from; start a new run from its "
-            f"weights with --model local-dir:{output / 'best'} and another --output."
+            f"weights with --model {output / 'best'} and another --output."
         )
 
 
@@ -211,5 +211,5 @@ def _check_same(given: dict[str, Any], stored: dict[str, Any], output: Path) -> 
     if changed:
         raise UsageError(
             f"{output}: {'; '.join(changed)}. A continued run keeps its settings; leave the flags out, or start "
-            f"a new run from its weights with --model local-dir:{output / 'best'}."
+            f"a new run from its weights with --model {output / 'best'}."
         )

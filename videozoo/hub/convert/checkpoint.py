@@ -26,7 +26,7 @@ from videozoo.hub.convert import (
 from videozoo.hub.convert.base import Converted, ConvertError
 from videozoo.hub.convert.inert_pickle import Array, Inert
 from videozoo.hub.convert.torch_file import read_torch_file
-from videozoo.hub.files import WeightsError, read_safetensors
+from videozoo.hub.files import WeightsError, read_safetensors, refuse_no_file
 from videozoo.text import first_line
 
 __all__ = ["SOURCES", "convert_checkpoint", "open_checkpoint", "unwrap", "without_prefix"]
@@ -66,8 +66,7 @@ def open_checkpoint(path: Path) -> Any:
     """
     if path.suffix == ".safetensors":
         return read_safetensors(path)
-    if not path.is_file():
-        raise WeightsError("no such file", source=str(path))
+    refuse_no_file(path)
     try:
         return read_torch_file(path)
     except Exception as error:  # whatever a damaged file makes of a reader
