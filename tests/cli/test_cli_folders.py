@@ -83,7 +83,6 @@ def test_an_onnx_file_is_measured_as_its_model(videos: Path, tmp_path: Path, cap
     assert found[0]["top1"] == found[1]["top1"]
     assert found[0]["loss"] == pytest.approx(found[1]["loss"], abs=1e-4)
     for argv, words in (
-        (["explain", "--model", str(file), "a.mp4", "--output", str(tmp_path / "x")], "no layers to look into"),
         (["stream", "--model", str(file), "--source", str(next((videos / "val").rglob("*.mp4")))], "takes whole clips"),
         (["evaluate", "--model", str(file), *data, "--amp"], "--amp is not for an ONNX file"),
     ):
