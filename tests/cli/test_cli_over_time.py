@@ -117,6 +117,7 @@ def test_pictures_of_any_length(count: int, seconds: float, classes: int, tmp_pa
         (["--input", "VIDEO", "--segments", "x.csv"], "--input has no effect with --segments"),
         (["VIDEO", "--segments", "x.csv", "--output", "y.csv"], "--output has no effect with --segments"),
         (["VIDEO", "--annotate", "x.mp4", "-b", "2"], "--batch-size has no effect with --annotate"),
+        (["VIDEO", "--annotate", "x.mp4", "--max-frames", "9"], "--max-frames has no effect with --annotate"),
         (["VIDEO", "--annotate", "x.avi"], "--annotate is 'x.avi'; its name must end in .mp4"),
         (["VIDEO", "--annotate", "VIDEO"], "is the video itself"),
         (["VIDEO", "--annotate", "DIR/taken.mp4"], "taken.mp4: is no file"),
@@ -129,7 +130,10 @@ def test_pictures_of_any_length(count: int, seconds: float, classes: int, tmp_pa
         (["VIDEO", "--segments", "x.csv", "--views", "10x3"], "--views is 10x3"),
     ],
 )
-def test_it_refuses(argv: list[str], expected: str, long: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_it_refuses(
+    argv: list[str], expected: str, long: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDEOZOO_MAX_FRAMES", "200000")  # the flag sets it
     (tmp_path / "taken.mp4").mkdir()
     before = long.read_bytes()
     (tmp_path / "other.mp4").write_bytes(before)

@@ -33,7 +33,8 @@ OVER_TIME = group(
 SHORTEST_SEC = 0.01  # of `videozoo.inference`
 _COLUMNS = ("start", "end", "class", "score")
 _HEADER = csv_text([_COLUMNS]).encode()
-_NOT_HERE = ("input", "output", "num_shards", "shard", "data_format", "split", "batch_size", "workers")
+_FOR_LISTS = ("input", "output", "num_shards", "shard", "data_format", "split", "batch_size", "workers")
+_FOR_SEEKING = ("max_frames", "index_cache")  # the video is read once, from first to last
 
 
 def is_over_time(args: argparse.Namespace) -> bool:
@@ -89,8 +90,8 @@ def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predicto
 def _check(args: argparse.Namespace, videos: list[Path]) -> list[Path]:
     """The three files of ``--segments``, if they are asked."""
     asked = "--segments" if args.segments else "--annotate"
-    for name in _NOT_HERE:
-        if getattr(args, name) is not None:
+    for name in (*_FOR_LISTS, *_FOR_SEEKING):
+        if getattr(args, name, None) is not None:
             raise CommandError(f"predict: {flag_of(name)} has no effect with {asked}, which takes one video.")
     for name in ("window", "stride"):
         value = getattr(args, name)
