@@ -143,6 +143,8 @@ class Explained:
 
     def film_row(self, kind: str) -> "tuple[FilmRow, tuple[int, ...]]":
         """Its class maps, and the frames of the file that they belong to."""
+        from videozoo.engine.figures import short
+        from videozoo.engine.fonts import number_names
         from videozoo.explain import FilmRow, grad_cam, occlusion_maps
         from videozoo.models.config import class_names
         from videozoo.probabilities import is_multi_label, probabilities
@@ -159,7 +161,8 @@ class Explained:
         if label != best:
             self.answer += f", explained: {names[label]} ({float(scores[label]):.1%})"
         frames = self.clip.frames[list(found.frames)]
-        about = f"{names[label]}, {float(scores[label]):.1%}"
+        shown = short(number_names(names)[0][label], 54)  # the figure behind it must not be cut off
+        about = f"{shown}, {float(scores[label]):.1%}"
         if kind == "occlusion":
             about += f"\ndrop up to {100 * float(found.peaks[0]):.2g} points"
         return FilmRow(self.title, about, frames, found.maps[0]), tuple(self.clip.indices[k] for k in found.frames)
@@ -205,11 +208,13 @@ class Explained:
 
     def _about_file(self) -> str:
         """The file's name, with its class where a folder around it is called like one of the classes."""
+        from videozoo.engine.fonts import number_names
         from videozoo.names import clean_name
 
         path = Path(self.args.file)
-        names = {clean_name(name): name for name in self.model.pretrained_cfg.get("label_names") or ()}
-        true = names.get(clean_name(path.resolve().parent.name))
+        names = list(self.model.pretrained_cfg.get("label_names") or ())
+        shown = dict(zip(map(clean_name, names), number_names(names)[0], strict=True))
+        true = shown.get(clean_name(path.resolve().parent.name))
         return path.name if true is None else f"{path.name} (true class: {true}, by its folder)"
 
     def _about_maps(self, kind: str, row: "FilmRow") -> str:

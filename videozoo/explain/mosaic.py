@@ -14,6 +14,7 @@ from torchvision.transforms.v2.functional import resize
 from videozoo.data import VideoDataset, VideoRecord, create_transform, resolve_data_config, sampling_options
 from videozoo.engine import EvalResult
 from videozoo.engine.figures import save_figure, short
+from videozoo.engine.fonts import number_names
 from videozoo.explain.figures import draw_row, frame_grid, shown_frames
 from videozoo.video.errors import VideoError
 
@@ -50,7 +51,7 @@ def plot_clips(path: Path, rows: Sequence[ClipRow], title: str) -> None:
     shown = [row.frames[shown_frames(len(row.frames))] for row in rows]
     columns = max(map(len, shown))
     height, width = rows[0].frames.shape[1:3]
-    size = columns * _CELL + 2.8, len(rows) * (_CELL * height / width + 0.06) + 0.7
+    size = columns * _CELL + 2.8, len(rows) * (max(_CELL * height / width, 0.6) + 0.06) + 0.7
     figure, grid = frame_grid(len(rows), 1, *size)
     for axes, row, frames in zip(grid, rows, shown, strict=True):
         lines = [fill(short(line, 2 * _LABEL), _LABEL) for line in row.lines]
@@ -122,6 +123,7 @@ def plot_errors(
     """
     worst, count = find_errors(result)
     is_true = _true_classes(result)
+    class_names, numbered = number_names(result.class_names)
     rows = []
     for row in worst:
         index, best = int(result.indices[row]), int(result.scores[row].argmax())
@@ -131,15 +133,15 @@ def plot_errors(
             continue
         lines = [
             _tail(names(index), _LABEL),
-            f"true: {', '.join(result.class_names[k] for k in labels)}, {float(result.scores[row, labels].min()):.1%}",
-            f"predicted: {result.class_names[best]}, {float(result.scores[row, best]):.1%}",
+            f"true {float(result.scores[row, labels].min()):.1%}: {', '.join(class_names[k] for k in labels)}",
+            f"predicted {float(result.scores[row, best]):.1%}: {class_names[best]}",
         ]
         rows.append(ClipRow(lines, frames))
     if not rows:
         path.unlink(missing_ok=True)
         return False
     title = f"{what}: {count} of {result.num_labelled} videos are wrong\nthose whose true class got the lowest scores"
-    plot_clips(path, rows, title)
+    plot_clips(path, rows, "\n".join(filter(None, [title, numbered])))
     return True
 
 

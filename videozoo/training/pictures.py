@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from videozoo.data import TrainBatch, VideoRecord
 from videozoo.engine import CheckpointError, EpochRow, EvalResult
+from videozoo.engine.fonts import number_names
 from videozoo.explain.mosaic import MOST_ROWS, ClipRow, clip_reader, describe_target, plot_clips, plot_errors
 from videozoo.launch import is_main_process
 
@@ -76,10 +77,10 @@ class RunPictures:
 
     def _draw_first(self, path: Path, video: Tensor, target: Tensor) -> None:
         clips = self.make_batch.normalizer.to_bytes(video).cpu().permute(0, 2, 3, 4, 1)  # (B, T, H, W, 3)
-        rows = [
-            ClipRow([describe_target(one, self.class_names)], clip) for one, clip in zip(target, clips, strict=True)
-        ]
-        plot_clips(path, rows, "the first training clips as the model sees them, after cropping, flipping and mixing")
+        names, numbered = number_names(self.class_names)
+        rows = [ClipRow([describe_target(one, names)], clip) for one, clip in zip(target, clips, strict=True)]
+        title = "the first training clips as the model sees them, after cropping, flipping and mixing"
+        plot_clips(path, rows, "\n".join(filter(None, [title, numbered])))
 
 
 def _try(draw: Callable[[], object]) -> None:
