@@ -57,5 +57,4 @@ def _is_fresh(module: Any) -> bool:
     values = [getattr(module, name, None) for name in ("running_mean", "running_var", "num_batches_tracked")]
     if any(value is None for value in values) or not getattr(module, "momentum", None):
         return False
-    mean, var, _ = values
-    return not mean.any() and bool((var == 1).all())
+    return not module.running_mean.any() and bool((module.running_var == 1).all())

@@ -1,5 +1,7 @@
 """Parts of a network that training leaves as they are: its norms, or its backbone."""
 
+from typing import Any
+
 from torch import nn
 
 from videozoo.fit_config import FitConfig
@@ -81,7 +83,8 @@ def get_head(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: it has none with parameters, or no ``get_classifier()``.
     """
-    head = model.get_classifier() if hasattr(model, "get_classifier") else None
+    give: Any = getattr(model, "get_classifier", None)
+    head = None if give is None else give()
     if not isinstance(head, nn.Module) or not any(True for _ in head.parameters()):
         raise ValueError(
             f"{type(model).__name__} has no classifier with parameters in get_classifier(); freeze_backbone and "
