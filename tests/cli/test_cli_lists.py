@@ -41,11 +41,12 @@ def test_groups_validate_together(
     assert "of the videos are kept for validation (by hash of their names)" in err
     assert "hint: the first part of the names comes in several classes and on both sides of the split" in err
     shutil.copyfile(next((people / "rising").iterdir()), people / "rising" / "07.mp4")
+    capsys.readouterr()
     run = tmp_path / "run"
     assert _finetune(people, run, "--val-group", "^([a-z]+)_") == 0
     err = " ".join(capsys.readouterr().err.split())
     assert "4 of the videos are kept for validation, 1 of 3 groups by --val-group: " in err
-    assert "--val-group does not match 1 names, which are split one by one: rising/07.mp4" in err
+    assert "--val-group does not match 1 name, split one by one: rising/07.mp4" in err
     assert "hint: the first part" not in err
     assert json.loads((run / "args.json").read_text())["settings"]["val_group"] == "^([a-z]+)_"
     assert main(["finetune", "--resume", "--output", str(run), "--val-group", "^.", "--epochs", "2"]) == 2

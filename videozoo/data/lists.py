@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypedDict, TypeVar
 
 from videozoo.names import shorten
 
@@ -52,6 +52,14 @@ class Vocabulary(NamedTuple):
 
     names: tuple[str, ...]
     places: tuple[str, ...]
+
+
+class Checks(TypedDict):
+    """How strictly a list is read, see :class:`ListFile`."""
+
+    check_files: bool
+    multi_label: bool
+    needs_labels: bool
 
 
 @dataclass(frozen=True)

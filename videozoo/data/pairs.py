@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from .list_text import expand_home
-from .lists import ListFile, Listing, Row
+from .lists import Checks, ListFile, Listing, Row
 from .problems import Problems, RowFault, SourceError
 
 Pair = tuple[str | os.PathLike[str], Any]
@@ -17,11 +17,10 @@ WHERE = "the list of (path, label)"
 
 def is_pairs(data: object) -> TypeGuard[Sequence[Pair]]:
     """Return whether data are a list of pairs; paths alone are shards."""
-    is_listed = isinstance(data, list | tuple)
-    return is_listed and (not data or any(isinstance(item, list | tuple) for item in data))
+    return isinstance(data, list | tuple) and (not data or any(isinstance(item, list | tuple) for item in data))
 
 
-def open_pairs(data_root: str | os.PathLike[str] | None, checks: dict[str, bool]) -> ListFile:
+def open_pairs(data_root: str | os.PathLike[str] | None, checks: Checks) -> ListFile:
     """Return the list that pairs are rows of; their paths start from ``data_root``, else from the working directory.
 
     Raises:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from .comments import warn_comments
 from .files import make_records
@@ -12,7 +13,7 @@ from .formats.class_folders import load_class_folders
 from .formats.recognise import recognise, recognise_multi_label
 from .labels import check_names, number_labels, number_several
 from .list_text import expand_home
-from .lists import ListFile, Listing
+from .lists import Checks, ListFile, Listing
 from .metadata import enter_metadata
 from .pairs import WHERE, Pair, is_pairs, open_pairs, read_pairs
 from .problems import Problems, SourceError
@@ -57,18 +58,19 @@ def load_source(
     """
     if class_names is not None:
         class_names = check_names(class_names, "class_names")
-    checks = {"check_files": check_files, "multi_label": multi_label, "needs_labels": needs_labels}
+    checks = Checks(check_files=check_files, multi_label=multi_label, needs_labels=needs_labels)
     data_root = None if data_root is None else expand_home(data_root)
     if is_pairs(data):
         if data_format is not None or split is not None:
             raise SourceError(f"{WHERE}: has neither a data_format nor a split; leave them out.")
         file = open_pairs(data_root, checks)
         return _make_source(file, read_pairs(file, data), "", class_names)
-    data = expand_home(data) if isinstance(data, str | os.PathLike) else [expand_home(item) for item in data]
+    paths = cast("str | os.PathLike[str] | Sequence[str | os.PathLike[str]]", data)
+    paths = expand_home(paths) if isinstance(paths, str | os.PathLike) else [expand_home(item) for item in paths]
     try:
-        return _load(data, data_root, class_names, data_format, split, **checks)
+        return _load(paths, data_root, class_names, data_format, split, checks)
     except OSError as err:
-        raise SourceError(f"{err.filename or data}: cannot be read ({err.strerror or err}).") from err
+        raise SourceError(f"{err.filename or paths}: cannot be read ({err.strerror or err}).") from err
 
 
 def _load(
@@ -77,7 +79,7 @@ def _load(
     class_names: Sequence[str] | None,
     data_format: str | None,
     split: str | None,
-    **checks: bool,
+    checks: Checks,
 ) -> VideoSource:
     if data_format is not None and data_format not in DATA_FORMATS:
         raise SourceError(f"data_format is {data_format!r}; choose from {', '.join(DATA_FORMATS)}.")
@@ -101,9 +103,7 @@ def _load(
     return _load_list(file, kind, class_names)
 
 
-def _open_list(
-    path: Path, data_root: str | os.PathLike[str] | None, split: str | None, checks: dict[str, bool]
-) -> ListFile:
+def _open_list(path: Path, data_root: str | os.PathLike[str] | None, split: str | None, checks: Checks) -> ListFile:
     known = "a folder of class folders, a list, a csv or shards"
     try:
         is_folder, is_file = path.is_dir(), path.is_file()

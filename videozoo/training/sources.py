@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.arguments import UsageError
-from videozoo.text import some
+from videozoo.text import count_of, some
 
 from .notes import note, warn
 
@@ -103,7 +103,7 @@ def _split(source: "VideoSource", val_frac: float, val_group: str | None) -> "tu
     note(f"{kept}, {len(own)} of {len(set(groups.values()) - {None})} groups by --val-group: {some(own)}")
     others = [record.name for record, group in groups.items() if group is None]
     if others:
-        warn(f"--val-group does not match {len(others)} names, which are split one by one: {some(others, 4)}")
+        warn(f"--val-group does not match {count_of(others, 'name')}, split one by one: {some(others, 4)}")
     return train, val
 
 
