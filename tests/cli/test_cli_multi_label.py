@@ -108,6 +108,9 @@ def test_the_evaluation_is_the_runs(run: Path, capsys: Capture) -> None:
     out = capsys.readouterr().out
     assert f"mAP         {best['map']:.1%}" in out
     assert "a wrong answer for every class" in out
+    assert f"chance      {best['chance']:.1%}, the mAP of equal scores" in out
+    name, value = min(zip(COLORS, best["per_class"], strict=True), key=lambda pair: pair[1])
+    assert f"worst       {name} {value:.1%}" in out
 
 
 def test_the_continued_run(run: Path, colors: Path, tmp_path: Path) -> None:

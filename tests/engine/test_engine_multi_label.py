@@ -98,6 +98,7 @@ def test_videos_without_a_class_count_as_wrong_answers() -> None:
     assert result.average_precisions == [0.5, pytest.approx(1 / 3), None]
     assert result.map == pytest.approx((1 / 2 + 1 / 3) / 2)
     assert result.map_labelled == pytest.approx((1 + 1 / 2) / 2)
+    assert result.chance == pytest.approx(1 / 3)  # each of two classes has one of three videos
 
 
 def test_views_are_averaged_as_sigmoids_or_as_logits() -> None:

@@ -27,6 +27,16 @@ def describe_chance(results: Mapping[str, Any]) -> list[str]:
     return [*words, f"always the largest class {largest:.1%}"] if (largest or 0) > 1.1 * chance else words
 
 
+def describe_average_precisions(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return rows of a title and a text for a multi-label evaluation: chance, and the classes of the lowest values."""
+    pairs = zip(results["class_names"], results["per_class"], strict=True)
+    worst = sorted((value, name) for name, value in pairs if value is not None)[:SHOWN]
+    told = "; ".join(f"{name} {value:.1%}" for value, name in worst)
+    chance = results.get("chance")
+    rows = [] if chance is None else [("chance", f"{chance:.1%}, the mAP of equal scores")]
+    return [*rows, ("worst", told)] if told else rows
+
+
 def describe_mistakes(confusion: "Tensor", names: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return rows of a title and a text: the classes with the lowest accuracy and the worst confusions."""
     from videozoo.engine.metrics import worst_classes, worst_confusions

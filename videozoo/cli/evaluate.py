@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.choices import AVERAGES
-from videozoo.cli.accuracy import describe_chance, describe_mistakes, describe_trust
+from videozoo.cli.accuracy import describe_average_precisions, describe_chance, describe_mistakes, describe_trust
 from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import say, say_text, show_log
 from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES
@@ -123,6 +123,8 @@ def _table(content: Mapping[str, Any], result: "EvalResult") -> list[tuple[str, 
         rows.insert(1, ("", describe_trust(content)))
         rows.append(("chance", "; ".join(describe_chance(content)).removeprefix("chance ")))
         rows += describe_mistakes(result.confusion, result.class_names)
+    if result.multi_label:
+        rows += describe_average_precisions(content)
     backwards = ", backwards" if content.get("is_reversed") else ""
     rows.append(("videos", f"{content['num_videos']} of {num_classes} classes{backwards}"))
     if content.get("num_without_class"):

@@ -50,7 +50,12 @@ def _describe_accuracy(result: "FitResult") -> list[str]:
     best, last = result.best, result.best["last"]
     head = f"best epoch {result.best_epoch} of {len(result.history)}:"
     if "map" in best:
-        return [f"{head} mAP {best['map']:.1%}   ({best['num_videos']} validation videos)"]
+        others = [] if last["epoch"] == result.best_epoch else [f"last epoch {last['map']:.1%}"]
+        others += [f"chance {best['chance']:.1%}"] if best.get("chance") is not None else []
+        return [
+            f"{head} mAP {best['map']:.1%}   ({best['num_videos']} validation videos)",
+            f"           {', '.join([*others, 'the epoch was chosen on these videos'])}",
+        ]
     top5 = f"   top-5 {best['top5']:.1%}" if len(best["class_names"]) > 5 else ""
     others = [] if last["epoch"] == result.best_epoch else [f"last epoch {last['top1']:.1%}"]
     lines = [f"{head} top-1 {best['top1']:.1%}{top5}   mean-class {best['mean_class']:.1%}"]

@@ -34,6 +34,7 @@ def _gather(name: str) -> dict[str, Any]:
     import videozoo
     from videozoo.data import resolve_data_config
     from videozoo.models.load import brings_weights
+    from videozoo.probabilities import is_multi_label
     from videozoo.report import count_cost
 
     model = videozoo.create_model(name, pretrained=False)
@@ -50,6 +51,7 @@ def _gather(name: str) -> dict[str, Any]:
         **parts,
         "num_classes": model.num_classes,
         "class_names": list(model.pretrained_cfg.get("label_names") or ()),
+        "multi_label": is_multi_label(model),
         "num_features": model.num_features,
         "params": cost.params,
         "macs": cost.macs,
@@ -92,7 +94,7 @@ def _say_facts(facts: dict[str, Any]) -> None:
         ("cost", f"{facts['macs'] / 1e9:.2f} GMACs = {facts['flops'] / 1e9:.2f} GFLOPs for one view"),
         ("clip", f"{videos['num_frames']} frames of {size}, sampling: {sampling}"),
         ("test", f"{videos['test_num_clips']}x{videos['test_num_crops']} views (clips x crops)"),
-        ("classes", f"{facts['num_classes']}{shown}"),
+        ("classes", f"{facts['num_classes']}{', several a video' * facts['multi_label']}{shown}"),
         *_weights_rows(facts),
     ]
     if facts["metrics"]:

@@ -135,7 +135,9 @@ class EvalResult:
 
     @property
     def chance(self) -> float:
-        """What guessing gets: 1 / C."""
+        """What guessing gets: 1 / C; of mAP what equal scores for all videos get, nan where no video has a class."""
+        if self.multi_label:
+            return mean_average_precision(average_precisions(self.logits.new_zeros(self.labels.shape), self.labels))
         return 1 / len(self.class_names)
 
     @property

@@ -67,12 +67,12 @@ def result_dict(result: EvalResult) -> dict[str, Any]:
     num_views, num_clips (videos times views), average, seconds, class_names, per_class (accuracies in the order of
     class_names), unread (index and problem of each video that could not be read). Further num_correct and top1_interval
     (95 %), chance (1 / C), largest_class (the share of the most frequent class), and confusions (the worst ten: label,
-    prediction, num_videos, of). A multi-label evaluation has map and map_labelled in place of the accuracies and these,
-    average precisions in per_class, and num_without_class.
+    prediction, num_videos, of). A multi-label evaluation has map, map_labelled and chance in place of the accuracies
+    and these, average precisions in per_class, and num_without_class.
     """
     return {
         **{name: _finite(getattr(result, name)) for name in metrics_of(result.multi_label)},
-        **({"map_labelled": _finite(result.map_labelled)} if result.multi_label else _trust(result)),
+        **(_trust_of_map(result) if result.multi_label else _trust(result)),
         "loss": _finite(result.loss),
         "num_videos": result.num_videos,
         "num_labelled": result.num_labelled,
@@ -86,6 +86,10 @@ def result_dict(result: EvalResult) -> dict[str, Any]:
         "per_class": result.average_precisions if result.multi_label else class_accuracies(result.confusion),
         "unread": [{"index": index, "problem": problem} for index, problem in result.unread],
     }
+
+
+def _trust_of_map(result: EvalResult) -> dict[str, Any]:
+    return {"map_labelled": _finite(result.map_labelled), "chance": _finite(result.chance)}
 
 
 def _trust(result: EvalResult) -> dict[str, Any]:

@@ -85,10 +85,11 @@ def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
     _check_indices(train, val)
     note(_describe_videos(train, val))
     if len(val.records) < FEW_VIDEOS:
-        warn(
-            f"accuracies on {len(val.records)} validation videos say little: one video is "
-            f"{100 / len(val.records):.1f} points; take {FEW_VIDEOS} or more to compare models"
-        )
+        say = f"accuracies on {len(val.records)} validation videos say little: one video is "
+        say += f"{100 / len(val.records):.1f} points"
+        if val.multi_label:
+            say = f"mAP on {len(val.records)} validation videos says little"
+        warn(f"{say}; take {FEW_VIDEOS} or more to compare models")
     return train, val
 
 
