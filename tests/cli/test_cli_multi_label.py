@@ -192,6 +192,7 @@ def test_models_of_the_two_kinds(run: Path, single: Path, colors: Path, capsys: 
     measured = json.loads((single / "results.json").read_text())
     assert {"top1", "mean_class"} <= measured.keys()
     assert (single / "confusion.png").is_file()
+    assert "multi_label" not in json.loads((single / "best/config.json").read_text())["pretrained_cfg"]
     _rows(run)
     (tmp_path / "groups.yaml").write_text("warm: [red, green]\n")
     (tmp_path / "folders/red").mkdir(parents=True)

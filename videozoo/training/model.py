@@ -63,7 +63,9 @@ def make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | En
         _match_classifier(model, class_names)
     elif not (settings.is_continued or settings.backbone_weights):
         _open_branches(model)
-    model.pretrained_cfg["multi_label"] = settings.multi_label or None  # whatever the start was
+    model.pretrained_cfg.pop("multi_label", None)  # of the start
+    if settings.multi_label:
+        model.pretrained_cfg["multi_label"] = True
     if settings.grad_checkpointing:
         model.set_grad_checkpointing()
     return model
