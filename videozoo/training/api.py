@@ -76,7 +76,8 @@ def evaluate(
         options: the other arguments of `EvaluationSettings`, which has their meanings and defaults; with ``output`` all
             files of an evaluation are written there.
     Returns:
-        the result: ``top1``, ``top5``, ``mean_class``, ``confusion`` (of a multi-label model ``map``), ``scores``, ``labels``, ``unread`` and so on.
+        the result: ``top1``, ``top5``, ``mean_class``, ``confusion`` (of a multi-label model ``map``), ``scores``,
+        ``labels``, ``unread`` and so on.
     Raises:
         TypeError: an option that does not exist; it names the nearest.
         UsageError: (a ValueError) an option, or what it names, cannot be used.
