@@ -1,5 +1,6 @@
 """Occlusion maps: they find the place and the moment that a network looks at, and take exported files."""
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from explain_tiny import make
 from torch import Tensor, nn
 
 from videozoo.cli import main
-from videozoo.cli.explain import FrameNames
+from videozoo.cli.explain import Explained, FrameNames
 from videozoo.data.motions import write_motions
 from videozoo.explain import occlusion_maps
 from videozoo.explain.occlusion import count_forwards
@@ -110,3 +111,18 @@ def test_frames_are_named_by_their_seconds(video: str, tmp_path: Path) -> None:
         names = FrameNames(Path(video), reader.num_frames)
         assert names.of([0, 6]) == ["0.00 s\nframe 0", f"{6 / reader.fps:.2f} s\nframe 6"]
     assert FrameNames(tmp_path, 3).of([2]) == ["frame 2"], "a folder has no clock"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("videos/rising/a.mp4", "a.mp4 (true class: rising, by its folder)"),
+        ("videos/other/a.mp4", "a.mp4"),
+    ],
+)
+def test_the_true_class_is_that_of_the_folder(file: str, text: str) -> None:
+    explained = object.__new__(Explained)
+    explained.args = argparse.Namespace(file=file)
+    explained.model = nn.Module()
+    explained.model.pretrained_cfg = {"label_names": ["falling", "rising"]}
+    assert explained._about_file() == text
