@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import videozoo
 from videozoo.arguments import UsageError, name_arguments
 from videozoo.cli import main
+from videozoo.data import SourceError
 from videozoo.data.motions import write_motions
 from videozoo.training.settings import DEFAULTS
 
@@ -46,6 +48,27 @@ def test_a_run_from_python_goes_on_at_the_command_line(videos: Path, tmp_path: P
     assert main(["finetune", "--resume", "--output", str(tmp_path / "run"), "--epochs", "2"]) == 0
     again = videozoo.finetune(output=tmp_path / "run", resume=True)
     assert len(again.history) == 2
+
+
+def test_videos_come_as_a_python_list_too(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Any
+) -> None:
+    monkeypatch.chdir(videos)
+    pairs = {part: [(path, path.parent.name) for path in Path(part).glob("*/*.mp4")] for part in ("train", "val")}
+    run = tmp_path / "run"
+    listed = videozoo.finetune(data=pairs["train"], val=pairs["val"], output=run, **TRAINING)
+    assert (listed.best["num_train_videos"], listed.best["num_videos"]) == (12, 6)
+    assert listed.best["class_names"] == result.best["class_names"]
+    monkeypatch.chdir(tmp_path)
+    assert main(["finetune", "--resume", "--output", str(run), "--epochs", "2"]) == 0
+    monkeypatch.chdir(videos)
+    measured = videozoo.evaluate(model=listed.best_model, data=pairs["val"], workers=0, device="cpu")
+    assert measured.num_videos == 6
+    numbers = [(path, np.int64(label)) for label, path in enumerate(sorted(Path("train").glob("*/*_000.mp4")))]
+    part = videozoo.finetune(data=numbers, val=numbers, output=tmp_path / "numbers", **TRAINING)
+    assert part.best["class_names"] == [str(label) for label in range(6)]
+    with pytest.raises(SourceError, match=r"(?s)the list of \(path, label\).*must be a path and a label"):
+        videozoo.finetune(data=[("a.mp4",)], output=tmp_path / "bad", **TRAINING)
 
 
 def test_nothing_is_printed_and_the_process_stays_as_it_was(

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from .evaluation import EvaluationSettings, run_evaluation
 from .run import run_training
 from .settings import DEFAULTS
 from .settle import settle
+from .sources import Data
 from .values import read_values
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def finetune(
     *,
     output: str | Path,
     model: str | Path | None = None,
-    data: str | Path | None = None,
+    data: Data | None = None,
     **options: Any,
 ) -> "FitResult":
     """Train a model on labelled videos and keep everything in one run folder, as ``videozoo finetune`` does.
@@ -41,7 +43,8 @@ def finetune(
     Args:
         output: the run folder to make, or with ``resume=True`` to continue.
         model: a name of `list_models`, a folder with weights or ``hf-hub:ORG/NAME``; a continued run has one.
-        data: a folder ROOT/CLASS/VIDEO, a list or shards; a continued run has it.
+        data: a folder ROOT/CLASS/VIDEO, a list, shards, or a list of (path, label) in Python, as ``val`` may be too;
+            a continued run has it.
         options: every other setting by its name.
     Returns:
         the result: ``best`` (the content of results.json), ``best_epoch``, ``history`` (a row per epoch), ``output``,
@@ -54,15 +57,20 @@ def finetune(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the run can be continued with ``resume=True``.
     """
     refuse_unknown("finetune", options, DEFAULTS)
-    given = {name: value for name, value in (("model", model), ("data", data)) if value is not None}
+    given: dict[str, Any] = {"model": model, "data": data, "val": options.pop("val", None)}
+    given = {name: value for name, value in given.items() if value is not None}
+    listed = {name: given.pop(name) for name in ("data", "val") if isinstance(given.get(name), list | tuple)}
+    if listed and not {"data", "val"} & given.keys():  # so that the run is continued from anywhere
+        options = {"data_root": os.getcwd(), **options}
+    listed = {name: [_plain(item) for item in items] for name, items in listed.items()}
     with _in_words_of_python(DEFAULTS):
-        return run_training(settle(read_values({**given, "output": output, **options}, "finetune")))
+        return run_training(settle(read_values({**given, "output": output, **options}, "finetune") | listed))
 
 
 def evaluate(
     *,
     model: str | Path | Sequence[str | Path] = (),
-    data: str | Path | None = None,
+    data: Data | None = None,
     **options: Any,
 ) -> "EvalResult":
     """Measure a model, or several together, on labelled videos, as ``videozoo evaluate`` does.
@@ -101,6 +109,15 @@ def evaluate(
             if settings.output and is_main_process():
                 found.write(Path(settings.output))
             return found.scores.result
+
+
+def _plain(value: Any) -> Any:
+    """Return a path, a label or several of them as JSON holds them, NumPy's integers too."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
 
 
 def _as_text(value: Any) -> Any:

@@ -11,6 +11,7 @@ from videozoo.choices import is_onnx
 from videozoo.jobs.output_folders import hold_output, refuse_file, refuse_inside_data
 
 from .measure import JobBar, Setup, no_bar
+from .sources import Data
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +32,7 @@ class EvaluationSettings:
 
     Args:
         model: names with weights, folders or ONNX files; several are averaged.
-        data, data_root, data_format, split: labelled videos.
+        data, data_root, data_format, split: labelled videos; ``data`` may be a list of (path, label) too.
         scores: files ``scores.safetensors`` of earlier evaluations, in place of ``model`` and ``data``.
         views: clips x crops, such as ``10x3``; None: each model's own.
         average: over views and models, ``prob`` (None is the same) or ``logit``.
@@ -47,7 +48,7 @@ class EvaluationSettings:
     """
 
     model: tuple[str, ...] = ()
-    data: str | None = None
+    data: Data | None = None
     data_root: str | None = None
     data_format: str | None = None
     split: str | None = None
@@ -153,7 +154,7 @@ def _set_up(settings: EvaluationSettings) -> Setup:
 def _check(settings: EvaluationSettings) -> None:
     check_ranges("evaluate", vars(settings))
     if settings.output:
-        _check_output(Path(settings.output).expanduser(), settings.data)
+        _check_output(Path(settings.output).expanduser(), settings.data if isinstance(settings.data, str) else None)
     if settings.scores:
         values = {name: getattr(settings, name) for name in _OF_A_NEW_EVALUATION}
         values["device"] = None if settings.device == "auto" else settings.device

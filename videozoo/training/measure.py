@@ -10,7 +10,7 @@ from videozoo.launch import num_processes
 
 from .notes import note, warn
 from .sizes import parse_views
-from .sources import VAL_FOLDERS, find_split
+from .sources import VAL_FOLDERS, Data, describe_data, find_split
 
 if TYPE_CHECKING:
     from videozoo.data import VideoRecord
@@ -31,13 +31,13 @@ def no_bar(total: int, kept: Path | None, title: str | None) -> contextlib.Abstr
 class Setup:
     """Networks with the same classes, and the videos they are measured on; ``where`` is for ``load_source``."""
 
-    def __init__(self, names: Sequence[str], data: str | Path, *, device: str, **where: Any) -> None:
+    def __init__(self, names: Sequence[str], data: Data, *, device: str, **where: Any) -> None:
         from videozoo.data import load_source
         from videozoo.engine.distributed import first_process_first
         from videozoo.inference.predictor import load_network
 
-        self.names, self.data, self.device = list(names), str(data), device
-        folder = find_split(Path(data), VAL_FOLDERS)
+        self.names, self.data, self.device = list(names), describe_data(data), device
+        folder = find_split(data, VAL_FOLDERS)
         if folder is not None:
             note(f"evaluating on {folder}")
         with first_process_first(device):  # the others then find in the cache what it downloads
@@ -54,7 +54,8 @@ class Setup:
         known = list(self.source.class_names)
         if len(known) > self.models[0].num_classes:
             raise UsageError(
-                f"{data}: has {len(known)} classes, {names[0]} tells {self.models[0].num_classes} apart and names none."
+                f"{self.data}: has {len(known)} classes, {names[0]} tells {self.models[0].num_classes} apart and names "
+                "none."
             )
         self.class_names = [*known, *(str(label) for label in range(len(known), self.models[0].num_classes))]
 

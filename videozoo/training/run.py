@@ -63,7 +63,7 @@ def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
     from videozoo.data.labels import read_names
 
     for name in ("val_frac", "val_group"):
-        if name in settings.given and find_split(Path(settings.data), VAL_FOLDERS):
+        if name in settings.given and find_split(settings.data, VAL_FOLDERS):
             raise UsageError(
                 f"finetune: {flag_of(name)} has no effect here; {settings.data} has a folder to validate on."
             )

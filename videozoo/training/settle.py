@@ -140,8 +140,9 @@ def _check(settings: Settings, output: Path) -> None:
     if not settings.is_continued:
         check_effects(settings, sorted(settings.given))
         check_frozen(settings)
-        refuse_inside_data(output, settings.data)
-        refuse_inside_data(output, settings.val, "--val")
+        for name in ("data", "val"):
+            data = getattr(settings, name)
+            refuse_inside_data(output, data if isinstance(data, str) else None, flag_of(name))
 
 
 def _check_continues(output: Path) -> None:
@@ -180,7 +181,7 @@ def write_settings(settings: Settings) -> None:
         return
     not_kept = ("is_continued", "start_from", "default_start", "resume", "given")
     values = {name: value for name, value in vars(settings).items() if name not in not_kept}
-    values |= {name: os.path.abspath(values[name]) for name in _PATHS if values[name]}
+    values |= {name: os.path.abspath(values[name]) for name in _PATHS if isinstance(values[name], str) and values[name]}
     output = Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
     content = {"videozoo": __version__, "command": "finetune", "settings": values}

@@ -12,13 +12,17 @@ from .notes import note, warn
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
 
+# The path of a folder or list, or a list of (path, label) in Python.
+Data = str | Path | Sequence[Any]
 TRAIN_FOLDERS = ("train", "training")
 VAL_FOLDERS = ("val", "valid", "validation")
 TEST_FOLDERS = ("test", "testing")
 
 
-def find_split(data: Path, names: Sequence[str]) -> Path | None:
+def find_split(data: Data, names: Sequence[str]) -> Path | None:
     """The sub-folder train (or val) of a folder that has both, else None."""
+    if not isinstance(data, str | Path):
+        return None
     has_both = all(_sub_folder(data, group) for group in (TRAIN_FOLDERS, VAL_FOLDERS))
     return _sub_folder(data, names) if has_both else None
 
@@ -35,7 +39,12 @@ def find_parts(data: str) -> list[Path]:
     return found if len(found) > 1 and (has_classes or is_listed) else []
 
 
-def _sub_folder(data: Path, names: Sequence[str]) -> Path | None:
+def describe_data(data: Data) -> str:
+    """Return what data are called in a message: their path, or how many videos a list in Python has."""
+    return str(data) if isinstance(data, str | Path) else f"a list of {len(data)} videos"
+
+
+def _sub_folder(data: str | Path, names: Sequence[str]) -> Path | None:
     from videozoo.data.list_text import expand_home
 
     home = Path(expand_home(data))
@@ -43,8 +52,8 @@ def _sub_folder(data: Path, names: Sequence[str]) -> Path | None:
 
 
 def load_train_and_val(
-    data: str,
-    val: str | None,
+    data: Data,
+    val: Data | None,
     *,
     data_root: str | None,
     class_names: Sequence[str] | None,
@@ -67,9 +76,9 @@ def load_train_and_val(
     from videozoo.data import load_source
 
     split, val_split = splits
-    train_folder = find_split(Path(data), TRAIN_FOLDERS)
+    train_folder = find_split(data, TRAIN_FOLDERS)
     if train_folder is not None:
-        data, val = str(train_folder), val or str(find_split(Path(data), VAL_FOLDERS))
+        data, val = str(train_folder), val or str(find_split(data, VAL_FOLDERS))
         note(f"training on {data}, validating on {val}")
     where: dict[str, Any] = {"data_root": data_root, "data_format": data_format, "multi_label": multi_label}
     train_source = load_source(data, class_names=class_names, split=split, **where)
@@ -77,7 +86,7 @@ def load_train_and_val(
         train_source, val_source = _split(train_source, val_frac, val_group)
     else:
         val_source = load_source(val or data, class_names=train_source.class_names, split=val_split, **where)
-    _check_classes(data, train_source, val_source)
+    _check_classes(describe_data(data), train_source, val_source)
     return train_source, val_source
 
 
