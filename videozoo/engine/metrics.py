@@ -161,7 +161,8 @@ def worst_confusions(confusion: Tensor, most: int = 10) -> list[Confusion]:
     cells = cells[cells[:, 0] != cells[:, 1]]
     counts, totals = confusion[cells[:, 0], cells[:, 1]], confusion.sum(dim=1)[cells[:, 0]]
     order = (counts.double() / totals).argsort(descending=True, stable=True)[:most].tolist()
-    return [Confusion(*cells[k].tolist(), int(counts[k]), int(totals[k])) for k in order]
+    rows = torch.column_stack((cells, counts, totals))[order].tolist()
+    return [Confusion(true, taken, count, total) for true, taken, count, total in rows]
 
 
 def worst_classes(confusion: Tensor, most: int = 10) -> list[tuple[int, int, int]]:
