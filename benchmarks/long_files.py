@@ -109,7 +109,7 @@ def make(folder: Path, number: int) -> None:
 def part_of(number: int) -> tuple[float, float]:
     """Start and end in seconds of a file's part."""
     start = round(float(np.random.default_rng([number, 1]).uniform(0, SCENE_SEC * SCENES - PART_SEC)), 2)
-    return start, start + PART_SEC
+    return start, round(start + PART_SEC, 2)
 
 
 def write_lists(folder: Path, count: int) -> dict[str, Path]:
