@@ -202,6 +202,8 @@ def bounds_of(start: str, end: str, told: str) -> tuple[float, float]:
     Raises:
         RowFault: anything else.
     """
-    if not all(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,20})?", text) for text in (start, end)) or float(start) >= float(end):
+    if not all(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,20})?", text) for text in (start, end)) or float(start) >= float(
+        end
+    ):
         raise RowFault(f"{told}; needs 0 <= start < end")
     return float(start), float(end)

@@ -134,9 +134,10 @@ class AvFile:
     def _frames(self) -> IndexedFrames | ExactFrames:
         """Index the file, once; without an index it is decoded from before the span, or from its start."""
         if self._reading is None:
-            index = self._kept_index() or self._make_index()
-            if index is not None:
-                self._reading = IndexedFrames(self._stream, index)
+            kept = self._kept_index()
+            indexed = self._make_index() if kept is None else IndexedFrames(self._stream, kept)
+            if indexed is not None:
+                self._reading = indexed
             elif self._span_sec is not None:
                 self._reading = self._seek_span(self._span_sec) or self._fall_back()
             elif can_note(self._stream):
@@ -160,27 +161,27 @@ class AvFile:
     def _narrowed(self, index: PacketIndex) -> PacketIndex:
         return index if self._span_sec is None else narrow(index, self._stream, self._span_sec)
 
-    def _make_index(self) -> PacketIndex | None:
+    def _make_index(self) -> IndexedFrames | None:
         context = self._stream.stream.codec_context
         if self._stream.is_damaged or context.codec.canonical_name not in ONE_FRAME_CODECS:
             return None
         if not self._stream.has_pts and context.has_b_frames:
             return None  # only decoding shows their order
         if self._span_sec is not None and not self._stream.may_be_joined:
-            return index_span(self._stream, self._span_sec, self._first_pts)
+            found = index_span(self._stream, self._span_sec, self._first_pts)
+            return found and IndexedFrames(self._stream, *found)
         index = index_file(self._stream, self._begin)
         if index is None:
             return None
         self._keep(index)
-        return self._narrowed(index)
+        return IndexedFrames(self._stream, self._narrowed(index))
 
     def _index_again(self) -> IndexedFrames | ExactFrames:
         """Read the index anew: in some formats FFmpeg finds a packet only after it has read what lies before it."""
         self._is_kept = False
         self._stream.close()
         self._stream, self._begin = self._open(), []
-        index = self._make_index()
-        self._reading = self._fall_back() if index is None else IndexedFrames(self._stream, index)
+        self._reading = self._make_index() or self._fall_back()
         return self._reading
 
     def _seek_span(self, span_sec: tuple[float, float]) -> ExactFrames | None:

@@ -137,6 +137,11 @@ class AvStream:
         self.shows_damage = False
         return self.packets()
 
+    def forget(self) -> None:
+        """Let the decoder begin anew, with a keyframe's packet next."""
+        self.stream.codec_context.flush_buffers()
+        self.shows_damage = False
+
     def close(self) -> None:
         """Close the file."""
         self.container.close()

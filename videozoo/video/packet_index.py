@@ -3,7 +3,7 @@
 import itertools
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ ONE_FRAME_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video
 NOT_CODED_BYTES = 12
 # A seek must save at least this many frames of decoding.
 SEEK_GAIN_FRAMES = 4
+# Packets of a span that are kept, once it is indexed, so that they need not be read again, in bytes.
+KEEP_BYTES = 32 * 2**20
 # Seconds before a keyframe that are tried where a seek ends behind it.
 SEEK_BACK_SEC = (0, 1, 8)
 
@@ -116,8 +118,12 @@ def index_file(source: AvStream, begin: list[PacketRow]) -> PacketIndex | None:
     return index if index is not None and len(index.pts) == len(rows) else None
 
 
-def index_span(source: AvStream, span_sec: tuple[float, float], first_pts: int | None) -> PacketIndex | None:
-    """Seek to a span and index its frames and those that they need; None on any doubt.
+def index_span(
+    source: AvStream, span_sec: tuple[float, float], first_pts: int | None
+) -> tuple[PacketIndex, list[Packet]] | None:
+    """Seek to a span and index its frames and those that they need, and return their packets; None on any doubt.
+
+    Of a span that takes more than ``KEEP_BYTES`` no packets are returned.
 
     Args:
         source: anywhere.
@@ -126,14 +132,21 @@ def index_span(source: AvStream, span_sec: tuple[float, float], first_pts: int |
     """
     nals = nal_format(source.stream.codec_context)
     rows: list[PacketRow] = []
+    packets: list[Packet] = []
+    num_bytes = 0
+    # The exact time is looked at from a little before on.
+    near_end = source.pts_of(span_sec[1]) - 2
     for packet in seek_before(source, span_sec[0], first_pts):
         row = PacketRow.of(packet, source.place, nals)
         # No frame is shown before it is decoded: none of the packets from here on belongs to the span.
-        if row.dts is not None and source.time_of(row.dts) >= span_sec[1]:
+        if row.dts is not None and row.dts >= near_end and source.time_of(row.dts) >= span_sec[1]:
             break
         rows.append(row)
+        num_bytes += packet.size
+        if num_bytes <= KEEP_BYTES:
+            packets.append(packet)
     index = None if source.is_damaged or source.is_joined else _index_rows(rows)
-    return None if index is None else narrow(index, source, span_sec)
+    return None if index is None else (narrow(index, source, span_sec), packets if len(packets) == len(rows) else [])
 
 
 def narrow(index: PacketIndex, source: AvStream, span_sec: tuple[float, float]) -> PacketIndex:
@@ -183,11 +196,13 @@ class IndexedFrames:
     Args:
         source: the file.
         index: of this file.
+        packets: all that the index is of, if they are at hand; else they are sought.
     """
 
-    def __init__(self, source: AvStream, index: PacketIndex) -> None:
+    def __init__(self, source: AvStream, index: PacketIndex, packets: Sequence[Packet] = ()) -> None:
         self._source = source
         self.index = index
+        self._packets = packets
         self._frames: Iterator[VideoFrame] = iter(())
         self._next: int | None = None  # place of the frame that the decoder gives next
         self._wanted: set[int] = set()  # time stamps
@@ -236,8 +251,24 @@ class IndexedFrames:
 
     def _seek(self, number: int) -> bool:
         """Go to a keyframe, whose frame is the next one; False if the file does not have it where it should be."""
-        key, place = self.index.keys[number], self.index.place_of(number)
+        key = self.index.keys[number]
         key_pts = self.index.pts[key]
+        packets = self._packets_from(number, key_pts)
+        if packets is None:
+            return False
+        self._left_out = set()
+        frames = self._source.frames(self._needed(packets))
+        # Frames that follow the keyframe but are shown before it lack what they refer to.
+        self._frames = itertools.dropwhile(lambda frame: frame.pts is not None and frame.pts < key_pts, frames)
+        self._next = key
+        return True
+
+    def _packets_from(self, number: int, key_pts: int) -> Iterator[Packet] | None:
+        """Packets from a keyframe's on; None if it is not where the index says."""
+        if self._packets:
+            self._source.forget()
+            return itertools.dropwhile(lambda packet: packet.pts != key_pts, self._packets)
+        place = self.index.place_of(number)
         tries = [(place, back_sec) for back_sec in SEEK_BACK_SEC]
         if place.stamp != key_pts:
             # In mp4 files a seek to the decoding time ends a keyframe earlier; bytes are best where they are used.
@@ -247,15 +278,8 @@ class IndexedFrames:
             # A seek may end at an earlier keyframe, and in files without an index between two of them.
             packet = next((p for p in packets if p.is_keyframe and (p.pts is None or p.pts >= key_pts)), None)
             if packet is not None and packet.pts == key_pts:
-                break
-        else:
-            return False
-        self._left_out = set()
-        frames = self._source.frames(self._needed(itertools.chain([packet], packets)))
-        # Frames that follow the keyframe but are shown before it lack what they refer to.
-        self._frames = itertools.dropwhile(lambda frame: frame.pts is not None and frame.pts < key_pts, frames)
-        self._next = key
-        return True
+                return itertools.chain([packet], packets)
+        return None
 
     def _needed(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         for packet in packets:
