@@ -37,6 +37,7 @@ WIDTH, HEIGHT, RATE, GOP = 320, 240, 25, 250
 SCENE_SEC, SCENES, BANK = 30, 20, 40  # a file is twenty scenes of thirty seconds, out of forty different ones
 PART_SEC, NUM_FRAMES, NUM_CLASSES = 5, 8, 4
 MODEL, SIZE, BATCH = "tsm_r18", 112, 8
+TEST_SIZES = (112, 224)
 
 
 def encode(path: Path, images: Iterable[np.ndarray]) -> None:
@@ -230,39 +231,48 @@ def measure_load(lists: dict[str, Path]) -> dict[str, Any]:
     return result
 
 
+def write_few(folder: Path) -> Path:
+    """A clip of each class: to validate on, and to warm up with."""
+    lines = (folder / "parts_cut_out.csv").read_text().splitlines()
+    (folder / "few.csv").write_text("\n".join(lines[: 1 + NUM_CLASSES]) + "\n")
+    return folder / "few.csv"
+
+
+def train(folder: Path, data: Path, size: int, epochs: int) -> Any:
+    """A run of ``videozoo finetune``."""
+    run = folder / f"run_{size}"
+    shutil.rmtree(run, ignore_errors=True)
+    options = {"from_scratch": True, "device": "cpu", "lr": 0.001, "workers": 2, "batch_size": BATCH, "img_size": size}
+    return videozoo.finetune(model=MODEL, data=data, val=write_few(folder), output=run, epochs=epochs, **options)
+
+
 def measure_train(lists: dict[str, Path], folder: Path, count: int, threads: int) -> dict[str, Any]:
     """Clips a second of ``videozoo finetune`` in its first two epochs; each validates on four clips."""
-    few = folder / "few.csv"
-    lines = lists["parts cut out"].read_text().splitlines()
-    few.write_text("\n".join(lines[: 1 + NUM_CLASSES]) + "\n")
+    torch.set_num_threads(threads)
+    train(folder, write_few(folder), SIZE, 1)
     result = {}
     for name, path in lists.items():
-        run = folder / "run"
-        shutil.rmtree(run, ignore_errors=True)
-        torch.set_num_threads(threads)
-        history = videozoo.finetune(
-            model=MODEL, data=path, val=few, output=run, epochs=2, batch_size=BATCH, workers=2, img_size=SIZE,
-            from_scratch=True, device="cpu", lr=0.001,
-        ).history  # fmt: skip
         result[name] = {
             f"epoch {row.epoch}": {"clips_per_sec": count / row.seconds, "waiting": row.data_seconds / row.seconds}
-            for row in history
+            for row in train(folder, path, SIZE, 2).history
         }
         print(name, result[name], flush=True)
     return result
 
 
 def measure_evaluate(lists: dict[str, Path], folder: Path, count: int, threads: int) -> dict[str, Any]:
-    """Clips a second of ``videozoo evaluate``, of the whole command and beside the time that it takes to start."""
+    """Clips a second of ``videozoo evaluate``, the time that it takes to start included."""
     torch.set_num_threads(threads)
-    model = f"local-dir:{folder / 'run' / 'best'}"
-    result = {}
-    for name, path in lists.items():
-        started = time.perf_counter()
-        found = videozoo.evaluate(model=model, data=path, batch_size=BATCH, workers=2, device="cpu")
-        seconds = time.perf_counter() - started
-        result[name] = {"clips_per_sec": count / seconds, "top1": float(found.top1)}
-        print(name, result[name], flush=True)
+    result: dict[str, Any] = {name: {} for name in lists}
+    for size in TEST_SIZES:
+        train(folder, write_few(folder), size, 1)
+        options: dict[str, Any] = {"model": folder / f"run_{size}" / "best", "batch_size": BATCH, "workers": 2}
+        videozoo.evaluate(data=write_few(folder), device="cpu", **options)
+        for name, path in lists.items():
+            started = time.perf_counter()
+            videozoo.evaluate(data=path, device="cpu", **options)
+            result[name][f"{size}"] = count / (time.perf_counter() - started)
+            print(name, size, f"{result[name][f'{size}']:.2f} clips/s", flush=True)
     return result
 
 
@@ -270,7 +280,8 @@ PAIRS = (("parts of long files", "parts cut out"), ("whole long files", "whole f
 
 
 def page(result: dict[str, Any]) -> str:
-    """The result as Markdown."""
+    """The result as Markdown; lists that were not measured are left out."""
+    pairs = {step: [p for p in PAIRS if all(name in result.get(step, {}) for name in p)] for step in STEPS}
     lines = [
         "# Long files: clips out of ten minutes of video",
         "",
@@ -303,7 +314,7 @@ def page(result: dict[str, Any]) -> str:
             f"{seek['index_kb']:.0f} KB.",
             "",
         ]
-    if "load" in result:
+    if pairs["load"]:
         keys = list(next(iter(result["load"].values())))
         lines += [
             "## Loading alone",
@@ -312,32 +323,33 @@ def page(result: dict[str, Any]) -> str:
             "",
         ]
         rows = []
-        for pair in PAIRS:
+        for pair in pairs["load"]:
             rows += [[name, *(f"{result['load'][name][key]:.1f}" for key in keys)] for name in pair]
             ratios = [result["load"][pair[0]][key] / result["load"][pair[1]][key] for key in keys]
             rows.append(["ratio", *(f"{ratio:.2f}" for ratio in ratios)])
         lines += [*table(["videos", *keys], rows), ""]
-    if "train" in result and "evaluate" in result:
+    both = [pair for pair in pairs["train"] if pair in pairs["evaluate"]]
+    if both:
         lines += [
             "## Training and evaluation",
             "",
-            f"`videozoo finetune` and `videozoo evaluate` of `{MODEL}`, {NUM_FRAMES} frames of {SIZE}x{SIZE}, batches",
-            f"of {BATCH}, 2 workers, on the same cores as the network: clips a second, and the fraction of the time",
-            "spent waiting for videos.",
+            f"`videozoo finetune` and `videozoo evaluate` of `{MODEL}`, {NUM_FRAMES} frames, batches of {BATCH}, 2",
+            "workers on the same cores as the network: clips a second, and the fraction of the time spent waiting for videos.",
             "",
         ]
         rows = []
-        for pair in PAIRS:
-            numbers = {}
+        for pair in both:
+            numbers: dict[str, list[float]] = {}
             for name in pair:
-                epochs = result["train"][name]
-                numbers[name] = [e["clips_per_sec"] for e in epochs.values()]
-                numbers[name].append(result["evaluate"][name]["clips_per_sec"])
-                shown = [f"{e['clips_per_sec']:.2f} ({e['waiting']:.0%})" for e in epochs.values()]
-                rows.append([name, *shown, f"{numbers[name][-1]:.2f}"])
+                epochs = result["train"][name].values()
+                tests = [result["evaluate"][name][f"{size}"] for size in TEST_SIZES]
+                numbers[name] = [epoch["clips_per_sec"] for epoch in epochs] + tests
+                shown = [f"{epoch['clips_per_sec']:.2f} ({epoch['waiting']:.0%})" for epoch in epochs]
+                rows.append([name, *shown, *(f"{rate:.2f}" for rate in tests)])
             ratios = [a / b for a, b in zip(numbers[pair[0]], numbers[pair[1]], strict=True)]
             rows.append(["ratio", *(f"{ratio:.2f}" for ratio in ratios)])
-        lines += [*table(["videos", "training, epoch 1", "training, epoch 2", "evaluation"], rows), ""]
+        head = [f"training at {SIZE}, epoch {number}" for number in (1, 2)]
+        lines += [*table(["videos", *head, *(f"evaluation at {size}" for size in TEST_SIZES)], rows), ""]
     return "\n".join(lines)
 
 

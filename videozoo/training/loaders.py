@@ -29,9 +29,7 @@ def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "
         note(describe_verticals(names, vertical_labels(names)))
     dataset = make_train_dataset(settings, model, train)
     sampler = BalancedSampler([record.label for record in train.records]) if settings.balanced_sampling else None
-    # Workers take seconds to start where they are not forked; draws depend on no worker's state.
-    is_kept = settings.workers > 0
-    return _make_loader(settings, dataset, shuffle=sampler is None, sampler=sampler, persistent_workers=is_kept)
+    return _make_loader(settings, dataset, shuffle=sampler is None, sampler=sampler)
 
 
 def make_train_dataset(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "VideoDataset":
@@ -95,6 +93,9 @@ def _make_loader(settings: Settings, dataset: Any, **options: Any) -> "DataLoade
         num_workers=settings.workers,
         collate_fn=collate_clips,
         worker_init_fn=_leave_signals_to_parent,
+        # They take seconds to start where they are not forked, and keep the indexes of the files that they have read.
+        # Draws depend on no worker's state.
+        persistent_workers=settings.workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),
         **options,
