@@ -334,7 +334,8 @@ def page(result: dict[str, Any]) -> str:
             "## Training and evaluation",
             "",
             f"`videozoo finetune` and `videozoo evaluate` of `{MODEL}`, {NUM_FRAMES} frames, batches of {BATCH}, 2",
-            "workers on the same cores as the network: clips a second, and the fraction of the time spent waiting for videos.",
+            "workers on the same cores as the network: clips a second, and the fraction of the time spent",
+            "waiting for videos.",
             "",
         ]
         rows = []
