@@ -273,6 +273,11 @@ SETTINGS: dict[str, Setting] = {
     ),
     "docs/training.md": Setting(
         _training,
-        needs={"videos": "videos", "something-something-v1-train.csv": "something_v1"},
+        needs={
+            "videos": "videos",
+            "something-something-v1-train.csv": "something_v1",
+            "runs/tsm": "run",
+            "runs/arc": "run",
+        },
     ),
 }
