@@ -127,13 +127,23 @@ def test_segments_join_neighbors_of_one_class() -> None:
     scores = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.6, 0.4]], np.float32)
     start = np.array([0.0, 1.0, 2.0, 2.5])
     windows = WindowScores("x.mp4", start, start + 2, scores, 4.5, ["run", "跳"])
-    assert windows.bounds_sec.tolist() == [0, 1.5, 2.5, 3.25, 4.5]
+    assert windows.bounds_sec.tolist() == [0, 1, 2, 2.5, 3, 4, 4.5]
+    means = [(0.9,), (0.9, 0.7), (0.7, 0.2), (0.7, 0.2, 0.6), (0.2, 0.6), (0.6,)]
+    np.testing.assert_allclose(windows.moments[:, 0], [np.mean(row) for row in means], atol=1e-6)
     assert [tuple(row) for row in windows.segments()] == [
-        (0.0, 2.5, "run", pytest.approx(0.8), 0),
-        (2.5, 3.25, "跳", pytest.approx(0.8), 1),
-        (3.25, 4.5, "run", pytest.approx(0.6), 0),
+        (0.0, 2.0, "run", pytest.approx(0.85), 0),
+        (2.0, 2.5, "跳", pytest.approx(0.55), 1),
+        (2.5, 3.0, "run", pytest.approx(0.5), 0),
+        (3.0, 4.0, "跳", pytest.approx(0.6), 1),
+        (4.0, 4.5, "run", pytest.approx(0.6), 0),
     ]
-    assert [windows.at(time) for time in (-1, 0, 1.4, 1.6, 3.3, 99)] == [0, 0, 0, 1, 3, 3]
+    assert [windows.at(time) for time in (-1, 0, 0.9, 1.1, 4.2, 99)] == [0, 0, 0, 1, 5, 5]
+
+
+def test_moments_that_no_window_covers_have_the_nearest() -> None:
+    scores = np.array([[1, 0], [0, 1]], np.float32)
+    windows = WindowScores("x.mp4", np.array([0.0, 3.0]), np.array([1.0, 4.0]), scores, 4.2, ["a", "b"])
+    assert [tuple(row) for row in windows.segments()] == [(0.0, 2.0, "a", 1.0, 0), (2.0, 4.2, "b", 1.0, 1)]
 
 
 def test_the_default_window_is_as_long_as_a_clip() -> None:

@@ -36,7 +36,7 @@ def annotate_video(
     """Write a video with the best classes of each moment and their scores drawn on it, as mp4 (h264) without sound.
 
     Frames keep their times and are turned upright; those with a short side below ``SMALLEST_SIDE`` are enlarged. The
-    file is there whole or not at all. A moment has the classes of the window whose middle is nearest.
+    file is there whole or not at all. A moment has the mean scores of the windows that cover it.
 
     Args:
         video: as for `Predictor.windows`.
@@ -71,7 +71,7 @@ def is_annotated(path: Path) -> bool:
 
 
 class _Labels:
-    """Draws the classes of a moment into the upper left corner of a frame; the panel of a window is made once."""
+    """Draws the classes of a moment into the upper left corner of a frame; a panel is kept while it stays the same."""
 
     def __init__(self, windows: WindowScores, topk: int) -> None:
         self.windows, self.topk = windows, topk
@@ -91,10 +91,10 @@ class _Labels:
         return out
 
     def _make_panel(self, number: int, frame_width: int, frame_height: int) -> Image.Image:
-        """The best classes of a window, RGBA, a line each, with a bar as long as the score."""
+        """The best classes of a row of moments, RGBA, a line each, with a bar as long as the score."""
         size = int(np.clip(min(frame_width, frame_height) / 24, 12, 44))
         line, pad = round(1.45 * size), round(0.4 * size)
-        scores = self.windows.scores[number]
+        scores = self.windows.moments[number]
         best = best_classes(scores, self.topk)[: max((frame_height - 2 * pad) // line, 1)].tolist()
         lines = [(float(scores[k]), *_name_and_font(printable(self.windows.class_names[k]), k, size)) for k in best]
         sheet = ImageDraw.Draw(Image.new("RGBA", (1, 1)))

@@ -45,7 +45,7 @@ def plot_windows(path: Path, windows: WindowScores) -> None:
     if names == [windows.class_names[label] for label in rows]:
         numbered = ""
 
-    scores = windows.scores[:, rows].T
+    scores = windows.moments[:, rows].T
     figure = Figure(figsize=(11, 1.3 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for row, label in enumerate(rows):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count, groupby
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from .sliding import ShownFrames, sliding_clips
 # training were whole videos of some seconds. `videozoo stream` takes as many.
 WINDOW_FPS = 4.0
 SHORTEST_SEC = 0.01
+# Of two times that are nearer to each other one is enough.
+LEAST_SEC = 1e-5
 # Containers state rates above for videos whose frames have any times.
 HIGHEST_FPS = 240.0
 
@@ -56,28 +59,43 @@ class WindowScores:
     class_names: Sequence[str] = field(repr=False)
     note: str | None = None
 
-    @property
+    @cached_property
     def bounds_sec(self) -> np.ndarray:
-        """The times between which a window is the one whose middle is nearest, float64 (N + 1,): 0 to the duration."""
-        middles = (self.start_sec + self.end_sec) / 2
-        return np.concatenate([[0.0], (middles[:-1] + middles[1:]) / 2, [self.duration_sec]])
+        """The times between which the same windows cover the video, float64 (M + 1,), from 0 to the duration."""
+        gaps = np.flatnonzero(self.end_sec[:-1] < self.start_sec[1:])
+        middles = (self.end_sec[gaps] + self.start_sec[gaps + 1]) / 2
+        times = np.concatenate([self.start_sec, self.end_sec, middles]).round(6)
+        inside = np.unique(times[(times > 0) & (times < self.duration_sec - LEAST_SEC)])
+        return np.concatenate([[0.0], inside, [self.duration_sec]])
+
+    @cached_property
+    def moments(self) -> np.ndarray:
+        """The scores between these times, float32 (M, C): the mean of the windows that cover it, or the nearest one."""
+        middles = (self.bounds_sec[:-1] + self.bounds_sec[1:]) / 2
+        first, stop = np.searchsorted(self.end_sec, middles, "right"), np.searchsorted(self.start_sec, middles, "right")
+        last = len(self.scores) - 1
+        before, after = np.clip(stop - 1, 0, last), np.clip(first, 0, last)
+        is_later = middles - self.end_sec[before] > np.abs(self.start_sec[after] - middles)
+        first = np.where(first < stop, first, np.where(is_later, after, before))
+        stop = np.maximum(stop, first + 1)
+        sums = np.concatenate([np.zeros((1, self.scores.shape[1])), self.scores.cumsum(0, np.float64)])
+        return ((sums[stop] - sums[first]) / (stop - first)[:, None]).astype(np.float32)
 
     def at(self, time_sec: float) -> int:
-        """Return the number of the window whose middle is nearest to a time."""
-        return int(np.clip(np.searchsorted(self.bounds_sec, time_sec, "right") - 1, 0, len(self.scores) - 1))
+        """Return the row of ``moments`` of a time."""
+        return int(np.clip(np.searchsorted(self.bounds_sec, time_sec, "right") - 1, 0, len(self.moments) - 1))
 
     def segments(self) -> list[Segment]:
-        """Return the parts of the video that have one class: neighboring windows with the same best one are joined.
+        """Return the parts of the video that have one class: neighboring ``moments`` with the same best one are joined.
 
-        A moment has the class of the window whose middle is nearest. The first segment begins at 0, the last ends with
-        the video.
+        The first segment begins at 0, the last ends with the video.
         """
-        best, bounds = best_classes(self.scores, 1)[:, 0], self.bounds_sec
+        best, bounds = best_classes(self.moments, 1)[:, 0], self.bounds_sec
         found = []
         for label, group in groupby(range(len(best)), best.__getitem__):
-            numbers = list(group)
-            score = float(self.scores[numbers, label].mean())
-            start_sec, end_sec = float(bounds[numbers[0]]), float(bounds[numbers[-1] + 1])
+            rows = list(group)
+            score = float(np.average(self.moments[rows, label], weights=np.diff(bounds)[rows]))
+            start_sec, end_sec = float(bounds[rows[0]]), float(bounds[rows[-1] + 1])
             found.append(Segment(start_sec, end_sec, self.class_names[label], score, int(label)))
         return found
 
