@@ -56,7 +56,7 @@ def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer
 
 def _param_groups(model: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
     """Return timm's groups of parameters, by decay and by layer, and the classifier's apart where its rate differs."""
-    own = getattr(model, "no_weight_decay", set)()
+    own: set[str] = getattr(model, "no_weight_decay", set)()
     groups: list[dict[str, Any]]
     if config.layer_decay is None:
         groups = param_groups_weight_decay(model, config.weight_decay, no_weight_decay_list=own)

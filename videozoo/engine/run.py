@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from videozoo.engine.broken import BrokenVideos
 from videozoo.engine.errors import TrainingError
 from videozoo.engine.eval_result import EvalResult
-from videozoo.engine.first_statistics import FirstStatistics
 from videozoo.engine.interrupts import Interrupts
 from videozoo.engine.loaders import Batch
 from videozoo.engine.progress import Progress
@@ -64,7 +63,6 @@ class Run:
     broken: BrokenVideos
     trackers: Trackers
     step_times: StepTimes
-    first_statistics: FirstStatistics
     progress_lines: ProgressLines
     names_digest: str | None = None
     interrupts: Interrupts = field(default_factory=Interrupts)
@@ -134,7 +132,6 @@ class Run:
             "layout": self.train_loader.layout(self.config.grad_accum_steps),
             "names_digest": self.names_digest,
             "broken": self.broken.rows(),
-            "fresh_norms": self.first_statistics.names(progress.epoch * self.updates_per_epoch + progress.current.step),
         }
         if self.is_main:
             measured = trained if self.ema is None else self.ema.module.state_dict()

@@ -16,7 +16,6 @@ from videozoo.engine.checkpoint import load_weights
 from videozoo.engine.device import make_accelerator
 from videozoo.engine.distributed import sync_norms
 from videozoo.engine.errors import CheckpointError
-from videozoo.engine.first_statistics import FirstStatistics, fresh_norms
 from videozoo.engine.frozen import freeze
 from videozoo.engine.loaders import Batch, prepare_loader
 from videozoo.engine.optim import make_ema, make_optimizer, make_scheduler
@@ -100,7 +99,6 @@ def start_run(
         ),
         trackers=trackers,
         step_times=StepTimes(accelerator.device.type == "cpu" and accelerator.num_processes == 1),
-        first_statistics=FirstStatistics(net, fresh_norms(net) if state is None else state.get("fresh_norms", ())),
         progress_lines=ProgressLines(config.log_interval),
         names_digest=digest,
     )

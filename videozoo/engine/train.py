@@ -54,7 +54,7 @@ def train_epoch(run: Run) -> None:
         seed_step(mix_seed(config.seed, epoch, state.step, run.accelerator.process_index, 1), run.accelerator.device)
         lr = current_lr(run.optimizer)
         where = f"epoch {epoch + 1}, step {state.step + 1}, lr {lr:.3g}"
-        with run.step_times.measure(), run.first_statistics.follow(num_updates + 1):
+        with run.step_times.measure():
             loss, correct, clips = _step(run, group, weight, where)
         if run.ema is not None:
             run.ema.update(run.net, step=num_updates + 1)

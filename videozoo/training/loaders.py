@@ -62,7 +62,7 @@ def make_train_dataset(settings: Settings, model: "VideoNet | Ensemble", train: 
     )
 
 
-def _crop_ranges(settings: Settings) -> dict[str, tuple[float, float]]:
+def _crop_ranges(settings: Settings) -> dict[str, Any]:
     """Return ``scale`` and ``ratio`` of random crops, where flags or a recipe give them."""
     values = {name: getattr(settings, name) for name in ("scale", "ratio")}
     return {name: (value[0], value[1]) for name, value in values.items() if value}
