@@ -210,5 +210,9 @@ def test_from_list_names_the_item(videos: Path) -> None:
         VideoDataset.from_list([(videos / "0.mp4", "a")], RANDOM, num_frames=4, class_names=["b", "c"])
     with pytest.raises(ValueError, match="nothing is listed"):
         VideoDataset.from_list([], RANDOM, num_frames=4)
+    file = videos / "0.mp4"
+    for other in (file, str(file), [file], {file: "a"}, np.array([(str(file), "a")]), [VideoRecord(file, 0, "")]):
+        with pytest.raises(SourceError, match=r"from_list: items is a .*, must be a list of \(path, label\)"):
+            VideoDataset.from_list(other, RANDOM, num_frames=4)
     with pytest.raises(SourceError, match="has neither a data_format nor a split"):
         load_source([(videos / "0.mp4", 0)], split="train")

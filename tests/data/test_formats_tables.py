@@ -178,3 +178,28 @@ def test_metadata_and_class_folders(tmp_path: Path) -> None:
     write(tmp_path / "metadata.jsonl", "{}")
     with pytest.raises(SourceError, match=r"metadata\.csv and metadata\.jsonl both list its videos; keep one"):
         load_source(tmp_path)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.1 + 0.2, 11 / 30), (1e-7, 0.5), (0, 12345.678901234567)])
+def test_times_are_taken_as_programs_write_them(videos: Path, start: float, end: float) -> None:
+    for name, text in (
+        ("x.csv", f"path,label,start,end\na.mp4,jump,{start},{end}\n"),
+        ("x.jsonl", json.dumps({"path": "a.mp4", "label": "jump", "start": start, "end": end})),
+    ):
+        assert load_source(write(videos / name, text)).records[0].span_sec == (start, end)
+    for wrong in ("1e5", "1e", "e-1", ".", "nan", "-1", "0x1"):
+        with pytest.raises(SourceError, match="needs 0 <= start < end"):
+            load_source(write(videos / "x.csv", f"path,label,start,end\na.mp4,jump,0,{wrong}\n"))
+
+
+def test_columns_that_contradict_each_other(videos: Path) -> None:
+    both = "path,label,start,end,start_frame,end_frame\na.mp4,jump,0,1,0,2\nb.mp4,jump,,,0,2\n"
+    with pytest.raises(
+        SourceError, match=r"1 problem(.|\n)*x\.csv:2: it has start and end and start_frame and end_frame"
+    ):
+        load_source(write(videos / "x.csv", both))
+    for several in (False, True):
+        with pytest.raises(SourceError, match="label and labels may both hold the labels"):
+            load_source(write(videos / "x.csv", "path,label,labels\na.mp4,jump,jump|run\n"), multi_label=several)
+    with pytest.raises(SourceError, match=r"x\.jsonl:1: .* has a key twice but for case"):
+        load_source(write(videos / "x.jsonl", '{"path": "a.mp4", "label": "jump", "Label": "run"}'))

@@ -8,6 +8,7 @@ import torch
 from helpers import write
 from torch import Tensor
 
+from videozoo.arguments import UsageError
 from videozoo.data import (
     ClipNormalizer,
     JointDataset,
@@ -22,6 +23,7 @@ from videozoo.data import (
     load_source,
     split_by_hash,
 )
+from videozoo.training.sources import load_train_and_val
 
 
 @pytest.fixture
@@ -189,3 +191,28 @@ def test_targets_are_mixed(batch_size: int, smoothing: float) -> None:
     expected = labels * (1 - smoothing) + smoothing / 2
     expected[:4] = share * expected[:4] + (1 - share) * expected[:4].flip(0)
     torch.testing.assert_close(target, expected, atol=1e-4, rtol=0)
+
+
+def test_labels_in_json_are_whole(clips: Path) -> None:
+    for labels, said in (
+        ('["a|b"]', r"\['a\|b'\]; one of them holds a \|"),
+        ("[true, false]", "must be a class name or index"),
+    ):
+        path = write(clips / "train.jsonl", f'{{"path": "c1.mp4", "labels": {labels}}}\n')
+        with pytest.raises(SourceError, match=said):
+            load_source(path, multi_label=True)
+
+
+def test_a_name_with_a_blank_is_no_label(clips: Path) -> None:
+    path = write(clips / "train.txt", "gone away.mp4\nc1.mp4 run\n")
+    source = load_source(path, multi_label=True, check_files=False)
+    assert (source.class_names, _labels(source)) == (("run",), [(), (0,)])
+    path = write(clips / "train.txt", "c1.mp4 run fast\nc2.mp4 run\n")
+    with pytest.raises(SourceError, match=r"join names of classes by \|; where they hold blanks, put a tab"):
+        load_source(path, multi_label=True)
+
+
+def test_a_validation_without_any_class(clips: Path) -> None:
+    train, val = write(clips / "train.txt", "c1.mp4 run\nc2.mp4\n"), write(clips / "val.txt", "c3.mp4\n")
+    with pytest.raises(UsageError, match="no validation video has a class"):
+        load_train_and_val(str(train), str(val), data_root=None, class_names=None, val_frac=0.2, multi_label=True)

@@ -1,7 +1,7 @@
 """Videos as samples for a DataLoader."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Self
 
@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from videozoo.video.errors import VideoError
 
 from .clip_transform import ClipTransform, draws_from, find_clip_transform
-from .pairs import Pair
+from .pairs import Pair, is_pairs
+from .problems import SourceError
 from .read_sampled import read_record
 from .read_views import read_views
 from .records import VideoRecord
@@ -124,8 +125,14 @@ class VideoDataset(Dataset[dict[str, Any]]):
             SourceError: missing files, unknown classes, paths that come twice; it names the items.
             ValueError: see the class.
         """
+        pairs: list[Any] = [items] if isinstance(items, str | os.PathLike | Mapping) else list(items)
+        if not is_pairs(pairs):
+            raise SourceError(
+                f"VideoDataset.from_list: items is a {type(items).__name__} of {type(pairs[0]).__name__}, must be a "
+                "list of (path, label); a file or folder goes to load_source, and VideoRecords to VideoDataset itself."
+            )
         source = load_source(
-            list(items), data_root=data_root, class_names=class_names, multi_label=multi_label, check_files=check_files
+            pairs, data_root=data_root, class_names=class_names, multi_label=multi_label, check_files=check_files
         )
         if multi_label:
             options.setdefault("num_classes", len(source.class_names))

@@ -176,7 +176,9 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int | tuple[
                 if trouble == EMPTY:  # for the reader to refuse, as any other broken file
                     empty.append(row.place)
                     trouble = None
-                known[key] = f"{trouble}: {path}{_hint_columns(base, row)}" if trouble else row.trouble
+                known[key] = (
+                    f"{trouble}: {path}{_hint_columns(base, row, file.multi_label)}" if trouble else row.trouble
+                )
             if known[key]:
                 num_missing += 1
                 file.problems.add(row.place, known[key])
@@ -194,7 +196,7 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int | tuple[
     return records
 
 
-def _hint_columns(base: str, row: Row) -> str:
+def _hint_columns(base: str, row: Row, multi_label: bool) -> str:
     """A word on columns that have ended up in the path: a number of frames, or more labels."""
     if not row.path.isascii() and re.search("[\ud800-\udfff]", row.path):
         return " (the list is not UTF-8 text there; save it as UTF-8 if the name is not of these bytes)"
@@ -202,5 +204,7 @@ def _hint_columns(base: str, row: Row) -> str:
     for count in range(1, min(len(fields), 20)):
         path = row.path.rsplit(None, count)[0]
         if os.path.exists(os.path.join(base, path)):
+            if multi_label:
+                return " (join names of classes by |; where they hold blanks, put a tab behind the path)"
             return f" (more than two columns? write path and label only; {SEVERAL_LABELS})"
     return ""

@@ -16,6 +16,7 @@ from .list_text import BLANK, csv_header, read_text, text_lines
 from .problems import Problems, RowFault, SourceError
 
 Item = TypeVar("Item")
+_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{0,30})?(e-[0-9]{1,2})?")
 
 
 class Row(NamedTuple):
@@ -194,7 +195,7 @@ def _describe_columns(found: int, needed: int, delimiter: str) -> str:
 
 
 def bounds_of(start: str, end: str, told: str) -> tuple[float, float]:
-    """Two plain decimal numbers of at most nine digits before the point, the second one greater.
+    """Two decimal numbers of at most nine digits before the point, the second one greater, as programs write them.
 
     Args:
         start, end: as listed.
@@ -202,8 +203,6 @@ def bounds_of(start: str, end: str, told: str) -> tuple[float, float]:
     Raises:
         RowFault: anything else.
     """
-    if not all(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,20})?", text) for text in (start, end)) or float(start) >= float(
-        end
-    ):
+    if not all(map(_DECIMAL.fullmatch, (start, end))) or float(start) >= float(end):
         raise RowFault(f"{told}; needs 0 <= start < end")
     return float(start), float(end)

@@ -71,7 +71,7 @@ def load_train_and_val(
         multi_label: a video may have several classes, or none.
     Raises:
         SourceError: a list or folder that is not fit for training.
-        UsageError: a class without a training video.
+        UsageError: a single class, or of multi-label videos none that has a class on either side.
     """
     from videozoo.data import load_source
 
@@ -123,6 +123,10 @@ def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
     names = train.class_names
     if train.multi_label and not names:
         raise UsageError(f"{data}: no video has a class.")
+    if train.multi_label and not any(record.classes for record in val.records):
+        raise UsageError(
+            f"{data}: no validation video has a class, so mAP cannot be measured; give some that have one."
+        )
     if len(names) < 2 and not train.multi_label:
         raise UsageError(f"{data}: one class ({', '.join(names)}); two are needed to tell apart.")
     warnings = [*train.warnings, *(text for text in val.warnings if text not in train.warnings)]

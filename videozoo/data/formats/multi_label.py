@@ -5,7 +5,7 @@ import re
 
 from videozoo.names import shorten
 
-from ..files import look_into
+from ..files import is_video_name, look_into
 from ..list_text import BLANK
 from ..lists import ListFile, Listing, Row
 from ..problems import RowFault, SourceError
@@ -51,7 +51,9 @@ def _split(file: ListFile, line: str) -> tuple[str, list[str]]:
     numbers = re.search(rf"(?:[{BLANK}]+[0-9]{{1,9}})+$", line)
     if numbers is None:
         path, _, label = line.rpartition(" ")
-        return (path.rstrip(BLANK), [label]) if path and not _is_there(file, line) else (line, [])
+        # A name may hold a blank: it is one where the file is there, or where only the whole line ends like a video.
+        is_whole = is_video_name(os.path.basename(line)) and not is_video_name(os.path.basename(path.rstrip(BLANK)))
+        return (path.rstrip(BLANK), [label]) if path and not is_whole and not _is_there(file, line) else (line, [])
     path, labels = line[: numbers.start()], numbers[0].split()
     if os.path.splitext(path)[1].lower() in VIDEO_EXTENSIONS:
         return path, labels

@@ -81,6 +81,8 @@ def read_jsonl(file: ListFile) -> Listing:
         if not isinstance(item, dict):
             raise RowFault(f'{reprlib.repr(item)} must be an object, such as {{"file_name": "a.mp4", "label": "jump"}}')
         fields = {key.strip().lower(): value for key, value in item.items()}
+        if len(fields) < len(item):
+            raise RowFault(f"{reprlib.repr(item)} has a key twice but for case; keep one")
         path, label = _find_columns(fields)
         if path is None:
             raise RowFault(
@@ -114,6 +116,8 @@ def _find_columns(columns: Iterable[str]) -> tuple[str | None, str | None]:
     names = list(columns)
     label = find_label_column(names)
     paths = [name for name in names if name in PATH_COLUMNS]
+    if {"label", "labels"} <= set(names):
+        raise RowFault("label and labels may both hold the labels; rename one")
     further = next((name for name in names if FURTHER_LABEL.fullmatch(name)), None)
     if further is not None:
         raise RowFault(f"the columns {label or 'label'} and {further}; {SEVERAL_LABELS}")
@@ -129,6 +133,8 @@ def _make_row(place: str, fields: Mapping[str, str], path: str, label: str | Non
     frames = _bounds(fields, "start_frame", "end_frame")
     if frames is not None and not (frames[0].is_integer() and frames[1].is_integer()):
         raise RowFault(f"start_frame {frames[0]} and end_frame {frames[1]} must be whole numbers")
+    if span is not None and frames is not None:
+        raise RowFault("it has start and end and start_frame and end_frame; leave either pair empty")
     frame_range = (int(frames[0]), int(frames[1])) if frames else None
     return Row(place, fields[path], fields[label] if label else "", span, frame_range)
 
@@ -146,8 +152,13 @@ def _text_of(key: str, value: object) -> str:
     """
     if value is None:
         return ""
-    if key in LABEL_COLUMNS and isinstance(value, list) and all(isinstance(part, str | int) for part in value):
-        return "|".join(map(str, value))
-    if key in LABEL_COLUMNS and (not isinstance(value, str | int) or isinstance(value, bool)):
-        raise RowFault(f"{key} is {reprlib.repr(value)}, must be a class name or index")
+    if key in LABEL_COLUMNS:
+        labels = value if isinstance(value, list) else [value]
+        for label in labels:
+            if not isinstance(label, str | int) or isinstance(label, bool):
+                raise RowFault(f"{key} is {reprlib.repr(value)}, must be a class name or index")
+            if isinstance(value, list) and isinstance(label, str) and "|" in label:
+                raise RowFault(f"{key} is {reprlib.repr(value)}; one of them holds a |, which joins labels")
+        if isinstance(value, list):
+            return "|".join(map(str, value))
     return str(value).strip() if isinstance(value, str) else str(value)
