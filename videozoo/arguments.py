@@ -13,6 +13,7 @@ __all__ = [
     "check_ranges",
     "flag_of",
     "name_arguments",
+    "refuse_empty",
     "refuse_unknown",
     "set_index_cache",
     "set_max_frames",
@@ -74,6 +75,20 @@ def check_ranges(command: str, values: Mapping[str, Any]) -> None:
             raise UsageError(f"{command}: {flag_of(name)} {problem}.")
 
 
+def refuse_empty(command: str, values: Mapping[str, Any]) -> None:
+    """Refuse texts and lists without content, as an unset variable of a shell gives: they would pass as not given.
+
+    Args:
+        command: named in the error.
+        values: by the names of settings.
+    Raises:
+        UsageError: names the flag.
+    """
+    for name, value in values.items():
+        if value == [] or (isinstance(value, str) and not value.strip()):
+            raise UsageError(f"{command}: {flag_of(name)} is empty; give a value, or leave it out.")
+
+
 def set_max_frames(count: int) -> None:
     """Let the reader decode so many frames of a video, in processes that start from now on too."""
     os.environ["VIDEOZOO_MAX_FRAMES"] = str(count)
@@ -85,6 +100,8 @@ def set_index_cache(folder: str) -> None:
     Raises:
         UsageError: the folder cannot be made, or not be written.
     """
+    if not folder.strip():  # it would be the current folder
+        raise UsageError("--index-cache is empty; name a folder.")
     path = os.path.abspath(os.path.expanduser(folder))
     try:
         os.makedirs(path, exist_ok=True)

@@ -14,7 +14,7 @@ import videozoo
 from videozoo.cli import main
 from videozoo.engine import EvalResult, Scores, write_evaluation
 from videozoo.engine.compare import name_runs, read_compared
-from videozoo.engine.intervals import wilson_interval
+from videozoo.engine.metrics import wilson_interval
 from videozoo.engine.results import EpochRow, write_results, write_summary
 from videozoo.models import model_config
 from videozoo.report import count_cost
@@ -123,6 +123,41 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path, capsys: pytest.CaptureF
         (tmp_path / "b.png").mkdir(exist_ok=True)
         assert main(["compare", str(good), "--output", str(tmp_path / output)]) == 2
         assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [
+        ("results.json", "num_unread", "x"),
+        ("results.json", "class_names", [["a"]]),
+        ("results.json", "total_seconds", "x"),
+        ("results.json", "top1", True),
+        ("args.json", "epochs", "x"),
+        ("args.json", "lr", "x"),
+        ("args.json", "val_split", ["a"]),
+    ],
+)
+def test_a_folder_with_odd_values_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, name: str, value: Any
+) -> None:
+    good, odd = make_run(tmp_path / "good", [0.5]), make_run(tmp_path / "odd", [0.5])
+    content = json.loads((odd / file).read_text())
+    (content["settings"] if file == "args.json" else content)[name] = value
+    (odd / file).write_text(json.dumps(content))
+    assert main(["compare", str(good), str(odd), "--output", str(tmp_path / "a.png")]) == 1
+    captured = capsys.readouterr()
+    assert f"left out: {odd}: its files are damaged" in captured.err
+    assert [line.split()[0] for line in captured.out.splitlines()[1:]] == ["good"]
+
+
+def test_runs_with_all_and_with_none_right_are_drawn(tmp_path: Path) -> None:
+    runs = []
+    for share, total in ((1.0, 10), (0.0, 3)):
+        run = make_run(tmp_path / f"of_{total}", [share])
+        results = json.loads((run / "results.json").read_text()) | {"num_labelled": total}
+        (run / "results.json").write_text(json.dumps(results))
+        runs.append(str(run))
+    assert main(["compare", *runs, "--output", str(tmp_path / "a.png")]) == 0
 
 
 def test_names_tell_runs_apart(tmp_path: Path) -> None:

@@ -171,6 +171,8 @@ def test_a_folder_for_indexes_that_is_a_file_is_refused(command: str, tmp_path: 
     (tmp_path / "file").write_text("")
     error = _refused([*command.split(), "--model", "m", "--index-cache", str(tmp_path / "file")], tmp_path, capsys)
     assert f"--index-cache {tmp_path / 'file'}: cannot be made a folder" in error.replace("cache: ", "cache ")
+    error = _refused([*command.split(), "--model", "m", "--index-cache="], tmp_path, capsys)
+    assert "--index-cache is empty" in error.replace("cache: ", "cache ")
 
 
 @pytest.mark.parametrize("command", ["finetune", "evaluate", "predict"])

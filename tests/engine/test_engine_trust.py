@@ -26,6 +26,12 @@ def test_wilsons_interval(hits: int, total: int, low: float, high: float) -> Non
     assert mirrored == pytest.approx((1 - high, 1 - low), abs=5e-5)
 
 
+def test_the_ratio_is_never_outside_of_its_interval() -> None:
+    for total in range(1, 300):
+        assert wilson_interval(0, total)[0] == 0
+        assert wilson_interval(total, total)[1] == 1
+
+
 def test_no_video_has_no_interval() -> None:
     assert all(map(math.isnan, wilson_interval(0, 0)))
     found = result_dict(_result([-1, -1], [0, 1]))

@@ -86,6 +86,34 @@ def test_nothing_is_printed_and_the_process_stays_as_it_was(
     assert dict(os.environ) == environment
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("reverse", "no"),
+        ("amp", 1),
+        ("batch_size", "8"),
+        ("workers", 1.5),
+        ("views", 3),
+        ("data", 5),
+        ("model", object()),
+    ],
+)
+def test_evaluate_refuses_values_of_another_kind(name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"evaluate: {name} is .*; it must be "):
+        videozoo.evaluate(**{"model": "m", "data": "videos", name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("val", ""), ("val", []), ("data", []), ("output", " "), ("recipe", "")])
+def test_empty_values_are_not_taken_as_absent(videos: Path, tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"finetune: {name} is empty; give a value"):
+        videozoo.finetune(**{"data": videos, "output": tmp_path / "run", **TRAINING, name: value})
+
+
+def test_an_evaluation_does_not_lose_its_results_for_an_empty_output(videos: Path, result: Any) -> None:
+    with pytest.raises(UsageError, match="evaluate: output is empty"):
+        videozoo.evaluate(model=result.best_model, data=videos / "val", output="")
+
+
 def test_an_evaluation_of_several_models_writes_its_files(result: Any, videos: Path, tmp_path: Path) -> None:
     both = [result.output / "best", result.output / "last"]
     measured = videozoo.evaluate(model=both, data=videos, output=tmp_path / "out", workers=0, device="cpu")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -14,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from videozoo.engine.errors import EngineError
 from videozoo.engine.figures import save_figure, short
-from videozoo.engine.intervals import wilson_interval
+from videozoo.engine.metrics import wilson_interval
 from videozoo.engine.results import EpochRow
 from videozoo.text import cause, some
 
@@ -80,7 +81,7 @@ class ComparedRun:
         else:
             source = [settings.get(key) for key in _SPLIT_OFF]
         path = os.path.abspath(os.path.expanduser(str(source[0])))
-        count = self.results.get("num_videos", 0) + self.results.get("num_unread", 0)
+        count = (self.results.get("num_videos") or 0) + (self.results.get("num_unread") or 0)
         return (path, *source[1:], count, tuple(self.results.get("class_names", ())))
 
 
@@ -103,12 +104,32 @@ def read_compared(folder: Path) -> ComparedRun:
         history = _read_history(folder / "summary.csv") if is_run else ()
         args = json.loads((folder / "args.json").read_text(encoding="utf-8")) if is_run else {"settings": {}}
         run = ComparedRun(folder, dict(results), dict(args["settings"]), history)
-        is_measured = isinstance(results.get(run.metric), float | int) and isinstance(results["class_names"], list)
-        if not is_measured or (is_run and not history) or run.interval == ():
-            raise ValueError("results.json or summary.csv has no measured epoch")
+        _check(run, is_run)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(f"{folder}: its files are damaged or do not fit together ({cause(error)}).") from error
     return run
+
+
+def _check(run: ComparedRun, is_run: bool) -> None:
+    """Use all that a comparison uses, so that a folder with odd values is left out and does not end it.
+
+    Raises:
+        ValueError, TypeError: a value is missing or of another kind.
+    """
+    if not _is_number(run.results.get(run.metric)) or (is_run and not run.history):
+        raise ValueError("results.json or summary.csv has no measured epoch")
+    if not isinstance(run.results["class_names"], list):
+        raise TypeError("results.json: class_names is no list")
+    counts = ("epoch", "num_labelled", "num_videos", "num_unread", "total_seconds", "seconds")
+    for file, values, names in (("results.json", run.results, counts), ("args.json", run.settings, ("epochs", "lr"))):
+        for name in names:
+            if values.get(name) is not None and not _is_number(values[name]):
+                raise TypeError(f"{file}: {name} is {values[name]!r}, no number")
+    _ = run.interval, run.is_unfinished, hash(run.validation)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _read_history(path: Path) -> tuple[EpochRow, ...]:

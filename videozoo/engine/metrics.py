@@ -132,14 +132,19 @@ def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, 
     Args:
         z: quantile of the normal distribution; the default is that of 95 %.
     Returns:
-        both ends, in [0, 1]; nan where ``total`` is 0.
+        both ends, in [0, 1], the ratio never outside of them; nan where ``total`` is 0.
+    Raises:
+        ValueError: more hits than videos, or fewer than none.
     """
+    if not 0 <= hits <= total:
+        raise ValueError(f"wilson_interval: {hits} of {total}; needed are 0 <= hits <= total.")
     if not total:
         return math.nan, math.nan
     ratio, scale = hits / total, 1 + z * z / total
     middle = (ratio + z * z / (2 * total)) / scale
     half = z / scale * math.sqrt(ratio * (1 - ratio) / total + z * z / (4 * total * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Rounding would put 10 of 10 above its own interval.
+    return max(0.0, min(ratio, middle - half)), min(1.0, max(ratio, middle + half))
 
 
 @dataclass(frozen=True)

@@ -96,9 +96,12 @@ def evaluate(
     refuse_unknown("evaluate", options, defaults)
     given = {"model": model, "data": data, **options}
     values: dict[str, Any] = {name: _as_text(value) for name, value in given.items()}
+    if values.get("device") is not None:
+        values["device"] = str(values["device"])  # of a torch.device too
     for name in ("model", "scores"):
         one = values.get(name)
-        values[name] = (one,) if isinstance(one, str) else tuple(one or ())
+        values[name] = () if one is None else one if isinstance(one, tuple) else (one,)
+    _check_kinds(values)
     settings = EvaluationSettings(**values)
     with _in_words_of_python(defaults):
         if settings.max_frames is not None:
@@ -109,6 +112,31 @@ def evaluate(
             if settings.output and is_main_process():
                 found.write(Path(settings.output))
             return found.scores.result
+
+
+def _check_kinds(values: dict[str, Any]) -> None:
+    """Refuse values of another kind than an argument of `evaluate` has; NumPy's integers become Python's.
+
+    Raises:
+        UsageError: names the argument and its value.
+    """
+    for entry in dataclasses.fields(EvaluationSettings):
+        value = values.get(entry.name)
+        if value is None:
+            continue
+        if entry.name in ("model", "scores"):
+            is_good, needed = all(isinstance(one, str) for one in value), "a name or a path, or a list of them"
+        elif entry.name == "data":
+            is_good, needed = isinstance(value, str | tuple), "a path, or a list of (path, label)"
+        elif entry.default is False:
+            is_good, needed = isinstance(value, bool), "True or False"
+        elif entry.type == int | None:
+            is_good, needed = hasattr(value, "__index__") and not isinstance(value, bool), "a whole number"
+            values[entry.name] = operator.index(value) if is_good else value
+        else:
+            is_good, needed = isinstance(value, str), "a text"
+        if not is_good:
+            raise UsageError(f"evaluate: {entry.name} is {value!r}; it must be {needed}.")
 
 
 def _plain(value: Any) -> Any:
@@ -123,7 +151,7 @@ def _plain(value: Any) -> Any:
 def _as_text(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(map(_as_text, value))
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, os.PathLike) else value
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.arguments import UsageError, check_ranges, flag_of
+from videozoo.arguments import UsageError, check_ranges, flag_of, refuse_empty
 from videozoo.choices import is_onnx
 from videozoo.jobs.output_folders import hold_output, refuse_file, refuse_inside_data
 
@@ -152,6 +152,7 @@ def _set_up(settings: EvaluationSettings) -> Setup:
 
 
 def _check(settings: EvaluationSettings) -> None:
+    refuse_empty("evaluate", vars(settings))
     check_ranges("evaluate", vars(settings))
     if settings.output:
         _check_output(Path(settings.output).expanduser(), settings.data if isinstance(settings.data, str) else None)

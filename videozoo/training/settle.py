@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from videozoo.arguments import UsageError, check_ranges, flag_of, set_index_cache, set_max_frames
+from videozoo.arguments import UsageError, check_ranges, flag_of, refuse_empty, set_index_cache, set_max_frames
 from videozoo.choices import FREE_ON_RESUME
 from videozoo.jobs.output_folders import refuse_file, refuse_inside_data
 from videozoo.launch import is_main_process
@@ -37,6 +37,7 @@ def settle(given: Mapping[str, Any]) -> Settings:
         UsageError: a flag that is needed is missing, the output is taken, or a continued run was another.
     """
     given = dict(given)
+    refuse_empty("finetune", given)
     if not given.get("output"):
         needed = "--output RUN" if given.get("resume") else "--model NAME, --data DIR_OR_LIST and --output RUN"
         raise UsageError(f"finetune: {needed} needed (see videozoo finetune --help).")

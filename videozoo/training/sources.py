@@ -78,14 +78,16 @@ def load_train_and_val(
     split, val_split = splits
     train_folder = find_split(data, TRAIN_FOLDERS)
     if train_folder is not None:
-        data, val = str(train_folder), val or str(find_split(data, VAL_FOLDERS))
+        data, val = str(train_folder), str(find_split(data, VAL_FOLDERS)) if val is None else val
         note(f"training on {data}, validating on {val}")
     where: dict[str, Any] = {"data_root": data_root, "data_format": data_format, "multi_label": multi_label}
     train_source = load_source(data, class_names=class_names, split=split, **where)
     if val is None and val_split is None:
         train_source, val_source = _split(train_source, val_frac, val_group)
     else:
-        val_source = load_source(val or data, class_names=train_source.class_names, split=val_split, **where)
+        val_source = load_source(
+            data if val is None else val, class_names=train_source.class_names, split=val_split, **where
+        )
     _check_classes(describe_data(data), train_source, val_source)
     return train_source, val_source
 
