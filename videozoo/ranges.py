@@ -42,6 +42,7 @@ _COUNT = Range(least=1, most=1_000_000)
 _PROBABILITY = Range(least=0, most=1)
 _RATE = Range(above=0, most=1000)
 _RATE_OR_ZERO = Range(least=0, most=1000)
+_SECONDS = Range(least=0.01, most=1_000_000)
 _BELOW_ONE = Range(least=0, below=1)
 
 # By the names of settings, which are those of flags: --batch-size is batch_size.
@@ -59,6 +60,8 @@ RANGES: dict[str, Range] = {
     "topk": _COUNT,
     "average": _COUNT,
     "short_side": Range(least=2),
+    "window": _SECONDS,
+    "stride": _SECONDS,
     "gop": _COUNT,
     # model
     "drop": _BELOW_ONE,

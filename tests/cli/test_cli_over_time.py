@@ -125,7 +125,7 @@ def test_pictures_of_any_length(count: int, seconds: float, classes: int, tmp_pa
         (["VIDEO", "--segments", "DIR/other.csv"], "other.csv: exists and is of something else"),
         (["VIDEO", "--segments", "DIR/photo.csv"], "photo.png: exists and is of something else"),
         (["VIDEO", "--segments", "DIR/absent/x.csv"], "there is no folder"),
-        (["VIDEO", "--segments", "x.csv", "--window", "0"], "--window is 0; it must be at least 0.01 seconds"),
+        (["VIDEO", "--segments", "x.csv", "--window", "0"], "--window is 0; it must be at least 0.01"),
         (["VIDEO", "--segments", "x.csv", "--stride", "nan"], "--stride is nan"),
         (["VIDEO", "--segments", "x.csv", "--views", "10x3"], "--views is 10x3"),
     ],

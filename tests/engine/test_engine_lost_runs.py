@@ -207,6 +207,14 @@ def test_another_training_set_is_reported(tmp_path: Path, caplog: pytest.LogCapt
     assert "(12 videos then, 15 now)" in caplog.text
 
 
+def test_another_number_of_validation_videos_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path / "run", epochs=1)
+    run(tmp_path / "run", epochs=2, resume=True)
+    assert "cannot be compared" not in caplog.text
+    run(tmp_path / "run", epochs=3, val=train_loader(12), resume=True)
+    assert "was measured on 9 validation videos, now there are 12" in caplog.text
+
+
 def test_many_classes_keep_a_checkpoint_small(tmp_path: Path) -> None:
     names = tuple(map(str, range(3000)))
     net = TinyNet(len(names))

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -30,7 +29,6 @@ OVER_TIME = group(
     flag("--window", type=float, metavar="SEC", help="seconds of a window; default: as long as the network's clips"),
     flag("--stride", type=float, metavar="SEC", help="seconds from one window to the next; default: half a window"),
 )
-SHORTEST_SEC = 0.01  # of `videozoo.inference`
 _COLUMNS = ("start", "end", "class", "score")
 _HEADER = csv_text([_COLUMNS]).encode()
 _FOR_LISTS = ("input", "output", "num_shards", "shard", "data_format", "split", "batch_size", "workers")
@@ -93,10 +91,6 @@ def _check(args: argparse.Namespace, videos: list[Path]) -> list[Path]:
     for name in (*_FOR_LISTS, *_FOR_SEEKING):
         if getattr(args, name, None) is not None:
             raise CommandError(f"predict: {flag_of(name)} has no effect with {asked}, which takes one video.")
-    for name in ("window", "stride"):
-        value = getattr(args, name)
-        if value is not None and not SHORTEST_SEC <= value < math.inf:
-            raise CommandError(f"predict: {flag_of(name)} is {value:g}; it must be at least {SHORTEST_SEC} seconds.")
     views = parse_views(args.views)
     if views is not None and views[0] > 1:
         raise CommandError(f"predict: --views is {args.views}; with {asked} windows are the clips, give 1x{views[1]}.")

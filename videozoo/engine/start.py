@@ -59,6 +59,8 @@ def start_run(
     digest = None if train_names is None else digest_names(train_names)
     layout = train.layout(config.grad_accum_steps)
     progress = Progress() if state is None else restore_progress(folder.path, state, config, layout, digest)
+    if state is not None:
+        _warn_of_other_validation(folder, progress, val)
     updates_per_epoch = math.ceil(len(train) / config.grad_accum_steps)
     _prepare_net(net, config, accelerator)
     if state is not None:
@@ -139,3 +141,18 @@ def _load_states(
     load_optimizer(optimizer, net, state["optimizer"], accelerator)
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
+
+
+def _warn_of_other_validation(folder: RunFolder, progress: Progress, val: Iterable[Batch]) -> None:
+    """Say that the best epoch was found on another number of validation videos, where that can be told."""
+    try:
+        count = len(val.dataset)  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):  # any iterable, or a data set that streams
+        return
+    best = progress.best or {}
+    before = best.get("num_videos", count) + best.get("num_unread", 0)
+    if best and before != count:
+        _log.warning(
+            "%s: epoch %d, the best so far, was measured on %d validation videos, now there are %d; its accuracy and "
+            "those of the coming epochs cannot be compared", folder.path, best["epoch"], before, count
+        )  # fmt: skip
