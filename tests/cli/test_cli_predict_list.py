@@ -103,6 +103,9 @@ def test_paths_on_standard_input(
     def say(text: bytes) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
 
+    say(b"\xef\xbb\xbf" + os.fsencode(clips[0]))  # with a byte order mark
+    assert main([*argv, "-"]) == 0
+    capsys.readouterr()
     say(lines)
     assert main([*argv, "-", str(clips[1]), "--json"]) == 1
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -193,3 +196,24 @@ def test_a_folder_of_videos(videos: Path, tmp_path: Path, capsys: Capture) -> No
     assert main([*BASE, "--input", str(folder / "deep"), "--output", str(tmp_path / "flat.csv")]) == 1
     assert main([*BASE, "--input", str(folder / "deep"), "--output", str(output)]) == 2
     assert "belongs to another run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["predict", "--model", MODEL, ""], "an argument is empty; give a value, or leave it out"),
+        (["predict", "--model", MODEL, "a.mp4", "--segments", ""], "--segments is empty"),
+        (["predict", "--model", MODEL, "a.mp4", "--output="], "--output is empty"),
+        (["evaluate", "--model", "", "--data", "x"], "--model is empty"),
+    ],
+)
+def test_empty_arguments(argv: list[str], said: str, capsys: Capture) -> None:
+    assert main(argv) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_closed_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(["predict", "--model", MODEL, "-"]) == 2  # nothing came, and that is all
+    assert main(["predict", "--model", MODEL, "absent.mp4"]) == 1

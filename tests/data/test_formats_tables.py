@@ -192,6 +192,13 @@ def test_times_are_taken_as_programs_write_them(videos: Path, start: float, end:
             load_source(write(videos / "x.csv", f"path,label,start,end\na.mp4,jump,0,{wrong}\n"))
 
 
+def test_check_data_is_no_help_where_labels_contradict(videos: Path) -> None:
+    for rows, is_help in (("a.mp4 jump\na.mp4 jump\n", True), ("a.mp4 jump\na.mp4 run\n", False)):
+        with pytest.raises(SourceError) as caught:
+            load_source(write(videos / "x.txt", rows))
+        assert ("videozoo check-data" in str(caught.value)) == is_help
+
+
 def test_columns_that_contradict_each_other(videos: Path) -> None:
     both = "path,label,start,end,start_frame,end_frame\na.mp4,jump,0,1,0,2\nb.mp4,jump,,,0,2\n"
     with pytest.raises(

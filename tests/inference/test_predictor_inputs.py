@@ -82,3 +82,17 @@ def test_arrays_of_paths_and_of_bytes_are_lists(clips: list[Path], predictor: Pr
 def test_what_is_nothing_of_the_kind(asked: Any, predictor: Predictor) -> None:
     with pytest.raises(TypeError, match=r"Predictor: got .*; give a path, an open file, bytes, uint8 frames"):
         predictor(asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("", "the path is empty"),
+        (torch.zeros(4, 3, 8, 8, dtype=torch.uint8, device="meta"), "a tensor without plain values"),
+        (torch.zeros(4, 3, 8, 8, dtype=torch.uint8).to_sparse(), "a tensor without plain values"),
+    ],
+)
+def test_what_has_no_content_costs_itself(asked: Any, said: str, clips: list[Path], predictor: Predictor) -> None:
+    assert said in str(predictor(asked).error)
+    wrong, right = predictor([asked, clips[0]])
+    assert (wrong.ok, right.ok) == (False, True)

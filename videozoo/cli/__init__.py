@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import sys
 from collections.abc import Sequence
 
 from videozoo.cli.command import CommandParser, Parser
@@ -25,7 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     which. 130: stopped by Ctrl-C.
     """
     bound_spinning()
+    open_closed_streams()
     return answer(lambda: run_command(argv))
+
+
+def open_closed_streams() -> None:
+    """Put the null device in the place of standard streams that are closed, as a scheduler may start a program."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def bound_spinning() -> None:

@@ -86,6 +86,10 @@ class CommandParser(Parser):
             if given.startswith("--") and " " not in given and given not in self._option_string_actions:
                 hint = near_names(given, self._option_string_actions, "; did you mean {}?", most=2, cutoff=0.75)
                 self.error(f"unrecognized arguments: {given}{hint}")
+        for before, given in itertools.pairwise(("", *(args or ()))):
+            if not given or (given.startswith("--") and given.endswith("=")):
+                name = given.rstrip("=") or (before if before.startswith("-") else "an argument")
+                self.error(f"{name} is empty; give a value, or leave it out")
         found, rest = super().parse_known_args(args, namespace)
         if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")

@@ -1,6 +1,7 @@
 """``videozoo predict``: the classes of single files, or of a list of any length."""
 
 import argparse
+import codecs
 import functools
 import json
 import os
@@ -143,7 +144,8 @@ def _expand_stdin(names: Sequence[str], data_root: str | None) -> list[str]:
         return list(names)
     from videozoo.data.comments import is_comment
 
-    lines = [os.fsdecode(line.strip()) for line in sys.stdin.buffer.read().splitlines()]
+    text = sys.stdin.buffer.read().removeprefix(codecs.BOM_UTF8)  # as PowerShell writes
+    lines = [os.fsdecode(line.strip()) for line in text.splitlines()]
     lines = [line for line in lines if line and not is_comment(line, data_root or "", [line])]
     if not lines:
         raise CommandError("predict: no path came on standard input; write one a line.")

@@ -153,7 +153,7 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int | tuple[
     seen: dict[tuple[str, object, object], tuple[str, int | tuple[int, ...]]] = {}
     known: dict[str, str] = {}
     records = []
-    num_missing = 0
+    num_missing = num_doubled = 0
     doubled, empty = [], []
     for row, label in zip(listing.rows, labels, strict=True):
         path = os.path.join(base, row.path)
@@ -170,6 +170,7 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int | tuple[
                 doubled.append(f"{row.place} {what}")
                 continue
             file.problems.add(row.place, f"{row.path} {what}")
+            num_doubled += not other  # which of two labels is right nothing can tell
         elif file.check_files:
             if key not in known:
                 trouble = None if row.trouble else trouble_with(path)
@@ -187,7 +188,7 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int | tuple[
         records.append(VideoRecord(Path(path), one, row.place, name, row.span_sec, row.frame_range, labels=several))
     if num_missing == len(records) > 1:
         file.problems.hint = f". None of the videos is there; is {base} the folder that they start from (data root)?"
-    elif num_missing or any("is listed again" in what for what in file.problems.found):
+    elif num_missing or num_doubled:
         file.problems.hint = ". 'videozoo check-data' writes a list of those that can be read, each once"
     if doubled:
         file.problems.warnings.append(f"{file.path}: {len(doubled)} left out: {'; '.join(doubled[:4])}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -42,12 +43,16 @@ def to_record(asked: Any) -> VideoRecord:
     if isinstance(asked, VideoRecord):
         return asked
     if isinstance(asked, str | os.PathLike):
+        if not os.fspath(asked):
+            raise VideoError(Path(), "the path is empty")  # which would be the working directory
         return VideoRecord(Path(asked), -1, "")
     if isinstance(asked, bytes | bytearray | memoryview):
         return VideoRecord(BYTES, -1, "", content=bytes(asked))
     if hasattr(asked, "read"):
         return _of_file(asked)
     if isinstance(asked, Tensor):
+        if asked.is_meta or asked.layout != torch.strided:
+            raise VideoError(FRAMES, f"frames are a tensor without plain values ({asked.device}, {asked.layout})")
         asked = asked.detach().cpu()  # decoding processes cannot take what is on a GPU
     if isinstance(asked, np.ndarray | Tensor | list | tuple | Image.Image):
         return VideoRecord(FRAMES, -1, "", content=asked)
