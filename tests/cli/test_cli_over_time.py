@@ -50,6 +50,7 @@ def test_tables_a_picture_and_an_annotated_video(long: Path, tmp_path: Path, cap
     assert all(one["end"] == other["start"] for one, other in itertools.pairwise(rows))
     assert len(captured.out.splitlines()) == len(rows)
     assert "parts.csv, parts-windows.csv, parts.png: " in captured.err
+    assert "windows of 4 s, every 1 s\n" in captured.err
     assert f"{seen}: 120 frames" in captured.err
     windows = list(csv.DictReader((tmp_path / "parts-windows.csv").open(encoding="utf-8")))
     assert [*windows[0]] == ["start", "end", "class_1", "score_1", "class_2", "score_2"]
@@ -71,6 +72,11 @@ def test_tables_a_picture_and_an_annotated_video(long: Path, tmp_path: Path, cap
     assert main([*BASE, str(long), "--json", *again]) == 0, "its own files are replaced"
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(f"{line['start']:.3f}", line["class"]) for line in lines] == [(row["start"], row["class"]) for row in rows]
+
+
+def test_one_segment_hints_at_the_window(long: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert main([*BASE, str(long), "--segments", str(tmp_path / "parts.csv"), "--window", "30"]) == 0
+    assert "one window of 12 s; the whole video is one segment, a shorter --window" in capsys.readouterr().err
 
 
 def test_odd_sizes_other_times_and_a_folder_of_frames(tmp_path: Path, make_video: Any, make_frames: Any) -> None:

@@ -69,6 +69,7 @@ def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predicto
         )
         segments = windows.segments()
         _say_segments(segments, args.json)
+        _say_sizes(windows, args.window, args.stride)
         if windows.note:
             note(f"{video}: {windows.note}")
         if args.segments:
@@ -137,6 +138,18 @@ def _say_segments(segments: "Iterable[Segment]", as_json: bool) -> None:
             say(json.dumps({**times, **score}, ensure_ascii=False))
         else:
             say(f"{row.start_sec:8.1f} to {row.end_sec:.1f} s  {row.score:6.1%}  {row.label}")
+
+
+def _say_sizes(windows: "WindowScores", window: float | None, stride: float | None) -> None:
+    """Tell how long windows were and how far apart they began, and of --window where all is one segment."""
+    length = float(windows.end_sec[0] - windows.start_sec[0])
+    is_one = len(windows.scores) == 1
+    step = stride or (window or length) / 2
+    taken = f"one window of {length:.3g} s" if is_one else f"windows of {window or length:.3g} s, every {step:.3g} s"
+    hint = ""
+    if len(windows.segments()) == 1:
+        hint = "; the whole video is one segment, a shorter --window may tell more"
+    note(f"{taken}{hint}")
 
 
 def _write_segments(outputs: list[Path], windows: "WindowScores", segments: "list[Segment]", topk: int) -> None:
