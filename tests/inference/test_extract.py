@@ -151,6 +151,9 @@ def test_a_stopped_job_goes_on(listed: Path, tmp_path: Path, name: str, monkeypa
     assert not (tmp_path / f"{name}.parts").exists()
     before = (tmp_path / name).stat().st_mtime_ns
     assert extract_list(extractor, listing, tmp_path / name).num_errors == 1
+    (tmp_path / "broken.mp4").write_bytes(b"no video either")
+    with pytest.raises(JobError, match="is finished, but files changed since"):
+        extract_list(extractor, listing, tmp_path / name)
     assert (tmp_path / name).stat().st_mtime_ns == before
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,20 @@ def test_a_stopped_evaluation_goes_on_and_keeps_nothing_in_the_end(
     told.clear()
     score(nets, records, folder=folder, on_progress=lambda *counts: told.append(counts))
     assert told == [(11, 1)]
+
+
+def test_videos_that_changed_meanwhile_are_scored_again(
+    nets: list[Any], records: list[VideoRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "PART_SECONDS", 0.0)
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(records[1].path.read_bytes())
+    mine = [replace(records[0], path=copy), *records[1:4]]
+    with pytest.raises(_Killed):
+        score(nets, mine, folder=tmp_path / "out", on_progress=_stop_after(2))
+    copy.write_bytes(records[0].path.read_bytes())
+    for one, other in zip(score(nets, mine, folder=tmp_path / "out"), score(nets, mine), strict=True):
+        torch.testing.assert_close(one.log_probs, other.log_probs, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,43 @@ def test_an_interrupted_shard_goes_on_after_its_last_part(
     assert sorted(path.name for path in tmp_path.glob("*.parquet*")) == ["scores.parquet", "whole.parquet"]
 
 
+def test_videos_that_changed_meanwhile_are_answered_again(
+    predictor: Predictor, listing: Path, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = [tmp_path / f"{number}.mp4" for number in range(6)]
+    for path, clip in zip(mine, clips, strict=False):
+        path.write_bytes(clip.read_bytes())
+    mine[3].write_bytes(b"broken")
+    listing.write_text("".join(f"{path}\n" for path in mine))
+    monkeypatch.setattr(parts, "PART_SECONDS", 0.0)
+    output = tmp_path / "scores.parquet"
+    with pytest.raises(_Killed):
+        answer(predictor, listing, output, on_progress=_stop_after(4))
+    mine[0].write_bytes(clips[5].read_bytes())
+    mine[3].write_bytes(clips[4].read_bytes())
+    result = answer(predictor, listing, output)
+    assert (result.num_errors, result.num_done_before) == (0, 2)
+    fresh = rows_of(answer(predictor, listing, tmp_path / "fresh.parquet").path)
+    for row, expected in zip(rows_of(output), fresh, strict=True):
+        assert (row["path"], row["error"], row["classes"]) == (expected["path"], None, expected["classes"])
+        np.testing.assert_allclose(row["scores"], expected["scores"], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["s.csv", "s.jsonl", "s.parquet"])
+def test_a_finished_output_of_videos_that_changed_is_refused(
+    name: str, predictor: Predictor, listing: Path, tmp_path: Path
+) -> None:
+    output = answer(predictor, listing, tmp_path / name).path
+    before = output.read_bytes()
+    (tmp_path / "noise.mp4").write_bytes(b"no video either")
+    os.utime(tmp_path / "noise.mp4", ns=(1, 1))
+    with pytest.raises(JobError, match=r"is finished, but files changed since \(.*noise.mp4\); remove it"):
+        answer(predictor, listing, output)
+    assert output.read_bytes() == before
+    output.unlink()
+    assert answer(predictor, listing, output).num_done_before == 0
+
+
 def test_a_damaged_part_is_done_again(
     predictor: Predictor, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,3 +382,8 @@ def test_labelled_videos_are_lists_too(clips: list[Path], tmp_path: Path) -> Non
         assert all(record.label >= 0 for record in listing)
     with pytest.raises(SourceError, match="no such file"):
         open_listing(tmp_path / "nowhere.txt")
+    (tmp_path / "several.csv").write_text("path,labels\na.mp4,eight|nine\nb.mp4,eight\n")
+    assert [record.name for record in open_listing(tmp_path / "several.csv")] == ["a.mp4", "b.mp4"]
+    (tmp_path / "twice.csv").write_text("path,label\na.mp4,eight\na.mp4,nine\n")
+    with pytest.raises(SourceError, match="with another label"):
+        open_listing(tmp_path / "twice.csv")

@@ -65,12 +65,16 @@ class VideoRecord:
 
     def stamp(self) -> str:
         """Return what changes with the video: its path and part, its file's size and time of change."""
+        part = [os.path.abspath(self.path), self.span_sec, self.frame_range, self.member]
+        return json.dumps([*part, *self.file_state()])
+
+    def file_state(self) -> tuple[int, int]:
+        """Return size in bytes and time of change in nanoseconds of its file, -1 each where it is not there."""
         try:
             status = os.stat(self.path)
-            size, changed = status.st_size, status.st_mtime_ns
         except (OSError, ValueError):
-            size, changed = -1, -1
-        return json.dumps([os.path.abspath(self.path), self.span_sec, self.frame_range, self.member, size, changed])
+            return -1, -1
+        return status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True)

@@ -93,10 +93,10 @@ def evaluate_records(
     shard = Shard(listing, count, rank)
     started, waited = time.perf_counter(), 0.0
 
-    def answer(first: int) -> Generator[list[Prediction]]:
+    def answer(some: Sequence[VideoRecord], first: int) -> Generator[list[Prediction]]:
         nonlocal waited
         batches = iterate_batches(
-            shard,
+            some,
             configs,
             start=first,
             batch_size=batch_size,

@@ -7,7 +7,7 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from videozoo.data import VIDEO_EXTENSIONS, SourceError, VideoRecord, load_sourc
 from videozoo.data.comments import is_comment, warn_comments
 from videozoo.data.files import find_videos, is_video_name
 from videozoo.data.list_text import expand_home
+from videozoo.data.problems import SEVERAL_LABELS
 
 LABELLED_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".tar")
 
@@ -210,5 +211,14 @@ def open_listing(
     if not options and path.is_dir() and any(is_video_name(entry.name) for entry in path.iterdir()):
         videos = find_videos(path)
         return RecordList([VideoRecord(video, -1, str(video), video.relative_to(path).as_posix()) for video in videos])
-    source = load_source(data, data_root=data_root, check_files=False, needs_labels=False, **options)  # type: ignore[arg-type]
+    where: dict[str, Any] = {"data_root": data_root, "check_files": False, "needs_labels": False, **options}
+    try:
+        source = load_source(data, **where)
+    except SourceError as error:
+        if SEVERAL_LABELS not in str(error):
+            raise
+        try:
+            source = load_source(data, multi_label=True, **where)
+        except SourceError:
+            raise error from None
     return RecordList(source.records, source.warnings)

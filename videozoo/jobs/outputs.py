@@ -27,11 +27,16 @@ GROUP_ROWS = 4096
 
 @dataclass(frozen=True)
 class Finished:
-    """What a finished output says of itself."""
+    """What a finished output says of itself.
+
+    Args:
+        stamps: of the videos' files, joined; empty in files of earlier versions.
+    """
 
     job: dict[str, Any]
     num_videos: int
     num_errors: int
+    stamps: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,11 @@ class ParquetFile(Output):
             return None
         try:
             with pq.ParquetFile(path) as file:
-                job = json.loads((file.schema_arrow.metadata or {})[b"job"])
+                about = file.schema_arrow.metadata or {}
+                job, stamps = json.loads(about[b"job"]), about.get(b"stamps", b"").decode()
                 groups = file.iter_batches(columns=["error"])
                 num_errors = sum(len(group) - group.column(0).null_count for group in groups)
-                return Finished(job, file.metadata.num_rows, num_errors)
+                return Finished(job, file.metadata.num_rows, num_errors, stamps)
         except (pa.ArrowException, KeyError, ValueError):
             raise _foreign(path) from None
 
@@ -94,7 +100,7 @@ class ParquetFile(Output):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        about = {**self.about, "job": json.dumps(self.job)}
+        about = {**self.about, "job": json.dumps(self.job), "stamps": parts.stamps()}
         schema = pa.schema({name: type_of(pa) for name, type_of in self.types.items()}, metadata=about)
 
         def fill(file: Any) -> None:
@@ -129,7 +135,8 @@ class _FileWithJob(Output):
 
     def write(self, parts: Parts, num_rows: int, num_errors: int) -> None:
         self._write(parts, num_rows)
-        finished = {"job": self.job, "num_videos": num_rows, "num_errors": num_errors}
+        counts = {"num_videos": num_rows, "num_errors": num_errors}
+        finished = {"job": self.job, **counts, "stamps": parts.stamps()}
         write_whole(_beside(parts.output, ".json"), json.dumps({**self.about, "finished": finished}, indent=2))
 
     def _is_whole(self, path: Path, num_rows: int) -> bool:

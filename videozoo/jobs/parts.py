@@ -1,5 +1,6 @@
 """Rows of a job over a list on their way to one file: parts that are on the disk whole or not at all."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from videozoo.data import VideoRecord
 from videozoo.files import LOCK, FolderTaken, Lock, remove_leftovers
 
 from .disk import write_whole
@@ -25,6 +27,7 @@ PARTS_FORMAT = 1
 # Rows wait in memory at most so long, and so many of them, before they are safe on disk.
 PART_SECONDS = 30.0
 PART_ROWS = 4096
+STAMP_LENGTH = 8
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Rows:
     """A row per video.
 
     Args:
-        columns: ``index`` (place in the list), ``path``, ``label``, ``error`` and ``note``, each with a value or None
-            per video.
+        columns: ``index`` (place in the list), ``path``, ``label``, ``error``, ``note`` and ``stamp`` (what
+            `stamp_file` gave; parts of earlier versions lack it), each with a value or None per video.
         values: its scores or features, float32 (N, D), NaN where it could not be read.
     """
 
@@ -118,6 +121,41 @@ class Parts:
                 raise JobError(f"{path}: is damaged; run again to go on.")
             yield rows
 
+    def stamps(self) -> str:
+        """Join the stamps of all rows; empty where some lack one."""
+        found = []
+        for path in self._paths():
+            stamps = _read_columns(path).get("stamp")
+            if stamps is None:
+                return ""
+            found.append("".join(stamps))
+        return "".join(found)
+
+    def redo_changed(self, shard: Shard, answers: "Answers", size: int) -> int:
+        """Answer those videos again whose files changed since; gives their number."""
+        count = 0
+        for path in self._paths():
+            first, stop = map(int, path.stem.split("-"))
+            records = shard[first:stop]
+            before, now = _read_columns(path).get("stamp"), [stamp_file(record) for record in records]
+            places = [k for k, stamp in enumerate(before or ()) if stamp != now[k]]
+            rows = _read(path) if places else None
+            if rows is None:
+                continue
+            again = [records[k] for k in places]
+            with closing(answers(again, 0)) as batches:
+                given = [answer for some in batches for answer in some]
+            indices = [shard.places[first + k] for k in places]
+            fresh = _to_rows(again, indices, given, [now[k] for k in places], size)
+            values = rows.values.copy()
+            values[places] = fresh.values
+            for name, column in fresh.columns.items():
+                for k, value in zip(places, column, strict=True):
+                    rows.columns[name][k] = value
+            self.add(first, Rows(rows.columns, values))
+            count += len(places)
+        return count
+
     def remove(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -136,59 +174,90 @@ def _read(path: Path) -> Rows | None:
         return None
 
 
+def _read_columns(path: Path) -> dict[str, list[Any]]:
+    """Return the columns of a part that is known to be whole, without its values."""
+    with safe_open(path, "np") as file:
+        columns: dict[str, list[Any]] = json.loads(file.metadata()["columns"])
+        return columns
+
+
+def stamp_file(record: VideoRecord) -> str:
+    """Return what changes with a video's file, the same wherever it lies: of its size and time of change."""
+    return hashlib.sha256(repr(record.file_state()).encode()).hexdigest()[:STAMP_LENGTH]
+
+
+# Gives the answers to some videos from one of them on, some at a time.
+Answers = Callable[[Sequence[VideoRecord], int], Generator[list[Prediction]]]
+
+
 def fill_parts(
     parts: Parts,
     shard: Shard,
-    answers: Callable[[int], Generator[list[Prediction]]],
+    answers: Answers,
     size: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> tuple[int, int]:
-    """Add the rows of a shard that parts lack.
+    """Add the rows of a shard that parts lack, and answer videos again whose files changed since.
 
     Args:
-        answers: gives the answers from one of the shard's videos on, some at a time.
+        answers: gives the answers to some videos from one of them on, some at a time.
         size: values of a video.
         on_progress: called with the videos answered and the errors among them, this run's and earlier ones'.
     Returns:
-        the number of rows that were there, and of all errors.
+        the number of rows that were there and stayed, and of all errors.
     Raises:
         JobError: the disk refused.
     """
+    parts.count()  # removes damaged parts
+    num_redone = parts.redo_changed(shard, answers, size)
     start, num_errors = parts.count()
-    done, waiting, written = start, [], time.monotonic()
+    done, waiting, stamps, written = start, list[Prediction](), list[str](), time.monotonic()
+
+    def add() -> None:
+        span = slice(done, done + len(waiting))
+        parts.add(done, _to_rows(shard[span], shard.places[span], waiting, stamps, size))
+
     if on_progress is not None:
         on_progress(done, num_errors)
-    with closing(answers(start)) as batches:
+    with closing(answers(shard, start)) as batches:
         try:
             for some in batches:
+                at = done + len(waiting)
+                stamps += [stamp_file(record) for record in shard[at : at + len(some)]]
                 waiting += some
                 num_errors += sum(answer.error is not None for answer in some)
                 is_last = done + len(waiting) == len(shard)
                 if is_last or len(waiting) >= PART_ROWS or time.monotonic() - written >= PART_SECONDS:
-                    parts.add(done, _to_rows(shard, done, waiting, size))
-                    done, waiting, written = done + len(waiting), [], time.monotonic()
+                    add()
+                    done, waiting, stamps, written = done + len(waiting), [], [], time.monotonic()
                 if on_progress is not None:
                     on_progress(done + len(waiting), num_errors)
         except KeyboardInterrupt:
             if waiting:
-                parts.add(done, _to_rows(shard, done, waiting, size))
+                add()
             raise
-    return start, num_errors
+    return start - num_redone, num_errors
 
 
-def _to_rows(shard: Shard, first: int, answers: Sequence[Prediction], size: int) -> Rows:
-    """Return the rows of the answers from ``first`` on; file names that are no UTF-8 are escaped."""
+def _to_rows(
+    records: Sequence[VideoRecord],
+    indices: Sequence[int],
+    answers: Sequence[Prediction],
+    stamps: Sequence[str],
+    size: int,
+) -> Rows:
+    """Return the rows of the answers to some records; file names that are no UTF-8 are escaped."""
     values = np.full((len(answers), size), np.nan, np.float32)
     for row, answer in zip(values, answers, strict=True):
         if answer.scores is not None:
             row[:] = answer.scores.ravel()
-    records = shard[first : first + len(answers)]
     columns: dict[str, list[Any]] = {
-        "index": list(shard.places[first : first + len(answers)]),
+        "index": list(indices),
         "path": [_as_utf8(answer.path) for answer in answers],
         "label": [None if record.label < 0 else record.label for record in records],
         "error": [None if answer.error is None else _as_utf8(answer.error) for answer in answers],
         "note": [answer.note for answer in answers],
+        "stamp": list(stamps),
     }
     return Rows(columns, values)
 

@@ -13,9 +13,10 @@ import numpy as np
 from videozoo.choices import SCORE_FILES
 
 from .describe import describe_answers, describe_job, describe_network
+from .errors import JobError
 from .listing import Listing, Shard
 from .outputs import OUTPUTS, Output
-from .parts import Parts, Rows, check_same_job, fill_parts, parts_folder
+from .parts import STAMP_LENGTH, Parts, Rows, check_same_job, fill_parts, parts_folder, stamp_file
 from .prediction import AnswersVideos, best_classes
 from .shards import check_shard, check_suffix, shard_path
 
@@ -50,11 +51,12 @@ def predict_list(
     """Answer each video of a shard once and write the answers as one file, Parquet, csv or jsonl by its ending.
 
     Video ``i`` of the list belongs to shard ``i % num_shards``. Answers are kept in ``OUTPUT.parts`` until all are
-    there; killed at any moment and called again, it goes on after the last ones kept. A file that is finished stays as
-    it is. Columns: index (place in the list), path, error (null where fine), note (what is odd about a video that was
-    read, else null), classes and class_scores (the best ``topk``), scores (all of them, float32). A csv file has
-    class_1, score_1, class_2, ... of the best ``topk`` instead, a jsonl file predictions, a list of class, label and
-    score; what they are of is in ``NAME.json`` beside them.
+    there; killed at any moment and called again, it goes on after the last ones kept, and answers videos again whose
+    files changed since. A file that is finished stays as it is. Columns: index (place in the list), path, error (null
+    where fine), note (what is odd about a video that was read, else null), classes and class_scores (the best
+    ``topk``), scores (all of them, float32). A csv file has class_1, score_1, class_2, ... of the best ``topk``
+    instead, a jsonl file predictions, a list of class, label and score; what they are of is in ``NAME.json`` beside
+    them.
 
     Args:
         predictor: the network.
@@ -62,8 +64,8 @@ def predict_list(
         output: the file; with several shards each writes a file of its own, see `shard_path`.
         on_progress: called with the videos answered and the errors among them, this run's and earlier ones'.
     Raises:
-        JobError: another ending; the output belongs to another run (list, network, settings, number of shards), another
-            process is writing it, or the disk refused.
+        JobError: another ending; the output belongs to another run (list, network, settings, number of shards), or is
+            finished and a video's file changed since; another process is writing it, or the disk refused.
         MissingPackageError: a Parquet file, and pyarrow is not installed.
     """
     names = predictor.class_names
@@ -127,26 +129,42 @@ def answer_list(
     check_shard(output, num_shards, shard)
     path = shard_path(output, num_shards, shard)
     records = Shard(listing, num_shards, shard)
-    if found := _find(kind, path):
+    if found := _find(kind, path, records):
         return found
     with closing(Parts(path, kind.job)) as parts:
-        if found := _find(kind, path):  # another process finished it a moment ago
+        if found := _find(kind, path, records):  # another process finished it a moment ago
             return found
         size = int(np.prod(kind.shape))
-        start, num_errors = fill_parts(
-            parts, records, lambda first: predictor.stream_batches(records, first), size, on_progress
-        )
+        start, num_errors = fill_parts(parts, records, predictor.stream_batches, size, on_progress)
         kind.write(parts, len(records), num_errors)
         parts.remove()
         return JobResult(path, len(records), num_errors, start)
 
 
-def _find(kind: Output, path: Path) -> JobResult | None:
-    """Return the result of a finished output, if it is of the same job."""
+def _find(kind: Output, path: Path, records: Shard) -> JobResult | None:
+    """Return the result of a finished output, if it is of the same job and of the same files."""
     found = kind.find(path)
     if found is None:
         return None
     check_same_job(found.job, kind.job, path)
+    _check_files(found.stamps, path, records)
     # A process that was killed right after the file was finished left its parts.
     shutil.rmtree(parts_folder(path), ignore_errors=True)
     return JobResult(path, found.num_videos, found.num_errors, found.num_videos)
+
+
+def _check_files(stamps: str, path: Path, records: Shard) -> None:
+    """Refuse an output whose videos changed since it was made.
+
+    Raises:
+        JobError: names the first of them.
+    """
+    before = [stamps[k : k + STAMP_LENGTH] for k in range(0, len(stamps), STAMP_LENGTH)]
+    changed = [k for k, stamp in enumerate(before) if stamp != stamp_file(records[k])]
+    if changed:
+        named = ", ".join(str(records[k].path) for k in changed[:3])
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise JobError(
+            f"{path}: is finished, but files changed since ({named}{more}); remove it to answer the list again, or "
+            "give another --output."
+        )
