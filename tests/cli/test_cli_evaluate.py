@@ -236,7 +236,15 @@ def test_indices_mean_the_names_beside_the_list_and_warnings_are_printed(
     assert all(row[1] in row[0].split("/") for row in told)
     (tmp_path / "classes.txt").write_text("\n".join(["hovering", *names[1:]]))
     assert main(["evaluate", "--model", models["four"], "--data", str(tmp_path / "list.txt"), *QUIET]) == 2
-    assert "unknown class 'hovering' (classes.txt:1)" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "unknown class 'hovering' (classes.txt:1)" in error
+    assert "name the right one: --class-names FILE" in error
+    (tmp_path / "right.txt").write_text("\n".join(names))
+    flags = ["--class-names", str(tmp_path / "right.txt"), "--output", str(tmp_path / "again")]
+    evaluate("--model", models["four"], "--data", str(tmp_path / "list.txt"), *flags)
+    assert [row[:2] for row in read_csv(tmp_path / "again" / "videos.csv")[1:]] == [row[:2] for row in told]
+    assert main(["evaluate", "--model", models["four"], "--data", str(videos / "val"), *flags, *QUIET]) == 2
+    assert "--class-names has no effect here" in capsys.readouterr().err
 
 
 def test_folders_that_are_numbers_are_the_indices_of_a_model_without_names(videos: Path, tmp_path: Path) -> None:

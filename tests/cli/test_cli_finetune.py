@@ -68,7 +68,12 @@ def test_a_continued_run_equals_one_that_never_stopped(videos: Path, tmp_path: P
     assert _finetune(videos, tmp_path / "parts", "--epochs", "1", *flags) == 0
     # The flags that are not given come from args.json.
     assert main(["finetune", "--resume", "--output", str(tmp_path / "parts"), "--epochs", "2"]) == 0
-    assert "resumed after epoch 1 of 2" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "resumed after epoch 1 of 2" in error
+    assert "run is complete" not in error
+    assert main(["finetune", "--resume", "--output", str(tmp_path / "parts")]) == 0
+    told = "resumed after epoch 2 of 2; the run is complete, a higher --epochs goes on with it"
+    assert told in capsys.readouterr().err
     whole, parts = _weights(tmp_path / "whole" / "last"), _weights(tmp_path / "parts" / "last")
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[key], parts[key]) for key in whole)

@@ -36,7 +36,7 @@ def test_groups_validate_together(
     people: Path, tmp_path: Path, capsys: Capture, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "videozoo"):
-        load_train_and_val(str(people), None, data_root=None, class_names=None, val_frac=0.2)
+        load_train_and_val(str(people), None, data_root=None, names_file=None, val_frac=0.2)
     err = caplog.text
     assert "of the videos are kept for validation (by hash of their names)" in err
     assert "hint: the first part of the names comes in several classes and on both sides of the split" in err

@@ -165,3 +165,10 @@ def test_real_clips(shared_data: Path) -> None:
     batch = next(iter(DataLoader(dataset, batch_size=6)))
     assert batch["video"].shape == (6, 1, 3, 8, 64, 64)
     assert batch["video"].std() > 0.1
+
+
+def test_a_video_that_is_its_own_place_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "root" / "jump" / "a.mp4"
+    assert VideoRecord(path, 0, "root/jump/a.mp4").listed == ""
+    assert VideoRecord(path, 0, str(path)).listed == VideoRecord(path, 0, "").listed == ""
+    assert VideoRecord(path, 0, "train.txt:3").listed == " [listed in train.txt:3]"

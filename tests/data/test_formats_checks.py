@@ -238,3 +238,21 @@ def test_csv_holds_any_names(labels: dict[str, str]) -> None:
             csv.writer(file).writerows([("path", "label"), *labels.items()])
         source = load_source(path, data_root=videos)
         assert {record.name: source.class_names[record.label] for record in source.records} == labels
+
+
+def test_class_names_of_another_list_are_told_in_one_line_and_can_be_replaced(videos: Path) -> None:
+    path = write(videos / "train.txt", "a.mp4 0\nb.mp4 1\n")
+    beside = write(videos / "classes.txt", "one\ntwo\nthree\nfour\nfive\n")
+    own = write(videos / "own.txt", "jump\nrun\n")
+    (warning,) = load_source(path).warnings
+    assert warning.startswith(f"class names from {beside} (5 of them, the list uses 2); if ")
+    assert warning.endswith("name the right one: --class-names FILE")
+    source = load_source(path, names_file=own)
+    assert (source.class_names, source.warnings) == (("jump", "run"), ())
+    with pytest.raises(
+        SourceError, match=r"1 problem; .*named by .*classes\.txt; .*--class-names FILE\n.*'one'.*line"
+    ) as caught:
+        load_source(write(videos / "val.txt", "a.mp4 0\nb.mp4 0\n"), class_names=["run", "jump"])
+    assert "(and 1 more line with it)" in str(caught.value)
+    source = load_source(path, class_names=["run", "jump"], names_file=own)
+    assert [record.label for record in source.records] == [1, 0]

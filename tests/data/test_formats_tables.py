@@ -135,7 +135,7 @@ def test_metadata_beside_the_videos(motion: Path, shown: Shown) -> None:
     assert shown(source)[:2] == [("0.mp4", "jump", [0, 2]), ("1.mp4", "run", [0, 3])]
     assert source.warnings == ()
     assert find_parts(str(motion)) == [motion / "train", motion / "val"]
-    train, val = load_train_and_val(str(motion), None, data_root=None, class_names=None, val_frac=0.2)
+    train, val = load_train_and_val(str(motion), None, data_root=None, names_file=None, val_frac=0.2)
     assert {len(train.records), len(val.records)} == {4}
     os.replace(motion / "train" / "metadata.csv", motion / "metadata.csv")
     (motion / "val" / "metadata.csv").unlink()

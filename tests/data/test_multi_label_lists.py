@@ -215,4 +215,4 @@ def test_a_name_with_a_blank_is_no_label(clips: Path) -> None:
 def test_a_validation_without_any_class(clips: Path) -> None:
     train, val = write(clips / "train.txt", "c1.mp4 run\nc2.mp4\n"), write(clips / "val.txt", "c3.mp4\n")
     with pytest.raises(UsageError, match="no validation video has a class"):
-        load_train_and_val(str(train), str(val), data_root=None, class_names=None, val_frac=0.2, multi_label=True)
+        load_train_and_val(str(train), str(val), data_root=None, names_file=None, val_frac=0.2, multi_label=True)

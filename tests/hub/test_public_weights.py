@@ -178,7 +178,7 @@ def test_nobody_answers(cfg: VideoCfg, monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeHub() as gone:
         url = gone.url
     cfg.url = f"{url}/lab/zoo/resolve/main/tsm.pth"
-    with pytest.raises(WeightsError, match=r"could not be downloaded \(Connect.*videozoo convert FILE"):
+    with pytest.raises(WeightsError, match=r"could not be downloaded \(its server cannot.*convert FILE"):
         weights_folder(NAME, cfg)
 
 

@@ -20,6 +20,7 @@ from videozoo.models import default_start
 from videozoo.models.default_start import Start, default_starts
 from videozoo.models.registry import list_models
 from videozoo.training import start as start_module
+from videozoo.training.model import _describe_start
 from videozoo.training.settings import DEFAULTS, Settings
 from videozoo.training.settle import settle
 from videozoo.training.start import make_started_model
@@ -76,8 +77,11 @@ def test_offline_with_nothing_cached_trains_from_scratch_soon(
     monkeypatch.setattr(default_start, "cache_folder", lambda name: tmp_path / name)
     monkeypatch.setattr(default_start, "can_reach", lambda url: "mmlab" not in url and default_reach(url))
     settings = _settings("tsm_r50")
-    make_started_model(settings, NAMES)
+    model = make_started_model(settings, NAMES)
     assert settings.from_scratch
+    assert _describe_start(settings, model).endswith("from scratch (or from a file: --backbone-weights FILE)")
+    named = _settings("tsm_r50", from_scratch=True, given=frozenset({"from_scratch"}))
+    assert _describe_start(named, model).endswith("from scratch (--backbone-weights tv_in1k starts from ImageNet)")
     (row,) = [row for row in caplog.records if row.levelno == logging.WARNING]
     assert "training from scratch, as no weights to start from can be had" in row.getMessage()
     assert "tsm_r50.mm_k400_8f is not in the cache" in row.getMessage()

@@ -56,9 +56,11 @@ def load_listed(args: argparse.Namespace, *, needs_labels: bool = True) -> "dict
 
     where = {"data_root": args.data_root, "data_format": args.data_format, "split": args.split}
     where |= {"check_files": False, "needs_labels": needs_labels, "multi_label": args.multi_label}
+    where["names_file"] = args.class_names
     folders: dict[str, str | Path] = {folder.name: folder for folder in find_parts(args.data)}
     sources: dict[str, VideoSource] = {}
-    class_names = _folder_names(folders.values()) if args.data_format in (None, "class_folders") else None
+    is_open = args.class_names is None and args.data_format in (None, "class_folders")
+    class_names = _folder_names(folders.values()) if is_open else None
     for part, data in (folders or {"": args.data}).items():
         source = load_source(data, class_names=class_names, **where)
         class_names = source.class_names or None

@@ -11,7 +11,7 @@ from videozoo.choices import AVERAGES
 from videozoo.cli.accuracy import describe_average_precisions, describe_chance, describe_mistakes, describe_trust
 from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import say, say_text, show_log
-from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES
+from videozoo.cli.flags import AMP, CLASS_NAMES, DEVICE, INDEX_CACHE, MAX_FRAMES
 from videozoo.cli.jobs import job_bar
 from videozoo.launch import is_main_process, num_processes
 from videozoo.training.evaluation import Evaluation, EvaluationSettings, run_evaluation
@@ -43,6 +43,7 @@ COMMAND = Command(
         flag("--data-root", metavar="DIR", help="folder that paths in a list start from"),
         flag("--data-format", metavar="NAME", help="what --data is, where that cannot be told from it"),
         flag("--split", metavar="NAME", help="part of --data, where one file lists several"),
+        CLASS_NAMES,
         flag(
             "--scores",
             action="append",

@@ -50,12 +50,18 @@ INDEX_CACHE = flag(
     metavar="DIR",
     help=INDEX_CACHE_HELP,
 )
+CLASS_NAMES = flag(
+    "--class-names",
+    metavar="FILE",
+    help="class names, one a line, by index; a classes.txt beside a list is found by itself",
+)
 # The flags that name labelled videos.
 SOURCE_FLAGS = (
     flag("--data", required=True, metavar="DIR_OR_LIST", help="labelled videos, as for finetune"),
     flag("--data-root", metavar="DIR", help="folder that paths in a list start from"),
     flag("--data-format", metavar="NAME", help="format of the list, where it is not recognised"),
     flag("--split", metavar="NAME", help="split, where one list holds several"),
+    CLASS_NAMES,
     switch("--multi-label", help="a video may have several classes, or none, as for finetune"),
 )
 # The flags of work done by several processes.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from videozoo.names import clean_name, clean_names, find_alike, find_name_fault, shorten
-from videozoo.text import some
+from videozoo.text import count_of, some
 from videozoo.video.image_folder import natural_key
 
 from .list_text import BLANK, expand_home, read_text, split_lines
@@ -18,6 +18,7 @@ from .several_labels import find_several_labels
 MAX_CLASSES = 100_000
 # Names, a line each, beside a list of indices: ours, TSM's and TRN's, MMAction2's.
 CLASS_FILES = ("classes.txt", "category.txt", "label_map.txt")
+OTHER_NAMES = "if that is another list's file, name the right one: --class-names FILE"
 
 
 def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
@@ -70,9 +71,10 @@ def number_labels(
     fault_of = {name: find_name_fault(name) for name in spelled.values()}
     rows = [row if spelled[row.label] == row.label else row._replace(label=spelled[row.label]) for row in listing.rows]
     faults = [fault_of[row.label] for row in rows]
-    vocabulary = listing.vocabulary
+    vocabulary, beside = listing.vocabulary, None
     if vocabulary is None and listing.labels_are != "names" and rows and is_index(rows[0].label):
-        vocabulary = _names_beside(file.path)
+        beside = None if file.vocabulary else _names_beside(file.path)
+        vocabulary = read_names(beside) if beside else file.vocabulary
     known = _Known(class_names, vocabulary)
     texts = {row.label: row.place for row, fault in zip(rows, faults, strict=True) if not fault}
     several = find_several_labels(texts, known.by_name)
@@ -97,14 +99,20 @@ def number_labels(
         occurring = {row.label for row in fitting}
         known = _Known(sorted(occurring, key=lambda name: (natural_key(name), name)), None)
     find = known.of_index if are_indices else known.by_name.get
+    unknown: dict[str, list[str]] = {}
     for row in fitting:
         if find(row.label) is None:
-            file.problems.add(row.place, known.why_unknown(row.label, are_indices))
+            unknown.setdefault(row.label, []).append(row.place)
+    for label, (place, *others) in unknown.items():
+        more = f" (and {count_of(others, 'more line')} with it)" if others else ""
+        file.problems.add(place, f"{known.why_unknown(label, are_indices)}{more}")
+    if unknown and beside:
+        file.problems.hint += f". Indices are named by {beside}; {OTHER_NAMES}"
     found = [find(row.label) for row in rows]
     labels = [-1 if label is None else label for label in found]
     names = known.names if known.names is not None else tuple(map(str, range(max(labels, default=-1) + 1)))
     alike = [] if class_names is not None else warn_alike(file.path, names)
-    return labels, names, [*_unused(file, labels, names, vocabulary), *alike]
+    return labels, names, [*_unused(file, labels, names, vocabulary, beside), *alike]
 
 
 def number_several(
@@ -209,23 +217,31 @@ def _are_indices(texts: Mapping[str, str], labels_are: str, known: _Known, probl
     return True
 
 
-def _names_beside(path: Path) -> Vocabulary | None:
+def _names_beside(path: Path) -> Path | None:
     if not path.is_file():  # a list in Python
         return None
     for name in CLASS_FILES:
         file = path.parent / name
         if file.is_file() and not file.samefile(path):
-            return read_names(file)
+            return file
     return None
 
 
-def _unused(file: ListFile, labels: list[int], names: tuple[str, ...], vocabulary: Vocabulary | None) -> list[str]:
-    """A warning that names the classes without a video, and the lines on which they stand."""
+def _unused(
+    file: ListFile, labels: list[int], names: tuple[str, ...], vocabulary: Vocabulary | None, beside: Path | None
+) -> list[str]:
+    """A warning that names the classes without a video, and the lines on which they stand.
+
+    Where a file of names ``beside`` the list has twice as many as the list uses, it is rather that of another list.
+    """
     used = set(labels)
     lacking = [label for label in range(len(names)) if label not in used]
     if not lacking:
         return []
+    count, known = len(used - {-1}), set(vocabulary.names) if vocabulary else set()
+    if beside and len(known) > 2 * count and known >= {names[label] for label in lacking}:
+        return [f"class names from {beside} ({len(known)} of them, the list uses {count}); {OTHER_NAMES}"]
     places = dict(zip(vocabulary.names, vocabulary.places, strict=True)) if vocabulary else {}
     told = [f"{names[label]} ({places[names[label]]})" if names[label] in places else names[label] for label in lacking]
-    count = f"{len(lacking)} of {len(names)} classes have" if len(lacking) > 1 else f"1 of {len(names)} classes has"
-    return [f"{file.path}: {count} no video: {some(told)}"]
+    share = f"{len(lacking)} of {len(names)} classes have" if len(lacking) > 1 else f"1 of {len(names)} classes has"
+    return [f"{file.path}: {share} no video: {some(told)}"]

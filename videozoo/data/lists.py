@@ -61,6 +61,7 @@ class Checks(TypedDict):
     check_files: bool
     multi_label: bool
     needs_labels: bool
+    vocabulary: Vocabulary | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class ListFile:
         check_files: look whether the files are there.
         multi_label: a video may have any number of labels, joined by ``|`` in its row.
         needs_labels: every video must have a label.
+        vocabulary: what indices mean, in place of a file of names beside the list.
         comments: place and text of those found so far.
         within: only rows whose paths are in this folder of the base are meant; empty: all.
     """
@@ -86,6 +88,7 @@ class ListFile:
     check_files: bool = True
     multi_label: bool = False
     needs_labels: bool = True
+    vocabulary: Vocabulary | None = None
     comments: dict[str, str] = field(default_factory=dict)
     within: str = ""
 

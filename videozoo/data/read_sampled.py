@@ -61,4 +61,4 @@ def read_record(
         with open_record(record) as reader:
             return read_sampled(reader, draw, make), reader.note
     except VideoError as err:
-        raise VideoError(err.path, f"{err.reason} [listed in {record.source}]") from err
+        raise VideoError(err.path, f"{err.reason}{record.listed}") from err

@@ -58,6 +58,11 @@ class VideoRecord:
         return (self.label,) if self.label >= 0 else ()
 
     @property
+    def listed(self) -> str:
+        """The end of an error that says where the video is listed; empty where that is the video itself."""
+        return "" if self.path.as_posix().endswith(self.source) else f" [listed in {self.source}]"
+
+    @property
     def part(self) -> dict[str, Any]:
         """What part of ``path`` it is, or what is in its place, as the keywords of :class:`VideoReader`."""
         part = {"span_sec": self.span_sec, "frame_range": self.frame_range, "member": self.member}

@@ -11,7 +11,7 @@ from .files import make_records
 from .formats import DATA_FORMATS, MULTI_LABEL_READERS, READERS, SPLIT_FORMATS
 from .formats.class_folders import load_class_folders
 from .formats.recognise import recognise, recognise_multi_label
-from .labels import check_names, number_labels, number_several
+from .labels import check_names, number_labels, number_several, read_names
 from .list_text import expand_home
 from .lists import Checks, ListFile, Listing
 from .metadata import enter_metadata
@@ -26,6 +26,7 @@ def load_source(
     *,
     data_root: str | os.PathLike[str] | None = None,
     class_names: Sequence[str] | None = None,
+    names_file: str | os.PathLike[str] | None = None,
     data_format: str | None = None,
     split: str | None = None,
     check_files: bool = True,
@@ -45,6 +46,8 @@ def load_source(
         data_root: folder that paths in a list are relative to, instead of the list's own (of a list in Python, the
             working directory); not used for class folders and shards.
         class_names: the classes, where they are settled already (by the training set, by a trained network).
+        names_file: class names, one a line, that the indices of a list mean, in place of a ``classes.txt`` beside it;
+            they are the classes too where ``class_names`` is None.
         data_format: one of ``DATA_FORMATS``; None recognises it.
         split: which of the splits of a Kinetics csv (``train``, ``val``, ``test``), or of the folder of UCF101's or
             HMDB51's lists (``train1`` to ``test3``).
@@ -58,7 +61,10 @@ def load_source(
     """
     if class_names is not None:
         class_names = check_names(class_names, "class_names")
-    checks = Checks(check_files=check_files, multi_label=multi_label, needs_labels=needs_labels)
+    given = None if names_file is None else read_names(names_file)
+    if given is not None and class_names is None:
+        class_names = given.names
+    checks = Checks(check_files=check_files, multi_label=multi_label, needs_labels=needs_labels, vocabulary=given)
     data_root = None if data_root is None else expand_home(data_root)
     if is_pairs(data):
         if data_format is not None or split is not None:

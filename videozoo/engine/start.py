@@ -106,7 +106,9 @@ def start_run(
     )
     if state is not None:
         within = f" and step {progress.current.step} of {updates_per_epoch}" if progress.current.step else ""
-        run.say("resumed after epoch %d of %d%s", progress.epoch, config.epochs, within)
+        is_done = progress.epoch >= config.epochs
+        more = "; the run is complete, a higher --epochs goes on with it" if is_done else ""
+        run.say("resumed after epoch %d of %d%s%s", progress.epoch, config.epochs, within, more)
     return run
 
 

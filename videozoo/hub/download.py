@@ -2,7 +2,9 @@
 
 import logging
 from pathlib import Path
+from urllib.parse import urljoin
 
+from huggingface_hub import constants
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import get_session
@@ -41,6 +43,8 @@ def download_file(url: str, path: Path, sha256_prefix: str | None = None) -> Non
     Raises:
         WeightsError: it cannot be had, or is not the file that it should be.
     """
+    if not constants.is_offline_mode() and not can_reach(urljoin(url, "/")):
+        raise WeightsError("could not be downloaded (its server cannot be reached)", source=url)
     for _ in range(2):
         try:
             attempt(lambda: _fetch(url, path))

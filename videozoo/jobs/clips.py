@@ -66,7 +66,7 @@ class _Views:
         try:
             item = JointDataset([VideoDataset([record], view, **sampling) for view, sampling in self.options])[0]
         except VideoError as error:
-            reason = error.reason.removesuffix(f" [listed in {record.source}]")
+            reason = error.reason.removesuffix(record.listed)
             return _Item(str(record.path), (), VideoError(error.path, reason))
         except Exception as error:  # One file of millions must not end the run, whatever it does to the reader.
             return self.failed(place, f"unexpected {type(error).__name__}, {error}")

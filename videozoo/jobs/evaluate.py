@@ -179,5 +179,5 @@ def _read_rows(
         labels = _labels_of([records[index] for index in read.tolist()], multi_hot)
         found.append((read, labels, *torch.from_numpy(rows.values)[is_read].chunk(2 * num_models, dim=1)))
         pairs = zip(indices, errors, strict=True)
-        unread |= {index: f"{error} [listed in {records[index].source}]" for index, error in pairs if error}
+        unread |= {index: f"{error}{records[index].listed}" for index, error in pairs if error}
     return found, unread

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 ERRORS = "errors.png"
 
 _OF_A_NEW_EVALUATION = (
-    *("model", "data", "data_root", "data_format", "split", "views", "reverse"),
-    *("batch_size", "workers", "amp", "max_frames", "index_cache"),
+    *("model", "data", "data_root", "data_format", "split", "class_names", "views"),
+    *("reverse", "batch_size", "workers", "amp", "max_frames", "index_cache"),
 )
 
 
@@ -33,6 +33,8 @@ class EvaluationSettings:
     Args:
         model: names with weights, folders or ONNX files; several are averaged.
         data, data_root, data_format, split: labelled videos; ``data`` may be a list of (path, label) too.
+        class_names: file of class names, one a line, that the indices of a list mean; a ``classes.txt`` beside the list
+            is found by itself.
         scores: files ``scores.safetensors`` of earlier evaluations, in place of ``model`` and ``data``.
         views: clips x crops, such as ``10x3``; None: each model's own.
         average: over views and models, ``prob`` (None is the same) or ``logit``.
@@ -52,6 +54,7 @@ class EvaluationSettings:
     data_root: str | None = None
     data_format: str | None = None
     split: str | None = None
+    class_names: str | None = None
     scores: tuple[str, ...] = ()
     views: str | None = None
     average: str | None = None
@@ -145,9 +148,12 @@ def run_evaluation(settings: EvaluationSettings, job_bar: JobBar = no_bar) -> It
 
 def _set_up(settings: EvaluationSettings) -> Setup:
     where = {"data_root": settings.data_root, "data_format": settings.data_format, "split": settings.split}
+    where["names_file"] = settings.class_names
     setup = Setup(settings.model, settings.data or "", device=settings.device, **where)
     if settings.data_root and setup.source.data_format in ("class_folders", "shards"):
         raise UsageError("evaluate: --data-root has no effect here; it is for the paths in lists.")
+    if settings.class_names and setup.source.data_format in ("class_folders", "shards"):
+        raise UsageError("evaluate: --class-names has no effect here; it is for the indices in lists.")
     return setup
 
 

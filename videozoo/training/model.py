@@ -173,7 +173,11 @@ def _describe_start(settings: Settings, model: "VideoNet | Ensemble") -> str:
         from videozoo.models.default_start import image_weights
 
         tag = image_weights(settings.model)
-        start = "from scratch" + (f" (--backbone-weights {tag} starts from ImageNet)" if tag else "")
+        start = "from scratch"
+        if tag and "from_scratch" in settings.given:
+            start += f" (--backbone-weights {tag} starts from ImageNet)"
+        elif tag:  # the default start has just failed
+            start += " (or from a file: --backbone-weights FILE)"
     if settings.default_start:
         start += " (by default; --from-scratch, --backbone-weights or --init-from choose another start)"
     return f"{settings.model}, {model.num_frames} frames of {size[1]}x{size[2]}, {start}"

@@ -60,8 +60,6 @@ def run_training(settings: Settings) -> "FitResult":
 
 
 def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
-    from videozoo.data.labels import read_names
-
     for name in ("val_frac", "val_group"):
         if name in settings.given and find_split(settings.data, VAL_FOLDERS):
             raise UsageError(
@@ -71,7 +69,7 @@ def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
         settings.data,
         settings.val,
         data_root=settings.data_root,
-        class_names=read_names(settings.class_names).names if settings.class_names else None,
+        names_file=settings.class_names,
         val_frac=settings.val_frac,
         val_group=settings.val_group,
         data_format=settings.data_format,

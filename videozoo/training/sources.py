@@ -56,7 +56,7 @@ def load_train_and_val(
     val: Data | None,
     *,
     data_root: str | None,
-    class_names: Sequence[str] | None,
+    names_file: str | None,
     val_frac: float,
     val_group: str | None = None,
     data_format: str | None = None,
@@ -81,7 +81,8 @@ def load_train_and_val(
         data, val = str(train_folder), str(find_split(data, VAL_FOLDERS)) if val is None else val
         note(f"training on {data}, validating on {val}")
     where: dict[str, Any] = {"data_root": data_root, "data_format": data_format, "multi_label": multi_label}
-    train_source = load_source(data, class_names=class_names, split=split, **where)
+    where["names_file"] = names_file
+    train_source = load_source(data, split=split, **where)
     if val is None and val_split is None:
         train_source, val_source = _split(train_source, val_frac, val_group)
     else:
@@ -132,9 +133,10 @@ def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
     if len(names) < 2 and not train.multi_label:
         raise UsageError(f"{data}: one class ({', '.join(names)}); two are needed to tell apart.")
     warnings = [*train.warnings, *(text for text in val.warnings if text not in train.warnings)]
-    for source, what in ((train, "training"), (val, "validation")):
-        seen = {label for record in source.records for label in record.classes}
-        lacking = [name for label, name in enumerate(names) if label not in seen]
+    found = [{label for record in source.records for label in record.classes} for source in (train, val)]
+    for seen, what in zip(found, ("training", "validation"), strict=True):
+        # Those without any video are told by the sources' own warnings.
+        lacking = [name for label, name in enumerate(names) if label not in seen and label in set.union(*found)]
         if lacking:
             warnings.append(f"no {what} video of {some(lacking, 5)}")
     for text in [*warnings, *check_splits(train, val)]:
