@@ -328,7 +328,7 @@ def test_a_killed_command_goes_on(
     done = run(100)
     assert done.returncode == 0, done.stderr
     assert kept() == 0
-    assert sorted(path.name for path in out.iterdir()) == sorted([*FILES, "member_1", "member_2"])
+    assert sorted(path.name for path in out.iterdir()) == sorted([*FILES, "errors.png", "member_1", "member_2"])
     evaluate(*argv[1:-2], "--batch-size", "2", "--output", str(tmp_path / "whole"))
     ours, theirs = (load_scores(folder / "scores.safetensors").result for folder in (out, tmp_path / "whole"))
     if num_processes == 1:
