@@ -30,6 +30,8 @@ class Visit:
 
     def clear(self) -> None:
         """Take the video away."""
+        # While gradio redraws the video there are two of them.
+        self.page.wait_for_function("document.querySelectorAll('#vz-video [aria-label=Clear]').length == 1")
         self.page.locator("#vz-video").get_by_label("Clear").click()
         self.page.wait_for_selector(".vz-hint")
 
