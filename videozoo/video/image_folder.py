@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -108,17 +109,7 @@ class ImageFolder:
             NoSuchFrameError: an index is not below the number of images.
             VideoError: an image cannot be read, or is not of the first one's size.
         """
-        if max(slots, default=-1) >= len(self._names):
-            raise NoSuchFrameError(len(self._names))
-        for index, places in slots.items():
-            image = self._load(index)
-            if image.shape != out.shape[1:]:
-                raise VideoError(
-                    self.path,
-                    f"image {self._names[index]} is {image.shape[1]}x{image.shape[0]}, "
-                    f"the first one is {self.width}x{self.height}; a video's frames must have one size",
-                )
-            out[places] = image
+        place_images(self.path, self._load, self.count(), slots, out, lambda index: f"image {self._names[index]}")
 
     def _load(self, index: int) -> np.ndarray:
         name = self._names[index]
@@ -148,3 +139,37 @@ def to_rgb(image: Image.Image, format_name: str | None) -> np.ndarray:
         kind = "32-bit integers" if image.mode == "I" else "floating-point numbers"
         raise ValueError(f"its pixels are {kind}, whose black and white are not known; save 8 or 16 bits")
     return np.asarray(image.convert("RGB"))
+
+
+def place_images(
+    path: Path,
+    load: Callable[[int], np.ndarray],
+    count: int,
+    slots: Mapping[int, list[int]],
+    out: np.ndarray,
+    name_of: Callable[[int], str],
+) -> None:
+    """Write image ``i`` to ``out[slots[i]]``.
+
+    Args:
+        path: of the video, for errors.
+        load: from an index to RGB (height, width, 3).
+        count: number of images.
+        slots: index to places in ``out``.
+        out: uint8 (N, height, width, 3), of the first image's size.
+        name_of: what errors call the image with an index.
+    Raises:
+        NoSuchFrameError: an index is not below the number of images.
+        VideoError: an image is not of the first one's size, or ``load`` raises it.
+    """
+    if max(slots, default=-1) >= count:
+        raise NoSuchFrameError(count)
+    for index, places in slots.items():
+        image = load(index)
+        if image.shape != out.shape[1:]:
+            raise VideoError(
+                path,
+                f"{name_of(index)} is {image.shape[1]}x{image.shape[0]}, "
+                f"the first one is {out.shape[2]}x{out.shape[1]}; a video's frames must have one size",
+            )
+        out[places] = image

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from videozoo.text import cause
 
-from .errors import NoSuchFrameError, VideoError
-from .image_folder import ImageFolder, is_frame_folder, to_rgb
+from .errors import VideoError
+from .image_folder import ImageFolder, is_frame_folder, place_images, to_rgb
 from .limits import check_frame_size
 
 # Frames of a video: (T, H, W, 3) or (T, 3, H, W), or images one by one.
@@ -87,17 +87,7 @@ class MemoryFrames:
             NoSuchFrameError: an index is not below the number of frames.
             VideoError: a frame is no image, or not of the first one's size.
         """
-        if max(slots, default=-1) >= len(self._frames):
-            raise NoSuchFrameError(len(self._frames))
-        for index, places in slots.items():
-            image = self._load(index)
-            if image.shape != out.shape[1:]:
-                raise VideoError(
-                    self.path,
-                    f"frame {index} is {image.shape[1]}x{image.shape[0]}, the first one is {self.width}x{self.height}; "
-                    "a video's frames must have one size",
-                )
-            out[places] = image
+        place_images(self.path, self._load, self.count(), slots, out, "frame {}".format)
 
     def _load(self, index: int) -> np.ndarray:
         frame = self._frames[index]
