@@ -9,6 +9,8 @@ from videozoo.ranges import RANGES, describe_problem
 from videozoo.text import near_names
 
 __all__ = [
+    "INDEX_CACHE_VARIABLE",
+    "MAX_FRAMES_VARIABLE",
     "UsageError",
     "check_ranges",
     "flag_of",
@@ -18,6 +20,10 @@ __all__ = [
     "set_index_cache",
     "set_max_frames",
 ]
+
+# The flags --max-frames and --index-cache set these for the reader, here and in the processes that are started.
+MAX_FRAMES_VARIABLE = "VIDEOZOO_MAX_FRAMES"
+INDEX_CACHE_VARIABLE = "VIDEOZOO_INDEX_CACHE"
 
 
 class UsageError(ValueError):
@@ -91,7 +97,7 @@ def refuse_empty(command: str, values: Mapping[str, Any]) -> None:
 
 def set_max_frames(count: int) -> None:
     """Let the reader decode so many frames of a video, in processes that start from now on too."""
-    os.environ["VIDEOZOO_MAX_FRAMES"] = str(count)
+    os.environ[MAX_FRAMES_VARIABLE] = str(count)
 
 
 def set_index_cache(folder: str) -> None:
@@ -109,4 +115,4 @@ def set_index_cache(folder: str) -> None:
         raise UsageError(f"--index-cache {folder}: cannot be made a folder ({error.strerror}).") from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise UsageError(f"--index-cache {folder}: the folder may not be written; name one of your own.")
-    os.environ["VIDEOZOO_INDEX_CACHE"] = path
+    os.environ[INDEX_CACHE_VARIABLE] = path

@@ -148,7 +148,7 @@ def test_a_folder_keeps_indexes_for_other_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path, folder = make_video(tmp_path / "x.mp4", num_frames=240, gop=12), tmp_path / "new" / "cache"
-    monkeypatch.setenv(index_cache.FOLDER_VARIABLE, str(folder))
+    monkeypatch.setenv(index_cache.INDEX_CACHE_VARIABLE, str(folder))
     read(path, [7])
     (entry,) = entries(folder)
     good = entry.read_bytes()

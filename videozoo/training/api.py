@@ -8,7 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.arguments import UsageError, name_arguments, refuse_unknown, set_index_cache, set_max_frames
+from videozoo.arguments import (
+    INDEX_CACHE_VARIABLE,
+    MAX_FRAMES_VARIABLE,
+    UsageError,
+    name_arguments,
+    refuse_unknown,
+    set_index_cache,
+    set_max_frames,
+)
 from videozoo.launch import is_main_process
 
 from .evaluation import EvaluationSettings, run_evaluation
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
     from videozoo.engine import EvalResult, FitResult
 
 # What settings change for the reader, in this process and in its workers.
-_VARIABLES = ("VIDEOZOO_MAX_FRAMES", "VIDEOZOO_INDEX_CACHE")
+_VARIABLES = (MAX_FRAMES_VARIABLE, INDEX_CACHE_VARIABLE)
 
 
 def finetune(

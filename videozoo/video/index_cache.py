@@ -14,13 +14,12 @@ from typing import Any
 import av
 import numpy as np
 
+from videozoo.arguments import INDEX_CACHE_VARIABLE
 from videozoo.files import write_file
 
 from .byte_window import Member
 from .packet_index import PacketIndex
 
-# The folder, here and in the processes that are started: the flag --index-cache sets it.
-FOLDER_VARIABLE = "VIDEOZOO_INDEX_CACHE"
 # In the memory of a process; a file of 10 minutes takes 140 KB.
 MAX_BYTES = 64 * 2**20
 # What an entry takes beside its numbers, about.
@@ -71,7 +70,7 @@ _memory = IndexCache(MAX_BYTES)
 
 def default_folder() -> Path | None:
     """Return the folder of ``VIDEOZOO_INDEX_CACHE``; None where it is not set."""
-    name = os.environ.get(FOLDER_VARIABLE, "")
+    name = os.environ.get(INDEX_CACHE_VARIABLE, "")
     return Path(name) if name else None
 
 

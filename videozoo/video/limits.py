@@ -6,6 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from videozoo.arguments import MAX_FRAMES_VARIABLE
+
 from .errors import VideoError
 
 # The largest frames of H.264, HEVC and AV1 at their usual highest levels (6.x) have 35.7 million pixels (8192x4352);
@@ -14,8 +16,6 @@ MAX_PIXELS = 2**26
 # Frames that opening a file and one read of it may decode: over two hours at 25 a second. A file with an index needs
 # a few of them for a clip, however long it is; one without is decoded up to the last frame that is asked.
 MAX_FRAMES = 200_000
-# Sets another number, here and in the processes that are started: the flag --max-frames does.
-MAX_FRAMES_VARIABLE = "VIDEOZOO_MAX_FRAMES"
 # Packets that may be read for each frame that may be decoded; reading one costs a hundredth or less.
 PACKETS_PER_FRAME = 50
 
