@@ -19,7 +19,7 @@ from pages import as_json, write
 from speed_measure import Setting, keep_freed_memory, machine, make_step, measure, peak_of_tensors
 
 from videozoo.augment.arc_products import ArcProducts
-from videozoo.augment.standardise import _StandardiseAndScale
+from videozoo.augment.standardize import _StandardiseAndScale
 from videozoo.autograd import OwnGradient
 from videozoo.layers.correlation import _Correlation
 from videozoo.layers.temporal_conv import _MixNeighbours

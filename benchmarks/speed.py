@@ -23,7 +23,7 @@ from loader import CLIPS_PER_KIND, KINDS, write_video
 from loader import compare as compare_loading
 from pages import as_json, write
 from speed_measure import DTYPES, Setting, compare, keep_freed_memory, machine, matrix_rate, peak_memory
-from speed_networks import Unavailable, count_macs, same_as, split_row
+from speed_models import Unavailable, count_macs, same_as, split_row
 from speed_page import page
 from speed_targets import BASE, TASKS, figures, worse
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speed_networks import FRAMES, SIZE, Unavailable, fused, make_input, make_network, run_as, same_as, split_row
+from speed_models import FRAMES, SIZE, Unavailable, fused, make_input, make_network, run_as, same_as, split_row
 from torch import Tensor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

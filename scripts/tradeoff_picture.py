@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from videozoo.report import load_papers
-from videozoo.report.networks import architecture_of
+from videozoo.report.table_models import architecture_of
 from videozoo.report.zoo import DATASET_NAMES
 
 REPO = Path(__file__).resolve().parents[1]

@@ -18,7 +18,7 @@ from videozoo.cli import run_command
 from videozoo.cli.quickstart import within_pairs
 from videozoo.data.motions import PAIRS, write_motions
 from videozoo.engine import result_dict, write_results
-from videozoo.models.published import SHIPPED, SHIPPED_TAG
+from videozoo.models.published import BUNDLED, BUNDLED_TAG
 from videozoo.publish import find_source, render_card
 from videozoo.training.api import evaluate
 
@@ -59,12 +59,12 @@ def ship(name: str, run: Path, test: Path) -> None:
     result = evaluate(model=source.folder, data=test, device="cpu", workers=0)
     figures = {"top1": result.top1, "mean_class": result.mean_class, "within_pairs": within_pairs(result)}
     print(name, figures, flush=True)
-    folder = SHIPPED / name
+    folder = BUNDLED / name
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source.folder / "model.safetensors", folder / "model.safetensors")
     config: dict[str, Any] = json.loads((source.folder / "config.json").read_text())
     config["pretrained_cfg"] |= {
-        "tag": SHIPPED_TAG,
+        "tag": BUNDLED_TAG,
         "license": "Apache-2.0",
         "dataset": "videozoo's generated motions",
         "description": FOR_TRIALS,
@@ -78,7 +78,7 @@ def ship(name: str, run: Path, test: Path) -> None:
     assert source.run is not None
     measured = replace(source.run, results=result_dict(result), confusion=result.confusion, picture=None)
     card = render_card(_network(folder), replace(source, folder=folder, run=measured), f"videozoo/{name}")
-    (folder / "README.md").write_text(_as_shipped(card, name))
+    (folder / "README.md").write_text(_as_bundled(card, name))
 
 
 def _network(folder: Path) -> Any:
@@ -87,7 +87,7 @@ def _network(folder: Path) -> Any:
     return videozoo.create_model(f"local-dir:{folder}", pretrained=True)
 
 
-def _as_shipped(card: str, name: str) -> str:
+def _as_bundled(card: str, name: str) -> str:
     """The card of something that is in the package already, on no hub."""
     card = card.replace(f"hf-hub:videozoo/{name}", name).replace(FOR_TRIALS, f"**{FOR_TRIALS}**", 1)
     pairs = "; ".join(" and ".join(pair) for pair in PAIRS)

@@ -18,7 +18,7 @@ def test_the_file_of_names_is_that_of_the_registry(monkeypatch: pytest.MonkeyPat
     script = load_file_as_module(REPO / "scripts" / "write_names.py")
     small = script.facts_of("test_arc_tsm.motions")
     assert small == found["test_arc_tsm"]["motions"]
-    weights = REPO / "videozoo" / "models" / "shipped" / "test_arc_tsm" / "model.safetensors"
+    weights = REPO / "videozoo" / "models" / "bundled" / "test_arc_tsm" / "model.safetensors"
     assert 0 <= weights.stat().st_size - small["bytes"] < 0.1 * small["bytes"], "the rest is the file's head"
     monkeypatch.setattr(script, "_bytes_of", lambda *_: 0)
     made = {arch: {tag: {**facts, "bytes": 0} for tag, facts in tags.items()} for arch, tags in found.items()}

@@ -1,7 +1,7 @@
 """ARC written plainly from equations 2 to 7 of the paper in whole networks: the package's is timed against it.
 
 Lists of parts, one convolution for every map of every part, sums over j < i at every step, upsampling first: nothing
-is merged, reordered or kept out of memory. ``tests/slow_arc.py`` is slower still, pixel by pixel.
+is merged, reordered or kept out of memory. ``tests/reference_arc.py`` is slower still, pixel by pixel.
 """
 
 from typing import Any

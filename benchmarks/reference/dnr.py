@@ -1,7 +1,7 @@
 """DNR written plainly from equations 1 to 7 of the paper in whole networks: the package's is timed against it.
 
 Each norm standardises its whole input, then a loop over groups of frames predicts the pair of each, and scales and
-shifts that group. ``tests/slow_dnr.py`` is slower still, frame by frame.
+shifts that group. ``tests/reference_dnr.py`` is slower still, frame by frame.
 """
 
 from typing import Any

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import randomise
-from slow_arc import slow_arc
+from reference_arc import reference_arc
 from torch import Tensor, nn
 
 from videozoo.augment import ARC, ArcConv2d
@@ -40,7 +40,7 @@ def slow(layer: ArcConv2d, x: Tensor, **kwargs: Any) -> Tensor:
             setattr(gru, f"bias_{name}", bias)
     updater = {k: own[k] for k in ("embed", "fuse", "attend") if k in own}
     args = (T, options.num_steps, options.interaction, options.aggregation, gru)
-    return slow_arc(x, layer, updater, *args, **kwargs)
+    return reference_arc(x, layer, updater, *args, **kwargs)
 
 
 def assert_equal_with_gradients(layer: ArcConv2d, x: Tensor) -> None:

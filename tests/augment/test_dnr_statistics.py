@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import clips, count_calls, gradients, randomise, shared_folder, small_resnet
-from slow_dnr import apply_pairs, cross_temporal, group_rows, under
+from reference_dnr import apply_pairs, cross_temporal, group_rows, under
 from torch import Tensor, nn
 
 import videozoo

@@ -284,10 +284,10 @@ def test_two_processes_count_every_video_once(models: dict[str, str], videos: Pa
 KILLED = """
 import os, signal, sys
 from videozoo.cli import main
-from videozoo.jobs import parts
+from videozoo.jobs import output_parts
 
-parts.PART_SECONDS = 0.0
-left, add = [int(os.environ["PARTS_LEFT"])], parts.Parts.add
+output_parts.PART_SECONDS = 0.0
+left, add = [int(os.environ["PARTS_LEFT"])], output_parts.Parts.add
 
 def add_and_die(self, first, rows):
     add(self, first, rows)
@@ -295,7 +295,7 @@ def add_and_die(self, first, rows):
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
-parts.Parts.add = add_and_die
+output_parts.Parts.add = add_and_die
 sys.exit(main(sys.argv[1:]))
 """
 

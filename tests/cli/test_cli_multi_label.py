@@ -13,8 +13,8 @@ from video_fixtures import write_video
 import videozoo
 from videozoo.cli import main
 from videozoo.data import load_source, resolve_data_config
-from videozoo.demo.look import look_at
-from videozoo.demo.networks import Networks
+from videozoo.demo.inference import look_at
+from videozoo.demo.models import Networks
 from videozoo.export import ExportError
 from videozoo.export.metadata import read_description
 from videozoo.inference import Predictor

@@ -13,8 +13,8 @@ from videozoo.data import parse_views
 from videozoo.models.registry import is_model
 from videozoo.training.fit import make_config
 from videozoo.training.recipe_files import recipe_names
+from videozoo.training.resolve_settings import FREE_FLAGS, describe_lr, settle
 from videozoo.training.settings import DEFAULT_LR, DEFAULTS, Settings
-from videozoo.training.settle import FREE_FLAGS, describe_lr, settle
 from videozoo.training.sizes import parse_frame_size, parse_size
 
 Capture = pytest.CaptureFixture[str]

@@ -13,7 +13,7 @@ import videozoo
 from videozoo.cli import main
 from videozoo.data import resolve_data_config
 from videozoo.data.motions import write_motions
-from videozoo.training import opening
+from videozoo.training import probe_videos
 from videozoo.training.recipe_files import recipe_names
 
 Capture = pytest.CaptureFixture[str]
@@ -111,7 +111,7 @@ def test_more_broken_videos_than_allowed_end_the_run(
 ) -> None:
     """A small set is refused before training; of a large one the engine finds them on its way."""
     if not is_small:
-        monkeypatch.setattr(opening, "OPENED_BEFORE_TRAINING", 0)
+        monkeypatch.setattr(probe_videos, "OPENED_BEFORE_TRAINING", 0)
     assert _train(mixed, tmp_path / "run") == 2
     error = capsys.readouterr().err
     assert "of 60 training videos" in error

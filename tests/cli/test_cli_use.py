@@ -12,7 +12,7 @@ from videozoo.cli import console, main
 from videozoo.data import read_frames
 from videozoo.data.motions import motion_classes, partner_of
 from videozoo.engine import load_scores
-from videozoo.training.mirror import describe_mirrors, mirror_labels
+from videozoo.training.flip_labels import describe_mirrors, mirror_labels
 
 Capture = pytest.CaptureFixture[str]
 CPU = ["--device", "cpu"]

@@ -17,8 +17,8 @@ import videozoo
 from videozoo.cli import main
 from videozoo.data import VideoError, VideoReader
 from videozoo.demo import Limits, Networks, build_page
-from videozoo.demo.look import Look, look_at
-from videozoo.demo.networks import MOST_KEPT
+from videozoo.demo.inference import Look, look_at
+from videozoo.demo.models import MOST_KEPT
 from videozoo.demo.page import _answer
 from videozoo.demo.render import render_error, render_look
 from videozoo.demo.settings import LIMITS

@@ -9,7 +9,7 @@ import pytest
 from demo_tiny import write_clip
 
 from videozoo.demo import Limits, server
-from videozoo.demo.quiet import _Reporter
+from videozoo.demo.error_log import _Reporter
 from videozoo.demo.uploads import Uploads
 
 
@@ -60,7 +60,7 @@ def test_bad_requests_write_no_traceback(url: str, capfd: pytest.CaptureFixture[
 
 def test_a_fault_of_the_program_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
-    monkeypatch.setattr("videozoo.demo.quiet.log.error", lambda message, **_: logged.append(message))
+    monkeypatch.setattr("videozoo.demo.error_log.log.error", lambda message, **_: logged.append(message))
     reporter = _Reporter()
     for _ in range(3):
         try:

@@ -186,7 +186,7 @@ NOT_RUN = {
     "docs/guides/module.md": 1,
     "docs/guides/quickstart.md": 1,
     "docs/guides/reproduce.md": 2,
-    "docs/guides/ship.md": 1,
+    "docs/guides/deploy.md": 1,
     "docs/predict.md": 1,
     "docs/scale.md": 2,
     "docs/systems.md": 1,
@@ -248,7 +248,7 @@ SETTINGS: dict[str, Setting] = {
         _reproduce,
         needs={"something-something-v1-train.csv": "something_v1", "k400": "kinetics_set"},
     ),
-    "docs/guides/ship.md": Setting(
+    "docs/guides/deploy.md": Setting(
         _ship,
         needs={"runs/mine": "run", "videos": "videos", "clip.mp4": "clip"},
         replace={"3, 224, 224": "3, 32, 32"},

@@ -92,4 +92,4 @@ def test_the_added_network_passes_the_conformance_suite(tmp_path: Path) -> None:
     assert params == pytest.approx(24.34, abs=0.005), "what the authors' configuration says"
     assert gflops == pytest.approx(32.909, rel=1e-3)
     assert "looks at the frame after each" in refusal
-    python("-m", "pytest", "-q", "-p", "no:xdist", "tests/test_rooms.py", "tests/test_docstrings.py")
+    python("-m", "pytest", "-q", "-p", "no:xdist", "tests/test_import_order.py", "tests/test_docstrings.py")

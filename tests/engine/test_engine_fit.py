@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from videozoo.engine import CheckpointError, FitConfig, TrainingError, evaluate
-from videozoo.engine.frozen import freeze_norms
+from videozoo.engine.freeze import freeze_norms
 from videozoo.engine.optim import current_lr, make_optimizer, make_scheduler
 from videozoo.ranges import RANGES, Range
 

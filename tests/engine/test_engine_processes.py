@@ -13,7 +13,7 @@ from processes_run import train
 from safetensors.torch import load_file
 from torch import Tensor
 
-from videozoo.engine.shares import BatchShares
+from videozoo.engine.batch_sharding import BatchShares
 
 HERE = Path(__file__).parent
 # Videos and batches a step: of 11, the last step has 3 clips; of 13, it has one clip for two processes.

@@ -23,7 +23,7 @@ from videozoo.explain import (
 )
 from videozoo.explain.arc_states import default_arc_layer, retrace_arc
 from videozoo.explain.capture import look
-from videozoo.explain.kinds import kinds_of
+from videozoo.explain.layer_figures import kinds_of
 from videozoo.explain.norm_pairs import norm_layers
 from videozoo.layers import TemporalShift
 from videozoo.models.causal import causal_form

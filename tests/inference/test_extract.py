@@ -17,7 +17,7 @@ from videozoo import DNR, TSM, TSN, Ensemble, compose, create_model
 from videozoo.cli import main
 from videozoo.inference import Extractor, JobError, extract_list, open_listing
 from videozoo.inference.extract import FeatureNet
-from videozoo.jobs import outputs, parts
+from videozoo.jobs import output_parts, outputs
 from videozoo.temporal import TDN, TANet
 
 MODEL = "test_dnr_tsn.motions"
@@ -132,7 +132,7 @@ def test_formats_hold_the_same(listed: Path, tmp_path: Path, level: Any) -> None
 
 @pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
 def test_a_stopped_job_goes_on(listed: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "PART_ROWS", 2)
+    monkeypatch.setattr(output_parts, "PART_ROWS", 2)
     extractor, listing = Extractor(MODEL, device="cpu", batch_size=2), open_listing(listed)
     extract_list(extractor, listing, tmp_path / f"whole_{name}")
 

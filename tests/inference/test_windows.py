@@ -18,8 +18,8 @@ from videozoo.data import VideoError, VideoReader, VideoRecord, create_transform
 from videozoo.inference import Extractor, WindowScores
 from videozoo.inference.segments import default_window
 from videozoo.inference.sliding import ShownFrames, sliding_clips
-from videozoo.video import whole
-from videozoo.video.whole import WholeVideo
+from videozoo.video import sequential_reader
+from videozoo.video.sequential_reader import WholeVideo
 
 MODEL = "test_dnr_tsn.motions"
 Read = Callable[..., Iterator[Any]]
@@ -79,8 +79,8 @@ def test_scores_are_those_of_clips_read_one_by_one(
     path = make_video(tmp_path / "x.mp4", num_frames=100)
     predictor = Predictor(MODEL, device="cpu", views="1x3", max_clips=4)
     opened: list[Any] = []
-    real = whole.AvStream
-    monkeypatch.setattr(whole, "AvStream", lambda *args: opened.append(args) or real(*args))
+    real = sequential_reader.AvStream
+    monkeypatch.setattr(sequential_reader, "AvStream", lambda *args: opened.append(args) or real(*args))
     seconds: list[float] = []
     found = predictor.windows(path, window_sec=1.6, stride_sec=0.8, on_progress=seconds.append)
     assert len(opened) == 1, "the file is read once"

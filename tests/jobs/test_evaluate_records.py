@@ -29,7 +29,7 @@ from videozoo.data import (
 )
 from videozoo.engine import EvalResult, TrainingError, evaluate
 from videozoo.jobs import clips as clips_module
-from videozoo.jobs import parts
+from videozoo.jobs import output_parts
 from videozoo.jobs.errors import JobError
 from videozoo.jobs.evaluate import evaluate_records
 
@@ -139,7 +139,7 @@ def _stop_after(count: int) -> Callable[[int, int], None]:
 def test_a_stopped_evaluation_goes_on_and_keeps_nothing_in_the_end(
     nets: list[Any], records: list[VideoRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(output_parts, "PART_SECONDS", 0.0)
     folder = tmp_path / "out"
     with pytest.raises(_Killed):
         score(nets, records, folder=folder, on_progress=_stop_after(5))
@@ -162,7 +162,7 @@ def test_a_stopped_evaluation_goes_on_and_keeps_nothing_in_the_end(
 def test_videos_that_changed_meanwhile_are_scored_again(
     nets: list[Any], records: list[VideoRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(output_parts, "PART_SECONDS", 0.0)
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(records[1].path.read_bytes())
     mine = [replace(records[0], path=copy), *records[1:4]]
@@ -184,7 +184,7 @@ def test_scores_of_something_else_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(parts, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(output_parts, "PART_SECONDS", 0.0)
     plain = nets[1]
     with pytest.raises(_Killed):
         score([plain], records, folder=tmp_path / "out", on_progress=_stop_after(3))
@@ -260,7 +260,7 @@ def _work(records: list[VideoRecord], folder: Path, decoded: Path, workers: int)
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)  # or the workers would not know Noting
     clips_module.JointDataset = Noting  # type: ignore[misc]
-    parts.PART_SECONDS = 0.0
+    output_parts.PART_SECONDS = 0.0
     with evaluate_records(
         make_nets(), records, class_names=NAMES, device="cpu", workers=workers, batch_size=2, folder=folder
     ) as results:

@@ -18,7 +18,7 @@ def _work(listing: Path, output: Path, decoded: Path, workers: int) -> None:
 
     from videozoo.data import JointDataset
     from videozoo.inference import Predictor, open_listing, predict_list
-    from videozoo.jobs import clips, parts
+    from videozoo.jobs import clips, output_parts
 
     class Noting(JointDataset):
         def __getitem__(self, index: int) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def _work(listing: Path, output: Path, decoded: Path, workers: int) -> None:
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)  # or the loader's workers would not know Noting
     clips.JointDataset = Noting  # type: ignore[misc]
-    parts.PART_SECONDS = 0.0
+    output_parts.PART_SECONDS = 0.0
     predict_list(Predictor(MODEL, device="cpu", batch_size=2, workers=workers), open_listing(listing), output)
 
 

@@ -15,7 +15,7 @@ from videozoo import TSM, Predictor, files
 from videozoo.data import SourceError
 from videozoo.inference import JobError, JobResult, open_listing, predict_list
 from videozoo.jobs import listing as listing_module
-from videozoo.jobs import outputs, parts
+from videozoo.jobs import output_parts, outputs
 from videozoo.jobs.listing import PathList
 
 pq = pytest.importorskip("pyarrow.parquet")
@@ -104,7 +104,7 @@ def test_an_interrupted_shard_goes_on_after_its_last_part(
     predictor: Predictor, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = answer(predictor, listing, tmp_path / "whole.parquet")
-    monkeypatch.setattr(parts, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(output_parts, "PART_SECONDS", 0.0)
     output = tmp_path / "scores.parquet"
     with pytest.raises(_Killed):
         answer(predictor, listing, output, on_progress=_stop_after(5))
@@ -127,7 +127,7 @@ def test_videos_that_changed_meanwhile_are_answered_again(
         path.write_bytes(clip.read_bytes())
     mine[3].write_bytes(b"broken")
     listing.write_text("".join(f"{path}\n" for path in mine))
-    monkeypatch.setattr(parts, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(output_parts, "PART_SECONDS", 0.0)
     output = tmp_path / "scores.parquet"
     with pytest.raises(_Killed):
         answer(predictor, listing, output, on_progress=_stop_after(4))
@@ -160,7 +160,7 @@ def test_a_damaged_part_is_done_again(
     predictor: Predictor, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = answer(predictor, listing, tmp_path / "whole.parquet")
-    monkeypatch.setattr(parts, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(output_parts, "PART_SECONDS", 0.0)
     output = tmp_path / "scores.parquet"
     with pytest.raises(_Killed):
         answer(predictor, listing, output, on_progress=_stop_after(8))
@@ -218,7 +218,7 @@ def test_another_job_into_the_same_output_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     output = tmp_path / "scores.parquet"
-    monkeypatch.setattr(parts, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(output_parts, "PART_SECONDS", 0.0)
     if is_finished:
         answer(predictor, listing, output)
     else:
@@ -273,7 +273,7 @@ def test_one_process_at_a_time(
 def test_a_full_disk_is_told_and_what_is_done_is_kept(
     predictor: Predictor, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(output_parts, "PART_SECONDS", 0.0)
     output, real, calls = tmp_path / "scores.parquet", files.os.fsync, []
 
     def full(descriptor: int) -> None:
@@ -291,12 +291,12 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(
 def test_only_rows_of_one_part_wait_in_memory(
     predictor: Predictor, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "PART_ROWS", 4)
+    monkeypatch.setattr(output_parts, "PART_ROWS", 4)
     monkeypatch.setattr(outputs, "GROUP_ROWS", 6)
     sizes: list[int] = []
-    real = parts.Parts.add
+    real = output_parts.Parts.add
     monkeypatch.setattr(
-        parts.Parts, "add", lambda self, first, table: (sizes.append(len(table)), real(self, first, table))
+        output_parts.Parts, "add", lambda self, first, table: (sizes.append(len(table)), real(self, first, table))
     )
     result = answer(predictor, listing, tmp_path / "scores.parquet")
     assert sizes == [4, 4, 4, 2]

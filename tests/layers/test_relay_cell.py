@@ -3,7 +3,7 @@
 import pytest
 import torch
 from helpers import randomise
-from slow_dnr import step, zero_state
+from reference_dnr import step, zero_state
 
 from videozoo.layers import RelayCell
 from videozoo.layers.relay_cell import RELAYS, RelayState

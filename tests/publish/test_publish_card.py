@@ -277,7 +277,7 @@ def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["test_arc_tsm", "test_dnr_tsn"])
 def test_the_weights_of_the_package_can_be_published_with_their_confusion(name: str) -> None:
-    source = find_source(Path(videozoo.__file__).parent / "models" / "shipped" / name)
+    source = find_source(Path(videozoo.__file__).parent / "models" / "bundled" / name)
     card = render_card(videozoo.create_model(name, pretrained=True), source)
     body = sections(card)
     assert "\n\nFor trials only" in card

@@ -11,8 +11,8 @@ import videozoo
 from videozoo.layers import TemporalAdaptive, TemporalConv
 from videozoo.report import count_cost
 from videozoo.report.cost import total_macs, trace_operators
-from videozoo.report.meter import Meter
-from videozoo.report.networks import Setup
+from videozoo.report.cost_cache import Meter
+from videozoo.report.table_models import Setup
 
 SMALL = (3, 64, 64)
 

@@ -10,8 +10,8 @@ from torch import nn
 from videozoo.augment import ARC, ArcConv2d
 from videozoo.report import PaperArcConv2d, use_paper_order
 from videozoo.report.cost import total_macs, trace_operators
-from videozoo.report.meter import Meter
-from videozoo.report.networks import Setup, build_network
+from videozoo.report.cost_cache import Meter
+from videozoo.report.table_models import Setup, build_network
 
 OPTIONS = [
     ARC(),

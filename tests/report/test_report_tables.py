@@ -9,8 +9,8 @@ from helpers import REPO, shared_folder
 
 from videozoo.models import is_model, list_models
 from videozoo.report import format_markdown, load_papers, paper_report, tables
-from videozoo.report.meter import Meter
-from videozoo.report.networks import Setup, architecture_of, build_network
+from videozoo.report.cost_cache import Meter
+from videozoo.report.table_models import Setup, architecture_of, build_network
 from videozoo.report.tables import _is_match, _reason, _setup
 
 Rows = list[dict[str, Any]]

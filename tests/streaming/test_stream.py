@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import clips, randomise
-from slow_causal import slow_logits
+from reference_causal import slow_logits
 from torch import Tensor
 
 from videozoo import ARC, DNR, TSM, TSN, VideoNet, compose

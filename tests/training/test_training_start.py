@@ -21,8 +21,8 @@ from videozoo.models.default_start import Start, default_starts
 from videozoo.models.registry import list_models
 from videozoo.training import start as start_module
 from videozoo.training.model import _describe_start
+from videozoo.training.resolve_settings import settle
 from videozoo.training.settings import DEFAULTS, Settings
-from videozoo.training.settle import settle
 from videozoo.training.start import make_started_model
 
 NAMES = ("a", "b", "c")

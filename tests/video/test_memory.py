@@ -11,7 +11,7 @@ from PIL import Image
 from video_fixtures import KINDS, MakeVideo, ReadNumbers, paint_number
 
 from videozoo.data import VideoError, VideoReader
-from videozoo.video.whole import WholeVideo
+from videozoo.video.sequential_reader import WholeVideo
 
 NAME = Path("<it>")
 

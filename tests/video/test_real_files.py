@@ -25,7 +25,7 @@ from videozoo.jobs.reencode import reencode
 from videozoo.video.av_stream import AvStream
 from videozoo.video.frame_times import frame_times
 from videozoo.video.live import file_frames
-from videozoo.video.upright import UprightRgb
+from videozoo.video.to_rgb import UprightRgb
 
 # FFmpeg 8 gives the EXIF of a photo with its frame, as a kind of side data that PyAV has no name for.
 gives_exif = pytest.mark.skipif(av.library_versions["libavcodec"] < (62,), reason="FFmpeg before 8 ignores EXIF")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from videozoo.augment.dynamic_norm import DynamicNorm2d
-from videozoo.augment.known_norms import NORM_NAMES, NORM_TYPES, channels_of
+from videozoo.augment.norm_types import NORM_NAMES, NORM_TYPES, channels_of
 from videozoo.layers import time_aware
 from videozoo.nets import is_3d
 from videozoo.surgery import Block, BlockSites, find_blocks

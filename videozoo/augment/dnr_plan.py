@@ -16,7 +16,7 @@ from videozoo.augment.cross_norms import (
 )
 from videozoo.augment.dnr_blocks import norms_at, runs_of, takes_clips
 from videozoo.augment.dnr_options import DnrOptions
-from videozoo.augment.known_norms import channels_of
+from videozoo.augment.norm_types import channels_of
 from videozoo.layers import RelayCell
 from videozoo.surgery import Block
 from videozoo.surgery.sites import SEQUENCES

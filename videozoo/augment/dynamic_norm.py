@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videozoo.augment.known_norms import ShownAsBatchNorm, Synchronized, channels_of, check_norm
-from videozoo.augment.standardise import rows_to_frames, standardise_and_scale
+from videozoo.augment.norm_types import ShownAsBatchNorm, Synchronized, channels_of, check_norm
+from videozoo.augment.standardize import rows_to_frames, standardise_and_scale
 from videozoo.autograd import needs_plain_operations
 from videozoo.layers.relay_cell import RelayState
 from videozoo.shapes import clip_frame_means, fold_time, frame_means, per_clip_frame, per_frame, to_clips
@@ -34,7 +34,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
     ``batch_norm_function``; with statistics of groups; and for clips that are not in ``channels_last_3d`` memory.
 
     Not a ``BatchNorm2d``: ``SyncBatchNorm.convert_sync_batchnorm`` would turn a subclass into a plain norm. It becomes
-    synchronized, or frozen, itself (:class:`~videozoo.augment.known_norms.ShownAsBatchNorm`); a frozen one keeps its
+    synchronized, or frozen, itself (:class:`~videozoo.augment.norm_types.ShownAsBatchNorm`); a frozen one keeps its
     statistics and its trained pair, and goes on training the predicted one.
 
     Args:

@@ -42,7 +42,7 @@ def bound_spinning() -> None:
 
     By default libgomp spins 300,000 times, which on a busy machine takes the processor from the thread that is waited
     for. With 3,000 an idle machine loses nothing and a busy one is about as fast as with passive waiting
-    (benchmarks/waiting.md).
+    (benchmarks/wait_policy.md).
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "3000"

@@ -123,7 +123,7 @@ class Explained:
 
     def check_kinds(self, wanted: tuple[str, ...], *, as_model: bool = True) -> tuple[str, ...]:
         """What to show: what is wanted, or else all that there is; told before anything is computed or written."""
-        from videozoo.explain.kinds import check_kinds, kinds_of
+        from videozoo.explain.layer_figures import check_kinds, kinds_of
 
         if self.is_onnx:
             self._check_onnx(wanted, "--model" if as_model else "--compare")
@@ -169,7 +169,7 @@ class Explained:
 
     def write(self, kinds: tuple[str, ...], output: Path, other: "Explained | None") -> list[str]:
         """Draw what is wanted; gives the names of the files."""
-        from videozoo.explain.kinds import Shown, draw_kind
+        from videozoo.explain.layer_figures import Shown, draw_kind
 
         written, names = [], FrameNames(Path(self.args.file), self.clip.num_frames)
         for kind in (kind for kind in MAPS if kind in kinds):

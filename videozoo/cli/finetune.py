@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from videozoo.cli.accuracy import describe_chance, describe_trust
 from videozoo.cli.command import Command, group
 from videozoo.cli.console import Interrupted, say, show_log
+from videozoo.training.resolve_settings import settle
 from videozoo.training.run import run_training
 from videozoo.training.settings import DEFAULTS, GROUPS
-from videozoo.training.settle import settle
 
 if TYPE_CHECKING:
     from videozoo.engine import FitResult

@@ -16,7 +16,7 @@ from videozoo.cli.command import Command, flag, group, switch
 from videozoo.cli.console import CommandError, note, say, say_error, show_log
 from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES, model_flag
 from videozoo.cli.jobs import BATCH_SIZE, LIST_FLAGS, answer_options, run_job
-from videozoo.cli.over_time import OVER_TIME, answer_over_time, is_over_time
+from videozoo.cli.segments import OVER_TIME, answer_over_time, is_over_time
 from videozoo.jobs.output_folders import refuse_inside_data
 from videozoo.launch import num_processes
 

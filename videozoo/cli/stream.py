@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"stream: --fps is {args.fps}; it must be above 0.")
     check_ranges("stream", vars(args))
     from videozoo.video.live import LatestFrames, in_real_time
-    from videozoo.video.network import is_address, is_live, without_password
+    from videozoo.video.network_stream import is_address, is_live, without_password
 
     is_camera = args.source.isascii() and args.source.isdigit()
     comes_by_itself = is_camera or (is_address(args.source) and is_live(args.source))
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 def _open(args: argparse.Namespace, is_camera: bool) -> "Generator[LiveFrame]":
     """The frames; the first one is read here, so that a source that cannot be read is told before all else."""
     from videozoo.video.live import address_frames, camera_frames, file_frames
-    from videozoo.video.network import is_address
+    from videozoo.video.network_stream import is_address
 
     if is_camera:
         frames = camera_frames(int(args.source), args.fps)

@@ -7,8 +7,8 @@ from .batches import TrainBatch, collate_clips
 from .config import DATA_DEFAULTS, resolve_data_config, sampling_options, test_size_of
 from .dataset import JointDataset, VideoDataset
 from .formats import DATA_FORMATS
+from .list_errors import SourceError
 from .normalize import ClipNormalizer
-from .problems import SourceError
 from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource, open_record
 from .sample import SAMPLINGS, sample_clips
 from .samplers import BalancedSampler, class_weights

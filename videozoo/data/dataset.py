@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from videozoo.video.errors import VideoError
 
 from .clip_transform import ClipTransform, draws_from, find_clip_transform
+from .list_errors import SourceError
 from .pairs import Pair, is_pairs
-from .problems import SourceError
 from .read_sampled import read_record
 from .read_views import read_views
 from .records import VideoRecord

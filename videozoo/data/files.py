@@ -10,8 +10,8 @@ from typing import NamedTuple
 from videozoo.text import some
 from videozoo.video.image_folder import is_folder, is_image_name, natural_key
 
+from .list_errors import SEVERAL_LABELS
 from .lists import ListFile, Listing, Row
-from .problems import SEVERAL_LABELS
 from .records import VIDEO_EXTENSIONS, VideoRecord
 
 EMPTY = "empty (0 bytes)"

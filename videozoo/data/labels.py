@@ -9,10 +9,10 @@ from videozoo.names import clean_name, clean_names, find_alike, find_name_fault,
 from videozoo.text import count_of, some
 from videozoo.video.image_folder import natural_key
 
+from .list_errors import JOIN_LABELS, SEVERAL_LABELS, Problems, RowFault, SourceError
 from .list_text import BLANK, expand_home, read_text, split_lines
 from .lists import ListFile, Listing, Vocabulary, split_labels
-from .problems import JOIN_LABELS, SEVERAL_LABELS, Problems, RowFault, SourceError
-from .several_labels import find_several_labels
+from .multi_label_checks import find_several_labels
 
 # Above this a class index is a slip of the pen, not a class.
 MAX_CLASSES = 100_000

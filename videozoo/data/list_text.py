@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .problems import SourceError
+from .list_errors import SourceError
 
 # What separates the fields of a line; a no-break space is part of a name.
 BLANK = " \t\v\f"

@@ -12,8 +12,8 @@ from typing import NamedTuple, TypedDict, TypeVar
 from videozoo.names import shorten
 
 from .comments import is_comment
+from .list_errors import Problems, RowFault, SourceError
 from .list_text import BLANK, csv_header, read_text, text_lines
-from .problems import Problems, RowFault, SourceError
 
 Item = TypeVar("Item")
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{0,30})?(e-[0-9]{1,2})?")

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from .formats.table import LABEL_COLUMNS, find_label_column
+from .list_errors import Problems, SourceError
 from .list_text import csv_header
 from .lists import ListFile
-from .problems import Problems, SourceError
 
 METADATA_FILES = ("metadata.csv", "metadata.jsonl")
 

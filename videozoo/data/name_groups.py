@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from videozoo.text import some
 
-from .problems import SourceError
+from .list_errors import SourceError
 from .records import VIDEO_EXTENSIONS, VideoRecord, VideoSource
 
 # What makes a hint: so many groups at least, of so many videos on average, that hold so much of the set, and twins.

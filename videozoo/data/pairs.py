@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from .list_errors import Problems, RowFault, SourceError
 from .list_text import expand_home
 from .lists import Checks, ListFile, Listing, Row
-from .problems import Problems, RowFault, SourceError
 
 Pair = tuple[str | os.PathLike[str], Any]
 WHERE = "the list of (path, label)"

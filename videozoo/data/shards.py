@@ -21,8 +21,8 @@ from videozoo.video.image_folder import natural_key
 
 from .files import is_video_name
 from .labels import is_index, number_labels
+from .list_errors import SEVERAL_LABELS, Problems, RowFault, SourceError
 from .lists import ListFile, Listing, Row
-from .problems import SEVERAL_LABELS, Problems, RowFault, SourceError
 from .records import VideoRecord, VideoSource
 from .tar_index import Member, read_members
 

@@ -6,17 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from videozoo.data.formats.detect_format import recognise, recognise_multi_label
+
 from .comments import warn_comments
 from .files import make_records
 from .formats import DATA_FORMATS, MULTI_LABEL_READERS, READERS, SPLIT_FORMATS
 from .formats.class_folders import load_class_folders
-from .formats.recognise import recognise, recognise_multi_label
 from .labels import check_names, number_labels, number_several, read_names
+from .list_errors import Problems, SourceError
 from .list_text import expand_home
 from .lists import Checks, ListFile, Listing
 from .metadata import enter_metadata
 from .pairs import WHERE, Pair, is_pairs, open_pairs, read_pairs
-from .problems import Problems, SourceError
 from .records import VIDEO_EXTENSIONS, VideoSource
 from .shards import is_shards, load_shards
 

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from videozoo.text import first_few, some
 
+from .list_errors import SourceError
 from .name_groups import find_groups
-from .problems import SourceError
 from .records import VideoRecord, VideoSource
 
 SHOWN_SHARED = 5

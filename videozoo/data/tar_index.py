@@ -4,7 +4,7 @@ import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
-from .problems import SourceError
+from .list_errors import SourceError
 
 BLOCK = tarfile.BLOCKSIZE
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd"}

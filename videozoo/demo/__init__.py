@@ -1,6 +1,6 @@
 """A page that classifies dropped videos and shows what the network saw; needs gradio (the extra ``demo``)."""
 
-from videozoo.demo.networks import Networks
+from videozoo.demo.models import Networks
 from videozoo.demo.page import build_page
 from videozoo.demo.server import launch
 from videozoo.demo.settings import DemoError, Limits

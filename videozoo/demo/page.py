@@ -11,8 +11,8 @@ import torch
 from videozoo.data import VideoError
 from videozoo.data.motions import draw_motion, motion_classes
 from videozoo.demo import zoo_table
-from videozoo.demo.look import look_at
-from videozoo.demo.networks import Networks
+from videozoo.demo.inference import look_at
+from videozoo.demo.models import Networks
 from videozoo.demo.render import escape, render_error, render_hint, render_look
 from videozoo.demo.settings import LIMITS, Limits
 from videozoo.demo.uploads import Uploads

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor
 
-from videozoo.demo.look import Look
+from videozoo.demo.inference import Look
 
 __all__ = ["escape", "render_error", "render_hint", "render_look"]
 

@@ -11,10 +11,10 @@ from types import FrameType
 from typing import Any
 from unittest.mock import patch
 
-from videozoo.demo.guards import Policy, Quota
-from videozoo.demo.networks import Networks
+from videozoo.demo.error_log import quiet_requests
+from videozoo.demo.middleware import Policy, Quota
+from videozoo.demo.models import Networks
 from videozoo.demo.page import build_page
-from videozoo.demo.quiet import quiet_requests
 from videozoo.demo.settings import LIMITS, DemoError, Limits
 from videozoo.demo.uploads import Uploads
 from videozoo.engine import Stopped

@@ -7,7 +7,7 @@ from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.evaluate import evaluate
 from videozoo.engine.evaluation_folder import evaluation_dict, write_evaluation
 from videozoo.engine.fit import fit
-from videozoo.engine.frozen import freeze_norms
+from videozoo.engine.freeze import freeze_norms
 from videozoo.engine.groups import GroupResult, load_groups, measure_group
 from videozoo.engine.interrupts import Stopped
 from videozoo.engine.plots import plot_confusion, plot_curves, plot_group

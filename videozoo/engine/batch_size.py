@@ -18,11 +18,11 @@ from torch.nn import functional
 from videozoo.batched_forward import is_out_of_memory
 from videozoo.engine.device import make_accelerator
 from videozoo.engine.errors import EngineError
-from videozoo.engine.frozen import freeze
+from videozoo.engine.freeze import freeze
 from videozoo.engine.loaders import Batch, take
 from videozoo.engine.optim import make_ema, make_optimizer
 from videozoo.engine.speed import use_channels_last
-from videozoo.engine.states import is_sharded
+from videozoo.engine.state_dicts import is_sharded
 from videozoo.fit_config import FitConfig
 
 # A batch may leave so many optimizer steps to an epoch at least: fewer train worse, however well they fit.

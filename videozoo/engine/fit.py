@@ -21,9 +21,9 @@ from videozoo.engine.progress_lines import describe_seconds
 from videozoo.engine.results import EpochRow, FitResult, result_dict
 from videozoo.engine.run import Calls, Run
 from videozoo.engine.run_folder import RunFolder
+from videozoo.engine.setup import start_run
 from videozoo.engine.speed import explain_compiler
-from videozoo.engine.start import start_run
-from videozoo.engine.states import is_sharded
+from videozoo.engine.state_dicts import is_sharded
 from videozoo.engine.train import train_epoch
 from videozoo.fit_config import FitConfig
 

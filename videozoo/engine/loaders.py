@@ -11,7 +11,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Sampler
 
-from videozoo.engine.shares import BatchShares
+from videozoo.engine.batch_sharding import BatchShares
 
 Batch = dict[str, Any]
 _KEPT = (

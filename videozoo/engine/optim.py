@@ -16,7 +16,7 @@ from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from videozoo.engine.frozen import get_head
+from videozoo.engine.freeze import get_head
 from videozoo.fit_config import FitConfig, SettingError
 from videozoo.text import near_names
 

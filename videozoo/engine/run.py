@@ -12,7 +12,7 @@ from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from videozoo.engine.broken import BrokenVideos
+from videozoo.engine.bad_videos import BrokenVideos
 from videozoo.engine.errors import TrainingError
 from videozoo.engine.eval_result import EvalResult
 from videozoo.engine.interrupts import Interrupts
@@ -21,7 +21,7 @@ from videozoo.engine.progress import Progress
 from videozoo.engine.progress_lines import ProgressLines
 from videozoo.engine.results import EpochRow
 from videozoo.engine.run_folder import RunFolder
-from videozoo.engine.states import is_sharded, optimizer_state, weights_of
+from videozoo.engine.state_dicts import is_sharded, optimizer_state, weights_of
 from videozoo.engine.step_times import StepTimes
 from videozoo.engine.trackers import Trackers
 from videozoo.engine.train_loader import TrainLoader

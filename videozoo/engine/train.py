@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from videozoo.engine.errors import TrainingError
-from videozoo.engine.frozen import freeze
+from videozoo.engine.freeze import freeze
 from videozoo.engine.interrupts import Stopped
 from videozoo.engine.loaders import Batch, take
 from videozoo.engine.optim import current_lr

@@ -8,12 +8,12 @@ from videozoo.data.read_clip import ReadClip, read_clip
 from videozoo.explain.arc_states import ArcStates, arc_layers, arc_states
 from videozoo.explain.cam import ClassMaps, grad_cam
 from videozoo.explain.confusion import group_confusion, load_evaluation
+from videozoo.explain.distributions import plot_attention, plot_norms
 from videozoo.explain.filmstrip import FilmRow, animate_cam, plot_cam
 from videozoo.explain.norm_pairs import NormPairs, norm_pairs
 from videozoo.explain.occlusion import occlusion_maps
 from videozoo.explain.overlays import overlay_maps, write_animation
 from videozoo.explain.plots import plot_kernels, plot_motion, plot_states
-from videozoo.explain.spreads import plot_attention, plot_norms
 from videozoo.explain.temporal_parts import Motion, TemporalKernels, flow_colours, motion_vectors, temporal_kernels
 
 __all__ = [

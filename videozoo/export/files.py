@@ -20,7 +20,7 @@ from .check import check_equal, make_clips, run_in_batches
 from .errors import ExportError
 from .metadata import EXTRA_FILE, KEY, describe
 from .onnx_net import OnnxNet
-from .quantise import write_int8
+from .quantize import write_int8
 from .trace import free_sizes, trace_program, translate
 
 __all__ = ["Agreement", "ExportReport", "check_target", "export_model"]

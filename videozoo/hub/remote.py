@@ -16,7 +16,7 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from videozoo.files import write_file
 from videozoo.hub.files import CONFIG, PICKLES, WEIGHTS, WeightsError, check_safetensors, how_to_convert, read_config
 from videozoo.hub.hashes import file_hash, listed_hashes
-from videozoo.hub.place import COMMIT, Place, check_repo_name, is_reference, raise_refused
+from videozoo.hub.repository import COMMIT, Place, check_repo_name, is_reference, raise_refused
 from videozoo.hub.retry import attempt, describe
 from videozoo.version import __version__
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from videozoo.data import VideoError, VideoRecord, create_transform
 from videozoo.jobs.prediction import best_classes
 from videozoo.video.errors import reading
-from videozoo.video.whole import IMAGES_FPS, WholeVideo
+from videozoo.video.sequential_reader import IMAGES_FPS, WholeVideo
 
 from .sliding import ShownFrames, sliding_clips
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from videozoo.data.read_sampled import check_aspect
 from videozoo.video.frame_clock import SHORTEST_STEP_SEC
-from videozoo.video.upright import UprightRgb
-from videozoo.video.whole import IMAGES_FPS, WholeVideo
+from videozoo.video.sequential_reader import IMAGES_FPS, WholeVideo
+from videozoo.video.to_rgb import UprightRgb
 
 # Turns a frame, uint8 (H, W, 3), into what a network sees of it, uint8 (num_crops, 3, 1, h, w).
 Look = Callable[[np.ndarray], Tensor]

@@ -11,10 +11,10 @@ from videozoo.data.records import VideoRecord, VideoSource
 from videozoo.jobs.write_list import write_list
 from videozoo.text import csv_text
 from videozoo.video.errors import VideoError
+from videozoo.video.file_warnings import ONE_FRAME
 from videozoo.video.frame_clock import mean_rate
-from videozoo.video.notes import ONE_FRAME
-from videozoo.video.upright import UprightRgb
-from videozoo.video.whole import WholeVideo
+from videozoo.video.sequential_reader import WholeVideo
+from videozoo.video.to_rgb import UprightRgb
 
 from .disk import hold_folder, write_whole
 from .journal import Journal, finish_journal

@@ -21,7 +21,7 @@ from videozoo.probabilities import is_multi_label
 from .clips import ClipBatch, iterate_batches
 from .describe import describe_job, describe_kind, digest_weights
 from .listing import RecordList, Shard
-from .parts import Parts, fill_parts
+from .output_parts import Parts, fill_parts
 from .prediction import Prediction
 from .shards import check_shard, shard_path
 

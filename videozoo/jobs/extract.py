@@ -11,8 +11,8 @@ from videozoo.choices import FEATURE_FILES
 
 from .describe import describe_answers, describe_job, describe_network
 from .listing import Listing
+from .output_parts import Rows
 from .outputs import OUTPUTS
-from .parts import Rows
 from .predict import JobResult, answer_list
 from .prediction import GivesFeatures
 from .shards import check_suffix

@@ -14,8 +14,8 @@ import numpy as np
 from videozoo.data import VIDEO_EXTENSIONS, SourceError, VideoRecord, load_source
 from videozoo.data.comments import is_comment, warn_comments
 from videozoo.data.files import find_videos, is_video_name
+from videozoo.data.list_errors import SEVERAL_LABELS
 from videozoo.data.list_text import expand_home
-from videozoo.data.problems import SEVERAL_LABELS
 
 LABELLED_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".tar")
 

@@ -18,8 +18,8 @@ from av.video.stream import VideoStream
 from videozoo.data.records import VideoRecord
 from videozoo.files import side_name
 from videozoo.video.errors import VideoError
-from videozoo.video.upright import ONE_THREAD, UprightRgb, orientation, size_of
-from videozoo.video.whole import IMAGES_FPS, WholeVideo
+from videozoo.video.sequential_reader import IMAGES_FPS, WholeVideo
+from videozoo.video.to_rgb import ONE_THREAD, UprightRgb, orientation, size_of
 
 from .errors import JobError
 from .process_pool import is_orphan

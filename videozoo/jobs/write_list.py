@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from videozoo.data.labels import is_index
+from videozoo.data.list_errors import SourceError
 from videozoo.data.list_text import BLANK
-from videozoo.data.problems import SourceError
 from videozoo.data.records import VideoRecord
 from videozoo.data.sources import load_source
 from videozoo.jobs.disk import write_whole

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from videozoo.models.clip_checks import check_clips, check_num_frames
 from videozoo.models.config import forget_classes
-from videozoo.models.layer_groups import prefixed
+from videozoo.models.layer_decay_groups import prefixed
 from videozoo.models.spec import EnsembleSpec
 from videozoo.models.video_net import VideoNet
 from videozoo.probabilities import is_multi_label, join_logits

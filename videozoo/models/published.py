@@ -7,11 +7,11 @@ from typing import Any
 
 from videozoo.models.config import VideoCfg, merge_cfg
 
-__all__ = ["SHIPPED", "SHIPPED_TAG", "published_weights"]
+__all__ = ["BUNDLED", "BUNDLED_TAG", "published_weights"]
 
 _HERE = Path(__file__).parent
 # Tiny weights that travel with the package, a folder each; scripts/train_test_models.py makes them.
-SHIPPED, SHIPPED_TAG = _HERE / "shipped", "motions"
+BUNDLED, BUNDLED_TAG = _HERE / "bundled", "motions"
 
 
 @cache
@@ -27,11 +27,11 @@ def _class_names(file: str) -> tuple[str, ...]:
 
 def published_weights(arch: str) -> dict[str, VideoCfg]:
     """The configs of the public checkpoints of an architecture, by tag, the default first; often none."""
-    shipped = {SHIPPED_TAG: _shipped_config(SHIPPED / arch)} if (SHIPPED / arch).is_dir() else {}
-    return shipped | {tag: _config(row) for tag, row in _table()["weights"].get(arch, {}).items()}
+    bundled = {BUNDLED_TAG: _bundled_config(BUNDLED / arch)} if (BUNDLED / arch).is_dir() else {}
+    return bundled | {tag: _config(row) for tag, row in _table()["weights"].get(arch, {}).items()}
 
 
-def _shipped_config(folder: Path) -> VideoCfg:
+def _bundled_config(folder: Path) -> VideoCfg:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return merge_cfg(VideoCfg(), config["pretrained_cfg"], {"file": str(folder)})
 

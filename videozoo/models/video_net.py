@@ -10,7 +10,7 @@ from torch.fx import Proxy
 from videozoo.layers.time_aware import set_num_segments, takes_frames
 from videozoo.models.clip_checks import check_clips, check_num_frames
 from videozoo.models.config import forget_classes
-from videozoo.models.layer_groups import layer_groups, prefixed
+from videozoo.models.layer_decay_groups import layer_groups, prefixed
 from videozoo.models.spec import ModelSpec
 from videozoo.nets import is_3d
 from videozoo.shapes import fold_segments, fold_time, to_clips, unfold_time

@@ -12,7 +12,7 @@ from videozoo.nets import list_backbones
 from videozoo.probabilities import is_multi_label
 from videozoo.publish.citations import papers_of
 from videozoo.publish.metadata import accuracies, escape, license_fields, make_metadata
-from videozoo.publish.source import Source
+from videozoo.publish.run_source import Source
 from videozoo.report import count_cost
 from videozoo.text import markdown_table
 

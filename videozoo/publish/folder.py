@@ -18,7 +18,7 @@ from videozoo.hub.files import CONFIG, WEIGHTS
 from videozoo.hub.write import save_weights
 from videozoo.models import create_model, model_config
 from videozoo.publish.card import PICTURE, render_card
-from videozoo.publish.source import Source
+from videozoo.publish.run_source import Source
 from videozoo.text import cause, json_text, some
 
 __all__ = ["CARD", "prepare_folder"]

@@ -13,12 +13,12 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, Revi
 
 from videozoo.hub import WeightsError, retry
 from videozoo.hub.hashes import file_hash, listed_hashes
-from videozoo.hub.place import LOGIN, check_repo_name, is_reference
 from videozoo.hub.remote import ask_info, open_hub
+from videozoo.hub.repository import LOGIN, check_repo_name, is_reference
 from videozoo.hub.retry import describe
 from videozoo.models import Ensemble, VideoNet
 from videozoo.publish.folder import prepare_folder
-from videozoo.publish.source import find_source
+from videozoo.publish.run_source import find_source
 
 __all__ = ["Pushed", "publish_folder", "push_to_hub"]
 

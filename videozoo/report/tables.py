@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from videozoo.models import list_models
 from videozoo.report.cost import Accounting
-from videozoo.report.meter import Meter
-from videozoo.report.networks import Setup, architecture_of
+from videozoo.report.cost_cache import Meter
+from videozoo.report.table_models import Setup, architecture_of
 
 __all__ = ["load_papers", "paper_report"]
 
@@ -37,7 +37,7 @@ def paper_report(paper: str | None = None) -> list[dict[str, Any]]:
 
         - ``architecture``: the zoo's name,
         - ``clip_shape``: [C, T, H, W] of one view,
-        - ``measured_gflops``: per view, counted as the paper counts (:meth:`~videozoo.report.meter.Meter.gflops`),
+        - ``measured_gflops``: per view, counted as the paper counts (:meth:`~videozoo.report.cost_cache.Meter.gflops`),
         - ``executed_gflops``: per view, what our network executes,
         - ``measured_params_m``: million parameters,
         - ``gflops_difference``, ``params_difference``: measured / printed - 1, or None,

@@ -9,8 +9,8 @@ from typing import Any
 
 from videozoo.models import EnsembleSpec, ModelSpec, list_models, list_pretrained
 from videozoo.models.registry import spec_of
-from videozoo.report.networks import architecture_of
 from videozoo.report.page import options_text
+from videozoo.report.table_models import architecture_of
 from videozoo.report.tables import load_papers
 
 __all__ = ["DATASET_NAMES", "PaperRow", "ZooRow", "zoo_rows"]

@@ -20,11 +20,11 @@ from videozoo.arguments import (
 from videozoo.launch import is_main_process
 
 from .evaluation import EvaluationSettings, run_evaluation
+from .parse_values import read_values
+from .resolve_settings import settle
 from .run import run_training
 from .settings import DEFAULTS
-from .settle import settle
 from .sources import Data
-from .values import read_values
 
 if TYPE_CHECKING:
     from videozoo.engine import EvalResult, FitResult

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from videozoo.arguments import UsageError, flag_of
 
 from .loaders import make_train_dataset, make_train_loader, make_val_loader
-from .notes import note
+from .resolve_settings import settle_lr, write_settings
+from .run_log import note
 from .settings import Settings
-from .settle import settle_lr, write_settings
 
 if TYPE_CHECKING:
     from videozoo.data import TrainBatch, VideoSource

@@ -3,8 +3,8 @@
 import signal
 from typing import TYPE_CHECKING, Any
 
-from .mirror import describe_mirrors, describe_verticals, mirror_labels, vertical_labels
-from .notes import note
+from .flip_labels import describe_mirrors, describe_verticals, mirror_labels, vertical_labels
+from .run_log import note
 from .settings import Settings
 from .sizes import parse_size, parse_views
 

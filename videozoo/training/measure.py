@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from videozoo.arguments import UsageError
 from videozoo.launch import num_processes
 
-from .notes import note, warn
+from .run_log import note, warn
 from .sizes import parse_views
 from .sources import VAL_FOLDERS, Data, describe_data, find_split
 

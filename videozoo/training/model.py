@@ -8,9 +8,9 @@ from videozoo.arguments import UsageError
 from videozoo.launch import num_processes
 
 from .checks import whole_starts
-from .notes import note
+from .resolve_settings import describe_lr
+from .run_log import note
 from .settings import Settings
-from .settle import describe_lr
 from .sizes import parse_frame_size, parse_views
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 from videozoo.arguments import UsageError
 from videozoo.text import near_names
 
+from .parse_values import read_values
 from .recipe_files import recipe_names, recipe_text
 from .settings import DEFAULTS
-from .values import read_values
 
 # Of one machine, folder or run: no recipe can know them.
 _NOT_IN_RECIPES = frozenset(

@@ -13,8 +13,8 @@ from videozoo.launch import is_main_process
 from .checks import check_frozen, check_stride
 from .fit import choose_batch_size, fit_model, make_config
 from .model import say_start
-from .notes import note, warn
-from .opening import open_all
+from .probe_videos import open_all
+from .run_log import note, warn
 from .settings import AUTO, Settings
 from .sources import VAL_FOLDERS, find_split, load_train_and_val
 from .start import check_same_start, make_started_model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from videozoo.arguments import UsageError
 from videozoo.text import count_of, some
 
-from .notes import note, warn
+from .run_log import note, warn
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource

@@ -9,7 +9,7 @@ from videozoo.launch import num_processes
 
 from .checks import whole_starts
 from .model import make_model
-from .notes import note, warn
+from .run_log import note, warn
 from .settings import Settings
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from .index_cache import file_key, keep_index, kept_index
 from .limits import WorkLimit
 from .nal_units import nal_format
 from .packet_index import ONE_FRAME_CODECS, IndexedFrames, PacketIndex, PacketRow, index_file, index_span, narrow
-from .sought_frames import FrameNotes, SeekDoubtError, can_note, shown_from
-from .upright import UprightRgb
+from .seek_frames import FrameNotes, SeekDoubtError, can_note, shown_from
+from .to_rgb import UprightRgb
 
 
 class AvFile:

@@ -15,9 +15,9 @@ from av.video.frame import VideoFrame
 from torch import Tensor
 
 from .errors import VideoError, reading
-from .network import network_frames
-from .upright import UprightRgb
-from .whole import WholeVideo
+from .network_stream import network_frames
+from .sequential_reader import WholeVideo
+from .to_rgb import UprightRgb
 
 CAMERA = "/dev/video{}"
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from .av_file import AvFile
 from .errors import NoSuchFrameError, VideoError, reading
+from .file_warnings import describe_oddities
 from .index_cache import default_folder
 from .limits import WorkLimit, default_max_frames
 from .memory_frames import Frames, open_images
-from .notes import describe_oddities
 
 
 class VideoReader:

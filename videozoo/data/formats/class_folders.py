@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from videozoo.data.list_errors import SourceError
 from videozoo.names import clean_name, find_name_fault, shorten
 from videozoo.text import some
 from videozoo.video.image_folder import is_image_name, natural_key
@@ -11,7 +12,6 @@ from videozoo.video.image_folder import is_image_name, natural_key
 from ..files import is_video_name, make_records
 from ..labels import warn_alike
 from ..lists import ListFile, Listing, Row
-from ..problems import SourceError
 from ..records import VideoSource
 
 

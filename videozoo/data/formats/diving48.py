@@ -8,11 +8,12 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
+from videozoo.data.list_errors import RowFault, SourceError
+
 from ..files import VideoFinder
 from ..labels import make_vocabulary
 from ..list_text import json_items, read_text
 from ..lists import ListFile, Listing, Row, Vocabulary
-from ..problems import RowFault, SourceError
 
 FOLDERS = ("", "rgb", "videos")
 

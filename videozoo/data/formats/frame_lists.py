@@ -8,13 +8,13 @@
 
 from functools import lru_cache
 
+from videozoo.data.list_errors import RowFault
+from videozoo.data.multi_label_checks import check_counts, fault_of_count
 from videozoo.names import shorten
 
 from ..files import FrameFolder, look_into
 from ..list_text import split_columns
 from ..lists import ListFile, Listing, Row
-from ..problems import RowFault
-from ..several_labels import check_counts, fault_of_count
 
 COLUMNS = {
     "frame_list": ("path", "frames", "label"),

@@ -8,9 +8,10 @@ import os
 from collections import Counter
 from pathlib import PurePath
 
+from videozoo.data.list_errors import RowFault, SourceError
+
 from ..files import subfolders, videos_by_stem
 from ..lists import ListFile, Listing, Row, bounds_of, csv_rows
-from ..problems import RowFault, SourceError
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 # As the published files write their splits.

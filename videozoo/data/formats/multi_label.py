@@ -3,12 +3,12 @@
 import os
 import re
 
+from videozoo.data.list_errors import RowFault, SourceError
 from videozoo.names import shorten
 
 from ..files import is_video_name, look_into
 from ..list_text import BLANK
 from ..lists import ListFile, Listing, Row
-from ..problems import RowFault, SourceError
 from ..records import VIDEO_EXTENSIONS
 
 # Formats in which a video may have several labels: this one, and tables.

@@ -7,12 +7,12 @@ and its successors keep in files that end in ``.csv``.
 import os
 from itertools import islice
 
+from videozoo.data.list_errors import SEVERAL_LABELS, RowFault
 from videozoo.names import shorten
 
 from ..files import is_video_name
 from ..list_text import split_columns
 from ..lists import ListFile, Listing, Row
-from ..problems import SEVERAL_LABELS, RowFault
 
 # Lines by which it is decided what separates.
 HEAD = 50

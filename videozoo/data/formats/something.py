@@ -12,13 +12,13 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
+from videozoo.data.list_errors import RowFault, SourceError
 from videozoo.names import shorten
 
 from ..files import VideoFinder
 from ..labels import make_vocabulary, read_names
 from ..list_text import json_items, read_json, read_text
 from ..lists import ListFile, Listing, Row, Vocabulary
-from ..problems import RowFault, SourceError
 
 V1_FOLDERS = ("", "20bn-something-something-v1", "20bn-jester-v1")
 V2_FOLDERS = ("", "20bn-something-something-v2")

@@ -10,11 +10,11 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from videozoo.data.list_errors import SEVERAL_LABELS, RowFault, SourceError
 from videozoo.names import shorten
 
 from ..list_text import csv_header
 from ..lists import ListFile, Listing, Row, bounds_of, csv_rows
-from ..problems import SEVERAL_LABELS, RowFault, SourceError
 
 # What the column of files may be called.
 PATH_COLUMNS = ("path", "file_name", "filename", "video")

@@ -7,12 +7,12 @@ As published with the data sets: ``ucfTrainTestlist`` (``classInd.txt``, ``train
 import re
 from pathlib import Path
 
+from videozoo.data.list_errors import RowFault, SourceError
 from videozoo.names import clean_name, shorten
 
 from ..labels import make_vocabulary
 from ..list_text import text_lines
 from ..lists import ListFile, Listing, Row, Vocabulary
-from ..problems import RowFault, SourceError
 
 UCF101_FILE = re.compile(r"(train|test)list0([0-9])\.txt")
 HMDB51_FILE = re.compile(r"(.+)_test_split([0-9])\.txt")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 from engine_tiny import config, run, tiny_net
+from test_engine_bad_videos import loader as broken_loader
 from test_engine_batch_size import Hungry, make_batch
-from test_engine_broken import loader as broken_loader
 from test_engine_midway import Mixing, drawing_loader
 
 from videozoo.engine import Stopped, TrainingError, batch_size, load_train_state, run_folder

@@ -11,12 +11,12 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from videozoo.engine.broken import BrokenVideos
+from videozoo.engine.bad_videos import BrokenVideos
 from videozoo.engine.checkpoint import load_weights
 from videozoo.engine.device import make_accelerator
 from videozoo.engine.distributed import sync_norms
 from videozoo.engine.errors import CheckpointError
-from videozoo.engine.frozen import freeze
+from videozoo.engine.freeze import freeze
 from videozoo.engine.loaders import Batch, prepare_loader
 from videozoo.engine.optim import make_ema, make_optimizer, make_scheduler
 from videozoo.engine.progress import Progress
@@ -25,7 +25,7 @@ from videozoo.engine.resume import digest_names, restore_progress
 from videozoo.engine.run import Calls, Run
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.speed import compile_forward, use_channels_last
-from videozoo.engine.states import is_sharded, load_optimizer
+from videozoo.engine.state_dicts import is_sharded, load_optimizer
 from videozoo.engine.step_times import StepTimes
 from videozoo.engine.trackers import Trackers
 from videozoo.engine.train_loader import TrainLoader

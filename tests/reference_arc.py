@@ -46,7 +46,7 @@ def gru_step(gru: nn.GRUCell, pooled: Tensor, hidden: Tensor) -> Tensor:
     return gru(rows(pooled), rows(hidden)).reshape(t, h, w, -1).permute(0, 3, 1, 2)
 
 
-def slow_arc(
+def reference_arc(
     x: Tensor,
     conv: nn.Conv2d,
     updater: Mapping[str, Tensor],

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from videozoo.explain.arc_states import ARC_LAYERS, arc_layers, arc_states, default_arc_layer
 from videozoo.explain.capture import find_layers, layer_names, pick_layers
+from videozoo.explain.distributions import plot_attention, plot_norms
 from videozoo.explain.norm_pairs import NORM_LAYERS, norm_pairs
 from videozoo.explain.plots import plot_kernels, plot_motion, plot_states
-from videozoo.explain.spreads import plot_attention, plot_norms
 from videozoo.explain.temporal_parts import motion_vectors, temporal_kernels
 from videozoo.layers import MotionSqueeze, TemporalAdaptive
 

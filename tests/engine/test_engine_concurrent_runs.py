@@ -15,7 +15,7 @@ def test_two_processes_decide_together(tmp_path: Path) -> None:
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here, here.parent, here.parents[1])))}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*command, str(here / "together_run.py"), str(tmp_path)], capture_output=True, text=True,
+    done = subprocess.run([*command, str(here / "concurrent_runs.py"), str(tmp_path)], capture_output=True, text=True,
         timeout=600, env=environment)  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = sorted(line.split(maxsplit=2) for line in done.stdout.splitlines())

@@ -8,7 +8,7 @@ from pathlib import Path
 from videozoo.video.errors import VideoError
 from videozoo.video.reader import count_frames
 
-from .problems import SEVERAL_LABELS
+from .list_errors import SEVERAL_LABELS
 
 # Files whose frames are counted, of lists with more.
 COUNTED = 30

@@ -43,7 +43,7 @@ def test_it_is_listed_small_and_says_what_it_is_for(name: str) -> None:
     assert f"{name}.motions" in videozoo.list_pretrained()
     assert f"{name}.motions" in timm.list_pretrained(f"{name}*")
     folder = weights_folder(name, videozoo.get_pretrained_cfg(name))
-    assert folder == Path(str(importlib.resources.files("videozoo") / "models" / "shipped" / name))
+    assert folder == Path(str(importlib.resources.files("videozoo") / "models" / "bundled" / name))
     assert 1000 < (folder / "model.safetensors").stat().st_size < 1_500_000
     cfg = videozoo.get_pretrained_cfg(f"{name}.motions")
     assert tuple(cfg.label_names or ()) == motion_classes()

@@ -10,9 +10,9 @@ from av.video.frame import VideoFrame
 
 from .av_stream import AvStream
 from .errors import VideoError, reading
+from .file_warnings import describe_oddities
 from .limits import WorkLimit
 from .memory_frames import Frames, open_images
-from .notes import describe_oddities
 
 # Folders of images have no frame rate: FFmpeg's own choice for them.
 IMAGES_FPS = Fraction(25)

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from videozoo.report.cost import Accounting, total_macs, trace_operators
-from videozoo.report.networks import Setup, build_network
 from videozoo.report.paper_arc import use_paper_order
+from videozoo.report.table_models import Setup, build_network
 
 __all__ = ["Meter"]
 

@@ -9,7 +9,7 @@ from videozoo.arguments import UsageError
 from videozoo.launch import is_main_process
 from videozoo.text import first_few
 
-from .notes import warn
+from .run_log import warn
 
 if TYPE_CHECKING:
     from videozoo.data import VideoRecord

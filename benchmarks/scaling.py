@@ -1,6 +1,6 @@
 """How time and memory grow with frames, steps of ARC, batch and image size, and what start-up costs; writes the page.
 
-``python benchmarks/growth.py`` writes ``growth.json``, ``growth.md`` and ``growth.png`` (on a GPU ``growth_cuda.*``).
+``python benchmarks/scaling.py`` writes ``scaling.json``, ``.md`` and ``.png`` (``scaling_cuda.*`` on a GPU).
 All points of a curve are timed in turns; memory is the peak of a process of its own. Start-up is timed in fresh
 processes that take turns with timm's. ``--only frames steps batch size start-up`` takes parts, the rest stays as the
 JSON has it. Nothing else should run on the machine meanwhile.
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from pages import as_json, table, write
 from speed_measure import Setting, keep_freed_memory, machine, make_step, measure, peak_memory
-from speed_networks import count_macs
+from speed_models import count_macs
 from speed_targets import TASKS, spread
 
 HERE = Path(__file__).resolve().parent
@@ -114,7 +114,7 @@ def start_up(rounds: int, threads: int) -> dict[str, list[list[float]]]:
     return found
 
 
-def growth_rows(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def scaling_rows(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each point: time and memory over those of the curve's first point, and over the growth of its arithmetic."""
     rows = []
     for entry in points:
@@ -141,7 +141,7 @@ def page(result: dict[str, Any], picture: str) -> str:
         "# Growth",
         "",
         f"{result['machine']}. {result['versions']}, commit {result['commit']}; medians of {result['rounds']} rounds.",
-        "`python benchmarks/growth.py` makes this page again.",
+        "`python benchmarks/scaling.py` makes this page again.",
         "",
         f"![time and memory of growing clips]({picture})",
         "",
@@ -159,7 +159,7 @@ def page(result: dict[str, Any], picture: str) -> str:
             "",
         ]
         rows = []
-        for row in growth_rows(points):
+        for row in scaling_rows(points):
             numbers = [row[key] for key in ("time", "flops", "over_flops", "memory")]
             cells = [row["network"], row["task"], str(row["value"]), f"{row['ms']:.0f}", f"{row['mb']:.0f}"]
             rows.append([*cells, *(f"{number:.2f}" for number in numbers)])
@@ -174,7 +174,7 @@ def _worst(result: dict[str, Any]) -> list[str]:
     """A line for each curve, and one for start-up: what grows most beyond its arithmetic."""
     lines = []
     for curve, points in result["curves"].items():
-        row = max(growth_rows(points), key=lambda row: row["over_flops"])
+        row = max(scaling_rows(points), key=lambda row: row["over_flops"])
         what = f"{row['network']}, {row['task']}, {row['value']}"
         lines.append(f"* {AXES[curve]}: at most {row['over_flops']:.2f} times its arithmetic ({what})")
     for name, runs in list(result.get("start_up", {}).items())[1:]:
@@ -212,7 +212,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     axes = figure.subplots(2, len(curves), squeeze=False)
     colours = dict(zip(NETWORKS, ("#2f5f98", "#c44f00", "#008a64"), strict=True))
     for column, (curve, points) in enumerate(curves.items()):
-        rows = growth_rows(points)
+        rows = scaling_rows(points)
         for network in networks(curve):
             for task, style in zip(TASKS, ("--", "-"), strict=True):
                 line = [row for row in rows if (row["network"], row["task"]) == (network, task)]
@@ -271,7 +271,7 @@ def main() -> None:
     keep_freed_memory()
     os.environ["KINETO_LOG_LEVEL"] = "6"
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    path = args.out / ("growth_cuda.json" if device == "cuda" else "growth.json")
+    path = args.out / ("scaling_cuda.json" if device == "cuda" else "scaling.json")
     before = json.loads(path.read_text()) if args.only and path.exists() else {}
     result = run(args, device, before)
     picture = path.with_suffix(".png")

@@ -14,8 +14,8 @@ from videozoo.text import json_text
 from videozoo.version import __version__
 
 from .checks import check_effects, check_frozen, whole_starts
-from .notes import note
 from .recipes import is_recipe_file, read_recipe
+from .run_log import note
 from .settings import AUTO, DEFAULT_LR, DEFAULTS, Settings
 from .sizes import parse_frame_size
 

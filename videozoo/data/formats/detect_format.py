@@ -4,10 +4,11 @@ import re
 from collections import Counter
 from itertools import islice
 
-from ..files import look_into
-from ..list_text import csv_header, json_items, read_json
-from ..lists import ListFile
-from ..problems import SEVERAL_LABELS, SourceError
+from videozoo.data.files import look_into
+from videozoo.data.list_errors import SEVERAL_LABELS, SourceError
+from videozoo.data.list_text import csv_header, json_items, read_json
+from videozoo.data.lists import ListFile
+
 from .frame_lists import COLUMNS, frame_range, split_fields
 from .multi_label import MULTI_LABEL_FORMATS
 from .path_list import find_separator, is_bare

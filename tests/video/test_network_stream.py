@@ -17,9 +17,9 @@ import pytest
 from video_fixtures import write_gray_video
 
 from videozoo.cli import main
-from videozoo.video import VideoError, VideoReader, network
+from videozoo.video import VideoError, VideoReader, network_stream
 from videozoo.video.live import address_frames, file_frames
-from videozoo.video.network import NetworkError, is_address, network_frames
+from videozoo.video.network_stream import NetworkError, is_address, network_frames
 
 Serve = Callable[..., str]
 
@@ -33,7 +33,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def serve(video: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Starts a web server; for each request in turn it sends so many bytes, then closes; with or without a size."""
-    monkeypatch.setattr(network, "PAUSES_SEC", (0.01, 0.01))
+    monkeypatch.setattr(network_stream, "PAUSES_SEC", (0.01, 0.01))
     servers = []
 
     def start(*counts: int, has_size: bool) -> str:
@@ -104,7 +104,7 @@ def test_where_nobody_answers_it_says_so_at_once(capfd: pytest.CaptureFixture[st
 
 
 def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "OPEN_SEC", 0.2)
+    monkeypatch.setattr(network_stream, "OPEN_SEC", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}/x"
         with pytest.raises(NetworkError, match=r"no answer within 0\.2 s"):
@@ -171,7 +171,7 @@ class Camera(StreamRequestHandler):
 def test_a_camera_is_read_by_rtsp_and_connected_again(
     video: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(network, "PAUSES_SEC", (0.01, 0.01))
+    monkeypatch.setattr(network_stream, "PAUSES_SEC", (0.01, 0.01))
     with ThreadingTCPServer(("127.0.0.1", 0), Camera) as server:
         server.data = video.read_bytes()  # type: ignore[attr-defined]
         server.daemon_threads = True

@@ -10,7 +10,7 @@ from helpers import randomise
 from torch import Tensor, nn
 
 from videozoo.augment import CrossTemporalNorm2d, CrossTemporalNorm3d, dynamic_norm
-from videozoo.augment.standardise import rows_to_frames, standardise_and_scale
+from videozoo.augment.standardize import rows_to_frames, standardise_and_scale
 from videozoo.layers import RelayCell
 from videozoo.shapes import to_clips
 

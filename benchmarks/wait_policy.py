@@ -1,6 +1,6 @@
 """Measure how OpenMP threads should wait for each other: time of a step per setting, on an idle and on a busy machine.
 
-``python benchmarks/waiting.py [--rounds N]`` writes waiting.md and waiting.json. Every setting runs in a process of
+``python benchmarks/wait_policy.py [--rounds N]`` writes ``.md`` and ``.json``. Every setting runs in a process of
 its own, because OpenMP reads it once. The processes take turns, so that a slow moment hits all of them alike.
 """
 
@@ -128,7 +128,7 @@ def write_page(result: dict[str, dict[str, dict[str, float]]], rounds: int) -> s
         "",
         f"Milliseconds of a step, median of {rounds} rounds, and the ratio to the fastest setting of the row. Busy: as",
         f"many endless loops as processors run beside it. {os.cpu_count()} CPU cores, batch {BATCH[True]} in training,",
-        "1 in prediction, 8 frames. `python benchmarks/waiting.py` writes this page.",
+        "1 in prediction, 8 frames. `python benchmarks/wait_policy.py` writes this page.",
         "",
     ]
     rows = []

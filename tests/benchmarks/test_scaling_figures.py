@@ -1,4 +1,4 @@
-"""What ``benchmarks/growth.py`` computes from measured times; nothing is timed here."""
+"""What ``benchmarks/scaling.py`` computes from measured times; nothing is timed here."""
 
 from pathlib import Path
 from types import ModuleType
@@ -9,9 +9,9 @@ from helpers import REPO, load_file_as_module
 
 
 @pytest.fixture
-def growth(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def scaling(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(REPO / "benchmarks"))
-    return load_file_as_module(REPO / "benchmarks" / "growth.py")
+    return load_file_as_module(REPO / "benchmarks" / "scaling.py")
 
 
 def result() -> dict[str, Any]:
@@ -26,16 +26,16 @@ def result() -> dict[str, Any]:
     return {**texts, "curves": {"steps": points}, "start_up": start}
 
 
-def test_growth_is_over_the_first_point_round_by_round(growth: ModuleType) -> None:
-    last = growth.growth_rows(result()["curves"]["steps"])[3]
+def test_growth_is_over_the_first_point_round_by_round(scaling: ModuleType) -> None:
+    last = scaling.scaling_rows(result()["curves"]["steps"])[3]
     assert last["time"] == pytest.approx(1.5)
     assert last["flops"] == pytest.approx(108 / 101)
     assert last["over_flops"] == pytest.approx(1.5 * 101 / 108)
     assert last["memory"] == pytest.approx(58 / 51)
 
 
-def test_the_page_tells_the_worst_of_each_curve(growth: ModuleType) -> None:
-    text = growth.page(result(), "growth.png")
+def test_the_page_tells_the_worst_of_each_curve(scaling: ModuleType) -> None:
+    text = scaling.page(result(), "scaling.png")
     assert "* steps n of ARC: at most 1.40 times its arithmetic (arc_tsm_r18, inference, 8)" in text
     assert (
         "* start-up of tsm_r18 over that of timm's resnet18: import 1.10, create_model 1.50, first prediction 1.00"
@@ -44,7 +44,7 @@ def test_the_page_tells_the_worst_of_each_curve(growth: ModuleType) -> None:
     assert "| arc_tsm_r18 | training | 8 | 30 | 58 | 1.50 | 1.07 | 1.40 | 1.14 |" in text
 
 
-def test_the_plot_is_a_picture(growth: ModuleType, tmp_path: Path) -> None:
-    growth.plot(result(), tmp_path / "growth.png")
-    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
-    assert [path.name for path in tmp_path.iterdir()] == ["growth.png"]
+def test_the_plot_is_a_picture(scaling: ModuleType, tmp_path: Path) -> None:
+    scaling.plot(result(), tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["scaling.png"]

@@ -14,7 +14,7 @@ from videozoo.engine.evaluation_folder import model_title
 from videozoo.models import UnknownModelError, create_model, list_pretrained
 from videozoo.models.config import class_names
 from videozoo.models.load import is_source, open_source
-from videozoo.models.published import SHIPPED_TAG
+from videozoo.models.published import BUNDLED_TAG
 from videozoo.models.registry import pretrained_name
 from videozoo.report import Cost, count_cost
 
@@ -53,7 +53,7 @@ class Networks:
 
     Args:
         names: as ``create_model`` takes them: ``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, or names with weights.
-        has_registry: offer all published weights too; without it, the shipped ones where ``names`` is empty.
+        has_registry: offer all published weights too; without it, the bundled ones where ``names`` is empty.
         device: ``auto`` or a name of torch.
     Raises:
         UnknownModelError, WeightsError: a name that is unknown or has no weights, a folder that is not a network's.
@@ -62,8 +62,8 @@ class Networks:
     def __init__(self, names: Sequence[str] = (), *, has_registry: bool = True, device: str = "auto") -> None:
         names = [_checked(name) for name in names]
         published = list_pretrained()
-        shipped = [name for name in published if name.endswith(f".{SHIPPED_TAG}")]
-        more = [*shipped, *published] if has_registry else [] if names else shipped
+        bundled = [name for name in published if name.endswith(f".{BUNDLED_TAG}")]
+        more = [*bundled, *published] if has_registry else [] if names else bundled
         self._names = _by_title(dict.fromkeys([*names, *more]))
         self._device = find_device(device)
         self._loaded = lru_cache(MOST_KEPT)(self._load)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import each_module, randomise, small_bottleneck_resnet, small_resnet
-from slow_dnr import SlowResnet
+from reference_dnr import SlowResnet
 from timm.models.resnet import ResNet
 from torch import nn
 

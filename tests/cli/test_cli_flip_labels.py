@@ -3,7 +3,7 @@
 import pytest
 
 from videozoo.models.registry import get_pretrained_cfg
-from videozoo.training.mirror import describe_mirrors, describe_verticals, mirror_labels, vertical_labels
+from videozoo.training.flip_labels import describe_mirrors, describe_verticals, mirror_labels, vertical_labels
 
 
 def test_something_something_v2() -> None:

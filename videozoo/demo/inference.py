@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from videozoo.data import VideoError, VideoReader
-from videozoo.demo.networks import Network
+from videozoo.demo.models import Network
 from videozoo.demo.settings import LIMITS, Limits
 from videozoo.explain import grad_cam, overlay_maps, read_clip
 from videozoo.jobs.prediction import Prediction

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import videozoo
 from videozoo.augment import ARC, DNR
 from videozoo.engine import TrainingError
-from videozoo.engine.frozen import freeze_backbone
+from videozoo.engine.freeze import freeze_backbone
 from videozoo.engine.optim import current_lr, make_optimizer, make_scheduler
 from videozoo.fit_config import FitConfig, SettingError
 from videozoo.models import Ensemble
