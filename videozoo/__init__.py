@@ -1,4 +1,4 @@
-"""videozoo: video action recognition networks, composed from timm backbones, temporal modules and augmenters."""
+"""Models for video action recognition, composed from timm backbones, temporal modules and augmenters."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -8,10 +8,14 @@ from videozoo.version import __version__
 
 if TYPE_CHECKING:
     from videozoo.augment import ARC, DNR
-    from videozoo.inference import Prediction, Predictor
+    from videozoo.data import VideoDataset, create_transform, load_source
+    from videozoo.engine import fit
+    from videozoo.fit_config import FitConfig
+    from videozoo.inference import Extractor, Prediction, Predictor
     from videozoo.models import (
         Ensemble,
         ModelSpec,
+        Stream,
         UnknownModelError,
         VideoCfg,
         VideoNet,
@@ -26,57 +30,89 @@ if TYPE_CHECKING:
         model_config,
     )
     from videozoo.publish import push_to_hub
-    from videozoo.temporal import TSM, TSN
+    from videozoo.temporal import MSN, TDN, TEA, TRN, TSM, TSN, TANet
     from videozoo.training.api import evaluate, finetune
 
 __all__ = [
     "ARC",
     "DNR",
+    "MSN",
+    "TDN",
+    "TEA",
+    "TRN",
     "TSM",
     "TSN",
     "Ensemble",
+    "Extractor",
+    "FitConfig",
     "ModelSpec",
     "Prediction",
     "Predictor",
+    "Stream",
+    "TANet",
     "UnknownModelError",
     "VideoCfg",
+    "VideoDataset",
     "VideoNet",
     "WeightsError",
     "__version__",
     "compose",
     "create_model",
+    "create_transform",
     "evaluate",
     "finetune",
+    "fit",
     "fuse",
     "get_pretrained_cfg",
     "is_model",
     "list_models",
     "list_pretrained",
+    "load_source",
     "model_config",
     "push_to_hub",
 ]
 
-_HOMES = {
+# The module of each public name; the others are in models. It is imported when the name is first used.
+_MODULES = {
     "ARC": "augment",
     "DNR": "augment",
+    "Extractor": "inference",
+    "FitConfig": "fit_config",
+    "MSN": "temporal",
     "Prediction": "inference",
     "Predictor": "inference",
+    "TANet": "temporal",
+    "TDN": "temporal",
+    "TEA": "temporal",
+    "TRN": "temporal",
     "TSM": "temporal",
     "TSN": "temporal",
+    "VideoDataset": "data",
+    "create_transform": "data",
     "evaluate": "training.api",
     "finetune": "training.api",
+    "fit": "engine",
+    "load_source": "data",
     "push_to_hub": "publish",
 }
+_SUBPACKAGES = (
+    *("augment", "cli", "data", "demo", "engine", "explain", "export", "hub", "inference", "jobs", "layers", "models"),
+    *("nets", "publish", "report", "surgery", "temporal", "training", "video"),
+)
 
 
 def __getattr__(name: str) -> Any:
+    """Import a public name or a subpackage at its first use."""
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"videozoo.{name}")
     if name not in __all__:
         raise AttributeError(f"module 'videozoo' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"videozoo.{_HOMES.get(name, 'models')}"), name)
+    return getattr(importlib.import_module(f"videozoo.{_MODULES.get(name, 'models')}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """List the public names and the subpackages."""
+    return sorted({*__all__, *_SUBPACKAGES})
 
 
 register_when_loaded()

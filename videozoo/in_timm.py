@@ -1,4 +1,4 @@
-"""Our architectures in timm's registry, from the moment that both packages are loaded, in whichever order."""
+"""Registration of the architectures with timm, once both packages are imported."""
 
 import importlib
 import sys
@@ -12,10 +12,10 @@ __all__ = ["register_when_loaded"]
 
 
 def register_when_loaded() -> None:
-    """Register the architectures with timm: at once where timm is loaded, else as soon as it will be.
+    """Register the architectures with timm now if timm is loaded, else as soon as it is imported.
 
-    timm's registry is a table in memory that knows no plug-ins, and timm itself takes seconds to load. So nothing is
-    loaded for the registry alone: a finder waits for the import of timm.
+    timm's registry is a table in memory without plug-ins, and importing timm takes seconds. So videozoo does not import
+    it for the registry alone: a finder waits for its import.
     """
     if "timm" in sys.modules:
         importlib.import_module("videozoo.models")
@@ -24,10 +24,10 @@ def register_when_loaded() -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds timm and the modules of this package as the other finders do, and loads them by :class:`_Loader`."""
+    """Finder of timm and of this package's modules that asks the other finders and adds a :class:`_Loader`."""
 
     def __init__(self) -> None:
-        self.depth = 0  # modules that are being loaded, each by the one before
+        self.depth = 0  # nested imports in progress
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -41,16 +41,17 @@ class _Finder(MetaPathFinder):
         return spec
 
     def finish(self) -> None:
-        """Register where timm is there by now, after which nobody needs to wait."""
+        """Register the architectures and remove this finder, if timm is loaded by now."""
         if self.depth == 0 and "timm" in sys.modules and self in sys.meta_path:
             sys.meta_path.remove(self)
             importlib.import_module("videozoo.models")
 
 
 class _Loader(Loader):
-    """Loads a module by its own loader, and tells the finder.
+    """Loader that runs a module's own loader and then calls the finder.
 
-    A part of ``videozoo.models`` that is imported by itself may be what loads timm: then the registry waits for it.
+    A part of ``videozoo.models`` that is imported by itself may be what loads timm. The registration then waits until
+    that import has finished.
     """
 
     def __init__(self, own: Any, finder: _Finder) -> None:
