@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"report", "explain", "export", "engine", "jobs", "inference", "training", "publish", "demo"},
     "__main__": {"cli"},
     # The package itself hands out names of the core.
-    "__init__": {"in_timm", "temporal", "augment", "models", "inference", "training", "publish"},
+    "__init__": {"in_timm", "temporal", "augment", "models", "data", "engine", "inference", "training", "publish"},
     "in_timm": {"models"},
 }
 TIMM_MODELS = ("surgery/sites.py", "models/", "nets/", "temporal/tdn.py", "temporal/tea.py")
