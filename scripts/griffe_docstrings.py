@@ -1,4 +1,4 @@
-"""A Griffe extension: the docstrings of videozoo as its Google parser expects them."""
+"""Griffe extension that prepares the docstrings of videozoo for its Google parser."""
 
 import re
 from typing import Any
@@ -10,9 +10,9 @@ _ROLE = re.compile(r":(?:func|class|meth|mod|attr):(?=`)")
 
 
 class Docstrings(griffe.Extension):
-    """Put an empty line before each section, which the parser needs, and leave out the roles of Sphinx."""
+    """Adds the empty line before each section that the parser needs, and removes the roles of Sphinx."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Change the docstring of an object that was just found."""
+        """Rewrite the docstring of an object that was just loaded."""
         if obj.docstring:
             obj.docstring.value = _ROLE.sub("", _SECTION.sub("\n\n", obj.docstring.value))

@@ -12,7 +12,7 @@ import yaml
 from docs_pages import PAGES
 from helpers import REPO
 
-CONFIG = REPO / "scripts" / "mkdocs.yml"
+CONFIG = REPO / "mkdocs.yml"
 
 
 class _Fetched(html.parser.HTMLParser):
@@ -36,8 +36,9 @@ def test_the_site_is_built_without_a_warning_and_needs_no_network(tmp_path: Path
     pytest.importorskip("material")
     pytest.importorskip("mkdocstrings")
     site = tmp_path / "site"
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(CONFIG), "-d", str(site)]
-    done = subprocess.run(command, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True)
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(site)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, env=environment, cwd=REPO, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (site / "index.html").exists(), "README.md is the first page"
     missing, remote = [], []
