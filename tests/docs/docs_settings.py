@@ -170,7 +170,7 @@ def _reproduce(done: Done) -> None:
     done.has("runs/arc_ssv1/best", "runs/tsm_ssv1/best", "measured/arc/results.json", "runs/dnr_ssv1/best")
 
 
-def _ship(done: Done) -> None:
+def _deploy(done: Done) -> None:
     done.has("mine.onnx", "mine.pt2", "runs/live/best")
     assert done.names["logits"].shape == (1, 6)
 
@@ -249,7 +249,7 @@ SETTINGS: dict[str, Setting] = {
         needs={"something-something-v1-train.csv": "something_v1", "k400": "kinetics_set"},
     ),
     "docs/guides/deploy.md": Setting(
-        _ship,
+        _deploy,
         needs={"runs/mine": "run", "videos": "videos", "clip.mp4": "clip"},
         replace={"3, 224, 224": "3, 32, 32"},
         packages=("onnx", "onnxruntime", "onnxscript"),

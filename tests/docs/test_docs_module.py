@@ -88,7 +88,7 @@ def test_the_added_network_passes_the_conformance_suite(tmp_path: Path) -> None:
     costs, refusal = python("-c", _ASK).splitlines()
     params, gflops = json.loads(costs)
     text = (REPO / PAGE).read_text(encoding="utf-8")
-    assert f"{params:.3f} M parameters and {gflops:.3f} G multiply-adds" in text.replace("\n", " ")
+    assert f"{params:.3f} M parameters and {gflops:.3f} GMACs" in text.replace("\n", " ")
     assert params == pytest.approx(24.34, abs=0.005), "what the authors' configuration says"
     assert gflops == pytest.approx(32.909, rel=1e-3)
     assert "looks at the frame after each" in refusal
