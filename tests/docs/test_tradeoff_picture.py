@@ -83,7 +83,7 @@ def test_the_table_by_budget_shows_the_costs_and_the_best_weights_of_the_catalog
         frames = costs[name]["clip_shape"][1]
         for dataset, top1 in re.findall(r"([A-Z][\w-]+(?: V\d)?) (\d+\.\d)", weights):
             tags = [tag for tag in names[name].values() if (tag["dataset"], tag["frames"]) == (dataset, frames)]
-            assert f"{max(tag['top1'] for tag in tags):.1f}" == top1, name
+            assert f"{100 * max(tag['top1'] for tag in tags):.1f}" == top1, name
 
 
 def _source(name: str) -> str:
