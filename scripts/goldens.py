@@ -88,14 +88,14 @@ def read_recordings(about: str) -> Iterator[tuple[dict[str, Any], Comparison]]:
 def _row(facts: dict[str, Any], found: Comparison) -> str:
     spec = found.model.spec
     parts = " + ".join(type(part).__name__ for part in (spec.temporal, *spec.augmenters))
-    gflops, original = count_cost(found.model, (3, 224, 224)).gflops, facts["flops_fvcore_G"]
+    gmacs, original = count_cost(found.model, (3, 224, 224)).gmacs, facts["flops_fvcore_G"]
     verdict = "equal" if found.difference <= facts["suggested_atol"] else "**differs**"
     code = f"{facts['repo'].removeprefix('https://github.com/')} @{facts['commit'][:7]}"
     size = f"{facts['frames']} x {facts['size']}"
     return (
         f"| {facts['name']} | {code} | `{found.source}` | {spec.backbone}, {parts} | {size} "
         f"| {found.count} | {found.difference:.1e} | {facts['suggested_atol']:.1e} | {original:.3f} "
-        f"| {gflops:.3f} ({gflops / original - 1:+.2%}) | {verdict} |"
+        f"| {gmacs:.3f} ({gmacs / original - 1:+.2%}) | {verdict} |"
     )
 
 

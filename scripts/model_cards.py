@@ -144,7 +144,7 @@ def _facts(model: Any, cost: Any) -> str:
         ("one view", f"{frames} frames of {height} x {width}, sampling: {sampling}"),
         ("classes", f"{model.num_classes} (any with `num_classes=`)"),
         ("parameters", f"{cost.params:,}"),
-        ("multiply-adds of one view", f"{cost.gflops:.2f} G, counted as `videozoo report` does (*executed*)"),
+        ("multiply-adds of one view", f"{cost.gmacs:.2f} G, counted as `videozoo report` does (*executed*)"),
         ("features", f"{model.num_features}"),
     ]
     return markdown_table(("", ""), rows)
@@ -312,7 +312,7 @@ def _index_row(name: str, model: Any, cost: Any, tables: _Tables) -> tuple[str, 
         f"[`{name}`]({name}.md)",
         f"{frames} x {height} x {width}",
         f"{cost.params / 1e6:.2f}",
-        f"{cost.gflops:.2f}",
+        f"{cost.gmacs:.2f}",
         str(len(list(tables.papers(name))) or ""),
         f"{tables.order4[name]['top1']:.1%}" if name in tables.order4 else "",
         str(len(list_pretrained(name)) or ""),

@@ -48,9 +48,9 @@ def test_it_is_listed_small_and_says_what_it_is_for(name: str) -> None:
     cfg = videozoo.get_pretrained_cfg(f"{name}.motions")
     assert tuple(cfg.label_names or ()) == motion_classes()
     assert (cfg.license, cfg.tag, cfg.architecture) == ("Apache-2.0", "motions", name)
-    assert "For trials only" in str(cfg.description)
+    assert "For testing only" in str(cfg.description)
     card = (folder / "README.md").read_text(encoding="utf-8")
-    assert "For trials only" in card
+    assert "For testing only" in card
     assert cfg.metrics is not None
     assert f"| top-1 accuracy | {100 * cfg.metrics['top1']:.4g} % |" in card
     assert cfg.metrics["top1"] > 0.95

@@ -14,6 +14,7 @@ __all__ = [
     "csv_text",
     "first_few",
     "first_line",
+    "gmacs_text",
     "is_printable",
     "json_text",
     "markdown_table",
@@ -122,6 +123,11 @@ def some(items: Sequence[str], most: int = 8) -> str:
 def first_few(items: Sequence[str], most: int = 20, rest: str = "") -> list[str]:
     """Return the first items and, where there are others, ``and 3 more`` with the words of ``rest`` behind it."""
     return [*items[:most], f"and {len(items) - most} more{rest}"] if len(items) > most else list(items)
+
+
+def gmacs_text(macs: int) -> str:
+    """Return MACs in billions as text, such as ``36.29``; the caller adds the unit, GMACs."""
+    return f"{macs / 1e9:.2f}" if macs >= 1e7 else f"{macs / 1e9:.2g}"
 
 
 def columns_text(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> list[str]:

@@ -155,14 +155,14 @@ def test_info(model_name: str, capsys: Capture) -> None:
     facts = json.loads(capsys.readouterr().out)
     model = videozoo.create_model(model_name, pretrained=True)
     assert facts["params"] == sum(p.numel() for p in model.parameters())
-    assert facts["flops"] == 2 * facts["macs"] > 0
+    assert facts["macs"] > 0
     assert facts["class_names"] == list(motion_classes())
     assert facts["temporal"] == {"name": "tsm", "shift_div": 8}
     assert facts["videos"]["input_size"] == [3, 32, 32]
     assert main(["info", model_name]) == 0
     out = capsys.readouterr().out
     assert f"{facts['params']:,}" in out
-    assert "GMACs" in out
+    assert f"{facts['macs'] / 1e9:.2f} GMACs" in out
     assert main(["info", "arc_tsm_r19"]) == 2
     assert "did you mean arc_tsm_r18" in capsys.readouterr().err
 

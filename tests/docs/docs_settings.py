@@ -71,7 +71,7 @@ def _readme(done: Done) -> None:
     done.has("checked/clean.csv", "runs/mine/best/model.safetensors", "measured/results.json", "features.npy")
     done.has("mine.onnx", "pictures/cam.png")
     assert done.names["logits"].shape == (2, 10)
-    assert "## Network\n" in done.said, "the card"
+    assert "## Model\n" in done.said, "the card"
 
 
 def _predict(done: Done) -> None:

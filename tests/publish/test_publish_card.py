@@ -53,21 +53,21 @@ def cells(body: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
-def test_a_card_tells_what_the_network_is() -> None:
+def test_card_shows_the_model() -> None:
     net = make(["left", "right", "up"])
     cost = count_cost(net)
     card = render_card(net, repo="lab/net")
     body = sections(card)
-    rows = dict(row[:2] for row in cells(body["Network"]) if len(row) == 2)
+    rows = dict(row[:2] for row in cells(body["Model"]) if len(row) == 2)
     assert rows["backbone"] == "`tiny_resnet` of videozoo"
     assert rows["temporal module"] == r"TSM(shift\_div=8)"
-    assert rows["augmenter"].startswith(r"ARC(num\_steps=4")
+    assert rows["add-on"].startswith(r"ARC(num\_steps=4")
     assert rows["parameters"] == f"{cost.params:,}"
-    assert rows["cost of one view"].startswith(f"{2 * cost.macs / 1e9:.2f} GFLOPs")
+    assert rows["cost of one view"] == f"{cost.macs / 1e9:.2f} GMACs"
     assert 'create_model("hf-hub:lab/net", pretrained=True)' in body["Use"]
     assert "Temporal Shift Module" in body["References"]
     assert "Adaptive Recursive Circle" in body["References"]
-    assert "Unknown" in body["Licence"]
+    assert "Unknown" in body["License"]
     assert [row[1] for row in cells(body["Classes"])[2:]] == ["left", "right", "up"]
     assert "No accuracy is recorded" in body["Evaluation"]
     assert "1 x 1 views" in body["Evaluation"]
@@ -99,7 +99,7 @@ def test_no_text_of_the_user_breaks_a_card() -> None:
     assert (data["license"], data["license_name"]) == ("other", "my-own-licence")
     assert data["model-index"][0]["results"][0]["dataset"]["name"] == "x: [ --- '"
     assert list(sections(body)) == [
-        *("Use", "Network", "Data", "Training", "Evaluation", "Classes", "Licence", "References"),
+        *("Use", "Model", "Data", "Training", "Evaluation", "Classes", "License", "References"),
     ]
     assert [len(row) for row in cells(sections(body)["Classes"])] == [3] * (len(NASTY) + 2)
     assert {len(row) for row in cells(sections(body)["Evaluation"])} == {2, len(NASTY) + 1}
@@ -124,17 +124,17 @@ def test_the_confusion_of_few_classes_is_a_table() -> None:
     assert "top-5" not in body
 
 
-def test_of_many_classes_the_worst_confusions_are_told() -> None:
+def test_many_classes_list_the_worst_confusions() -> None:
     names = [f"class {i}" for i in range(30)]
     confusion = 10 * torch.eye(30, dtype=torch.int64)
-    confusion[3] = torch.nn.functional.one_hot(torch.tensor(7), 30) * 4  # all four taken for 7
+    confusion[3] = torch.nn.functional.one_hot(torch.tensor(7), 30) * 4  # all four predicted as 7
     confusion[5, 6] = 10
     body = sections(render_card(make(names), record(names, confusion)))["Evaluation"]
     rows = cells(body)
-    start = rows.index(["true class", "taken for", "videos"])
+    start = rows.index(["true class", "predicted class", "videos"])
     assert rows[start + 2 :] == [["class 3", "class 7", "4 of 4"], ["class 5", "class 6", "10 of 20"]]
     clean = render_card(make(names), record(names, 10 * torch.eye(30, dtype=torch.int64)))
-    assert "No video was taken for another class" in clean
+    assert "No video was misclassified" in clean
 
 
 def test_accuracies_are_percentages_of_what_was_measured() -> None:
@@ -156,7 +156,7 @@ def test_dnr_and_other_backbones_have_their_papers() -> None:
     net = videozoo.compose("regnetx_002", TSN(), [DNR()], num_classes=2, num_frames=2)
     net.pretrained_cfg |= {"input_size": (3, 32, 32)}
     body = sections(render_card(net))
-    assert ["backbone", "`regnetx_002` of timm"] in cells(body["Network"])
+    assert ["backbone", "`regnetx_002` of timm"] in cells(body["Model"])
     references = body["References"]
     assert references.count("@") == 3
     assert all(word in references for word in ("Dynamic Normalization and Relay", "Temporal Segment", "Design Spaces"))
@@ -183,7 +183,7 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("part", ["", "best"])
-def test_a_run_tells_recipe_and_results_without_paths(run: Path, tmp_path: Path, part: str) -> None:
+def test_run_card_has_recipe_and_results_without_paths(run: Path, tmp_path: Path, part: str) -> None:
     source = find_source(run / part)
     assert source.folder == run / "best"
     net = videozoo.create_model(f"local-dir:{source.folder}", pretrained=True)
@@ -198,9 +198,9 @@ def test_a_run_tells_recipe_and_results_without_paths(run: Path, tmp_path: Path,
     evaluation = sections(card)["Evaluation"]
     assert ["**x**", "1", "1"] in cells(evaluation)
     assert "on 4 videos" in evaluation
-    assert "Top-1 is 2 of 4 videos; its 95 % interval (Wilson) is 15.0 to 85.0 %. Chance is 50.0 %." in evaluation
+    assert "Top-1 is 2 of 4 videos. Its 95 % interval (Wilson) is 15.0 to 85.0 %. Chance is 50.0 %." in evaluation
     assert "Epoch 2 of 3 was chosen by top-1 on these same videos" in evaluation
-    assert "2 classes. 1,200 videos for training. 4 labelled videos were kept" in sections(card)["Data"]
+    assert "2 classes. 1,200 training videos. 4 labeled validation videos." in sections(card)["Data"]
     assert "(confusion.png)" in evaluation
     published = json.loads((tmp_path / "out" / "config.json").read_text())["pretrained_cfg"]
     assert "epochs 3; optimiser sgd; learning rate 0.01" in published["train_recipe"]
@@ -208,31 +208,31 @@ def test_a_run_tells_recipe_and_results_without_paths(run: Path, tmp_path: Path,
         assert str(tmp_path) not in (tmp_path / "out" / name).read_text()
 
 
-def test_a_model_folder_alone_tells_what_its_config_does(run: Path, tmp_path: Path) -> None:
+def test_model_folder_card_shows_its_config(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run / "best", tmp_path / "alone")
     source = find_source(tmp_path / "alone")
     assert source.run is None
     card = render_card(videozoo.create_model(f"local-dir:{source.folder}", pretrained=True), source)
     assert ["top-1 accuracy", "50 %"] in cells(sections(card)["Evaluation"])
     assert "As recorded in the config" in card
-    assert "not recorded in the config" in sections(card)["Training"]
+    assert "does not record how it was trained" in sections(card)["Training"]
 
 
-def test_an_ensemble_tells_its_members(tmp_path: Path) -> None:
+def test_ensemble_card_lists_its_members(tmp_path: Path) -> None:
     nets = [videozoo.compose("tiny_resnet", TSM(), [part], num_classes=3, num_frames=4) for part in (ARC(), DNR())]
     ensemble = videozoo.Ensemble(nets)
     ensemble.pretrained_cfg |= {"input_size": (3, 32, 32), "description": "By us. Of 25 x 10 views.", "dataset": "Ours"}
     prepare_folder(tmp_path / "out", ensemble, None, "lab/net")
     card = (tmp_path / "out" / "README.md").read_text()
-    parts = [row[1].partition("(")[0] for row in cells(sections(card)["Network"]) if row[0] == "augmenter"]
+    parts = [row[1].partition("(")[0] for row in cells(sections(card)["Model"]) if row[0] == "add-on"]
     assert parts == ["ARC", "DNR"]
-    assert "2 networks that vote" in card
+    assert "an ensemble of 2 models" in card
     assert "\n\nBy us. Of 25 x 10 views.\n\n## Use" in card
-    assert sections(card)["Data"].strip() == "Ours; 3 classes."
+    assert sections(card)["Data"].strip() == "Ours, 3 classes."
 
 
 @pytest.mark.parametrize("has_table", [True, False])
-def test_an_evaluation_in_a_model_folder_is_told(run: Path, tmp_path: Path, has_table: bool) -> None:
+def test_an_evaluation_in_a_model_folder_is_shown(run: Path, tmp_path: Path, has_table: bool) -> None:
     folder = tmp_path / "alone"
     shutil.copytree(run / "best", folder)
     results = {"top1": 0.75, "num_views": 30, "num_labelled": 3, "class_names": ["x", "y"], "model": str(tmp_path)}
@@ -265,7 +265,7 @@ def test_other_channels_and_no_config_of_sizes() -> None:
     net.pretrained_cfg |= {"input_size": (2, 32, 32)}
     body = sections(render_card(net))
     assert "(B, 2, 2, 32, 32)" in body["Use"]
-    assert "2 x 2 x 32 x 32" in body["Network"]
+    assert "2 x 2 x 32 x 32" in body["Model"]
 
 
 def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_the_weights_of_the_package_can_be_published_with_their_confusion(name: 
     source = find_source(Path(videozoo.__file__).parent / "models" / "bundled" / name)
     card = render_card(videozoo.create_model(name, pretrained=True), source)
     body = sections(card)
-    assert "\n\nFor trials only" in card
+    assert "\n\nFor testing only" in card
     assert source.run is not None
     assert source.run.confusion is not None
     rows = [row[1:] for row in cells(body["Evaluation"]) if row[0].startswith("**")]
@@ -314,13 +314,13 @@ def test_results_of_other_classes_are_refused(run: Path, tmp_path: Path) -> None
         prepare_folder(tmp_path / "out", net, find_source(run), "lab/net")
 
 
-def test_the_recipe_is_told_without_a_path(run: Path) -> None:
+def test_recipe_has_no_path(run: Path) -> None:
     for recipe, words in (("arc_ssv1", "arc_ssv1 of videozoo"), ("/home/me/own.yaml", "a file of the publisher")):
         flags = {"model": "tsm_r18", "recipe": recipe, "mixup": 0.2, "cutmix": 0.0, "aa": None}
         (run / "args.json").write_text(json.dumps({"settings": flags}))
-        told = find_source(run).recipe
-        assert (told["recipe"], told["mixup"]) == (words, "0.2")
-        assert not {"cutmix", "RandAugment"} & told.keys()
+        recipe = find_source(run).recipe
+        assert (recipe["recipe"], recipe["mixup"]) == (words, "0.2")
+        assert not {"cutmix", "RandAugment"} & recipe.keys()
 
 
 @pytest.mark.parametrize(
@@ -339,6 +339,6 @@ def test_the_recipe_is_told_without_a_path(run: Path) -> None:
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )
-def test_the_start_is_told_without_a_path(run: Path, flags: dict[str, Any], words: str) -> None:
+def test_start_has_no_path(run: Path, flags: dict[str, Any], words: str) -> None:
     (run / "args.json").write_text(json.dumps({"settings": flags}))
     assert escape(find_source(run).recipe["start"]) == words

@@ -46,7 +46,7 @@ def test_hand_count() -> None:
     assert cost.by_module == {"conv": 27 * 4 * pixels, "bn": 2 * 4 * pixels, "fc": 2 * 4 * 5}
     assert cost.params == 108 + 8 + 25
     assert cost.clip_shape == (3, 2, 8, 8)
-    assert cost.gflops == cost.macs / 1e9
+    assert cost.gmacs == cost.macs / 1e9
     counts = trace_operators(PerFrame(), (3, 2, 8, 8))[""]
     assert total_macs(counts, "products") == cost.macs - 8 * pixels
     assert total_macs(counts, "arc") == cost.macs + 4 * pixels + 4 * pixels  # ReLU, max pooling
@@ -160,15 +160,15 @@ def test_size_and_frames_come_from_the_model() -> None:
 
 def test_dnr_adds_at_most_one_per_cent() -> None:
     meter = Meter()
-    plain = meter.gflops(Setup("tsn_r50", 400, 8), "executed")
-    dnr = meter.gflops(Setup("dnr_tsn_r50", 400, 8), "executed")
+    plain = meter.gmacs(Setup("tsn_r50", 400, 8), "executed")
+    dnr = meter.gmacs(Setup("dnr_tsn_r50", 400, 8), "executed")
     assert plain < dnr <= 1.01 * plain
 
 
 def test_setups_that_differ_in_classes_share_a_trace_and_are_exact() -> None:
     meter = Meter()
-    meter.gflops(Setup("tsm_r18", 400, 2), "executed")
-    shared = meter.gflops(Setup("tsm_r18", 174, 2), "executed")
+    meter.gmacs(Setup("tsm_r18", 400, 2), "executed")
+    shared = meter.gmacs(Setup("tsm_r18", 174, 2), "executed")
     assert len(meter._traces) == 1
-    assert shared == Meter().gflops(Setup("tsm_r18", 174, 2), "executed")
-    assert shared == count_cost(on_meta("tsm_r18", num_classes=174, num_frames=2)).gflops
+    assert shared == Meter().gmacs(Setup("tsm_r18", 174, 2), "executed")
+    assert shared == count_cost(on_meta("tsm_r18", num_classes=174, num_frames=2)).gmacs

@@ -11,7 +11,7 @@ from videozoo.augment import ARC, ArcConv2d
 from videozoo.report import PaperArcConv2d, use_paper_order
 from videozoo.report.cost import total_macs, trace_operators
 from videozoo.report.cost_cache import Meter
-from videozoo.report.table_models import Setup, build_network
+from videozoo.report.table_models import Setup, build_model
 
 OPTIONS = [
     ARC(),
@@ -41,7 +41,7 @@ def test_the_papers_order_gives_the_same_output(options: ARC, stride: int) -> No
 
 
 def test_swapping_changes_every_arc_layer_and_nothing_else() -> None:
-    net = build_network(Setup("arc_tsm_r18", 5, 4))
+    net = build_model(Setup("arc_tsm_r18", 5, 4))
     before = [name for name, m in net.named_modules() if type(m) is ArcConv2d]
     keys = list(net.state_dict())
     assert use_paper_order(net) == before
@@ -66,17 +66,17 @@ TABLE_5C = [
 def test_every_printed_digit_of_table_5c(stages: list[int], printed: float, exact: float, params: int) -> None:
     meter = Meter()
     setup = Setup("arc_tsm_r18", 174, 8).change({"options": {"res_stages": stages}})
-    gflops = meter.gflops(setup, "arc")
-    assert math.floor(gflops * 100) / 100 == printed
-    assert round(gflops, 3) == exact
+    gmacs = meter.gmacs(setup, "arc")
+    assert math.floor(gmacs * 100) / 100 == printed
+    assert round(gmacs, 3) == exact
     assert meter.params_m(setup) * 1e6 == pytest.approx(params, abs=0.1)
 
 
 def test_resnet50() -> None:
     meter = Meter()
     plain, arc = Setup("tsm_r50", 174, 8), Setup("arc_tsm_r50", 174, 8)
-    assert round(meter.gflops(plain, "arc"), 2) == 32.96
-    assert round(meter.gflops(arc, "arc"), 3) == 37.205
+    assert round(meter.gmacs(plain, "arc"), 2) == 32.96
+    assert round(meter.gmacs(arc, "arc"), 3) == 37.205
     assert round(meter.params_m(plain) * 1e6) == 23_864_558
     assert round(meter.params_m(arc) * 1e6) == 26_977_518
 
@@ -84,19 +84,19 @@ def test_resnet50() -> None:
 def test_our_order_executes_less() -> None:
     meter = Meter()
     setup = Setup("arc_tsm_r18", 174, 8)
-    executed = meter.gflops(setup, "executed")
+    executed = meter.gmacs(setup, "executed")
     assert round(executed, 2) == 16.71
-    net = build_network(setup)
+    net = build_model(setup)
     use_paper_order(net)
     plain_fvcore = total_macs(trace_operators(net, (3, 8, 224, 224))[""], "executed") / 1e9
     assert round(plain_fvcore, 2) == 17.09
-    assert executed < plain_fvcore < meter.gflops(setup, "arc")
+    assert executed < plain_fvcore < meter.gmacs(setup, "arc")
 
 
 def test_the_classifier_sees_every_frame() -> None:
     """16 frames cost exactly twice as much as 8, the classifier included."""
     meter = Meter()
     setup = Setup("tsm_r18", 174, 2)
-    twice = meter.gflops(replace(setup, num_frames=4), "arc")
-    assert twice == pytest.approx(2 * meter.gflops(setup, "arc"), rel=1e-12)
-    assert meter.gflops(replace(setup, num_frames=4), "executed") < 2 * meter.gflops(setup, "executed")
+    twice = meter.gmacs(replace(setup, num_frames=4), "arc")
+    assert twice == pytest.approx(2 * meter.gmacs(setup, "arc"), rel=1e-12)
+    assert meter.gmacs(replace(setup, num_frames=4), "executed") < 2 * meter.gmacs(setup, "executed")

@@ -10,17 +10,17 @@ from helpers import REPO, shared_folder
 from videozoo.models import is_model, list_models
 from videozoo.report import format_markdown, load_papers, paper_report, tables
 from videozoo.report.cost_cache import Meter
-from videozoo.report.table_models import Setup, architecture_of, build_network
+from videozoo.report.table_models import Setup, architecture_of, build_model
 from videozoo.report.tables import _is_match, _reason, _setup
 
 Rows = list[dict[str, Any]]
 ADDED = {
     "architecture",
     "clip_shape",
-    "measured_gflops",
-    "executed_gflops",
+    "measured_gmacs",
+    "executed_gmacs",
     "measured_params_m",
-    "gflops_difference",
+    "gmacs_difference",
     "params_difference",
     "verdict",
     "reason",
@@ -51,9 +51,9 @@ def check_schema(rows: Rows) -> None:
         assert bool(row["reason"]) == (row["verdict"] == "differs")
         has_figure = "gflops_per_view" in row or "params_m" in row
         assert (row["verdict"] == "no figure") == (not has_figure)
-        assert (row["gflops_difference"] is None) == ("gflops_per_view" not in row)
+        assert (row["gmacs_difference"] is None) == ("gflops_per_view" not in row)
         assert (row["params_difference"] is None) == ("params_m" not in row)
-        assert row["executed_gflops"] <= row["measured_gflops"]
+        assert row["executed_gmacs"] <= row["measured_gmacs"]
         assert len(row["clip_shape"]) == 4
 
 
@@ -97,17 +97,17 @@ def test_report_of_some_rows(only: Callable[..., Rows]) -> None:
     check_schema(rows)
     plain, arc, diving, ablation, two_steps, one_frame = rows
     assert [row["verdict"] for row in rows] == ["match", "match", "differs", "no figure", "differs", "match"]
-    assert plain["executed_gflops"] < plain["measured_gflops"] == pytest.approx(14.574, abs=5e-4)
-    assert arc["measured_gflops"] == pytest.approx(17.162, abs=5e-4)
-    assert arc["executed_gflops"] == pytest.approx(16.708, abs=5e-4)
+    assert plain["executed_gmacs"] < plain["measured_gmacs"] == pytest.approx(14.574, abs=5e-4)
+    assert arc["measured_gmacs"] == pytest.approx(17.162, abs=5e-4)
+    assert arc["executed_gmacs"] == pytest.approx(16.708, abs=5e-4)
     assert arc["measured_params_m"] == 14.190318
     assert diving["clip_shape"] == [3, 16, 224, 224]
     assert diving["reason"] == "11.27 M is with a classifier of 174 classes (11.27 M), with 48 it is 11.20 M"
-    assert ablation["measured_gflops"] < arc["measured_gflops"]
+    assert ablation["measured_gmacs"] < arc["measured_gmacs"]
     assert "17.2 G is the figure of n = 4 (17.16 G)" in two_steps["reason"]
     assert "n = 2 has 13.59 M" in two_steps["reason"]
     assert one_frame["clip_shape"] == [3, 1, 224, 224]
-    assert one_frame["measured_gflops"] == one_frame["executed_gflops"] == pytest.approx(4.11, abs=5e-3)
+    assert one_frame["measured_gmacs"] == one_frame["executed_gmacs"] == pytest.approx(4.11, abs=5e-3)
     check_page(format_markdown(rows), rows)
 
 
@@ -167,8 +167,8 @@ def test_one_paper_only(only: Callable[..., Rows]) -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match="unknown paper 'tsm'; choose one of arc, dnr"):
         paper_report("tsm")
-    with pytest.raises(ValueError, match=r"options \['colour'\] of a row change nothing in arc_tsm_r18"):
-        build_network(Setup("arc_tsm_r18", 5).change({"options": {"colour": "red"}}))
+    with pytest.raises(ValueError, match=r"options \['colour'\] of a row have no effect on arc_tsm_r18"):
+        build_model(Setup("arc_tsm_r18", 5).change({"options": {"colour": "red"}}))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_errors() -> None:
     ],
 )
 def test_options_of_dnr(options: dict[str, Any], order: str, field: str, value: int) -> None:
-    net: Any = build_network(Setup("dnr_tsn_r50", 200, 8).change({"options": options}))
+    net: Any = build_model(Setup("dnr_tsn_r50", 200, 8).change({"options": options}))
     (dnr,) = net.spec.augmenters
     assert dnr.order == order
     assert getattr(dnr, field) == value
@@ -192,7 +192,7 @@ def test_options_of_dnr(options: dict[str, Any], order: str, field: str, value: 
 
 def test_options_of_arc() -> None:
     options = {"steps": 2, "res_stages": [4, 5], "embedding": False, "interaction": "multiplicative", "layer": "fc"}
-    net: Any = build_network(Setup("arc_tsm_r18", 174).change({"options": options}))
+    net: Any = build_model(Setup("arc_tsm_r18", 174).change({"options": options}))
     (arc,) = net.spec.augmenters
     assert (arc.num_steps, arc.stages, arc.embedding, arc.interaction) == (2, (3, 4), False, "multiplicative")
 

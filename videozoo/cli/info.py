@@ -6,7 +6,7 @@ from typing import Any
 
 from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import say, say_text, show_log
-from videozoo.text import some
+from videozoo.text import gmacs_text, some
 
 COMMAND = Command(
     help="parts, size and cost of a network",
@@ -55,7 +55,6 @@ def _gather(name: str) -> dict[str, Any]:
         "num_features": model.num_features,
         "params": cost.params,
         "macs": cost.macs,
-        "flops": 2 * cost.macs,
         "macs_by_operator": cost.by_operator,
         "macs_by_module": cost.by_module,
         "sites": {part: list(names) for part, names in model.sites.items()},
@@ -91,7 +90,7 @@ def _say_facts(facts: dict[str, Any]) -> None:
         *[row for network in facts.get("members", [facts]) for row in _part_rows(network)],
         *[("changed", f"{len(sites)} places for {part}") for part, sites in facts["sites"].items() if sites],
         ("parameters", f"{facts['params']:,}"),
-        ("cost", f"{facts['macs'] / 1e9:.2f} GMACs = {facts['flops'] / 1e9:.2f} GFLOPs for one view"),
+        ("cost", f"{gmacs_text(facts['macs'])} GMACs for one view"),
         ("clip", f"{videos['num_frames']} frames of {size}, sampling: {sampling}"),
         ("test", f"{videos['test_num_clips']}x{videos['test_num_crops']} views (clips x crops)"),
         ("classes", f"{facts['num_classes']}{', several a video' * facts['multi_label']}{shown}"),

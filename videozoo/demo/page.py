@@ -185,6 +185,6 @@ def _add_zoo(gr: Any) -> None:
 def _count_text(left: int, total: int) -> str:
     return (
         f'<p class="vz-small"><b>{left}</b> of {total} networks. Parameters with the default classes. GMACs are '
-        "billion multiply-adds of one view. The papers' figures are for the same number of frames, or say which, and "
-        "use the papers' own unit.</p>"
+        "billion MACs of one view. The papers' figures are for the same number of frames, or say which. Their GFLOPs "
+        "count a MAC once, as GMACs do.</p>"
     )

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from videozoo.demo.inference import Look
+from videozoo.text import gmacs_text
 
 __all__ = ["escape", "render_error", "render_hint", "render_look"]
 
@@ -66,7 +67,7 @@ def _facts(look: Look) -> str:
     _, frames, height, width = cost.clip_shape
     facts = [
         ("parameters", _count(cost.params), "million" if cost.params >= 1e6 else "thousand"),
-        ("cost of a view", f"{cost.gflops:.2f}", "GMACs"),
+        ("cost of a view", gmacs_text(cost.macs), "GMACs"),
         ("latency", f"{1000 * look.forward_sec:.0f} ms", f"one view on {network.device.type}"),
         ("reading", f"{1000 * look.decode_sec:.0f} ms", f"of {look.num_frames} frames, {look.duration_sec:.1f} s"),
         ("class map", f"{1000 * look.explain_sec:.0f} ms", "Grad-CAM, stage 2"),

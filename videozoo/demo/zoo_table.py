@@ -26,7 +26,7 @@ def filter_rows(
     text: str = "",
     temporal: Sequence[str] = (),
     augmenters: Sequence[str] = (),
-    most_gflops: float | None = None,
+    most_gmacs: float | None = None,
     has_weights: bool = False,
     has_papers: bool = False,
 ) -> list[ZooRow]:
@@ -35,7 +35,7 @@ def filter_rows(
     Args:
         text: words, each of which is a part of the name or of the backbone's.
         temporal, augmenters: of which one must fit; empty: any.
-        most_gflops: of one view; None or 0: any.
+        most_gmacs: of one view; None or 0: any.
         has_weights: only with published weights.
         has_papers: only those that the papers' tables are about.
     """
@@ -46,7 +46,7 @@ def filter_rows(
         if all(word in f"{row.name} {row.backbone}".lower() for word in words)
         and (not temporal or row.temporal in temporal)
         and (not augmenters or (row.augmenter or NONE) in augmenters)
-        and (not most_gflops or row.macs <= most_gflops * 1e9)
+        and (not most_gmacs or row.macs <= most_gmacs * 1e9)
         and (not has_weights or row.weights)
         and (not has_papers or row.papers)
     ]

@@ -1,4 +1,4 @@
-"""The card of a model: what it is, how it was trained and measured, how to use it."""
+"""Write the card of a model: its parts, cost, training, accuracy and use."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from videozoo.publish.citations import papers_of
 from videozoo.publish.metadata import accuracies, escape, license_fields, make_metadata
 from videozoo.publish.run_source import Source
 from videozoo.report import count_cost
-from videozoo.text import markdown_table
+from videozoo.text import gmacs_text, markdown_table
 
 __all__ = ["PICTURE", "render_card"]
 
@@ -23,15 +23,15 @@ _WHOLE_MATRIX_UP_TO = 12  # classes
 
 
 def render_card(model: Any, source: Source | None = None, repo: str = "ORG/NAME", revision: str = "") -> str:
-    """Write the README of a model's repository: the Hub's metadata, then Markdown.
+    """Return the README of a model's repository: the Hub's metadata, then Markdown.
+
+    The text has no date and no path, so the same model always gives the same card.
 
     Args:
-        model: a network of videozoo with its config.
-        source: its folder and run, for recipe and measurements; without, the config's metrics are given.
-        repo: where it will be.
-        revision: a branch there; empty for the main one.
-    Returns:
-        text without a date or a path, so that the same model has the same card.
+        model: a model of videozoo with its config.
+        source: its folder and run, for recipe and measurements. None: the metrics of the config are shown.
+        repo: the repository of the Hub.
+        revision: a branch of the repository; empty for the main one.
     """
     cfg: dict[str, Any] = dict(getattr(model, "pretrained_cfg", {}))
     specs = _compositions(model)
@@ -42,22 +42,22 @@ def render_card(model: Any, source: Source | None = None, repo: str = "ORG/NAME"
     head = make_metadata(cfg, repo, accuracies(results, model.num_classes), list(dict.fromkeys(parts)))
     sections = [
         f"# {repo.rpartition('/')[2]}",
-        f"A network for video action recognition, made with videozoo: {_summary(specs)}.",
+        f"A model for video action recognition, made with videozoo: {_summary(specs)}.",
         *([escape(cfg["description"])] if cfg.get("description") else []),
         "## Use\n\n" + _use(name, model),
-        "## Network\n\n" + _network(model, cfg, specs),
+        "## Model\n\n" + _model(model, cfg, specs),
         "## Data\n\n" + _data(model, cfg, source, results),
         "## Training\n\n" + _training(cfg, source),
         "## Evaluation\n\n" + _evaluation(model, cfg, source, results),
         "## Classes\n\n" + _classes(model, cfg, results),
-        "## Licence\n\n" + _licence(cfg),
+        "## License\n\n" + _license(cfg),
         "## References\n\n" + _references(specs),
     ]
     return f"---\n{head}\n---\n\n" + "\n\n".join(sections) + "\n"
 
 
 def _compositions(model: Any) -> list[dict[str, Any]]:
-    """The spec as plain data; those of the members where it is an ensemble."""
+    """Return the spec as plain data, or the specs of the members of an ensemble."""
     spec = model.spec.to_dict()
     return list(spec.get("members") or [spec])
 
@@ -68,7 +68,7 @@ def _part_names(spec: Mapping[str, Any]) -> list[str]:
 
 def _summary(specs: Sequence[Mapping[str, Any]]) -> str:
     names = [" on ".join([*(name.upper() for name in _part_names(spec)), f"`{spec['backbone']}`"]) for spec in specs]
-    return names[0] if len(names) == 1 else f"{len(names)} networks that vote, " + ", ".join(dict.fromkeys(names))
+    return names[0] if len(names) == 1 else f"an ensemble of {len(names)} models, " + ", ".join(dict.fromkeys(names))
 
 
 def _use(name: str, model: Any) -> str:
@@ -94,25 +94,25 @@ def _multi_label_use(model: Any) -> str:
 
 
 def _videos(model: Any) -> dict[str, Any]:
-    """How it wants its videos, whatever number of channels it takes."""
+    """Return the preprocessing of the config, as for 3 channels."""
     cfg = dict(model.pretrained_cfg)
     size = cfg.get("input_size") or (3, 224, 224)
     own = {"num_frames": model.num_frames, "frames_per_segment": model.frames_per_segment}
     return resolve_data_config({**cfg, **own, "input_size": (3, *size[1:])})
 
 
-def _network(model: Any, cfg: Mapping[str, Any], specs: Sequence[Mapping[str, Any]]) -> str:
+def _model(model: Any, cfg: Mapping[str, Any], specs: Sequence[Mapping[str, Any]]) -> str:
     videos = _videos(model)
     cost = count_cost(model, clip_size=(model.in_chans, *videos["input_size"][1:]))
     shape = " x ".join(str(n) for n in cost.clip_shape)
     rows = [["architecture", f"`{cfg['architecture']}`" if cfg.get("architecture") else "a composition without a name"]]
     for spec in specs:
-        whose = "videozoo" if spec["backbone"] in list_backbones() else "timm"
-        rows += [["backbone", f"`{spec['backbone']}` of {whose}"], ["temporal module", _part(spec["temporal"])]]
-        rows += [["augmenter", _part(part)] for part in spec["augmenters"]]
+        library = "videozoo" if spec["backbone"] in list_backbones() else "timm"
+        rows += [["backbone", f"`{spec['backbone']}` of {library}"], ["temporal module", _part(spec["temporal"])]]
+        rows += [["add-on", _part(part)] for part in spec["augmenters"]]
     rows += [
         ["parameters", f"{cost.params:,}"],
-        ["cost of one view", f"{2 * cost.macs / 1e9:.2f} GFLOPs ({cost.macs / 1e9:.2f} G multiply-adds)"],
+        ["cost of one view", f"{gmacs_text(cost.macs)} GMACs"],
         ["clip (C x T x H x W)", shape],
         ["frames", _sampling(videos)],
         ["mean, std", f"{_numbers(videos['mean'])}; {_numbers(videos['std'])}"],
@@ -149,12 +149,12 @@ def _numbers(values: Sequence[float]) -> str:
 
 def _data(model: Any, cfg: Mapping[str, Any], source: Source | None, results: Mapping[str, Any]) -> str:
     dataset, is_run = escape(cfg.get("dataset") or ""), bool(source and source.recipe)
-    what = dataset or ("Videos of the publisher" if is_run else "Not recorded in the config")
-    text = f"{what}; {model.num_classes} classes."
+    name = dataset or ("Videos of the publisher" if is_run else "Data set not recorded in the config")
+    text = f"{name}, {model.num_classes} classes."
     if is_run and results.get("num_train_videos"):
-        text += f" {results['num_train_videos']:,} videos for training."
+        text += f" {results['num_train_videos']:,} training videos."
     if is_run and "num_labelled" in results:
-        text += f" {results['num_labelled']:,} labelled videos were kept for measuring."
+        text += f" {results['num_labelled']:,} labeled validation videos."
     return text
 
 
@@ -162,8 +162,8 @@ def _training(cfg: Mapping[str, Any], source: Source | None) -> str:
     if source and source.recipe:
         rows = [[escape(name), escape(value)] for name, value in source.recipe.items()]
         return markdown_table(["setting", "value"], rows)
-    told = [f"{escape(cfg[key])}" for key in ("train_recipe", "origin_url") if cfg.get(key)]
-    return "\n\n".join(told) or "How it was trained is not recorded in the config."
+    recorded = [escape(cfg[key]) for key in ("train_recipe", "origin_url") if cfg.get(key)]
+    return "\n\n".join(recorded) or "The config does not record how it was trained."
 
 
 def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, results: Mapping[str, Any]) -> str:
@@ -180,13 +180,13 @@ def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, resul
     rows = [[title, f"{value:g} %"] for title, value in accuracies(results, model.num_classes).items()]
     if not rows:
         return text + "\n\nNo accuracy is recorded for these weights."
-    whose = "Measured by videozoo" if run else "As recorded in the config"
+    origin = "Measured by videozoo" if run else "As recorded in the config"
     if not run and cfg.get("description"):
-        whose += f" ({escape(str(cfg['description']).rstrip('.'))})"
+        origin += f" ({escape(str(cfg['description']).rstrip('.'))})"
     if "num_labelled" in results:
-        whose += f", on {results['num_labelled']:,} videos"
+        origin += f", on {results['num_labelled']:,} videos"
     title = "measure" if is_multi_label(cfg) else "accuracy"
-    blocks = [text, f"{whose}:", markdown_table([title, ""], rows), *_trust(results)]
+    blocks = [text, f"{origin}:", markdown_table([title, ""], rows), *_confidence(results)]
     if run is not None and run.confusion is not None:
         blocks.append(_confusion(run.confusion, _names(model, cfg)))
     if run is not None and run.picture is not None:
@@ -194,13 +194,13 @@ def _evaluation(model: Any, cfg: Mapping[str, Any], source: Source | None, resul
     return "\n\n".join(blocks)
 
 
-def _trust(results: Mapping[str, Any]) -> list[str]:
-    """What says how far the accuracies can be trusted, as far as it is recorded."""
+def _confidence(results: Mapping[str, Any]) -> list[str]:
+    """Return a paragraph with the confidence interval, chance and the choice of the epoch, as far as recorded."""
     lines = []
     if None not in (results.get("top1_interval") or [None]):
         low, high = results["top1_interval"]
         lines.append(
-            f"Top-1 is {results['num_correct']:,} of {results['num_labelled']:,} videos; its 95 % interval (Wilson) is "
+            f"Top-1 is {results['num_correct']:,} of {results['num_labelled']:,} videos. Its 95 % interval (Wilson) is "
             f"{100 * low:.1f} to {100 * high:.1f} %. Chance is {100 * results['chance']:.1f} %."
         )
     if "epoch" in results and "epochs" in results:
@@ -209,7 +209,7 @@ def _trust(results: Mapping[str, Any]) -> list[str]:
         )
         lines.append(
             f"Epoch {results['epoch']} of {results['epochs']} was chosen{f' by {metric}' if metric else ''} on these "
-            "same videos, so expect somewhat less on others."
+            "same videos, so expect a slightly lower accuracy on others."
         )
     return [" ".join(lines)] if lines else []
 
@@ -221,26 +221,28 @@ def _names(model: Any, cfg: Mapping[str, Any]) -> list[str]:
 def _confusion(counts: Tensor, names: Sequence[str]) -> str:
     if len(names) <= _WHOLE_MATRIX_UP_TO:
         rows = [[f"**{name}**", *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
-        return "Confusion, videos by true class (rows) and answer (columns):\n\n" + markdown_table(["", *names], rows)
+        return "Confusion matrix, videos by true class (rows) and predicted class (columns):\n\n" + markdown_table(
+            ["", *names], rows
+        )
     rows = [[names[one.true], names[one.taken], f"{one.count} of {one.total}"] for one in worst_confusions(counts)]
     if not rows:
-        return "No video was taken for another class."
-    return "Most frequent confusions:\n\n" + markdown_table(["true class", "taken for", "videos"], rows)
+        return "No video was misclassified."
+    return "Most frequent confusions:\n\n" + markdown_table(["true class", "predicted class", "videos"], rows)
 
 
 def _classes(model: Any, cfg: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     if not cfg.get("label_names"):
-        return f"{model.num_classes} classes by index; the config has no names for them."
+        return f"{model.num_classes} classes by index. The config has no names for them."
     names = _names(model, cfg)
-    shares = results.get("per_class") or []
-    if len(shares) != len(names):
+    accuracy = results.get("per_class") or []
+    if len(accuracy) != len(names):
         return markdown_table(["index", "class"], [[str(index), name] for index, name in enumerate(names)])
-    cells = ["no video" if share is None else f"{100 * share:.1f} %" for share in shares]
+    cells = ["no video" if value is None else f"{100 * value:.1f} %" for value in accuracy]
     rows = [[str(index), name, cell] for index, (name, cell) in enumerate(zip(names, cells, strict=True))]
     return markdown_table(["index", "class", "average precision" if is_multi_label(cfg) else "accuracy"], rows)
 
 
-def _licence(cfg: Mapping[str, Any]) -> str:
+def _license(cfg: Mapping[str, Any]) -> str:
     if license_fields(cfg.get("license"))["license"] == "unknown":
         return "Unknown: the config states none. Ask the publisher before you use these weights."
     return f"{escape(cfg['license'])}."
@@ -249,7 +251,7 @@ def _licence(cfg: Mapping[str, Any]) -> str:
 def _references(specs: Sequence[Mapping[str, Any]]) -> str:
     papers = papers_of(specs)
     if not papers:
-        return "The parts of this network have no paper of their own."
+        return "The parts of this model have no paper of their own."
     lines = [
         f"* {paper.authors.replace(' and ', ', ')}: *{paper.title}*{f', {paper.where}' if paper.where else ''}."
         for paper in papers

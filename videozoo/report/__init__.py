@@ -1,4 +1,4 @@
-"""What networks cost, and the papers' cost tables beside it."""
+"""Cost of models (parameters, MACs), beside the cost tables of the ARC and DNR papers."""
 
 from videozoo.report.cost import Cost, count_cost
 from videozoo.report.page import format_markdown

@@ -1,4 +1,4 @@
-"""What one clip costs a network: parameters, and multiply-adds counted on a real trace by fvcore."""
+"""Count the parameters of a model and the MACs of one clip, on a real trace, with fvcore."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,9 @@ Accounting = Literal["products", "executed", "arc"]
 _PRODUCTS = frozenset({"conv", "linear", "addmm", "mm", "matmul", "bmm", "einsum"})
 _RECTIFIERS_AND_MAXIMA = frozenset({"relu", "relu_", "max_pool2d", "max_pool3d"})
 
-# What fvcore does not count by itself.
+# Operators that fvcore does not count by itself.
 _EXTRA_HANDLES = {
-    "aten::addcmul": elementwise_flop_counter(0, 2),  # the end of a dynamic norm: counts as the norm that it replaces
+    "aten::addcmul": elementwise_flop_counter(0, 2),  # last step of a dynamic norm, counted as the norm it replaces
     "aten::relu": elementwise_flop_counter(0, 1),
     "aten::relu_": elementwise_flop_counter(0, 1),
     "aten::max_pool2d": elementwise_flop_counter(1, 0),
@@ -34,19 +34,24 @@ _EXTRA_HANDLES = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one clip costs.
+    """Cost of one clip.
 
-    ``macs`` are multiply-adds as fvcore counts them: one for each of a convolution, a linear map or a matrix product,
-    2 per element for a batch norm in evaluation (and for the dynamic norms of DNR), 5 per element for a group or layer
-    norm, 1 per element for nearest upsampling and for adaptive average pooling. The temporal convolutions of TANet, TDN
-    and TEA run as products of maps and count as the depth-wise convolutions that they are, 3 per element. Other
-    additions and products of maps, activations, max pooling, means and shifts cost nothing here.
+    ``macs`` are multiply-accumulates as fvcore counts them:
+
+    - 1 for each multiply-accumulate of a convolution, a linear layer or a matrix product,
+    - 2 per element for a batch norm in evaluation and for the dynamic norms of DNR,
+    - 5 per element for a group or layer norm,
+    - 1 per element for nearest upsampling and for adaptive average pooling,
+    - 3 per element for the temporal convolutions of TANet, TDN and TEA. They run as products of feature maps and are
+      counted as depth-wise convolutions.
+
+    Other elementwise operations, activations, max pooling, means and shifts count as 0.
 
     Attributes:
         params: number of parameters.
-        macs: multiply-adds of one clip.
+        macs: MACs of one clip.
         by_operator: ``macs`` by kind of operator.
-        by_module: ``macs`` by part of the network: the stem's modules, the stages, the classifier.
+        by_module: ``macs`` by part of the model: the stem's modules, the stages, the classifier.
         clip_shape: (C, T, H, W) of the clip.
     """
 
@@ -57,18 +62,18 @@ class Cost:
     clip_shape: tuple[int, ...]
 
     @property
-    def gflops(self) -> float:
-        """``macs`` in thousand millions: what papers print as GFLOPs, one multiply-add counted once."""
+    def gmacs(self) -> float:
+        """Return ``macs`` in billions. Papers print this figure as GFLOPs."""
         return self.macs / 1e9
 
 
 def count_cost(model: nn.Module, clip_size: Sequence[int] | None = None, num_frames: int | None = None) -> Cost:
-    """Count the parameters, and the multiply-adds of one clip in evaluation.
+    """Count the parameters of a model and the MACs of one clip in evaluation.
 
-    The network runs once, on zeros; it is left as it was: its mode, tensors and hooks are not touched.
+    The model runs once, on zeros. Its mode, tensors and hooks are not changed.
 
     Args:
-        model: a network on clips (B, C, T, H, W). Parameters on the meta device are taken as zeros.
+        model: takes clips (B, C, T, H, W). Parameters on the meta device count as zeros.
         clip_size: (C, H, W) of a frame; None: ``input_size`` of the model's config.
         num_frames: T; None: the model's ``num_frames``.
     Raises:
@@ -87,10 +92,10 @@ def count_cost(model: nn.Module, clip_size: Sequence[int] | None = None, num_fra
 
 
 def trace_operators(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Counter[str]]:
-    """Counts by module name (``""`` is the whole network) and by operator, for an accounting to choose from.
+    """Return counts by module name (``""`` is the whole model) and by operator; `total_macs` sums them.
 
     Args:
-        model: a network on clips; left as it was.
+        model: takes clips; not changed.
         clip_shape: (C, T, H, W).
     """
     twin = _twin(model)
@@ -99,7 +104,7 @@ def trace_operators(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Co
     analysis = FlopCountAnalysis(twin, (clip,)).set_op_handle(**_EXTRA_HANDLES)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     temporal = _watch_temporal_convolutions(twin)
-    with torch.no_grad(), one_thread():  # zeros are quick, and on a busy machine many threads wait for each other
+    with torch.no_grad(), one_thread():  # many threads wait for each other on a busy machine
         counts = analysis.by_module_and_operator()
     found = {name: Counter({op: int(n) for op, n in row.items()}) for name, row in counts.items()}
     for name, macs in temporal.items():
@@ -110,13 +115,13 @@ def trace_operators(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Co
 
 
 def total_macs(counts: Mapping[str, int], accounting: Accounting) -> int:
-    """Sum what an accounting counts.
+    """Return the MACs of a module under one way of counting.
 
     Args:
         counts: of one module, by operator.
-        accounting: ``"products"`` counts convolutions, linear maps and matrix products alone; ``"executed"`` all that
-            :class:`Cost` lists; ``"arc"`` also 1 per element for a ReLU and 1 per input element for max pooling, as
-            the figures of the ARC paper do.
+        accounting: ``"products"`` counts convolutions, linear layers and matrix products only. ``"executed"`` counts
+            everything that :class:`Cost` lists. ``"arc"`` adds 1 per element for a ReLU and 1 per input element for
+            max pooling, as the ARC paper does.
     """
     return sum(_counted(counts, accounting).values())
 
@@ -129,7 +134,7 @@ def _counted(counts: Mapping[str, int], accounting: Accounting) -> dict[str, int
 
 
 def _twin(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that shares the tensors and has no hooks: a hook might keep what it sees."""
+    """Return a copy in evaluation mode that shares the tensors and has no hooks, since hooks may store what they see."""
 
     def real(tensor: Tensor) -> Tensor:
         return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
@@ -142,7 +147,7 @@ def _twin(model: nn.Module) -> nn.Module:
 
 
 def _watch_temporal_convolutions(net: nn.Module) -> Counter[str]:
-    """Multiply-adds by module name, filled while ``net`` runs: three per element, not seen in products of maps."""
+    """Return a counter of MACs by module name that fills while ``net`` runs: 3 per element, which fvcore misses."""
     found: Counter[str] = Counter()
     for name, module in net.named_modules():
         if isinstance(module, TemporalConv | TemporalAdaptive):  # a tracer's sizes are tensors
@@ -163,7 +168,7 @@ def _clip_shape(model: nn.Module, clip_size: Sequence[int] | None, num_frames: i
 
 
 def _part_names(model: nn.Module) -> list[str]:
-    """Names of the children, those of ``backbone`` and of ``members`` one by one."""
+    """Return the names of the children; ``backbone`` and ``members`` are replaced by their own children."""
     names: list[str] = []
     for name, child in model.named_children():
         inner = [f"{name}.{key}" for key, _ in child.named_children()] if name in ("backbone", "members") else []

@@ -1,4 +1,4 @@
-"""Counting many networks, each once."""
+"""Cache of costs, so that rows about the same model are counted once."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,45 +9,45 @@ from torch import nn
 
 from videozoo.report.cost import Accounting, total_macs, trace_operators
 from videozoo.report.paper_arc import use_paper_order
-from videozoo.report.table_models import Setup, build_network
+from videozoo.report.table_models import Setup, build_model
 
 __all__ = ["Meter"]
 
 
 @dataclass(frozen=True)
 class _Trace:
-    """Counts of one network by operator: all but the classifiers, and each classifier for one class with its frames."""
+    """Counts of one model by operator: everything but the classifiers, and each classifier for one class."""
 
     body: Mapping[str, int]
-    heads: tuple[tuple[int, Mapping[str, int]], ...]
+    heads: tuple[tuple[int, Mapping[str, int]], ...]  # (frames that the classifier sees, its counts)
 
 
 class Meter:
-    """Builds and traces the networks of setups, keeping what it has counted.
+    """Counter of the costs of setups that keeps its results.
 
-    Setups that come to the same network share a trace, and so do those that differ only in the number of classes where
-    the classifier is one linear layer, whose cost grows with the classes.
+    Setups that give the same model share a trace. So do setups that differ only in the number of classes, if the
+    classifier is one linear layer, because its cost is proportional to the classes.
     """
 
     def __init__(self) -> None:
-        self._networks: dict[Setup, Any] = {}
+        self._models: dict[Setup, Any] = {}
         self._traces: dict[tuple[Any, int, bool], _Trace] = {}
 
     def params_m(self, setup: Setup) -> float:
-        """Million parameters."""
-        return sum(p.numel() for p in self._network(setup).parameters()) / 1e6
+        """Return the parameters in millions."""
+        return sum(p.numel() for p in self._model(setup).parameters()) / 1e6
 
     def clip_shape(self, setup: Setup) -> tuple[int, ...]:
-        """(C, T, H, W) of one view."""
-        net = self._network(setup)
+        """Return (C, T, H, W) of one view."""
+        net = self._model(setup)
         return (int(net.in_chans), int(net.num_frames), setup.size, setup.size)
 
-    def gflops(self, setup: Setup, accounting: Accounting) -> float:
-        """Thousand millions of multiply-adds per view.
+    def gmacs(self, setup: Setup, accounting: Accounting) -> float:
+        """Return the MACs of one view in billions.
 
-        With ``"executed"`` and ``"products"`` the network is counted as it is. With ``"arc"``, the accounting of the
-        ARC paper, ARC computes in the paper's order and the classifier sees every frame (TSN's consensus averages
-        logits; ours averages features before it, which comes to the same).
+        ``"executed"`` and ``"products"`` count the model as it is. ``"arc"`` counts as the ARC paper does: ARC computes
+        in the paper's order, and the classifier sees every frame. (TSN's consensus averages logits. videozoo averages
+        the features before the classifier, which gives the same logits.)
         """
         in_paper_order = accounting == "arc"
         trace = self._trace(setup, in_paper_order)
@@ -55,22 +55,22 @@ class Meter:
         return (total_macs(trace.body, accounting) + setup.num_classes * per_class) / 1e9
 
     def figure(self, field: str, setup: Setup, accounting: Accounting) -> float:
-        """What a table prints under ``field``: ``"params_m"`` or ``"gflops_per_view"``."""
-        return self.params_m(setup) if field == "params_m" else self.gflops(setup, accounting)
+        """Return the value of a printed field: ``"params_m"`` or ``"gflops_per_view"``."""
+        return self.params_m(setup) if field == "params_m" else self.gmacs(setup, accounting)
 
-    def _network(self, setup: Setup) -> Any:
-        if setup not in self._networks:
-            self._networks[setup] = build_network(setup)
-        return self._networks[setup]
+    def _model(self, setup: Setup) -> Any:
+        if setup not in self._models:
+            self._models[setup] = build_model(setup)
+        return self._models[setup]
 
     def _trace(self, setup: Setup, in_paper_order: bool) -> _Trace:
-        net = self._network(setup)
+        net = self._model(setup)
         classifiers = _linear_classifiers(net)
         key = (net.spec.replace(num_classes=0) if classifiers else net.spec, setup.size, in_paper_order)
         if key not in self._traces:
             if in_paper_order:
-                twin = build_network(setup)
-                if not use_paper_order(twin):  # nothing that the paper computes in another order
+                twin = build_model(setup)
+                if not use_paper_order(twin):  # the paper computes nothing here in another order
                     self._traces[key] = self._trace(setup, False)
                     return self._traces[key]
                 net = twin
@@ -86,7 +86,7 @@ class Meter:
 
 
 def _linear_classifiers(net: Any) -> dict[str, int]:
-    """Names of the classifiers, for each that is one linear layer on one row per clip, and the frames in that row."""
+    """Return the name of each classifier that is one linear layer on one row per clip, with the frames in that row."""
     nets = {f"members.{k}.fc": member for k, member in enumerate(getattr(net, "members", ()))} or {"fc": net}
     linear = {name: one for name, one in nets.items() if type(getattr(one, "fc", None)) is nn.Linear}
     return {name: 1 if one.is_3d else int(one.num_segments) for name, one in linear.items()}

@@ -1,4 +1,4 @@
-"""The report as a page to read."""
+"""Write the report on the papers' cost tables as Markdown."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,32 +13,34 @@ __all__ = ["format_markdown", "options_text"]
 _HEAD = """\
 # The papers' cost tables, measured
 
-Every row of the cost tables of two papers whose network is in the zoo: what the paper prints, and what the network of
-that name, built with the row's options, frames and classes, measures. `videozoo report --markdown` writes this page.
+This page compares the cost tables of the ARC and DNR papers with videozoo. Each row is a model of the zoo, built with
+the row's options, frames and classes. `videozoo report --markdown` writes this page.
 
-**One view** is what goes through the network at once: one clip and one crop, in evaluation. The column *view* gives its
-frames and their size, the column before it the classes. GFLOPs are thousand millions of multiply-adds of one view, a
-multiply-add counted once; a test with 10 clips and 3 crops costs 30 times as much.
+**One view** is one clip and one crop, in evaluation. The column *view* gives its frames and their size, the column
+before it the classes. The papers print "GFLOPs" and count a multiply-accumulate once, so their figures are GMACs
+(billions of MACs) and all figures here are GMACs of one view. A test with 10 clips and 3 crops costs 30 times as much.
 
-- **printed**: what the paper prints.
-- **measured**: our network, counted as the paper counts, and the difference to the printed figure.
-- **executed**: our network as it runs, counted by fvcore: convolutions and linear maps, 2 per element for a batch norm
+- **printed**: the figure in the paper.
+- **measured**: our model, counted as the paper counts, with the difference from the printed figure.
+- **executed**: our model as it runs, counted by fvcore: convolutions and linear layers, 2 per element for a batch norm
   (and for a dynamic norm of DNR), 1 per element for nearest upsampling and adaptive average pooling, 3 per element for
-  the temporal convolutions of TANet and TDN, which run as products of maps. Other additions and products of maps,
-  activations, shifts and poolings cost nothing.
-- **params**: million parameters.
+  the temporal convolutions of TANet and TDN. Other elementwise operations, activations, shifts and poolings count as 0.
+- **params**: parameters in millions.
 
 How the papers count:
 
-- ARC counts what *executed* does, and 1 per element for each ReLU and 1 per input element for max pooling. Its
-  classifier sees every frame; inside ARC the maps are upsampled before the 1x1 convolutions, and both ReLUs of eq. 5
-  are computed. Our layer has the same output with the 1x1 convolutions first and one ReLU, which is cheaper. Counted
-  so, Table 5c comes out to every printed digit; what follows was cut off there (15.446 is printed as 15.44).
-- DNR counts what *executed* does: a ResNet-50 then has the 4.11 G that it prints for one frame.
+- ARC adds to *executed* 1 per element for each ReLU and 1 per input element for max pooling. Its classifier sees every
+  frame. Inside ARC the maps are upsampled before the 1x1 convolutions, and both ReLUs of eq. 5 are computed. Our layer
+  gives the same output at a lower cost, with the 1x1 convolutions first and one ReLU. Counted as the paper counts,
+  Table 5c matches in every printed digit. The paper truncates there: 15.446 is printed as 15.44.
+- DNR counts as *executed* does. A ResNet-50 then has the 4.11 GMACs that it prints for one frame.
 
-Verdicts: **match**, every printed figure is the measured one rounded to the same digits, or at most 0.5 % away.
-**differs**, the note below the table says why; a cause is named only where the figure that it stands for was computed
-too and rounds to the printed one. **no figure**, the paper prints no cost in this row.
+Verdicts:
+
+- **match**: every measured figure rounds to the printed digits or is at most 0.5 % away.
+- **differs**: the note below the table gives the reason. A cause is named only if we computed its figure and it rounds
+  to the printed one.
+- **no figure**: the paper prints no cost in this row.
 """
 
 _COLUMNS = {
@@ -47,8 +49,8 @@ _COLUMNS = {
     "data set (classes)": "---",
     "view": "--:",
     "GFLOPs printed": "--:",
-    "GFLOPs measured": "--:",
-    "GFLOPs executed": "--:",
+    "GMACs measured": "--:",
+    "GMACs executed": "--:",
     "params printed": "--:",
     "params measured": "--:",
     "verdict": "---",
@@ -110,8 +112,8 @@ def _about(row: Mapping[str, Any]) -> list[str]:
 def _figures(row: Mapping[str, Any]) -> list[str]:
     return [
         _printed(row.get("gflops_per_view")),
-        _measured(row["measured_gflops"], row["gflops_difference"]),
-        f"{row['executed_gflops']:.3f}",
+        _measured(row["measured_gmacs"], row["gmacs_difference"]),
+        f"{row['executed_gmacs']:.3f}",
         _printed(row.get("params_m")),
         _measured(row["measured_params_m"], row["params_difference"]),
     ]
@@ -122,14 +124,14 @@ def _printed(figure: float | None) -> str:
 
 
 def _measured(figure: float, difference: float | None) -> str:
-    """The figure, and its difference where a printed one stands beside it."""
+    """Return the figure, with the difference from the printed one if there is one."""
     if difference is None:
         return f"{figure:.3f}"
     return f"{figure:.3f} ({difference:+.2%})".replace("+0.00%", "0.00%").replace("-0.00%", "0.00%")
 
 
 def options_text(options: Mapping[str, Any]) -> str:
-    """A row's options in words."""
+    """Return the options of a row in words."""
     parts = []
     for key, value in options.items():
         if isinstance(value, bool):

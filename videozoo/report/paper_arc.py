@@ -1,4 +1,4 @@
-"""ARC as its paper computes it, for counting only."""
+"""ARC in the order of operations of its paper, for counting only."""
 
 from typing import Self, cast
 
@@ -13,10 +13,10 @@ __all__ = ["PaperArcConv2d", "use_paper_order"]
 
 
 class PaperArcConv2d(ArcConv2d):
-    """:class:`ArcConv2d` with the operations of equations 2-7 left in the order in which the paper writes them.
+    """:class:`ArcConv2d` with the operations of equations 2-7 in the paper's order.
 
-    Y_j and its pooled maps are upsampled to the size of X before W_f,j and W_a,j are applied, not after, and both ReLUs
-    of eq. 5 are computed. The output is the same; only the cost differs.
+    Y_j and its pooled maps are upsampled to the size of X before W_f,j and W_a,j are applied, not after. Both ReLUs of
+    eq. 5 are computed. The output is the same and the cost differs.
 
     Shape:
         input and output as of :class:`ArcConv2d`.
@@ -26,7 +26,7 @@ class PaperArcConv2d(ArcConv2d):
 
     @classmethod
     def from_arc(cls, conv: ArcConv2d) -> Self:
-        """Take over ``conv``, sharing its parameters."""
+        """Convert ``conv``; the parameters are shared."""
         return adopt(cls, conv)
 
     def _are_products_possible(self) -> bool:
@@ -43,18 +43,18 @@ class PaperArcConv2d(ArcConv2d):
         return [self._unrows(self._upsample(self._rows(part)), part) for part in super()._pool(view, j)]
 
     def _refine(self, base: Tensor, floor: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
-        # The layer chooses by comparison what the paper writes as a ReLU; here both are counted.
+        # The layer replaces one ReLU of the paper by a comparison. Here both ReLUs are counted.
         return floor + F.relu(F.relu(super()._refine(base, floor, fused, attention) - floor))
 
     def _upsample(self, x: Tensor) -> Tensor:
-        """Nearest upsampling to the size of X; a single pixel is left to broadcasting."""
+        """Upsample to the size of X by nearest neighbor; a single pixel is broadcast instead."""
         if x.shape[-2:] in (self._full_size, (1, 1)):
             return x
         return F.interpolate(x, size=self._full_size, mode="nearest")
 
 
 def use_paper_order(net: nn.Module) -> list[str]:
-    """Replace every :class:`ArcConv2d` of ``net``, in place, by its :class:`PaperArcConv2d`; return their names."""
+    """Replace every :class:`ArcConv2d` of ``net`` by a :class:`PaperArcConv2d`, in place, and return their names."""
     return replace_modules(
         net, lambda m, _: type(m) is ArcConv2d, lambda m, _: PaperArcConv2d.from_arc(cast(ArcConv2d, m))
     )

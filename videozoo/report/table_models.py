@@ -1,4 +1,4 @@
-"""From a row of a paper's table to the network that it is about."""
+"""Build the model of a row of a paper's table."""
 
 import json
 from collections.abc import Mapping
@@ -11,22 +11,22 @@ from torch import nn
 from videozoo.augment import ARC, DNR
 from videozoo.models import EnsembleSpec, ModelSpec, build, create_model
 
-__all__ = ["Setup", "architecture_of", "build_network"]
+__all__ = ["Setup", "architecture_of", "build_model"]
 
-# Options that the rows call otherwise than ARC and DNR here.
+# Names of options in the rows that differ from those of `ARC` and `DNR`.
 _RENAMED = {"steps": "num_steps", "layer": "attention_layer", "ct_distance": "ct_group_frames"}
-_OF_TRAINING = {"clips_per_gpu"}  # options that change no network
+_OF_TRAINING = {"clips_per_gpu"}  # options of training, which do not change the model
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What is needed to build the network of a row; equal setups are counted once.
+    """Settings that define the model of a row; equal setups are counted once.
 
     Args:
         architecture: a name of ``list_models``.
         num_classes: classes.
         num_frames: frames of a clip; None: the architecture's own number.
-        options: the row's ``options`` as JSON; ``backbone`` among them exchanges the backbone.
+        options: the row's ``options`` as JSON. The option ``backbone`` replaces the backbone.
         size: height and width of a frame.
     """
 
@@ -37,7 +37,7 @@ class Setup:
     size: int = 224
 
     def change(self, changes: Mapping[str, Any]) -> "Setup":
-        """A copy with some fields changed; ``options`` as a dict."""
+        """Return a copy with some fields changed; ``options`` is given as a dict."""
         values = dict(changes)
         if "options" in values:
             values["options"] = json.dumps(values["options"], sort_keys=True)
@@ -45,11 +45,11 @@ class Setup:
 
 
 def architecture_of(row: Mapping[str, Any], backbones: Mapping[str, str], names: Mapping[str, str]) -> str:
-    """The zoo's name for a row's model: ``<model>_<short backbone>``, or what ``names`` says instead of that.
+    """Return the zoo's name of a row's model: ``<model>_<short backbone>``, unless ``names`` has another.
 
     Args:
-        row: of a table; its fields ``model`` and ``backbone`` are read.
-        backbones: short names.
+        row: of a table, with the fields ``model`` and ``backbone``.
+        backbones: short names of backbones.
         names: exceptions.
     """
     model = str(row["model"]).removesuffix(" (reproduced)")
@@ -57,12 +57,12 @@ def architecture_of(row: Mapping[str, Any], backbones: Mapping[str, str], names:
     return names.get(name, name)
 
 
-def build_network(setup: Setup) -> nn.Module:
-    """Build the network of a setup on the meta device: shapes without numbers.
+def build_model(setup: Setup) -> nn.Module:
+    """Build the model of a setup on the meta device, which has shapes but no values.
 
     Raises:
         UnknownModelError: the architecture is not registered.
-        ValueError: an option is unknown, or the architecture has nothing that it could change.
+        ValueError: an option is unknown or has no effect on the architecture.
     """
     kwargs: dict[str, Any] = {"num_classes": setup.num_classes}
     if setup.num_frames is not None:
@@ -80,31 +80,31 @@ def _change_spec(spec: ModelSpec | EnsembleSpec, options: Mapping[str, Any], nam
 
 
 def _change_member(spec: ModelSpec, options: Mapping[str, Any], name: str) -> ModelSpec:
-    left = dict(options)
-    backbone = left.pop("backbone", spec.backbone)
+    remaining = dict(options)
+    backbone = remaining.pop("backbone", spec.backbone)
     augmenters: list[Any] = []
     for part in spec.augmenters:
         if isinstance(part, ARC):
-            changed = _change_arc(part, left)
+            changed = _change_arc(part, remaining)
             augmenters += [] if changed is None else [changed]
         elif isinstance(part, DNR):
-            augmenters.append(_change_dnr(part, left))
+            augmenters.append(_change_dnr(part, remaining))
         else:
             augmenters.append(part)
-    if left:
-        raise ValueError(f"report: options {sorted(left)} of a row change nothing in {name}; correct papers.json.")
+    if remaining:
+        raise ValueError(f"report: options {sorted(remaining)} of a row have no effect on {name}; correct papers.json.")
     return spec.replace(backbone=backbone, augmenters=tuple(augmenters))
 
 
-def _taken(options: dict[str, Any], part: ARC | DNR) -> dict[str, Any]:
-    """Move what ``part`` can be told out of ``options``, under its names."""
+def _pop_fields(options: dict[str, Any], part: ARC | DNR) -> dict[str, Any]:
+    """Remove the options that are fields of ``part`` and return them under the names of the fields."""
     known = {field.name for field in fields(part)}
-    names = {theirs: _RENAMED.get(theirs, theirs) for theirs in options}
-    return {ours: options.pop(theirs) for theirs, ours in names.items() if ours in known}
+    renamed = {name: _RENAMED.get(name, name) for name in options}
+    return {field: options.pop(name) for name, field in renamed.items() if field in known}
 
 
 def _change_arc(arc: ARC, options: dict[str, Any]) -> ARC | None:
-    changes = _taken(options, arc)
+    changes = _pop_fields(options, arc)
     if "res_stages" in options:
         changes["stages"] = tuple(stage - 1 for stage in options.pop("res_stages"))  # res(k+1) is stage k
         if not changes["stages"]:
@@ -113,12 +113,12 @@ def _change_arc(arc: ARC, options: dict[str, Any]) -> ARC | None:
 
 
 def _change_dnr(dnr: DNR, options: dict[str, Any]) -> DNR:
-    # Table 1b varies one kind alone, at its better place: its accuracies at the default are those of Table 1a.
+    # Table 1b varies one kind only, at its better place: at the default its accuracies equal those of Table 1a.
     if "ct_distance" in options:
         options["ct"] = "BN2"
     if "cl_distance" in options:
         options["cl"] = "BN1"
-    changes = _taken(options, dnr)
+    changes = _pop_fields(options, dnr)
     kinds = {options.pop(kind): kind for kind in ("ct", "cl") if kind in options}
     if kinds:
         changes["order"] = f"{kinds.get('BN1', 'bn')}_{kinds.get('BN2', 'bn')}"

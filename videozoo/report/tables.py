@@ -1,4 +1,4 @@
-"""The papers' cost tables: what is printed beside what our networks measure."""
+"""Compare the cost tables of the papers with the measured cost of the models."""
 
 import json
 from collections.abc import Mapping
@@ -17,18 +17,17 @@ _FIGURES = {"gflops_per_view": "G", "params_m": "M"}  # printed fields and their
 
 
 def load_papers() -> dict[str, Any]:
-    """The package's ``papers.json``: the rows as printed, and how to build and to judge them."""
+    """Return ``papers.json``: the rows as printed, and the rules to build their models and to compare the figures."""
     text = resources.files("videozoo.report").joinpath("papers.json").read_text("utf-8")
     return cast(dict[str, Any], json.loads(text))
 
 
 def paper_report(paper: str | None = None) -> list[dict[str, Any]]:
-    """Measure every row of the papers' tables whose network the zoo has.
+    """Measure every row of the papers' tables whose model is in the zoo.
 
-    A printed figure is matched when the measured one, rounded to the printed digits, is the printed one, or when they
-    differ by at most 0.5 %. A row's verdict is ``"match"`` if all its figures are, ``"differs"`` if not, and
-    ``"no figure"`` if the paper prints none. A cause is named only if the figure that it stands for was computed and
-    rounds to the printed digits.
+    A figure matches if the measured value rounds to the printed digits, or if the two differ by at most 0.5 %. A row's
+    verdict is ``"match"`` if all its figures match, ``"differs"`` if not, and ``"no figure"`` if the paper prints none.
+    A cause is named only if its figure was computed and rounds to the printed digits. Papers print MACs as "FLOPs".
 
     Args:
         paper: ``"arc"``, ``"dnr"``, or None for both.
@@ -37,10 +36,10 @@ def paper_report(paper: str | None = None) -> list[dict[str, Any]]:
 
         - ``architecture``: the zoo's name,
         - ``clip_shape``: [C, T, H, W] of one view,
-        - ``measured_gflops``: per view, counted as the paper counts (:meth:`~videozoo.report.cost_cache.Meter.gflops`),
-        - ``executed_gflops``: per view, what our network executes,
+        - ``measured_gmacs``: per view, counted as the paper counts (:meth:`~videozoo.report.cost_cache.Meter.gmacs`),
+        - ``executed_gmacs``: per view, as the model runs,
         - ``measured_params_m``: million parameters,
-        - ``gflops_difference``, ``params_difference``: measured / printed - 1, or None,
+        - ``gmacs_difference``, ``params_difference``: measured / printed - 1, or None,
         - ``verdict``, and ``reason`` (empty unless the verdict is ``"differs"``).
     Raises:
         ValueError: an unknown paper.
@@ -80,10 +79,10 @@ def _measured_row(row: Mapping[str, Any], setup: Setup, data: Mapping[str, Any],
         **row,
         "architecture": setup.architecture,
         "clip_shape": list(meter.clip_shape(setup)),
-        "measured_gflops": round(measured["gflops_per_view"], 6),
-        "executed_gflops": round(meter.gflops(setup, "executed"), 6),
+        "measured_gmacs": round(measured["gflops_per_view"], 6),
+        "executed_gmacs": round(meter.gmacs(setup, "executed"), 6),
         "measured_params_m": round(measured["params_m"], 6),
-        "gflops_difference": difference.get("gflops_per_view"),
+        "gmacs_difference": difference.get("gflops_per_view"),
         "params_difference": difference.get("params_m"),
         "verdict": "differs" if reasons else "match" if printed else "no figure",
         "reason": "; ".join(reasons),
@@ -91,7 +90,7 @@ def _measured_row(row: Mapping[str, Any], setup: Setup, data: Mapping[str, Any],
 
 
 def _has_digits(measured: float, printed: float) -> bool:
-    """Whether ``measured``, rounded to as many digits as ``printed`` has, is ``printed``."""
+    """Return whether ``measured`` equals ``printed`` when it is rounded to the same number of digits."""
     scale = 10 ** len(str(printed).partition(".")[2])
     return round(measured * scale) == round(printed * scale)
 
@@ -107,7 +106,7 @@ def _fits(row: Mapping[str, Any], when: Mapping[str, Any]) -> bool:
 def _reason(
     field: str, row: Mapping[str, Any], setup: Setup, measured: float, data: Mapping[str, Any], meter: Meter
 ) -> str:
-    """The first known cause that gives the printed figure, or that there is none."""
+    """Return the first known cause that gives the printed figure, or a text that the cause is unknown."""
     unit, printed = _FIGURES[field], row[field]
     own = data["papers"][row["paper"]]["accounting"]
     for cause in data["known"]:
@@ -115,12 +114,12 @@ def _reason(
             continue
         if "beside" in cause:
             words = _addition(field, row, setup, measured, cause, data, meter)
-        elif "instead" not in cause:  # no cause, but other figures that were looked at
+        elif "instead" not in cause:  # no cause, but other figures were compared
             words = {"difference": f"{measured / printed - 1:+.3%}"}
         else:
             instead = dict(cause["instead"])
             accounting = instead.pop("accounting", own)
-            times = instead.pop("times", 1)  # the authors multiplied a figure that was rounded already
+            times = instead.pop("times", 1)  # the authors multiplied a rounded figure
             explained = meter.figure(field, setup.change(instead), accounting)
             is_cause = _has_digits(explained, printed if times == 1 else printed / times)
             words = {"explained": f"{explained:.2f} {unit}"} if is_cause else {}
@@ -142,7 +141,7 @@ def _addition(
     data: Mapping[str, Any],
     meter: Meter,
 ) -> dict[str, str]:
-    """What a reason says of a figure that is another row's of the same table plus a constant; empty if it is not."""
+    """Return the words of a reason if the figure is that of another row plus a constant, else an empty dict."""
     same = ("paper", "table", "backbone", "dataset", "frames")
     when = {**{key: row.get(key) for key in same}, **cause["beside"]}
     beside = next((other for other in data["rows"] if _fits(other, when)), None)

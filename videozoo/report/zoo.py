@@ -1,4 +1,4 @@
-"""The zoo as a table: what each architecture is made of and costs, and what the papers print of it."""
+"""Table of the zoo: parts and cost of each architecture, and its rows in the papers."""
 
 import json
 from collections.abc import Mapping
@@ -27,14 +27,15 @@ DATASET_NAMES = {
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row of a paper's table as printed.
+    """Row of a paper's table, as printed.
 
     Args:
         table: such as ``"ARC, Table 3"``.
         dataset: name of the data set.
-        frames: of a clip; ``"8+16"`` of two networks together; None: not printed.
-        options: what differs from the architecture's own; empty where nothing does.
-        params_m: million parameters, gflops: multiply-adds of one view in thousand millions; None: not printed.
+        frames: of a clip; ``"8+16"`` for an ensemble of two models; None: not printed.
+        options: those that differ from the architecture's own; empty if none do.
+        params_m: parameters in millions; None: not printed.
+        gflops: of one view, as the paper calls its billions of MACs; None: not printed.
         top1: accuracy in percent.
     """
 
@@ -49,15 +50,15 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class ZooRow:
-    """An architecture.
+    """Architecture of the zoo.
 
     Args:
         name: as ``create_model`` takes it.
-        temporal, augmenter, backbone: its parts; empty where it has none.
+        temporal, augmenter, backbone: its parts; empty if it has none.
         clip_shape: (C, T, H, W) of one view.
         params: number of parameters, with the default classes.
-        macs: multiply-adds of one view, as ``count_cost`` counts.
-        papers: rows of the papers' tables that are about it.
+        macs: MACs of one view, as ``count_cost`` counts.
+        papers: its rows in the papers' tables.
         weights: tags of published weights.
     """
 
@@ -74,10 +75,10 @@ class ZooRow:
 
 @cache
 def zoo_rows() -> tuple[ZooRow, ...]:
-    """Every architecture of ``list_models``, in its order.
+    """Return a row for every architecture, in the order of ``list_models``.
 
-    Nothing is built: parts are the registry's, costs were counted when ``scripts/model_cards.py`` wrote
-    ``zoo_costs.json``, the papers' figures are those of ``papers.json``.
+    No model is built. The parts come from the registry, the costs from ``zoo_costs.json``, which
+    ``scripts/model_cards.py`` writes, and the papers' figures from ``papers.json``.
     """
     costs = json.loads(resources.files("videozoo.report").joinpath("zoo_costs.json").read_text("utf-8"))
     papers = _paper_rows()
