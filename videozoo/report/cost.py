@@ -134,7 +134,7 @@ def _counted(counts: Mapping[str, int], accounting: Accounting) -> dict[str, int
 
 
 def _twin(model: nn.Module) -> nn.Module:
-    """Return a copy in evaluation mode that shares the tensors and has no hooks, since hooks may store what they see."""
+    """Return a copy in evaluation mode that shares the tensors and has no hooks: hooks may store what they see."""
 
     def real(tensor: Tensor) -> Tensor:
         return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
