@@ -9,6 +9,7 @@ from videozoo.version import __version__
 if TYPE_CHECKING:
     from videozoo.augment import ARC, DNR
     from videozoo.data import VideoDataset, create_transform, load_source
+    from videozoo.data.motions import write_example_video
     from videozoo.engine import fit
     from videozoo.fit_config import FitConfig
     from videozoo.inference import Extractor, Prediction, Predictor
@@ -70,6 +71,7 @@ __all__ = [
     "load_source",
     "model_config",
     "push_to_hub",
+    "write_example_video",
 ]
 
 # The module of each public name; the others are in models. It is imported when the name is first used.
@@ -94,6 +96,7 @@ _MODULES = {
     "fit": "engine",
     "load_source": "data",
     "push_to_hub": "publish",
+    "write_example_video": "data.motions",
 }
 _SUBPACKAGES = (
     *("augment", "cli", "data", "demo", "engine", "explain", "export", "hub", "inference", "jobs", "layers", "models"),

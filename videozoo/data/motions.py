@@ -89,6 +89,26 @@ def write_motions(
     return root
 
 
+def write_example_video(path: str | Path, motion: str = "rising", seed: int = 0) -> Path:
+    """Write a generated video of one motion (h264, 240 pixels, about 2.4 s) and return its path.
+
+    Args:
+        path: the file to write; an existing file is replaced.
+        motion: a class of the bundled models: falling, growing, moving_apart, moving_together, rising or shrinking.
+        seed: gives the shape, the colors and the path of the motion.
+    Raises:
+        ValueError: an unknown motion.
+    Example:
+        >>> import tempfile
+        >>> write_example_video(f"{tempfile.mkdtemp()}/rising.mp4").name
+        'rising.mp4'
+    """
+    path = Path(path)
+    frames = draw_motion(motion, size=240, num_frames=36, rng=np.random.default_rng(seed))
+    write_mp4(str(path), frames, 15, {"crf": "18"})
+    return path
+
+
 def draw_motion(name: str, *, size: int, num_frames: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw one clip: uint8 (T, size, size, 3), with T within a quarter of ``num_frames``.
 

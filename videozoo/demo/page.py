@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from videozoo.data import VideoError
-from videozoo.data.motions import draw_motion, motion_classes
+from videozoo.data.motions import motion_classes, write_example_video
 from videozoo.demo import zoo_table
 from videozoo.demo.inference import look_at
 from videozoo.demo.models import Networks
 from videozoo.demo.render import escape, render_error, render_hint, render_look
 from videozoo.demo.settings import LIMITS, Limits
 from videozoo.demo.uploads import Uploads
-from videozoo.explain import write_animation
 from videozoo.extras import require
 from videozoo.models import UnknownModelError, WeightsError
 from videozoo.report import zoo_rows
@@ -130,10 +128,8 @@ def _answer(title: str, path: str | None, page: str, networks: Networks, uploads
 def _write_generated(folder: Path) -> Path:
     """A clip of a drawn motion, another one each time."""
     rng = np.random.default_rng()
-    frames = draw_motion(str(rng.choice(motion_classes())), size=240, num_frames=36, rng=rng)
     path = Path(tempfile.mkdtemp(dir=folder)) / "generated.mp4"
-    write_animation(path, torch.from_numpy(frames.copy()), frame_rate=15)
-    return path
+    return write_example_video(path, str(rng.choice(motion_classes())), seed=int(rng.integers(2**31)))
 
 
 def _add_zoo(gr: Any) -> None:
