@@ -400,6 +400,7 @@ def test_inference_mode(tiny: Tiny) -> None:
         torch.testing.assert_close(fused(x), y)
 
 
+@pytest.mark.slow
 def test_exports_without_operations_of_the_cpu(tiny: Tiny) -> None:
     _, fused, x = tiny
     with torch.no_grad():

@@ -44,6 +44,7 @@ def network(converted: Any, **changes: Any) -> VideoNet:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GOLDENS)
 def test_logits_are_the_originals(name: str, goldens: Path) -> None:
     golden, fill = json.loads((goldens / f"{name}.json").read_text()), golden_fill(goldens)
@@ -89,7 +90,10 @@ def original_names(keys: list[str], is_pair: bool) -> dict[str, str]:
     return {rename(key): key for key in keys}
 
 
-@pytest.mark.parametrize("name", PYSLOWFAST)
+@pytest.mark.parametrize(
+    "name",
+    ["slowonly_resnet50", *(pytest.param(name, marks=pytest.mark.slow) for name in PYSLOWFAST if "fast" in name)],
+)
 def test_pyslowfast_logits_are_the_originals(name: str, goldens: Path) -> None:
     fill = golden_fill(goldens)
     plain = build(ModelSpec(name, num_frames=16)).state_dict()

@@ -48,7 +48,12 @@ def mean_features(net: VideoNet, x: Tensor) -> Tensor:
     return net.forward_head(net.forward_features(x), pre_logits=True)
 
 
-@pytest.mark.parametrize("name", HEADS)
+QUICK = ("linear", "module of one's own")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in HEADS]
+)
 def test_a_head_gets_the_mean_over_frames(name: str) -> None:
     net = make()
     net.fc = HEADS[name](net.num_features).eval()

@@ -21,10 +21,11 @@ def test_the_package_alone_loads_nothing_heavy() -> None:
     "code",
     [
         "import videozoo",
-        "import timm, videozoo",
+        pytest.param("import timm, videozoo", marks=pytest.mark.slow),
         "from videozoo.surgery import find_blocks",  # loads timm itself, half way through what models needs
-        "from videozoo.engine import fit",
-        "import videozoo, importlib.util; importlib.util.find_spec('timm')",  # looks for it and does not load it
+        pytest.param("from videozoo.engine import fit", marks=pytest.mark.slow),
+        # looks for timm and does not load it
+        pytest.param("import videozoo, importlib.util; importlib.util.find_spec('timm')", marks=pytest.mark.slow),
     ],
 )
 def test_timm_knows_the_architectures(code: str) -> None:

@@ -116,6 +116,13 @@ def size_of(case_or_net: str | Net) -> int:
 
 every_net = pytest.mark.parametrize("net", CASES, indirect=True)
 traced_nets = pytest.mark.parametrize("net", TRACED, indirect=True)
+# An export takes twice the time of a compilation: one network per temporal module, and one per add-on.
+QUICK_EXPORTS = ("small arc_tsn_r18", "small dnr_tsm_r18", "small tdn_r18", "small tanet_r18", "small slowfast_r18")
+exported_nets = pytest.mark.parametrize(
+    "net",
+    [case if case in QUICK_EXPORTS else pytest.param(case, marks=pytest.mark.slow) for case in SPECS],
+    indirect=True,
+)
 every_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -330,7 +337,7 @@ def test_compiles_as_one_graph(net: Net, x: Tensor) -> None:
         close(compiled(x.double()), exact(x.double()), 1e-10)
 
 
-@traced_nets
+@exported_nets
 def test_exports_with_a_free_batch(net: Net, x: Tensor) -> None:
     batch = torch.export.Dim("batch", min=1, max=64)
     exact = copy.deepcopy(net).double()

@@ -295,7 +295,8 @@ def test_an_output_that_is_taken(videos: Path, run_folder: Path, tmp_path: Path,
     assert "is a file; --output needs a folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_a_signal_leaves_a_run_that_can_be_continued(number: int, videos: Path, tmp_path: Path) -> None:
     """Ctrl-C, and what a scheduler sends; each reaches the loader's workers too, which still make their batches."""
     output = tmp_path / "my run"

@@ -70,6 +70,7 @@ def test_a_registered_name_goes_before_a_folder(tmp_path: Path, monkeypatch: pyt
         videozoo.create_model("absent/run")
 
 
+@pytest.mark.slow
 def test_an_onnx_file_is_measured_as_its_model(videos: Path, tmp_path: Path, capsys: Capture) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

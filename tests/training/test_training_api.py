@@ -43,6 +43,7 @@ def test_a_training_gives_its_result_and_its_best_model(result: Any, videos: Pat
     assert measured.num_videos == 6
 
 
+@pytest.mark.slow
 def test_a_run_from_python_goes_on_at_the_command_line(videos: Path, tmp_path: Path) -> None:
     videozoo.finetune(data=videos, output=tmp_path / "run", **TRAINING)
     assert main(["finetune", "--resume", "--output", str(tmp_path / "run"), "--epochs", "2"]) == 0
