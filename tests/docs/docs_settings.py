@@ -140,6 +140,10 @@ def _data(done: Done) -> None:
     assert "here_000010_000020.mp4" in lines[1]
 
 
+def _architecture(done: Done) -> None:
+    assert {"tsm", "arc"} <= set(done.names["model"].sites)
+
+
 def _choose(done: Done) -> None:
     assert "tsm_r50.mm_k400_8f" in done.said
 
@@ -204,6 +208,7 @@ SETTINGS: dict[str, Setting] = {
         names=lambda: {"clips": torch.zeros(2, 3, 8, 32, 32)},
         packages=("onnx", "onnxruntime", "onnxscript", "pyarrow"),
     ),
+    "docs/architecture.md": Setting(_architecture),
     "docs/data.md": Setting(_data, needs={"kinetics.csv": "kinetics", "videos": "videos"}),
     "docs/evaluation.md": Setting(
         _evaluation,
