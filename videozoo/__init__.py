@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from videozoo.augment import ARC, DNR
     from videozoo.data import VideoDataset, create_transform, load_source
     from videozoo.data.motions import write_example_video
-    from videozoo.engine import fit
+    from videozoo.engine.fit import fit
     from videozoo.fit_config import FitConfig
     from videozoo.inference import Extractor, Prediction, Predictor
     from videozoo.models import (

@@ -24,52 +24,63 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How to train: optimiser, schedule, precision and averaging, with the names and meanings of timm's flags.
+    """Settings of a training: optimizer, schedule, precision and averaging, named as timm's flags.
 
     Args:
         epochs: passes over the training loader, warm-up included.
-        opt: any optimiser of ``timm.optim.list_optimizers()``.
-        lr: peak learning rate; nothing is scaled by the batch size.
+        opt: any optimizer of ``timm.optim.list_optimizers()``.
+        lr: peak learning rate. It is not scaled by the batch size.
         weight_decay: not applied to one-dimensional parameters and to those of ``model.no_weight_decay()``.
-        momentum: for optimisers that have one.
-        opt_betas, opt_eps: for optimisers that have them; None leaves the optimiser's own.
+        momentum: for optimizers that have one.
+        opt_betas, opt_eps: for optimizers that have them. None takes the optimizer's own.
         layer_decay: factor in (0, 1] of the learning rate per layer group from the head down (``model.group_matcher``).
-        head_lr_scale: factor of the learning rate of the classifier (``model.get_classifier()``); works together with
+        head_lr_scale: factor of the learning rate of the classifier (``model.get_classifier()``), in addition to
             ``layer_decay``.
-        sched: one of ``cosine constant step multistep poly tanh wsd rsqrt none``, updated at every optimiser step.
-        warmup_epochs: linear rise from ``warmup_lr`` to ``lr``; fractions of an epoch are fine.
-        min_lr: where a falling schedule ends.
-        decay_milestones, decay_epochs, decay_rate: epochs and factor of the falls (``multistep``; ``step``).
-        clip_grad: largest norm of the whole gradient; None does not clip.
+        sched: one of ``cosine constant step multistep poly tanh wsd rsqrt none``, updated at every optimizer step.
+        warmup_epochs: epochs, or fractions of one, of the linear rise from ``warmup_lr`` to ``lr``.
+        warmup_lr: learning rate at the start of the warm-up.
+        min_lr: learning rate at the end of a falling schedule.
+        decay_milestones, decay_epochs, decay_rate: epochs and factor of the decays (``multistep``; ``step``).
+        clip_grad: largest norm of the whole gradient. None does not clip.
         smoothing: label smoothing in [0, 1).
-        multi_label: a clip may have several classes, or none: targets are multi-hot, the loss is binary cross entropy,
-            the scores are sigmoids, measured by mAP.
-        bce_loss: binary cross entropy in place of cross entropy for clips of one class, its mean over the classes.
-        bce_target_thresh: make targets of binary cross entropy 1 above this value and 0 elsewhere; None leaves them.
-        grad_accum_steps: loader batches per optimiser step; equals one batch of that many times the size.
+        multi_label: a clip may have several classes, or none. Targets are multi-hot, the loss is binary cross entropy,
+            and the scores are sigmoids, measured by mAP.
+        bce_loss: binary cross entropy in place of cross entropy for clips of one class, averaged over the classes.
+        bce_target_thresh: set targets of binary cross entropy to 1 above this value and to 0 elsewhere. None keeps
+            them.
+        grad_accum_steps: loader batches per optimizer step. Equals one batch of that many times the size.
         amp: ``no``, ``bf16`` or ``fp16`` (a GPU only).
-        freeze_backbone: train only the classifier and what a temporal module or augmenter added to the backbone; norms
+        freeze_backbone: train only the classifier and what a temporal module or augmenter added to the backbone. Norms
             of the backbone keep their statistics.
-        freeze_bn: keep the statistics and the affine pair of every norm with running statistics as they are.
-        model_ema, model_ema_decay, model_ema_warmup: moving average of the weights; it is what is then evaluated.
-        sync_bn: norms with batch statistics take them over the batches of all processes.
-        channels_last: keep convolutions' weights and inputs with channels innermost, which is faster on some machines.
-        compile: train and evaluate through ``torch.compile``; checkpoints keep the network's own keys.
-        class_weights: a weight of the loss per class, as ``class_weights`` of the data room gives; the mean over the
-            classes is usually 1. None: all alike.
-        eval_metric: ``top1`` or ``mean_class``, of a multi-label run ``map``: what makes an epoch the best one.
-            Empty: ``top1`` or ``map``.
-        patience: stop after this many epochs without a better ``eval_metric``; None trains all ``epochs``.
-        max_bad_frac: share of the training videos that may turn out broken before the run stops.
-        checkpoint_hist: the number of epochs whose weights are kept: 1 keeps ``best`` alone, N > 1 also the N best ones
-            in ``epoch-K`` folders.
-        checkpoint_minutes: time between checkpoints within an epoch; 0 writes one after every step.
-        log_with: trackers of accelerate that are told what summary.csv is told: ``tensorboard``, ``wandb``.
-        seed: with the epoch's number it fixes every random draw of the engine.
-        log_interval: optimiser steps between progress lines; slow steps have lines by time too.
+        freeze_bn: keep the statistics, scale and shift of every norm that has running statistics.
+        model_ema, model_ema_decay, model_ema_warmup: moving average of the weights, which is then evaluated.
+        sync_bn: compute batch statistics over the batches of all processes.
+        channels_last: keep the weights and inputs of convolutions with channels innermost, which is faster on some
+            machines.
+        compile: train and evaluate through ``torch.compile``. Checkpoints keep the keys of the model.
+        class_weights: a weight of the loss per class, as ``videozoo.data.class_weights`` returns. The mean over the
+            classes is usually 1. None: all 1.
+        eval_metric: ``top1`` or ``mean_class``, for a multi-label run ``map``: the metric of the best epoch. Empty:
+            ``top1`` or ``map``.
+        patience: stop after this many epochs without a better ``eval_metric``. None trains all ``epochs``.
+        max_bad_frac: fraction of the training videos that may be broken before the run stops.
+        checkpoint_hist: number of epochs whose weights are kept: 1 keeps ``best`` alone, N > 1 also the N best ones in
+            ``epoch-K`` folders.
+        checkpoint_minutes: minutes between checkpoints within an epoch. 0 writes one after every step.
+        log_with: trackers of accelerate that get the values of summary.csv: ``tensorboard``, ``wandb``.
+        seed: seed of every random draw of the engine, together with the epoch's number.
+        log_interval: optimizer steps between progress lines. Slow steps are also logged by time.
         device: ``auto`` (accelerate's choice) or a name of torch, as in `make_accelerator`.
     Raises:
-        SettingError: (a ValueError) a value out of its range, naming it.
+        SettingError: (a ValueError) a value out of its range. The message has its name.
+    Example:
+        >>> from videozoo import FitConfig
+        >>> FitConfig(epochs=20, lr=1e-3, sched="cosine", model_ema=True).eval_metric
+        'top1'
+        >>> FitConfig(lr=-1)
+        Traceback (most recent call last):
+        ...
+        videozoo.fit_config.SettingError: FitConfig: lr is -1; ...
     """
 
     epochs: int = 30

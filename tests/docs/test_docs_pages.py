@@ -16,11 +16,6 @@ from videozoo.cli import build_parser
 BLOCKS = [block for page in PAGES for block in read_blocks(page)]
 
 
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"))
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("page", [page for page in PAGES if any(block.runs for block in read_blocks(page))])

@@ -1,4 +1,4 @@
-"""ARC: recursive refinement inside a convolution.
+"""Adaptive recursive circle (ARC): recursive refinement inside a convolution.
 
 Lin et al., "Adaptive Recursive Circle Framework for Fine-grained Action Recognition", section 3.
 """
@@ -19,46 +19,52 @@ __all__ = ["ARC"]
 
 @dataclass(frozen=True)
 class ARC(ArcOptions):
-    """Let every spatial convolution refine its input with the features that it has made so far.
+    """ARC: every spatial convolution refines its input with the output features computed so far.
 
     Applies to every convolution of the chosen stages that is neither 1x1 nor grouped (section 3.4). The defaults are
-    the paper's; the options span its ablations, and ``layers`` goes beyond it. A fresh network equals its base
-    exactly, also where the input of a convolution may be negative, which the paper does not consider:
-    :class:`~videozoo.augment.arc_layer.ArcLayer` says how.
+    the paper's. The options cover its ablations, and ``layers`` goes beyond it. A new ARC model equals its base
+    exactly, also where the input of a convolution may be negative, which the paper does not consider (see
+    :class:`~videozoo.augment.arc_layer.ArcLayer`).
 
     Args:
-        num_steps: parts n into which the output channels are cut (Table 5b); 1 leaves the convolution as it is.
-        stages: stages to change, 1 to 4, where stage k is the paper's res(k+1) (Table 5c). None: 2, 3 and 4 (res3,
-            res4, res5) of every backbone that gives its stages (timm's ``feature_info``, torchvision's ``layer1`` to
-            ``layer4``), be it the network itself or a module in it; else every convolution but those that see the
-            network's input.
+        num_steps: number of output groups n (Table 5b). 1 leaves the convolution as it is.
+        stages: stages to change, 1 to 4, where stage k is the paper's res(k+1) (Table 5c). None: stages 2, 3 and 4
+            (res3, res4, res5) of every backbone that lists its stages (timm's ``feature_info``, torchvision's
+            ``layer1`` to ``layer4``), be it the model itself or a module in it. Otherwise every convolution except
+            those that take the input of the model.
         embedding, attention, fusion: the three parts of the updater, on or off (Table 5a).
-        interaction: ``"additive"`` adds the backward attention; ``"multiplicative"`` gates the state with its sigmoid,
-            times two so that an attention of zero leaves the state as it is (the paper gives no formula).
-        aggregation: pooling of the attention: over space, over time, their broadcast sum, or both at once (``"ST"``).
-        attention_layer: ``"fc"`` is eq. 7; ``"gru"`` feeds each pooled part to a GRU cell whose hidden state is the
+        interaction: ``"additive"`` adds the backward attention. ``"multiplicative"`` multiplies the state by twice its
+            sigmoid, so that an attention of zero leaves the state as it is (the paper gives no formula).
+        aggregation: pooling of the attention: over space (``"S"``), over time (``"T"``), their broadcast sum
+            (``"S+T"``), or both at once (``"ST"``).
+        attention_layer: ``"fc"`` is eq. 7. ``"gru"`` feeds each pooled part to a GRU cell whose hidden state is the
             attention (Table 5d).
-        layers: which kinds of layers to change: ``"conv2d"``, the paper's; ``"conv3d"``, convolutions over space or
-            over space and time of a 3-D network (not those over time alone); ``"pointwise"``, 1x1 convolutions;
-            ``"linear"``, linear layers on the tokens of folded frames. The paper names attention as future work.
-        memory: in training ``"keep"`` holds every state Z_i for the gradient; ``"recompute"`` holds the layer's input
-            alone, as the plain convolution does, and computes the layer once more in the backward pass.
+        layers: kinds of layers to change. ``"conv2d"`` is the paper's. ``"conv3d"``: convolutions over space, or over
+            space and time, of a 3-D model (not those over time alone). ``"pointwise"``: 1x1 convolutions. ``"linear"``:
+            linear layers on the tokens of folded frames. The paper names attention as future work.
+        memory: in training, ``"keep"`` keeps every state Z_i for the gradient. ``"recompute"`` keeps the input of the
+            layer alone, as the plain convolution does, and computes the layer again in the backward pass.
     Raises:
         ValueError: an option has a value that is not listed.
+    Example:
+        >>> from videozoo import ARC, TSM, compose
+        >>> model = compose("resnet18", TSM(), [ARC(num_steps=4)], num_classes=10)
+        >>> model.spec.title, len(model.sites["arc"])
+        ('TSM+ARC on resnet18', 12)
     """
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
-        """Change the convolutions of ``net`` in place.
+        """Change the layers of ``net`` in place.
 
         Args:
-            net: any network on folded frames (B*S, C, H, W), or a 3-D one on clips.
+            net: any model on folded frames (B*S, C, H, W), or a 3-D one on clips.
             num_segments: time steps S.
         Returns:
             the names of the layers that were changed.
         Raises:
-            ValueError: nothing could be changed (the message counts the layers and why each was left), a layer is of
-                an unknown class or has hooks, or lies in a block that is re-parameterized for inference. The network
-                is left as it was.
+            ValueError: no layer could be changed (the message counts the layers and why each was left), or a layer is
+                of an unknown class, has hooks, or is in a block that is re-parameterized for inference. The model is
+                left as it was.
         """
         sites = find_sites(net, self.stages, self.layers)
         if not sites.layers:

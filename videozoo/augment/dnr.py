@@ -1,4 +1,4 @@
-"""DNR: dynamic norms, relayed over time and over depth.
+"""Dynamic normalization and relay (DNR): norms whose scale and shift are predicted, relayed over time and depth.
 
 Cai, Yao, Chen, "Dynamic Normalization and Relay for Video Action Recognition", NeurIPS 2021.
 """
@@ -22,64 +22,72 @@ __all__ = ["DNR"]
 
 @dataclass(frozen=True)
 class DNR(DnrOptions):
-    """Predict the affine pair of norms from the clip, relayed over time (CT) and over depth (CL).
+    """DNR: norms whose scale and shift are predicted from the clip, relayed over time (CT) and over depth (CL).
 
-    In every residual block the first norm becomes cross-layer and the second cross-temporal; a third norm, the
-    shortcut's and the stem's stay. That is section 4.2 and Table 1a; for basic blocks section 3.3 has the two the other
-    way round (``order="ct_cl"``). Blocks of one stage whose first norms have equally many channels share one
-    cross-layer cell, which starts from zero; a block that has no such neighbour predicts from its own clip alone.
+    In every residual block the first norm becomes cross-layer and the second cross-temporal. A third norm and the norms
+    of the shortcut and of the stem stay. That is section 4.2 and Table 1a. For basic blocks, section 3.3 has the two in
+    the other order (``order="ct_cl"``). Blocks of one stage whose first norms have the same number of channels share
+    one cross-layer cell, which starts from zero. A block without such a neighbor predicts from its own clip alone.
 
-    In 3-D networks groups are cut along the T of the layer's own input, which strides may have shortened: the last
-    group may be shorter, down to a single step, and a layer that has at most ``ct_group_frames`` steps left has one
-    group and nothing to relay; take a smaller ``ct_group_frames`` for short clips. First and second norm are
+    In 3-D models the groups are cut along the T of the layer's own input, which strides may have shortened. The last
+    group may be shorter, down to a single step. A layer with at most ``ct_group_frames`` steps left has one group and
+    relays nothing, so take a smaller ``ct_group_frames`` for short clips. First and second norm are
 
-    * R(2+1)D: those after the whole first and second (2+1)D convolution; the norms between the halves stay;
-    * SlowFast: those of each block, as in 2-D; a pathway's stage is a stage of its own, with relays of its own;
-      lateral norms stay;
-    * Res2Net: the first, and all norms of the scales; the last stays;
-    * BN-Inception (2-D), which has no residual blocks: in each branch with two convolutions or more, the 3x3 and the
-      double 3x3 one, those of its first two. The relay over depth runs from module to module along the same branch.
+    * R(2+1)D: those after the whole first and second (2+1)D convolution. The norms between the halves stay.
+    * SlowFast: those of each block, as in 2-D. A stage of a pathway is a stage of its own, with its own relays. The
+      lateral norms stay.
+    * Res2Net: the first norm, and all norms of the scales. The last one stays.
+    * BN-Inception (2-D), which has no residual blocks: those of the first two convolutions in each branch that has two
+      or more (the 3x3 and the double 3x3 branch). The relay over depth runs from module to module along the same
+      branch.
 
     Args:
-        order: what the first and the second norm of a block become; ``bn`` leaves one as it is (Table 1a).
+        order: what the first and the second norm of a block become. ``bn`` leaves one as it is (Table 1a).
         ct_group_frames: frames in a group, the relay distance over time (Table 1b).
         cl_distance: blocks from one state to the next, the relay distance over depth (Table 1b).
         reduction, depth: of the bottlenecks in the relay (Table 1c).
         relay: kind of relay (Table 1d).
         interlace: shift channels over time before each block (section 3.3, which gives no fraction): TSM's 1/8 each
-            way, on the residual branch, not the shortcut, and not in inverted residuals without a shortcut. None: only
-            in a network of known blocks that does not mix time already.
-        norm: standardise by ``"bn"`` or ``"gn"`` (Table 3); None keeps what the network has.
-        bidirectional: a second cross-temporal relay from the last group to the first (the supplement).
-        keep_affine: start from the trained affine pair instead of dropping it; an extension, not in the paper.
+            way, on the residual branch, not on the shortcut, and not in inverted residuals without a shortcut. None:
+            only in a backbone of known blocks that does not mix time already.
+        norm: standardize by ``"bn"`` or ``"gn"`` (Table 3). None keeps what the backbone has.
+        bidirectional: add a second cross-temporal relay from the last group to the first (the supplement).
+        keep_affine: start from the trained scale and shift instead of dropping them. An extension, not in the paper.
         linear_bias: a bias in every linear map of the relay, as in the authors' code, instead of one for the gates.
-        ct_statistics: what a cross-temporal batch norm standardises by in training: ``"batch"``, all frames of the
-            batch, "as usual" as the paper says, or ``"group"``, every group by its own frames of all clips, as in the
-            authors' code. Evaluation is the same.
+        ct_statistics: statistics of a cross-temporal batch norm in training: ``"batch"``, all frames of the batch, "as
+            usual" as the paper says, or ``"group"``, every group by its own frames of all clips, as in the authors'
+            code. Evaluation is the same.
     Raises:
-        ValueError: an option has a value that is not listed, a count is no whole number of at least 1, or an option has
-            no effect with the others.
+        ValueError: an option has a value that is not listed, a count is not a whole number of at least 1, or an option
+            has no effect with the others.
+    Example:
+        >>> from videozoo import DNR, TSN, compose
+        >>> model = compose("resnet18", TSN(), [DNR(ct_group_frames=4)], num_classes=10)
+        >>> model.spec.title
+        'TSN+DNR on resnet18'
     """
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
-        """Change the norms of ``net`` in place; all is found and made first, so what raises leaves it as it was.
+        """Change the norms of ``net`` in place.
 
-        Known blocks are found by class; in another network every module that holds two norms or more and a spatial
-        convolution itself is a block, and its first two norms, in order of registration, are changed; norms in a list
-        are one place. States are relayed over depth between blocks that lie side by side in an ``nn.Sequential``, which
-        becomes a :class:`~videozoo.surgery.RelayStage`. Blocks stay as they are, with their class, mode and hooks.
+        Everything is found and made first, so after an error ``net`` is as it was.
 
-        Warns where nothing tells the order of frames: no channels are interlaced, nothing else mixes time, and the clip
-        is one group; and where ``interlace=None`` finds blocks that it does not know.
+        Known blocks are found by class. In another model, every module that itself holds two norms or more and a
+        spatial convolution is a block. Its first two norms in order of registration are changed, and norms in a list
+        count as one. States are relayed over depth between blocks that are neighbors in an ``nn.Sequential``, which
+        becomes a :class:`~videozoo.surgery.RelayStage`. Blocks keep their class, mode and hooks.
+
+        Warns where the model cannot know the order of frames: no channels are interlaced, nothing else mixes time, and
+        the clip is one group. Also warns where ``interlace=None`` finds blocks that it does not know.
 
         Args:
-            net: any network on folded frames (B*S, C, H, W), or a 3-D one on clips.
+            net: any model on folded frames (B*S, C, H, W), or a 3-D one on clips.
             num_segments: time steps S.
         Returns:
             the names of the norms that were changed, and of the convolutions before which channels are interlaced.
         Raises:
-            ValueError: no block with two norms; too few of the norms lie in blocks; a norm of an unknown class or with
-                hooks; channels cannot be interlaced.
+            ValueError: no block with two norms, too few of the norms in blocks, a norm of an unknown class or with
+                hooks, or channels that cannot be interlaced.
         """
         blocks, is_known = find_pairs(net)
         if self.interlace and not is_known:

@@ -1,4 +1,4 @@
-"""Batches: put together from items in the workers, made ready for the network on its device."""
+"""Batches: collation in the workers, and preparation for training on the device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,23 @@ from .normalize import ClipNormalizer
 
 
 def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Stack what could be read of some items of a data set; ``collate_fn`` of a DataLoader.
+    """Stack the items of a data set that could be read; use it as ``collate_fn`` of a DataLoader.
 
     Args:
-        items: what ``VideoDataset`` or ``JointDataset`` gives.
+        items: from ``VideoDataset`` or ``JointDataset``.
     Returns:
-        dict(video, label, index, broken): video is stacked (of a joint data set: a list of stacks), None if no item
-        could be read; label and index are int64 and of the items in the stack alone, label of multi-label items
-        float32 (B, K); broken is a list of (index, problem) of all items.
+        dict(video, label, index, broken). video is stacked (for a joint data set: a list of stacks), None if no item
+            could be read. label and index are int64 and of the stacked items alone; label of multi-label items is
+            float32 (B, K). broken is a list of (index, problem) of all items.
+    Example:
+        >>> from torch.utils.data import DataLoader
+        >>> from videozoo import VideoDataset, create_transform, load_source
+        >>> from videozoo.data import collate_clips
+        >>> records = load_source("videos").records
+        >>> dataset = VideoDataset(records, create_transform((3, 48, 48)), num_frames=8, on_broken="report")
+        >>> batch = next(iter(DataLoader(dataset, batch_size=4, collate_fn=collate_clips)))
+        >>> batch["video"].shape, batch["broken"]
+        (torch.Size([4, 1, 3, 8, 48, 48]), [])
     """
     kept = [item for item in items if item["video"] is not None]
     return {
@@ -42,26 +51,34 @@ def _join_labels(labels: Sequence[int | Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """Make a batch of bytes ready to train on, on its device: normalisation, mixup or cutmix, random erasing.
+    """Preparation of a batch of bytes for training, on its device: normalization, mixup or cutmix, random erasing.
 
-    Mixing and erasing are timm's and treat all frames of a clip alike. Each clip is mixed with its opposite of the
-    batch; of an odd batch the last clip is not mixed. Draws come from the global random numbers of NumPy, Python and
+    Mixing and erasing are timm's and treat all frames of a clip alike. Each clip is mixed with its opposite in the
+    batch. In an odd batch the last clip is not mixed. Draws come from the global random state of NumPy, Python and
     torch.
 
     Args:
-        normalizer: from bytes to what the network takes.
-        num_classes: K, needed where clips are mixed.
-        mixup, cutmix: alpha of the Beta distribution that mixing is drawn from; 0: off. With both, one of the two.
+        normalizer: from bytes to the input of the model.
+        num_classes: K, needed if clips are mixed.
+        mixup, cutmix: alpha of the Beta distribution that mixing is drawn from. 0: off. With both, one of the two.
         mixup_prob: probability that a batch is mixed.
-        mixup_switch_prob: probability of cutmix where both are on.
-        smoothing: of the mixed targets; without mixing smoothing is left to the loss.
+        mixup_switch_prob: probability of cutmix if both are on.
+        smoothing: label smoothing of the mixed targets. Without mixing the loss does the smoothing.
         reprob: probability that a box of a clip is erased.
-        remode: ``const``: to the mean; ``rand``: to a random colour; ``pixel``: to noise.
+        remode: ``const``: erase to the mean. ``rand``: to a random color. ``pixel``: to noise.
     Shape:
-        uint8 (B, 3, T, H, W) and int64 (B,) to float32 (B, 3, T, H, W) and, where clips are mixed, float32 (B, K), else
-        the labels as they are. Multi-label targets are float32 (B, K) in both cases.
+        uint8 (B, 3, T, H, W) and int64 (B,) to float32 (B, 3, T, H, W) and, if clips are mixed, float32 (B, K), else
+            the labels as they are. Multi-label targets are float32 (B, K) in both cases.
     Raises:
         ValueError: a value out of range.
+    Example:
+        >>> import torch
+        >>> from videozoo.data import ClipNormalizer, TrainBatch
+        >>> prepare = TrainBatch(ClipNormalizer((0.5,) * 3, (0.25,) * 3), num_classes=6, mixup=0.2)
+        >>> clips = torch.zeros(4, 3, 8, 48, 48, dtype=torch.uint8)
+        >>> video, target = prepare(clips, torch.tensor([0, 1, 2, 3]))
+        >>> video.dtype, target.shape
+        (torch.float32, torch.Size([4, 6]))
     """
 
     normalizer: ClipNormalizer
@@ -86,7 +103,7 @@ class TrainBatch:
 
     @property
     def is_mixing(self) -> bool:
-        """Whether targets come out as (B, K)."""
+        """Whether clips are mixed, so that targets are (B, K)."""
         return self.mixup > 0 or self.cutmix > 0
 
     def __call__(self, video: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""How a network wants its videos, by timm's names."""
+"""Data configs: the frames, size and colors that a model expects of its videos, with timm's names."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -33,22 +33,29 @@ def test_size_of(config: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
-    """Settle how videos are sampled and transformed for a network.
+    """Return how videos are sampled and transformed for a model.
 
-    What ``overrides`` gives wins, then the network's own numbers of frames, its ``pretrained_cfg``, the defaults
-    (``DATA_DEFAULTS``). None counts as not given. Overriding the input size also sets the test crop to it, unless that
-    is overridden too.
+    The values are taken from ``overrides``, then from the model's own numbers of frames, from its ``pretrained_cfg``,
+    and from the defaults (``DATA_DEFAULTS``). None counts as not given. If you override the input size, the test crop
+    gets the same size unless you override it too.
 
     Args:
-        model_or_cfg: a network with ``pretrained_cfg``, or such a config itself (mapping or dataclass).
+        model_or_cfg: a model with ``pretrained_cfg``, or such a config itself (mapping or dataclass).
         overrides: any key of the result; also ``img_size``, an int or (height, width), for ``input_size``.
     Returns:
         dict with input_size (3, H, W), interpolation, mean, std, channel_order, crop_pct, num_frames, frame_sampling,
-        frame_stride, frames_per_segment, test_num_clips, test_num_crops, test_crop_size, test_resize;
-        ``create_transform`` takes it as keywords.
+            frame_stride, frames_per_segment, test_num_clips, test_num_crops, test_crop_size, test_resize.
+            ``create_transform`` takes it as keywords.
     Raises:
         ValueError: an unknown key or sampling, or a value out of range.
         TypeError: ``model_or_cfg`` has no config.
+    Example:
+        >>> from videozoo import create_model, create_transform
+        >>> from videozoo.data import resolve_data_config
+        >>> config = resolve_data_config(create_model("tsm_r18"), img_size=112)
+        >>> config["input_size"], config["num_frames"], config["frame_sampling"]
+        ((3, 112, 112), 8, 'segment')
+        >>> transform = create_transform(**config, is_training=True)
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     for key in overrides:
@@ -70,11 +77,17 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
 
 
 def sampling_options(config: Mapping[str, Any], is_training: bool = False) -> dict[str, Any]:
-    """The part of a data config that ``VideoDataset`` takes as keywords; ``create_transform`` takes all of it.
+    """Return the part of a data config that ``VideoDataset`` takes as keywords; ``create_transform`` takes all of it.
 
     Args:
-        config: what ``resolve_data_config`` gives.
-        is_training: one clip of each video, instead of those of a test.
+        config: from ``resolve_data_config``.
+        is_training: one clip per video, instead of those of a test.
+    Example:
+        >>> from videozoo import get_pretrained_cfg
+        >>> from videozoo.data import resolve_data_config, sampling_options
+        >>> options = sampling_options(resolve_data_config(get_pretrained_cfg("tsm_r50")), is_training=True)
+        >>> options["num_frames"], options["sampling"], options["num_clips"]
+        (8, 'segment', 1)
     """
     return {
         "num_frames": config["num_frames"],

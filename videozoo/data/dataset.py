@@ -1,4 +1,4 @@
-"""Videos as samples for a DataLoader."""
+"""Data sets of video clips for a DataLoader."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,38 +29,46 @@ MAX_REPLACEMENTS = 10
 
 @dataclass(eq=False, repr=False)
 class VideoDataset(Dataset[dict[str, Any]]):
-    """Clips of listed videos, sampled, decoded and transformed.
+    """Data set of clips of listed videos: sampled, decoded and transformed.
 
-    Random draws depend on (seed, epoch, index) alone: they are the same with any number of workers and do not touch the
-    global random numbers. ``set_epoch`` also reaches workers that live on (``persistent_workers``). Index
-    ``r * len(records) + i`` is the r-th further draw of video ``i``.
+    Random draws depend on (seed, epoch, index) alone. They are the same with any number of workers and do not change
+    the global random state. ``set_epoch`` also reaches workers that stay alive (``persistent_workers``). Index ``r *
+    len(records) + i`` is the r-th further draw of video ``i``.
 
     Args:
-        records: what ``load_source(...).records`` gives.
-        transform: what ``create_transform`` gives, for training or for testing as ``is_training`` says; or any function
-            of a clip, such as a ``torchvision.transforms.v2.Compose``, see ``ClipTransform``, which also draws from
-            the seed. Of one that takes frames and label, in testing frames come in any number, and it must treat each
-            by itself.
+        records: ``load_source(...).records``.
+        transform: from ``create_transform``, for training or for testing as ``is_training`` says; or any function of a
+            clip, such as a ``torchvision.transforms.v2.Compose`` (see ``ClipTransform``), which also draws from the
+            seed. A function of frames and label gets any number of frames in testing, and must treat each by itself.
         num_frames: frames of a clip, T.
-        sampling: ``segment``, ``dense`` or ``uniform``; see ``sample_clips``.
-        frame_stride: video frames between sampled ones, for ``dense``.
-        frames_per_segment: frames in a row at each sampled place.
-        num_clips: clips of a test video; 1 in training.
+        sampling: ``segment``, ``dense`` or ``uniform``, see ``sample_clips``.
+        frame_stride: frames of the video from one sampled frame to the next, for ``dense``.
+        frames_per_segment: consecutive frames at each sampled place.
+        num_clips: clips of a test video. 1 in training.
         is_training: random clips and one view, or fixed clips and every view.
-        seed: of all draws.
-        num_classes: K, for records of a multi-label source, whose labels are then multi-hot; without it they are -1.
-        on_broken: what becomes of a video that cannot be read. ``raise``: a VideoError. ``replace``: another one takes
-            its place, drawn from the seed, the epoch and the index; after ten broken ones in a row video is None.
+        seed: seed of all draws.
+        num_classes: K, for records of a multi-label source, whose labels are then multi-hot. Without it they are -1.
+        on_broken: what to do with a video that cannot be read. ``raise``: raise a VideoError. ``replace``: take another
+            video, drawn from the seed, the epoch and the index; after ten broken ones in a row video is None.
             ``report``: video is None.
     Shape:
-        item: dict(video, label=int, index=int, broken=list, note=str); video is (3, T, H, W) in training, else
-        (V, 3, T, H, W), clip by clip, V = num_clips * num_crops, of the transform's type. label is the mirror's where
-        the transform mirrored a one-sided class; for a multi-label record it is float32 (K,) of zeros and ones. index
-        is the video's place in ``records``. broken has (index, problem) of each video that could not be read. note is
-        the reader's on the video that was.
+        item: dict(video, label=int, index=int, broken=list, note=str). video is (3, T, H, W) in training, else (V, 3,
+            T, H, W), clip by clip, V = num_clips * num_crops, in the type of the transform. label is that of the
+            mirrored class if the transform flipped a one-sided class. For a multi-label record it is float32 (K,) of
+            zeros and ones. index is the place of the video in ``records``. broken has (index, problem) of each video
+            that could not be read. note is the reader's note on the video.
     Raises:
         ValueError: no records, an unknown sampling, or several clips in training.
-        VideoError: (from an item) the video cannot be read; it names the file and where it was listed.
+        VideoError: (from an item) the video cannot be read. The message has the file and the list that names it.
+    Example:
+        >>> from torch.utils.data import DataLoader
+        >>> from videozoo import VideoDataset, create_transform, load_source
+        >>> source = load_source("videos")
+        >>> transform = create_transform(input_size=(3, 48, 48), is_training=True)
+        >>> dataset = VideoDataset(source.records, transform, num_frames=8, is_training=True)
+        >>> batch = next(iter(DataLoader(dataset, batch_size=4, shuffle=True)))
+        >>> batch["video"].shape, batch["label"].shape
+        (torch.Size([4, 3, 8, 48, 48]), torch.Size([4]))
     """
 
     records: Sequence[VideoRecord]
@@ -108,22 +116,28 @@ class VideoDataset(Dataset[dict[str, Any]]):
         check_files: bool = True,
         **options: Any,
     ) -> Self:
-        """Make a data set of a list of (path, label).
+        """Create a data set from a list of (path, label).
 
         Its ``class_names`` are those given, else the names that occur, in natural order.
 
         Args:
-            items: paths of files or of folders of frames, with class names or with class indices; with
-                ``multi_label`` each label is a list of these.
+            items: paths of files or of folders of frames, with class names or class indices. With ``multi_label`` each
+                label is a list of these.
             transform: see the class.
             class_names: the classes by index.
             data_root: folder that relative paths start from, instead of the working directory.
-            multi_label: a video may have any number of classes; ``num_classes`` is then that of the names.
-            check_files: look whether each file is there.
-            options: all else that the class takes.
+            multi_label: a video may have any number of classes. ``num_classes`` is then the number of the names.
+            check_files: check that each file exists.
+            options: all other arguments of the class.
         Raises:
-            SourceError: missing files, unknown classes, paths that come twice; it names the items.
+            SourceError: missing files, unknown classes, or paths that come twice. The message has the items.
             ValueError: see the class.
+        Example:
+            >>> from videozoo import VideoDataset, create_transform
+            >>> items = [("clip.mp4", "moving apart"), ("videos/rising/scene_000.mp4", "rising")]
+            >>> dataset = VideoDataset.from_list(items, create_transform(input_size=(3, 48, 48)), num_frames=8)
+            >>> dataset.class_names, dataset[0]["video"].shape  # (V, 3, T, H, W) with V = 1 view
+            (('moving apart', 'rising'), torch.Size([1, 3, 8, 48, 48]))
         """
         pairs: list[Any] = [items] if isinstance(items, str | os.PathLike | Mapping) else list(items)
         if not is_pairs(pairs):
@@ -142,11 +156,11 @@ class VideoDataset(Dataset[dict[str, Any]]):
 
     @property
     def epoch(self) -> int:
-        """The epoch whose draws are made."""
+        """Epoch of the current random draws."""
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose draws are made; call it before iterating.
+        """Set the epoch of the random draws; call it before you iterate.
 
         Args:
             epoch: 0 or more.

@@ -99,9 +99,10 @@ def write_example_video(path: str | Path, motion: str = "rising", seed: int = 0)
     Raises:
         ValueError: an unknown motion.
     Example:
-        >>> import tempfile
-        >>> write_example_video(f"{tempfile.mkdtemp()}/rising.mp4").name
-        'rising.mp4'
+        >>> import videozoo
+        >>> path = videozoo.write_example_video("rising.mp4", motion="rising")
+        >>> videozoo.Predictor("test_arc_tsm.motions", device="cpu")(path).label
+        'rising'
     """
     path = Path(path)
     frames = draw_motion(motion, size=240, num_frames=36, rng=np.random.default_rng(seed))

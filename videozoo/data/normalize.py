@@ -1,4 +1,4 @@
-"""From bytes to what a network takes; on any device, so that loaders may move bytes."""
+"""Normalization of clips from bytes to floats, on any device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +14,22 @@ CHANNEL_ORDERS: tuple[str, ...] = CHOICES["channel_order"]
 
 @dataclass(frozen=True)
 class ClipNormalizer:
-    """Make (x / 255 - mean) / std of a video's bytes, in the network's order of channels.
+    """Normalization of a video's bytes: (x / 255 - mean) / std, in the channel order of the model.
 
     Args:
-        mean, std: per channel as the network takes them, of values in [0, 1].
-        channel_order: ``rgb``, or ``bgr`` for networks whose weights come from Caffe; what comes in is RGB.
+        mean, std: per channel in the order of the model, of values in [0, 1].
+        channel_order: ``rgb``, or ``bgr`` for models whose weights come from Caffe. The input is RGB.
     Shape:
         uint8, or float of the same range (0 to 255), (..., 3, T, H, W) to float32 of the same shape, on its device.
     Raises:
-        ValueError: an order or a shape that is none of these.
+        ValueError: an unknown order, or another shape.
+    Example:
+        >>> import torch
+        >>> from videozoo import create_model
+        >>> from videozoo.data import ClipNormalizer, resolve_data_config
+        >>> normalizer = ClipNormalizer.of(resolve_data_config(create_model("tsm_r18")))
+        >>> normalizer(torch.zeros(2, 3, 8, 112, 112, dtype=torch.uint8)).dtype
+        torch.float32
     """
 
     mean: tuple[float, ...]
@@ -31,7 +38,7 @@ class ClipNormalizer:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Self:
-        """Make the one of a network, of what `resolve_data_config` gives."""
+        """Return the normalizer of a model from the config that `resolve_data_config` returns."""
         return cls(config["mean"], config["std"], config["channel_order"])
 
     def __post_init__(self) -> None:
@@ -50,7 +57,7 @@ class ClipNormalizer:
         return video.to(torch.float32, copy=True, memory_format=torch.contiguous_format).sub_(low).mul_(gain)
 
     def to_bytes(self, video: Tensor) -> Tensor:
-        """Return the pixels, uint8 RGB, of what the network takes; what lies beyond their range is cut.
+        """Return the pixels, uint8 RGB, of a normalized video; values beyond their range are clipped.
 
         Shape:
             (..., 3, T, H, W) to the same.

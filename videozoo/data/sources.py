@@ -1,4 +1,4 @@
-"""Where labelled videos come from: folders, lists and shards; all checked before training starts."""
+"""Loading of labeled videos from folders, lists and shards, with all checks that need no decoding."""
 
 import os
 from collections.abc import Sequence
@@ -34,31 +34,41 @@ def load_source(
     multi_label: bool = False,
     needs_labels: bool = True,
 ) -> VideoSource:
-    """Find labelled videos and check all that can be checked without decoding.
+    """List labeled videos with their classes and check all that can be checked without decoding.
 
     ``data`` is a folder of class folders, a folder with Hugging Face's ``metadata.csv`` or ``metadata.jsonl``, a list,
-    or tar shards; ``docs/data.md`` shows each format. Which one it is, its content tells. Labels are either all class
-    indices or all class names. Classes are numbered by ``class_names``, else by the data set's own file of classes,
-    else by ``classes.txt`` (a name a line) beside a list of indices, else names in natural order.
+    or tar shards. ``docs/data.md`` shows each format. The format is detected from the content. Labels are either all
+    class indices or all class names. Classes are numbered by ``class_names``, else by the data set's own file of
+    classes, else by ``classes.txt`` (a name per line) beside a list of indices, else by the natural order of the names.
 
     Args:
-        data: the folder or list, or the shards as a pattern (``"shards/{000000..000099}.tar"``, ``"shards/*.tar"``)
-            or a list of files; or a list of (path, label) with class names or indices.
-        data_root: folder that paths in a list are relative to, instead of the list's own (of a list in Python, the
-            working directory); not used for class folders and shards.
-        class_names: the classes, where they are settled already (by the training set, by a trained network).
-        names_file: class names, one a line, that the indices of a list mean, in place of a ``classes.txt`` beside it;
-            they are the classes too where ``class_names`` is None.
-        data_format: one of ``DATA_FORMATS``; None recognises it.
-        split: which of the splits of a Kinetics csv (``train``, ``val``, ``test``), or of the folder of UCF101's or
-            HMDB51's lists (``train1`` to ``test3``).
-        check_files: look whether each file is there and not empty; without, records may name files that are not.
+        data: the folder or list, or the shards as a pattern (``"shards/{000000..000099}.tar"``, ``"shards/*.tar"``) or
+            a list of files; or a list of (path, label) with class names or indices.
+        data_root: folder that paths in a list are relative to, instead of the list's own folder (for a list in Python,
+            the working directory). Not used for class folders and shards.
+        class_names: the classes, if they are known already (from the training set or a trained model).
+        names_file: class names, one per line, for the indices of a list, in place of a ``classes.txt`` beside it. They
+            are also the classes if ``class_names`` is None.
+        data_format: one of ``DATA_FORMATS``. None detects it.
+        split: split of a Kinetics csv (``train``, ``val``, ``test``), or of the folder of UCF101's or HMDB51's lists
+            (``train1`` to ``test3``).
+        check_files: check that each file exists and is not empty. Without it, records may name files that do not exist.
         multi_label: a video may have any number of classes (``a.mp4 0 3``, or ``jump|run`` in a csv), or none.
-        needs_labels: refuse a list without labels; without, its records have label -1, and there are no classes.
+        needs_labels: refuse a list without labels. Without it, the records of such a list have label -1, and there are
+            no classes.
+    Returns:
+        the records in the order listed, and the class names.
     Raises:
-        SourceError: an unknown or ambiguous format, missing files, unknown classes, indices out of range,
-            duplicates, names mixed with indices, wrong numbers of columns, nothing listed; the first 20 problems, with
-            line numbers, and the number of the rest.
+        SourceError: an unknown or ambiguous format, missing files, unknown classes, indices out of range, duplicates,
+            names mixed with indices, wrong numbers of columns, or an empty list. The message has the first 20 problems
+            with line numbers, and the number of the others.
+    Example:
+        >>> from videozoo import load_source
+        >>> source = load_source("videos")
+        >>> len(source.records), source.class_names[:3]
+        (18, ('falling', 'growing', 'moving_apart'))
+        >>> load_source([("clip.mp4", "jump")]).records[0].label
+        0
     """
     if class_names is not None:
         class_names = check_names(class_names, "class_names")

@@ -1,4 +1,4 @@
-"""From uint8 frames to the tensor a network takes, by torchvision's transforms v2."""
+"""Transforms from uint8 frames to the input of a model, by torchvision's transforms v2."""
 
 import math
 from collections.abc import Mapping
@@ -145,39 +145,50 @@ def create_transform(
     frames_per_segment: int | None = None,
     test_num_clips: int | None = None,
 ) -> TrainTransform | TestTransform:
-    """Make the transform of a clip, by timm's names; ``create_transform(**resolve_data_config(model))`` works.
+    """Create the transform of a clip, with timm's names; ``create_transform(**resolve_data_config(model))`` works.
 
-    Training: a random crop resized to the input size, then mirroring, then colours, all drawn once a clip. Testing: the
-    short side is resized to ``floor(input_size / crop_pct)`` (never less than the crop), then cut. Colours end as
-    (x / 255 - mean) / std.
+    Training: a random crop resized to the input size, then a horizontal flip, then colors, all drawn once per clip.
+    Testing: the short side is resized to ``floor(input_size / crop_pct)`` (never less than the crop), then cropped. The
+    colors become (x / 255 - mean) / std.
 
     Args:
         input_size: (3, height, width).
-        is_training: which of the two.
-        mean, std: per channel as the network takes them, of values in [0, 1].
-        channel_order: ``rgb``, or ``bgr`` for networks whose weights come from Caffe.
+        is_training: make the transform for training, else for testing.
+        mean, std: per channel in the order of the model, of values in [0, 1].
+        channel_order: ``rgb``, or ``bgr`` for models whose weights come from Caffe.
         interpolation: ``nearest``, ``bilinear`` or ``bicubic``, antialiased.
-        crop_pct: in (0, 1]; the side of the test crop over the short side of the resized frame.
-        num_crops: test crops, without it ``test_num_crops``, else 1. 1: the centre; 3: along the longer side; 5: the
-            corners and the centre; 10: those and their mirrors (TSN's; one-sided classes are mirrored like all others).
-        hflip: probability of mirroring in training.
-        flip_labels: label to its mirror's label, such as ``{3: 4, 4: 3}``; None as its value: never mirrored, such as
-            ``{7: None}``. Labels not in it keep their meaning when mirrored. With it given, clips without a label (None
-            or -1) are not mirrored.
-        vflip, vflip_labels: the same for turning upside down; off by default.
-        train_crop: ``multiscale``: TSN's sides (1, 0.875, 0.75, 0.66 of the short side) at 13 fixed corners; ``rrc``: a
+        crop_pct: in (0, 1], the side of the test crop over the short side of the resized frame.
+        num_crops: test crops, by default ``test_num_crops``, else 1. 1: the center. 3: along the longer side. 5: the
+            corners and the center. 10: those and their horizontal flips (TSN's; one-sided classes are flipped like all
+            others).
+        hflip: probability of a horizontal flip in training.
+        flip_labels: label to the label of the flipped clip, such as ``{3: 4, 4: 3}``. A value of None means that the
+            class is never flipped, such as ``{7: None}``. Labels not in it keep their meaning. If it is given, clips
+            without a label (None or -1) are not flipped.
+        vflip, vflip_labels: the same for vertical flips, which are off by default.
+        train_crop: ``multiscale``: TSN's sides (1, 0.875, 0.75, 0.66 of the short side) at 13 fixed corners. ``rrc``: a
             random area and aspect ratio.
         scale, ratio: for ``rrc``: range of the area, as a fraction of the frame, and of width / height.
-        train_resize: what frames are resized to before the random crop: their short side, or (height, width).
-        color_jitter: timm's: largest change of brightness, contrast and saturation, or of each and of hue.
-        auto_augment: timm's form of RandAugment, such as ``rand-m9-n2``; see ``RandAugment.parse``.
-        normalize: False leaves colours as RGB bytes, for a ``ClipNormalizer`` on the network's device.
-        test_crop_size: crop in testing where it is not the input size; an int or (height, width).
-        test_resize: (height, width) that frames are resized to before the test crop, whatever their aspect ratio; in
+        train_resize: size that frames are resized to before the random crop: their short side, or (height, width).
+        color_jitter: as in timm: largest change of brightness, contrast and saturation, or of each and of hue.
+        auto_augment: RandAugment in timm's form, such as ``rand-m9-n2``, see ``RandAugment.parse``.
+        normalize: False keeps colors as RGB bytes, for a ``ClipNormalizer`` on the model's device.
+        test_crop_size: crop in testing if it is not the input size; an int or (height, width).
+        test_resize: (height, width) that frames are resized to before the test crop, whatever their aspect ratio, in
             place of ``crop_pct``.
-        num_frames, frame_sampling, frame_stride, frames_per_segment, test_num_clips: of the data config, not used here.
+        num_frames, frame_sampling, frame_stride, frames_per_segment, test_num_clips: keys of the data config that are
+            not used here.
     Raises:
         ValueError: a value out of range.
+    Example:
+        >>> import torch
+        >>> from videozoo import create_transform
+        >>> frames = torch.zeros(8, 3, 120, 160, dtype=torch.uint8)  # (T, 3, H, W)
+        >>> video, label = create_transform(input_size=(3, 112, 112), is_training=True)(frames, 5)
+        >>> video.shape, video.dtype, label
+        (torch.Size([3, 8, 112, 112]), torch.float32, 5)
+        >>> create_transform(input_size=(3, 112, 112), num_crops=3)(frames).shape  # a crop each
+        torch.Size([3, 3, 8, 112, 112])
     """
     size = sides_of(input_size)
     crops = num_crops if num_crops is not None else test_num_crops if test_num_crops is not None else 1

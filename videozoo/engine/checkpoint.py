@@ -27,10 +27,23 @@ Tree = Any  # dicts, lists and tuples of tensors, strings, numbers, booleans and
 def save_checkpoint(
     folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any], train_state: Tree = None
 ) -> None:
-    """Write ``model.safetensors`` and ``config.json``, and ``train_state.*`` if given, in place of what was there.
+    """Write ``model.safetensors`` and ``config.json``, and ``train_state.*`` if given, in place of the old files.
 
+    Args:
+        folder: the folder to write.
+        weights: the state dict of the model.
+        config: the content of ``config.json``, from `videozoo.model_config`.
+        train_state: state of a training, for a run that is continued.
     Raises:
-        CheckpointError: the disk refused; what was in ``folder`` before is still there and complete.
+        CheckpointError: the disk refused. The previous files of ``folder`` are then still complete.
+    Example:
+        >>> from pathlib import Path
+        >>> from videozoo import create_model, model_config
+        >>> from videozoo.engine import save_checkpoint
+        >>> model = create_model("test_arc_tsm", num_classes=2)
+        >>> save_checkpoint(Path("my_model"), model.state_dict(), model_config(model, class_names=["jump", "run"]))
+        >>> create_model("my_model", pretrained=True).num_classes
+        2
     """
 
     def fill(temporary: Path) -> None:

@@ -21,21 +21,29 @@ from videozoo.probabilities import log_probabilities
 
 @dataclass(frozen=True)
 class EvalResult:
-    """What the network said of every video that could be read, in the order of ``indices``, and what follows from it.
+    """Result of an evaluation: the scores of every video that could be read, and the metrics computed from them.
 
-    Both averages over the views are kept, so that the other one can be had without the videos.
+    Both averages over the views are kept, so you can switch to the other one without the videos.
 
     Args:
         log_probs: float32 (N, C) on the CPU: logarithm of the mean over the views of the softmax, in a multi-label
-            evaluation of the sigmoid.
-        logits: float32 (N, C): mean over the views of the network's outputs.
-        labels: int64 (N,), -1 where unlabelled; in a multi-label evaluation (N, C) of zeros and ones.
-        indices: int64 (N,), rising: each video's place in its data set.
+            evaluation of the sigmoid. Rows are in the order of ``indices``.
+        logits: float32 (N, C): mean over the views of the outputs of the model.
+        labels: int64 (N,), -1 where unlabeled. In a multi-label evaluation (N, C) of zeros and ones.
+        indices: int64 (N,), rising: index of each video in its data set.
         class_names: C names.
-        num_views: views of one video that were averaged, of all members together where several networks vote.
-        average: which of the two the ``scores`` are: ``prob`` or ``logit`` (the softmax, or sigmoid, of the mean).
-        unread: (place, problem) of each video that could not be read; nothing stands in its place.
-        seconds, data_seconds: time taken, and the part of it spent waiting for the loader.
+        num_views: views of one video that were averaged, of all members together in an ensemble.
+        average: the average in ``scores``: ``prob``, or ``logit`` (the softmax, or sigmoid, of the mean).
+        unread: (index, problem) of each video that could not be read. These videos are not among the rows.
+        seconds, data_seconds: duration, and the part of it spent waiting for the loader.
+    Example:
+        >>> import videozoo
+        >>> result = videozoo.evaluate(model="test_arc_tsm.motions", data="more_videos", workers=0, device="cpu")
+        >>> result.scores.shape, result.labels.shape, result.unread
+        (torch.Size([12, 6]), torch.Size([12]), ())
+        >>> low, high = result.top1_interval
+        >>> low <= result.top1 <= high
+        True
     """
 
     log_probs: Tensor
@@ -59,7 +67,7 @@ class EvalResult:
 
     @cached_property
     def scores(self) -> Tensor:
-        """float32 (N, C): the averaged probabilities; they add up to 1 over the classes unless multi-label."""
+        """Averaged probabilities, float32 (N, C); they add up to 1 over the classes unless multi-label."""
         return self.log_scores.exp()
 
     @property
@@ -69,17 +77,17 @@ class EvalResult:
 
     @property
     def num_videos(self) -> int:
-        """Videos that were read."""
+        """Number of videos that were read."""
         return len(self.labels)
 
     @property
     def num_labelled(self) -> int:
-        """Videos whose classes are known; in a multi-label evaluation all, as none may be the answer."""
+        """Number of videos whose classes are known; in a multi-label evaluation all, as a video may have no class."""
         return self.num_videos if self.multi_label else int((self.labels >= 0).sum())
 
     @property
     def num_without_class(self) -> int:
-        """Videos of a multi-label evaluation that have no class."""
+        """Number of videos of a multi-label evaluation that have no class."""
         return int((self.labels.sum(dim=1) == 0).sum())
 
     @property
@@ -102,61 +110,63 @@ class EvalResult:
 
     @cached_property
     def average_precisions(self) -> list[float | None]:
-        """Of each class, over all videos of a multi-label evaluation; None for a class without videos."""
+        """Average precision of each class in a multi-label evaluation; None for a class without videos."""
         return average_precisions(self.log_scores, self.labels)
 
     @property
     def map(self) -> float:
-        """mAP of a multi-label evaluation: mean average precision over the classes that have videos.
+        """Mean average precision (mAP) of a multi-label evaluation over the classes that have videos.
 
-        Videos without a class count as wrong answers for each class, as in PySlowFast.
+        Videos without a class count as wrong for each class, as in PySlowFast.
         """
         return mean_average_precision(self.average_precisions)
 
     @property
     def map_labelled(self) -> float:
-        """The same over the videos that have a class alone, as Charades' own script (Charades_v1_classify) has it."""
+        """mAP over the videos that have a class, as in Charades' own script (Charades_v1_classify)."""
         has_class = self.labels.sum(dim=1) > 0
         return mean_average_precision(average_precisions(self.log_scores[has_class], self.labels[has_class]))
 
     @property
     def top1(self) -> float:
+        """Fraction of labeled videos whose best class is their label; nan if no video is labeled."""
         return topk_accuracy(self.scores, self.labels, 1)
 
     @property
     def num_correct(self) -> int:
-        """Labelled videos whose best class is their own."""
+        """Number of labeled videos whose best class is their label."""
         return int(self.confusion.diagonal().sum())
 
     @property
     def top1_interval(self) -> tuple[float, float]:
-        """The 95 % interval of `top1`, see `wilson_interval`; nan where no video is labelled."""
+        """95 % confidence interval of `top1` (see `wilson_interval`); nan if no video is labeled."""
         return wilson_interval(self.num_correct, self.num_labelled)
 
     @property
     def chance(self) -> float:
-        """What guessing gets: 1 / C; of mAP what equal scores for all videos get, nan where no video has a class."""
+        """Result of guessing: 1 / C; for mAP that of equal scores for all videos, nan if no video has a class."""
         if self.multi_label:
             return mean_average_precision(average_precisions(self.logits.new_zeros(self.labels.shape), self.labels))
         return 1 / len(self.class_names)
 
     @property
     def largest_class(self) -> float:
-        """Share of the class with the most videos: the top-1 of a model that always answers it; nan without labels."""
+        """Fraction of videos in the largest class, the top-1 of a model that always predicts it; nan without labels."""
         return int(self.confusion.sum(dim=1).max()) / self.num_labelled if self.num_labelled else math.nan
 
     @property
     def top5(self) -> float:
-        """Top-5, or top-C where there are fewer than five classes."""
+        """Top-5 accuracy, or top-C if there are fewer than five classes."""
         return topk_accuracy(self.scores, self.labels, 5)
 
     @property
     def mean_class(self) -> float:
+        """Mean over the classes of the accuracy of each class."""
         return mean_class_accuracy(self.confusion)
 
     @cached_property
     def confusion(self) -> Tensor:
-        """Counts, int64 (C, C): a row per true class, a column per best class."""
+        """Confusion matrix, int64 (C, C): a row per true class, a column per best class."""
         return confusion_matrix(self.scores, self.labels)
 
 

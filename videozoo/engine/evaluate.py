@@ -35,29 +35,40 @@ def evaluate(
     average: str = "prob",
     multi_label: bool = False,
 ) -> EvalResult:
-    """Score every video of a loader once and measure the accuracies.
+    """Evaluate any clip model on the videos of a loader.
 
-    Works with any network that turns (B, 3, T, H, W) into (B, C). It is moved to the device; the training mode of each
-    of its modules is put back afterwards. With several processes each gets the whole result, every video counted once.
-    A video that the loader could not read is named in ``unread`` and counted nowhere else.
+    Works with any module that turns (B, 3, T, H, W) into (B, C). It is moved to the device. The training mode of each
+    of its modules is restored afterwards. With several processes each gets the whole result, with every video counted
+    once. A video that the loader could not read is listed in ``unread`` and counted nowhere else.
 
     Args:
-        loader: a DataLoader (or, in one process, any iterable with a length) of dicts: ``video`` (B, V, 3, T, H, W),
-            or (B, 3, T, H, W) for a single view, or None where no video of the batch could be read; ``label`` (B,), -1
-            where unlabelled, or multi-hot (B, C); ``index`` (B,), each video's own number; and perhaps ``broken``, a
-            list of (index, problem) of the videos that could not be read.
-        amp, device: as in ``make_accelerator``; ignored where ``accelerator`` is given.
-        max_clips: views that go through the network at a time, so that many views of many videos need no more memory;
-            it is halved where memory runs out.
-        prepare_batch: turns views (N, 3, T, H, W) as the loader gives them (bytes, say), on the device, into what the
-            network takes; None where they are that already.
+        model: the model.
+        loader: a DataLoader (or, in one process, any iterable with a length) of dicts: ``video`` (B, V, 3, T, H, W), or
+            (B, 3, T, H, W) for a single view, or None if no video of the batch could be read; ``label`` (B,), -1 if
+            unlabeled, or multi-hot (B, C); ``index`` (B,), each video's own number; and perhaps ``broken``, a list of
+            (index, problem) of the videos that could not be read.
+        class_names: one name per output of the model.
+        amp, device: as in ``make_accelerator``; ignored if ``accelerator`` is given.
+        max_clips: views in one forward pass, so that many views of many videos need no more memory. It is halved when
+            memory runs out.
+        accelerator: of a training that runs.
+        prepare_batch: turns views (N, 3, T, H, W) as the loader gives them (bytes, for example), on the device, into
+            the input of the model. None if they are that already.
         average: of the views of a video: ``prob``, the mean of the softmax, or ``logit``, the softmax of the mean.
         multi_label: a video may have several classes: the sigmoid takes the place of the softmax.
     Raises:
         ValueError: an empty loader, a batch without a tensor that is needed, two videos with one index, labels or
-            network outputs that do not fit ``class_names``, an unknown average.
+            outputs of the model that do not fit ``class_names``, or an unknown average.
         TrainingError: a score is not finite, or no video could be read.
         EngineError: no memory for a single view.
+    Example:
+        >>> import torch
+        >>> from torch.nn import AdaptiveAvgPool3d, Flatten, Linear, Sequential
+        >>> from videozoo.engine import evaluate
+        >>> model = Sequential(AdaptiveAvgPool3d(1), Flatten(), Linear(3, 2))
+        >>> batch = {"video": torch.randn(2, 3, 8, 16, 16), "label": torch.tensor([0, 1]), "index": torch.arange(2)}
+        >>> evaluate(model, [batch], class_names=["a", "b"], device="cpu").num_videos
+        2
     """
     check_average(average)
     accelerator = accelerator or make_accelerator(amp, device)

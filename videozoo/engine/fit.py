@@ -45,53 +45,66 @@ def fit(
     eval_batch: Callable[[Tensor], Tensor] | None = None,
     train_names: Sequence[str] | None = None,
 ) -> FitResult:
-    """Train a network and keep a run folder that can be continued, loaded and read.
+    """Train any clip model from data loaders and write a run folder that can be continued and loaded.
 
-    Works with any network that turns (B, 3, T, H, W) into (B, C). It is trained in place and ends with the last
-    epoch's weights on accelerate's device; the best ones lie in ``output/best``.
+    Works with any module that turns (B, 3, T, H, W) into (B, C). It is trained in place and ends with the weights of
+    the last epoch on accelerate's device. The best weights are in ``output/best``.
 
-    A checkpoint is written before the first epoch, after each, and every ``checkpoint_minutes`` within one. Ctrl-C and
-    SIGTERM stop at the next optimiser step, in all processes together, and keep it; a killed process loses what came
-    after its last checkpoint. ``resume=True`` goes on from there, without reading again what was trained on. Random
-    draws are functions of (seed, epoch, step, process) alone, so on the CPU, with as many processes, a continued run
-    ends with the very weights of one that was never stopped, wherever that was.
+    A checkpoint is written before the first epoch, after each epoch, and every ``checkpoint_minutes`` within one.
+    Ctrl-C and SIGTERM stop at the next optimizer step, in all processes together, and write a checkpoint. A killed
+    process loses what came after its last checkpoint. ``resume=True`` continues from there and does not read again what
+    was trained on. Random draws are functions of (seed, epoch, step, process) alone. So on the CPU, with the same
+    number of processes, a continued run ends with the very weights of one that was never stopped.
 
-    Training videos that a batch names as ``broken`` are logged once and listed in ``output/broken.csv``; more than
+    Training videos that a batch lists as ``broken`` are logged once and listed in ``output/broken.csv``. More than
     ``max_bad_frac`` of them end the run.
 
     ``last`` and ``best`` hold the weights that were evaluated: the averaged ones with ``model_ema``, else the trained
-    ones; with ``model_ema`` the trained ones lie in ``last/train_state.safetensors``. The best epoch is the one with
-    the highest ``config.eval_metric``; among equals the lowest validation loss, then the earliest.
+    ones. With ``model_ema`` the trained ones are in ``last/train_state.safetensors``. The best epoch is the one with
+    the highest ``config.eval_metric``, among equals the one with the lowest validation loss, then the earliest.
 
     Args:
+        model: the model, on any device.
         train_loader: a torch DataLoader of dicts ``video`` (B, 3, T, H, W), ``label`` int64 (B,) and perhaps
-            ``broken``, a list of (index, problem). Its own sampler shuffles: its generators are seeded anew each epoch
-            and ``set_epoch(epoch)`` is called on its samplers and data set; with persistent workers that must reach
-            them (by shared memory). Draws of the data set from torch's, NumPy's and Python's global state are seeded
-            for each batch. With several processes its batches are shared out, so its batch size is that of one
-            process. In one process any iterable with a length will do (a list of batches); its order is then its own
-            affair, and a continued epoch reads it from the start.
-        val_loader: as for `evaluate`.
-        output: the run folder, made if absent.
-        class_names: as many as the network has outputs.
-        model_config: goes into each ``config.json`` as it is, with ``pretrained_cfg.metrics`` added.
-        resume: continue the run in ``output``; with nothing there, start one.
-        train_batch: turns (video, label) on the device, as the loader gives them, into what the network takes and the
-            target of the loss: int64 (B,) classes or float (B, C) shares. None: they are that already. With
+            ``broken``, a list of (index, problem). Its own sampler shuffles: its generators are seeded again in each
+            epoch and ``set_epoch(epoch)`` is called on its samplers and data set. With persistent workers that must
+            reach them (by shared memory). Draws of the data set from torch's, NumPy's and Python's global state are
+            seeded for each batch. With several processes its batches are distributed, so its batch size is that of one
+            process. In one process any iterable with a length works (a list of batches). Its order is then up to you,
+            and a continued epoch reads it from the start.
+        val_loader: as for `videozoo.engine.evaluate`.
+        config: the settings of the training.
+        output: the run folder, created if it does not exist.
+        class_names: one name per output of the model.
+        model_config: written to each ``config.json`` as it is, with ``pretrained_cfg.metrics`` added.
+        resume: continue the run in ``output``. If there is none, start one.
+        train_batch: turns (video, label) on the device, as the loader gives them, into the input of the model and the
+            target of the loss: int64 (B,) classes or float (B, C) probabilities. None: they are that already. With
             ``config.multi_label`` labels and targets are float (B, C).
-        eval_batch: the same for an evaluation's video alone.
-        train_names: what to call the training videos, by index, where one is broken.
-        on_start: called once the run is accepted, before anything is written into ``output`` (first process only).
-        on_epoch: called with each finished epoch's row, after everything is on the disk (first process only).
-        on_result: called before ``on_epoch`` with the row, the evaluation behind it, and whether it is the best so far
-            (first process only).
+        eval_batch: the same for the video alone in an evaluation.
+        train_names: names of the training videos, by index, for messages about broken ones.
+        on_start: called when the run is accepted, before anything is written to ``output`` (first process only).
+        on_epoch: called with the row of each finished epoch, after everything is on the disk (first process only).
+        on_result: called before ``on_epoch`` with the row, its evaluation, and whether it is the best so far (first
+            process only).
     Raises:
-        ValueError: loaders, labels or network outputs that do not fit.
-        TrainingError: a loss or score is not finite, too many videos are broken, the network does not compile; the last
-            checkpoint stays.
-        CheckpointError: ``output`` has a run and ``resume`` is off; it cannot be continued; another process trains into
-            it; it holds another kind of result; the disk refused.
-        Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM, after the folder is in order.
+        ValueError: loaders, labels or outputs of the model that do not fit.
+        TrainingError: a loss or score is not finite, too many videos are broken, or the model does not compile. The
+            last checkpoint stays.
+        CheckpointError: ``output`` has a run and ``resume`` is off, the run cannot be continued, another process trains
+            into it, it holds another kind of result, or the disk refused.
+        Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM, after the checkpoint is written.
+    Example:
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from torch.nn import AdaptiveAvgPool3d, Flatten, Linear, Sequential
+        >>> from videozoo import FitConfig, fit
+        >>> model = Sequential(AdaptiveAvgPool3d(1), Flatten(), Linear(3, 2))
+        >>> batch = {"video": torch.randn(2, 3, 8, 16, 16), "label": torch.tensor([0, 1]), "index": torch.arange(2)}
+        >>> config = FitConfig(epochs=2, lr=1e-3, device="cpu")
+        >>> result = fit(model, [batch], [batch], config, Path("run"), class_names=["a", "b"], model_config={})
+        >>> len(result.history)
+        2
     """
     folder = RunFolder(Path(output), tuple(class_names), model_config)
     calls = Calls(train_batch, eval_batch, on_start, on_epoch, on_result)

@@ -38,14 +38,19 @@ class EpochRow:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a finished run gives back.
+    """Result of a finished training.
 
     Args:
         output: the run folder.
         best_epoch: counted from 1.
         best: the content of results.json.
         history: a row per epoch.
-        stopped_early: whether ``patience`` ended it before its last epoch.
+        stopped_early: whether ``patience`` ended the run before its last epoch.
+    Example:
+        >>> import videozoo
+        >>> result = videozoo.finetune(model="test_arc_tsm", data="videos", output="runs/mine", epochs=1, device="cpu")
+        >>> result.best_epoch, len(result.history), result.best_model
+        (1, 1, 'local-dir:runs/mine/best')
     """
 
     output: Path
@@ -56,7 +61,7 @@ class FitResult:
 
     @property
     def best_model(self) -> str:
-        """The best epoch's weights, as ``create_model(..., pretrained=True)``, `Predictor` and `evaluate` take them."""
+        """Weights of the best epoch, for `create_model` (with ``pretrained=True``), `Predictor` and `evaluate`."""
         return f"local-dir:{self.output / 'best'}"
 
 

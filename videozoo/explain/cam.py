@@ -42,25 +42,33 @@ class ClassMaps:
 def grad_cam(
     model: nn.Module, clips: Tensor, *, stage: int | str = "res3", classes: int | Tensor | None = None
 ) -> ClassMaps:
-    """Class activation maps of every frame, by Grad-CAM on the features of a stage.
+    """Compute Grad-CAM heat maps of every frame from the features of a stage.
 
     Selvaraju et al., 2017 (arXiv:1610.02391): ReLU(sum_c alpha_c A_c), alpha_c the mean over positions of the gradient
-    of the class' logit. On a 2-D network A is the map of one folded frame and alpha is its own, so that every frame has
-    its own map. On a 3-D network alpha is the mean over the clip's frames too, and where A has fewer steps than
-    the clip has frames, maps between them are interpolated. Of two pathways (SlowFast) the sums are added, each step by
-    its share of the logit, that is with summed gradients.
+    of the logit of the class. On a 2-D model A is the map of one folded frame and alpha is its own, so every frame has
+    its own map. On a 3-D model alpha is the mean over the clip's frames too, and if A has fewer steps than the clip has
+    frames, maps between them are interpolated. For two pathways (SlowFast) the sums are added, each step weighted by
+    its part of the logit, that is with summed gradients.
 
-    The network is not changed: no hook, no gradient and no mode is left on it. It is explained in evaluation mode.
+    The model is not changed: no hook, gradient or mode stays on it. It is explained in evaluation mode.
 
     Args:
-        model: a network of videozoo with a classifier.
-        clips: normalised clips, as for the network itself.
+        model: a model of videozoo with a classifier.
+        clips: normalized clips, as for the model itself.
         stage: 1 to 4, or the papers' ``"res2"`` to ``"res5"``.
-        classes: one class for all clips, or one for each; None: what the network predicts.
+        classes: one class for all clips, or one for each. None: the predicted class.
     Shape:
         clips (B, C, T, H, W).
     Raises:
-        ValueError: an unknown stage or class, an ensemble, or a network without classes or without known stages.
+        ValueError: an unknown stage or class, an ensemble, or a model without classes or without known stages.
+    Example:
+        >>> import torch
+        >>> from videozoo import create_model
+        >>> from videozoo.explain import grad_cam
+        >>> model = create_model("test_arc_tsm.motions", pretrained=True)
+        >>> maps = grad_cam(model, torch.randn(1, 3, 8, 48, 48)).maps
+        >>> maps.shape[:2], 0 <= maps.min() <= maps.max() <= 1
+        (torch.Size([1, 8]), tensor(True))
     """
     check_network(model)
     if not model.num_classes:

@@ -71,24 +71,30 @@ def export_model(
     clips: Tensor | None = None,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> ExportReport:
-    """Write a network as one file for other programs; it appears once it was run and found equal to the network.
+    """Export a model to one file for other programs, after the file was run and compared with the model.
 
-    The batch is left open, for 3-D networks height and width too. Classes, sampling and preprocessing travel inside as
-    one JSON text: `read_description` reads it. The network itself stays as it is.
+    The batch size is left open, for 3-D models height and width too. Classes, sampling and preprocessing are stored in
+    the file as one JSON text, which `read_description` reads. The model itself is not changed.
 
     Args:
-        model: a network of videozoo; it is exported in evaluation, in float32.
-        path: a new file; its name ends as ``choices.EXPORT_FORMATS`` says.
+        model: a model of videozoo. It is exported in evaluation mode, in float32.
+        path: a new file. Its suffix must be that of the format (``choices.EXPORT_FORMATS``).
         format: ``onnx``; ``torch-export``, for ``torch.export.load``; ``state-dict``, the weights alone as safetensors.
         fuse: fold norms into convolutions first, as ``videozoo.fuse`` does.
-        int8: store the weights of an ONNX file as int8; ``clips`` are needed to say what that costs.
-        clips: normalised clips (N, 3, T, H, W) to check with, of the network's test size; None for random ones.
-        on_step: told what is being done.
+        int8: store the weights of an ONNX file as int8. ``clips`` are needed to measure what that costs.
+        clips: normalized clips (N, 3, T, H, W) to check with, of the model's test size. None for random ones.
+        on_step: called with a description of each step.
     Returns:
         size, difference and agreement.
     Raises:
-        ExportError: an operation that cannot be exported, a file that differs, a missing package, a name that is taken
-            or ends otherwise.
+        ExportError: an operation that cannot be exported, a file that differs, a missing package, or a file name that
+            is taken or has another suffix.
+    Example:
+        >>> from videozoo import create_model
+        >>> from videozoo.export import export_model
+        >>> model = create_model("test_arc_tsm.motions", pretrained=True)
+        >>> export_model(model, "motions.safetensors", format="state-dict").num_bytes > 400_000
+        True
     """
     target = check_target(path, format)
     if int8 and format != "onnx":

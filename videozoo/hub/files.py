@@ -28,13 +28,20 @@ PICKLES = (".bin", ".pth", ".pt", ".pyth", ".ckpt", ".tar", ".pkl", ".pickle")
 
 
 class WeightsError(Exception):
-    """Weights or their config cannot be had, or do not fit.
+    """Error for weights or a config that cannot be loaded or do not fit.
 
     Args:
         reason: what is wrong and what to do.
-        source: the repository, file, folder or name that was asked for.
-        revision: which state of a repository, where that is known.
-        file: which file of it.
+        source: the repository, file, folder or name that was given.
+        revision: revision of a repository, where it is known.
+        file: the file in it.
+    Example:
+        >>> import videozoo
+        >>> try:
+        ...     videozoo.create_model("arc_tsm_r50", pretrained=True)  # no public weights of this model exist
+        ... except videozoo.WeightsError as error:
+        ...     print(error.source)
+        arc_tsm_r50
     """
 
     def __init__(self, reason: str, *, source: str, revision: str | None = None, file: str | None = None) -> None:
@@ -44,11 +51,11 @@ class WeightsError(Exception):
 
     @property
     def repository(self) -> str:
-        """What was asked for: a repository of the hub, or whatever else the weights come from."""
+        """The repository of the Hub, or any other source of the weights, that was given."""
         return self.source
 
     def at(self, *, source: str, revision: str | None = None, file: str | None = None) -> "WeightsError":
-        """The same error, told of another place."""
+        """Return the same error for another place."""
         return WeightsError(self.reason, source=source, revision=revision, file=file or self.file)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Features of videos instead of classes: a network cut open at a layer."""
+"""Features of videos from any layer of a model."""
 
 from typing import Any, Literal
 
@@ -91,16 +91,23 @@ def _find_layer(net: VideoNet | Ensemble, layer: str) -> str:
 
 
 class Extractor(Predictor):
-    """A :class:`Predictor` whose answers hold features in place of scores.
+    """:class:`Predictor` that returns features in place of scores.
 
     Args:
-        model: as there, not an ONNX file.
-        layer, level: as in :class:`FeatureNet`.
-        views: clips and crops whose features are averaged; one clip only where ``level`` is ``frame``.
-        options: the others of a Predictor.
+        model: as for a Predictor, but not an ONNX file.
+        layer: ``stage1``, ``stage2``, ... or the name of any module that returns a map or a vector per frame. None: the
+            input of the classifier.
+        level: ``clip``, averaged over time, or ``frame``.
+        views: clips and crops whose features are averaged. One clip only if ``level`` is ``frame``.
+        options: the other arguments of a Predictor.
     Raises:
-        ValueError: an unknown layer or level, or several clips of frames.
-        WeightsError, UnknownModelError: no such network or weights.
+        ValueError: an unknown layer or level, or several clips with ``level="frame"``.
+        WeightsError, UnknownModelError: the model or its weights cannot be loaded.
+    Example:
+        >>> from videozoo import Extractor
+        >>> extractor = Extractor("test_arc_tsm.motions", layer="stage3", device="cpu")
+        >>> extractor("clip.mp4").scores.shape == extractor.feature_shape
+        True
     """
 
     def __init__(
@@ -130,7 +137,7 @@ class Extractor(Predictor):
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
-        """(F,) of a clip, or (T', F) of its frames; found with a black clip."""
+        """Shape of a video's features: (F,) for a clip, or (T', F) for its frames; measured with a black clip."""
         net: Any = self.model
         clip = torch.zeros(1, 3, net.num_frames, *test_size_of(self.config), dtype=torch.uint8)
         return tuple(self._forward(clip).shape[1:])

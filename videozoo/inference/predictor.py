@@ -1,4 +1,4 @@
-"""A network that answers videos: decoded by worker processes, scored in batches, a broken file is an answer too."""
+"""Predictions for videos: decoding in worker processes, scoring in batches, a result for every file."""
 
 import copy
 import os
@@ -27,24 +27,33 @@ PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Predictor:
-    """Give the classes of videos; a file that cannot be read is an answer with an error, never an exception.
+    """Predictor of the classes of videos; an unreadable file gives a prediction with an error, never an exception.
 
-    Made from a name it is pickled as that name, and each process that unpickles it loads the weights for itself: made
-    once per worker, it serves Ray's actors, Spark's tasks and the like.
+    A predictor that was made from a name is pickled as that name, and each process that unpickles it loads the weights
+    itself. So you can make it once per worker in Ray's actors, Spark's tasks and the like.
 
     Args:
         model: a name with weights (a folder such as ``RUN/best``, ``hf-hub:ORG/NAME``, ``arch.tag``), a ``FILE.onnx``
-            that ``videozoo export`` wrote (run on the processor, as it is), or a network, which is left as it is: a
-            copy answers, on the same weights where the device is the same.
-        device: ``auto`` (this process' GPU, if there is one) or a name of torch: ``cpu``, ``cuda:1``, ``mps``, ...
-        views: clips and crops of each video that are averaged, as ``"10x3"`` or (10, 3); None takes the network's own.
+            that ``videozoo export`` wrote (it runs on the CPU in its own precision), or a model. A model is not
+            changed: a copy is used, which shares its weights if the device is the same.
+        device: ``auto`` (the GPU of this process, if there is one) or a name of torch: ``cpu``, ``cuda:1``, ``mps``,
+            ...
+        views: clips and crops of each video that are averaged, as ``"10x3"`` or (10, 3). None takes the model's own.
         amp: ``no``, ``bf16`` or ``fp16``.
         batch_size: videos that are decoded together.
-        workers: decoding processes; 0 decodes in this one.
-        max_clips: clips that go through the network at a time; halved where the device's memory does not suffice.
+        workers: decoding processes. 0 decodes in this one.
+        max_clips: clips in one forward pass. It is halved when the device runs out of memory.
     Raises:
         ValueError: an unknown precision, or a number or views out of range.
-        WeightsError, UnknownModelError, ExportError: no such network, weights or file.
+        WeightsError, UnknownModelError, ExportError: the model, weights or file cannot be loaded.
+    Example:
+        >>> from videozoo import Predictor
+        >>> predictor = Predictor("test_arc_tsm.motions", device="cpu")
+        >>> answer = predictor("clip.mp4")
+        >>> answer.label, answer.score > 0.5
+        ('moving_apart', True)
+        >>> [answer.ok for answer in predictor(["clip.mp4", "missing.mp4"])]
+        [True, False]
     """
 
     def __init__(
@@ -105,7 +114,7 @@ class Predictor:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Name of each class; its number where the network has no names."""
+        """Name of each class, or its index as text if the model has no class names."""
         model: Any = self.model
         names = getattr(model, "pretrained_cfg", {}).get("label_names")
         return tuple(names or (str(label) for label in range(model.num_classes)))
@@ -117,18 +126,19 @@ class Predictor:
     def __call__(self, videos: Iterable[Video]) -> list[Prediction]: ...
 
     def __call__(self, videos: Any) -> Prediction | list[Prediction]:
-        """Answer one video, or some in their order.
+        """Predict one video, or several in their order.
 
-        A video is the path of a file or of a folder of frames; a file that is open in binary mode, or the bytes of a
-        file (read from the beginning; an exact frame is the same as from the disk); frames in memory; or a record of a
-        part of a file. Frames are a uint8 RGB array or tensor, (T, H, W, 3) or (T, 3, H, W), or a list of pictures of
-        one size: Pillow's, or uint8 RGB (H, W, 3) or (3, H, W). They have no times: clips are sampled by their numbers.
+        A video is the path of a file or of a folder of frames, a file that is open in binary mode, the bytes of a file
+        (read from the beginning, with the same exact frames as from the disk), frames in memory, or a record of a part
+        of a file. Frames are a uint8 RGB array or tensor, (T, H, W, 3) or (T, 3, H, W), or a list of images of one
+        size: Pillow's, or uint8 RGB (H, W, 3) or (3, H, W). Frames in memory have no times, so clips are sampled by
+        frame number.
 
         Args:
-            videos: one of these, or several. A list of nothing but pictures is one video.
+            videos: one video, or several. A list of nothing but images is one video.
         Returns:
             one prediction for one video, a list for several. What cannot be read as a video, such as frames of another
-            type or shape, is a prediction with an error.
+                type or shape, is a prediction with an error.
         Raises:
             TypeError: something else was given.
         """
@@ -144,17 +154,17 @@ class Predictor:
         ]
 
     def stream(self, records: Sequence[VideoRecord], start: int = 0) -> Iterator[Prediction]:
-        """Answer many videos one after the other; only the batches in work are in memory.
+        """Predict many videos one after the other; only the batches in work are in memory.
 
         Args:
-            records: a list, or anything with a length that makes the i-th record when asked for it.
-            start: the first one wanted.
+            records: a list, or anything with a length that makes the i-th record when it is indexed.
+            start: the first record to predict.
         """
         for answers in self.stream_batches(records, start):
             yield from answers
 
     def stream_batches(self, records: Sequence[VideoRecord], start: int = 0) -> Generator[list[Prediction]]:
-        """As `stream`, but batch by batch; what is scored together does not depend on when the reader stops."""
+        """Predict as `stream` does, but batch by batch; the batches do not depend on when the reader stops."""
         batches = iterate_batches(
             records,
             [self.config],
@@ -200,14 +210,20 @@ class Predictor:
     def segments(
         self, video: Video, *, window_sec: float | None = None, stride_sec: float | None = None
     ) -> list[Segment]:
-        """Return the classes of a long video over time: its parts that have one class, from the first to the last.
+        """Return the classes of a long video over time: its consecutive parts that have one class.
 
-        Each has start and end in seconds, label, score and class_index. For the scores of every window, see `windows`.
+        Each part has start and end in seconds, label, score and class_index. For the scores of every window, see
+        `windows`.
 
         Args:
             video, window_sec, stride_sec: as for `windows`.
         Raises:
-            ValueError, TypeError, VideoError: as there.
+            ValueError, TypeError, VideoError: as for `windows`.
+        Example:
+            >>> from videozoo import Predictor
+            >>> predictor = Predictor("test_arc_tsm.motions", device="cpu")
+            >>> predictor.segments("clip.mp4", window_sec=0.3)[0].label
+            'moving_apart'
         """
         return self.windows(video, window_sec=window_sec, stride_sec=stride_sec).segments()
 
@@ -222,19 +238,20 @@ class Predictor:
         """Score windows that slide over a long video, which is read once and never in memory as a whole.
 
         A clip has one frame, or run of frames, from the middle of each of ``num_frames`` equal parts of the window. A
-        network that was trained causal is streamed: each frame costs one step. A video shorter than a window is scored
-        as a whole, as a call does. Crops are those of ``views``, by default the center one.
+        model that was trained causal runs as a stream, in which each frame costs one step. A video shorter than a
+        window is scored as a whole, as a call does. The crops are those of ``views``, by default the center one.
 
         Args:
-            video: as for a call, but one with times: frames in memory have none. A folder of frames has 25 a second.
-            window_sec: None: as long as the network's clips, ``num_frames * frame_stride`` frames of the video with
-                dense sampling, else ``num_frames / 4`` seconds.
-            stride_sec: from the begin of one window to that of the next. None: half a window.
+            video: as for a call, but with times, which frames in memory do not have. A folder of frames has 25 per
+                second.
+            window_sec: length of a window. None: as long as the model's clips, that is ``num_frames * frame_stride``
+                frames of the video with dense sampling, else ``num_frames / 4`` seconds.
+            stride_sec: time from the start of one window to that of the next. None: half a window.
             on_progress: called with the seconds that are scored.
         Raises:
-            ValueError: ``views`` asks for several clips, or a window or stride is below 0.01 seconds.
-            TypeError: it is no video.
-            VideoError: it cannot be read, or the scores are not finite.
+            ValueError: ``views`` has several clips, or a window or stride is below 0.01 seconds.
+            TypeError: it is not a video.
+            VideoError: the video cannot be read, or the scores are not finite.
         """
         num_clips, num_crops = self.views or (1, 1)
         if num_clips > 1:

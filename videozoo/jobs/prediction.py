@@ -25,15 +25,20 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The answer for one video: the score of every class, or why there is none.
+    """Prediction for one video: the score of every class, or the reason why there is none.
 
     Args:
-        path: the file or folder, as asked.
-        scores: float32 (C,), softmax per view, averaged over the views; of a multi-label network each class's sigmoid,
-            which do not add up to 1. None where the video could not be read.
-        error: why it could not be read; None where it could.
+        path: the file or folder, as given.
+        scores: float32 (C,), softmax per view, averaged over the views. For a multi-label model the sigmoid of each
+            class, which do not add up to 1. None if the video could not be read.
+        error: why it could not be read. None if it could.
         class_names: name of each class.
-        note: what is odd about a video that could be read: damage, a single frame; None where nothing is.
+        note: oddities of a video that could be read, such as damage or a single frame. None if there are none.
+    Example:
+        >>> from videozoo import Predictor
+        >>> answer = Predictor("test_arc_tsm.motions", device="cpu")("clip.mp4")
+        >>> answer.ok, answer.scores.shape, answer.topk(2)[0].label
+        (True, (6,), 'moving_apart')
     """
 
     path: str
@@ -49,19 +54,19 @@ class Prediction:
 
     @property
     def label(self) -> str | None:
-        """Name of the best class; None where the video could not be read."""
+        """Name of the best class; None if the video could not be read."""
         return self.topk(1)[0].label if self.ok else None
 
     @property
     def score(self) -> float | None:
-        """Score of the best class, in [0, 1]; None where the video could not be read."""
+        """Score of the best class, in [0, 1]; None if the video could not be read."""
         return self.topk(1)[0].score if self.ok else None
 
     def topk(self, k: int = 5) -> list[Candidate]:
-        """Return the best classes, best first; as many as there are, none where the video could not be read.
+        """Return the best classes, best first; at most as many as there are, none if the video could not be read.
 
         Args:
-            k: how many, at least 1.
+            k: number of classes, at least 1.
         Raises:
             ValueError: ``k`` is below 1.
         """

@@ -24,15 +24,21 @@ _PLACES = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source"
 
 @dataclass
 class VideoCfg(PretrainedCfg):
-    """timm's ``PretrainedCfg`` with how frames are taken and how a video is tested.
+    """Config of a model's videos and weights: timm's ``PretrainedCfg`` with the fields of frames and of testing.
 
-    ``frame_sampling`` is ``"segment"``, ``"dense"`` or ``"uniform"``; ``frame_stride`` counts source frames and
-    matters for ``"dense"`` only. A test takes ``test_num_clips x test_num_crops`` views, whose scores are averaged;
-    ``test_resize`` is the (height, width) of frames before the crop, None: ``crop_pct`` says.
-    With ``multi_label`` a video may have several classes, each with its own probability (the sigmoid of its logit).
-    ``sha256_prefix`` is what the SHA-256 of the file at ``url`` starts with. ``train_recipe`` and ``decoder`` tell in
-    words how the weights were trained and what decoded their videos. ``newer_fields`` are those of a config that a
-    newer version wrote; as plain data they stand among the others.
+    ``frame_sampling`` is ``"segment"``, ``"dense"`` or ``"uniform"``. ``frame_stride`` counts frames of the video and
+    is used by ``"dense"`` only. A test takes ``test_num_clips x test_num_crops`` views, whose scores are averaged.
+    ``test_resize`` is the (height, width) of frames before the crop; with None it follows from ``crop_pct``. With
+    ``multi_label`` a video may have several classes, each with its own probability (the sigmoid of its logit).
+    ``sha256_prefix`` is the beginning of the SHA-256 of the file at ``url``. ``train_recipe`` and ``decoder`` describe
+    in words how the weights were trained and what decoded their videos. ``newer_fields`` are fields of a config that a
+    newer version wrote. :meth:`to_dict` puts them among the others.
+
+    Example:
+        >>> from videozoo import VideoCfg
+        >>> cfg = VideoCfg(num_classes=174, num_frames=16, test_num_clips=2, test_num_crops=3)
+        >>> cfg.to_dict()["num_frames"]
+        16
     """
 
     num_classes: int = 400
@@ -54,7 +60,7 @@ class VideoCfg(PretrainedCfg):
     newer_fields: dict[str, Any] | None = None
 
     def to_dict(self, remove_source: bool = False, remove_null: bool = True) -> dict[str, Any]:
-        """All fields as plain data; ``remove_source`` leaves out where the weights are."""
+        """Return all fields as plain data; ``remove_source`` leaves out the address of the weights."""
         values: dict[str, Any] = super().to_dict(remove_source, remove_null)
         if remove_source:
             values.pop("sha256_prefix", None)

@@ -67,13 +67,19 @@ def backbone_cfg(spec: ModelSpec) -> VideoCfg:
 
 
 def model_config(model: VideoNet | Ensemble, class_names: Sequence[str] | None = None) -> dict[str, Any]:
-    """What ``config.json`` holds beside the weights: timm's layout, and the composition under ``spec``.
+    """Return what ``config.json`` holds beside the weights: timm's layout, and the composition under ``spec``.
 
     Args:
-        model: the network.
-        class_names: names by class index; None keeps those of the network's config.
+        model: the model.
+        class_names: names by class index. None keeps those of the model's config.
     Raises:
-        ValueError: as many names as there are classes are needed.
+        ValueError: the number of names is not the number of classes.
+    Example:
+        >>> from videozoo import create_model, model_config
+        >>> model = create_model("tsm_r18", num_classes=2)
+        >>> config = model_config(model, class_names=["jump", "run"])
+        >>> config["architecture"], config["num_classes"], config["pretrained_cfg"]["label_names"]
+        ('tsm_r18', 2, ['jump', 'run'])
     """
     cfg = dict(model.pretrained_cfg)
     if class_names is not None:

@@ -1,4 +1,4 @@
-"""Several networks that vote on one clip."""
+"""Ensembles: several models on one clip whose predictions are averaged."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -17,25 +17,32 @@ __all__ = ["Ensemble", "joint_names"]
 
 
 class Ensemble(nn.Module):
-    """Networks on the same clip, their probabilities averaged.
+    """Ensemble of models on the same clip, whose probabilities are averaged.
 
-    The output is the logarithm of the mean of the members' probabilities: its softmax is that mean, so everything that
-    takes logits takes it, and cross entropy trains all members at once. Of multi-label members its sigmoid is the
-    mean. Members trained one by one make an ensemble as they are: ``Ensemble([net8, net16])``.
+    The output is the logarithm of the mean of the members' probabilities. Its softmax is that mean, so it works
+    wherever logits do, and cross entropy trains all members at once. For multi-label members its sigmoid is the mean.
+    Members can be trained one by one and joined as they are: ``Ensemble([net8, net16])``.
 
-    A clip has as many frames T as the longest member takes. A member that takes T_k gets every r-th, r = T / T_k, from
-    frame r // 2 on. With segment sampling its own test frames would be the centres of T_k segments: for an odd r these
-    are exactly the frames that it gets. For an even r they lie between two frames of the clip, half a frame away from
-    both: of 16 frames the second, fourth, ... are as near to the centres of 8 segments as the first, third, ..., a
-    quarter of a segment away, and the later one is taken. With dense sampling a member sees r times the stride.
+    A clip has as many frames T as the longest member takes. A member that takes T_k frames gets every r-th, r = T /
+    T_k, from frame r // 2 on. With segment sampling its own test frames would be the centers of T_k segments. For an
+    odd r these are exactly the frames that it gets. For an even r they are between two frames of the clip, half a frame
+    away from both: of 16 frames the second, fourth, ... are as near to the centers of 8 segments as the first, third,
+    ..., a quarter of a segment away, and the later one is taken. With dense sampling a member sees r times the stride.
 
     Args:
-        members: two networks or more with equal classes and channels, whose frames divide those of the longest one.
+        members: two or more models with the same classes and channels, whose numbers of frames divide the largest one.
     Shape:
-        input (B, C, T, H, W) float; output (B, num_classes), or the members' features side by side
-        (B, head_hidden_size) where ``num_classes`` is 0.
+        input (B, C, T, H, W) float; output (B, num_classes), or the members' features side by side (B,
+            head_hidden_size) if ``num_classes`` is 0.
     Raises:
-        ValueError: members that cannot see the same clip, or name other classes.
+        ValueError: members that cannot see the same clip, or have other class names.
+    Example:
+        >>> import torch
+        >>> from videozoo import Ensemble, create_model
+        >>> net8, net16 = [create_model("tsm_r18", num_frames=count) for count in (8, 16)]
+        >>> model = Ensemble([net8, net16]).eval()
+        >>> model.num_frames, model(torch.zeros(1, 3, 16, 48, 48)).shape
+        (16, torch.Size([1, 400]))
     """
 
     members: Any
@@ -56,7 +63,7 @@ class Ensemble(nn.Module):
 
     @property
     def spec(self) -> EnsembleSpec:
-        """What the members were built from."""
+        """The compositions of the members."""
         return EnsembleSpec(tuple(member.spec for member in self.members))
 
     @property
@@ -70,12 +77,12 @@ class Ensemble(nn.Module):
 
     @property
     def num_frames(self) -> int:
-        """Frames T of a clip, those of the longest member."""
+        """Frames T of a clip, as many as the longest member takes."""
         return max(int(member.num_frames) for member in self.members)
 
     @property
     def num_classes(self) -> int:
-        """Classes of every member."""
+        """Number of classes of every member."""
         return int(self.members[0].num_classes)
 
     @property
@@ -85,7 +92,7 @@ class Ensemble(nn.Module):
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        """timm's rows of the feature maps, all of the first member, then all of the next."""
+        """timm's rows of the feature maps: all of the first member, then all of the next."""
         rows = ((k, row) for k, member in enumerate(self.members) for row in member.feature_info)
         return [{**row, "module": f"members.{k}.{row['module']}"} for k, row in rows]
 
@@ -97,11 +104,11 @@ class Ensemble(nn.Module):
         return [places[:, :, step // 2 :: step].flatten(2, 3) for step in steps]
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
-        """The members' feature maps before pooling; a list, as their T may differ."""
+        """Return a list of the members' feature maps before pooling; their T may differ."""
         return [member.forward_features(clip) for member, clip in zip(self.members, self._share(x), strict=True)]
 
     def forward_head(self, x: Sequence[Tensor], pre_logits: bool = False) -> Tensor:
-        """From the members' feature maps to (B, num_classes), or with ``pre_logits`` to (B, head_hidden_size)."""
+        """Classify the members' feature maps: (B, num_classes), or with ``pre_logits`` (B, head_hidden_size)."""
         out = [member.forward_head(maps, pre_logits) for member, maps in zip(self.members, x, strict=True)]
         return torch.cat(out, 1) if pre_logits else self._join(out)
 
@@ -137,15 +144,15 @@ class Ensemble(nn.Module):
         return [final for final, _ in outs], [map_ for _, maps in outs for map_ in maps]
 
     def get_classifier(self) -> nn.ModuleList:
-        """The members' classifiers."""
+        """Return the members' classifiers."""
         return nn.ModuleList([member.get_classifier() for member in self.members])
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Give every member a fresh classifier; class names of the old ones are forgotten.
+        """Replace the classifier of every member by a new one and forget the class names of the old ones.
 
         Args:
-            num_classes: new number of classes; 0 for pooled features.
-            global_pool: for timm's signature; only None is taken.
+            num_classes: new number of classes. 0 for pooled features.
+            global_pool: for timm's signature. Only None is accepted.
         Raises:
             ValueError: a negative number, or a ``global_pool``.
         """
@@ -154,10 +161,10 @@ class Ensemble(nn.Module):
         self.pretrained_cfg = forget_classes(self.pretrained_cfg, num_classes)
 
     def set_num_frames(self, num_frames: int) -> None:
-        """Let the ensemble take clips of another length; the members keep their shares of it.
+        """Change the number of frames of a clip; each member keeps its fraction of them.
 
         Raises:
-            ValueError: a length of which a member gets no whole number of frames, or one that it cannot take.
+            ValueError: a number of which a member gets no whole number of frames, or one that it cannot take.
         """
         spec = self.spec.replace(num_frames=num_frames)
         pairs = list(zip(self.members, spec.members, strict=True))
@@ -177,7 +184,7 @@ class Ensemble(nn.Module):
             member.set_grad_checkpointing(enable)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """timm's patterns for layer decay and layer groups; blocks of equal depth share a group."""
+        """Return timm's patterns for layer decay and layer groups; blocks of equal depth share a group."""
         groups: dict[str, list[Any]] = {}
         for k, member in enumerate(self.members):
             for group, patterns in member.group_matcher(coarse).items():
@@ -186,7 +193,7 @@ class Ensemble(nn.Module):
         return groups
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that should not decay, beside those of one dimension."""
+        """Return the names of parameters without weight decay, in addition to those of one dimension."""
         return {f"members.{k}.{name}" for k, member in enumerate(self.members) for name in member.no_weight_decay()}
 
 

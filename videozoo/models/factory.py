@@ -41,29 +41,40 @@ def create_model(
     no_jit: bool | None = None,
     **kwargs: Any,
 ) -> VideoNet | Ensemble:
-    """Create a network by name, with timm's signature.
+    """Create a model by name, with timm's signature.
 
     Args:
-        model_name: an architecture of :func:`list_models`, or one of its weights as in :func:`list_pretrained`, or
-            ``hf-hub:ORGANISATION/NAME[@REVISION]``, or a folder with ``config.json`` and ``model.safetensors``, or a
-            run folder, whose ``best`` is taken. A folder may be written ``local-dir:FOLDER``, plainly, or as a
-            ``Path``; a registered name goes before a folder of that name. Repositories and folders bring their own
-            composition, class names and sampling.
-        pretrained: load the published weights of the name (of an architecture without a tag, the first that
-            :func:`list_pretrained` names), or those of the repository or folder.
+        model_name: an architecture of :func:`list_models`, or weights of :func:`list_pretrained` (``arch.tag``), or
+            ``hf-hub:ORGANIZATION/NAME[@REVISION]``, or a folder with ``config.json`` and ``model.safetensors``, or a
+            run folder, whose ``best`` is taken. A folder is written ``local-dir:FOLDER``, as its plain path, or as a
+            ``Path``. If a registered name and a folder are equal, the name is taken. Repositories and folders bring
+            their own composition, class names and sampling.
+        pretrained: load the published weights of the name (for an architecture without a tag, the first that
+            :func:`list_pretrained` lists), or those of the repository or folder.
         pretrained_cfg: config that replaces the registered one.
-        pretrained_cfg_overlay: single fields over the config.
+        pretrained_cfg_overlay: single fields that replace those of the config.
         checkpoint_path: a local ``.safetensors`` file, loaded strictly at the end.
-        cache_dir: where downloaded weights are kept.
+        cache_dir: folder for downloaded weights.
         scriptable, exportable, no_jit: timm's layer settings for the backbone.
         kwargs: ``num_classes``, ``in_chans``, ``num_frames``, ``drop_rate``, ``drop_path_rate``, ``causal``,
-            ``backbone_weights`` (a timm tag such as ``"tv_in1k"``, or a local file), and ``init_from``: the base from
-            whose weights an ARC or DNR network starts, ``arch.tag`` or where a network lies; ``model.init_report``
-            then tells what was left new. What is not given here is as in the base.
+            ``backbone_weights`` (a timm tag such as ``"tv_in1k"``, or a local file), and ``init_from``: the base whose
+            weights an ARC or DNR model starts from, ``arch.tag`` or the place of a model. ``model.init_report`` then
+            lists what was left new. What is not given is as in the base.
+    Returns:
+        the model, for clips (B, C, T, H, W). It is in training mode, as timm's models are.
     Raises:
-        UnknownModelError: no such name; lists the nearest.
+        UnknownModelError: no such name. The message lists the nearest ones.
         WeightsError: weights that do not exist, cannot be read or do not fit.
         ValueError: an unknown or wrong argument.
+    Example:
+        >>> import torch
+        >>> from videozoo import create_model
+        >>> model = create_model("arc_tsm_r18", num_classes=10).eval()
+        >>> model(torch.zeros(2, 3, 8, 64, 64)).shape  # clips (B, C, T, H, W) -> logits (B, num_classes)
+        torch.Size([2, 10])
+        >>> model = create_model("test_arc_tsm.motions", pretrained=True)  # bundled weights of six generated motions
+        >>> model.pretrained_cfg["label_names"][:2]
+        ('falling', 'growing')
     """
     kwargs = {key: value for key, value in kwargs.items() if value is not None}
     with set_layer_config(scriptable=scriptable, exportable=exportable, no_jit=no_jit):
@@ -158,17 +169,25 @@ def compose(
     causal: bool = False,
     backbone_weights: str | Path | None = None,
 ) -> VideoNet:
-    """Compose a network from any timm CNN.
+    """Compose a model from any timm CNN, a temporal module and augmenters.
 
     Args:
         backbone: a timm name without tag, for example ``"seresnet50"``.
-        temporal: ``TSN()``, ``TSM(shift_div=8)``.
-        augmenters: ``[ARC(num_steps=4)]``, ``[DNR()]``; applied in this order.
+        temporal: for example ``TSN()`` or ``TSM(shift_div=8)``.
+        augmenters: for example ``[ARC(num_steps=4)]`` or ``[DNR()]``, applied in this order.
         num_classes, num_frames, in_chans, drop_rate, drop_path_rate, causal: as in :class:`ModelSpec`.
-        backbone_weights: as in :func:`build`.
+        backbone_weights: weights of the backbone alone, loaded before it is changed: a timm tag (``"tv_in1k"``, which
+            is downloaded), a local ``.safetensors`` file with timm's or torchvision's keys, or None for random ones.
+    Returns:
+        the model, for clips (B, C, T, H, W), in training mode.
     Raises:
-        ValueError: unknown backbone, or a part that finds nothing to change in it.
+        ValueError: an unknown backbone, or a part that finds nothing to change in it.
         WeightsError: the backbone's weights are missing or do not fit.
+    Example:
+        >>> from videozoo import ARC, TSM, compose
+        >>> model = compose("resnet10t", TSM(), [ARC(num_steps=4)], num_classes=10, num_frames=16)
+        >>> model.spec.title
+        'TSM+ARC on resnet10t'
     """
     parts: Any = augmenters  # ModelSpec checks them and makes a tuple
     spec = ModelSpec(backbone, temporal, parts, num_frames, num_classes, in_chans, drop_rate, drop_path_rate, causal)

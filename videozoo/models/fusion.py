@@ -1,4 +1,4 @@
-"""A copy of a network for inference: norms and activations inside the convolutions."""
+"""Copies of models for inference, with norms and activations inside the convolutions."""
 
 from copy import deepcopy
 from typing import Any, Self, TypeVar
@@ -38,27 +38,34 @@ class _FusedEnsemble(_ForInference, Ensemble):
 
 
 def fuse(model: Net) -> Net:
-    """Copy a network for inference, with batch norms and activations inside the convolutions before them.
+    """Copy a model for inference, with batch norms and activations inside the convolutions before them.
 
-    Every batch norm whose input is the output of one convolution and of which nobody else reads is folded into that
-    convolution's weight and bias; a ReLU (ReLU6) behind it becomes part of the convolution. Which ones these are is
-    proved, not guessed: one forward of a random clip is recorded, operation by operation. Another forward then compares
-    the copy's output with the network's own. On a CPU, in float32, the weights are also laid out once for oneDNN, which
-    takes their memory a second time.
+    A batch norm is folded into the weight and bias of a convolution if its input is the output of that convolution and
+    nothing else reads it. A ReLU (ReLU6) behind it becomes part of the convolution. These places are found from a
+    recorded forward of a random clip, operation by operation. Another forward then compares the output of the copy with
+    that of the model. On a CPU, in float32, the weights are also laid out once for oneDNN, which takes their memory a
+    second time.
 
-    The norm behind an ARC layer is folded by the layer itself. DNR's norms stay: what they standardise by goes into
-    their scale and shift in evaluation as it is. The copy computes what the network computes in evaluation, up to
-    rounding. It is in evaluation mode and cannot train; its parameters ask for no gradients, its input may. It can be
-    copied, pickled, moved to a device, compiled and exported: there the plain operations run. Its weights have other
-    names than those of the network's composition: save the network, and fuse what was loaded.
+    The norm behind an ARC layer is folded by the layer itself. DNR's norms stay: in evaluation, their statistics go
+    into their scale and shift anyway. The copy computes what the model computes in evaluation, up to rounding. It is in
+    evaluation mode and cannot train. Its parameters need no gradients, its input may. You can copy, pickle, compile and
+    export it and move it to a device, where the plain operations run. Its weights have other keys than those of the
+    model, so save the model, and fuse it again after loading.
 
     Args:
-        model: a network in any mode; it is left as it is.
+        model: a model in any mode. It is not changed.
     Returns:
-        the copy; of an ensemble, one with every member fused. A fused network is copied.
+        the copy; for an ensemble, one with every member fused. A fused model is copied.
     Raises:
-        TypeError: not a network of videozoo.
-        RuntimeError: the copy gives something else than the network, or the network itself nothing finite.
+        TypeError: not a model of videozoo.
+        RuntimeError: the outputs of copy and model differ, or the output of the model is not finite.
+    Example:
+        >>> import torch
+        >>> from videozoo import create_model, fuse
+        >>> model = create_model("test_arc_tsm.motions", pretrained=True).eval()
+        >>> x = torch.randn(1, 3, 8, 48, 48)
+        >>> with torch.inference_mode():
+        ...     torch.testing.assert_close(fuse(model)(x), model(x), rtol=1e-3, atol=1e-3)
     """
     if not isinstance(model, VideoNet | Ensemble):
         raise TypeError(f"fuse: {type(model).__name__} is no network of videozoo (VideoNet or Ensemble).")

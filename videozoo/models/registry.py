@@ -38,7 +38,16 @@ _SPECS: dict[str, Spec] = {}
 
 
 class UnknownModelError(ValueError):
-    """No architecture of that name; the message lists the nearest ones."""
+    """Error for a name that is no architecture; the message lists the nearest ones.
+
+    Example:
+        >>> import videozoo
+        >>> try:
+        ...     videozoo.create_model("tsm_r52")
+        ... except videozoo.UnknownModelError as error:
+        ...     print(error)
+        unknown model 'tsm_r52'; did you mean tsm_r50...
+    """
 
 
 def register_architecture(
@@ -130,7 +139,13 @@ def _tags(arch: str) -> list[str]:
 
 
 def is_model(name: str) -> bool:
-    """Whether videozoo has an architecture of that name, and weights of its tag if it has one."""
+    """Return whether videozoo has an architecture of that name, and weights of its tag if the name has one.
+
+    Example:
+        >>> from videozoo import is_model
+        >>> is_model("tsm_r50"), is_model("tsm_r50.mm_k400_8f"), is_model("resnet50")
+        (True, True, False)
+    """
     arch, tag = split_name(name)
     return arch in _ENTRYPOINTS and tag in _CFGS[arch]
 
@@ -158,23 +173,31 @@ def pretrained_name(name: str) -> str:
 def list_models(
     filter: str | Sequence[str] = "", exclude_filters: str | Sequence[str] = "", pretrained: bool = False
 ) -> list[str]:
-    """Names of the architectures, in natural order.
+    """Return the names of the architectures, in natural order.
 
     Args:
-        filter: wildcard pattern (``"arc_*_r50"``), or several of which one must match; empty for all.
+        filter: wildcard pattern (``"arc_*_r50"``), or several of which one must match. Empty: all.
         exclude_filters: patterns of which none may match.
-        pretrained: only those for which weights exist; :func:`list_pretrained` names the weights.
+        pretrained: only architectures with weights. :func:`list_pretrained` lists the weights.
+    Example:
+        >>> from videozoo import list_models
+        >>> list_models("arc_tsm_*", exclude_filters="*f")
+        ['arc_tsm_r18', 'arc_tsm_r34', 'arc_tsm_r50', 'arc_tsm_r101']
     """
     names = sorted((name for name in _ENTRYPOINTS if not pretrained or _tags(name)), key=_natural_key)
     return select_names(names, filter, exclude_filters)
 
 
 def list_pretrained(filter: str | Sequence[str] = "", exclude_filters: str | Sequence[str] = "") -> list[str]:
-    """Names of all weights that have a source, as ``architecture.tag``; the default of an architecture comes first.
+    """Return the names of all weights as ``architecture.tag``; the default of an architecture is first.
 
     Args:
         filter: wildcard pattern of the architecture (``"tsm_*"``) or of the whole name (``"*.mm_k400*"``), or several.
         exclude_filters: patterns of which none may match.
+    Example:
+        >>> from videozoo import list_pretrained
+        >>> list_pretrained("tsm_r50.mm_ssv2*")
+        ['tsm_r50.mm_ssv2_8f', 'tsm_r50.mm_ssv2_16f']
     """
     names = [f"{arch}.{tag}" for arch in list_models() for tag in _tags(arch)]
     return select_names(names, filter, exclude_filters)
@@ -185,12 +208,17 @@ def _natural_key(name: str) -> list[Any]:
 
 
 def get_pretrained_cfg(name: str) -> VideoCfg:
-    """A copy of the config of an architecture or of one of its weights: input size, mean and std, frames and sampling.
+    """Return a copy of the config of an architecture or of weights: input size, mean and std, frames and sampling.
 
     Args:
-        name: ``"tsm_r50"`` for what the architecture expects, ``"tsm_r50.TAG"`` for those weights and where they are.
+        name: ``"tsm_r50"`` for what the architecture expects, ``"tsm_r50.TAG"`` for those weights and their address.
     Raises:
         UnknownModelError: videozoo has no such name, or no weights of that tag.
+    Example:
+        >>> from videozoo import get_pretrained_cfg
+        >>> cfg = get_pretrained_cfg("tsm_r50.mm_ssv2_16f")
+        >>> cfg.num_classes, cfg.num_frames, cfg.frame_sampling
+        (174, 16, 'segment')
     """
     model_entrypoint(name)
     arch, tag = split_name(name)

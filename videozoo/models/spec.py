@@ -30,20 +30,25 @@ Augmenter = TemporalModule
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One composition: backbone, temporal module, augmenters, and the shape of what goes in and comes out.
+    """Composition of a model: backbone, temporal module, augmenters, and the shapes of input and output.
 
     Args:
         backbone: name of a timm CNN, without a tag.
         temporal: for example ``TSN()`` or ``TSM(shift_div=8)``.
         augmenters: for example ``(ARC(num_steps=4),)``, applied in this order.
         num_frames: frames T of a clip.
-        num_classes: classes; 0 for pooled features.
+        num_classes: number of classes. 0 for pooled features.
         in_chans: channels of a frame.
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth of the backbone.
-        causal: every frame sees earlier ones only (``models.streaming``); for ARC and TANet that is an extension.
+        causal: every frame sees only earlier ones (``models.streaming``). For ARC and TANet that is an extension.
     Raises:
-        ValueError: ``augmenters`` is no list or tuple.
+        ValueError: ``augmenters`` is not a list or tuple.
+    Example:
+        >>> from videozoo import DNR, TSN, ModelSpec
+        >>> spec = ModelSpec("resnet50", TSN(), [DNR()], num_frames=8)
+        >>> spec.title, spec == ModelSpec.from_dict(spec.to_dict())
+        ('TSN+DNR on resnet50', True)
     """
 
     backbone: str
@@ -65,7 +70,7 @@ class ModelSpec:
 
     @property
     def frames_per_segment(self) -> int:
-        """Frames of a clip that the network sees per time step."""
+        """Frames of a clip that the backbone sees per time step."""
         return getattr(self.temporal, "frames_per_segment", 1)
 
     @property
@@ -80,17 +85,17 @@ class ModelSpec:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Family and kinds of augmenters: the composition, options aside."""
+        """Family and kinds of augmenters: the composition without its options."""
         return *self.family, tuple(type(part) for part in self.augmenters)
 
     @property
     def title(self) -> str:
-        """The parts in a few words, such as ``TSM+ARC on resnet50``."""
+        """Short name of the composition, such as ``TSM+ARC on resnet50``."""
         parts = "+".join(type(part).__name__ for part in (self.temporal, *self.augmenters))
         return f"{'causal ' * self.causal}{parts} on {self.backbone}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; parts become ``{"name": "arc", <options>}``."""
+        """Return plain data for JSON, in which parts are ``{"name": "arc", <options>}``."""
         parts = {"temporal": _part_to_dict(self.temporal, TEMPORAL)}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("temporal", "augmenters")}
         if not self.causal:
@@ -99,7 +104,7 @@ class ModelSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "ModelSpec":
-        """The inverse of :meth:`to_dict`.
+        """Return the spec whose :meth:`to_dict` gave ``data``.
 
         Raises:
             ValueError: an unknown field, part or option, or a value that a part refuses.
@@ -114,7 +119,7 @@ class ModelSpec:
         return cls(**plain)
 
     def replace(self, **changes: Any) -> "ModelSpec":
-        """A copy with some fields changed."""
+        """Return a copy with some fields changed."""
         return replace(self, **changes)
 
 

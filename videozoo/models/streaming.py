@@ -1,4 +1,4 @@
-"""Networks on frames as they come: a stream that feeds the causal form of a network one frame at a time."""
+"""Streams: models in causal form that take one frame at a time."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,22 +16,31 @@ __all__ = ["Stream", "stream"]
 
 
 class Stream:
-    """A network that takes one frame of each stream at a time and gives the logits of now.
+    """Model that takes one frame of each stream at a time and returns the current predictions.
 
-    What the layers keep of the past lies here; the network itself keeps nothing and may have any number of streams, in
-    any threads, each with its own object. The weights are the network's own, not copies: later training is seen, but
-    make the stream after moving the network to its device or giving it another classifier.
+    The stream keeps what the layers need of earlier frames. The model itself keeps nothing and may have any number of
+    streams, in any threads, each with its own object. The weights are shared with the model, not copied, so later
+    training has effect. Make the stream after you move the model to its device or give it another classifier.
 
-    Logits are those of the mean over the last frames' features, as TSN's consensus. With the default, and after as
-    many frames as a clip has, they are the causal network's on these frames as a clip. Time and memory of a frame do
-    not depend on how many there were; frames are taken in evaluation mode, without gradients.
+    The logits are those of the mean over the features of the last frames, as in TSN's consensus. With the default, and
+    after as many frames as a clip has, they equal those of the causal model on these frames as a clip. Time and memory
+    per frame do not grow with the number of frames. Frames are processed in evaluation mode, without gradients.
 
     Args:
-        net: a network.
-        average: frames that are averaged; None: as many as a clip has. 1 gives the present frame's own logits.
-        nearest: take the nearest causal form of what has none in a paper (ARC, TANet).
+        net: the model.
+        average: number of frames that are averaged. None: as many as a clip has. 1 gives the logits of the latest
+            frame.
+        nearest: use the nearest causal form of modules that have none in a paper (ARC, TANet).
     Raises:
-        ValueError: the network has no causal form, ``nearest`` is needed, or ``average`` is below 1.
+        ValueError: the model has no causal form, ``nearest`` is needed, or ``average`` is below 1.
+    Example:
+        >>> import torch
+        >>> from videozoo import Stream, create_model
+        >>> stream = Stream(create_model("tsm_r18", num_classes=10))
+        >>> for frame in torch.zeros(3, 1, 3, 64, 64):  # (B, C, H, W) with B streams
+        ...     logits = stream(frame)
+        >>> logits.shape
+        torch.Size([1, 10])
     """
 
     def __init__(self, net: VideoNet, *, average: int | None = None, nearest: bool = False) -> None:
@@ -52,15 +61,15 @@ class Stream:
 
     @torch.inference_mode()
     def __call__(self, frames: Tensor) -> Tensor:
-        """Take the next frame of every stream.
+        """Process the next frame of every stream.
 
         Args:
-            frames: (B, C, H, W) as the network takes them, one row per stream; the same B, size, type and device until
-                :meth:`reset`.
+            frames: (B, C, H, W) as the model takes them, one row per stream. B, size, type and device stay the same
+                until :meth:`reset`.
         Returns:
-            logits (B, num_classes), or features where the network has no classifier.
+            logits (B, num_classes), or features if the model has no classifier.
         Raises:
-            ValueError: no such frames.
+            ValueError: frames of another shape, type or device.
         """
         self._check(frames)
         features = self._net.forward_head(self._net.forward_features(frames.unsqueeze(2)), pre_logits=True)
@@ -68,11 +77,11 @@ class Stream:
         return logits
 
     def reset(self, rows: Iterable[int] | None = None) -> None:
-        """Begin anew.
+        """Forget the earlier frames.
 
         Args:
-            rows: streams that begin anew, the others go on; None: all, and the next frames may be another number of
-                streams and of another size.
+            rows: streams that start again while the others continue. None: all, and the next frames may have another B
+                and another size.
         Raises:
             ValueError: there is no such stream.
         """
@@ -89,7 +98,7 @@ class Stream:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes that are kept of the past; the same after every frame."""
+        """Bytes kept of earlier frames, the same after every frame."""
         return sum(memory.num_bytes for memory in self._memories)
 
     def _check(self, frames: Tensor) -> None:
@@ -109,16 +118,22 @@ def _text(kind: Any) -> str:
 
 
 def stream(net: VideoNet | Ensemble, *, average: int | None = None, nearest: bool = False) -> Stream:
-    """A stream of a network in its causal form: one frame (B, C, H, W) in, the logits of now out.
+    """Return a stream of a model: one frame (B, C, H, W) in, the current logits out.
 
-    ``videozoo.models`` makes it the method ``streaming`` of every network: ``model.streaming()``.
+    It is also the method ``streaming`` of every model: ``model.streaming()``.
 
     Args:
-        net: a network.
-        average: frames whose features are averaged; None: as many as a clip has.
-        nearest: take the nearest causal form of what has none in a paper (ARC, TANet).
+        net: the model.
+        average: number of frames whose features are averaged. None: as many as a clip has.
+        nearest: use the nearest causal form of modules that have none in a paper (ARC, TANet).
     Raises:
-        ValueError: the network has no causal form, ``nearest`` is needed, or it is an ensemble.
+        ValueError: the model has no causal form, ``nearest`` is needed, or it is an ensemble.
+    Example:
+        >>> import torch
+        >>> from videozoo import create_model
+        >>> live = create_model("test_dnr_tsn.motions", pretrained=True).streaming(average=4)
+        >>> live(torch.zeros(1, 3, 48, 48)).shape
+        torch.Size([1, 6])
     """
     if isinstance(net, Ensemble):
         raise ValueError("Ensemble: members see different frames of a clip; stream one of its members.")

@@ -1,4 +1,4 @@
-"""The network that everyone gets."""
+"""Model of a clip: a backbone and a classifier."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -20,20 +20,33 @@ __all__ = ["VideoNet"]
 
 
 class VideoNet(nn.Module):
-    """A backbone and a classifier: a 2-D backbone on the folded frames of a clip, or a 3-D one on the clip itself.
+    """Clip model: a backbone and a classifier, made by ``create_model`` or ``compose``.
 
-    A 2-D network averages over frames (TSN's consensus, Wang et al., 2016) unless its head takes the features of every
-    frame, as TRN's does. Any other module can replace ``fc``: it gets the mean (B, head_hidden_size). Dropout acts on
-    every frame's features. A linear classifier of the mean equals the mean of the frames' logits. Some temporal modules
-    see several frames per time step: S = T / frames_per_segment.
+    A 2-D backbone takes the folded frames of a clip, a 3-D one the clip itself. A model with a 2-D backbone averages
+    over frames (TSN's consensus, Wang et al., 2016) unless its head takes the features of every frame, as TRN's does.
+    You can replace ``fc`` by any other module, which then gets the mean (B, head_hidden_size). Dropout acts on the
+    features of every frame. A linear classifier of the mean equals the mean of the frames' logits. Some temporal
+    modules take several frames per time step: S = T / frames_per_segment.
 
     Args:
-        backbone: a network without classifier, its temporal module and augmenters applied; 3-D if it says ``is_3d``.
-        spec: what it was built from.
+        backbone: a backbone without classifier, with its temporal module and augmenters applied. It is 3-D if its
+            attribute ``is_3d`` is true.
+        spec: the composition that it was built from.
         sites: names of the modules that each part changed, without the prefix ``backbone.``.
     Shape:
-        input (B, C, T, H, W) float; output (B, num_classes) logits, or (B, head_hidden_size) features where
-        ``num_classes`` is 0.
+        input (B, C, T, H, W) float; output (B, num_classes) logits, or features (B, head_hidden_size) if
+            ``num_classes`` is 0.
+    Example:
+        >>> import torch
+        >>> from videozoo import create_model
+        >>> model = create_model("tsm_r18", num_classes=10).eval()
+        >>> x = torch.zeros(1, 3, 8, 64, 64)
+        >>> model(x).shape, model.forward_features(x).shape
+        (torch.Size([1, 10]), torch.Size([1, 512, 8, 2, 2]))
+        >>> model.reset_classifier(3)
+        >>> model.set_num_frames(4)
+        >>> model(x[:, :, :4]).shape
+        torch.Size([1, 3])
     """
 
     backbone: Any
@@ -56,14 +69,14 @@ class VideoNet(nn.Module):
 
     @property
     def num_segments(self) -> int:
-        """Time steps that a 2-D backbone sees."""
+        """Number of time steps of a 2-D backbone."""
         return self.num_frames // self.frames_per_segment
 
     @property
     def head_takes_frames(self) -> bool:
         """Whether the classifier, or a module in it, takes the features of every frame (B, S, F) instead of the mean.
 
-        Such a module says ``takes_frames = True``, as TRN's head does (:class:`~videozoo.layers.time_aware.TimeAware`).
+        Such a module has ``takes_frames = True``, as TRN's head does (:class:`~videozoo.layers.time_aware.TimeAware`).
         """
         return takes_frames(self.fc)
 
@@ -74,7 +87,7 @@ class VideoNet(nn.Module):
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        """timm's rows (``num_chs``, ``reduction``, ``module``) of the feature maps, one per stage."""
+        """Rows of the feature maps, one per stage, as timm has them (``num_chs``, ``reduction``, ``module``)."""
         return [{**row, "module": f"backbone.{row['module']}"} for row in feature_rows(self.backbone) or []]
 
     def _make_fc(self, num_classes: int) -> nn.Module:
@@ -99,9 +112,9 @@ class VideoNet(nn.Module):
         return x if self.is_3d else to_clips(x, self.num_segments)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Feature maps before pooling: (B, C, T, H, W) -> (B, num_features, T', H', W').
+        """Return the feature maps before pooling: (B, C, T, H, W) -> (B, num_features, T', H', W').
 
-        T' is the number of segments of a 2-D network, and what the strides leave of T in a 3-D one.
+        T' is the number of segments for a 2-D backbone. For a 3-D one it is T divided by the strides.
         """
         return self._clips(self._maps(x))
 
@@ -136,11 +149,11 @@ class VideoNet(nn.Module):
     def forward_intermediates(
         self, x: Tensor, indices: int | list[int] | None = None, intermediates_only: bool = False, **kwargs: Any
     ) -> Any:
-        """Feature maps of several stages, as timm's method of that name.
+        """Return the feature maps of several stages, as timm's method of that name.
 
         Args:
             x: clips (B, C, T, H, W).
-            indices: which rows of ``feature_info``; an int takes the last so many, None all.
+            indices: rows of ``feature_info``. An int takes that many from the end, None takes all.
             intermediates_only: leave the final features out.
             kwargs: ``norm`` and ``stop_early`` of timm's method.
         Returns:
@@ -155,15 +168,15 @@ class VideoNet(nn.Module):
         return self._clips(final), [self._clips(y) for y in maps]
 
     def get_classifier(self) -> nn.Module:
-        """The linear classifier, or an identity where ``num_classes`` is 0."""
+        """Return the linear classifier, or an identity if ``num_classes`` is 0."""
         return self.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Give the network a fresh classifier; class names of the old one are forgotten.
+        """Replace the classifier by a new one and forget the class names of the old one.
 
         Args:
-            num_classes: new number of classes; 0 for pooled features.
-            global_pool: for timm's signature; only None is taken, the backbone's pooling stays.
+            num_classes: new number of classes. 0 for pooled features.
+            global_pool: for timm's signature. Only None is accepted, the backbone keeps its pooling.
         Raises:
             ValueError: a negative number, or a ``global_pool``.
         """
@@ -177,10 +190,10 @@ class VideoNet(nn.Module):
         self.pretrained_cfg = forget_classes(self.pretrained_cfg, num_classes)
 
     def set_num_frames(self, num_frames: int) -> None:
-        """Let the network take clips of another length.
+        """Change the number of frames of the clips that the model takes.
 
         Raises:
-            ValueError: a length that the network cannot take, or one that some of its weights do not fit.
+            ValueError: a number that the model cannot take, or that some of its weights do not fit.
         """
         check_num_frames(self.backbone, self.spec, num_frames, self.fc)
         self.num_frames = num_frames
@@ -207,10 +220,10 @@ class VideoNet(nn.Module):
                 ) from error
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """timm's patterns for layer decay and layer groups, for the keys of this network."""
+        """Return timm's patterns for layer decay and layer groups, for the keys of this model."""
         return {group: prefixed(spec, r"backbone\.") for group, spec in layer_groups(self.backbone, coarse).items()}
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that should not decay, beside those of one dimension."""
+        """Return the names of parameters without weight decay, in addition to those of one dimension."""
         own = getattr(self.backbone, "no_weight_decay", set)
         return {f"backbone.{name}" for name in own()}

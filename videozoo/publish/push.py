@@ -1,4 +1,4 @@
-"""Publishing: everything is ready before the Hub hears of it, and one commit carries it."""
+"""Publishing on the Hugging Face Hub in one commit."""
 
 import re
 import tempfile
@@ -54,19 +54,28 @@ def push_to_hub(
     revision: str | None = None,
     dry_run: bool = False,
 ) -> Pushed:
-    """Publish a network with its config and a card on the Hugging Face Hub, in one commit or not at all.
+    """Publish a model with its config and a card on the Hugging Face Hub, in one commit or not at all.
 
     Args:
-        model: a network of videozoo with its weights; ``model.pretrained_cfg`` tells class names, data set and licence.
-        repo: ``organisation/name``; made if it is not there.
-        run: the run folder that trained it, for the card.
-        private: make the repository private; one that is there and public is refused.
-        revision: a branch to publish on; made if it is not there.
+        model: a model of videozoo with its weights. Class names, data set and license are taken from
+            ``model.pretrained_cfg``.
+        repo: ``organization/name``. It is created if it does not exist.
+        run: the run folder that trained the model, for the card.
+        private: create a private repository. A public repository that exists is refused.
+        revision: a branch to publish on. It is created if it does not exist.
         dry_run: prepare and check everything, send nothing.
+    Returns:
+        the commit, its address and the sizes of the files.
     Raises:
-        TypeError: not a network of videozoo.
-        WeightsError: the network cannot be published as it is, or the Hub refuses or cannot be reached; says what is
-            left there.
+        TypeError: not a model of videozoo.
+        WeightsError: the model cannot be published as it is, or the Hub refuses or cannot be reached. The message says
+            what is left there.
+    Example:
+        >>> import videozoo
+        >>> model = videozoo.create_model("test_arc_tsm.motions", pretrained=True)
+        >>> pushed = videozoo.push_to_hub(model, "me/motions", dry_run=True)
+        >>> sorted(pushed.files)
+        ['README.md', 'config.json', 'model.safetensors']
     """
     if not isinstance(model, VideoNet | Ensemble):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""MSN: TSM in every block and one motion-squeeze module."""
+"""MotionSqueeze network (MSN)."""
 
 from dataclasses import dataclass
 
@@ -13,16 +13,20 @@ __all__ = ["MSN"]
 
 @dataclass(frozen=True)
 class MSN:
-    """Temporal shift in every block, and the motion between frames added after one stage.
+    """MSN: temporal shift in every block, and the motion between frames added after one stage.
 
-    Kwon et al., 2020 (arXiv:2007.09933). Unlike TSM's code, every block is shifted, however deep the network is.
+    Kwon et al., 2020 (arXiv:2007.09933). Unlike TSM's code, every block is shifted, however deep the backbone is.
 
     Args:
-        shift_div: 1 / the fraction of channels moved each way.
+        shift_div: 1 / the fraction of channels that are moved each way.
         stage: the stage after which the motion is added (the paper: 2, that is res3).
-        reach: largest displacement, in pixels of that stage's map, at least 1.
+        reach: largest displacement, in pixels of that stage's feature map, at least 1.
     Raises:
-        ValueError: an option is no whole number, or too small.
+        ValueError: an option is not a whole number, or is too small.
+    Example:
+        >>> from videozoo import MSN, compose
+        >>> compose("resnet18", MSN(reach=5), num_classes=10).spec.title
+        'MSN on resnet18'
     """
 
     shift_div: int = 8

@@ -1,4 +1,4 @@
-"""TANet: a temporal adaptive module in every block."""
+"""Temporal adaptive network (TANet)."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,15 @@ __all__ = ["TANet"]
 
 @dataclass(frozen=True)
 class TANet:
-    """A temporal adaptive module before the second convolution of every block.
+    """TANet: a temporal adaptive module before the second convolution of every block.
 
     Liu et al., 2021 (arXiv:2005.06803).
+
+    Example:
+        >>> from videozoo import TANet, compose
+        >>> model = compose("resnet18", TANet(), num_classes=10)
+        >>> model.sites["tanet"][0]
+        'layer1.0.conv2'
     """
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""TDN: temporal differences within a segment in the stem, between segments in the blocks."""
+"""Temporal difference network (TDN)."""
 
 from collections import OrderedDict
 from copy import deepcopy
@@ -19,18 +19,23 @@ __all__ = ["TDN", "DifferenceResNet"]
 
 @dataclass(frozen=True)
 class TDN:
-    """Temporal difference networks on a ResNet.
+    """TDN: temporal differences on a ResNet, within a segment in the stem and between segments in the blocks.
 
-    Wang et al., 2021 (arXiv:2012.10071). A clip has five frames per segment: the middle one goes through the network,
-    and the differences of the five through a path of their own up to stage 1 (:class:`DifferenceResNet`). Blocks of
+    Wang et al., 2021 (arXiv:2012.10071). A clip has five frames per segment. The middle one goes through the backbone.
+    The differences of the five go through a path of their own up to stage 1 (:class:`DifferenceResNet`). Blocks of
     stages 2 to 4 gate their features by differences between segments and shift them by a learned temporal convolution.
-    As in the authors' code every convolution has a bias.
+    As in the authors' code, every convolution has a bias.
 
     Args:
-        main_weight: share of the middle frame's path where both are fused, from 0 to 1. The differences have the rest.
-            None: the authors' choice, 0.5 for 8 segments and 0.75 for any other number.
+        main_weight: weight of the middle frame's path where the two paths are added, from 0 to 1. The differences have
+            the rest. None: the authors' choice, 0.5 for 8 segments and 0.75 for any other number.
     Raises:
-        ValueError: a share below 0 or above 1.
+        ValueError: a weight below 0 or above 1.
+    Example:
+        >>> from videozoo import TDN, compose
+        >>> model = compose("resnet18", TDN(), num_classes=10, num_frames=40)  # 8 segments of 5 frames
+        >>> model.num_segments
+        8
     """
 
     main_weight: float | None = None
@@ -42,7 +47,7 @@ class TDN:
             raise ValueError(f"TDN: main_weight is {self.main_weight!r}; need a share from 0 to 1, or None.")
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
-        """Change the ResNet in place and return the names of what was added or changed.
+        """Change the ResNet in place and return the names of the modules that were added or changed.
 
         Raises:
             ValueError: the backbone is not a ResNet of timm with a plain stem, or was changed before. It is left as it

@@ -1,4 +1,4 @@
-"""TEA: motion excitation and temporal convolutions inside Res2Net blocks."""
+"""Temporal excitation and aggregation (TEA)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,18 +15,23 @@ __all__ = ["TEA", "ExcitedBottle2neck"]
 
 @dataclass(frozen=True)
 class TEA:
-    """Temporal excitation and aggregation on a Res2Net.
+    """TEA: motion excitation and learned temporal convolutions in every block of a Res2Net.
 
     Li et al., 2020 (arXiv:2004.01398). In every block the features after the first convolution are excited by motion
-    (ME); then each part of the channels passes a learned temporal convolution before its spatial one, and the last
-    part, which has no spatial convolution, one that starts as a shift of half its channels each way (MTA).
+    (ME). Then each part of the channels passes a learned temporal convolution before its spatial one (MTA). The last
+    part has no spatial convolution. Its temporal convolution starts as a shift of half its channels each way.
+
+    Example:
+        >>> from videozoo import TEA, compose
+        >>> compose("res2net50_26w_4s", TEA(), num_classes=10).spec.title
+        'TEA on res2net50_26w_4s'
     """
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
-        """Change every block in place and return their names.
+        """Change every block in place and return the names of the blocks.
 
         Raises:
-            ValueError: the network has no Res2Net blocks.
+            ValueError: the backbone has no Res2Net blocks.
         """
         names = replace_modules(
             net,

@@ -1,4 +1,4 @@
-"""TRN: frames are seen one by one, and classified by their ordered relations."""
+"""Temporal relation network (TRN)."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,19 @@ __all__ = ["TRN"]
 
 @dataclass(frozen=True)
 class TRN:
-    """The multi-scale relation head in place of the average over frames.
+    """TRN: the multi-scale relation head in place of the average over frames.
 
     Zhou et al., 2018 (arXiv:1711.08496).
 
     Args:
-        hidden: features of a frame in the head, at least 1.
+        hidden: features per frame in the head, at least 1.
     Raises:
-        ValueError: ``hidden`` is no whole number, or below 1.
+        ValueError: ``hidden`` is not a whole number, or below 1.
+    Example:
+        >>> from videozoo import TRN, compose
+        >>> model = compose("resnet18", TRN(hidden=128), num_classes=10)
+        >>> type(model.fc).__name__
+        'TemporalRelation'
     """
 
     hidden: int = 256
@@ -32,5 +37,5 @@ class TRN:
         return []
 
     def make_head(self, in_features: int, num_segments: int, num_classes: int) -> nn.Module:
-        """The head on frame features (B, S, in_features)."""
+        """Return the head for frame features (B, S, in_features)."""
         return TemporalRelation(in_features, num_segments, num_classes, self.hidden)

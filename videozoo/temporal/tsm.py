@@ -1,4 +1,4 @@
-"""TSM: part of the channels is shifted in time before every residual branch."""
+"""Temporal shift module (TSM)."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,14 +15,21 @@ _DEEP_STAGE = 23  # blocks from which the authors shift every second block only 
 
 @dataclass(frozen=True)
 class TSM:
-    """Temporal shift on the residual branch of every block.
+    """TSM: temporal shift of some channels on the residual branch of every block.
 
-    Lin et al., 2019 (arXiv:1811.08383). As in the authors' code, a network with a stage of 23 blocks or more
+    Lin et al., 2019 (arXiv:1811.08383). As in the authors' code, a backbone with a stage of 23 blocks or more
     (ResNet-101) is shifted in blocks 0, 2, 4, ... of every stage, and inverted residuals (MobileNetV2) only where they
     have a shortcut.
 
     Args:
-        shift_div: 1 / the fraction of channels moved each way.
+        shift_div: 1 / the fraction of channels that are moved each way.
+    Raises:
+        ValueError: ``shift_div`` is not a whole number, or is too small.
+    Example:
+        >>> from videozoo import TSM, compose
+        >>> model = compose("resnet18", TSM(shift_div=8), num_classes=10, num_frames=16)
+        >>> model.sites["tsm"][:2]
+        ['layer1.0.conv1', 'layer1.1.conv1']
     """
 
     shift_div: int = 8
@@ -34,10 +41,10 @@ class TSM:
         """Insert the shifts in place.
 
         Args:
-            net: a 2-D network on folded frames (B*S, C, H, W), of blocks listed in ``BLOCK_SITES``.
+            net: a 2-D backbone on folded frames (B*S, C, H, W) whose blocks are listed in ``BLOCK_SITES``.
             num_segments: time steps S.
         Returns:
-            the names of the convolutions that now shift their input.
+            the names of the convolutions whose input is now shifted.
         Raises:
             ValueError: no known block.
         """

@@ -1,4 +1,4 @@
-"""TSN: frames are seen one by one, their features averaged."""
+"""Temporal segment network (TSN)."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,14 @@ __all__ = ["TSN"]
 
 @dataclass(frozen=True)
 class TSN:
-    """No module at all: the average consensus of the head is the only place where frames meet.
+    """TSN: no temporal module, only the average over frames in the head.
 
     Wang et al., 2016 (arXiv:1608.00859).
+
+    Example:
+        >>> from videozoo import TSN, compose
+        >>> compose("resnet18", TSN(), num_classes=10).sites  # no module of the backbone is changed
+        {'tsn': []}
     """
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:

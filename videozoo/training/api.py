@@ -1,4 +1,4 @@
-"""Training and evaluation as functions; the commands of the same names are thin layers over the same parts."""
+"""Functions that train and evaluate as the commands of the same names do."""
 
 import contextlib
 import dataclasses
@@ -40,29 +40,35 @@ def finetune(
     data: Data | None = None,
     **options: Any,
 ) -> "FitResult":
-    """Train a model on labelled videos and keep everything in one run folder, as ``videozoo finetune`` does.
+    """Train a model on labeled videos and write everything to one run folder, as ``videozoo finetune`` does.
 
-    ``finetune(model="arc_tsm_r18", data="videos", output="run", epochs=20, lr=1e-3)``. Options have the names, the
-    values and the defaults of the command's flags, with underscores: ``batch_size=16``, ``resume=True``,
-    ``recipe="arc_ssv1"``, ``opt_betas=(0.9, 0.99)``; None is the default, or nothing where a recipe sets something.
-    ``videozoo finetune --help`` lists them. Messages go to the log ``videozoo``, which
-    ``logging.basicConfig(level=logging.INFO)`` shows.
+    The options have the names, values and defaults of the command's flags, with underscores: ``batch_size=16``,
+    ``resume=True``, ``recipe="arc_ssv1"``, ``opt_betas=(0.9, 0.99)``. None is the default, or turns off what a recipe
+    sets. ``videozoo finetune --help`` lists them. Messages go to the log ``videozoo``.
+    ``logging.basicConfig(level=logging.INFO)`` shows them.
 
     Args:
-        output: the run folder to make, or with ``resume=True`` to continue.
-        model: a name of `list_models`, a folder with weights or ``hf-hub:ORG/NAME``; a continued run has one.
-        data: a folder ROOT/CLASS/VIDEO, a list, shards, or a list of (path, label) in Python, as ``val`` may be too;
-            a continued run has it.
+        output: the run folder to write, or with ``resume=True`` to continue.
+        model: a name of `list_models`, a folder with weights or ``hf-hub:ORG/NAME``. A run that is continued has one.
+        data: a folder ROOT/CLASS/VIDEO, a list, shards, or in Python a list of (path, label). The option ``val`` takes
+            the same. A run that is continued has it.
         options: every other setting by its name.
     Returns:
         the result: ``best`` (the content of results.json), ``best_epoch``, ``history`` (a row per epoch), ``output``,
-        and ``best_model``, the best epoch's weights as `create_model` and `Predictor` take them.
+            and ``best_model``, the weights of the best epoch in the form that `create_model` and `Predictor` take.
     Raises:
-        TypeError: an option that does not exist; it names the nearest.
-        UsageError: (a ValueError) a setting, or what it names, cannot be used.
-        WeightsError, UnknownModelError, SourceError, JobError, EngineError: the model, the videos, the folder, the
-            training.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the run can be continued with ``resume=True``.
+        TypeError: an option that does not exist. The message has the nearest name.
+        UsageError: (a ValueError) a setting, or the file or folder that it names, cannot be used.
+        WeightsError, UnknownModelError, SourceError, JobError, EngineError: errors of the model, the videos, the folder
+            or the training.
+        KeyboardInterrupt: Ctrl-C or SIGTERM. You can continue the run with ``resume=True``.
+    Example:
+        >>> import videozoo
+        >>> result = videozoo.finetune(model="test_arc_tsm", data="videos", output="runs/mine", epochs=1, device="cpu")
+        >>> 0 <= result.best["top1"] <= 1
+        True
+        >>> videozoo.Predictor(result.best_model, device="cpu")("clip.mp4").ok
+        True
     """
     refuse_unknown("finetune", options, DEFAULTS)
     given: dict[str, Any] = {"model": model, "data": data, "val": options.pop("val", None)}
@@ -81,24 +87,29 @@ def evaluate(
     data: Data | None = None,
     **options: Any,
 ) -> "EvalResult":
-    """Measure a model, or several together, on labelled videos, as ``videozoo evaluate`` does.
-
-    ``evaluate(model="run/best", data="videos/val", views="10x3").top1``
+    """Evaluate a model, or an ensemble of several, on labeled videos, as ``videozoo evaluate`` does.
 
     Args:
-        model: a name with weights, a folder such as ``RUN/best``, ``hf-hub:ORG/NAME`` or a ``FILE.onnx``; of several
-            the predictions are averaged.
-        data: labelled videos, as for `finetune`.
-        options: the other arguments of `EvaluationSettings`, which has their meanings and defaults; with ``output`` all
-            files of an evaluation are written there.
+        model: a name with weights, a folder such as ``RUN/best``, ``hf-hub:ORG/NAME`` or a ``FILE.onnx``. The
+            predictions of several models are averaged.
+        data: labeled videos, as for `finetune`.
+        options: the flags of the command with underscores, such as ``views="10x3"`` (clips x crops of a video),
+            ``average``, ``reverse=True``, ``groups``, ``batch_size``, ``workers``, ``amp``, ``device``, or ``scores``
+            (files of earlier evaluations in place of ``model`` and ``data``). ``videozoo evaluate --help`` lists them.
+            With ``output`` all files of an evaluation are written to that folder.
     Returns:
-        the result: ``top1``, ``top5``, ``mean_class``, ``confusion`` (of a multi-label model ``map``), ``scores``,
-        ``labels``, ``unread`` and so on.
+        the result: ``top1``, ``top5``, ``mean_class``, ``confusion`` (for a multi-label model ``map``), ``scores``,
+            ``labels``, ``unread`` and so on.
     Raises:
-        TypeError: an option that does not exist; it names the nearest.
-        UsageError: (a ValueError) an option, or what it names, cannot be used.
-        WeightsError, UnknownModelError, SourceError, JobError, EngineError: the model, the videos, the folder, the
-            measuring.
+        TypeError: an option that does not exist. The message has the nearest name.
+        UsageError: (a ValueError) an option, or the file or folder that it names, cannot be used.
+        WeightsError, UnknownModelError, SourceError, JobError, EngineError: errors of the model, the videos, the folder
+            or the evaluation.
+    Example:
+        >>> import videozoo
+        >>> result = videozoo.evaluate(model="test_arc_tsm.motions", data="more_videos", workers=0, device="cpu")
+        >>> result.num_videos, result.top1 > 0.5, result.confusion.shape
+        (12, True, torch.Size([6, 6]))
     """
     defaults = {entry.name: entry.default for entry in dataclasses.fields(EvaluationSettings)}
     refuse_unknown("evaluate", options, defaults)

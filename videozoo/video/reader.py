@@ -19,29 +19,36 @@ from .memory_frames import Frames, open_images
 
 
 class VideoReader:
-    """Read single frames of a video file, or of a folder of jpg/png frames in natural order.
+    """Reader of exact frames of a video file, or of a folder of jpg/png frames in natural order.
 
-    Frame ``i`` is the i-th frame in presentation order among those that really decode. One that decodes with errors
-    counts, with what FFmpeg makes of it; ``num_damaged`` says how many were read. Use it in a ``with`` statement.
-    Display rotation (and mirroring) is applied; the sample aspect ratio is not, frames stay as stored; alpha is
-    dropped; of several video streams the first is read, cover pictures aside.
+    Frame ``i`` is the i-th frame in presentation order among those that really decode. A frame that decodes with errors
+    counts, with the pixels that FFmpeg makes of it, and ``num_damaged`` counts how many were read. Use the reader in a
+    ``with`` statement. Display rotation (and mirroring) is applied. The sample aspect ratio is not applied, frames have
+    the size in which they are stored. Alpha is dropped. If there are several video streams the first is read, cover
+    pictures aside.
 
     Args:
         path: a video file, a folder of images, or a tar shard that holds the video (``member``).
-        span_sec: only the frames shown in [start, end) seconds, counted from the file's start as ffmpeg's ``-ss`` does;
-            an end past the file's is cut. Frames are then numbered from the first of the span.
+        span_sec: only the frames shown in [start, end) seconds, counted from the start of the file as ffmpeg's ``-ss``
+            does. An end past that of the file is cut. Frames are then numbered from the first of the span.
         frame_range: only the frames [start, stop), numbered from the first of these; not together with ``span_sec``.
         member: (offset, size) in bytes of the video inside ``path``.
-        content: the video itself, where it is in memory: the bytes of a file, or frames as `MemoryFrames` takes them;
-            ``path`` is then the name that errors give it.
-        max_frames: frames that opening the file and one read may decode together; None: ``VIDEOZOO_MAX_FRAMES``, else
+        content: the video itself if it is in memory: the bytes of a file, or frames as `MemoryFrames` takes them.
+            ``path`` is then its name in errors.
+        max_frames: frames that opening the file and one read may decode together. None: ``VIDEOZOO_MAX_FRAMES``, else
             200,000.
-        index_cache: folder that keeps the indexes of files for later runs and other processes; None:
+        index_cache: folder that keeps the indexes of files for later runs and other processes. None:
             ``VIDEOZOO_INDEX_CACHE``, else they are kept in the memory of this process only.
     Raises:
         ValueError: an empty span or range, or both.
-        VideoError: there is no such file, nothing in it can be read as a video, or it is too long. Later, from
-            ``num_frames`` and ``read``: the range goes beyond the file, or the span holds no frame.
+        VideoError: there is no such file, it cannot be read as a video, or it is too long. Later, from ``num_frames``
+            and ``read``: the range goes beyond the file, or the span has no frame.
+    Example:
+        >>> from videozoo.video import VideoReader
+        >>> with VideoReader("clip.mp4") as reader:
+        ...     frames = reader.read([0, reader.num_frames - 1])
+        >>> frames.shape, frames.dtype
+        (torch.Size([2, 3, 48, 48]), torch.uint8)
     """
 
     def __init__(
@@ -78,10 +85,10 @@ class VideoReader:
 
     @property
     def num_frames(self) -> int:
-        """Frames that can be read; after a read it may have become smaller or larger.
+        """Number of frames that can be read; it may change after a read.
 
-        It is counted without decoding where the file seems whole. Should a read find that a frame does not decode, the
-        file is decoded to its end and this number is from then on that of the frames that really do.
+        It is counted without decoding if the file seems complete. If a read finds a frame that does not decode, the
+        whole file is decoded, and from then on this is the number of frames that really do.
         """
         self._check_open()
         with reading(self.path):
@@ -97,17 +104,17 @@ class VideoReader:
 
     @property
     def fps(self) -> float:
-        """Mean frames per second as the container states it; 0.0 where unknown (folders of images)."""
+        """Mean frames per second according to the container; 0.0 if unknown (folders of images)."""
         return self._source.fps
 
     @property
     def num_damaged(self) -> int:
-        """Frames read so far that show damage, or may: decoded with errors, or after such a one up to a keyframe."""
+        """Number of frames read so far that decoded with errors, or after such a frame up to a keyframe."""
         return len(self._damaged)
 
     @property
     def note(self) -> str:
-        """What is odd about the frames read so far, empty where nothing is."""
+        """Oddities of the frames read so far; empty if there are none."""
         is_still = self._frame_range is None and self._source.count() == 1
         return describe_oddities(len(self._damaged), "frames that were read", is_still=is_still)
 
@@ -122,7 +129,7 @@ class VideoReader:
         return self._source.width
 
     def read(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """Give frames in the order asked; an index may be repeated.
+        """Return frames in the given order; an index may be repeated.
 
         Args:
             indices: N frame numbers in [0, num_frames).
