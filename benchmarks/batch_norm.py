@@ -1,12 +1,12 @@
-"""Measure whether batch norm should average its first statistics evenly, and write the table of results.
+"""Compare three kinds of running statistics of batch norm in the first epochs.
 
-A norm's running statistics are a moving average with the momentum 0.1, which starts at mean 0 and variance 1. In the
-*even* form the n-th step has the weight max(1/n, 0.1), so the start has none. Training does not depend on running
-statistics, so one training keeps both and evaluates with each of them. A third form takes them once more from the
-training clips before the last evaluation.
+Running statistics are a moving average with momentum 0.1 that starts at mean 0 and variance 1. In the *even* form
+step n has the weight max(1/n, 0.1), so the start has no weight. Training does not depend on running statistics, so
+one training keeps both and evaluates with each. A third form computes them again from the training clips before the
+last evaluation.
 
-``python benchmarks/batch_norm.py --data FOLDER`` trains what has no result yet. ``FOLDER`` holds ``order4/``,
-``strokes/`` and ``weights/*.safetensors``.
+``python benchmarks/batch_norm.py --data FOLDER`` trains the models that have no result yet. ``FOLDER`` holds
+``order4/``, ``strokes/`` and ``weights/*.safetensors``.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from videozoo.engine.optim import make_optimizer, make_scheduler
 HERE = Path(__file__).resolve().parent
 SIZE, FRAMES, MOMENTUM = 64, 8, 0.1
 SEEDS = (42, 43, 44)
-# Every how many-th training clip, batch size, epochs: 17 and 18 steps an epoch.
+# Stride over the training clips, batch size, epochs: 17 and 18 steps an epoch.
 DATA_SETS = {"order4": (1, 8, 5), "strokes": (2, 16, 3)}
 MOBILENET = "weights/mobilenetv2_imagenet_torchvision_names.safetensors"
 MODELS = {"tsm_r18": None, "arc_tsm_r18": None, "tsm_mbv2": MOBILENET}
@@ -49,7 +49,7 @@ KEYS = ("top1", "loss")
 
 
 class EvenStatistics:
-    """Running statistics of every batch norm as they would be if the n-th step had the weight max(1/n, momentum)."""
+    """Running statistics of all batch norms if step n had the weight max(1/n, momentum)."""
 
     def __init__(self, model: nn.Module) -> None:
         self.norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -65,7 +65,7 @@ class EvenStatistics:
             buffer.copy_(value)
 
     def step(self, before: list[torch.Tensor]) -> None:
-        """Follow a step of training, before which the norms' own statistics were ``before``."""
+        """Update after a training step; ``before`` are the norms' statistics before it."""
         self.steps += 1
         weight = max(1 / self.steps, MOMENTUM)
         for even, old, new in zip(self.even, before, self.read(), strict=True):
@@ -73,7 +73,7 @@ class EvenStatistics:
 
 
 def loaders(model: nn.Module, train: Any, val: Any, data_set: str, seed: int) -> tuple[DataLoader, DataLoader]:
-    """Shuffled random clips, and a centre clip of each validation video."""
+    """Return loaders of shuffled random clips and of the center clip of each validation video."""
     cfg, (part, batch_size, _) = resolve_data_config(model), DATA_SETS[data_set]
     transform = create_transform(**cfg, is_training=True, normalize=False)
     clips = VideoDataset(train.records[::part], transform, **sampling_options(cfg, is_training=True), seed=seed)
@@ -84,7 +84,7 @@ def loaders(model: nn.Module, train: Any, val: Any, data_set: str, seed: int) ->
 
 
 def measure(name: str, data_set: str, seed: int, data: Path) -> dict[str, Any]:
-    """Train one model and evaluate each epoch with both statistics, the last one with those of a further pass too."""
+    """Train one model and evaluate each epoch with both statistics, the last one also with those of another pass."""
     train, val = (load_source(data / data_set / f"{part}.txt") for part in ("train", "val"))
     epochs = DATA_SETS[data_set][-1]
     torch.manual_seed(seed)
@@ -130,11 +130,11 @@ def measure(name: str, data_set: str, seed: int, data: Path) -> dict[str, Any]:
 def statistics_again(
     model: nn.Module, norms: EvenStatistics, loader: DataLoader, normalizer: Any
 ) -> list[torch.Tensor]:
-    """The mean of the batch statistics of one more pass over the training clips, with the weights as they are."""
+    """Return the mean batch statistics of one more pass over the training clips, with unchanged weights."""
     own, sums, count = norms.read(), None, 0
     model.train()
     for norm in norms.norms:
-        norm.momentum = 1.0  # what is read after a batch is the batch's alone
+        norm.momentum = 1.0  # the running statistics are then those of the last batch
     for batch in loader:
         model(normalizer(batch["video"]))
         now, count = norms.read(), count + 1
@@ -146,7 +146,7 @@ def statistics_again(
 
 
 def page(rows: list[dict[str, Any]], machine: str) -> str:
-    """The table and what it says of the data as Markdown."""
+    """Return the result as Markdown."""
     cells = []
     for model in MODELS:
         for data_set, (_, _, epochs) in DATA_SETS.items():
@@ -169,21 +169,28 @@ def page(rows: list[dict[str, Any]], machine: str) -> str:
     ]
     return "\n".join(
         [
-            "# The first statistics of batch norm",
+            "# Batch-norm statistics in the first epochs",
             "",
-            "Validation after each epoch with three kinds of running statistics and the very same weights: *moving*,",
-            "as torch keeps them (momentum 0.1 from the first step on); *even*, where step n has the weight",
-            "max(1/n, 0.1); *again*, the mean over one more pass over the training clips, after the last epoch.",
-            "Mean and range over the seeds. Training does not depend on them, so all else is equal.",
-            "`videozoo.engine` trains with *moving*: *even* helps the second epoch, raises the loss of the first and",
-            "changes nothing at the end.",
+            "videozoo keeps batch-norm statistics as torch does. A low validation accuracy after the first epochs can",
+            "come from them and goes away. The alternative *even* helps in the second epoch, raises the loss "
+            "of the first and",
+            "changes nothing at the end, so it was not adopted.",
+            "",
+            "The same weights are validated after each epoch with three kinds of running statistics:",
+            "",
+            "* *moving*: as in torch, with momentum 0.1 from the first step on.",
+            "* *even*: step n has the weight max(1/n, 0.1).",
+            "* *again*: the mean over one more pass over the training clips, after the last epoch.",
+            "",
+            "Cells are mean and range over the seeds. Training does not depend on these statistics.",
             "",
             *table(head, cells),
             "",
-            f"{SIZE}x{SIZE}, {FRAMES} frames. order4: 132 training clips in batches of 8, 66 for validation,",
-            "4 classes; strokes: every second training clip (285) in batches of 16, 104 for validation, 38 classes.",
+            f"{SIZE}x{SIZE}, {FRAMES} frames. order4 has 4 classes, 132 training clips in batches of 8, and "
+            "66 validation clips.",
+            "strokes has 38 classes, 285 training clips (every second one) in batches of 16, and 104 validation clips.",
             "",
-            f"{machine}. `python benchmarks/batch_norm.py --data DATA` trains and evaluates all of them.",
+            f"{machine}. `python benchmarks/batch_norm.py --data DATA` trains and evaluates all models.",
             "",
         ]
     )

@@ -1,4 +1,4 @@
-"""Copies of videos with damage, each made again from a seed and its number."""
+"""Functions that damage copies of videos, reproducible from a seed and a number."""
 
 import random
 from collections.abc import Callable
@@ -10,14 +10,14 @@ Mutation = Callable[[bytearray, bytes, random.Random], bytearray]
 
 
 def flip_bits(data: bytearray, other: bytes, rng: random.Random) -> bytearray:
-    """Up to 64 bits anywhere."""
+    """Flip up to 64 bits anywhere."""
     for _ in range(rng.choice([1, 2, 8, 64])):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     return data
 
 
 def flip_header_bits(data: bytearray, other: bytes, rng: random.Random) -> bytearray:
-    """Up to 16 bits of the first or last 4 KB, where containers keep their tables."""
+    """Flip up to 16 bits of the first or last 4 KB, where containers keep their tables."""
     base = rng.choice([0, max(len(data) - 4096, 0)])
     for _ in range(rng.choice([1, 2, 4, 16])):
         data[base + rng.randrange(min(len(data), 4096))] ^= 1 << rng.randrange(8)
@@ -25,12 +25,12 @@ def flip_header_bits(data: bytearray, other: bytes, rng: random.Random) -> bytea
 
 
 def truncate(data: bytearray, other: bytes, rng: random.Random) -> bytearray:
-    """The first part only."""
+    """Cut off the end."""
     return data[: rng.randrange(1, len(data))]
 
 
 def zero_range(data: bytearray, other: bytes, rng: random.Random) -> bytearray:
-    """Up to 64 KB of zeros over what was there."""
+    """Overwrite up to 64 KB with zeros."""
     start = rng.randrange(len(data))
     size = min(rng.choice([16, 512, 4096, 65536]), len(data) - start)
     data[start : start + size] = bytes(size)
@@ -38,13 +38,13 @@ def zero_range(data: bytearray, other: bytes, rng: random.Random) -> bytearray:
 
 
 def splice_header(data: bytearray, other: bytes, rng: random.Random) -> bytearray:
-    """The first bytes of another video, then this one's."""
+    """Replace the first bytes by those of another video."""
     size = min(rng.choice([8, 64, 1024, 16384]), len(other), len(data))
     return bytearray(other[:size]) + data[size:]
 
 
 def shuffle_blocks(data: bytearray, other: bytes, rng: random.Random) -> bytearray:
-    """Two ranges of up to 4 KB change places, or one is there twice or not at all."""
+    """Swap two ranges of up to 4 KB, or repeat or delete one."""
     size = rng.randrange(1, min(len(data) // 2, 4096) + 1)
     a, b = sorted(rng.randrange(len(data) - size + 1) for _ in range(2))
     piece = data[a : a + size]
@@ -69,13 +69,13 @@ MUTATIONS: dict[str, Mutation] = {
 
 
 def list_videos(folder: Path) -> list[Path]:
-    """All videos below a folder that hold anything, in the order of their names."""
+    """Return all non-empty videos below a folder, sorted by name."""
     paths = [path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_ENDINGS]
     return sorted(path for path in paths if path.stat().st_size > 0)
 
 
 def make_case(paths: list[Path], seed: int, number: int) -> tuple[str, Path, bytearray]:
-    """Kind, source and bytes of one damaged video."""
+    """Return kind of damage, source and bytes of one damaged video."""
     rng = random.Random(f"{seed} {number}")
     kind = list(MUTATIONS)[number % len(MUTATIONS)]
     path = paths[rng.randrange(len(paths))]

@@ -1,8 +1,8 @@
-"""Size, time and agreement of exported files; fills ``export.json`` and writes the page.
+"""Measure size, time and agreement of exported files.
 
-``python benchmarks/export.py files FOLDER NAME ...`` exports (minutes for the deep ones), ``... times FOLDER NAME ...``
-measures them in turns, ``... int8`` asks two trained networks about generated videos, ``... page`` writes the page.
-Weights are random but for int8's agreement: they change no time.
+``python benchmarks/export.py files FOLDER NAME ...`` exports the models, which takes minutes for deep ones.
+``... times FOLDER NAME ...`` measures them in turns. ``... int8`` compares int8 files of two trained models on
+generated videos. ``... page`` writes the page from ``export.json``. Weights are random except for int8.
 """
 
 import json
@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import torch
 from pages import in_turns, write
 
@@ -32,7 +33,7 @@ TRAINED = ("test_arc_tsm.motions", "test_dnr_tsn.motions")
 
 def load() -> dict[str, Any]:
     path = HERE / "export.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"networks": {}, "int8": {}}
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"models": {}, "int8": {}}
     return found
 
 
@@ -48,7 +49,7 @@ def make(name: str) -> Any:
             if getattr(module, "running_var", None) is not None:
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.8, 1.2)
-        # What a fresh network has at zero, the last norms of its branches too, would hide what is wrong.
+        # Zeros, such as those of the last norm of each branch, would hide differences.
         for parameter in model.parameters():
             parameter[parameter == 0] += 0.1 * torch.randn_like(parameter[parameter == 0])
     return model
@@ -70,7 +71,7 @@ def export_files(folder: Path, names: list[str]) -> None:
             }
             print(name, kind, row[kind], flush=True)
         results = load()
-        results["networks"][name] = {**results["networks"].get(name, {}), **row}
+        results["models"][name] = {**results["models"].get(name, {}), **row}
         store(results)
 
 
@@ -80,21 +81,24 @@ def time_files(folder: Path, names: list[str]) -> None:
         ways: dict[str, Any] = {"torch": model, "torch_fused": videozoo.fuse(model)}
         ways |= {kind: OnnxNet(folder / f"{name}.{kind}.onnx") for kind in KINDS}
         clip = torch.randn(1, 3, model.num_frames, 224, 224)
-        runs = {way: partial(net, clip) for way, net in ways.items()}
-        with torch.inference_mode():  # the threads of the session before still spin: wait for them
+        runs = {way: partial(model, clip) for way, model in ways.items()}
+        with torch.inference_mode():  # pause: the threads of the previous session still spin
             taken = in_turns(runs, ROUNDS, warm=1, pause_sec=0.2)
         results = load()
         medians = {way: 1e3 * statistics.median(rows) for way, rows in taken.items()}
         ratio = statistics.median(a / b for a, b in zip(taken["torch"], taken["fused"], strict=True))
-        row = results["networks"].setdefault(name, {})
+        row = results["models"].setdefault(name, {})
         row["ms"], row["ratio"] = medians, ratio
         results["threads"] = torch.get_num_threads()
+        results["versions"] = (
+            f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, Python {platform.python_version()}"
+        )
         store(results)
         print(name, medians, flush=True)
 
 
-def ask_int8() -> None:
-    """Agreement of int8 weights on videos that the networks were not trained on."""
+def measure_int8() -> None:
+    """Compare int8 weights with float32 on videos that the models were not trained on."""
     results = load()
     with tempfile.TemporaryDirectory() as folder:
         videos = write_motions(Path(folder) / "m", clips_per_class=1, val_clips_per_class=16, size=48, seed=11)
@@ -117,7 +121,7 @@ def ask_int8() -> None:
 def write_page() -> None:
     results = load()
     rows = []
-    for name, row in results["networks"].items():
+    for name, row in results["models"].items():
         if not {"plain", "fused"} <= row.keys():
             continue
         ways = ("torch", "torch_fused", "plain", "fused")
@@ -133,31 +137,37 @@ def write_page() -> None:
         f"{row['mb']:.2f} | {row['int8_mb']:.2f} |"
         for name, row in results["int8"].items()
     ]
-    import onnxruntime
-
+    ratios = [row["ratio"] for row in results["models"].values() if "ratio" in row]
     text = f"""# Exported files: size, time, agreement
 
-CPU, {results.get("threads", 1)} thread(s), torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, Python
-{platform.python_version()}, float32. `python benchmarks/export.py` makes this page again (its first lines say how).
+CPU only: there are no GPU figures yet. An ONNX file runs {min(ratios):.1f} to {max(ratios):.1f} times as fast
+as the eager model and gives the same logits. You need not fuse before an ONNX export: onnxruntime folds the norms.
 
-One clip of 224x224 frames, the network alone; the four ways take turns, {ROUNDS} rounds, medians in ms. *torch*: the
-network in eager mode; *fused*: `videozoo.fuse` of it, as a network and before the export. *Ratio*: torch over the fused
-ONNX file, median of the rounds. *Difference*: the larger of both files' largest difference of a logit over the largest
-logit, as the export measured it on random clips at batch 1, 2 and 5. *Export*: seconds of the whole plain export on one
-thread, the check included, while other work ran. Weights are random.
-
-| network | MB | fused MB | torch | torch fused | ONNX | ONNX fused | ratio | difference | export |
+| model | MB | fused MB | torch | torch fused | ONNX | ONNX fused | ratio | difference | export |
 |---|---|---|---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
-The two ONNX files are equally fast: onnxruntime folds the norms itself at loading.
+The two ONNX files are equally fast. The fused one was timed directly after the plain one, whose threads still spun
+([details](attempts.md#onnx-files)).
+
+| column | meaning |
+|---|---|
+| torch | ms per clip of the eager model |
+| fused | `videozoo.fuse(model)`, as a model and before the export |
+| ratio | torch over the fused ONNX file, median of the rounds |
+| difference | largest difference of a logit over the largest logit, the larger of both files |
+| export | seconds of the plain export with its check, on one thread, while other work ran |
+
+CPU, {results["threads"]} thread(s), {results["versions"]}, float32. One clip of 224x224
+frames. Only the model is timed. The four alternatives take turns, {ROUNDS} rounds, medians. Weights are random. The
+export compares random clips at batch 1, 2 and 5. `python benchmarks/export.py` measures again and writes this page.
 
 ## Weights as int8
 
-The two small trained networks of the package on generated motions that they were not trained on; logits and classes of
-the file beside the network's own.
+The two small trained models of the package on generated motions that they were not trained on. Logits and classes of
+the file are compared with those of the model.
 
-| network | clips | same best class | largest difference of a logit | largest logit | MB | int8 MB |
+| model | clips | same top-1 | largest difference of a logit | largest logit | MB | int8 MB |
 |---|---|---|---|---|---|---|
 {chr(10).join(small)}
 """
@@ -170,7 +180,7 @@ def main() -> None:
     if what in ("files", "times"):
         (export_files if what == "files" else time_files)(Path(rest[0]), rest[1:])
     elif what == "int8":
-        ask_int8()
+        measure_int8()
     else:
         write_page()
 

@@ -1,7 +1,7 @@
-"""What each gradient written by hand is worth: training steps with it and without, in turns, and their peak memory.
+"""Measure training steps with and without each custom ``autograd.Function``, in turns, and their peak memory.
 
-``python benchmarks/gradients.py`` prints the table of ``notes.md`` and writes ``gradients.json``. ``--only WORDS``
-takes the rows whose names hold one of the words, and keeps the others of the JSON. Nothing else should run meanwhile.
+``python benchmarks/gradients.py`` writes ``gradients.json`` and prints the table of ``attempts.md``. ``--only WORDS``
+measures the rows whose names contain one of the words and keeps the others. Run nothing else meanwhile.
 """
 
 import argparse
@@ -38,24 +38,24 @@ ALLOWED_DIFFERENCE = 1e-4  # of the largest output
 
 @contextmanager
 def without(gradient: type[OwnGradient]) -> Iterator[None]:
-    """Let autograd differentiate the plain form."""
+    """Replace a custom gradient by autograd's gradient of the plain form."""
     with patch.object(gradient, "apply", gradient.plain):
         yield
 
 
-def compare(gradient: type[OwnGradient], network: str, setting: Setting, pairs: int) -> dict[str, Any]:
-    """Milliseconds of steps in turns, and peaks in MB, with the gradient and without it.
+def compare(gradient: type[OwnGradient], model: str, setting: Setting, pairs: int) -> dict[str, Any]:
+    """Return milliseconds of steps, taken in turns, and peaks in MB with and without the custom gradient.
 
     Raises:
         RuntimeError: the outputs differ.
     """
-    step = make_step(network, setting)
+    step = make_step(model, setting)
     row: dict[str, Any] = {"ms_with": [], "ms_without": []}
     with without(gradient):
         plain = step().clone()
     difference = float((step() - plain).abs().max() / plain.abs().max())
     if difference > ALLOWED_DIFFERENCE:
-        raise RuntimeError(f"{network}: the outputs with and without {gradient.__name__} differ by {difference:.1e}")
+        raise RuntimeError(f"{model}: the outputs with and without {gradient.__name__} differ by {difference:.1e}")
     for _ in range(pairs):
         row["ms_with"].append(round(measure(step, setting.device), 1))
         with without(gradient):
@@ -67,9 +67,9 @@ def compare(gradient: type[OwnGradient], network: str, setting: Setting, pairs: 
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """The rows as a table; the ratio of times is the median of those of the pairs."""
+    """Return the rows as a table. The ratio of times is the median over the pairs of steps."""
     lines = [
-        "| gradient, network | ms with | without | ratio | MB with | without | ratio |",
+        "| gradient, model | ms with | without | ratio | MB with | without | ratio |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for name, row in rows.items():
@@ -82,7 +82,9 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="WORDS", default=[""], help="rows whose names hold one of these")
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORDS", default=[""], help="measure rows whose names contain one of these"
+    )
     parser.add_argument("--pairs", type=int, default=5, help="steps with and without")
     parser.add_argument("--batch", type=int, default=2, help="clips in a step")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -93,11 +95,11 @@ def main() -> None:
     setting = Setting("training", args.batch)
     before = json.loads(PATH.read_text())["rows"] if PATH.exists() else {}
     rows: dict[str, dict[str, Any]] = {}
-    for name, (gradient, networks) in GRADIENTS.items():
-        for network in networks:
-            key = f"{name}, {network}"
+    for name, (gradient, models) in GRADIENTS.items():
+        for model in models:
+            key = f"{name}, {model}"
             if any(word in key for word in args.only):
-                rows[key] = compare(gradient, network, setting, args.pairs)
+                rows[key] = compare(gradient, model, setting, args.pairs)
             elif key in before:
                 rows[key] = before[key]
     result = {**machine(setting.device, args.threads), "batch": args.batch, "pairs": args.pairs, "rows": rows}

@@ -1,10 +1,10 @@
-"""Clips out of ten-minute files beside the same clips cut out beforehand: seek, load, train, evaluate; writes the page.
+"""Compare clips of ten-minute files with the same clips cut out beforehand: seeking, loading, training, evaluation.
 
-``python benchmarks/long_files.py --folder DIR`` makes 200 files of ten minutes in DIR (H.264, a keyframe every 250
-frames, 5 GB, some minutes), and the clips cut out of them. A part is five seconds of a file, as the lists of Kinetics
-or ActivityNet have them; cut out beforehand it is a file of its own, encoded in the same way. A whole file is sampled
-by segments; cut out, it is a second of video around each of the eight frames that a test takes.
-``--steps`` runs some of the measurements only, and leaves the others of ``long_files.json`` as they are.
+``python benchmarks/long_files.py --folder DIR`` creates 200 files of ten minutes in DIR (H.264, a keyframe every 250
+frames, 5 GB, some minutes) and the clips cut out of them. A part is five seconds of a file, as in the lists of Kinetics
+or ActivityNet. Cut out, it is a separate file with the same encoding. A whole file is sampled by segments. Cut down, it
+is one second of video around each of the eight frames that a test takes. ``--steps`` runs some of the measurements and
+keeps the others in ``long_files.json``.
 """
 
 import argparse
@@ -34,14 +34,14 @@ from videozoo.video import VideoReader
 HERE = Path(__file__).resolve().parent
 STEPS = ("seek", "load", "train", "evaluate")
 WIDTH, HEIGHT, RATE, GOP = 320, 240, 25, 250
-SCENE_SEC, SCENES, BANK = 30, 20, 40  # a file is twenty scenes of thirty seconds, out of forty different ones
+SCENE_SEC, SCENES, BANK = 30, 20, 40  # a file has twenty of forty different scenes
 PART_SEC, NUM_FRAMES, NUM_CLASSES = 5, 8, 4
 MODEL, SIZE, BATCH = "tsm_r18", 112, 8
 TEST_SIZES = (112, 224)
 
 
 def encode(path: Path, images: Iterable[np.ndarray]) -> None:
-    """Images as H.264 with B-frames and a keyframe every ``GOP`` frames."""
+    """Encode images as H.264 with B-frames and a keyframe every ``GOP`` frames."""
     options = {"preset": "veryfast", "crf": "19", "sc_threshold": "0"}
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options=options)
@@ -56,7 +56,7 @@ def encode(path: Path, images: Iterable[np.ndarray]) -> None:
 
 
 def scene(seed: int) -> Iterable[np.ndarray]:
-    """A box that moves over textured ground, seen by a camera that has some noise."""
+    """Yield images of a box that moves over textured ground, with camera noise."""
     rng = np.random.default_rng(seed)
     ground = np.kron(rng.integers(30, 200, (HEIGHT // 8, 2 * WIDTH // 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
     grain = rng.integers(0, 12, (16, HEIGHT, WIDTH, 1), np.uint8)
@@ -70,7 +70,7 @@ def scene(seed: int) -> Iterable[np.ndarray]:
 
 
 def join(scenes: Sequence[Path], target: Path) -> None:
-    """The packets of some files, one after the other."""
+    """Write the packets of some files one after the other."""
     with av.open(str(target), "w") as new:
         stream, offset = None, 0
         for path in scenes:
@@ -86,12 +86,12 @@ def join(scenes: Sequence[Path], target: Path) -> None:
 
 
 def test_places(count: int) -> list[int]:
-    """The frames that a test of one clip takes."""
+    """Return the frame indices of a test with one clip."""
     return [int((place + 0.5) * count / NUM_FRAMES) for place in range(NUM_FRAMES)]
 
 
 def make(folder: Path, number: int) -> None:
-    """A long file, its part and its second around each frame of a test, cut out; nothing if they are there."""
+    """Write a long file, its part, and the seconds around each frame of a test, unless they exist."""
     names = [folder / kind / f"{number:03d}.mp4" for kind in ("long", "part", "around")]
     if all(name.exists() for name in names):
         return
@@ -108,13 +108,13 @@ def make(folder: Path, number: int) -> None:
 
 
 def part_of(number: int) -> tuple[float, float]:
-    """Start and end in seconds of a file's part."""
+    """Return start and end of a file's part in seconds."""
     start = round(float(np.random.default_rng([number, 1]).uniform(0, SCENE_SEC * SCENES - PART_SEC)), 2)
     return start, round(start + PART_SEC, 2)
 
 
 def write_lists(folder: Path, count: int) -> dict[str, Path]:
-    """The same videos as four lists."""
+    """Write the four lists of the videos."""
     rows: dict[str, list[list[object]]] = {
         "parts of long files": [["path", "label", "start", "end"]],
         "parts cut out": [["path", "label"]],
@@ -139,7 +139,7 @@ def bytes_read() -> int:
 
 
 def plain_seek(path: Path, places: list[int]) -> list[np.ndarray]:
-    """What anybody would write with PyAV: seek to the keyframe before each frame, decode up to it."""
+    """Return frames read by a plain PyAV loop: seek to the keyframe before each frame, decode up to it."""
     images = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -152,13 +152,13 @@ def plain_seek(path: Path, places: list[int]) -> list[np.ndarray]:
 
 
 def read_eight(path: Path) -> torch.Tensor:
-    """The frames of a test."""
+    """Return the frames of a test."""
     with VideoReader(path) as reader:
         return reader.read(test_places(reader.num_frames))
 
 
 def measure_seek(files: list[Path], folder: Path) -> dict[str, Any]:
-    """Seconds and bytes a file: PyAV, ours the first and the second time, and from the disk in another process."""
+    """Return seconds and bytes per file: PyAV, VideoReader twice, and VideoReader with the cache in a new process."""
     places = test_places(SCENE_SEC * SCENES * RATE)
     found: dict[str, list[tuple[float, float]]] = {"plain": [], "first": [], "second": [], "disk": []}
     same = []
@@ -170,12 +170,12 @@ def measure_seek(files: list[Path], folder: Path) -> dict[str, Any]:
         return result
 
     for path in files:
-        plain_seek(path, places)  # from now on the file is in the memory of the system
+        plain_seek(path, places)  # now the file is in the page cache
         images = measured("plain", lambda path=path: plain_seek(path, places))
         ours = measured("first", lambda path=path: read_eight(path))
         measured("second", lambda path=path: read_eight(path))
         same.append(np.array_equal(ours.permute(0, 2, 3, 1).numpy(), np.stack(images)))
-    # Two processes one after the other: the first one writes the indexes.
+    # The first of two processes writes the indexes.
     code = f"import sys; sys.path.insert(0, {str(HERE)!r}); import long_files; long_files.print_disk(sys.argv[1:])"
     cache = folder / "index_cache"
     for _ in range(2):
@@ -193,8 +193,8 @@ def measure_seek(files: list[Path], folder: Path) -> dict[str, Any]:
 
 
 def print_disk(files: list[str]) -> None:
-    """Seconds and megabytes of each file in this process, as JSON."""
-    read_eight(Path(files[0]))  # loads what the first reading loads
+    """Print seconds and megabytes of each file as JSON."""
+    read_eight(Path(files[0]))  # warm-up: the first read imports modules
     rows = []
     for path in map(Path, files):
         start, before = time.perf_counter(), bytes_read()
@@ -204,7 +204,7 @@ def print_disk(files: list[str]) -> None:
 
 
 def measure_load(lists: dict[str, Path]) -> dict[str, Any]:
-    """Clips a second of one core, without a network, in a first and a second epoch."""
+    """Return clips per second of one core without a model, in the first and the second epoch."""
     result = {}
     for is_training in (True, False):
         options: dict[str, Any] = {"hflip": 0.5} if is_training else {}
@@ -232,14 +232,14 @@ def measure_load(lists: dict[str, Path]) -> dict[str, Any]:
 
 
 def write_few(folder: Path) -> Path:
-    """A clip of each class: to validate on, and to warm up with."""
+    """Write a list with one clip per class, for validation and warm-up."""
     lines = (folder / "parts_cut_out.csv").read_text().splitlines()
     (folder / "few.csv").write_text("\n".join(lines[: 1 + NUM_CLASSES]) + "\n")
     return folder / "few.csv"
 
 
 def train(folder: Path, data: Path, size: int, epochs: int) -> Any:
-    """A run of ``videozoo finetune``."""
+    """Run ``videozoo.finetune``."""
     run = folder / f"run_{size}"
     shutil.rmtree(run, ignore_errors=True)
     options = {"from_scratch": True, "device": "cpu", "lr": 0.001, "workers": 2, "batch_size": BATCH, "img_size": size}
@@ -247,7 +247,7 @@ def train(folder: Path, data: Path, size: int, epochs: int) -> Any:
 
 
 def measure_train(lists: dict[str, Path], folder: Path, count: int, threads: int) -> dict[str, Any]:
-    """Clips a second of ``videozoo finetune`` in its first two epochs; each validates on four clips."""
+    """Return clips per second of ``videozoo finetune`` in two epochs, each with a validation on four clips."""
     torch.set_num_threads(threads)
     train(folder, write_few(folder), SIZE, 1)
     result = {}
@@ -261,7 +261,7 @@ def measure_train(lists: dict[str, Path], folder: Path, count: int, threads: int
 
 
 def measure_evaluate(lists: dict[str, Path], folder: Path, count: int, threads: int) -> dict[str, Any]:
-    """Clips a second of ``videozoo evaluate``, the time that it takes to start included."""
+    """Return clips per second of ``videozoo evaluate``, including its start."""
     torch.set_num_threads(threads)
     result: dict[str, Any] = {name: {} for name in lists}
     for size in TEST_SIZES:
@@ -280,23 +280,28 @@ PAIRS = (("parts of long files", "parts cut out"), ("whole long files", "whole f
 
 
 def page(result: dict[str, Any]) -> str:
-    """The result as Markdown; lists that were not measured are left out."""
+    """Return the result as Markdown, without lists that were not measured."""
     pairs = {step: [p for p in PAIRS if all(name in result.get(step, {}) for name in p)] for step in STEPS}
     lines = [
         "# Long files: clips out of ten minutes of video",
         "",
-        f"{result['machine']}. `python benchmarks/long_files.py --folder DIR` makes this page again.",
+        "You need not cut long videos if you use parts of a few seconds: training is about a tenth slower "
+        "than with files",
+        "cut out beforehand. If you sample frames over the whole ten minutes, cut the files down first. CPU only.",
         "",
-        f"{result['files']} files of ten minutes, {WIDTH}x{HEIGHT}, 25 frames a second, H.264 with B-frames and a",
-        "keyframe every ten seconds, 30 MB each. *Cut out* is the same video in files of its own, encoded in the same",
-        "way. A *part* is five seconds of a file. Of a *whole* file eight frames are taken, 75 seconds apart: cut",
-        "down, it is a second of video around each. All files are in the memory of the system.",
+        f"* {result['files']} files of ten minutes, {WIDTH}x{HEIGHT}, 25 frames per second, H.264 with "
+        "B-frames and a keyframe",
+        "  every ten seconds, 30 MB each. All files are in the page cache.",
+        "* A *part* is five seconds of a file. *Cut out* is the same video in a separate file with the same encoding.",
+        "* Of a *whole* file eight frames are read, 75 seconds apart. *Cut down* is one second of video around each.",
+        "",
+        f"{result['machine']}. `python benchmarks/long_files.py --folder DIR` measures again and writes this page.",
         "",
     ]
     if "seek" in result:
         seek = result["seek"]
         words = {
-            "plain": "a bare PyAV script that seeks",
+            "plain": "a plain PyAV script that seeks",
             "first": "`VideoReader`, first time",
             "second": "`VideoReader`, second time in a process",
             "disk": "`VideoReader` in a new process, with `VIDEOZOO_INDEX_CACHE`",
@@ -308,9 +313,9 @@ def page(result: dict[str, Any]) -> str:
         lines += [
             "## Eight frames of a file",
             "",
-            *table(["way", "ms a file", "times PyAV", "MB read"], rows),
+            *table(["reader", "ms per file", "times PyAV", "MB read"], rows),
             "",
-            f"Medians of {seek['files']} files. The same frames in {seek['same']:.0%} of them. An index takes "
+            f"Medians of {seek['files']} files. Both read the same frames in {seek['same']:.0%} of them. An index has "
             f"{seek['index_kb']:.0f} KB.",
             "",
         ]
@@ -319,7 +324,7 @@ def page(result: dict[str, Any]) -> str:
         lines += [
             "## Loading alone",
             "",
-            "Clips a second of one core, as 224x224 bytes; ratio: long files over cut out.",
+            "Clips per second of one core, as 224x224 bytes. The ratio is long files over cut out.",
             "",
         ]
         rows = []
@@ -333,8 +338,9 @@ def page(result: dict[str, Any]) -> str:
         lines += [
             "## Training and evaluation",
             "",
-            f"`videozoo finetune` and `videozoo evaluate` of `{MODEL}`, {NUM_FRAMES} frames, batches of {BATCH}, 2",
-            "workers on the same cores as the network: clips a second, and the fraction of the time spent",
+            f"Clips per second of `videozoo finetune` and `videozoo evaluate` of `{MODEL}` with {NUM_FRAMES} "
+            "frames, batches of",
+            f"{BATCH} and 2 workers on the same cores as the model. In brackets: the fraction of time spent "
             "waiting for videos.",
             "",
         ]
@@ -356,7 +362,7 @@ def page(result: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="for the videos; they stay there")
+    parser.add_argument("--folder", type=Path, required=True, help="folder for the videos, which are kept")
     parser.add_argument("--files", type=int, default=200)
     parser.add_argument("--steps", nargs="*", choices=STEPS, default=STEPS)
     parser.add_argument("--lists", nargs="*", default=None, help="names of the lists to measure [all]")

@@ -1,9 +1,9 @@
-"""Fine-tune networks on order4, real clips in time-reversed pairs of classes, and write the table of results.
+"""Fine-tune models on order4, real clips in time-reversed pairs of classes.
 
-Every row is three commands of the command line, which the page shows: finetune, evaluate, and evaluate with the test
-clips played backwards. ``python benchmarks/order4.py --data FOLDER`` runs those rows that have no run yet, so a broken
-run goes on where it stopped. With ``--processes 2`` it fills the second table instead: a few networks with several
-seeds, trained by one process and by two that torchrun starts, which share the same batch and its statistics.
+Every row is three commands, which the page shows: finetune, evaluate, and evaluate with the clips played backwards.
+``python benchmarks/order4.py --data FOLDER`` runs the rows that have no result yet, so you can interrupt it. With
+``--processes 2`` it fills the second table instead: a few models with several seeds, trained by one process and by two
+that torchrun starts and that share the batch and its statistics.
 
 ``FOLDER`` holds ``order4/train.txt``, ``order4/val.txt`` and ``weights/*.safetensors``.
 """
@@ -52,19 +52,19 @@ Row = dict[str, float | str]
 
 
 def finetune_args(name: str, data: str, run: str, processes: int = 1) -> list[str]:
-    """Arguments of ``videozoo finetune`` for one row; several processes share the batch and its statistics."""
+    """Return the arguments of ``videozoo finetune`` for one row; several processes share the batch."""
     args = ["--model", name, "--data", f"{data}/order4/train.txt", "--val", f"{data}/order4/val.txt", "--output", run]
     args += [*COMMON, "-b", str(BATCH_SIZE // processes), *(["--sync-bn"] if processes > 1 else [])]
     return [*args, *(flag.format(data=data) for flag in ROWS[name])]
 
 
 def torchrun(processes: int) -> list[str]:
-    """What starts the processes of a run."""
+    """Return the arguments that start the processes of a run."""
     return ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
 
 
 def videozoo(*args: str, processes: int = 1) -> str:
-    """Run one command, show it, and return what it prints."""
+    """Print one command, run it and return its output."""
     command = [*torchrun(processes), "-m", "videozoo", *args]
     print("$ python", shlex.join(command), flush=True)
     done = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True, check=True)
@@ -72,7 +72,7 @@ def videozoo(*args: str, processes: int = 1) -> str:
 
 
 def run_row(name: str, data: Path, runs: Path, seed: int | None = None, processes: int = 1) -> Row:
-    """Train and evaluate one network; a row that is there already is read back."""
+    """Train and evaluate one model; read the result if it exists."""
     own = "" if seed is None else f"_{processes}_processes_seed_{seed}"
     run, result = runs / f"{name}{own}", runs / f"{name}{own}.json"
     if result.exists():
@@ -92,16 +92,17 @@ def run_row(name: str, data: Path, runs: Path, seed: int | None = None, processe
 
 
 def shared_section(rows: list[Row]) -> list[str]:
-    """The table of one process beside several."""
+    """Return the table of one process next to several."""
     if not rows:
         return []
     count = max(int(row["processes"]) for row in rows)
     lines = [
         f"## One process and {count} processes",
         "",
-        f"The same networks again, trained by one process and by {count}, `-b {BATCH_SIZE // count}` each and",
-        "`--sync-bn`, so that both see the same clips in every step and take the same statistics; what is left is the",
-        f"order of sums. {len({row['seed'] for row in rows})} seeds each; mean and range of the best epoch's top-1.",
+        f"The same models trained by one process and by {count}, with `-b {BATCH_SIZE // count}` each and "
+        "`--sync-bn`. Both see the same",
+        "clips and compute the same statistics in every step. Only the order of sums differs.",
+        f"Mean and range of the best epoch's top-1 over {len({row['seed'] for row in rows})} seeds.",
         "",
     ]
     cells = []
@@ -112,14 +113,14 @@ def shared_section(rows: list[Row]) -> list[str]:
             back = statistics.mean(float(row["reversed_top1"]) for row in own)
             span = f"{min(scores):.3f} to {max(scores):.3f}"
             cells.append([f"`{model}`", str(processes), f"{statistics.mean(scores):.3f}", span, f"{back:.3f}"])
-    lines += table(["network", "processes", "top-1", "lowest to highest", "top-1 reversed"], cells)
+    lines += table(["model", "processes", "top-1", "lowest to highest", "top-1 reversed"], cells)
     name = str(rows[0]["model"])
     args = [*finetune_args(name, "DATA", f"runs/{name}_{count}", count), "--seed", str(SEEDS[0])]
     lines += [
         "",
         "```bash",
         f"torchrun --standalone --nproc-per-node={count} -m videozoo finetune {shlex.join(args)}",
-        f"python benchmarks/order4.py --data DATA --processes {count}  # all of them",
+        f"python benchmarks/order4.py --data DATA --processes {count}  # all models",
         "```",
         "",
     ]
@@ -127,25 +128,32 @@ def shared_section(rows: list[Row]) -> list[str]:
 
 
 def page(rows: list[Row], shared: list[Row], machine: str) -> str:
-    """The tables and the commands as Markdown."""
+    """Return the tables and the commands as Markdown."""
     lines = [
         "# order4: real clips whose classes differ in the order of their frames",
         "",
-        "198 clips of nine people (64x64, 9 to 30 frames; bending down and standing up, raising and lowering the arms)",
-        "split by person into 132 for training and 66 for validation. `tsn_*` has no temporal module. `*_mbv2` starts",
-        "from ImageNet weights with batch norm frozen, the others start at random. The scores are those of the best",
-        "epoch on the validation clips, so they are optimistic by the choice among the epochs. *Reversed* is the same",
-        "network on the same clips played backwards, against their forward labels.",
-        "",
-        f"{machine}; one seed (42).",
+        "Only models with a temporal module can tell these classes apart. If a model uses the order of the "
+        "frames, its top-1",
+        "falls when the clips are played backwards.",
         "",
     ]
     keys = ("top1", "mean_class", "reversed_top1", "reversed_mean_class")
-    head = ["network", "top-1", "mean class", "top-1 reversed", "mean class reversed"]
+    head = ["model", "top-1", "mean class", "top-1 reversed", "mean class reversed"]
     lines += [
         *table(head, [[f"`{row['model']}`", *(f"{row[key]:.3f}" for key in keys)] for row in rows]),
         "",
-        "Commands, with `DATA` the folder of the clips (`python benchmarks/order4.py --data DATA` runs them all):",
+        "* 198 clips of nine people (64x64, 9 to 30 frames): bending down and standing up, raising and "
+        "lowering the arms.",
+        "  They are split by person into 132 for training and 66 for validation.",
+        "* `tsn_*` has no temporal module. `*_mbv2` starts from ImageNet weights with batch norm frozen. The "
+        "others are",
+        "  trained from scratch.",
+        "* The scores are those of the best epoch on the validation clips, so they are optimistic.",
+        "* *Reversed* is the same model on the same clips played backwards, against their forward labels.",
+        "",
+        f"{machine}. One seed (42).",
+        "",
+        "`DATA` is the folder of the clips. `python benchmarks/order4.py --data DATA` runs all these commands:",
         "",
     ]
     lines.append("```bash")
@@ -159,7 +167,7 @@ def page(rows: list[Row], shared: list[Row], machine: str) -> str:
 
 
 def write(key: str, rows: list[Row], machine: str) -> None:
-    """Put one of the two tables into order4.json and write the page; the other one stays."""
+    """Write one of the two tables to order4.json, keep the other one, and write the page."""
     path = HERE / "order4.json"
     content = json.loads(path.read_text()) if path.exists() else {"rows": []}
     content |= {"machine": machine, key: rows}
@@ -171,7 +179,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with order4/ and weights/")
     parser.add_argument("--runs", type=Path, default=Path("runs/order4"), help="folder for the run folders")
     parser.add_argument("--models", nargs="+", choices=list(ROWS))
-    parser.add_argument("--processes", type=int, default=1, help="fill the second table, of so many beside one")
+    parser.add_argument("--processes", type=int, default=1, help="fill the second table with this number of processes")
     args = parser.parse_args()
     args.runs.mkdir(parents=True, exist_ok=True)
     device = (

@@ -1,4 +1,4 @@
-"""What every benchmark does: run ways of doing a thing in turns, and write the figures and the page about them."""
+"""Functions that all benchmarks share: time alternatives in turns, write figures and pages."""
 
 import json
 import os
@@ -18,14 +18,14 @@ def in_turns(
     warm: int = 0,
     pause_sec: float = 0.0,
 ) -> dict[str, list[float]]:
-    """Seconds of each way in each round: other work on the machine hits all of them.
+    """Return the seconds of each alternative per round. They take turns, so that other work slows all of them alike.
 
     Args:
-        ways: what is timed, by name.
-        rounds: how often each is timed.
-        clock: of the wall, or of the processor.
-        warm: rounds before, which do not count.
-        pause_sec: rest before each.
+        ways: the alternatives by name.
+        rounds: number of times that each is timed.
+        clock: wall clock or processor time, in seconds.
+        warm: warm-up rounds, which are not returned.
+        pause_sec: pause before each call.
     """
     times: dict[str, list[float]] = {name: [] for name in ways}
     for step in range(warm + rounds):
@@ -39,20 +39,20 @@ def in_turns(
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table."""
+    """Return the lines of a Markdown table."""
     named = f"| {' | '.join(head)} |".replace("|  |", "| |")
     return [named, "|" + "---|" * len(head), *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def as_json(result: dict[str, Any]) -> str:
-    """JSON with the times of a row on one line."""
+    """Return JSON with each list of numbers on one line."""
     return (
         re.sub(r"\[\s+([-\d.,\s]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", json.dumps(result, indent=1)) + "\n"
     )
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a file, under a temporary name first."""
+    """Write a file under a temporary name, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -60,7 +60,7 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def write_both(path: Path, result: dict[str, Any], page: str) -> None:
-    """Write the figures as ``path`` and the page beside them, and show the page."""
+    """Write the figures to ``path`` and the page next to it, and print the page."""
     write(path, json.dumps(result, indent=1) + "\n")
     write(path.with_suffix(".md"), page)
     print(page)

@@ -1,9 +1,9 @@
-"""Read thousands of damaged videos and lists, count what comes, and write the page.
+"""Read thousands of damaged videos and lists and count the outcomes.
 
-``python benchmarks/robustness.py --data FOLDER`` damages copies of the videos in FOLDER (looked for at any depth) and
-reads them in processes of their own, so that a crash of a decoder is noticed, counted and named by the number of its
-case: ``--only NUMBER --keep FILE`` makes that file again. It also reads 10,000 whole small ones in one process and
-notes its memory, and runs ``robustness_lists.py``. Results depend on the seed alone, but for times and memory.
+``python benchmarks/robustness.py --data FOLDER`` damages copies of the videos in FOLDER (searched recursively) and
+reads them in separate processes, so that crashes of the decoder are counted. ``--only NUMBER --keep FILE`` writes the
+file of one case. It also reads 10,000 whole small videos in one process and records its memory, and runs
+``robustness_lists.py``. Except for times and memory, the results depend on the seed only.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from pages import table, write_both
 from robustness_files import REAL_FILES
 
 HERE = Path(__file__).resolve().parent
-# Frames that one read may decode, and seconds after which the process that reads counts as hung.
+# Frames that one read may decode, and seconds after which a silent process counts as hung.
 MAX_FRAMES, HANG_SEC = 10_000, 120.0
 SMALL_BYTES = 200_000
 
 
 def read_case(path: Path, number: int) -> str:
-    """Read 8 frames of a video, or of a part of it as the number says; the outcome in a word."""
+    """Read 8 frames of a video or of a part of it (which depends on the number) and return the outcome."""
     from videozoo.data import VideoError, VideoReader
 
     part: dict[str, Any] = [{}, {"span_sec": (0.3, 1.2)}, {"frame_range": (2, 10)}, {"member": None}][number // 6 % 4]
@@ -52,7 +52,7 @@ def read_case(path: Path, number: int) -> str:
                 except IndexError:
                     if reader.num_frames == count:
                         raise
-                    continue  # found shorter than it seemed: sample again
+                    continue  # the file turned out shorter: sample again
                 if frames.shape != (8, 3, reader.height, reader.width):
                     return f"wrong shape {tuple(frames.shape)}"
                 return "frames"
@@ -62,13 +62,13 @@ def read_case(path: Path, number: int) -> str:
 
 
 def rss_mb() -> float:
-    """Memory of this process that is in RAM."""
+    """Return the resident memory of this process."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 
 
 def work(args: argparse.Namespace) -> None:
-    """A worker: cases from ``--first`` on, one line of JSON before and one after each."""
+    """Run as a worker: read cases from ``--first`` on and print a line of JSON before and after each."""
     import torch
 
     torch.set_num_threads(1)
@@ -89,7 +89,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def watch(command: list[str], limit_sec: float = HANG_SEC) -> Iterator[dict[str, Any] | str]:
-    """Lines of a worker; at its end, where it did not end by itself, a word on how."""
+    """Yield the lines of a worker, then "hang" or "crash" if it did not exit normally."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector, process:
@@ -110,7 +110,7 @@ def watch(command: list[str], limit_sec: float = HANG_SEC) -> Iterator[dict[str,
 
 
 def fuzz(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every case's row; after a crash or a hang a new worker goes on with the next case."""
+    """Return the row of every case. After a crash or a hang a new worker continues with the next case."""
     rows: list[dict[str, Any]] = []
     first, begun = 0, None
     while first < args.count:
@@ -132,7 +132,7 @@ def fuzz(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def read_many(args: argparse.Namespace) -> None:
-    """A worker that reads small whole videos again and again; prints its memory on the way."""
+    """Run as a worker: read small whole videos repeatedly and print the memory."""
     import torch
 
     from videozoo.data import VideoError, VideoReader
@@ -154,63 +154,70 @@ def read_many(args: argparse.Namespace) -> None:
 
 
 def page(result: dict[str, Any]) -> str:
-    """The result as Markdown."""
+    """Return the result as Markdown."""
     kinds, outcomes = result["videos"], sorted({name for row in result["videos"].values() for name in row})
     first, last = result["rss_mb"]
     memory = [[f"{row['number']:,}", f"{row['rss_mb']:.0f}"] for row in result["many"]]
     lines = [
         "# Damaged videos and lists",
         "",
-        f"{result['machine']}; seed {result['seed']}.",
-        "`python benchmarks/robustness.py --data FOLDER` makes this page again.",
-        "",
-        "Each damaged video is read whole, by seconds, by frames or out of a shard, in turn, 8 frames each, in a",
-        f"process of its own that is watched. A read may decode {MAX_FRAMES} frames; a process that is silent for",
-        f"{HANG_SEC:g} s counts as hung. *frames*: what still decodes was read.",
+        f"Of {result['count']} damaged videos, {result['crashes']} crashed the reader, {result['hangs']} hung it, and "
+        f"{result['others']} raised anything other than `VideoError`.",
         "",
         *table(["damage", *outcomes], counts_by(kinds, outcomes)),
         "",
-        f"{result['count']} videos, made of {result['sources']}: crashes {result['crashes']}, hangs {result['hangs']},",
-        f"other errors {result['others']}. The slowest took {result['slowest_sec']:.1f} s. Memory of the reading",
-        f"process: {first:.0f} MB after a tenth of the videos, {last:.0f} MB after all.",
+        f"The videos are damaged copies of {result['sources']} files. The slowest took "
+        f"{result['slowest_sec']:.1f} s. The reading process",
+        f"had {first:.0f} MB after a tenth of the videos and {last:.0f} MB after all.",
+        "",
+        "Each one is read whole, by seconds, by frames or from a shard, in turn, 8 frames each, in a separate "
+        "process. A",
+        f"read may decode {MAX_FRAMES} frames. A process that is silent for {HANG_SEC:g} s counts as hung. "
+        "*frames* means that the",
+        "frames that still decode were read.",
+        "",
+        f"{result['machine']}. Seed {result['seed']}. `python benchmarks/robustness.py --data FOLDER` measures again",
+        "and writes this page.",
         "",
         "## Memory over many videos",
         "",
         f"{result['many'][-1]['number']:,} reads of 8 frames of {result['many'][0]['files']} small whole videos,",
-        "one after the other in one process; most of the memory is that of the libraries.",
+        "one after the other in one process. Most of the memory belongs to the libraries.",
         "",
         *table(["videos read", "memory (MB)"], memory),
         "",
-        f"After the last, with what the allocator held free given back (`malloc_trim`): {result['trimmed_mb']:.0f} MB.",
+        f"After the last read and `malloc_trim`, which returns free memory to the system: "
+        f"{result['trimmed_mb']:.0f} MB.",
         "",
     ]
     return "\n".join(lines + lists_page(result["lists"])) + REAL_FILES
 
 
 def counts_by(found: dict[str, dict[str, int]], outcomes: list[str]) -> list[list[str]]:
-    """A row for each kind: how often each outcome was seen."""
+    """Return a row per kind with the count of each outcome."""
     return [[kind, *(str(row.get(name, 0)) for name in outcomes)] for kind, row in found.items()]
 
 
 def lists_page(lists: dict[str, Any]) -> list[str]:
-    """The lists' part of the page."""
+    """Return the section on lists."""
     outcomes = sorted(lists["outcomes"])
     return [
         "## Lists",
         "",
-        f"{lists['count']} damaged lists in the formats that are read; seed {lists['seed']}. *source*: what was left",
+        f"{lists['count']} damaged lists in the supported formats, seed {lists['seed']}. *source* means that "
+        "the rest of the list",
         "could be loaded.",
         "",
         *table(["format", *outcomes], counts_by(lists["by_format"], outcomes)),
         "",
-        f"Other errors: {len(lists['others'])}. The slowest took {lists['slowest_sec']:.2f} s; memory grew by",
+        f"Other errors: {len(lists['others'])}. The slowest took {lists['slowest_sec']:.2f} s, and memory grew by",
         f"{lists['memory_growth_mb']:.0f} MB.",
         "",
     ]
 
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts by kind of damage and outcome, and what must not be."""
+    """Return counts by kind of damage and outcome, and the rows with other errors."""
     kinds = {kind: dict(Counter(row["outcome"] for row in rows if row["kind"] == kind)) for kind in MUTATIONS}
     fine = {"frames", "VideoError", "limit"}
     bad = [row for row in rows if row["outcome"] not in fine]
@@ -231,10 +238,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of videos, at any depth")
     parser.add_argument("--count", type=int, default=2000, help="damaged videos, and damaged lists")
     parser.add_argument("--reads", type=int, default=10_000, help="reads of whole videos in one process")
-    parser.add_argument("--small", type=Path, help="folder of the whole videos, without it --data")
+    parser.add_argument("--small", type=Path, help="folder of the whole videos [--data]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=HERE, help="folder for robustness.json and robustness.md")
-    parser.add_argument("--only", type=int, help="make one damaged video again, at --keep")
+    parser.add_argument("--only", type=int, help="write one damaged video to --keep")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -251,7 +258,7 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Everything, and both files; 1 if anything came that must not."""
+    """Run everything, write both files, and return 1 after a crash, a hang or another error."""
     import av
 
     result = {

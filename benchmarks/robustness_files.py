@@ -1,10 +1,10 @@
-"""The section on real files of robustness.md: what was tried by hand, and what became of it."""
+"""The section of robustness.md on real files, which were tried by hand."""
 
 REAL_FILES = """
 ## Real files
 
-Whole files, and files made by FFmpeg with one thing wrong. Each was decoded to its end by `videozoo check-data` and
-opened by `VideoReader`. *noted*: read, and `report.csv` says what is wrong. *error*: refused, with the reason.
+Whole files, and files that FFmpeg wrote with one fault. Each was decoded to its end by `videozoo check-data` and
+opened by `VideoReader`. *noted*: read, with a note in `report.csv`. *error*: refused, with the reason.
 
 | files | number | without a note | noted | error |
 |---|---|---|---|---|
@@ -18,16 +18,16 @@ opened by `VideoReader`. *noted*: read, and `report.csv` says what is wrong. *er
 
 What happens with each kind:
 
-- Anything that a decoder raises while one file is opened or read is an error of that file. The run goes on.
-- Side data that PyAV has no name for (spatial video, photos with EXIF) is ignored; rotation is still applied.
-- Encrypted video is refused. FFmpeg would give gray frames.
-- A frame that FFmpeg decodes with errors is read, counted and noted, and so are those after it up to a keyframe. Damage
-  that leaves a valid bit stream cannot be seen: HEVC, VP9, WMV, GIF and MJPEG have no checksum, and most of the 39
-  damaged files without a note are of these codecs. Some of the 39 lost nothing but a frame that no other one needs.
-- A file that ends before its container does is noted. GIF, MJPEG, y4m and raw streams do not state their length.
-- An edit list that hides frames, or a header that counts other frames than are shown, is no damage.
-- 16-bit gray is scaled to 8 bits, alpha is dropped, and pixels without a known range (32-bit integers, floating-point
+- Any exception of the decoder while a file is opened or read becomes an error of that file. The run continues.
+- Side data that PyAV does not know (spatial video, photos with EXIF) is ignored. Rotation is still applied.
+- Encrypted video is refused, because FFmpeg would return gray frames.
+- A frame that FFmpeg decodes with errors is read, counted and noted. So are the frames after it up to a keyframe.
+- Damage that leaves a valid bit stream is not detected. HEVC, VP9, WMV, GIF and MJPEG have no checksum, and most of the
+  39 damaged files without a note use these codecs. Some of the 39 only lost a frame that no other frame needs.
+- A file that ends too early gets a note. GIF, MJPEG, y4m and raw streams do not state their length.
+- An edit list that hides frames, or a wrong frame count in the header, is not damage.
+- 16-bit gray is scaled to 8 bits and alpha is dropped. Pixels without a known range (32-bit integers, floating-point
   numbers) are refused.
 - A still picture is a video of one frame, with a note.
-- Class folders: files that are no videos by their endings are left out, and a warning names them.
+- In class folders, files without a video extension are skipped with a warning that names them.
 """

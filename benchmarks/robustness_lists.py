@@ -1,6 +1,6 @@
-"""Damage lists of every format and load them: a source or the one error type must come, whatever they hold.
+"""Load damaged lists of every format; each must give a source or a SourceError.
 
-``python benchmarks/robustness_lists.py --count 2000`` prints the counts as JSON, and ends with 1 if anything else came.
+``python benchmarks/robustness_lists.py --count 2000`` prints the counts as JSON and exits with 1 after any other error.
 """
 
 import argparse
@@ -23,7 +23,7 @@ WRONG: tuple[Any, ...] = (None, True, -1, 2**70, 1.5, float("inf"), "", "x" * 50
 
 @dataclass(frozen=True)
 class ListSet:
-    """A small set in one format: what is loaded, and the files that are damaged."""
+    """Small dataset in one format with the files that are damaged."""
 
     data: str
     options: dict[str, Any]
@@ -114,7 +114,7 @@ SETS = {
 
 
 def write_set(folder: Path, name: str) -> None:
-    """Write a set of ``SETS``; its videos hold one byte, as nothing opens them."""
+    """Write a set of ``SETS``. Its videos have one byte, because nothing opens them."""
     for video in SETS[name].videos:
         (folder / video).parent.mkdir(parents=True, exist_ok=True)
         (folder / video).write_bytes(b"x")
@@ -123,7 +123,7 @@ def write_set(folder: Path, name: str) -> None:
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """The bytes of a list with one to three kinds of damage."""
+    """Return the bytes of a list with one to three kinds of damage."""
     kinds: tuple[Callable[[bytes, random.Random], bytes], ...] = (
         *(_flip_bits, _cut, _insert_zero, _huge_field, _repeat, _delete),
         *(_random_bytes, _token, _nest, _wrong_json, _swap_lines),
@@ -137,8 +137,8 @@ def run(count: int, seed: int = 0) -> dict[str, Any]:
     """Load ``count`` damaged lists.
 
     Returns:
-        counts by format and outcome, what else was raised (with a way to make it again), the slowest in seconds and the
-        growth of the memory's peak in MB.
+        counts by format and outcome, other errors (with seed and number), seconds of the slowest list and the growth of
+        the peak memory in MB.
     """
     outcomes: dict[str, Counter[str]] = {name: Counter() for name in SETS}
     others: list[str] = []
@@ -180,7 +180,7 @@ def _outcome(data: Path, options: dict[str, Any]) -> str:
         return "SourceError"
     except Exception as err:
         return f"{type(err).__name__}: {str(err)[:200]}"
-    return "source" if _is_sound(source) else "a source with labels or files that are not"
+    return "source" if _is_sound(source) else "a source with invalid labels or files"
 
 
 def _is_sound(source: VideoSource) -> bool:
@@ -236,7 +236,7 @@ def _random_bytes(data: bytes, rng: random.Random) -> bytes:
 
 
 def _token(data: bytes, rng: random.Random) -> bytes:
-    """A word, number or quote replaced, or put in."""
+    """Insert a word, number or quote, or replace some bytes by it."""
     at = _place(data, rng)
     return data[:at] + rng.choice(TOKENS) + data[at + rng.choice((0, 0, 1, 3)) :]
 
@@ -255,7 +255,7 @@ def _swap_lines(data: bytes, rng: random.Random) -> bytes:
 
 
 def _wrong_json(data: bytes, rng: random.Random) -> bytes:
-    """Valid JSON with values of wrong types; other text as it is."""
+    """Return valid JSON with values of wrong types, or other text unchanged."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -279,7 +279,7 @@ def _replace_some(value: Any, rng: random.Random) -> Any:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)

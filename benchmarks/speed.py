@@ -1,11 +1,13 @@
-"""Time and memory of the networks beside timm's backbones, plain references and other packages; writes the page.
+"""Measure time and memory of the models next to timm's backbones, plain references and other packages.
 
-``python benchmarks/speed.py`` measures everything in one run, side by side and in turns, and writes ``speed.json`` and
-``speed.md`` (on a GPU, where it adds float16, compilation of every network and CUDA graphs: ``speed_cuda.*``).
-``--only WORDS`` takes the sections whose names hold one of the words (``--list`` prints them); their results replace
-those in the JSON. ``--check`` writes nothing: it compares ratios with the JSON that is there and prints what got worse.
-Nothing else should run on the machine meanwhile. Compiled networks take most of a first run; a second finds them in
-torch's cache. ``--no-compile`` leaves them out.
+``python benchmarks/speed.py`` measures everything in one run, in turns, and writes ``speed.json`` and ``speed.md``. On
+a GPU it writes ``speed_cuda.*`` and adds float16, CUDA graphs and compilation of every model.
+
+``--only WORDS`` runs the sections whose names contain one of the words (``--list`` prints the names). Their results
+replace those in the JSON. ``--check`` writes nothing: it compares with the JSON and prints the ratios that got worse.
+
+Run nothing else on the machine meanwhile. Compilation takes most of the first run; later runs use torch's cache.
+``--no-compile`` skips it.
 """
 
 import argparse
@@ -34,7 +36,7 @@ LOADING, MEMORY = "loading", "memory"
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that are timed in turns."""
+    """Group of rows that are timed in turns."""
 
     setting: Setting
     depth: str
@@ -50,7 +52,7 @@ class Section:
 
 
 def rows_of(depth: str, task: str, device: str, names: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The base and our networks of one depth; with ``names`` those alone."""
+    """Return the base and our models of one depth; if ``names`` is given, only these models."""
     ours = names or ("tsn", "tsm", "msn", "tanet", "tdn", "arc_tsm", "dnr_tsn")
     rows = [BASE[depth], *(f"{name}_{depth}" for name in ours)]
     if not names:
@@ -62,13 +64,13 @@ def rows_of(depth: str, task: str, device: str, names: tuple[str, ...] = ()) -> 
     if device == "cuda":
         rows += [f"{row}, {mode}" for row in rows for mode in ("compiled", "graphs")]
     elif not names:
-        # Those of the targets: a training network of this depth takes minutes to compile.
+        # Only those with targets: a training step of this depth takes minutes to compile.
         compiled = ("tsm", "arc_tsm") if (depth, task) == ("r50", "training") else ("tsm", "arc_tsm", "tsn", "dnr_tsn")
         rows += [f"{name}_{depth}, compiled" for name in compiled]
     return tuple(rows)
 
 
-# Rounds of inference and training at batch 1 and 4: what lasts longer is repeated less.
+# Rounds at batch 1 and 4. Slow steps are repeated less.
 ROUNDS = {
     ("inference", "r18"): (9, 7),
     ("inference", "r50"): (7, 5),
@@ -78,7 +80,7 @@ ROUNDS = {
 
 
 def sections(device: str) -> list[Section]:
-    """All that is timed: on a CPU, in other types, layouts and batches, the networks of the targets alone."""
+    """Return all sections. On a CPU, other types, layouts and batches have only the models with targets."""
     few = () if device == "cuda" else ("tsn", "tsm", "arc_tsm", "dnr_tsn")
     found = []
     for (task, depth), rounds in ROUNDS.items():
@@ -105,7 +107,7 @@ def sections(device: str) -> list[Section]:
 
 
 def memory_rows(task: str, batch: int) -> list[str]:
-    """Networks whose peak is measured: with several clips those whose memory has targets."""
+    """Return the models whose peak is measured. With several clips these are the ones with memory targets."""
     rows = []
     for depth in BASE if batch == 1 else ["r18"]:
         names = {
@@ -121,7 +123,7 @@ def memory_rows(task: str, batch: int) -> list[str]:
 
 
 def measure_sections(result: dict[str, Any], chosen: list[Section], args: argparse.Namespace) -> None:
-    """Time the chosen sections, and count what has no count yet."""
+    """Time the chosen sections and count the MACs of new models."""
     for section in chosen:
         start = time.perf_counter()
         rows = [row for row in section.rows if args.compile or split_row(row)[1] == "eager"]
@@ -146,19 +148,19 @@ def measure_sections(result: dict[str, Any], chosen: list[Section], args: argpar
 
 
 def measure_memory(result: dict[str, Any], args: argparse.Namespace, device: str) -> None:
-    """Peaks, each in a process of its own."""
+    """Measure the peak memory of each model in its own process."""
     for task, batch in (("inference", 1), ("training", 1), ("training", 4)):
         rows = result["memory"].setdefault(f"{task} batch {batch}", {})
         for row in memory_rows(task, batch):
             try:
                 rows[row] = peak_memory(row, Setting(task, batch, device=device), args.threads)
             except Unavailable as error:
-                print(f"  {row}: left out, {error}", flush=True)
+                print(f"  {row}: skipped, {error}", flush=True)
     print("memory measured", flush=True)
 
 
 def measure_loading(result: dict[str, Any], rounds: int) -> None:
-    """The data set beside a plain loop over PyAV, on one thread as in a worker; see ``loader.py``."""
+    """Compare the dataset with a plain PyAV loop on one thread, as in a worker (see ``loader.py``)."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         for kind, options in KINDS.items():
@@ -169,12 +171,12 @@ def measure_loading(result: dict[str, Any], rounds: int) -> None:
 
 
 def run(args: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
-    """Measure what ``--only`` names, everything without it; the rest is taken from an earlier result."""
+    """Measure the sections of ``--only``, or all. Other sections keep their earlier results."""
     start = time.perf_counter()
     os.environ["KINETO_LOG_LEVEL"] = "6"
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.benchmark = True
-    torch._dynamo.config.recompile_limit = 64  # many networks of one class in one process
+    torch._dynamo.config.recompile_limit = 64  # many models of one class in one process
     result: dict[str, Any] = {**machine(device, args.threads), "threads": args.threads}
     result |= {key: dict(before.get(key, {})) for key in ("matrix_rate", "macs", "memory", "loading", "sections")}
 
@@ -197,11 +199,13 @@ def run(args: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="WORDS", help="sections whose names hold one of these")
-    parser.add_argument("--rounds", type=int, help="rounds of every section, instead of each one's own")
+    parser.add_argument("--only", nargs="+", metavar="WORDS", help="run sections whose names contain one of these")
+    parser.add_argument("--rounds", type=int, help="rounds of every section")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads on a CPU")
-    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave compiled networks out")
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 if a ratio got worse beyond its spread")
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="skip compiled models")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if a ratio got worse beyond its spread"
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the sections")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for the JSON and the page")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Time and memory of steps: networks side by side in turns, memory in a process of its own."""
+"""Functions that measure the time of steps in turns and their memory in separate processes."""
 
 import gc
 import math
@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speed_models import FRAMES, SIZE, Unavailable, fused, make_input, make_network, run_as, same_as, split_row
+from speed_models import FRAMES, SIZE, Unavailable, fused, make_input, make_model, run_as, same_as, split_row
 from torch import Tensor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 KEEP_FREED = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184"
-SAMPLE_SEC = 0.05  # quicker steps are repeated within one measurement
-ALLOWED_DIFFERENCE = 1e-3  # float32, largest difference over largest output; more would mean another network
+SAMPLE_SEC = 0.05  # faster steps are repeated within one measurement
+ALLOWED_DIFFERENCE = 1e-3  # float32, largest difference over largest output
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is the same for all rows of a section."""
+    """Settings that all rows of a section share."""
 
     task: str  # "inference" or "training"
     batch: int = 1
@@ -40,12 +40,12 @@ class Setting:
 
 
 def make_step(row: str, setting: Setting) -> Callable[[], Tensor]:
-    """A function that predicts, or trains for one step with SGD at a learning rate of zero, and gives the outputs."""
+    """Return a function that predicts, or trains one step with SGD at learning rate 0, and returns the outputs."""
     name, mode = split_row(row)
-    net = make_network(name, setting.num_frames).to(setting.device)
+    net = make_model(name, setting.num_frames).to(setting.device)
     x = make_input(name, setting.batch, setting.num_frames, setting.size, setting.channels_last).to(setting.device)
     if setting.channels_last:
-        lay_channels_last(net)
+        to_channels_last(net)
     train = setting.task == "training"
     net.train(train)
     if name.startswith("fuse "):
@@ -62,11 +62,11 @@ def make_step(row: str, setting: Setting) -> Callable[[], Tensor]:
 
     if not train:
         return predict
-    # No step may change the weights: rows are compared with each other, and every round does the same work.
+    # Learning rate 0 keeps the weights: rows are compared, and every round must do the same work.
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=0.9)
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()  # makes the momenta, which every step after the first finds
+    optimizer.step()  # creates the momentum buffers, as every later step has them
     optimizer.zero_grad()
 
     def step() -> Tensor:
@@ -80,8 +80,8 @@ def make_step(row: str, setting: Setting) -> Callable[[], Tensor]:
     return step
 
 
-def lay_channels_last(net: torch.nn.Module) -> None:
-    """``net.to(memory_format=...)`` for networks of 2-D and 3-D convolutions, or both."""
+def to_channels_last(net: torch.nn.Module) -> None:
+    """Convert the weights of 2-D and 3-D convolutions to channels-last memory, in place."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     for parameter in net.parameters():
         if parameter.ndim in formats:
@@ -94,7 +94,7 @@ def synchronize(device: str) -> None:
 
 
 def measure(step: Callable[[], Any], device: str, repeats: int = 1) -> float:
-    """Milliseconds of one step."""
+    """Return the milliseconds of one step."""
     synchronize(device)
     start = time.perf_counter()
     for _ in range(repeats):
@@ -103,11 +103,11 @@ def measure(step: Callable[[], Any], device: str, repeats: int = 1) -> float:
     return (time.perf_counter() - start) * 1e3 / repeats
 
 
-def compare(rows: list[str], setting: Setting, rounds: int, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Times of all rows in turns, A B A B; rows that cannot run are left out, with the reason.
+def compare(rows: list[str], setting: Setting, rounds: int, log: Callable[[str], None] = print) -> dict[str, Any]:
+    """Return the times of all rows, taken in turns (A B A B). Rows that cannot run are listed with the reason.
 
     Raises:
-        RuntimeError: a row's outputs differ in float32 from those of the row that it must equal.
+        RuntimeError: float32 outputs of a row differ from those of the row that it must equal.
     """
     torch.compiler.reset()
     steps: dict[str, Callable[[], Tensor]] = {}
@@ -118,10 +118,10 @@ def compare(rows: list[str], setting: Setting, rounds: int, say: Callable[[str],
             step = make_step(row, setting)
             outputs[row] = step().float().clone()
             for _ in range(2 if split_row(row)[1] == "graphs" else 0):
-                step()  # warms up, then records
+                step()  # warm up, then record
         except (Unavailable, NotImplementedError, torch.cuda.OutOfMemoryError) as error:
             result["skipped"][row] = str(error).splitlines()[0]
-            say(f"  {row}: left out, {error}")
+            log(f"  {row}: skipped, {error}")
             continue
         steps[row] = step
         result["rows"][row] = entry = {"ms": []}
@@ -145,7 +145,7 @@ def _difference(row: str, outputs: dict[str, Tensor], setting: Setting) -> dict[
 
 
 def matrix_rate(device: str, dtype: str) -> float:
-    """Multiply-adds per second of a large matrix product, or of it as a convolution: the best that was seen."""
+    """Return the best measured MACs per second of a large matrix product, also run as a convolution."""
     size = 8192 if device == "cuda" else 2048
     a = torch.randn(size, size, device=device, dtype=DTYPES[dtype])
     images = a.view(size // 64, 8, 8, size).permute(0, 3, 1, 2)  # channels_last
@@ -158,13 +158,13 @@ def matrix_rate(device: str, dtype: str) -> float:
 
 
 def peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
-    """Peak memory (MB) of a step, the network's weights included, in a process of its own.
+    """Return the peak memory (MB) of a step, including the weights, measured in a separate process.
 
     ``tensors`` is the allocator's own count, which does not depend on the run; ``resident`` is what the process grew
     by on a CPU. There the process is a copy of this one: call this before anything has computed with several threads.
 
     Raises:
-        Unavailable: the network cannot be made here.
+        Unavailable: the model cannot be created here.
     """
     context = multiprocessing.get_context("fork" if setting.device == "cpu" else "spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -179,7 +179,7 @@ def _peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
         torch.cuda.reset_peak_memory_stats()
         step()
         return {"tensors": torch.cuda.max_memory_allocated() / 2**20}
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _status_mb("VmRSS")
     step = make_step(row, setting)
     gc.collect()
@@ -190,7 +190,7 @@ def _peak_memory(row: str, setting: Setting, threads: int) -> dict[str, float]:
 
 
 def peak_of_tensors(step: Callable[[], Any]) -> float:
-    """Peak memory (MB) of all tensors in a step on the CPU, those that are there before it counted."""
+    """Return the peak memory (MB) of all tensors during a step on the CPU, with those that existed before."""
     gc.collect()
     held = sum(t.untyped_storage().nbytes() for t in _tensors()) / 2**20
     return held + _growth_mb(step)
@@ -208,7 +208,7 @@ def _growth_mb(step: Callable[[], Any]) -> float:
 
 
 def _tensors() -> list[Tensor]:
-    """Every tensor that Python knows of, one for each storage."""
+    """Return all tensors that Python tracks, one per storage."""
     found = [o for o in gc.get_objects() if issubclass(type(o), Tensor)]
     return list({t.untyped_storage().data_ptr(): t for t in found}.values())
 
@@ -219,10 +219,10 @@ def _status_mb(key: str) -> float:
 
 
 def keep_freed_memory() -> None:
-    """On Linux, start this program again with an allocator that keeps what was freed.
+    """Restart this program on Linux with an allocator that keeps freed memory.
 
-    glibc gives large maps back to the system and takes them again as fresh pages: ResNet-50 on 32 images then takes
-    1.3 times as long, and more with every map that a network writes beyond it ("Memory on Linux" in docs/systems.md).
+    By default glibc returns large feature maps to the system and gets them back as new pages. ResNet-50 on 32 images
+    then takes 1.3 times as long ("Memory on Linux" in docs/systems.md).
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = KEEP_FREED
@@ -230,7 +230,7 @@ def keep_freed_memory() -> None:
 
 
 def machine(device: str, threads: int) -> dict[str, str]:
-    """What was measured on, without its name."""
+    """Return processor, versions and commit."""
     import timm
     import torchvision
 

@@ -1,8 +1,8 @@
-"""The networks that are timed: how each is made from its name, what it takes, and what it must equal.
+"""Functions that create the timed models by name, and their inputs.
 
-A name is words: ``tsm_r18``, ``timm resnet18``, ``arc_tsm_r18 n=8 recompute``, ``plain arc_tsm_r18``,
-``fuse tsm_r18``, ``torchvision r3d_18``, ``transformers timesformer``. A row of a table is a name and how it runs:
-``tsm_r18``, ``tsm_r18, compiled``, ``tsm_r18, graphs``.
+Names: ``tsm_r18``, ``timm resnet18``, ``arc_tsm_r18 n=8 recompute``, ``plain arc_tsm_r18``, ``fuse tsm_r18``,
+``torchvision r3d_18``, ``transformers timesformer``. A row of a table is a name and a mode: ``tsm_r18``,
+``tsm_r18, compiled``, ``tsm_r18, graphs``.
 """
 
 import functools
@@ -26,17 +26,17 @@ FRAMES, SIZE = 8, 224
 
 
 class Unavailable(Exception):
-    """A network that cannot be made here, and why."""
+    """The model cannot be created here."""
 
 
 def split_row(row: str) -> tuple[str, str]:
-    """Name and mode: ``eager``, ``compiled`` or ``graphs``."""
+    """Return name and mode: ``eager``, ``compiled`` or ``graphs``."""
     name, _, mode = row.partition(", ")
     return name, mode or "eager"
 
 
 def same_as(row: str) -> str | None:
-    """The row with the same weights whose outputs must be equal, if there is one."""
+    """Return the row whose outputs must be equal, or None."""
     name, mode = split_row(row)
     if mode != "eager":
         return name
@@ -46,11 +46,11 @@ def same_as(row: str) -> str | None:
     return kind if rest == "n=4 recompute" else None
 
 
-def make_network(name: str, num_frames: int = FRAMES) -> nn.Module:
-    """The network of a name in float32 on the CPU, with the same random weights each time; not yet fused.
+def make_model(name: str, num_frames: int = FRAMES) -> nn.Module:
+    """Return the model in float32 on the CPU with the same random weights each time. It is not fused yet.
 
     Raises:
-        Unavailable: a package or a part is missing.
+        Unavailable: a package or an option is missing.
     """
     torch.manual_seed(0)
     kind, *rest = name.removeprefix("fuse ").split()
@@ -94,7 +94,7 @@ def _with_options(part: Any, options: list[str]) -> Any:
 
 
 def _fill_zeros(model: nn.Module) -> nn.Module:
-    """Small numbers wherever a parameter starts at zero: what an augmenter adds would not show in the outputs."""
+    """Replace zero parameters by small numbers, so that augmenters change the outputs."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter[parameter == 0] += 0.02 * torch.randn_like(parameter[parameter == 0])
@@ -102,10 +102,10 @@ def _fill_zeros(model: nn.Module) -> nn.Module:
 
 
 def fused(model: nn.Module) -> nn.Module:
-    """``videozoo.fuse`` of a network, which is best done where it will run.
+    """Return ``videozoo.fuse(model)``. Call it on the device on which the model runs.
 
     Raises:
-        Unavailable: this version has none.
+        Unavailable: this version has no fuse.
     """
     fuse = getattr(videozoo, "fuse", None)
     if fuse is None:
@@ -119,7 +119,7 @@ def _torchvision(name: str) -> nn.Module:
 
 
 class _PixelValues(nn.Module):
-    """A video model of transformers, which takes (B, T, C, H, W), on clips (B, C, T, H, W)."""
+    """Adapter that gives clips (B, C, T, H, W) to a video model of transformers, which takes (B, T, C, H, W)."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -140,9 +140,9 @@ def _transformers(name: str, num_frames: int) -> nn.Module:
 
 
 def make_input(name: str, batch: int, num_frames: int = FRAMES, size: int = SIZE, channels_last: bool = True) -> Tensor:
-    """Clips (B, 3, T, H, W) in channels-last memory or not; for timm's backbones the same images, (B*T, 3, H, W).
+    """Return clips (B, 3, T, H, W); for timm's backbones the same images (B*T, 3, H, W).
 
-    TDN's names get five images for each of the ``num_frames`` time steps.
+    TDN gets five images for each of the ``num_frames`` time steps.
     """
     frames = num_frames * frames_per_segment(name)
     generator = torch.Generator().manual_seed(1)
@@ -154,15 +154,15 @@ def make_input(name: str, batch: int, num_frames: int = FRAMES, size: int = SIZE
 
 
 def frames_per_segment(name: str) -> int:
-    """Images that a network sees for each time step."""
+    """Return the number of images that a model takes per time step."""
     words = [word for word in name.split() if word not in ("plain", "fuse")]
     if words[0] in ("timm", "torchvision", "transformers"):
         return 1
     return spec_of(words[0]).frames_per_segment
 
 
-class _Folded(nn.Module):
-    """A network on images, on clips."""
+class _OnFrames(nn.Module):
+    """Adapter that applies an image model to the frames of clips."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -174,23 +174,23 @@ class _Folded(nn.Module):
 
 @functools.cache
 def count_macs(name: str, num_frames: int = FRAMES, size: int = SIZE) -> int:
-    """Multiply-adds of one clip by the package's own count; what equals another network counts as that one.
+    """Return the MACs of one clip, counted by ``videozoo.report``. Equivalent rows share the count of their base.
 
-    Of other packages' video networks, products alone, by torch's count, which runs nothing.
+    Video models of other packages are counted by torch on the meta device, which counts products only.
     """
     name = same_as(name) or name
-    model = make_network(name, num_frames).eval()
+    model = make_model(name, num_frames).eval()
     if name.startswith(("torchvision ", "transformers ")):
         with FlopCounterMode(display=False) as counter:
             model.to("meta")(torch.zeros(1, 3, num_frames, size, size, device="meta"))
         return counter.get_total_flops() // 2
     if name.startswith("timm "):
-        model = _Folded(model)
+        model = _OnFrames(model)
     return count_cost(model, (3, size, size), num_frames * frames_per_segment(name)).macs
 
 
 def run_as(model: nn.Module, mode: str) -> Any:
-    """The network as it runs in a mode."""
+    """Return the model in a mode."""
     if mode == "eager":
         return model
     options = {"mode": "reduce-overhead"} if mode == "graphs" else {}

@@ -1,4 +1,4 @@
-"""Figures from a result of ``speed.py``: ratios and their spread, the targets, and what got worse. Nothing is run."""
+"""Functions that compute ratios, targets and regressions from a result of ``speed.py``."""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 Result = dict[str, Any]
 BASE = {"r18": "timm resnet18", "r50": "timm resnet50"}
 TASKS = ("inference", "training")
-# Where a run differs from the committed one by less than this, it may be the day.
+# Runs on different days differ by as much as this.
 TOLERANCE = 0.05
 ARC_TARGETS = {
     ("inference", "r18"): 1.20,
@@ -32,7 +32,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Target:
-    """One line of the table of targets; ``value`` is None where the run holds no such measurement."""
+    """Row of the table of targets; ``value`` is None if it was not measured."""
 
     what: str
     where: str
@@ -47,7 +47,7 @@ class Target:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles of some values."""
+    """Return the median and the quartiles."""
     if len(values) == 1:
         return Spread(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -55,7 +55,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratio(section: Result, row: str, over: str) -> Spread | None:
-    """Time of a row over that of another, round by round; None where one of them was not measured."""
+    """Return the time of one row over that of another, round by round; None if one was not measured."""
     rows = section["rows"]
     if row not in rows or over not in rows:
         return None
@@ -63,20 +63,20 @@ def ratio(section: Result, row: str, over: str) -> Spread | None:
 
 
 def fastest(section: Result, name: str) -> str | None:
-    """The row of a network in the mode in which it is fastest: eager, compiled or fused."""
+    """Return the row of a model in its fastest mode: eager, compiled or fused."""
     modes = [row for row in section["rows"] if row.partition(", ")[0].removeprefix("fuse ") == name]
     return min(modes, key=lambda row: statistics.median(section["rows"][row]["ms"]), default=None)
 
 
 def find(result: Result, **wanted: Any) -> Result | None:
-    """The section of these settings: float32 and channels_last unless they say otherwise."""
+    """Return the section with these settings; batch 1, float32 and channels_last by default."""
     wanted = {"batch": 1, "dtype": "float32", "layout": "channels_last", **wanted}
     matching = (s for s in result["sections"].values() if all(s[key] == value for key, value in wanted.items()))
     return next(matching, None)
 
 
 def targets(result: Result) -> list[Target]:
-    """The targets with what was measured."""
+    """Return all targets with their measured values."""
     return [
         *_plain_targets(result),
         *_arc_targets(result),
@@ -93,7 +93,7 @@ def _over(result: Result, row: str, over: str, **wanted: Any) -> Spread | None:
 
 
 def _cases(result: Result, name: str, batches: Sequence[int] = (1,)) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Task, depth and batch: those asked for, and others that hold the network."""
+    """Yield task, depth and batch: the given batches, and every measured section with the model."""
     for task in TASKS:
         for depth in BASE:
             for batch in (1, 4):
@@ -155,17 +155,17 @@ def _family_targets(result: Result) -> Iterator[Target]:
             row, over = (f"{word}_{case['depth']}" for word in (name, "tsm"))
             value = _over(result, row, over, **case)
             if value is not None:
-                value = over_flops(result, value, row, over)
-            yield Target(f"{row} over {over}, over the ratio of FLOPs", where, 1.1, value)
+                value = over_macs(result, value, row, over)
+            yield Target(f"{row} over {over}, over the ratio of MACs", where, 1.1, value)
 
 
-def over_flops(result: Result, value: Spread, row: str, over: str) -> Spread | None:
-    """A ratio of times over the ratio of multiply-adds; None where one was not counted."""
+def over_macs(result: Result, value: Spread, row: str, over: str) -> Spread | None:
+    """Return a ratio of times over the ratio of MACs; None if one was not counted."""
     a, b = (result["macs"].get(name.partition(", ")[0]) for name in (row, over))
     if not a or not b:
         return None
-    flops = a / b
-    return Spread(value.median / flops, value.low / flops, value.high / flops)
+    macs = a / b
+    return Spread(value.median / macs, value.low / macs, value.high / macs)
 
 
 def _fuse_targets(result: Result) -> Iterator[Target]:
@@ -188,7 +188,7 @@ def _loading_targets(result: Result) -> Iterator[Target]:
 
 
 def figures(result: Result) -> dict[str, Spread]:
-    """Every ratio that a later run is compared with, by a name that tells what it is."""
+    """Return every ratio that a later run is compared with, by its name."""
     found: dict[str, Spread] = {}
     for key, section in result["sections"].items():
         for row in section["rows"]:
@@ -206,7 +206,7 @@ def figures(result: Result) -> dict[str, Spread]:
 
 
 def worse(before: Result, now: Result) -> list[str]:
-    """What got worse: the median by more than the tolerance, and the quartiles do not touch."""
+    """Return a line for each ratio whose median grew by more than the tolerance and whose quartiles do not overlap."""
     old, new = figures(before), figures(now)
     lines = []
     for name, value in new.items():

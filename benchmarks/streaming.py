@@ -1,7 +1,7 @@
-"""Time per frame of streams beside evaluation clip by clip, on two cores; writes ``streaming.json`` and the page.
+"""Measure the time per frame of streams next to prediction clip by clip.
 
-``python benchmarks/streaming.py`` needs no data: weights and frames are random, which changes no time. Both ways take
-turns, a clip's worth of frames each, so that other work on the machine hits both.
+``python benchmarks/streaming.py`` writes ``streaming.json`` and the page. It needs no data: weights and frames are
+random. Both alternatives take turns, one clip of frames each, so that other work on the machine slows both.
 """
 
 import os
@@ -17,9 +17,9 @@ from pages import table, write_both
 import videozoo
 
 HERE = Path(__file__).resolve().parent
-NETWORKS = ("tsm_mbv2", "tsn_r18", "tsm_r18", "dnr_tsn_r18", "arc_tsm_r18", "tsm_r50", "dnr_tsn_r50")
+MODELS = ("tsm_mbv2", "tsn_r18", "tsm_r18", "dnr_tsn_r18", "arc_tsm_r18", "tsm_r50", "dnr_tsn_r50")
 FRAMES, SIZE, ROUNDS, STREAMS = 8, 224, 7, 4
-LONG = ("tsm_mbv2", 600, 100)  # a long stream: network, frames, how many of the first and of the last are compared
+LONG = ("tsm_mbv2", 600, 100)  # a long stream: model, frames, number of first and last frames that are compared
 
 
 def seconds(call: Any, *args: Any) -> float:
@@ -29,7 +29,7 @@ def seconds(call: Any, *args: Any) -> float:
 
 
 def measure(name: str) -> dict[str, Any]:
-    """Times of one network."""
+    """Return the times of one model."""
     torch.manual_seed(0)
     model: Any = videozoo.create_model(name, num_classes=174, num_frames=FRAMES).eval()
     stream, several = model.streaming(nearest=True), model.streaming(nearest=True)
@@ -61,7 +61,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def measure_long() -> dict[str, float]:
-    """Medians of the first and the last frames of a long stream, and what it kept after them."""
+    """Return the median times of the first and the last frames of a long stream, and its memory."""
     name, count, part = LONG
     stream = videozoo.create_model(name, num_classes=174, num_frames=FRAMES).eval().streaming()
     frame, times, sizes = torch.randn(1, 3, SIZE, SIZE), [], []
@@ -78,34 +78,46 @@ def measure_long() -> dict[str, float]:
 
 
 def page(results: dict[str, Any]) -> str:
-    """The table in words."""
+    """Return the result as Markdown."""
     machine, long = results["machine"], results["long"]
     keys = ("frame_ms", "frame_p95_ms", "frames_per_sec", "clip_ms", "clip_over_frame", "frames_per_sec_of_several")
     rows = [
         [f"`{name}`", *(f"{row[key]:.1f}" for key in keys), f"{row['memory_mb']:.2f}"]
-        for name, row in results["networks"].items()
+        for name, row in results["models"].items()
     ]
-    head = ["network", "stream, ms a frame", "95 % below", "frames/s", "clip, ms an answer", "ratio"]
+    ratios = [row["clip_over_frame"] for row in results["models"].values()]
+    head = ["model", "stream, ms per frame", "95 % below", "frames/s", "clip, ms per prediction", "ratio"]
     head += [f"{STREAMS} streams, frames/s", "memory, MB"]
     return "\n".join(
         [
             "# Streams: time per frame",
             "",
-            f"{machine['threads']} CPU threads, torch {machine['torch']}, Python {machine['python']}, float32. "
-            "`python benchmarks/streaming.py` makes this page again.",
-            "",
-            f"Frames of {SIZE}x{SIZE}, networks of {FRAMES} frames, the network alone (no decoding). *Stream*: one",
-            f"frame in, logits out. *Clip*: the answer after each frame by the network on the last {FRAMES} frames, as",
-            f"evaluation does; both look at the same frames in turns, {ROUNDS} rounds, medians. *Ratio*: a clip's time",
-            f"over a frame's, median of the rounds. *{STREAMS} streams*: frames a second of that many streams in one",
-            "batch, all together. *Memory*: what a stream keeps of the past.",
-            "ARC is in its nearest causal form.",
+            f"For a prediction after every frame, `model.streaming()` is {min(ratios):.0f} to "
+            f"{max(ratios):.0f} times as "
+            "fast as running the model on",
+            f"the last {FRAMES} frames. CPU only: there are no GPU figures yet.",
             "",
             *table(head, rows),
             "",
-            f"A stream of {LONG[1]} frames through `{LONG[0]}`: {long['first_ms']:.1f} ms a frame among the first "
-            f"{LONG[2]}, {long['last_ms']:.1f} among the last; {long['first_bytes']:,} bytes kept after the",
-            f"first frame and {long['last_bytes']:,} after the last.",
+            f"Time and memory do not grow with the length of a stream. In {LONG[1]} frames of `{LONG[0]}` the first "
+            f"{LONG[2]} take {long['first_ms']:.1f} ms per",
+            f"frame and the last {LONG[2]} take {long['last_ms']:.1f} ms. The stream keeps "
+            f"{long['first_bytes']:,} bytes "
+            f"after the first frame and {long['last_bytes']:,} after the last.",
+            "",
+            "| column | meaning |",
+            "|---|---|",
+            "| stream | one frame in, logits out |",
+            f"| clip | the model on the last {FRAMES} frames, as in evaluation |",
+            "| ratio | time of a clip over time of a frame, median of the rounds |",
+            f"| {STREAMS} streams | frames per second of {STREAMS} streams in one batch, all together |",
+            "| memory | what a stream keeps of the past |",
+            "",
+            f"Frames of {SIZE}x{SIZE}, models of {FRAMES} frames, without decoding. Both alternatives take turns, "
+            f"{ROUNDS} rounds, medians. ARC is in its",
+            f"nearest causal form. {machine['threads']} CPU threads, torch {machine['torch']}, Python "
+            f"{machine['python']}, float32.",
+            "`python benchmarks/streaming.py` measures again and writes this page.",
             "",
         ]
     )
@@ -119,7 +131,7 @@ def main() -> None:
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-        "networks": {name: measure(name) for name in NETWORKS},
+        "models": {name: measure(name) for name in MODELS},
         "long": measure_long(),
     }
     write_both(HERE / "streaming.json", results, page(results))

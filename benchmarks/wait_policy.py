@@ -1,7 +1,7 @@
-"""Measure how OpenMP threads should wait for each other: time of a step per setting, on an idle and on a busy machine.
+"""Measure the time of a step with different OpenMP wait policies, on an idle and on a busy machine.
 
-``python benchmarks/wait_policy.py [--rounds N]`` writes ``.md`` and ``.json``. Every setting runs in a process of
-its own, because OpenMP reads it once. The processes take turns, so that a slow moment hits all of them alike.
+``python benchmarks/wait_policy.py [--rounds N]`` writes ``.md`` and ``.json``. Every setting runs in its own process,
+because OpenMP reads it once. The processes take turns, so that other work slows all of them alike.
 """
 
 import argparse
@@ -14,13 +14,13 @@ from pathlib import Path
 
 from pages import table, write_both
 
-# Environment of each setting. libgomp spins 300,000 times by default, with PASSIVE not at all.
+# Environment of each setting. libgomp spins 300,000 times by default and never with PASSIVE.
 SETTINGS = {
     "default": {},
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
     **{f"spin {n}": {"GOMP_SPINCOUNT": str(n)} for n in (1_000, 3_000, 10_000, 30_000)},
 }
-# (network, frame size, training)
+# (model, frame size, training)
 TASKS = {
     "train arc_tsm_r18 48 px": ("arc_tsm_r18", 48, True),
     "train tsn_r18 48 px": ("tsn_r18", 48, True),
@@ -32,7 +32,7 @@ SAMPLE_SEC = 0.7
 
 
 def work(task: str) -> None:
-    """Run steps of one task whenever a line comes in; print the seconds of a step."""
+    """Run steps of one task for every line of standard input and print the seconds of a step."""
     import torch
 
     import videozoo
@@ -120,15 +120,20 @@ def main() -> None:
 def write_page(result: dict[str, dict[str, dict[str, float]]], rounds: int) -> str:
     """Return the Markdown page of the figures."""
     lines = [
-        "# How long threads should spin while they wait",
+        "# OpenMP wait policy",
         "",
-        "OpenMP threads that wait for each other spin for a while, then sleep. On an idle machine spinning saves the",
-        "time of waking up. On a busy one it takes the processor from the thread that is waited for. The command line",
-        "sets `GOMP_SPINCOUNT=3000` unless you set it or `OMP_WAIT_POLICY` yourself.",
+        "You need not set anything: the command line sets `GOMP_SPINCOUNT=3000` unless you set it or "
+        "`OMP_WAIT_POLICY`.",
+        "In Python, set it before you import torch if other programs use the same processors.",
         "",
-        f"Milliseconds of a step, median of {rounds} rounds, and the ratio to the fastest setting of the row. Busy: as",
-        f"many endless loops as processors run beside it. {os.cpu_count()} CPU cores, batch {BATCH[True]} in training,",
-        "1 in prediction, 8 frames. `python benchmarks/wait_policy.py` writes this page.",
+        "OpenMP threads that wait for each other first spin and then sleep. On an idle machine spinning saves "
+        "the time of",
+        "waking up. On a busy machine it takes the processor from the thread that the others wait for.",
+        "",
+        f"Milliseconds per step, median of {rounds} rounds, and the ratio to the fastest setting of the row. "
+        "On a *busy*",
+        f"machine one endless loop per processor runs at the same time. CPU only: {os.cpu_count()} cores, batch",
+        f"{BATCH[True]} in training, 1 in prediction, 8 frames. `python benchmarks/wait_policy.py` writes this page.",
         "",
     ]
     rows = []

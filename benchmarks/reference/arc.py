@@ -1,7 +1,7 @@
-"""ARC written plainly from equations 2 to 7 of the paper in whole networks: the package's is timed against it.
+"""Plain ARC layers from equations 2 to 7 of the paper, which the package's layers are timed against.
 
-Lists of parts, one convolution for every map of every part, sums over j < i at every step, upsampling first: nothing
-is merged, reordered or kept out of memory. ``tests/reference_arc.py`` is slower still, pixel by pixel.
+Every output group has its own convolutions, every step sums over all j < i, and maps are upsampled first. Nothing is
+merged, reordered or recomputed. ``tests/reference_arc.py`` is even slower and works pixel by pixel.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ["PlainArcConv2d", "make_plain"]
 
 
 class PlainArcConv2d(nn.Module):
-    """The default ARC convolution on folded frames (B*S, C, H, W), sharing the parameters of one of the package's.
+    """Default ARC convolution on folded frames (B*S, C, H, W) that shares the parameters of a layer of the package.
 
     Z_1 = X;  Z_i = ReLU(ReLU(X + W_e X + sum_{j<i} W_f,j Y_j + sum_{j<i} W_a,j (Pool_S(Y_j) + Pool_T(Y_j))));
     Y_i = conv(Z_i; w_i);  Y = concat(Y_1..Y_n).
@@ -57,13 +57,13 @@ class PlainArcConv2d(nn.Module):
         return torch.cat(parts, 1)
 
     def _pools(self, y: Tensor) -> Tensor:
-        """Pool_S (+) Pool_T: the maximum over each frame, and over the clip at each place."""
+        """Return Pool_S (+) Pool_T: the maximum over each frame plus the maximum over the clip at each position."""
         clips = y.unflatten(0, (-1, self.num_segments))
         return (clips.amax((3, 4), keepdim=True) + clips.amax(1, keepdim=True)).flatten(0, 1)
 
 
 def make_plain(net: nn.Module) -> nn.Module:
-    """Put the plain layer wherever ``net`` has the package's, in place; parameters are shared."""
+    """Replace the package's layers in ``net`` by plain ones, in place. Parameters are shared."""
     for name, module in list(net.named_modules()):
         if type(module) is ArcConv2d:
             set_submodule(net, name, PlainArcConv2d(module))

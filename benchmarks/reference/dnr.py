@@ -1,7 +1,7 @@
-"""DNR written plainly from equations 1 to 7 of the paper in whole networks: the package's is timed against it.
+"""Plain DNR norms from equations 1 to 7 of the paper, which the package's norms are timed against.
 
-Each norm standardises its whole input, then a loop over groups of frames predicts the pair of each, and scales and
-shifts that group. ``tests/reference_dnr.py`` is slower still, frame by frame.
+Each norm standardizes its input. A loop over groups of frames then predicts scale and shift of each group.
+``tests/reference_dnr.py`` is even slower and works frame by frame.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ State = tuple[Tensor, Tensor]
 
 
 def relay_step(cell: Any, x_bar: Tensor, state: State) -> State:
-    """Eq. 3 to 5 for the rows x_bar (B, C); no phi_h where the place never sees a state."""
+    """Return the next state (eq. 3 to 5) for rows x_bar (B, C). phi_h is None where no state arrives."""
     h, c = state
     gates = cell.phi_x(x_bar) + cell.bias
     if cell.phi_h is not None:
@@ -30,7 +30,7 @@ def relay_step(cell: Any, x_bar: Tensor, state: State) -> State:
 
 
 class _PlainNorm2d(nn.Module):
-    """Eq. 1, 2 and 6, sharing the statistics and the cell of one of the package's norms of batch statistics."""
+    """Norm of eq. 1, 2 and 6 that shares the statistics and the cell of a norm of the package."""
 
     def __init__(self, norm: Any) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class _PlainNorm2d(nn.Module):
         self.register_buffer("running_mean", norm.running_mean)
         self.register_buffer("running_var", norm.running_var)
 
-    def _standardise(self, x: Tensor) -> Tensor:
+    def _standardize(self, x: Tensor) -> Tensor:
         mean, var = self.get_buffer("running_mean"), self.get_buffer("running_var")
         x = F.batch_norm(x, mean, var, training=self.training, momentum=self.momentum, eps=self.eps)
         return x.unflatten(0, (-1, self.num_segments))
@@ -56,7 +56,7 @@ class _PlainNorm2d(nn.Module):
 
 
 class PlainCrossTemporalNorm2d(_PlainNorm2d):
-    """The pair is relayed from group to group of frames."""
+    """Norm that relays scale and shift from one group of frames to the next."""
 
     def __init__(self, norm: Any) -> None:
         super().__init__(norm)
@@ -65,7 +65,7 @@ class PlainCrossTemporalNorm2d(_PlainNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         clips = x.unflatten(0, (-1, self.num_segments))
-        standard = self._standardise(x)
+        standard = self._standardize(x)
         state = self._zero(clips)
         groups = []
         for first in range(0, self.num_segments, self.group_frames):
@@ -76,7 +76,7 @@ class PlainCrossTemporalNorm2d(_PlainNorm2d):
 
 
 class PlainCrossLayerNorm2d(_PlainNorm2d):
-    """The pair is relayed from block to block."""
+    """Norm that relays scale and shift from block to block."""
 
     def __init__(self, norm: Any) -> None:
         super().__init__(norm)
@@ -88,7 +88,7 @@ class PlainCrossLayerNorm2d(_PlainNorm2d):
     def _advance(self, x: Tensor, state: State | None, cell: Any) -> tuple[Tensor, State]:
         clips = x.unflatten(0, (-1, self.num_segments))
         state = relay_step(cell, clips.mean((1, 3, 4)), state or self._zero(clips))
-        return self._scale_and_shift(self._standardise(x), state).flatten(0, 1), state
+        return self._scale_and_shift(self._standardize(x), state).flatten(0, 1), state
 
 
 def make_plain(net: nn.Module) -> nn.Module:

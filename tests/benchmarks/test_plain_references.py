@@ -1,4 +1,4 @@
-"""The plain references of the benchmarks compute what the package's networks compute."""
+"""Tests that the plain references of the benchmarks equal the package's models."""
 
 import copy
 from typing import Any
@@ -14,7 +14,7 @@ from videozoo.augment.dynamic_norm import DynamicNorm2d
 
 @pytest.mark.parametrize(("file", "name", "kind"), [("arc", "arc_tsm", ArcConv2d), ("dnr", "dnr_tsn", DynamicNorm2d)])
 @pytest.mark.parametrize("training", [False, True])
-def test_plain_networks_equal_ours(file: str, name: str, kind: type[Any], training: bool) -> None:
+def test_plain_models_equal_the_package(file: str, name: str, kind: type[Any], training: bool) -> None:
     make_plain = load_file_as_module(REPO / "benchmarks" / "reference" / f"{file}.py").make_plain
     ours = randomise(videozoo.create_model(f"test_{name}", num_classes=5)).double().train(training)
     plain = make_plain(copy.deepcopy(ours))
@@ -25,5 +25,5 @@ def test_plain_networks_equal_ours(file: str, name: str, kind: type[Any], traini
         net(x).square().mean().backward()
     torch.testing.assert_close(plain(x), ours(x), rtol=1e-10, atol=1e-10)
     expected, found = gradients(ours), gradients(plain)
-    # The shared parts have their own names, the rest lies where it lay.
+    # Shared parameters have additional names. The others keep theirs.
     torch.testing.assert_close({k: v for k, v in found.items() if k in expected}, expected, rtol=1e-9, atol=1e-9)

@@ -1,4 +1,4 @@
-"""What ``benchmarks/speed.py`` computes from measured times; nothing is timed here."""
+"""Tests of the figures that ``benchmarks/speed.py`` computes from measured times."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def section(rows: dict[str, list[float]], **settings: Any) -> dict[str, Any]:
-    """A section as ``speed.py`` writes it."""
+    """Return a section as ``speed.py`` writes it."""
     defaults = {"task": "inference", "depth": "r18", "batch": 1, "dtype": "float32", "layout": "channels_last"}
     entries = {row: {"ms": times} for row, times in rows.items()}
     return {**defaults, "base": "timm resnet18", "rounds": 3, "skipped": {}, **settings, "rows": entries}
@@ -57,7 +57,7 @@ def result() -> dict[str, Any]:
 
 
 def verdicts(figures: ModuleType, result: dict[str, Any]) -> dict[tuple[str, str], tuple[float | None, str]]:
-    """Measured figure and verdict by target."""
+    """Return measured figure and verdict by target."""
     return {
         (t.what, t.where): (None if t.value is None else round(t.value.median, 6), t.verdict)
         for t in figures.targets(result)
@@ -66,11 +66,11 @@ def verdicts(figures: ModuleType, result: dict[str, Any]) -> dict[tuple[str, str
 
 def test_ratios_are_taken_round_by_round(figures: ModuleType, result: dict[str, Any]) -> None:
     one = result["sections"]["inference r18"]
-    # The medians alone, 104 over 100, would call it 1.04.
+    # The ratio of the medians is 1.04.
     assert figures.ratio(one, "tsn_r18", "timm resnet18") == figures.Spread(
         1.03, pytest.approx(1.025), pytest.approx(1.035)
     )
-    assert figures.ratio(one, "tsn_r18", "nobody") is None
+    assert figures.ratio(one, "tsn_r18", "missing") is None
 
 
 def test_targets_are_met_missed_or_not_measured(figures: ModuleType, result: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ def test_targets_are_met_missed_or_not_measured(figures: ModuleType, result: dic
     assert found["tsn_r18 over timm resnet18", "inference, batch 1"] == (1.03, "met")
     assert found["tsm_r18 over timm resnet18", "inference, batch 1"] == (1.1, "not met")
     assert found["tsm_r50 over timm resnet50", "inference, batch 1"] == (None, "not measured")
-    assert found["tdn_r18 over tsm_r18, over the ratio of FLOPs", "inference, batch 1"] == (0.8, "met")
+    assert found["tdn_r18 over tsm_r18, over the ratio of MACs", "inference, batch 1"] == (0.8, "met")
     assert found["fuse tsm_r18 over tsm_r18", "inference, batch 1"] == (0.7, "met")
     assert found["fuse tsm_r18: largest difference over largest output", "inference, batch 1"] == (2e-5, "met")
     memory = found["arc_tsm_r18 n=4 recompute over arc_tsm_r18 n=1", "peak memory, training, batch 1"]
@@ -97,7 +97,7 @@ def test_the_fastest_mode_of_each_is_compared(figures: ModuleType, result: dict[
     assert verdicts(figures, result)[what, "inference, batch 1 (eager over compiled)"] == (1.7875, "not met")
 
 
-def test_only_what_is_worse_beyond_its_spread_is_told(figures: ModuleType, result: dict[str, Any]) -> None:
+def test_only_regressions_beyond_the_spread_are_reported(figures: ModuleType, result: dict[str, Any]) -> None:
     now = copy.deepcopy(result)
     assert figures.worse(result, now) == []
     rows = now["sections"]["inference r18"]["rows"]
@@ -115,16 +115,17 @@ def test_only_what_is_worse_beyond_its_spread_is_told(figures: ModuleType, resul
 
 def test_the_page_shows_what_was_measured(page: ModuleType, result: dict[str, Any]) -> None:
     text = page.page(result)
+    assert "| `tsm_r18` | 10.0 | 110 | 77 |  |  |\n| `tdn_r18` | 15.0 | 132 |" in text
     assert "| tsm_r18 over timm resnet18 | inference, batch 1 | 1.10 | 1.05 | not met |" in text
     assert "| tdn_r18 | 132.0 (132.0 to 198.0) | 7.6 | 1.320 (1.320 to 1.320) | 1.500 | 0.880 | 11% |  |" in text
-    assert "left out: fuse tsn_r18 (no reason)" in text
+    assert "skipped: fuse tsn_r18 (no reason)" in text
     assert "| arc_tsm_r18 n=4 recompute | training batch 1 | 120 | 0.60 |  |" in text
     result["sections"]["inference r18"]["rows"]["tsm_r18"]["ms"] = [103.0, 206.0, 103.0]
     assert "| tsm_r18 over timm resnet18 | inference, batch 1 | 1.03 | 1.05 | met |" in page.page(result)
 
 
-def test_the_committed_page_is_that_of_the_committed_json(page: ModuleType) -> None:
+def test_the_committed_page_is_written_from_the_committed_json(page: ModuleType) -> None:
     path = REPO / "benchmarks" / "speed.json"
     if not path.exists():
-        pytest.skip("speed.py was not run yet")
+        pytest.skip("no speed.json")
     assert path.with_suffix(".md").read_text() == page.page(json.loads(path.read_text()))
