@@ -180,7 +180,7 @@ def _worst(result: dict[str, Any]) -> list[str]:
     lines = []
     for curve, points in result["curves"].items():
         row = max(scaling_rows(points), key=lambda row: row["over_macs"])
-        what = f"{row['network']}, {row['task']}, {row['value']}"
+        what = f"{row['model']}, {row['task']}, {row['value']}"
         lines.append(f"* {AXES[curve]}: time grows at most {row['over_macs']:.2f} times as much as the MACs ({what})")
     for name, runs in list(result.get("start_up", {}).items())[1:]:
         own = result["start_up"]["timm resnet18"]
@@ -259,7 +259,7 @@ def run(args: argparse.Namespace, device: str, before: dict[str, Any]) -> dict[s
         start = time.perf_counter()
         points = measure_curve(curve, args.rounds, device)
         for entry in points:
-            entry |= memory[curve][f"{entry['network']} {entry['task']} {entry['value']}"]
+            entry |= memory[curve][f"{entry['model']} {entry['task']} {entry['value']}"]
         result["curves"][curve] = points
         print(f"{curve}: {time.perf_counter() - start:.0f} s", flush=True)
     result["curves"] = {curve: result["curves"][curve] for curve in CURVES if curve in result["curves"]}

@@ -1,7 +1,7 @@
-"""Compare converted networks with the outputs of the original authors' code and write benchmarks/goldens.md.
+"""Compare converted models with the outputs of the original authors' code and write benchmarks/goldens.md.
 
-``python scripts/goldens.py FOLDER``: FOLDER holds one JSON per network (key names and shapes, a fixed input, logits)
-and ``fill.py``, which makes the weights from the key names.
+``python scripts/goldens.py FOLDER``: FOLDER contains one JSON per model (key names and shapes, a fixed input, logits)
+and ``fill.py``, which computes the weights from the key names.
 """
 
 import argparse
@@ -24,14 +24,14 @@ PAGE = Path(__file__).resolve().parents[1] / "benchmarks" / "goldens.md"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Our network with the converted weights, beside the original's recorded logits.
+    """Our model with the converted weights, compared with the recorded logits of the original.
 
     Args:
-        model: ours, in evaluation mode.
-        source: whose checkpoint the converter took it for.
-        difference: the largest between the logits.
-        params: parameters of ours.
-        unused: parameters of the original that it never uses.
+        model: our model in evaluation mode.
+        source: code base that the converter detected.
+        difference: largest difference of a logit.
+        params: number of parameters of our model.
+        unused: number of parameters that the original never uses.
     """
 
     model: VideoNet
@@ -42,12 +42,12 @@ class Comparison:
 
     @property
     def count(self) -> str:
-        """Parameters, as a cell of a table."""
+        """Return the parameters as a cell of a table."""
         return f"{self.params:,}" + (f" + {self.unused:,} never used" if self.unused else "")
 
 
 def compare(facts: dict[str, Any], fill: Any) -> Comparison:
-    """Run one recording's weights and input through our network."""
+    """Run the weights and the input of one recording through our model."""
     state = unwrap(fill.fill_keys(facts["keys"], facts["fill_gain"]))
     converted, source = convert_checkpoint(state)
     # The number of frames cannot always be read from the keys.
@@ -65,10 +65,10 @@ def compare(facts: dict[str, Any], fill: Any) -> Comparison:
 
 
 def read_recordings(about: str) -> Iterator[tuple[dict[str, Any], Comparison]]:
-    """Each recording of the folder on the command line, compared.
+    """Compare each recording of the folder on the command line.
 
     Args:
-        about: what ``--help`` says.
+        about: text of ``--help``.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -102,22 +102,32 @@ def _row(facts: dict[str, Any], found: Comparison) -> str:
 def main() -> None:
     rows = [_row(facts, found) for facts, found in read_recordings(__doc__ or "")]
     text = [
-        "# Our networks beside the original code",
+        "# Converted models next to the original code",
         "",
-        "Each row: a network of its authors' repository (or of MMAction2) with weights that depend on the key names",
-        "only, run by the original code on two fixed clips; the same weights, converted as `videozoo convert` does, in",
-        "our network on the same clips. The tolerance is about 30 times the rounding noise of the original and far",
-        "below the effect of any structural mistake (a shift in the wrong direction, another eps). Written by",
-        "`python scripts/goldens.py FOLDER`.",
+        "Every model that videozoo converts gives the logits of the original authors' code.",
         "",
-        "GFLOPs are those of one clip of 224 x 224, by fvcore: of the original code, and of ours with its temporal",
-        "convolutions counted. Convolutions and norms are equal. Most classifiers see every frame there, and the mean",
-        "of the frames here; DNR's scale and shift count as a norm here and as nothing there; TANet pools by a layer",
-        "that counts there; MotionSqueeze correlates all pairs of positions there, and the rows in reach here.",
+        "Each row runs a model of its authors' repository (or of MMAction2) on two fixed clips, with weights "
+        "that depend",
+        "on the key names only. The same weights, converted as by `videozoo convert`, run in our model on "
+        "the same clips.",
+        "The tolerance is about 30 times the rounding noise of the original. It is far below the effect of a "
+        "structural",
+        "mistake, such as a shift in the wrong direction or another eps. `python scripts/goldens.py FOLDER` "
+        "writes this page.",
+        "",
+        "GMACs are those of one clip of 224 x 224, counted by fvcore. Ours include the temporal "
+        "convolutions. The counts of",
+        "convolutions and norms are equal. These differences remain:",
+        "",
+        "* Most original classifiers see every frame. Ours sees the mean of the frames.",
+        "* The scale and shift of DNR count as a norm here and are not counted in the original.",
+        "* The original TANet pools with a layer that is counted.",
+        "* The original MotionSqueeze correlates all pairs of positions. Ours correlates the rows in reach.",
+        "",
         "`tests/report/test_report_goldens.py` checks this operator by operator.",
         "",
-        "| network | original code | source | ours | frames x size | parameters | largest difference | tolerance "
-        "| GFLOPs original | GFLOPs ours | |",
+        "| model | original code | source | ours | frames x size | parameters | largest difference | tolerance "
+        "| GMACs original | GMACs ours | |",
         "|---|---|---|---|---|---|---|---|--:|--:|---|",
         *rows,
         "",

@@ -1,8 +1,8 @@
-"""Compare converted networks with further recordings of the original authors' code; write benchmarks/goldens_family.md.
+"""Compare converted models with further recordings of the original authors' code; write benchmarks/goldens_family.md.
 
-``python scripts/goldens_family.py FOLDER``: FOLDER holds ``fill.py`` and one JSON per network, in the format of the
-goldens; name, repo, commit, frames, size, fill_gain, keys, params_total, logits_all and suggested_atol are read. What
-stands on the page from its first ``## `` on is kept.
+``python scripts/goldens_family.py FOLDER``: FOLDER contains ``fill.py`` and one JSON per model in the format of the
+goldens. The script reads name, repo, commit, frames, size, fill_gain, keys, params_total, logits_all and
+suggested_atol. It keeps the page from its first ``## `` on.
 """
 
 from pathlib import Path
@@ -11,14 +11,14 @@ from typing import Any
 from goldens import Comparison, read_recordings
 
 PAGE = Path(__file__).resolve().parents[1] / "benchmarks" / "goldens_family.md"
-HEAD = """# Other networks of the sources of the goldens
+HEAD = """# More converted models next to the original code
 
-As in [goldens.md](goldens.md): weights that depend on the key names only, two fixed clips, the original code's logits
-beside those of our network with the converted weights. The tolerance is 30 times the difference that the original code
-makes between float32 and float64, or 3e-6 of its largest logit, whichever is larger. Written by
-`python scripts/goldens_family.py FOLDER`.
+As in [goldens.md](goldens.md), weights depend on the key names only, and both models see two fixed clips. The table
+compares the logits of the original code with those of our model with the converted weights. The tolerance is 30 times
+the difference between float32 and float64 in the original code, or 3e-6 of its largest logit, whichever is larger.
+`python scripts/goldens_family.py FOLDER` writes this page.
 
-| network | original code | source | ours | frames x size | parameters | largest difference | tolerance | |
+| model | original code | source | ours | frames x size | parameters | largest difference | tolerance | |
 |---|---|---|---|---|--:|--:|--:|---|
 """
 
