@@ -1,4 +1,4 @@
-"""Draw docs/guides/tradeoff.png, accuracy as published against FLOPs, and docs/guides/speed.png, times as measured.
+"""Draw docs/guides/tradeoff.png, accuracy as published against GMACs, and docs/guides/speed.png, times as measured.
 
 The rows of the papers are those of ``videozoo report`` (``videozoo/report/papers.json``), the times those of
 ``benchmarks/speed.json``; nothing is run and nothing else is read.
@@ -93,11 +93,11 @@ def draw_tradeoff(figure: Figure) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_locator(NullLocator())
-        below = [f"{p.label}: {p.top1} at {p.gflops:g} G" for p in points if p.label not in shown]
+        below = [f"{p.label}: {p.top1} at {p.gflops:g} GMACs" for p in points if p.label not in shown]
         if below:
             axes.annotate(f"below: {', '.join(below)}", (0.98, 0.02), xycoords="axes fraction", ha="right", fontsize=8)
         axes.set(title=DATASET_NAMES[dataset], ylabel="top-1, published (%)")
-        axes.set(xlabel="MACs of a test, all views (G)")
+        axes.set(xlabel="GMACs of a test, all views")
         axes.grid(alpha=0.25)
         _label(axes, list(shown.values()), _draw_arrows(axes, shown))
     marks = [
