@@ -1,12 +1,11 @@
-"""Write ``model_cards/``: one page per architecture of the zoo and an index; and ``videozoo/report/zoo_costs.json``.
+"""Write ``model_cards/`` (a page per method and an index) and ``videozoo/report/zoo_costs.json``.
 
-Everything on a page is taken from the registry, from the network itself (built on the meta device, its shapes and its
-cost measured) and from the tables in ``benchmarks/``; run it again after any of them changed:
+    python scripts/model_cards.py
 
-    python scripts/model_cards.py [--output model_cards]
+The content comes from the registry, from the models (built on the meta device) and from the tables in ``benchmarks/``.
+Run ``scripts/results.py`` before, and run this script again after any of them changed.
 """
 
-import argparse
 import dataclasses
 import inspect
 import json
@@ -18,147 +17,172 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from card_tables import RIGHT, goldens_section, order4_section, papers_section, read_results, weights_table
 
 import videozoo
+from videozoo.augment import AUGMENTERS
 from videozoo.data import resolve_data_config
-from videozoo.models import Ensemble, ModelSpec, list_pretrained, model_entrypoint, spec_of
+from videozoo.models import Ensemble, list_pretrained
 from videozoo.publish.citations import papers_of
 from videozoo.report import count_cost
 from videozoo.surgery import stage_modules
-from videozoo.text import markdown_table
+from videozoo.temporal import TEMPORAL
+from videozoo.text import gmacs_text, markdown_table
 
 REPO = Path(__file__).resolve().parents[1]
-SYSTEMS = "../docs/systems.md"
+CARDS = REPO / "model_cards"
 COSTS = REPO / "videozoo" / "report" / "zoo_costs.json"
+THREE_D, TESTING = "models_3d", "test_models"
+TITLES = {THREE_D: "R(2+1)D, SlowOnly and SlowFast", TESTING: "Test models"}
+INTROS = {
+    THREE_D: "3-D models convolve over time and space. Their backbones are in videozoo, as timm has none. They take no "
+    "temporal module. DNR can be added: [DNR](dnr.md).",
+    TESTING: "Tiny models with bundled weights, for testing loading, prediction and fine-tuning offline. They classify "
+    "[generated motions](../docs/guides/quickstart.md) and are of no use on real videos.",
+}
+ANCHORS = {THREE_D: "r21d-slowonly-slowfast"}
+EXAMPLES = {"dnr": "dnr_tsn_r50", "arc": "arc_tsm_r50", THREE_D: "slowonly_r50", TESTING: "test_arc_tsm"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=REPO / "model_cards")
-    args = parser.parse_args()
     pages = make_pages(videozoo.list_models())
-    args.output.mkdir(exist_ok=True)
-    for old in args.output.glob("*.md"):
-        if old.name not in pages:
-            old.unlink()
+    for old in CARDS.glob("*.md"):
+        old.unlink()
     for name, text in pages.items():
-        (args.output / name).write_text(text, encoding="utf-8")
+        (CARDS / name).write_text(text, encoding="utf-8")
     COSTS.write_text(costs_text(videozoo.list_models()), encoding="utf-8")
-    print(f"{len(pages)} pages in {args.output}")
+    print(f"{len(pages)} pages in {CARDS}")
 
 
 def make_pages(names: Sequence[str]) -> dict[str, str]:
-    """The pages of architectures by file name; ``README.md`` is the index."""
-    tables = _Tables(REPO / "benchmarks")
-    pages, rows = {}, []
+    """Return the pages of the methods of these architectures by file name; ``README.md`` is the index."""
+    methods: dict[str, list[str]] = {}
     for name in names:
-        model, cost = _network(name)
-        pages[f"{name}.md"] = _page(name, model, cost, tables)
-        rows.append(_index_row(name, model, cost, tables))
-    return {**pages, "README.md": _index(rows)}
+        methods.setdefault(method_of(name), []).append(name)
+    order = [*TEMPORAL, *AUGMENTERS, THREE_D, TESTING]
+    methods = dict(sorted(methods.items(), key=lambda item: order.index(item[0])))
+    return {f"{method}.md": _page(method, own) for method, own in methods.items()} | {"README.md": _index(methods)}
 
 
 def costs_text(names: Sequence[str]) -> str:
-    """What one view of each architecture costs, as JSON with a line for each."""
+    """Return the cost of one view of each architecture as JSON, one per line."""
     lines = []
     for name in names:
-        model, cost = _network(name)
+        model, cost = _build(name)
         row = {"is_3d": model.is_3d, "clip_shape": cost.clip_shape, "params": cost.params, "macs": cost.macs}
         lines.append(f"{json.dumps(name)}: {json.dumps(row)}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+def method_of(name: str) -> str:
+    """Return the page of an architecture: its add-on if it has one, else its temporal module, or a group."""
+    model = _members(_build(name)[0])[0]
+    if name.startswith("test_"):
+        return TESTING
+    if model.spec.augmenters:
+        return type(model.spec.augmenters[-1]).__name__.lower()
+    return THREE_D if model.is_3d else type(model.spec.temporal).__name__.lower()
+
+
 @cache
-def _network(name: str) -> tuple[Any, Any]:
+def _build(name: str) -> tuple[Any, Any]:
     with torch.device("meta"):
         model = videozoo.create_model(name)
     return model, count_cost(model)
 
 
-class _Tables:
-    """Rows of the tables in ``benchmarks/`` that are about one architecture."""
-
-    def __init__(self, folder: Path) -> None:
-        self.order4 = {row["model"]: row for row in json.loads((folder / "order4.json").read_text())["rows"]}
-        self.paper_lines = (folder / "paper_tables.md").read_text(encoding="utf-8").splitlines()
-        self.golden_rows = [
-            (path.name, _cells(line))
-            for path in sorted(folder.glob("goldens*.md"))
-            for line in path.read_text(encoding="utf-8").splitlines()
-            if line.startswith("| ")
-        ]
-
-    def papers(self, name: str) -> Iterator[tuple[str, list[str], str]]:
-        """(title of the table, cells, note or nothing) of each row about ``name``."""
-        for section in "\n".join(self.paper_lines).split("\n### ")[1:]:
-            title, *lines = section.splitlines()
-            for cells in (_cells(line) for line in lines if line.startswith(f"| `{name}` |")):
-                number = re.search(r"\((\d+)\)$", cells[-1])
-                found = [line for line in lines if number and line.startswith(f"{number[1]}. ")]
-                yield title.partition(":")[0], cells, found[0].partition(". ")[2] if found else ""
-
-    def goldens(self, made_of: str) -> list[tuple[str, list[str]]]:
-        """(file, cells) of the rows whose network is ``made_of``: a backbone and its parts."""
-        return [(file, cells) for file, cells in self.golden_rows if made_of in cells]
+def _members(model: Any) -> list[Any]:
+    return list(model.members) if isinstance(model, Ensemble) else [model]
 
 
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+def _part_of(method: str) -> type | None:
+    return TEMPORAL.get(method) or AUGMENTERS.get(method)
 
 
-def _page(name: str, model: Any, cost: Any, tables: _Tables) -> str:
+def _title(method: str) -> str:
+    part = _part_of(method)
+    return part.__name__ if part else TITLES[method]
+
+
+def _page(method: str, names: Sequence[str]) -> str:
+    part, example = _part_of(method), EXAMPLES.get(method, f"{method}_r50")
+    example = example if example in names else names[0]
+    weights = [row for row in read_results() if row["model"].partition(".")[0] in names]
     blocks = [
-        f"# {name}",
-        _summary(name),
-        _facts(model, cost),
-        "## How the parts compose",
-        *_pictures(model),
-        f"[What each part does]({SYSTEMS})",
-        "## Options",
-        *_options(model),
-        "## In the papers",
-        _papers(name, tables),
-        "## Measured here",
-        _measured(name, tables),
+        f"# {_title(method)}",
+        _docstring(part) if part else INTROS[method],
+        f"[How it works, with a diagram](../docs/systems.md#{ANCHORS.get(method, method)})"
+        if method != TESTING
+        else "",
+        _use(example),
+        "## Models",
+        _models_table(names),
+        *_structure(example),
+        *_options(part),
         "## Weights",
-        _weights(name),
-        "## Use",
-        _use(name),
+        weights_table(weights) if weights else _no_weights(method),
+        *papers_section(names),
+        *order4_section(names),
+        *goldens_section({_parts_key(name): name for name in names}),
         "## References",
-        _references(model),
+        _references(names),
     ]
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def _summary(name: str) -> str:
-    return (inspect.getdoc(model_entrypoint(name)) or "").partition(";")[0] + "."
+def _docstring(part: type) -> str:
+    """Return the description in a docstring, before its sections, as Markdown."""
+    text = re.split(r"\n(?=(?:Args|Raises|Note|Shape|Attributes|Returns|Example)\b.*:)", inspect.getdoc(part) or "")[0]
+    return _as_markdown(text.strip())
 
 
-def _facts(model: Any, cost: Any) -> str:
-    cfg = resolve_data_config(model)
-    sampling = cfg["frame_sampling"]
-    if cfg["frames_per_segment"] > 1:
-        sampling += f", {cfg['frames_per_segment']} in a row"
+def _as_markdown(text: str) -> str:
+    return re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text.replace("``", "`"))
+
+
+def _use(name: str) -> str:
+    tags = list_pretrained(name)
+    full, more = (tags[0], "pretrained=True") if tags else (name, "num_classes=10")
+    return (
+        f'```python\nimport videozoo\n\nmodel = videozoo.create_model("{full}", {more})\n```\n\n'
+        f"```bash\nvideozoo info {name}\nvideozoo finetune --model {name} --data videos --output runs/mine\n```"
+    )
+
+
+def _models_table(names: Sequence[str]) -> str:
+    """Return the table of the variants: parts, clip, cost and changed layers."""
+    rows = []
+    for name in names:
+        model, cost = _build(name)
+        member = _members(model)[0]
+        parts = [type(part).__name__ for part in (*member.spec.augmenters[::-1], member.spec.temporal)]
+        parts = parts[:-1] if member.is_3d else parts
+        text = " on ".join([*parts, f"`{member.spec.backbone}`"])
+        text += f", {len(model.members)} models averaged" if isinstance(model, Ensemble) else ""
+        changes = _changes(member, set(_sites(member)))
+        rows.append([f"`{name}`", text, _clip(model, cost), *_figures(cost), str(model.num_features), changes])
+    head = ("model", "parts", "clip", "params (M)", "GMACs", "features", "layers changed")
+    note = "Parameters are those with the default classes (400). GMACs are billions of MACs of one view (*clip*)."
+    return markdown_table(head, rows, ["---"] * 3 + [RIGHT] * 3 + ["---"]) + f"\n\n{note}"
+
+
+def _clip(model: Any, cost: Any) -> str:
     _, frames, height, width = cost.clip_shape
-    rows = [
-        ("one view", f"{frames} frames of {height} x {width}, sampling: {sampling}"),
-        ("classes", f"{model.num_classes} (any with `num_classes=`)"),
-        ("parameters", f"{cost.params:,}"),
-        ("multiply-adds of one view", f"{cost.gmacs:.2f} G, counted as `videozoo report` does (*executed*)"),
-        ("features", f"{model.num_features}"),
-    ]
-    return markdown_table(("", ""), rows)
+    per_segment = resolve_data_config(model)["frames_per_segment"]
+    return f"{frames} x {height} x {width}" + (f" ({per_segment} frames per segment)" if per_segment > 1 else "")
 
 
-def _pictures(model: Any) -> Iterator[str]:
-    for member in model.members if isinstance(model, Ensemble) else [model]:
-        yield "```\n" + "\n".join(_picture(member)) + "\n```"
-    if isinstance(model, Ensemble):
-        yield "The probabilities of the members are averaged; the output is the logarithm of that average."
+def _figures(cost: Any) -> tuple[str, str]:
+    return f"{cost.params / 1e6:.2f}", gmacs_text(cost.macs)
 
 
-def _picture(model: Any) -> list[str]:
-    """A line per stage: what was changed in it, and the shape that leaves it."""
+def _structure(name: str) -> Iterator[str]:
+    """Yield a section with a line per stage: the changed layers and the shape of the output."""
+    yield f"## Structure of `{name}`"
+    yield "```\n" + "\n".join(_stage_lines(_members(_build(name)[0])[0])) + "\n```"
+
+
+def _stage_lines(model: Any) -> list[str]:
     channels, height, width = resolve_data_config(model)["input_size"]
     clip = torch.zeros(1, channels, model.num_frames, height, width, device="meta")
     with torch.no_grad():
@@ -169,14 +193,14 @@ def _picture(model: Any) -> list[str]:
     if not model.is_3d:
         per_segment = f" of {model.frames_per_segment} frames" if model.frames_per_segment > 1 else ""
         lines.append(("fold", "", f"{model.num_segments}B images{per_segment}"))
-    placed: set[str] = set()
+    in_stages: set[str] = set()
     for number, modules in enumerate(stages, start=1):
         inside = {n for n in _sites(model) if any(n == m or n.startswith(f"{m}.") for m in modules)}
-        placed |= inside
+        in_stages |= inside
         lines.append((f"stage {number}", _changes(model, inside), shapes[number - len(stages) - 1]))
-    beside = set(_sites(model)) - placed
-    if beside:
-        lines.insert(len(lines) - len(stages), ("stem", _changes(model, beside), ""))
+    others = set(_sites(model)) - in_stages
+    if others:
+        lines.insert(len(lines) - len(stages), ("stem", _changes(model, others), ""))
     if model.head_takes_frames:
         head = f"head of {type(model.spec.temporal).__name__} over {model.num_segments} steps"
     else:
@@ -195,7 +219,7 @@ def _sites(model: Any) -> list[str]:
 
 
 def _changes(model: Any, inside: set[str]) -> str:
-    """Such as ``TSM: conv1 x2   ARC: conv1 x2, conv2 x2``."""
+    """Return a text such as ``TSM: conv1 x2   ARC: conv1 x2, conv2 x2``."""
     texts = []
     for part in (model.spec.temporal, *model.spec.augmenters):
         kind = type(part).__name__
@@ -206,133 +230,78 @@ def _changes(model: Any, inside: set[str]) -> str:
     return "   ".join(texts)
 
 
-def _options(model: Any) -> Iterator[str]:
-    if isinstance(model, Ensemble):
-        yield "Those of its members, through `videozoo.compose` and `videozoo.Ensemble`."
+def _options(part: type | None) -> Iterator[str]:
+    fields = dataclasses.fields(part) if part else ()  # type: ignore[arg-type]
+    if not part or not fields:
         return
-    yield (
-        "`create_model` takes `num_classes`, `num_frames`, `in_chans`, `drop_rate`, `drop_path_rate` and "
-        "`backbone_weights`; the parts take these through `videozoo.compose`:"
-    )
-    for part in (model.spec.temporal, *model.spec.augmenters):
-        told = _told_arguments(type(part))
-        rows = [
-            (f"`{field.name}`", f"`{getattr(part, field.name)!r}`", told[field.name])
-            for field in dataclasses.fields(part)
-        ]
-        if rows:
-            yield markdown_table((type(part).__name__, "here", "what it does"), rows)
-    if not any(dataclasses.fields(part) for part in (model.spec.temporal, *model.spec.augmenters)):
-        yield f"{type(model.spec.temporal).__name__} has none."
+    about = _argument_texts(part)
+    rows = [[f"`{field.name}`", f"`{field.default!r}`", about[field.name]] for field in fields]
+    yield "## Options"
+    yield f"For `videozoo.compose(backbone, {'temporal' if part in TEMPORAL.values() else 'augmenters'}=...)`:"
+    yield markdown_table((part.__name__, "default", "meaning"), rows)
 
 
-def _told_arguments(kind: type) -> dict[str, str]:
-    """What the docstring's Args say, by option."""
-    told: dict[str, str] = {}
+def _argument_texts(part: type) -> dict[str, str]:
+    """Return the descriptions in the docstring's Args by option."""
+    texts: dict[str, str] = {}
     inside, names = False, []
-    for line in (inspect.getdoc(kind) or "").splitlines():
+    for line in (inspect.getdoc(part) or "").splitlines():
         if re.fullmatch(r"\w+:", line):
             inside = line == "Args:"
         elif inside and (match := re.match(r"    (\w[\w, ]*): (.*)", line)):
             names = match[1].split(", ")
-            told |= dict.fromkeys(names, match[2])
+            texts |= dict.fromkeys(names, match[2])
         elif inside and names:
-            told |= {name: f"{told[name]} {line.strip()}" for name in names}
-    return {name: text.replace("``", "`").replace("|", "\\|") for name, text in told.items()}
+            texts |= {name: f"{texts[name]} {line.strip()}" for name in names}
+    return {name: _as_markdown(text).replace("|", "\\|") for name, text in texts.items()}
 
 
-def _papers(name: str, tables: _Tables) -> str:
-    found = list(tables.papers(name))
-    if not found:
-        return "No row of the two papers' cost tables is about this architecture."
-    rows = [(title, *cells[1:-1], cells[-1].partition(" (")[0]) for title, cells, _ in found]
-    head = ("table", "options", "data set (classes)", "view", "GFLOPs printed", "measured", "executed")
-    head += ("params printed", "measured", "verdict")
-    notes = dict.fromkeys(f"* {title}: {note}" for title, _, note in found if note)
-    return "\n".join([markdown_table(head, rows), *([""] if notes else []), *notes]) + (
-        "\n\n[All rows, and how they are counted](../benchmarks/paper_tables.md)"
-    )
-
-
-def _measured(name: str, tables: _Tables) -> str:
-    texts = []
-    if name in tables.order4:
-        row = tables.order4[name]
-        texts.append(
-            f"[order4](../benchmarks/order4.md), real clips whose classes differ in the order of their frames: top-1 "
-            f"{row['top1']:.1%}, and {row['reversed_top1']:.1%} on the same clips played backwards (one seed)."
-        )
-    spec = spec_of(name)
-    if isinstance(spec, ModelSpec):
-        parts = [type(part).__name__ for part in (spec.temporal, *spec.augmenters)]
-        texts += [
-            f"[The logits of the original code](../benchmarks/{file}) ({cells[1]}): largest difference {cells[6]} at a "
-            f"tolerance of {cells[7]}."
-            for file, cells in tables.goldens(f"{spec.backbone}, {' + '.join(parts)}")
-        ]
-    return "\n\n".join(texts) or "No accuracy of it has been measured here yet."
-
-
-def _weights(name: str) -> str:
-    rows = []
-    for full in list_pretrained(name):
-        cfg = videozoo.get_pretrained_cfg(full)
-        accuracy = ", ".join(f"{key} {value:.2%}" for key, value in (cfg.metrics or {}).items())
-        origin = f"[{cfg.license or 'licence not stated'}]({cfg.origin_url})" if cfg.origin_url else cfg.license or ""
-        frames = f"{cfg.num_frames}, {cfg.frame_sampling}"
-        rows.append((f"`{full}`", cfg.dataset or "", frames, accuracy, cfg.description or "", origin))
-    if not rows:
-        return (
-            "None are published yet: start from the backbone's (`backbone_weights=`), or convert a checkpoint with "
-            "`videozoo convert`."
-        )
-    return markdown_table(("name", "data set", "frames", "accuracy", "about", "licence and origin"), rows)
-
-
-def _use(name: str) -> str:
-    names = list_pretrained(name)
-    full, more = (names[0], "pretrained=True") if names else (name, "num_classes=10")
+def _no_weights(method: str) -> str:
+    public = "No ARC or DNR weights of full size exist" if method in AUGMENTERS else "No weights are published yet"
     return (
-        f'```python\nimport videozoo\n\nmodel = videozoo.create_model("{full}", {more})\n```\n\n'
-        f"```bash\nvideozoo info {name}\nvideozoo finetune --model {name} --data videos --output runs/mine\n```"
+        f"{public}. Start from the weights of the backbone (`backbone_weights=`) or of a base model (`init_from=`), or "
+        "convert a checkpoint with `videozoo convert`."
     )
 
 
-def _references(model: Any) -> str:
-    members = model.members if isinstance(model, Ensemble) else [model]
+def _parts_key(name: str) -> str:
+    """Return backbone and parts as the goldens tables write them."""
+    spec = _members(_build(name)[0])[0].spec
+    return f"{spec.backbone}, {' + '.join(type(part).__name__ for part in (spec.temporal, *spec.augmenters))}"
+
+
+def _references(names: Sequence[str]) -> str:
+    specs = [member.spec.to_dict() for name in names for member in _members(_build(name)[0])]
     return "\n".join(
         f"* {paper.authors.replace(' and ', ', ')}: *{paper.title}*" + (f" ({paper.where})" if paper.where else "")
-        for paper in papers_of(member.spec.to_dict() for member in members)
+        for paper in papers_of(specs)
     )
 
 
-def _index_row(name: str, model: Any, cost: Any, tables: _Tables) -> tuple[str, ...]:
-    _, frames, height, width = cost.clip_shape
-    return (
-        f"[`{name}`]({name}.md)",
-        f"{frames} x {height} x {width}",
-        f"{cost.params / 1e6:.2f}",
-        f"{cost.gmacs:.2f}",
-        str(len(list(tables.papers(name))) or ""),
-        f"{tables.order4[name]['top1']:.1%}" if name in tables.order4 else "",
-        str(len(list_pretrained(name)) or ""),
-    )
-
-
-def _index(rows: Sequence[tuple[str, ...]]) -> str:
-    head = (
-        "architecture",
-        "one view",
-        "params, M",
-        "multiply-adds, G",
-        "rows in the papers",
-        "order4 top-1",
-        "weights",
-    )
-    return (
-        "# The zoo\n\nOne page per architecture, written by `scripts/model_cards.py`. Classes: each one's default, "
-        "400 unless its page says otherwise.\n\n" + markdown_table(head, rows) + "\n"
-    )
+def _index(methods: dict[str, list[str]]) -> str:
+    results = read_results()
+    rows, models = [], []
+    for method, names in methods.items():
+        count = sum(row["model"].partition(".")[0] in names for row in results)
+        first = _docstring(part).split("\n\n")[0] if (part := _part_of(method)) else INTROS[method].split(". ")[0] + "."
+        rows.append([f"[{_title(method)}]({method}.md)", first.replace("\n", " "), str(len(names)), str(count or "")])
+        for name in names:
+            model, cost = _build(name)
+            models.append([f"`{name}`", f"[{_title(method)}]({method}.md)", _clip(model, cost), *_figures(cost)])
+    blocks = [
+        "# Models",
+        "One page per method with its models, options, cost, weights and figures in the papers. "
+        "`scripts/model_cards.py` writes these pages.",
+        markdown_table(("method", "description", "models", "weights"), rows, ["---", "---", RIGHT, RIGHT]),
+        "## Pretrained weights",
+        'Load one with `videozoo.create_model("NAME", pretrained=True)`. The same table as a file: '
+        "[`benchmarks/results.csv`](../benchmarks/results.csv). No ARC or DNR weights of full size exist.",
+        weights_table(results),
+        "## All models",
+        "Parameters are those with the default classes (400). GMACs are billions of MACs of one view (*clip*).",
+        markdown_table(("model", "page", "clip", "params (M)", "GMACs"), models, ["---"] * 3 + [RIGHT] * 2),
+    ]
+    return "\n\n".join(blocks) + "\n"
 
 
 if __name__ == "__main__":
