@@ -1,7 +1,6 @@
-"""Draw docs/guides/tradeoff.png, accuracy as published against GMACs, and docs/guides/speed.png, times as measured.
+"""Draw published accuracy against GMACs (docs/guides/tradeoff.png, tradeoff_dark.png) and times (speed.png).
 
-The rows of the papers are those of ``videozoo report`` (``videozoo/report/papers.json``), the times those of
-``benchmarks/speed.json``; nothing is run and nothing else is read.
+The points come from ``videozoo/report/papers.json``, the times from ``benchmarks/speed.json``. No model is run.
 
     python scripts/tradeoff_picture.py [--output docs/guides] [--speed benchmarks/speed.json]
 """
@@ -31,37 +30,44 @@ from videozoo.report.zoo import DATASET_NAMES
 
 REPO = Path(__file__).resolve().parents[1]
 TABLES = {"sthsth_v1": {"arc": ("3", "7")}, "kinetics400": {"arc": ("6",), "dnr": ("6",)}}
-LOWEST = {"sthsth_v1": 40.5, "kinetics400": 70}  # what lies below is told at the edge
-# Told apart by color-blind readers, and by their marks in gray.
-COLOURS = {"": "#2f5f98", "arc": "#c44f00", "dnr": "#008a64"}
+LOWEST = {"sthsth_v1": 40.5, "kinetics400": 70}  # points below are listed at the edge
+# Color-blind readers can distinguish the colors. In gray, the marks differ.
+COLORS = {"": "#2f5f98", "arc": "#c44f00", "dnr": "#008a64"}
+DARK_COLORS = {"": "#79b8ff", "arc": "#ff9d5c", "dnr": "#4fd6a8"}
+DARK = {
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "#0d1117"),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), "#e6edf3"),
+    **{"axes.edgecolor": "#6e7681", "grid.color": "#8b949e"},
+}
+FIGURE = {"figsize": (8.8, 5.2), "dpi": 180}  # half of these pixels is the width of a README
 MARKS = {"": "o", "arc": "^", "dnr": "s"}
 MODULES = ("backbone alone", "tsn", "tsm", "tanet", "msn", "tdn")
-BENDS = (0, 0.08, -0.08, 0.15, -0.15, 0.25, -0.25)  # that an arrow may have, per length; the first that is free
+BENDS = (0, 0.08, -0.08, 0.15, -0.15, 0.25, -0.25)  # of arrows, per length; the first without a collision is used
 KINDS = {"": "base", "arc": "with ARC", "dnr": "with DNR"}
-LABEL_SIZE = 9
+LABEL_SIZE = 8.5
 
 
 @dataclass(frozen=True)
 class Point:
-    """A row of a paper.
+    """Row of a paper.
 
     Args:
-        label: the zoo's name, and what tells it from others of the name: frames other than 8, * if reproduced.
-        gflops: billion MACs of a whole test, all its views.
-        top1: per cent.
+        label: the zoo's name, with the number of frames unless it is 8, and * if reproduced.
+        gmacs: of a whole test, all its views.
+        top1: in percent.
         kind: a key of ``KINDS``.
         base: label of the row of the same paper without ARC or DNR, or None.
     """
 
     label: str
-    gflops: float
+    gmacs: float
     top1: float
     kind: str
     base: str | None
 
 
 def published(dataset: str) -> list[Point]:
-    """The points of one data set: each network of the zoo with a printed cost, once for each number of frames."""
+    """Return the points of a data set: each model of the zoo with a printed cost, once per number of frames."""
     data = load_papers()
     points: dict[str, Point] = {}
     for row in data["rows"]:
@@ -77,40 +83,44 @@ def published(dataset: str) -> list[Point]:
     return list(points.values())
 
 
-def draw_tradeoff(figure: Figure) -> None:
-    """A panel per data set."""
+def draw_tradeoff(figure: Figure, colors: dict[str, str] = COLORS) -> None:
+    """Draw a panel per data set."""
     panels = figure.subplots(1, len(TABLES))
-    figure.subplots_adjust(left=0.06, right=0.985, top=0.94, bottom=0.19, wspace=0.14)  # before labels are placed
+    figure.subplots_adjust(left=0.065, right=0.995, top=0.93, bottom=0.2, wspace=0.13)  # before labels are placed
     for axes, dataset in zip(panels, TABLES, strict=True):
         points = published(dataset)
         shown = {point.label: point for point in points if point.top1 >= LOWEST[dataset]}
         axes.set_xscale("log")
         for point in shown.values():
-            axes.plot(point.gflops, point.top1, MARKS[point.kind], color=COLOURS[point.kind], markersize=6, zorder=3)
+            axes.plot(point.gmacs, point.top1, MARKS[point.kind], color=colors[point.kind], markersize=6, zorder=3)
         low, high = axes.get_xlim()
         axes.set_xlim(low / 1.7, high * 2.6)
         axes.set_ylim(LOWEST[dataset], axes.get_ylim()[1] + 0.6)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_locator(NullLocator())
-        below = [f"{p.label}: {p.top1} at {p.gflops:g} GMACs" for p in points if p.label not in shown]
+        below = [f"{p.label} ({p.top1} %, {p.gmacs:g} GMACs)" for p in points if p.label not in shown]
         if below:
-            axes.annotate(f"below: {', '.join(below)}", (0.98, 0.02), xycoords="axes fraction", ha="right", fontsize=8)
-        axes.set(title=DATASET_NAMES[dataset], ylabel="top-1, published (%)")
+            axes.annotate(
+                f"not shown: {', '.join(below)}", (0.98, 0.02), xycoords="axes fraction", ha="right", fontsize=7.5
+            )
+        axes.set_title(DATASET_NAMES[dataset], fontweight="bold", fontsize=11)
         axes.set(xlabel="GMACs of a test, all views")
+        axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-        _label(axes, list(shown.values()), _draw_arrows(axes, shown))
+        _label(axes, list(shown.values()), _draw_arrows(axes, shown, colors), colors)
+    panels[0].set_ylabel("published top-1 (%)")
     marks = [
-        plt.Line2D([], [], marker=MARKS[kind], linestyle="", color=COLOURS[kind], label=KINDS[kind]) for kind in KINDS
+        plt.Line2D([], [], marker=MARKS[kind], linestyle="", color=colors[kind], label=KINDS[kind]) for kind in KINDS
     ]
-    star = plt.Line2D([], [], linestyle="", label="* reproduced by the DNR paper. 8 frames where none are named")
-    figure.legend(handles=[*marks, star], loc="lower center", ncols=4, frameon=False)
+    star = plt.Line2D([], [], linestyle="", label="8 frames unless named.  * reproduced by the DNR paper")
+    figure.legend(handles=[*marks, star], loc="lower center", ncols=4, frameon=False, fontsize=9.5, columnspacing=1.5)
 
 
-def _draw_arrows(axes: Axes, points: dict[str, Point]) -> np.ndarray:
-    """Arrows from bases to their changed forms, bent to pass by other points; gives pixels (N, 2) on them."""
+def _draw_arrows(axes: Axes, points: dict[str, Point], colors: dict[str, str]) -> np.ndarray:
+    """Draw arrows from bases to the models with an add-on, bent around other points; return pixels (N, 2) on them."""
     drawn = [np.zeros((0, 2))]
-    places = {label: axes.transData.transform((point.gflops, point.top1)) for label, point in points.items()}
+    places = {label: axes.transData.transform((point.gmacs, point.top1)) for label, point in points.items()}
     for point in points.values():
         base = points.get(point.base or "")
         if base is None:
@@ -120,14 +130,14 @@ def _draw_arrows(axes: Axes, points: dict[str, Point]) -> np.ndarray:
         free = (bend for bend in BENDS if _distance(_curve(*ends, bend), others) > 9 * axes.figure.dpi / 72)
         bend = next(free, BENDS[-1])
         style = {"arrowstyle": "->", "connectionstyle": f"arc3,rad={bend}", "shrinkA": 4, "shrinkB": 4}
-        ends_of_data = (point.gflops, point.top1), (base.gflops, base.top1)
-        axes.annotate("", *ends_of_data, arrowprops=style | {"color": COLOURS[point.kind], "alpha": 0.6})
+        ends_of_data = (point.gmacs, point.top1), (base.gmacs, base.top1)
+        axes.annotate("", *ends_of_data, arrowprops=style | {"color": colors[point.kind], "alpha": 0.6})
         drawn.append(_curve(*ends, bend))
     return np.concatenate(drawn)
 
 
 def _curve(start: np.ndarray, end: np.ndarray, bend: float) -> np.ndarray:
-    """Pixels along an arrow, as matplotlib's arc3 bends it."""
+    """Return pixels along an arrow, as matplotlib's arc3 bends it."""
     along = np.linspace(0, 1, 60)[:, None]
     middle = (start + end) / 2 + bend * np.array([end[1] - start[1], start[0] - end[0]])
     return (1 - along) ** 2 * start + 2 * along * (1 - along) * middle + along**2 * end
@@ -137,8 +147,8 @@ def _distance(some: np.ndarray, others: np.ndarray) -> float:
     return float(np.linalg.norm(some[:, None] - others[None], axis=2).min(initial=np.inf))
 
 
-def _label(axes: Axes, points: list[Point], arrows: np.ndarray) -> None:
-    """Names near their points, each at the nearest place where it covers no point, arrow, line or other name.
+def _label(axes: Axes, points: list[Point], arrows: np.ndarray, colors: dict[str, str]) -> None:
+    """Write each name at the nearest place where it covers no point, arrow, line or other name.
 
     Args:
         arrows: pixels (N, 2) on them.
@@ -146,7 +156,7 @@ def _label(axes: Axes, points: list[Point], arrows: np.ndarray) -> None:
     renderer = axes.figure.canvas.get_renderer()
     scale = axes.figure.dpi / 72
     frame = axes.get_window_extent(renderer)
-    places = {point.label: axes.transData.transform((point.gflops, point.top1)) for point in points}
+    places = {point.label: axes.transData.transform((point.gmacs, point.top1)) for point in points}
     around = 5 * scale * np.array([[np.cos(a), np.sin(a)] for a in np.linspace(0, 2 * np.pi, 12)])
     taken = np.concatenate([arrows, *(place + around for place in places.values())])
     boxes: list[np.ndarray] = []  # left, bottom, right, top
@@ -155,7 +165,7 @@ def _label(axes: Axes, points: list[Point], arrows: np.ndarray) -> None:
         for label, place in places.items()
     }
     for point in sorted(points, key=lambda point: -crowded[point.label]):
-        at, color = places[point.label], COLOURS[point.kind]
+        at, color = places[point.label], colors[point.kind]
         text = axes.annotate(point.label, (0, 0), xycoords="figure pixels", va="center", ha="center", color=color)
         text.set_fontsize(LABEL_SIZE)
         extent = text.get_window_extent(renderer)
@@ -179,12 +189,12 @@ def _label(axes: Axes, points: list[Point], arrows: np.ndarray) -> None:
 
 
 def _is_far(way: np.ndarray, scale: float) -> bool:
-    """Whether a name needs a line to its point."""
+    """Return whether a name needs a line to its point."""
     return bool(np.hypot(*way) > 12 * scale)
 
 
 def _places_around(at: np.ndarray, half: np.ndarray, scale: float) -> Iterator[np.ndarray]:
-    """Centers of a box of half a size near a point, the nearest first, to the right and left before above and below."""
+    """Yield centers for a box near a point, the nearest first, right and left before above and below."""
     for distance in np.arange(8, 150, 4) * scale:
         for degrees in (0, 180, 20, -20, 160, -160, 40, -40, 140, -140, 60, -60, 120, -120, 90, -90):
             way = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
@@ -200,7 +210,7 @@ def _meet(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def measured(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """The sections of one clip at a time, in float32, of ResNet-18 and ResNet-50."""
+    """Return the sections of one clip at a time, in float32, of ResNet-18 and ResNet-50."""
     wanted = {"task": "inference", "batch": 1, "dtype": "float32", "layout": "channels_last"}
     return [
         section
@@ -210,10 +220,10 @@ def measured(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def draw_speed(figure: Figure, result: dict[str, Any]) -> None:
-    """A panel per depth: what a clip takes, beside what its MACs would take at the backbone's rate.
+    """Draw a panel per depth: the time of a clip, and the time of its MACs at the backbone's rate.
 
-    Networks are in the order of their temporal modules, each with what ARC or DNR makes of it, in every panel alike:
-    sorted by time, differences within the noise would look like a ranking.
+    Models are in the order of their temporal modules in every panel. Sorted by time, differences within the noise
+    would look like a ranking.
     """
     found = measured(result)
     panels = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
@@ -230,9 +240,9 @@ def draw_speed(figure: Figure, result: dict[str, Any]) -> None:
             places.append(place)
         for y, row in zip(places, rows, strict=True):
             low, middle, high = statistics.quantiles(times[row], n=4, method="inclusive")
-            colour = "#808080" if row == base else COLOURS[row[:3] if row[:4] in ("arc_", "dnr_") else ""]
+            color = "#808080" if row == base else COLORS[row[:3] if row[:4] in ("arc_", "dnr_") else ""]
             spread = [[middle - low], [high - middle]]
-            axes.barh(y, middle, color=colour, height=0.7, xerr=spread, ecolor="#222222", capsize=3)
+            axes.barh(y, middle, color=color, height=0.7, xerr=spread, ecolor="#222222", capsize=3)
             axes.plot(own * result["macs"][row] / result["macs"][base], y, "D", color="black", markersize=5)
             axes.annotate(f"{middle:.0f} ms", (high, y), (7, 0), textcoords="offset points", va="center", fontsize=8)
         axes.set_yticks(places, [names[row] for row in rows])
@@ -248,18 +258,18 @@ def draw_speed(figure: Figure, result: dict[str, Any]) -> None:
 
 
 def _module_and_part(name: str) -> tuple[int, bool]:
-    """Where a network stands: the place of its temporal module, and after the module alone what was made of it."""
+    """Return a sort key: the place of the temporal module, then the module alone before its add-ons."""
     module = name.removeprefix("arc_").removeprefix("dnr_")
     return (MODULES.index(module) if module in MODULES else len(MODULES), module != name)
 
 
 def digest(data: Any) -> str:
-    """A hash of what a picture shows; the picture carries it, so that a test can tell whether it is of today."""
+    """Return a hash of the data of a picture; the file stores it, so that a test can detect an outdated picture."""
     return hashlib.sha256(repr(data).encode()).hexdigest()
 
 
 def save(figure: Figure, path: Path, data: Any) -> None:
-    """Write a picture, under a temporary name first."""
+    """Write a picture atomically, with the hash of its data."""
     temporary = path.with_name(f".{path.name}.part")
     figure.savefig(temporary, format="png", dpi=figure.dpi, metadata={"Source": digest(data)})
     os.replace(temporary, path)
@@ -271,9 +281,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=REPO / "docs" / "guides", help="folder for the pictures")
     parser.add_argument("--speed", type=Path, default=REPO / "benchmarks" / "speed.json", help="of benchmarks/speed.py")
     args = parser.parse_args()
-    figure = plt.figure(figsize=(10.6, 5.9), dpi=120)
-    draw_tradeoff(figure)
-    save(figure, args.output / "tradeoff.png", [published(dataset) for dataset in TABLES])
+    points = [published(dataset) for dataset in TABLES]
+    for name, style, colors in (("tradeoff.png", {}, COLORS), ("tradeoff_dark.png", DARK, DARK_COLORS)):
+        with plt.rc_context(style):
+            figure = plt.figure(**FIGURE)
+            draw_tradeoff(figure, colors)
+            save(figure, args.output / name, points)
     figure = plt.figure(figsize=(9.4, 4), dpi=130)
     result = json.loads(args.speed.read_text(encoding="utf-8"))
     draw_speed(figure, result)

@@ -76,4 +76,4 @@ def test_blocks_that_are_not_run_say_why_and_are_few() -> None:
 
 
 def test_every_block_is_of_a_language_that_the_tests_know() -> None:
-    assert {block.language for block in BLOCKS} <= {"python", "bash", "yaml", "diff", ""}
+    assert {block.language for block in BLOCKS} <= {"python", "bash", "yaml", "diff", "bibtex", ""}
