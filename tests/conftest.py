@@ -1,4 +1,4 @@
-"""Fixtures shared by every test."""
+"""Fixtures of all tests."""
 
 import os
 from pathlib import Path

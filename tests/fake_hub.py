@@ -1,4 +1,4 @@
-"""A small model hub on 127.0.0.1: what the real huggingface_hub client asks for, and faults on demand.
+"""Fake model hub on 127.0.0.1 for the real huggingface_hub client, with faults on demand.
 
 Small files are answered directly; files in large storage (weights) are a redirect to a second server, as at the real
 hub, where the token must not arrive.

@@ -1,4 +1,4 @@
-"""The addresses of the fake hub: reading, and creating, uploading and committing."""
+"""HTTP server of the fake hub."""
 
 import base64
 import contextlib

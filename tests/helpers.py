@@ -1,4 +1,4 @@
-"""What several tests share: random norms and updaters, clips, slow shifts, small backbones."""
+"""Helpers of several tests: random norms, clips, slow references, small models."""
 
 import ast
 import importlib.util

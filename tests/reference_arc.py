@@ -1,4 +1,4 @@
-"""ARC written slowly from equations 2 to 7 of the paper: one clip, one step, one frame after the other."""
+"""Slow reference of ARC from equations 2 to 7 of the paper, one clip, step and frame at a time."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""DNR written slowly from equations 1 to 7 of the paper: one clip, one group, one block after the other."""
+"""Slow reference of DNR from equations 1 to 7 of the paper, one clip, group and block at a time."""
 
 import re
 from collections.abc import Mapping

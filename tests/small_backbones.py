@@ -1,4 +1,4 @@
-"""Small siblings of the backbones that the named architectures use: the same block classes, fewer and narrower."""
+"""Small backbones with the same block classes as those of the named models."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Configs from elsewhere: each field in range, and together no more than one machine can hold; the config is blamed."""
+"""Tests of the limits on configs from other sources."""
 
 import json
 from pathlib import Path
@@ -102,7 +102,7 @@ def test_the_command_line_blames_the_config(config: dict[str, Any], tmp_path: Pa
     assert "a.mp4" not in error
 
 
-def test_what_is_in_range_passes() -> None:
+def test_values_in_range_are_accepted() -> None:
     for name in videozoo.list_pretrained():
         cfg = vars(videozoo.get_pretrained_cfg(name))
         check_fields(cfg)

@@ -1,4 +1,4 @@
-"""The tiny weights that travel with the package: there, small, right, and usable with nothing at hand."""
+"""Tests of the bundled tiny weights: present, small, accurate, usable offline."""
 
 import importlib.resources
 import json
@@ -39,7 +39,7 @@ def clips(model: videozoo.VideoNet, name: str, count: int) -> Iterator[torch.Ten
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_listed_small_and_says_what_it_is_for(name: str) -> None:
+def test_it_is_listed_small_and_described(name: str) -> None:
     assert f"{name}.motions" in videozoo.list_pretrained()
     assert f"{name}.motions" in timm.list_pretrained(f"{name}*")
     folder = weights_folder(name, videozoo.get_pretrained_cfg(name))
@@ -58,7 +58,7 @@ def test_it_is_listed_small_and_says_what_it_is_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
-def test_it_tells_motions_apart(name: str) -> None:
+def test_it_classifies_motions(name: str) -> None:
     model = videozoo.create_model(name, pretrained=True).eval()
     assert (model.num_classes, model.num_frames) == (6, 8)
     names, right, count = list(motion_classes()), 0, 6
@@ -94,7 +94,7 @@ def test_the_command_names_the_motion_of_a_video(name: str, tmp_path: Path, caps
     assert f"{name}.motions" in capsys.readouterr().out
 
 
-def test_git_and_so_the_wheel_leaves_nothing_out() -> None:
+def test_git_ignores_no_file_of_the_models() -> None:
     files = [path for path in (REPO / "videozoo" / "models").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert {path.suffix for path in files} >= {".safetensors", ".json", ".txt", ".md"}
     if not (REPO / ".git").exists():

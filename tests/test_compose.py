@@ -1,4 +1,4 @@
-"""Networks from other families of timm, and augmenters alone on networks of anybody."""
+"""Tests of compositions with other timm families and of augmenters on custom models."""
 
 import json
 from typing import Any
@@ -74,7 +74,7 @@ def test_arc_where_there_are_plain_convolutions(backbone: str, temporal: Any) ->
 
 
 @pytest.mark.parametrize("backbone", WITHOUT_PLAIN_CONVOLUTIONS)
-def test_arc_says_why_it_finds_nothing(backbone: str) -> None:
+def test_arc_explains_why_it_finds_no_convolution(backbone: str) -> None:
     with pytest.raises(ValueError, match=r"ARC: nothing to change .* are grouped.*plain spatial convolutions"):
         videozoo.compose(backbone, TSM(), [ARC()])
 
@@ -157,13 +157,13 @@ def test_backbones_that_cannot_be_used_are_refused(backbone: str, message: str) 
 
 
 @pytest.mark.parametrize("backbone", ["resmlp_12_224", "efficientformer_l1"])
-def test_networks_without_feature_maps_are_refused(backbone: str) -> None:
+def test_models_without_feature_maps_are_refused(backbone: str) -> None:
     with pytest.raises(ValueError, match=r"gives features \(1, \d+, \d+\), not maps .* use a convolutional backbone"):
         videozoo.compose(backbone)
 
 
 @pytest.mark.parametrize("backbone", ["fasternet_t0", "shvit_s1"])
-def test_convolutional_networks_with_patches_are_taken(backbone: str) -> None:
+def test_cnns_with_patch_embeddings_are_supported(backbone: str) -> None:
     with torch.device("meta"):
         assert videozoo.compose(backbone, num_classes=3)(torch.zeros(1, 3, 8, 64, 64)).shape == (1, 3)
 
@@ -196,7 +196,7 @@ def test_compositions_that_make_no_sense_are_refused(kwargs: dict[str, Any], mes
         videozoo.compose("resnet10t", **kwargs)
 
 
-def test_a_family_without_known_blocks_is_refused_by_what_needs_them() -> None:
+def test_parts_that_need_blocks_refuse_families_without_known_blocks() -> None:
     videozoo.compose("convnext_atto", num_classes=3, num_frames=2)
     with pytest.raises(ValueError, match="no residual block with a known first convolution"):
         videozoo.compose("convnext_atto", TSM())
@@ -260,7 +260,7 @@ def folded(batch: int = 2, size: int = 16) -> Tensor:
     return clips(batch, T, size).transpose(1, 2).flatten(0, 1)
 
 
-def test_arc_alone_on_a_network_of_ones_own() -> None:
+def test_arc_alone_on_a_custom_model() -> None:
     net = OwnNet()
     x = folded()
     before = net.eval()(x)
@@ -272,7 +272,7 @@ def test_arc_alone_on_a_network_of_ones_own() -> None:
     net.train()(x).sum().backward()
 
 
-def test_dnr_alone_on_a_network_of_ones_own_relays_over_its_blocks() -> None:
+def test_dnr_alone_on_a_custom_model_relays_over_its_blocks() -> None:
     net = OwnNet()
     names = DNR().apply(net, T)
     assert sorted(names) == sorted(f"trunk.{i}.{norm}" for i in range(3) for norm in ("norm_a", "norm_b"))
@@ -327,7 +327,7 @@ def test_augmenters_alone_on_a_flat_sequence() -> None:
     net(folded()).sum().backward()
 
 
-def test_dnr_refuses_what_it_cannot_change() -> None:
+def test_dnr_refuses_unsupported_models() -> None:
     with pytest.raises(ValueError, match="DNR: nothing to change in Linear"):
         DNR().apply(nn.Linear(3, 3), T)
     with pytest.raises(ValueError, match="DNR: nothing to change in Sequential"):

@@ -1,4 +1,4 @@
-"""Every public name says in one sentence what it is; examples in docstrings run."""
+"""Tests of the docstrings: one sentence per public name, and examples that run."""
 
 import importlib
 import inspect
@@ -56,7 +56,7 @@ def test_every_module_has_a_docstring(name: str) -> None:
     assert module.__doc__
 
 
-def test_methods_of_the_network_have_docstrings() -> None:
+def test_methods_of_the_model_have_docstrings() -> None:
     missing = [
         name
         for name, value in vars(videozoo.VideoNet).items()

@@ -1,4 +1,4 @@
-"""Networks that vote: the arithmetic, the frames that each member gets, folders, and what cannot be put together."""
+"""Tests of ensembles: averaging, frames of each member, folders, and refusals."""
 
 import copy
 from pathlib import Path
@@ -132,7 +132,7 @@ def save(model: Any, folder: Path, names: list[str] | None = None) -> None:
     save_checkpoint(folder, model.state_dict(), model_config(model, names))
 
 
-def test_two_trained_networks_make_one_folder(tmp_path: Path) -> None:
+def test_two_trained_models_make_one_folder(tmp_path: Path) -> None:
     names = ["a", "b", "c", "d", "e"]
     for count in (4, 8):
         save(member(count, augmenters=[ARC()]), tmp_path / str(count), names)
@@ -181,12 +181,12 @@ def test_specs_are_plain_data() -> None:
         ([], "1 members; need two or more"),
     ],
 )
-def test_networks_that_cannot_vote_together(others: list[dict[str, Any]], message: str) -> None:
+def test_models_that_cannot_be_averaged(others: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Ensemble([member(4), *(member(**other) for other in others)])
 
 
-def test_other_reasons_why_networks_cannot_vote_together() -> None:
+def test_other_reasons_why_models_cannot_be_averaged() -> None:
     with pytest.raises(ValueError, match=r"members are Conv2d; need networks of videozoo"):
         Ensemble([member(4), nn.Conv2d(3, 3, 1)])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="frames_per_segment 1 and 5"):

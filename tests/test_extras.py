@@ -1,4 +1,4 @@
-"""Optional packages: the table is pyproject's, and a missing one is named with the command that installs it."""
+"""Tests of optional packages: the table matches pyproject, and errors name the command to install."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, their modes, and locks between processes."""
+"""Tests of atomic writes, file modes and locks between processes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""``videozoo.fuse``: the copy gives what the network gives, and nothing is folded that somebody else reads."""
+"""Tests of ``videozoo.fuse``: equal outputs, and nothing folded that has another reader."""
 
 import copy
 import io
@@ -71,7 +71,7 @@ def check_equal(name: str) -> None:
     "name",
     [name if name in HANDFUL else pytest.param(name, marks=pytest.mark.slow) for name in videozoo.list_models()],
 )
-def test_a_fused_network_gives_the_same(name: str) -> None:
+def test_a_fused_model_gives_the_same_output(name: str) -> None:
     check_equal(name)
 
 
@@ -95,7 +95,7 @@ def test_compositions_give_the_same(case: str) -> None:
         assert distance(videozoo.fuse(net)(x), net(x)) < 1e-4
 
 
-def test_every_norm_of_a_plain_network_goes() -> None:
+def test_every_norm_of_a_plain_model_is_folded() -> None:
     net, _ = random_net("tsn_mbv2")
     assert kinds(net)["BatchNormAct2d"] == kinds(net)["Conv2d"] == 52
     left = kinds(videozoo.fuse(net))
@@ -219,7 +219,7 @@ UNTOUCHED = (ReadTwice, ReadThroughView, ChangedBetween, GivenOut, NormTwice, Co
 
 
 @pytest.mark.parametrize("kind", [*UNTOUCHED, BatchStatistics, OtherForward])
-def test_what_somebody_else_reads_is_not_folded(kind: type[Net2d]) -> None:
+def test_outputs_with_other_readers_are_not_folded(kind: type[Net2d]) -> None:
     net, new = fused_pair(kind(), torch.randn(2, 6, 9, 9))
     assert type(new.norm) is type(net.norm)
     assert torch.equal(new.conv.weight, net.conv.weight)
@@ -272,7 +272,7 @@ def test_clips_are_folded_too() -> None:
     assert type(new.norm) is nn.Identity
 
 
-def test_hooks_keep_what_they_look_at() -> None:
+def test_modules_with_hooks_are_not_folded() -> None:
     net = Net2d()
     net.norm.register_forward_hook(lambda *_: None)
     _, new = fused_pair(net, torch.randn(2, 6, 9, 9))
@@ -328,7 +328,7 @@ def test_the_copy_cannot_train(tiny: Tiny) -> None:
     assert videozoo.fuse(copy.deepcopy(net).train()).training is False
 
 
-def test_the_given_network_stays_in_its_mode() -> None:
+def test_the_given_model_keeps_its_mode() -> None:
     net, _ = random_net("test_dnr_tsn")
     net.train()
     counts = [module.num_batches_tracked.clone() for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -352,7 +352,7 @@ def test_copies_pickles_and_another_fusing(tiny: Tiny) -> None:
             torch.testing.assert_close(twin(x), y)
 
 
-def test_weights_of_a_fused_network_fit_no_other(tiny: Tiny) -> None:
+def test_weights_of_a_fused_model_fit_no_other(tiny: Tiny) -> None:
     net, fused, _ = tiny
     with pytest.raises(RuntimeError, match="Missing key"):
         copy.deepcopy(net).load_state_dict(fused.state_dict())

@@ -1,4 +1,4 @@
-"""Logits of the original authors' networks, by number: weights and input come from the goldens' own recipe."""
+"""Tests against the logits of the original authors' models."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Our networks with converted weights against what the original code gave."""
+"""Tests of converted 3-D models against the original code."""
 
 import json
 import re

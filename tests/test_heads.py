@@ -1,4 +1,4 @@
-"""Another classifier in the place of ``fc``: it gets one row per clip, unless it says that it takes frames."""
+"""Tests of custom classifiers in place of ``fc``."""
 
 from collections.abc import Callable
 from typing import Any
@@ -85,7 +85,7 @@ def test_dynamic_quantization_keeps_the_logits(temporal: Any) -> None:
 @pytest.mark.parametrize("temporal", [TSM(), TRN()], ids=["tsm", "trn"])
 @pytest.mark.parametrize("how", [{"modules_to_save": ["fc"]}, {"target_modules": r"fc|fc\.project|.*conv2"}])
 @pytest.mark.extras
-def test_adapters_of_peft_start_as_the_network(temporal: Any, how: dict[str, Any]) -> None:
+def test_peft_adapters_start_equal_to_the_model(temporal: Any, how: dict[str, Any]) -> None:
     peft = pytest.importorskip("peft")
     net = make(temporal)
     x = clips(2, FRAMES, 32)

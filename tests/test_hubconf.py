@@ -1,4 +1,4 @@
-"""The door of torch.hub: hubconf.py."""
+"""Tests of hubconf.py, the entry point of torch.hub."""
 
 import importlib.util
 import runpy
@@ -16,7 +16,7 @@ NAMES = videozoo.list_models()
 
 
 @pytest.mark.parametrize("name", ["arc_tsm_r18", "tsn_mbv2"])
-def test_torch_hub_gives_the_same_network(name: str) -> None:
+def test_torch_hub_gives_the_same_model(name: str) -> None:
     hub: Any = torch.hub.load(str(REPO), name, source="local", num_classes=5, num_frames=3)
     net = videozoo.create_model(name, num_classes=5, num_frames=3)
     net.load_state_dict(randomise(hub).state_dict())
@@ -31,7 +31,7 @@ def test_every_name_is_an_entry_point_of_torch_hub_with_a_docstring() -> None:
     assert all(door[name].__doc__ for name in NAMES)
 
 
-def test_dependencies_of_the_hub_door_are_complete() -> None:
+def test_dependencies_of_hubconf_are_complete() -> None:
     """Everything that the rooms behind it import, and nothing that is not installed."""
     declared = runpy.run_path(str(REPO / "hubconf.py"))["dependencies"]
     assert all(importlib.util.find_spec(name) for name in declared)

@@ -1,4 +1,4 @@
-"""The order of the rooms, read from every import statement of the package."""
+"""Tests of the import order of the subpackages."""
 
 import sys
 from pathlib import Path
@@ -54,7 +54,7 @@ def room_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_room_imports_only_what_lies_before_it(path: Path) -> None:
+def test_a_subpackage_imports_only_those_above_it(path: Path) -> None:
     room = room_of(path)
     assert room in ALLOWED, f"{room} is a new room: give it a place in the order"
     wrong = []

@@ -1,4 +1,4 @@
-"""``import videozoo`` is light, and timm knows the architectures in whichever order the packages are loaded."""
+"""Tests that ``import videozoo`` is light and that timm's registry has the models in either import order."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ def run(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, check=True).stdout
 
 
-def test_the_package_alone_loads_nothing_heavy() -> None:
+def test_the_package_alone_does_not_import_torch() -> None:
     assert run("import videozoo, sys; print({'torch', 'timm', 'numpy'} & set(sys.modules))") == "set()\n"
 
 
@@ -28,10 +28,10 @@ def test_the_package_alone_loads_nothing_heavy() -> None:
         pytest.param("import videozoo, importlib.util; importlib.util.find_spec('timm')", marks=pytest.mark.slow),
     ],
 )
-def test_timm_knows_the_architectures(code: str) -> None:
+def test_the_architectures_are_in_timms_registry(code: str) -> None:
     assert run(f"{code}; {KNOWN}") == "True 8\n"
 
 
-def test_nobody_waits_for_timm_once_it_is_loaded() -> None:
+def test_the_import_hook_is_removed_once_timm_is_loaded() -> None:
     code = "import videozoo, timm, sys; print([f for f in sys.meta_path if type(f).__module__ == 'videozoo.in_timm'])"
     assert run(code) == "[]\n"

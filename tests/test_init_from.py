@@ -1,4 +1,4 @@
-"""Starting an ARC or DNR network from the weights of its base, and weights for other channels."""
+"""Tests of starting ARC and DNR models from the weights of their base."""
 
 import json
 import logging
@@ -70,7 +70,7 @@ def test_arc_starts_exactly_as_its_base(tmp_path: Path, temporal: Any, caplog: p
     assert f"net starts from {folder}: {report.num_taken} tensors taken over; new: {len(report.new)} (" in caplog.text
 
 
-def test_dnr_says_what_is_new_and_what_was_left_out(tmp_path: Path) -> None:
+def test_dnr_reports_new_and_dropped_weights(tmp_path: Path) -> None:
     base = base_net()
     net = start(ModelSpec("test_resnet", TSM(), (DNR(),)), write(base, tmp_path / "base"))
     own, given, report = net.state_dict(), base.state_dict(), net.init_report
@@ -111,7 +111,7 @@ def test_a_mere_file_is_taken_for_the_base(tmp_path: Path) -> None:
     assert torch.equal(logits(net), logits(base))
 
 
-def test_a_named_network_takes_classes_frames_and_sampling_of_its_base(
+def test_a_named_model_takes_classes_frames_and_sampling_of_its_base(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = base_net("tiny_resnet")
@@ -153,7 +153,7 @@ def test_a_base_that_is_a_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         videozoo.create_model("test_arc_tsm", init_from="test_arc_tsm.nonsense")
 
 
-def test_a_record_that_leads_to_another_network_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_of_another_model_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net: Any = videozoo.create_model("test_dnr_tsn", num_classes=3)
     record = registry.VideoCfg(file=str(write(net, tmp_path / "dnr")), architecture="test_arc_tsm")
     monkeypatch.setitem(registry._CFGS["test_arc_tsm"], "made_up", record)
@@ -162,7 +162,7 @@ def test_a_record_that_leads_to_another_network_is_told(tmp_path: Path, monkeypa
         videozoo.create_model("test_arc_tsm.made_up", pretrained=True)
 
 
-def test_what_is_no_base_says_so(tmp_path: Path) -> None:
+def test_weights_that_are_no_base_are_refused(tmp_path: Path) -> None:
     folder = write(base_net("tiny_resnet", TSN()), tmp_path / "tsn")
     with pytest.raises(
         WeightsError, match=r"is TSN on tiny_resnet, no base of test_arc_tsm, which is TSM\+ARC on tiny_resnet"
@@ -246,7 +246,7 @@ def test_stems_are_adapted_as_timm_does() -> None:
     assert adapt_stems(other, {"conv.weight": torch.empty(9, 1, 5, 5)}, 1) == []
 
 
-def test_backbone_weights_are_adapted_in_3d_networks_too(tmp_path: Path) -> None:
+def test_backbone_weights_are_adapted_in_3d_models(tmp_path: Path) -> None:
     plain: Any = timm.create_model("slowfast_resnet18_8x8")
     save_file(plain.state_dict(), tmp_path / "slowfast.safetensors")
     path = tmp_path / "slowfast.safetensors"

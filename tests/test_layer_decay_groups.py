@@ -1,4 +1,4 @@
-"""Layers for layer decay: what parts add to a stage is in that stage, and every backbone has layers."""
+"""Tests of the parameter groups for layer decay."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def meta(backbone: str, temporal: Any = TSN(), augmenters: tuple[Any, ...] = ())
     ],
     ids=lambda value: str(value) if isinstance(value, str) else None,
 )
-def test_what_is_added_to_a_stage_is_in_its_last_layer(
+def test_modules_added_to_a_stage_are_in_its_last_layer(
     net: tuple[Any, ...], added: str, last_of_stage: str, coarse: bool
 ) -> None:
     of = layers(meta(*net), coarse)

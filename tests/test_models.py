@@ -1,4 +1,4 @@
-"""One suite over every registered architecture, and over some compositions of other backbones.
+"""Conformance tests of every registered model and of compositions with other backbones.
 
 Norms and whatever starts at zero are randomised first: a fresh ResNet ends its branches with zeros, and then half of
 these tests would pass without a working module.
@@ -263,7 +263,7 @@ def test_every_parameter_gets_a_gradient(net: Net, x: Tensor) -> None:
 
 
 @every_net
-def test_two_threads_give_what_one_gives(net: Net) -> None:
+def test_two_threads_give_the_same_output(net: Net) -> None:
     inputs = [clips(1 + i % 2, net.num_frames, size_of(net), seed=i) for i in range(4)]
     alone = [net(x) for x in inputs]
 
@@ -433,7 +433,7 @@ def test_other_numbers_of_frames(net: Net, x: Tensor, y: Tensor, tmp_path: Path)
 
 
 @every_net
-def test_wrong_inputs_say_what_is_needed(net: Net) -> None:
+def test_wrong_inputs_are_refused_with_the_needed_shape(net: Net) -> None:
     n = net.num_frames
     with pytest.raises(ValueError, match=rf"shape \(3, {n}, 8, 8\); need clips \(B, C, T, H, W\).*unsqueeze\(0\)"):
         net(torch.zeros(3, n, 8, 8))

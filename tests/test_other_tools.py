@@ -1,4 +1,4 @@
-"""Tools of other libraries on networks of videozoo: they work, or refuse; none is wrong in silence."""
+"""Tests of other libraries' tools on videozoo's models: they work or refuse, and never fail silently."""
 
 import copy
 from pathlib import Path
@@ -172,7 +172,7 @@ def test_norms_are_folded_right_or_refused(arc: tuple[VideoNet, Tensor], plain: 
         torch.testing.assert_close(fused(x), block.bn1(block.conv1(x)), rtol=1e-4, atol=1e-4)
 
 
-def test_reparameterizing_drops_nothing_that_was_added(
+def test_reparameterizing_never_drops_added_modules(
     arc: tuple[VideoNet, Tensor], plain: tuple[VideoNet, Tensor]
 ) -> None:
     net, x = plain

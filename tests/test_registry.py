@@ -1,4 +1,4 @@
-"""Names of architectures: ours, and in timm's registry."""
+"""Tests of model names in videozoo's and timm's registry."""
 
 import re
 from typing import Any
@@ -47,7 +47,7 @@ def test_wildcards(filter_: Any, exclude: Any, expected: list[str]) -> None:
     assert [n for n in videozoo.list_models(filter_, exclude) if n in PROMISED] == expected
 
 
-def test_nothing_claims_weights_that_do_not_exist() -> None:
+def test_every_listed_weight_has_a_source() -> None:
     for name in videozoo.list_pretrained():
         cfg = videozoo.get_pretrained_cfg(name)
         assert cfg.url or cfg.hf_hub_id or cfg.file
@@ -87,7 +87,7 @@ def test_timm_creates_every_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_timm_knows_the_config(name: str) -> None:
+def test_the_config_is_in_timms_registry(name: str) -> None:
     cfg = timm.get_pretrained_cfg(name)
     assert isinstance(cfg, VideoCfg)
     assert cfg == videozoo.get_pretrained_cfg(name)
@@ -116,7 +116,7 @@ def test_configs_are_handed_out_as_copies() -> None:
         assert videozoo.create_model("tsn_r18").pretrained_cfg["mean"] is not None
 
 
-def test_timm_lists_our_names_beside_its_own() -> None:
+def test_timm_lists_the_models() -> None:
     assert set(NAMES) <= set(timm.list_models())
     assert timm.is_model("arc_tsm_r50")
     assert timm.is_model("resnet50")
@@ -134,7 +134,7 @@ def test_timm_lists_our_names_beside_its_own() -> None:
         ("", "unknown model"),
     ],
 )
-def test_unknown_names_list_the_nearest(name: str, message: str) -> None:
+def test_unknown_names_list_similar_names(name: str, message: str) -> None:
     for ask in (videozoo.create_model, videozoo.get_pretrained_cfg):
         with pytest.raises(UnknownModelError, match=message):
             ask(name)
@@ -142,7 +142,7 @@ def test_unknown_names_list_the_nearest(name: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "owner"), [("resnet18", "timm"), ("tsn_r18", "videozoo")])
-def test_a_name_that_is_taken_is_refused_and_nothing_changes(name: str, owner: str) -> None:
+def test_an_existing_name_is_refused_and_nothing_changes(name: str, owner: str) -> None:
     def entry(pretrained: bool = False, **kwargs: Any) -> None:
         """Never called."""
 
@@ -154,7 +154,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_changes(name: str, owner: s
     assert videozoo.list_models() == names
 
 
-def test_an_architecture_of_ones_own() -> None:
+def test_a_custom_architecture() -> None:
     def my_video_net(pretrained: bool = False, **kwargs: Any) -> str:
         """Made up here."""
         return f"built with {sorted(kwargs)}"

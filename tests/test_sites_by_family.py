@@ -17,7 +17,7 @@ def test_every_family_has_an_entry_for_every_part() -> None:
         assert set(row) == (set(SCRIPT.PARTS) if isinstance(row["tsn"], list) else {"tsn"})
 
 
-def test_refusals_name_the_part_and_what_is_in_the_way() -> None:
+def test_refusals_name_the_part_and_the_cause() -> None:
     for backbone, row in TABLE.items():
         for part, entry in row.items():
             if isinstance(entry, str):
@@ -31,5 +31,5 @@ def test_refusals_name_the_part_and_what_is_in_the_way() -> None:
 @pytest.mark.parametrize(
     "backbone", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SCRIPT.FAMILIES]
 )
-def test_the_table_is_what_the_script_writes(backbone: str) -> None:
+def test_the_table_equals_the_output_of_the_script(backbone: str) -> None:
     assert SCRIPT.row(backbone) == TABLE[backbone], "run python scripts/sites_by_family.py and read the difference"

@@ -1,4 +1,4 @@
-"""The verbs that change a network in place."""
+"""Tests of the functions that change a model in place."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def test_pre_conv_runs_the_module_first_and_shares_the_parameters() -> None:
     assert not isinstance(new, nn.Conv2d)  # tools would take its weight for all of it
 
 
-def test_an_optimiser_made_before_stays_valid() -> None:
+def test_an_earlier_optimizer_stays_valid() -> None:
     net = small_resnet()
     optimizer = torch.optim.SGD(net.parameters(), 1.0)
     insert_before(net, lambda _: Double())
@@ -54,7 +54,7 @@ def test_an_optimiser_made_before_stays_valid() -> None:
     assert not torch.equal(net.layer1[0].conv1.weight, before)
 
 
-def test_adopt_does_not_change_what_it_was_given() -> None:
+def test_adopt_does_not_change_its_argument() -> None:
     conv = nn.Conv2d(3, 4, 3)
     new = adopt(PreConv2d, conv)
     new.pre = nn.Identity()
@@ -76,7 +76,7 @@ def test_unknown_convolutions_and_hooks_are_refused() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_what_is_put_in_takes_the_mode_of_what_was_there(training: bool) -> None:
+def test_a_new_module_takes_the_mode_of_the_old_one(training: bool) -> None:
     net = nn.Sequential(nn.BatchNorm2d(3)).train(training)
     set_submodule(net, "0", nn.BatchNorm2d(3))
     assert net[0].training == training
@@ -87,7 +87,7 @@ def test_set_submodule_needs_a_module_there() -> None:
         set_submodule(nn.Sequential(nn.ReLU()), "5", nn.ReLU())
 
 
-def test_replace_modules_never_sees_its_own_work() -> None:
+def test_replace_modules_never_visits_new_modules() -> None:
     net = nn.Sequential(nn.ReLU(), nn.Sequential(nn.ReLU(), nn.Conv2d(1, 1, 1)))
     names = replace_modules(net, lambda m, _: type(m) is nn.ReLU, lambda m, _: nn.Sequential(m))
     assert names == ["0", "1.0"]
@@ -186,7 +186,7 @@ def test_stages_of_a_mobilenet_follow_its_resolutions(backbone: str) -> None:
         assert {sizes[name] for name in names if name.startswith("blocks")} == {64 // 2 ** (stage + 1)}
 
 
-def test_networks_that_do_not_tell_their_stages() -> None:
+def test_models_without_known_stages() -> None:
     assert stage_modules(nn.Sequential(nn.Conv2d(3, 4, 3))) is None
 
 
@@ -258,7 +258,7 @@ def test_a_state_that_cannot_be_handed_over_is_refused() -> None:
         RelayStage.take_over(stage, [])
 
 
-def test_insert_before_names_what_it_changed_and_refuses_a_second_time() -> None:
+def test_insert_before_returns_names_and_refuses_a_second_call() -> None:
     net = small_resnet((1, 1, 1, 1))
     assert insert_before(net, lambda _: TemporalShift(2)) == [f"layer{s}.0.conv1" for s in (1, 2, 3, 4)]
     with pytest.raises(ValueError, match="apply at most one method"):
@@ -285,7 +285,7 @@ REFUSED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_refusal_leaves_the_network_as_it_was(case: str) -> None:
+def test_a_refusal_does_not_change_the_model(case: str) -> None:
     backbone, part = REFUSED[case]
     with torch.device("meta"):
         net = timm.create_model(backbone, num_classes=0).eval()

@@ -1,4 +1,4 @@
-"""Text from outside never commands a terminal; readable text of any language stays."""
+"""Tests of escaping text from outside for the terminal."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ def test_readable_text_stays(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", BAD, ids=ascii)
-def test_what_commands_a_terminal_is_escaped(text: str) -> None:
+def test_control_characters_are_escaped(text: str) -> None:
     shown = printable(f"a{text}b")
     assert shown.isascii()
     assert shown.isprintable()
@@ -48,7 +48,7 @@ def test_what_commands_a_terminal_is_escaped(text: str) -> None:
         clean_names(["fine", f"a{text}b"])
 
 
-def test_line_breaks_stay_where_they_are_asked_for() -> None:
+def test_line_breaks_are_optional() -> None:
     assert printable("a\nvideozoo: error: b\n  c") == "a\\nvideozoo: error: b\\n  c"
     assert printable("a\nvideozoo: error: b\n  c", "indented") == "a\\nvideozoo: error: b\n  c"
     assert printable('{\n  "a": 1\n}', "all") == '{\n  "a": 1\n}'

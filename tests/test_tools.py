@@ -1,4 +1,4 @@
-"""Tools that look into a network: tracers, converters of norms and of linear layers."""
+"""Tests of tracers and of converters of norms and linear layers."""
 
 from typing import Any
 

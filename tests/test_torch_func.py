@@ -1,4 +1,4 @@
-"""The transforms of ``torch.func`` against loops over clips, for every temporal module and augmenter."""
+"""Tests of ``torch.func`` transforms against loops over clips, for all parts."""
 
 from typing import Any
 
@@ -98,7 +98,7 @@ def test_second_derivatives_of_the_motion() -> None:
 
 
 @pytest.mark.parametrize("case", ["tsm", "arc"])
-def test_fused_networks_differentiate_their_input(case: str) -> None:
+def test_fused_models_differentiate_their_input(case: str) -> None:
     net = make(case)
     x, _ = batch(net)
     fused = fuse(net.float())

@@ -1,4 +1,4 @@
-"""Weights in: folders of a run, files of a backbone, and messages about everything that does not fit."""
+"""Tests of loading run folders and backbone files, and of the errors for mismatches."""
 
 import json
 import pickle
@@ -50,7 +50,7 @@ def folder(net: VideoNet, tmp_path: Path) -> Path:
 
 
 @torch.no_grad()
-def test_a_folder_gives_the_network_back(net: VideoNet, folder: Path) -> None:
+def test_a_folder_restores_the_model(net: VideoNet, folder: Path) -> None:
     again = load(folder)
     x = clips(2, T, SIZE)
     assert torch.equal(again(x), net(x))
@@ -71,7 +71,7 @@ def test_a_folder_of_a_named_architecture_loads_through_timm_too(tmp_path: Path)
 
 
 @torch.no_grad()
-def test_sampling_and_size_of_the_folder_are_kept(net: VideoNet, tmp_path: Path) -> None:
+def test_sampling_and_size_come_from_the_folder(net: VideoNet, tmp_path: Path) -> None:
     net.pretrained_cfg = {**net.pretrained_cfg, "frame_sampling": "dense", "frame_stride": 6, "test_num_clips": 10}
     again = load(write_folder(net, tmp_path / "best"))
     kept = ("frame_sampling", "frame_stride", "test_num_clips", "mean", "std", "input_size", "num_frames")
@@ -206,7 +206,7 @@ def damage(folder: Path, what: str) -> None:
         ("shape", r"1 of another shape \(backbone.bn1.weight \(5,\) for \(32,\)\)"),
     ],
 )
-def test_damaged_folders_say_what_is_wrong(folder: Path, what: str, message: str) -> None:
+def test_damaged_folders_are_refused_with_the_reason(folder: Path, what: str, message: str) -> None:
     damage(folder, what)
     with pytest.raises(WeightsError, match=message) as caught:
         load(folder)
@@ -230,7 +230,7 @@ def test_checkpoint_path_is_loaded_strictly(net: VideoNet, folder: Path, tmp_pat
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".ckpt", ""])
-def test_a_whole_networks_weights_are_no_pickle(tmp_path: Path, suffix: str) -> None:
+def test_weights_of_a_whole_model_are_not_read_from_a_pickle(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
     torch.save({"a": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match=r"file is not opened, since a pickle can run code; need .safetensors"):
@@ -292,7 +292,7 @@ def test_real_mobilenet_weights_load(shared_data: Path) -> None:
 
 
 @torch.no_grad()
-def test_weights_for_colour_are_adapted_to_other_channels(tmp_path: Path) -> None:
+def test_rgb_weights_are_adapted_to_other_channels(tmp_path: Path) -> None:
     image = timm.create_model("resnet18", num_classes=10)
     path = save_backbone(image.state_dict(), tmp_path / "r18.safetensors")
     grey = videozoo.create_model("tsn_r18", in_chans=1, backbone_weights=path)
@@ -308,7 +308,7 @@ def test_statistics_counters_may_be_absent(tmp_path: Path) -> None:
     videozoo.create_model("tsn_r18", backbone_weights=save_backbone(state, tmp_path / "r18.safetensors"))
 
 
-def test_files_that_do_not_fit_the_backbone_say_so(tmp_path: Path) -> None:
+def test_files_that_do_not_match_the_backbone_are_refused(tmp_path: Path) -> None:
     image = timm.create_model("resnet18", num_classes=10)
     state = image.state_dict()
     files = {
@@ -334,7 +334,7 @@ def test_files_that_do_not_fit_the_backbone_say_so(tmp_path: Path) -> None:
         videozoo.create_model("tsn_r18", backbone_weights=tmp_path / "cut.safetensors")
 
 
-def test_an_unknown_tag_lists_those_that_exist() -> None:
+def test_an_unknown_tag_lists_the_existing_ones() -> None:
     with pytest.raises(WeightsError, match=r"resnet18: timm has no weights 'nonsense'; tags: .*tv_in1k"):
         videozoo.create_model("tsn_r18", backbone_weights="nonsense")
 

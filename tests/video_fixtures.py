@@ -1,4 +1,4 @@
-"""Fixtures of video/, data/, jobs/ and inference/: videos that carry their number in their pixels, tiny weights."""
+"""Fixtures of videos with their frame number painted in the pixels, and tiny weights."""
 
 from collections.abc import Callable, Iterable
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""ARC and DNR in 3-D networks, in Inception and on linear layers, against slow loops in float64."""
+"""Tests of ARC and DNR in 3-D models, Inception and linear layers against slow loops in float64."""
 
 import copy
 import itertools
@@ -162,7 +162,7 @@ def test_arc_on_linear_layers_is_the_slow_loop() -> None:
     torch.testing.assert_close(layer(x), slow, rtol=0, atol=1e-12)
 
 
-def test_arc_changes_3d_networks_by_choice_only() -> None:
+def test_arc_changes_3d_models_by_choice_only() -> None:
     with pytest.raises(ValueError, match=r"are 3-D, which ARC changes by choice only; pass layers=\('conv3d',\)"):
         videozoo.compose("r2plus1d_resnet18_tv", TSN(), [ARC()])
     model = videozoo.compose("r2plus1d_resnet18_tv", TSN(), [ARC(layers=("conv3d",))], num_classes=3)
@@ -184,7 +184,7 @@ def test_arc_on_1x1_layers_by_choice() -> None:
             ARC(layers=wrong)  # type: ignore[arg-type]
 
 
-def test_linear_layers_of_3d_networks_are_refused() -> None:
+def test_linear_layers_of_3d_models_are_refused() -> None:
     class Net(ResNet3d):
         stage_names = ("layer1",)
 
@@ -280,7 +280,7 @@ def slow_block(block: Any, x: Tensor, stage: Any, state: Any) -> tuple[Tensor, A
 
 
 @pytest.mark.parametrize("block", [BasicBlock3d, Bottleneck3d])
-def test_dnr_in_a_3d_network_is_the_slow_loop(block: Any) -> None:
+def test_dnr_in_a_3d_model_equals_the_slow_loop(block: Any) -> None:
     net = TwoStages(block).double().eval()
     names = DNR().apply(net, 6)
     randomise(net).eval()

@@ -1,4 +1,4 @@
-"""One ARC convolution against the loop of equations 2 to 7, in float64."""
+"""Tests of one ARC convolution against the loop of equations 2 to 7 in float64."""
 
 from itertools import product
 from typing import Any
@@ -169,7 +169,7 @@ def test_one_step_adds_nothing() -> None:
     assert set(dict(layer.named_parameters())) == {"weight", "bias"}
 
 
-def test_last_part_feeds_nobody() -> None:
+def test_last_output_group_feeds_no_other() -> None:
     """W_f,j and W_a,j exist for j = 1 .. n - 1 only."""
     layer = ArcConv2d.from_layer(nn.Conv2d(6, 8, 3, bias=False), T, ARC(num_steps=4))
     assert {k: tuple(p.shape[:2]) for k, p in layer.named_parameters()} == {
@@ -193,7 +193,7 @@ class _Other(nn.Conv2d):
         (nn.Conv2d(8, 10, 3), ARC(attention_layer="gru"), "parts of one size"),
     ],
 )
-def test_what_cannot_be_refined_is_refused(conv: nn.Conv2d, options: ARC, message: str) -> None:
+def test_unsupported_convolutions_are_refused(conv: nn.Conv2d, options: ARC, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ArcConv2d.from_layer(conv, T, options)
 

@@ -1,4 +1,4 @@
-"""ARC in whole networks: parameters of the paper, where it is placed, and that it starts as its base."""
+"""Tests of ARC in whole models: parameters, placement, and equality with its base at the start."""
 
 import copy
 from typing import Any
@@ -113,7 +113,7 @@ def test_starts_exactly_as_its_base(make: Any, temporal: TSM | None, options: di
 
 
 @pytest.mark.parametrize("options", [{}, {"attention_layer": "gru"}, {"embedding": False, "fusion": False}])
-def test_weights_of_the_base_load_with_exactly_its_own_keys_missing(options: dict[str, Any]) -> None:
+def test_weights_of_the_base_load_and_only_the_new_keys_are_missing(options: dict[str, Any]) -> None:
     base = small_resnet()
     net = small_resnet()
     names = ARC(**options).apply(net, 4)

@@ -1,4 +1,4 @@
-"""The products that an ARC convolution runs, where autograd, memory and inference differ from the plain operations."""
+"""Tests of the matrix products of an ARC convolution and of its gradients and memory."""
 
 from dataclasses import replace
 from typing import Any
@@ -40,7 +40,7 @@ def gradients(layer: Any, x: Tensor, up: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize(("stride", "size"), LAYERS)
 @pytest.mark.parametrize("aggregation", ["S+T", "ST"])
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_one_buffer_and_own_gradients_give_what_plain_operations_give(
+def test_custom_gradients_equal_plain_operations(
     stride: int, size: tuple[int, int], aggregation: Any, channels_last: bool
 ) -> None:
     layer = arc_conv(ARC(aggregation=aggregation), stride)
@@ -66,7 +66,7 @@ def test_half_precision_keeps_small_states_beside_large_inputs() -> None:
     assert torch.equal(plain(layer)(x).isnan(), layer(x).isnan())
 
 
-def test_a_tracer_is_asked_nothing_of_values() -> None:
+def test_tracing_does_not_depend_on_values() -> None:
     layer, x = arc_conv(), torch.randn(2 * T, 4, 6, 6).double()
     with torch.no_grad():
         traced = make_fx(layer)(x.abs())

@@ -1,4 +1,4 @@
-"""Where ARC goes in networks that it did not build: nested backbones, other libraries, stems, shared layers."""
+"""Tests of ARC's placement in custom models and models of other libraries."""
 
 import copy
 from typing import Any
@@ -50,7 +50,7 @@ def arc_names(net: nn.Module) -> list[str]:
         (lambda net: nn.ModuleDict({"any": nn.ModuleList([net])}), "any.0."),
     ],
 )
-def test_a_backbone_in_the_users_network_is_changed_as_it_would_be_alone(wrap: Any, prefix: str) -> None:
+def test_a_backbone_inside_a_custom_model_is_changed_as_alone(wrap: Any, prefix: str) -> None:
     for stages in (None, (4,)):
         alone, net = small_resnet(), small_resnet()
         names = ARC(stages=stages).apply(wrap(net), 4)
@@ -71,7 +71,7 @@ def test_two_backbones_and_motion_in_a_wrapper() -> None:
     [("resnet18", 12), ("densenet121", 58), ("mobilenet_v3_small", 0), ("shufflenet_v2_x0_5", 0), ("mnasnet0_5", 0),
      ("efficientnet_b0", 0), ("regnet_y_400mf", 0), ("vgg11", 7), ("inception_v3", 54)],
 )  # fmt: skip
-def test_networks_of_torchvision_keep_their_stem(name: str, sites: int) -> None:
+def test_torchvision_models_keep_their_stem(name: str, sites: int) -> None:
     with torch.device("cpu" if "regnet" in name else "meta"):  # a RegNet computes its widths with tensors
         net = torchvision.models.get_model(name, **({"init_weights": False} if name == "inception_v3" else {}))
     first = next(n for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
@@ -91,7 +91,7 @@ def test_a_stem_is_found_by_its_channels() -> None:
     assert ARC().apply(nn.Sequential(nn.Conv2d(10, 8, 3), nn.Conv2d(8, 8, 3)), 4) == ["1"]  # optical flow
 
 
-def test_stages_of_an_hrnet_are_its_own() -> None:
+def test_stages_of_an_hrnet() -> None:
     with torch.device("meta"):
         net = timm.create_model("hrnet_w18_small")
     assert stage_modules(net) == [["layer1"], ["transition1", "stage2"], ["transition2", "stage3"],
@@ -110,7 +110,7 @@ def test_stages_of_an_hrnet_are_its_own() -> None:
         ("mobileone_s0", "nothing to change|merges"),
     ],
 )
-def test_refusals_say_why(name: str, message: str) -> None:
+def test_refusals_name_the_reason(name: str, message: str) -> None:
     with torch.device("meta"):
         net = timm.create_model(name)
     before = {n: type(m) for n, m in net.named_modules()}
@@ -148,7 +148,7 @@ def test_a_convolution_under_two_names_is_changed_under_both() -> None:
 
 
 @pytest.mark.parametrize("temporal", [TSM(), TANet()])
-def test_either_order_gives_the_same_network(temporal: Any) -> None:
+def test_either_order_gives_the_same_model(temporal: Any) -> None:
     torch.manual_seed(0)
     base = randomise_norms(small_resnet()).eval()
     nets = [copy.deepcopy(base), copy.deepcopy(base)]

@@ -1,4 +1,4 @@
-"""DNR in blocks of anybody: which norms it takes, and that everything else about a block stays as it was."""
+"""Tests of DNR in custom blocks: which norms it takes, and that the rest of a block is unchanged."""
 
 import copy
 import pickle
@@ -200,7 +200,7 @@ def test_tsm_after_dnr_is_tsm_before_it(backbone: str, sites: int) -> None:
         ("lcnet_035", "cannot interlace channels over time.*Pass interlace=False"),
     ],
 )
-def test_networks_of_other_blocks_are_refused_and_left_as_they_were(backbone: str, message: str) -> None:
+def test_models_of_other_blocks_are_refused_unchanged(backbone: str, message: str) -> None:
     with torch.device("meta"):
         net = timm.create_model(backbone)
     before = [(name, type(module), id(module)) for name, module in net.named_modules()]
@@ -244,7 +244,7 @@ class Wrapped(nn.Module):
         return self.encoder(x)
 
 
-def test_a_whole_network_is_no_block() -> None:
+def test_a_whole_model_is_no_block() -> None:
     with torch.device("meta"):
         bare, inside = (timm.create_model("hrnet_w18_small", num_classes=0) for _ in range(2))
         xception = timm.create_model("legacy_xception", num_classes=0)

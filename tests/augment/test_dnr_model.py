@@ -1,4 +1,4 @@
-"""DNR in whole networks: against a walk through the blocks by hand, and where it is placed."""
+"""Tests of DNR in whole models, against blocks run by hand."""
 
 import copy
 from typing import Any
@@ -41,7 +41,7 @@ def dnr_net(make: Any, frames: int, **options: Any) -> ResNet:
         (4, {"reduction": 2, "depth": 2}),
     ],
 )
-def test_a_network_equals_the_walk_through_its_blocks(make: Any, frames: int, options: dict[str, Any]) -> None:
+def test_a_model_equals_its_blocks_run_by_hand(make: Any, frames: int, options: dict[str, Any]) -> None:
     """Zero state at each stage, one cell per stage, relay distances, groups, interlacing: all of it in one sum."""
     net = dnr_net(make, frames, **options)
     x = torch.randn(2 * frames, 3, 32, 32, dtype=torch.float64)
@@ -111,7 +111,7 @@ def test_keys_of_the_base_keep_their_names_and_objects() -> None:
 
 @pytest.mark.parametrize("make", [small_resnet, small_bottleneck_resnet])
 @pytest.mark.parametrize("training", [True, False])
-def test_keep_affine_leaves_a_trained_network_as_it_was(make: Any, training: bool) -> None:
+def test_keep_affine_preserves_a_trained_model(make: Any, training: bool) -> None:
     base = randomise(make(LAYERS).double()).train(training)
     net = copy.deepcopy(base)
     DNR(keep_affine=True, interlace=False).apply(net, 4)

@@ -1,4 +1,4 @@
-"""One dynamic norm against equations 1 to 7, in float64."""
+"""Tests of one dynamic norm against equations 1 to 7 in float64."""
 
 from typing import Any
 
@@ -124,7 +124,7 @@ def test_evaluation_changes_no_buffer() -> None:
 
 @pytest.mark.parametrize("source", [nn.GroupNorm(4, C), nn.BatchNorm2d(C)])
 @pytest.mark.parametrize("training", [True, False])
-def test_group_norm_standardises_each_frame_by_groups_of_channels(source: nn.Module, training: bool) -> None:
+def test_group_norm_standardizes_each_frame_by_groups_of_channels(source: nn.Module, training: bool) -> None:
     norm = ct_norm(source, 6, 4, kind="gn").train(training)
     groups = 4 if isinstance(source, nn.GroupNorm) else 8  # 32 groups, or the largest divisor of both
     assert not list(norm.buffers())
@@ -249,7 +249,7 @@ def test_a_wrong_number_of_frames_is_refused() -> None:
         ct_norm(nn.BatchNorm2d(C), 4, 2)(torch.randn(6, C, 2, 2).double())
 
 
-def test_group_norm_of_torch_is_what_the_loop_means() -> None:
+def test_group_norm_of_torch_equals_the_loop() -> None:
     """The loop over groups of channels is checked itself."""
     frame = torch.randn(1, C, 3, 3)
     parts = [(p - p.mean()) / torch.sqrt(p.var(correction=0) + 1e-5) for p in frame[0].chunk(4)]

@@ -1,4 +1,4 @@
-"""Batch statistics of the cross-temporal norm in training: of the whole batch, or of each group of frames."""
+"""Tests of the batch statistics of the cross-temporal norm in training."""
 
 import copy
 import json
@@ -89,7 +89,7 @@ def test_running_statistics_move_once_per_group_in_time_order() -> None:
     torch.testing.assert_close(norm.running_var, var)
 
 
-def test_only_training_knows_the_difference() -> None:
+def test_only_training_differs() -> None:
     """The default is the whole batch; in evaluation, in one group and in a whole clip there is none."""
     for frames, group, training, same in (
         (8, 2, True, False),

@@ -1,4 +1,4 @@
-"""A batch norm with a pair for every row of frames, as one function: against the same thing step by step."""
+"""Tests of the fused standardize-and-scale function against its steps."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""One reader of class names: what is a name, and which class a label of a list is."""
+"""Tests of reading class names and matching labels to classes."""
 
 import unicodedata
 from pathlib import Path
@@ -137,7 +137,7 @@ def test_indices_mean_the_names_beside_the_list(
     assert _named(source) == expected
 
 
-def test_unknown_names_beside_the_list_are_told(videos: Path) -> None:
+def test_unknown_class_names_are_reported(videos: Path) -> None:
     write(videos / "classes.txt", "x\na\ny\n")
     path = write(videos / "x.txt", "a.mp4 0\nb.mp4 1\nc.mp4 2\nd.mp4 3\n")
     with pytest.raises(SourceError) as caught:
@@ -186,7 +186,7 @@ def test_a_label_that_is_a_class_name_is_that_class(
         (["-1", "0", "1"], ["0", "1"]),
     ],
 )
-def test_labels_that_may_be_names_or_indices_are_asked_for(videos: Path, names: list[str], labels: list[str]) -> None:
+def test_ambiguous_labels_are_refused(videos: Path, names: list[str], labels: list[str]) -> None:
     rows = [f"{name}.mp4 {label}" for name, label in zip("abcd", labels, strict=False)]
     path = write(videos / "x.txt", "\n".join(rows))
     with pytest.raises(SourceError, match=r"as a name and class .* as an index; say which: write a csv"):

@@ -1,4 +1,4 @@
-"""Torchvision's v2 transforms and plain functions as transforms of a data set, and data sets of Python lists."""
+"""Tests of torchvision v2 transforms and plain functions, and of datasets from Python lists."""
 
 import pickle
 import random
@@ -91,7 +91,7 @@ def test_all_frames_share_a_draw(tmp_path: Path, records: list[VideoRecord]) -> 
         assert torch.equal(clip, clip[:, :1].expand_as(clip))
 
 
-def test_what_goes_in_and_comes_out(records: list[VideoRecord]) -> None:
+def test_inputs_and_outputs(records: list[VideoRecord]) -> None:
     seen: list[tuple[torch.dtype, tuple[int, ...]]] = []
 
     def look(clip: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ def test_other_results_are_refused(
             VideoDataset(records, transform, num_frames=4, **options)[0]  # type: ignore[arg-type]
 
 
-def test_what_is_no_transform(records: list[VideoRecord]) -> None:
+def test_objects_that_are_no_transform(records: list[VideoRecord]) -> None:
     with pytest.raises(TypeError, match="transform is 3, must be a function of a clip"):
         VideoDataset(records, 3, num_frames=4)  # type: ignore[arg-type]
     for function in (lambda: None, lambda a, b, c: a):

@@ -1,4 +1,4 @@
-"""Augmentation: drawn once a clip, so that a clip of equal frames stays one."""
+"""Tests that augmentation is drawn once per clip."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def test_each_operation(name: str, strength: float) -> None:
             assert (changed.int() - frames.int()).abs().max() <= 1
 
 
-def test_colours_are_measured_over_the_clip() -> None:
+def test_color_statistics_are_those_of_the_clip() -> None:
     """A dark and a bright frame: alone each would be stretched to full contrast, together they are left alone."""
     frames = torch.cat([torch.full((1, 3, 8, 8), 0), torch.full((1, 3, 8, 8), 255)]).to(torch.uint8)
     frames[0, :, 0, 0], frames[1, :, 0, 0] = 40, 200
@@ -95,7 +95,7 @@ def test_uncovered_pixels_become_zero() -> None:
         assert video[..., :10].abs().max() < 1 / 255 / 0.3
 
 
-def test_colour_jitter_takes_timm_s_forms() -> None:
+def test_color_jitter_takes_the_forms_of_timm() -> None:
     assert ColorJitter.of(None) is None
     assert ColorJitter.of(0.0) is None
     assert ColorJitter.of(0.4) == ColorJitter((0.4, 0.4, 0.4, 0.0))
@@ -160,7 +160,7 @@ def test_frames_are_resized_before_the_crop() -> None:
     seed=st.integers(0, 2**31),
     order=st.sampled_from(["rgb", "bgr"]),
 )
-def test_bytes_normalised_later_are_the_same_to_the_last_bit(
+def test_bytes_normalized_later_are_bit_identical(
     height: int, width: int, options: dict[str, Any], seed: int, order: str
 ) -> None:
     colours: dict[str, Any] = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4), "channel_order": order}

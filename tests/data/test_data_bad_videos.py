@@ -1,4 +1,4 @@
-"""Broken and vanishing files, files that shrink while they are read, several networks on one file."""
+"""Tests of broken, missing and shrinking files, and of several models on one file."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -103,7 +103,7 @@ def test_everything_is_the_same_in_new_processes(records: list[VideoRecord]) -> 
     assert all(torch.equal(a, b) for a, b in zip(videos(), spawned, strict=True))
 
 
-def test_nothing_but_broken_videos(records: list[VideoRecord]) -> None:
+def test_only_broken_videos(records: list[VideoRecord]) -> None:
     item = _training([records[1], records[4]])[0]
     assert item["video"] is None
     assert (item["label"], item["index"]) == (1, 0)
@@ -121,7 +121,7 @@ def test_a_file_that_vanishes_is_replaced(records: list[VideoRecord]) -> None:
     assert before["broken"] == []
 
 
-def test_testing_replaces_nothing(records: list[VideoRecord]) -> None:
+def test_no_video_is_replaced_in_testing(records: list[VideoRecord]) -> None:
     loader = DataLoader(_testing(records), batch_size=2, collate_fn=collate_clips)
     batches = list(loader)
     assert [batch["index"].tolist() for batch in batches] == [[0], [2, 3], [5]]
@@ -176,7 +176,7 @@ class _Shrinking:
 
 
 @pytest.mark.parametrize("counts", [[40, 30], [30, 40], [200, 30], [200, 3, 30]])
-def test_sampled_anew_from_the_same_seed_where_damage_is_found(
+def test_damaged_videos_are_sampled_again_with_the_same_seed(
     counts: list[int], monkeypatch: pytest.MonkeyPatch, records: list[VideoRecord]
 ) -> None:
     def numbers(dataset: VideoDataset, counts: list[int]) -> list[int]:
@@ -222,7 +222,7 @@ def test_views_lie_clip_by_clip(
     assert torch.equal(video, torch.cat([transform(read_frames(record.path, clip)) for clip in clips]))
 
 
-def test_several_networks_read_a_file_once(records: list[VideoRecord], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_models_read_a_file_once(records: list[VideoRecord], monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     real = read_sampled.open_record
     monkeypatch.setattr(read_sampled, "open_record", lambda r: opened.append(r) or real(r))

@@ -1,4 +1,4 @@
-"""Batches: stacked, normalised, mixed and erased."""
+"""Tests of batches: stacking, normalization, mixing and erasing."""
 
 import pickle
 import random
@@ -36,7 +36,7 @@ def _item(index: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_collate_leaves_out_what_could_not_be_read() -> None:
+def test_collate_skips_unreadable_videos() -> None:
     lost = _item(1, video=None, broken=[(1, "b.mp4: empty")])
     batch = collate_clips([_item(0), lost, _item(2, label=3, broken=[(9, "c.mp4: torn")])])
     assert batch["video"].shape == (2, 3, 2, 4, 4)
@@ -53,7 +53,7 @@ def test_collate_without_a_clip() -> None:
     assert batch["label"].dtype == batch["index"].dtype == torch.int64
 
 
-def test_collate_of_several_networks() -> None:
+def test_collate_of_several_models() -> None:
     items = [_item(n, video=[torch.full((1, 3, 2, 4, 4), n), torch.full((2, 3, 5, 4, 4), n)]) for n in range(3)]
     first, second = collate_clips(items)["video"]
     assert first.shape == (3, 1, 3, 2, 4, 4)
@@ -90,7 +90,7 @@ def test_normalizer_refuses() -> None:
         ClipNormalizer((0.0, 0.0, 0.0), (1.0, 0.0, 1.0))
 
 
-def test_batch_without_options_is_only_normalised() -> None:
+def test_batch_without_options_is_only_normalized() -> None:
     video, label = _video(3), torch.tensor([0, 1, 2])
     ready, target = TrainBatch(PLAIN)(video, label)
     assert torch.equal(ready, PLAIN(video))
@@ -131,7 +131,7 @@ def test_mixed_targets_sum_to_one(
 
 @pytest.mark.parametrize("batch_size", [4, 5])
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_clips_are_mixed_as_their_targets_say(kind: str, batch_size: int) -> None:
+def test_clips_are_mixed_like_their_targets(kind: str, batch_size: int) -> None:
     """Every clip has one value all over: what is seen of each in the mixture is what its target says."""
     values = torch.arange(1, batch_size + 1) * 40
     video = values.view(-1, 1, 1, 1, 1).expand(-1, 3, 4, 16, 16).to(torch.uint8)
@@ -167,7 +167,7 @@ def test_erased_box_is_the_same_in_all_frames(mode: str) -> None:
         assert colours.tolist() == [0] if mode == "const" else (len(colours) > 1) == (mode == "pixel")
 
 
-def test_erasing_happens_as_often_as_asked() -> None:
+def test_erasing_has_the_given_probability() -> None:
     _seed(0)
     video = _video(200, 1, 8)
     ready, _ = TrainBatch(PLAIN, reprob=0.25)(video, torch.zeros(200, dtype=torch.int64))
@@ -227,7 +227,7 @@ def test_balanced_sampler(counts: list[int], seed: int) -> None:
     assert list(again) == indices
 
 
-def test_balanced_sampler_draws_anew() -> None:
+def test_balanced_sampler_draws_again_every_epoch() -> None:
     sampler = BalancedSampler([0] * 20 + [1] * 4)
     torch.manual_seed(0)
     first, second = list(sampler), list(sampler)

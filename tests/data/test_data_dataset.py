@@ -1,4 +1,4 @@
-"""Samples for a DataLoader: the same draws however many workers."""
+"""Tests of VideoDataset samples, which do not depend on the number of workers."""
 
 import pickle
 from collections.abc import Callable
@@ -167,7 +167,7 @@ def test_real_clips(shared_data: Path) -> None:
     assert batch["video"].std() > 0.1
 
 
-def test_a_video_that_is_its_own_place_is_named_once(tmp_path: Path) -> None:
+def test_a_video_of_a_class_folder_is_named_without_a_list(tmp_path: Path) -> None:
     path = tmp_path / "root" / "jump" / "a.mp4"
     assert VideoRecord(path, 0, "root/jump/a.mp4").listed == ""
     assert VideoRecord(path, 0, str(path)).listed == VideoRecord(path, 0, "").listed == ""

@@ -1,4 +1,4 @@
-"""Which frames make a clip."""
+"""Tests of frame sampling."""
 
 import numpy as np
 import pytest

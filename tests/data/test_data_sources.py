@@ -1,4 +1,4 @@
-"""Folders, lists and csv: what they give, and what is wrong with them."""
+"""Tests of folders, lists and csv files, and of their errors."""
 
 import random
 from pathlib import Path

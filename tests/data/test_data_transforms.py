@@ -1,4 +1,4 @@
-"""From frames to tensors, and the settings that a network brings."""
+"""Tests of the transforms from frames to tensors and of a model's data config."""
 
 import dataclasses
 import pickle
@@ -28,7 +28,7 @@ def _plain(size: int = 32, **options: Any) -> Any:
 
 @pytest.mark.parametrize(("height", "width"), [(60, 80), (80, 60), (64, 64), (40, 300), (10, 12)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_centre_crop_is_timm_s_recipe(height: int, width: int, interpolation: str) -> None:
+def test_center_crop_equals_timm(height: int, width: int, interpolation: str) -> None:
     frames = _frames(height, width)
     reference = v2.Compose(
         [
@@ -147,7 +147,7 @@ def test_mirroring_changes_labels_by_the_map() -> None:
 
 
 @pytest.mark.parametrize("is_training", [False, True])
-def test_caffe_s_networks_get_blue_first(is_training: bool) -> None:
+def test_caffe_models_get_bgr(is_training: bool) -> None:
     frames = torch.tensor([10, 20, 30], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 40, 40)
     made = create_transform(
         (3, 32, 32), mean=(1 / 255, 2 / 255, 3 / 255), std=(1 / 255,) * 3, channel_order="bgr", is_training=is_training
@@ -212,7 +212,7 @@ def test_parse_views() -> None:
             parse_views(text)
 
 
-def test_config_of_a_network() -> None:
+def test_config_of_a_model() -> None:
     cfg = {"input_size": [3, 96, 96], "mean": (0.5,), "std": (0.1, 0.2, 0.3), "interpolation": "bicubic", "url": "x"}
     video = {"num_frames": 8, "frame_sampling": "dense", "frame_stride": 4, "test_crop_size": 128, "test_num_crops": 3}
     model = SimpleNamespace(pretrained_cfg={**cfg, **video}, num_frames=16)

@@ -1,4 +1,4 @@
-"""What is found wrong between lists, and in lists that are damaged."""
+"""Tests of checks between lists and of damaged lists."""
 
 import csv
 import os
@@ -48,7 +48,7 @@ def test_many_more_damaged_lists() -> None:
     assert damage.run(3000, seed=7)["others"] == []
 
 
-def test_the_fuzz_tells_other_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fuzz_reports_other_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: object, **_options: object) -> VideoSource:
         raise KeyError("x")
 
@@ -130,14 +130,14 @@ def test_files_may_be_left_unchecked(videos: Path) -> None:
         load_source(write(videos / "train.txt", "x/a.mp4 0\nx/b.mp4 1\n"))
 
 
-def test_the_same_classes_in_another_order_are_told_by_their_names(videos: Path) -> None:
+def test_reordered_classes_are_reported_by_name(videos: Path) -> None:
     path = write(videos / "train.txt", "a.mp4 0\nb.mp4 1\n")
     write(videos / "classes.txt", "jump\nrun\n")
     source = load_source(path, class_names=["run", "jump"])
     assert [source.class_names[record.label] for record in source.records] == ["jump", "run"]
 
 
-def test_unused_classes_are_told_with_their_lines(videos: Path) -> None:
+def test_unused_classes_are_reported_with_their_lines(videos: Path) -> None:
     path = write(videos / "train.txt", "a.mp4 0\nb.mp4 3\n")
     write(videos / "classes.txt", "zero\none\ntwo\nthree\n")
     source = load_source(path)
@@ -194,7 +194,7 @@ def test_splits_whose_classes_differ(videos: Path) -> None:
     assert len(check_splits(both, both)) == 6
 
 
-def test_formats_that_look_alike_are_told_apart(videos: Path) -> None:
+def test_similar_formats_are_distinguished(videos: Path) -> None:
     (videos / "12").mkdir()
     for name in ("1.jpg", "2.jpg"):
         write(videos / "12" / name, "x")
@@ -240,7 +240,7 @@ def test_csv_holds_any_names(labels: dict[str, str]) -> None:
         assert {record.name: source.class_names[record.label] for record in source.records} == labels
 
 
-def test_class_names_of_another_list_are_told_in_one_line_and_can_be_replaced(videos: Path) -> None:
+def test_class_names_of_another_list_are_reported_and_can_be_replaced(videos: Path) -> None:
     path = write(videos / "train.txt", "a.mp4 0\nb.mp4 1\n")
     beside = write(videos / "classes.txt", "one\ntwo\nthree\nfour\nfive\n")
     own = write(videos / "own.txt", "jump\nrun\n")

@@ -1,4 +1,4 @@
-"""Lists of other projects and our own, and class folders, each read down to a clip."""
+"""Tests of lists of other projects and of class folders, each read down to a clip."""
 
 from pathlib import Path
 

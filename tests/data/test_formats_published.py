@@ -1,4 +1,4 @@
-"""Small sets exactly as the data sets are published, each read down to a clip."""
+"""Tests of small copies of published datasets, each read down to a clip."""
 
 import json
 from pathlib import Path

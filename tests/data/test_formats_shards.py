@@ -1,4 +1,4 @@
-"""Tar shards: what they give, what is wrong with them, and that the webdataset library means the same by them."""
+"""Tests of tar shards, also against the webdataset library."""
 
 import gzip
 import io
@@ -76,7 +76,7 @@ def test_samples_of_several_shards(tmp_path: Path, film: Callable[[int], bytes],
     assert load_source(pattern).class_names == ("zero", "one", "two")
 
 
-def test_faults_are_told_with_shard_and_key(tmp_path: Path) -> None:
+def test_faults_are_reported_with_shard_and_key(tmp_path: Path) -> None:
     members = {
         "a.mp4": b"1", "a.cls": b"0",
         "b.mp4": b"1",
@@ -109,7 +109,7 @@ def test_faults_are_told_with_shard_and_key(tmp_path: Path) -> None:
         assert text in str(caught.value)
 
 
-def test_copies_are_found_but_keys_may_start_anew(tmp_path: Path) -> None:
+def test_copies_are_found_but_keys_may_repeat(tmp_path: Path) -> None:
     _write_tar(tmp_path / "0.tar", {"1.mp4": b"one", "1.cls": b"0", "2.mp4": b"two", "2.cls": b"0"})
     _write_tar(tmp_path / "1.tar", {"1.mp4": b"uno", "1.cls": b"0"})
     assert len(load_source(str(tmp_path / "{0,1}.tar")).records) == 3
@@ -225,7 +225,7 @@ def test_braces_are_those_of_webdataset() -> None:
 
 
 @pytest.mark.extras
-def test_what_webdataset_writes_is_read(tmp_path: Path, film: Callable[[int], bytes], read_numbers: Any) -> None:
+def test_shards_of_webdataset_are_read(tmp_path: Path, film: Callable[[int], bytes], read_numbers: Any) -> None:
     webdataset = pytest.importorskip("webdataset")
     with webdataset.ShardWriter(str(tmp_path / "%06d.tar"), maxcount=2, verbose=0) as writer:
         for number in range(5):
@@ -238,7 +238,7 @@ def test_what_webdataset_writes_is_read(tmp_path: Path, film: Callable[[int], by
 
 
 @pytest.mark.extras
-def test_what_is_read_here_webdataset_reads_alike(tmp_path: Path) -> None:
+def test_webdataset_reads_the_same_samples(tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     members = {
         f"{folder}{i}.{e}": f"{i % 2}".encode() if e == "cls" else f"{folder}{i}".encode()

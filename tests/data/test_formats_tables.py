@@ -1,4 +1,4 @@
-"""Lists as spreadsheets, pandas and Hugging Face write them: columns, separators, comments, metadata beside videos."""
+"""Tests of lists from spreadsheets, pandas and Hugging Face."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def _found(source: VideoSource) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("label", ["label", "class"])
 @pytest.mark.parametrize("sign", [",", "\t", ";"])
 @pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.txt"])
-def test_columns_and_what_separates_them(videos: Path, path: str, label: str, sign: str, name: str) -> None:
+def test_columns_and_separators(videos: Path, path: str, label: str, sign: str, name: str) -> None:
     rows = [[path, label, "note"], ["a.mp4", "jump high", "1"], ["with space.mp4", "run", ""]]
     source = load_source(write(videos / name, "\ufeff" + "\r\n".join(sign.join(row) for row in rows)))
     assert source.data_format == "csv"
@@ -46,7 +46,7 @@ def test_separators_without_a_header(videos: Path, sign: str, name: str) -> None
         assert _found(source) == [("a.mp4", "jump high"), ("b.mp4", "run")]
 
 
-def test_names_that_hold_what_separates(videos: Path) -> None:
+def test_names_with_separators(videos: Path) -> None:
     names = ["semi;colon.mp4", "com,ma.mp4", "ta\tb.mp4", "#tag.mp4"]
     for sign in (",", "\t", ";"):
         quoted = [f'"{name}"{sign}jump' if sign in name else f"{name}{sign}jump" for name in names]

@@ -1,4 +1,4 @@
-"""The generated set: pairs are reversals to the last bit, files decode, the seed fixes everything."""
+"""Tests of the generated motions: exact reversals, valid files, fixed by the seed."""
 
 from collections import Counter
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_decoded_clips_of_a_pair_are_reversals_bit_for_bit(small_set: Path, pair
             assert not np.array_equal(forwards, backwards)
 
 
-def test_without_order_a_pair_cannot_be_told_apart(small_set: Path) -> None:
+def test_a_pair_has_the_same_frames_without_their_order(small_set: Path) -> None:
     """The multiset of all frames of a class is its partner's, so neither one frame nor any set of frames leaks."""
     for first, second in PAIRS:
         bags = [
@@ -81,7 +81,7 @@ def test_drawing_a_class_and_its_partner_gives_opposite_orders(name: str) -> Non
 
 
 @pytest.mark.parametrize(("name", "measure"), [("rising", "height"), ("growing", "area"), ("moving_apart", "spread")])
-def test_what_the_name_says_happens(name: str, measure: str) -> None:
+def test_the_motion_matches_its_name(name: str, measure: str) -> None:
     """The bright things rise, grow or part: measured on the pixels, over many scenes."""
     agreed = 0
     for scene in range(20):

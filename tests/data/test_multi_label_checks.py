@@ -1,4 +1,4 @@
-"""Several labels a video are refused in every format of lists, and numbers of frames are held against the videos."""
+"""Tests that several labels per video are refused in single-label lists."""
 
 from collections.abc import Callable
 from pathlib import Path

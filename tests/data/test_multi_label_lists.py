@@ -1,4 +1,4 @@
-"""Lists with several labels a video: read where multi_label is given, into multi-hot targets."""
+"""Tests of multi-label lists and multi-hot targets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +89,7 @@ def test_names_in_text_lists_and_csv(clips: Path) -> None:
         (["c9.mp4 0 3"], "no such file"),
     ],
 )
-def test_what_is_wrong_is_said(clips: Path, rows: list[str], said: str) -> None:
+def test_problems_are_reported(clips: Path, rows: list[str], said: str) -> None:
     with pytest.raises(SourceError) as caught:
         load_source(write(clips / "list.txt", "\n".join(rows)), multi_label=True)
     assert said in str(caught.value)
@@ -170,7 +170,7 @@ def test_a_broken_video_costs_itself(records: tuple[VideoRecord, ...], clips: Pa
     assert item["label"].tolist() == ([0, 0, 0, 0] if item["index"] == 1 else [0, 1, 0, 0])
 
 
-def test_mirroring_changes_every_label_or_nothing() -> None:
+def test_flipping_changes_every_label_or_none() -> None:
     frames = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
     flips = {0: 1, 1: 0, 3: None}
     transform = create_transform((3, 16, 16), is_training=True, hflip=1.0, flip_labels=flips, normalize=False)

@@ -1,4 +1,4 @@
-"""Groups of videos by their names on one side of a split, and the hint where a split parts them."""
+"""Tests of splits by groups of names."""
 
 import random
 from dataclasses import replace

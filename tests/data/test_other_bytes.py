@@ -1,4 +1,4 @@
-"""Names of files that are not UTF-8, line ends of every kind, and the home folder: what one writes the next reads."""
+"""Tests of file names that are not UTF-8, line ends and the home folder."""
 
 import os
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_lists_may_hold_names_of_any_bytes(videos: Path, tmp_path: Path, comma: 
     assert [os.fsencode(record.path.name) for record in source.records] == [NAME, NAME]
 
 
-def test_what_is_written_is_read_again(videos: Path, tmp_path: Path) -> None:
+def test_written_lists_are_read_back(videos: Path, tmp_path: Path) -> None:
     source = load_source(videos)
     findings = check_source(source, tmp_path / "check", workers=1)
     assert [finding.error for finding in findings] == [""] * 4

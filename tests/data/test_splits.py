@@ -1,4 +1,4 @@
-"""Films are on one side of a split, whole."""
+"""Tests that a film is in one split only."""
 
 import os
 import random
@@ -117,7 +117,7 @@ def test_names_that_only_look_like_cuts_stay_apart() -> None:
     assert len(split_by_hash(VideoSource(records, ("a",)), 0.34)[1].records) == 3
 
 
-def test_films_in_training_and_validation_are_told(films: Path) -> None:
+def test_films_in_both_splits_are_reported(films: Path) -> None:
     _kinetics_clips(films)
     header = "label,youtube_id,time_start,time_end\n"
     train = load_source(write(films / "train.csv", header + "run,a-id_1,0,10\nrun,a-id_2,0,10\n"))

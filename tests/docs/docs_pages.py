@@ -1,4 +1,4 @@
-"""The code blocks of README.md and docs/: found, made small where they name large things, and run."""
+"""Functions that find, shrink and run the code blocks of README.md and docs/."""
 
 import re
 import shlex

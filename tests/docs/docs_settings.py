@@ -1,4 +1,4 @@
-"""What each page finds in its folder, what is made small on it alone, and what must have come out."""
+"""Settings of each documentation page: its files, its changes, its expected outputs."""
 
 import os
 import tempfile

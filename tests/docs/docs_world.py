@@ -1,4 +1,4 @@
-"""What the pages of the documentation take for given: generated videos, lists, runs."""
+"""Files that the documentation pages need: generated videos, lists, runs."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Run README.md's examples without pytest, in the environment that README's own commands make.
+"""Run the examples of README.md without pytest in an installed environment.
 
 ``python tests/docs/run_readme.py FOLDER`` runs the blocks of a plain installation in FOLDER. With ``--extras`` it runs
 those that need further packages, in the same folder.

@@ -1,4 +1,4 @@
-"""The diffs of docs/guides/module.md apply, and the network that they add passes the conformance suite."""
+"""Tests that the diffs of docs/guides/module.md apply and that the added model passes the conformance tests."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_the_diffs_fit_the_package(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_added_network_passes_the_conformance_suite(tmp_path: Path) -> None:
+def test_the_added_model_passes_the_conformance_suite(tmp_path: Path) -> None:
     skip = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPO / "videozoo", tmp_path / "videozoo", ignore=skip)
     shutil.copytree(REPO / "tests", tmp_path / "tests", ignore=skip)

@@ -1,4 +1,4 @@
-"""Every Python and shell block of README.md and docs/ is run, or says why not; every flag on a page exists."""
+"""Tests that every Python and shell block of README.md and docs/ runs and that every flag exists."""
 
 import argparse
 import collections
@@ -66,7 +66,7 @@ def test_flags_in_running_text_exist() -> None:
     assert wrong == []
 
 
-def test_blocks_that_are_not_run_say_why_and_are_few() -> None:
+def test_blocks_that_are_not_run_have_a_reason_and_are_few() -> None:
     marks = [(block.page, block.mark[0]) for block in BLOCKS if block.mark is not None]
     for block in BLOCKS:
         if block.language == "python":

@@ -1,4 +1,4 @@
-"""The pictures of docs/guides/choose.md are drawn from the papers' rows and measured times; its text says the same."""
+"""Tests that the plots of docs/guides/choose.md match the papers' figures and the measured times."""
 
 import json
 import math
@@ -91,7 +91,7 @@ def _source(name: str) -> str:
         return str(drawn.info["Source"])
 
 
-def test_the_pictures_show_what_the_files_say_today() -> None:
+def test_the_pictures_show_the_figures_of_the_files() -> None:
     """Otherwise: ``python scripts/tradeoff_picture.py``."""
     for name in ("tradeoff.png", "tradeoff_dark.png"):
         assert _source(name) == picture.digest([picture.published(dataset) for dataset in picture.TABLES])

@@ -1,4 +1,4 @@
-"""Checkpoint files are read for their tensors; nothing in them is ever run, whatever classes they name."""
+"""Tests that checkpoint files are read for tensors only and that nothing in them is run."""
 
 import argparse
 import collections
@@ -116,7 +116,7 @@ def _extras(foreign: types.ModuleType) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("how", SAVES)
-def test_tensors_are_read_whatever_lies_beside_them(
+def test_tensors_are_read_next_to_any_other_objects(
     how: str, foreign: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, save = SAVES[how]
@@ -131,7 +131,7 @@ def test_tensors_are_read_whatever_lies_beside_them(
 
 
 @pytest.mark.parametrize("how", SAVES)
-def test_what_a_pickle_would_call_is_not_called(how: str, tmp_path: Path) -> None:
+def test_functions_named_by_a_pickle_are_not_called(how: str, tmp_path: Path) -> None:
     name, save = SAVES[how]
     mark = tmp_path / "harm"
 
@@ -199,7 +199,7 @@ def test_arrays_of_numpy_are_tensors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>", b"version https://git-lfs", b"././@PaxHeader"])
-def test_a_file_that_is_no_pickle_is_shown_by_its_first_letters(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_no_pickle_is_reported_with_its_first_bytes(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(WeightsError, match=f"no pickle; it begins with b'{content[:8].decode()}"):
         open_checkpoint(tmp_path / "a.pth")

@@ -1,4 +1,4 @@
-"""Checkpoints of other code bases: recognised, renamed, loaded strictly, equal to what the original code gives."""
+"""Tests of converting checkpoints of other code bases."""
 
 import json
 import re
@@ -34,7 +34,7 @@ GOLDENS = {
 
 
 @pytest.mark.parametrize("golden", GOLDENS)
-def test_a_converted_network_gives_the_logits_of_the_original_code(golden: str, goldens: Path) -> None:
+def test_a_converted_model_gives_the_logits_of_the_original_code(golden: str, goldens: Path) -> None:
     fill = golden_fill(goldens)
     facts: dict[str, Any] = json.loads((goldens / f"{golden}.json").read_text())
     original = fill.fill_keys(facts["keys"], facts["fill_gain"])
@@ -73,7 +73,7 @@ def test_there_and_back(tmp_path: Path) -> None:
     assert torch.equal(back(x), model(x))
 
 
-def test_the_command_says_what_does_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_mismatched_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = authors_tsm(videozoo.create_model("tsm_r18", num_classes=7))
     torch.save(state, tmp_path / "a.pth")
     torch.save({**state, "base_model.layer1.0.odd.weight": torch.zeros(1)}, tmp_path / "odd.pth")
@@ -94,7 +94,7 @@ def test_the_command_says_what_does_not_fit(tmp_path: Path, capsys: pytest.Captu
         assert not Path(out).exists()
 
 
-def test_damaged_files_are_told(tmp_path: Path) -> None:
+def test_damaged_files_are_reported(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1000)}, tmp_path / "a.pth")
     whole = (tmp_path / "a.pth").read_bytes()
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])

@@ -1,4 +1,4 @@
-"""Converters of 3-D networks and BN-Inception: recognition, variants, and what is refused."""
+"""Tests of the converters of 3-D models and BN-Inception."""
 
 from typing import Any
 
@@ -82,7 +82,7 @@ def _mmaction_module(parts: list[str]) -> list[str]:
         ("slowfast_resnet101_resnet50_4x16_mm", 32),
     ],
 )
-def test_mmactions_variants_are_told_by_keys_and_shapes(backbone: str, frames: int) -> None:
+def test_mmaction_variants_are_detected_by_keys_and_shapes(backbone: str, frames: int) -> None:
     state = mmaction_names(backbone, num_frames=frames, num_classes=9)
     assert [source for source in SOURCES if source.matches(state)] == [mmaction_3d]
     converted = mmaction_3d.convert(state)
@@ -101,14 +101,14 @@ def test_a_key_without_a_place_is_an_error_that_names_it() -> None:
         mmaction_3d.convert(state)
 
 
-def test_laterals_with_norms_are_no_network_of_mmactions() -> None:
+def test_laterals_with_norms_are_not_from_mmaction() -> None:
     state = mmaction_names("slowfast_resnet50_8x8_mm", num_frames=32)
     state["backbone.slow_path.conv1_lateral.bn.weight"] = torch.zeros(16)
     with pytest.raises(ConvertError, match="lateral"):
         mmaction_3d.convert(state)
 
 
-def test_other_temporal_kernels_are_no_slow_network() -> None:
+def test_other_temporal_kernels_are_not_slowonly() -> None:
     shapes = {"s1.pathway0_stem.conv.weight": (64, 3, 1, 7, 7)}
     for stage, depth in zip((2, 3, 4, 5), (3, 4, 6, 3), strict=True):
         for block in range(depth):

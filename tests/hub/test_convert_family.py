@@ -1,4 +1,4 @@
-"""Other networks of the sources that the goldens come from: every key of the authors' code finds its place.
+"""Tests of more converters with the key names of the original authors' code.
 
 ``keys/family.json`` holds the authors' key names and shapes. ``<1-22>`` stands for each of these block numbers, and
 ``.*`` for the five tensors of a norm. That the logits agree is measured in benchmarks/goldens_family.md.
@@ -117,7 +117,7 @@ def test_both_slowfasts_stay_apart() -> None:
     assert (mm.alpha, mm.fusion_kernel) == (fb.alpha, fb.fusion_kernel) == (8, 5)
 
 
-def test_what_cannot_be_expressed_is_refused() -> None:
+def test_unsupported_checkpoints_are_refused() -> None:
     state = authors_state("tsm_official_r101")
     plain = {key.replace(".net.", "."): value for key, value in state.items()}
     plain["base_model.bn2.weight"] = torch.empty(128, device="meta")
@@ -145,7 +145,7 @@ def test_what_cannot_be_expressed_is_refused() -> None:
         ("fb_slow_r50_8x8", "slowonly_r50", 4),
     ],
 )
-def test_from_a_file_to_a_network(name: str, model: str, frames: int, tmp_path: Path) -> None:
+def test_from_a_file_to_a_model(name: str, model: str, frames: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     state = {key: torch.rand(shape) * 0.05 for key, shape in shapes_of(name).items()}
     file, out = tmp_path / "theirs.pth", tmp_path / "out"

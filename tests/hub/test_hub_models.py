@@ -1,4 +1,4 @@
-"""Networks from a hub: what was published comes back, or one clear error; through timm's door and the command too."""
+"""Tests of models from the Hub, also through timm and the command line."""
 
 import json
 import os
@@ -118,13 +118,13 @@ def test_timm_loads_our_repositories_too(hub: FakeHub, named: bool) -> None:
         timm.create_model(f"hf-hub:{REPO}", pretrained=True)
 
 
-def test_the_word_for_compositions_is_no_network() -> None:
+def test_the_name_for_compositions_is_no_model() -> None:
     with pytest.raises(ValueError, match=r"videozoo_composed has no composition of its own; make one with"):
         timm.create_model("videozoo_composed")
     assert "videozoo_composed" not in videozoo.list_models()
 
 
-def test_another_number_of_classes_forgets_what_belongs_to_the_old_ones(hub: FakeHub) -> None:
+def test_another_number_of_classes_drops_the_old_names(hub: FakeHub) -> None:
     net = network()
     hub.put(REPO, files(net))
     again = videozoo.create_model(f"hf-hub:{REPO}", pretrained=True, num_classes=7).eval()
@@ -137,7 +137,7 @@ def test_another_number_of_classes_forgets_what_belongs_to_the_old_ones(hub: Fak
     assert again.pretrained_cfg["frame_stride"] == 6
 
 
-def test_fields_of_a_newer_version_warn_and_are_kept(hub: FakeHub, tmp_path: Path) -> None:
+def test_fields_of_a_newer_version_warn_and_are_preserved(hub: FakeHub, tmp_path: Path) -> None:
     net = network()
     config = json.loads(files(net)["config.json"])
     config["pretrained_cfg"] |= {
@@ -208,7 +208,7 @@ def broken(net: Any, what: str) -> dict[str, bytes]:
         ("newer composition", "config.json", r"not a videozoo config \(ModelSpec: unknown fields \['optical_flow'\]"),
     ],
 )
-def test_what_does_not_fit_is_one_error(hub: FakeHub, what: str, file: str, message: str) -> None:
+def test_mismatches_are_a_weights_error(hub: FakeHub, what: str, file: str, message: str) -> None:
     commit = hub.put(REPO, broken(network(), what))
     with pytest.raises(WeightsError, match=rf"^lab/net@{commit}: {file}: .*{message}") as caught:
         videozoo.create_model(f"hf-hub:{REPO}", pretrained=True)
@@ -283,7 +283,7 @@ def test_the_command_line_takes_repositories(hub: FakeHub, capsys: pytest.Captur
     assert (facts["class_names"], facts["has_weights"]) == (NAMES, True)
 
 
-def test_the_command_line_tells_a_cold_cache_in_one_line(
+def test_the_command_line_reports_an_empty_cache_in_one_line(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

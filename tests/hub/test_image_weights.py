@@ -1,4 +1,4 @@
-"""Weights of image models in .pth files start a backbone; weights of our own models in .pth files are converted."""
+"""Tests of .pth files of image models and of videozoo's models."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_a_backbone_starts_from_a_file_of_torch_save(how: str, tmp_path: Path) -
         assert torch.equal(model.backbone.layer3[1].conv1.weight, image.layer3[1].conv1.weight)
 
 
-def test_what_does_not_fit_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mismatches_are_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(timm.create_model("resnet34", num_classes=10).state_dict(), tmp_path / "r34.pth")
     with pytest.raises(WeightsError, match=r"r34\.pth: keys do not fit"):
         videozoo.create_model("tsn_r18", backbone_weights=tmp_path / "r34.pth")
@@ -42,7 +42,7 @@ def test_what_does_not_fit_is_an_error(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "net."])
-def test_the_state_dict_of_a_users_own_loop_is_converted(prefix: str, tmp_path: Path) -> None:
+def test_the_state_dict_of_a_custom_loop_is_converted(prefix: str, tmp_path: Path) -> None:
     model = videozoo.create_model("arc_tsm_r18", num_classes=5).eval()
     torch.save({"state_dict": {prefix + key: value for key, value in model.state_dict().items()}}, tmp_path / "a.pth")
     argv = ["convert", str(tmp_path / "a.pth"), "--model", "arc_tsm_r18", "--output", str(tmp_path / "out")]
@@ -63,7 +63,7 @@ def test_weights_of_a_tag_come_from_the_hub_as_one_file(tmp_path: Path, monkeypa
     assert not [request for request in hub.requests if "pytorch_model" in str(request)]
 
 
-def test_offline_is_told_soon_and_in_one_line(
+def test_offline_is_reported_at_once_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     waits: list[float] = []

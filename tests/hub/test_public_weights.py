@@ -1,4 +1,4 @@
-"""Checkpoints of other people behind a tag: the download, the conversion, the cache, the way by hand."""
+"""Tests of public checkpoints: download, conversion, cache, manual import."""
 
 import hashlib
 import json
@@ -103,7 +103,7 @@ def held(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.parent.glob("*") if path.suffix != ".lock")
 
 
-def test_a_tag_is_downloaded_converted_and_kept(cfg: VideoCfg, hub: FakeHub, published: SimpleNamespace) -> None:
+def test_a_tag_is_downloaded_converted_and_cached(cfg: VideoCfg, hub: FakeHub, published: SimpleNamespace) -> None:
     folder = weights_folder(NAME, cfg)
     assert folder == cache_folder(NAME)
     assert held(folder) == [NAME]
@@ -133,7 +133,7 @@ def test_the_name_alone_is_enough(cfg: VideoCfg, hub: FakeHub, published: Simple
     assert (model.num_classes, model.pretrained_cfg.get("label_names")) == (5, None)
 
 
-def test_without_a_network_the_cache_is_enough(
+def test_the_cache_is_enough_offline(
     cfg: VideoCfg, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, published: SimpleNamespace
 ) -> None:
     folder = weights_folder(NAME, cfg)
@@ -155,7 +155,7 @@ def test_without_a_network_the_cache_is_enough(
         (None, "HF_HUB_OFFLINE is set"),
     ],
 )
-def test_what_cannot_be_had_says_how_to_put_it_there_by_hand(
+def test_a_failed_download_explains_the_manual_way(
     cfg: VideoCfg, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, fault: Fault | None, words: str, tmp_path: Path
 ) -> None:
     if fault is None:
@@ -174,7 +174,7 @@ def test_what_cannot_be_had_says_how_to_put_it_there_by_hand(
         weights_folder(NAME, cfg, cache_dir=other)
 
 
-def test_nobody_answers(cfg: VideoCfg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_server(cfg: VideoCfg, monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeHub() as gone:
         url = gone.url
     cfg.url = f"{url}/lab/zoo/resolve/main/tsm.pth"
@@ -208,7 +208,7 @@ def test_a_passing_fault_passes(
     assert hub.faults[0].times == 0
 
 
-def test_a_refusal_is_not_asked_for_again(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_refusal_is_not_retried(hub: FakeHub, tmp_path: Path) -> None:
     hub.put("lab/zoo", {"file.pth": b"x"})
     hub.faults.append(Fault("file.pth", "status", 403, times=None))
     with pytest.raises(WeightsError, match="HTTP status 403"):
@@ -216,7 +216,7 @@ def test_a_refusal_is_not_asked_for_again(hub: FakeHub, tmp_path: Path) -> None:
     assert len(hub.asked("file.pth")) == 1
 
 
-def test_a_file_that_does_not_fit_leaves_nothing(cfg: VideoCfg, hub: FakeHub, published: SimpleNamespace) -> None:
+def test_a_mismatched_file_leaves_no_files(cfg: VideoCfg, hub: FakeHub, published: SimpleNamespace) -> None:
     cfg.sha256_prefix = None
     odd = published.path.with_name("odd.pth")
     for content, words in (
@@ -325,7 +325,7 @@ def test_by_hand_the_file_must_be_the_one(
         ("tsm_official_r50", "tsm_r50.mit_ssv2_8f"),
     ],
 )
-def test_a_tag_gives_what_the_original_code_gives(
+def test_a_tag_gives_the_logits_of_the_original_code(
     golden: str, name: str, goldens: Path, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With made-up weights under the original key names: the real ones cannot be had in a test."""

@@ -1,4 +1,4 @@
-"""Repositories of a hub, with everything that can go wrong on the way: the real client against a hub of the test's own.
+"""Tests of the real Hub client against a fake hub with faults.
 
 Every case ends with a look at the cache: whatever lies there is what its name says.
 """
@@ -97,7 +97,7 @@ def test_a_second_load_asks_for_the_commit_only(hub: FakeHub, cache: Path) -> No
     assert [r.path for r in hub.asked(REPO)] == [f"/api/models/{REPO}/revision/main"]
 
 
-def test_a_push_between_config_and_weights_mixes_nothing(hub: FakeHub, cache: Path) -> None:
+def test_a_push_between_config_and_weights_does_not_mix_commits(hub: FakeHub, cache: Path) -> None:
     first = hub.repos[REPO].refs["main"]
     hub.faults.append(Fault(r"resolve/.*model\.safetensors", "call", lambda: hub.put(REPO, files(1)), method="HEAD"))
     found = download_repo(REPO)
@@ -149,7 +149,7 @@ def test_a_stalled_connection_is_left_and_the_rest_fetched(
     assert [fault.times for fault in hub.faults] == [0, 0]
 
 
-def test_a_connection_that_stays_stalled_is_told(hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stalled_connection_is_reported(hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
     hub.faults.append(Fault(r"model\.safetensors", "stall", 0, times=None))
     fails(r"could not be downloaded \(ReadTimeout.*\) and is not in the cache", file="model.safetensors")
@@ -192,7 +192,7 @@ def test_a_body_of_the_wrong_length(hub: FakeHub, cache: Path, times: int | None
         (r"config\.json", "reset", None, r"could not be downloaded \(Re.*Error.*\) and is not in the cache"),
     ],
 )
-def test_a_fault_that_stays_is_told_after_three_tries(
+def test_a_persistent_fault_is_reported_after_three_tries(
     hub: FakeHub, cache: Path, path: str, do: str, value: int | None, message: str
 ) -> None:
     hub.faults.append(Fault(path, do, value, times=None))
@@ -288,7 +288,7 @@ def test_offline_with_a_warm_cache_just_works(
 
 @pytest.mark.parametrize("how", ["variable", "no network"])
 @pytest.mark.parametrize("revision", [None, "v1.0"])
-def test_offline_with_a_cold_cache_says_where_to_put_what(
+def test_offline_with_an_empty_cache_names_the_missing_files(
     hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch, how: str, deaf: socket.socket, revision: str | None
 ) -> None:
     offline(monkeypatch, how, deaf)
@@ -366,7 +366,7 @@ def test_a_private_repository_needs_a_token(hub: FakeHub, cache: Path, monkeypat
         download_repo(REPO, token="hf_stranger")
 
 
-def test_a_wrong_token_is_told(hub: FakeHub, cache: Path) -> None:
+def test_a_wrong_token_is_reported(hub: FakeHub, cache: Path) -> None:
     with pytest.raises(WeightsError, match=r"the hub refuses access \(HTTP status 401\); log in") as caught:
         download_repo(REPO, token="hf_wrong")
     assert "hf_wrong" not in str(caught.value)
@@ -403,7 +403,7 @@ def test_only_a_pickle_is_not_loaded(hub: FakeHub, cache: Path, pickle: str) -> 
         ({"model.safetensors": b"\x80\x04N."}, "model.safetensors", "not a readable safetensors"),
     ],
 )
-def test_what_was_published_broken_is_told_and_does_not_stay(
+def test_broken_repositories_are_reported_and_not_cached(
     hub: FakeHub, cache: Path, change: dict[str, bytes | None], file: str, message: str
 ) -> None:
     rows = {name: data for name, data in {**files(), **change}.items() if data is not None}
@@ -415,14 +415,14 @@ def test_what_was_published_broken_is_told_and_does_not_stay(
 @pytest.mark.parametrize(
     "name", ["net", "a/b/c", "../lab/net", "lab/../net", "/etc/passwd", "lab/net.git", "lab--x/net", "", "lab/"]
 )
-def test_a_name_that_is_no_repository_asks_nobody(hub: FakeHub, cache: Path, name: str) -> None:
+def test_an_invalid_name_sends_no_request(hub: FakeHub, cache: Path, name: str) -> None:
     with pytest.raises(WeightsError, match="not a repository's name; need organisation/name"):
         download_repo(name)
     assert not hub.requests
 
 
 @pytest.mark.parametrize("revision", ["../../x", "a..b", "/etc", "a b", "a\\b", "a//b", "a/"])
-def test_a_revision_never_leads_out_of_the_cache(hub: FakeHub, cache: Path, revision: str) -> None:
+def test_a_revision_never_escapes_the_cache(hub: FakeHub, cache: Path, revision: str) -> None:
     with pytest.raises(WeightsError, match="is not a branch, tag or commit"):
         download_repo(REPO, revision)
     assert not hub.requests
@@ -435,7 +435,7 @@ def test_a_hub_that_names_no_commit_is_no_hub(hub: FakeHub, cache: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_cache_that_cannot_be_written_is_told(hub: FakeHub, cache: Path) -> None:
+def test_a_read_only_cache_is_reported(hub: FakeHub, cache: Path) -> None:
     cache.mkdir(parents=True)
     cache.chmod(0o500)
     try:
@@ -444,7 +444,7 @@ def test_a_cache_that_cannot_be_written_is_told(hub: FakeHub, cache: Path) -> No
         cache.chmod(0o700)
 
 
-def test_a_cache_that_is_a_file_is_told(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_cache_that_is_a_file_is_reported(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WeightsError, match=r"config.json: cannot be written to the cache .*file"):
         download_repo(REPO, cache_dir=tmp_path / "file")

@@ -1,4 +1,4 @@
-"""The table of public checkpoints: each record says all that a test needs, and what its owner says."""
+"""Tests of the table of public checkpoints."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def test_the_table_is_of_different_files() -> None:
     assert len(set(urls)) == len(urls) > 30
 
 
-def test_the_table_is_what_the_owners_list() -> None:
+def test_the_table_equals_the_lists_of_the_owners() -> None:
     papers = shared_folder("papers")
     if papers is None:
         pytest.skip("no shared list of public checkpoints")

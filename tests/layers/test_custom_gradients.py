@@ -1,4 +1,4 @@
-"""The layers with gradients of their own against plain sums over frames and positions that autograd differentiates."""
+"""Tests of custom gradients against plain sums that autograd differentiates."""
 
 import pytest
 import torch
@@ -71,7 +71,7 @@ def test_shift(dtype: torch.dtype, memory: torch.memory_format) -> None:
 @pytest.mark.parametrize("memory", FORMATS)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(("rows", "steps"), [(1, 1), (2, 1), (1, S), (2, S)])
-def test_mix_of_neighbours(dtype: torch.dtype, memory: torch.memory_format, rows: int, steps: int) -> None:
+def test_mix_of_neighbors(dtype: torch.dtype, memory: torch.memory_format, rows: int, steps: int) -> None:
     x = folded(6, dtype, memory)
     taps = torch.randn(3, rows, steps, 6, dtype=dtype, requires_grad=True)
     clips = x.unflatten(0, (-1, S))
@@ -178,7 +178,7 @@ def test_half_precision_keeps_the_map_in_half(make) -> None:
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_what_an_exporter_sees_is_the_same(make) -> None:
+def test_exported_graphs_give_the_same(make) -> None:
     module = make()
     x = torch.randn(2 * S, 16, 4, 4)
     batch = torch.export.Dim("batch", min=1, max=8)

@@ -1,4 +1,4 @@
-"""The cell of DNR against equations 3 to 7."""
+"""Tests of DNR's cell against equations 3 to 7."""
 
 import pytest
 import torch

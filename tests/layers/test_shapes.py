@@ -1,4 +1,4 @@
-"""Folding and unfolding of time."""
+"""Tests of folding and unfolding time."""
 
 import pytest
 import torch

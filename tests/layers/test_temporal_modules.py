@@ -1,4 +1,4 @@
-"""The arithmetic of MSN, TANet, TDN, TEA and TRN against loops over frames and positions, in float64."""
+"""Tests of MSN, TANet, TDN, TEA and TRN against loops over frames and positions in float64."""
 
 from collections import Counter
 from itertools import combinations
@@ -100,7 +100,7 @@ def test_temporal_adaptive() -> None:
 
 
 @pytest.mark.parametrize("make", [TemporalDifference, MotionExcitation])
-def test_differences_look_at_neighbours_only(make: type) -> None:
+def test_differences_use_neighbors_only(make: type) -> None:
     module = randomise_norms(make(16, S).double()).eval()
     x = folded(16, batch=1)
     y = module(x)
@@ -137,7 +137,7 @@ def test_relation_head_tests_the_same_tuples_every_time() -> None:
     torch.testing.assert_close(head(x), want)
 
 
-def test_relation_head_tests_what_the_authors_code_draws_with_seed_0() -> None:
+def test_relation_head_uses_the_tuples_of_the_authors_with_seed_0() -> None:
     head = TemporalRelation(6, 8, 3).eval()
     assert head._tested[7] == [(0, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3, 4, 6, 7), (0, 1, 2, 3, 4, 5, 7)]
     assert head._tested[3] == [(3, 5, 6), (4, 5, 6), (0, 1, 7)]

@@ -1,4 +1,4 @@
-"""The shift of TSM against a loop over frames."""
+"""Tests of the temporal shift against a loop over frames."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_does_not_write_into_its_input_and_keeps_the_memory_format() -> None:
     assert y.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_fewer_channels_than_shift_div_move_nothing() -> None:
+def test_fewer_channels_than_shift_div_are_not_shifted() -> None:
     x = torch.randn(4, 3, 2, 2)
     assert torch.equal(TemporalShift(2, 8)(x), x)
 

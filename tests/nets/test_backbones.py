@@ -1,4 +1,4 @@
-"""Our backbones through timm's interface."""
+"""Tests of videozoo's backbones through timm's interface."""
 
 import copy
 from typing import Any

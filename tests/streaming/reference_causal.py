@@ -1,4 +1,4 @@
-"""Causal layers written frame by frame from their definitions, for clips of one batch row."""
+"""Slow references of causal layers, frame by frame, for one clip."""
 
 import copy
 from typing import Any

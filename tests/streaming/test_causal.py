@@ -1,4 +1,4 @@
-"""Causal networks as networks: built, trained, stored, and refused where there is none."""
+"""Tests of causal models: composed, trained, saved, and refused where not supported."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ from videozoo.surgery import adopt
 from videozoo.temporal import MSN, TANet
 
 
-def test_a_causal_network_is_composed_stored_and_loaded_again(tmp_path: Path) -> None:
+def test_a_causal_model_is_composed_saved_and_loaded(tmp_path: Path) -> None:
     model = create_model("test_arc_tsm", num_classes=3, num_frames=4, causal=True).eval()
     randomise(model)
     config = model_config(model)
@@ -38,7 +38,7 @@ def test_a_causal_network_is_composed_stored_and_loaded_again(tmp_path: Path) ->
     torch.testing.assert_close(logits, model(x).detach(), rtol=1e-4, atol=1e-5)
 
 
-def test_keys_and_weights_are_those_of_the_network_in_both_directions() -> None:
+def test_keys_and_weights_equal_those_of_the_model() -> None:
     one, other = compose("tiny_resnet", TSM(), [DNR()]), compose("tiny_resnet", TSM(), [DNR()], causal=True)
     other.load_state_dict(one.state_dict())
     x = clips(1, 8, size=32)
@@ -106,7 +106,7 @@ def test_extensions_are_the_layers_themselves_at_a_clips_last_frame() -> None:
         ("tanet_r18", "nearest=True"),
     ],
 )
-def test_what_cannot_be_causal_says_so(name: str, message: str) -> None:
+def test_parts_without_a_causal_form_are_refused(name: str, message: str) -> None:
     model = create_model(name, num_classes=2)
     with pytest.raises(ValueError, match=message):
         model.streaming()
@@ -120,7 +120,7 @@ def test_what_cannot_be_causal_says_so(name: str, message: str) -> None:
         (MSN(stage=1), ARC(), "MSN compares"),
     ],
 )
-def test_options_that_cannot_be_causal_say_so(temporal: Any, augmenter: Any, message: str) -> None:
+def test_options_without_a_causal_form_are_refused(temporal: Any, augmenter: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compose("tiny_resnet", temporal, [augmenter], causal=True)
 

@@ -1,4 +1,4 @@
-"""Streams against slow causal networks, frame by frame."""
+"""Tests of streams against slow causal models, frame by frame."""
 
 import threading
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def run(stream: Stream, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", [*CASES, *EXTENSIONS])
-def test_every_frame_gives_what_the_slow_causal_network_gives(name: str) -> None:
+def test_every_frame_equals_the_slow_causal_model(name: str) -> None:
     model = make(*{**CASES, **EXTENSIONS}[name])
     x = video()
     got = run(model.streaming(nearest=name in EXTENSIONS), x)[0]
@@ -62,7 +62,7 @@ def test_every_frame_gives_what_the_slow_causal_network_gives(name: str) -> None
 
 
 @pytest.mark.parametrize("name", [*CASES, *EXTENSIONS])
-def test_the_causal_network_on_clips_is_the_same(name: str) -> None:
+def test_the_causal_model_on_clips_gives_the_same(name: str) -> None:
     from videozoo.models.causal import causal_form
 
     model = make(*{**CASES, **EXTENSIONS}[name])
@@ -86,7 +86,7 @@ def test_with_single_precision_too() -> None:
     torch.testing.assert_close(run(model.streaming(), x)[0], slow_logits(model, x[0]), rtol=1e-4, atol=1e-5)
 
 
-def test_the_average_is_over_the_frames_asked_for() -> None:
+def test_the_average_is_over_the_given_number_of_frames() -> None:
     model, x = make(TSM()), video()
     got = run(model.streaming(average=2), x)[0]
     torch.testing.assert_close(got, slow_logits(model, x[0], average=2), rtol=0, atol=1e-10)
@@ -95,7 +95,7 @@ def test_the_average_is_over_the_frames_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", ["tsm", "dnr_fc", "arc_tsm", "tanet"])
-def test_streams_of_a_batch_know_nothing_of_each_other(name: str) -> None:
+def test_streams_of_a_batch_are_independent(name: str) -> None:
     model, x = make(*{**CASES, **EXTENSIONS}[name]), video(3)
     together = run(model.streaming(nearest=True), x)
     for row in range(3):
@@ -104,7 +104,7 @@ def test_streams_of_a_batch_know_nothing_of_each_other(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["tsm", "dnr_fc", "arc_tsm", "tanet"])
-def test_rows_begin_anew_while_the_others_go_on(name: str) -> None:
+def test_rows_restart_while_others_continue(name: str) -> None:
     model, x = make(*{**CASES, **EXTENSIONS}[name]), video(3)
     whole = run(model.streaming(nearest=True), x)
     stream = model.streaming(nearest=True)
@@ -130,7 +130,7 @@ def test_memory_is_the_same_after_every_frame() -> None:
     assert sizes.pop() > 0
 
 
-def test_the_network_keeps_nothing_and_is_shared_by_threads() -> None:
+def test_the_model_is_stateless_and_shared_by_threads() -> None:
     model = make(TSM(), (DNR(ct_group_frames=2),))
     kinds = [type(module) for module in model.modules()]
     clip = video(1, WINDOW)
@@ -159,7 +159,7 @@ def test_the_network_keeps_nothing_and_is_shared_by_threads() -> None:
     assert not model.spec.causal
 
 
-def test_weights_are_the_networks_own() -> None:
+def test_weights_are_shared_with_the_model() -> None:
     model = make(TSM()).train()
     stream, frame = model.streaming(), video(1, 1)[:, :, 0]
     before = stream(frame)
@@ -184,7 +184,7 @@ def test_without_a_classifier_features_come_out() -> None:
         (lambda m: m.streaming().reset([0]), "row 0 of 0 streams"),
     ],
 )
-def test_what_is_no_frame_is_refused(use: Callable[[VideoNet], Any], message: str) -> None:
+def test_inputs_that_are_no_frame_are_refused(use: Callable[[VideoNet], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         use(make(TSM()))
 

@@ -1,4 +1,4 @@
-"""What a temporal module or an augmenter adds has the mode, type and device of the place where it is put."""
+"""Tests that added modules have the mode, dtype and device of their parent."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def folded(part: Any, num_clips: int) -> Tensor:
 
 
 @every_part
-def test_a_network_in_evaluation_stays_in_evaluation(part: Any) -> None:
+def test_a_model_in_evaluation_stays_in_evaluation(part: Any) -> None:
     net = small_base(part).eval()
     part.apply(net, T)
     assert not [name for name, module in net.named_modules() if module.training]
@@ -33,7 +33,7 @@ def test_a_network_in_evaluation_stays_in_evaluation(part: Any) -> None:
 
 
 @every_part
-def test_what_is_added_takes_the_mode_of_its_place(part: Any) -> None:
+def test_added_modules_take_the_mode_of_their_parent(part: Any) -> None:
     net: Any = small_base(part).train()
     net.layer2.eval()
     part.apply(net, T)
@@ -50,7 +50,7 @@ def test_norms_that_were_frozen_stay_frozen(part: Any) -> None:
 
 
 @every_part
-def test_what_is_added_takes_the_type_and_device_of_its_place(part: Any) -> None:
+def test_added_modules_take_the_dtype_and_device_of_their_parent(part: Any) -> None:
     net = small_base(part).double()
     part.apply(net, T)
     assert net(folded(part, 1).double()).isfinite().all()
@@ -59,7 +59,7 @@ def test_what_is_added_takes_the_type_and_device_of_its_place(part: Any) -> None
     assert {tensor.device.type for tensor in (*away.parameters(), *away.buffers())} == {"meta"}
 
 
-def test_a_fresh_relation_head_takes_the_mode_of_its_network() -> None:
+def test_a_new_relation_head_takes_the_mode_of_its_model() -> None:
     net = videozoo.compose("test_resnet", videozoo.temporal.TRN(), num_classes=4, num_frames=6).eval()
     net.reset_classifier(3)
     assert not net.fc.training

@@ -1,4 +1,4 @@
-"""Options of the temporal modules: checked where they are given, and none without effect."""
+"""Tests of the options of temporal modules."""
 
 import json
 from collections.abc import Callable

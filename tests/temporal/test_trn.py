@@ -1,4 +1,4 @@
-"""TRN on long clips: as a whole network, saved and loaded, and compiled in training."""
+"""Tests of TRN on long clips: as a whole model, saved and loaded, compiled in training."""
 
 from pathlib import Path
 

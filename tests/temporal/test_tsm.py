@@ -1,4 +1,4 @@
-"""Where TSM shifts, and that the whole network computes what a plain one with shifted branches computes."""
+"""Tests of TSM's placement and against a plain model with shifts in hooks."""
 
 import pytest
 import timm
@@ -42,7 +42,7 @@ def test_ten_blocks_of_mobilenet_v2() -> None:
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet101", "mobilenetv2_100"])
-def test_equals_a_plain_network_whose_branches_are_shifted_by_hooks(backbone: str) -> None:
+def test_equals_a_plain_model_with_shifts_in_hooks(backbone: str) -> None:
     plain = randomise_norms(timm.create_model(backbone, num_classes=7).double()).eval()
     shifted = timm.create_model(backbone, num_classes=7).double().eval()
     shifted.load_state_dict(plain.state_dict())
@@ -79,7 +79,7 @@ def test_tsn_changes_nothing() -> None:
     assert not mixes_time(net)
 
 
-def test_unknown_networks_and_second_shifts_are_refused() -> None:
+def test_unknown_models_and_second_shifts_are_refused() -> None:
     with pytest.raises(ValueError, match=r"no residual block.*BLOCK_SITES"):
         TSM().apply(nn.Sequential(nn.Conv2d(3, 8, 3)), 4)
     net = small_resnet()

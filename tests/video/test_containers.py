@@ -1,4 +1,4 @@
-"""Odd but whole files: late starts, very high rates, two video tracks, HEVC read backwards."""
+"""Tests of unusual but valid files: late starts, very high rates, two video tracks, reversed HEVC."""
 
 from collections.abc import Iterator
 from pathlib import Path

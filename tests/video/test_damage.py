@@ -1,4 +1,4 @@
-"""Damage inside files, files that were cut short, and cuts that are no damage."""
+"""Tests of damage inside files and of truncated files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Exact frames: painted numbers, every real clip, damage, errors."""
+"""Tests of exact frames: painted numbers, real clips, damage, errors."""
 
 import contextlib
 import csv
@@ -126,9 +126,7 @@ def test_every_clip_of_the_manifest(is_large: bool, shared_data: Path, monkeypat
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_damaged_files_give_what_decodes_or_one_error(
-    data: st.DataObject, tmp_path: Path, make_video: MakeVideo
-) -> None:
+def test_damaged_files_give_frames_or_a_video_error(data: st.DataObject, tmp_path: Path, make_video: MakeVideo) -> None:
     name = data.draw(st.sampled_from(["a.mkv", "a.ts", "a.avi", "a.mp4"]))
     path = tmp_path / name
     codec = "mpeg4" if name == "a.avi" else "libx264"

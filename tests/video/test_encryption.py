@@ -1,4 +1,4 @@
-"""Encrypted files say that they are, instead of giving gray frames."""
+"""Tests that encrypted files are refused."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is no video says why, in one kind of error; what is asked wrongly, too."""
+"""Tests of the errors for files that are no videos and for wrong requests."""
 
 import os
 import pickle
@@ -50,7 +50,7 @@ def _write_faults(folder: Path, make_video: MakeVideo) -> dict[str, str]:
     }
 
 
-def test_what_is_no_video_says_why_and_leaves_nothing_open(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_other_files_are_refused_with_the_reason_and_closed(tmp_path: Path, make_video: MakeVideo) -> None:
     faults = _write_faults(tmp_path, make_video)
     is_linux = os.path.isdir("/proc/self/fd")
     before = len(os.listdir("/proc/self/fd")) if is_linux else 0

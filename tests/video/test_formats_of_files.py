@@ -1,4 +1,4 @@
-"""Names, containers and codecs that are read, each by the numbers painted in its frames."""
+"""Tests of the supported names, containers and codecs."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One clock for reader, index, streams, prepare and check: AVI, joined files, empty packets, wrong rates."""
+"""Tests that reader, index, streams, prepare and check-data agree on frame times."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Folders of images as videos."""
+"""Tests of folders of images as videos."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_folder_faults_name_the_image(tmp_path: Path) -> None:
         VideoReader(folder)
 
 
-def test_grey_and_transparent_images_become_rgb(tmp_path: Path) -> None:
+def test_gray_and_transparent_images_become_rgb(tmp_path: Path) -> None:
     for name, mode in [("a", "L"), ("b", "RGBA"), ("c", "P"), ("d", "1")]:
         Image.new(mode, (8, 6)).save(tmp_path / f"{name}.png")
     assert read_frames(tmp_path, range(4)).shape == (4, 3, 6, 8)

@@ -1,4 +1,4 @@
-"""An index is kept from one reading of a file to the next, and never used for another file."""
+"""Tests of cached indexes."""
 
 import os
 import shutil
@@ -55,7 +55,7 @@ def read(path: Path, indices: list[int], folder: Path | None = None) -> torch.Te
         ("x.flv", {"codec": "flv"}),
     ],
 )
-def test_the_second_time_only_what_is_wanted_is_read(
+def test_the_second_read_decodes_only_the_needed_packets(
     name: str, options: dict, tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers, num_packets: list[int]
 ) -> None:
     path = make_video(tmp_path / name, num_frames=240, gop=12, **options)
@@ -85,7 +85,7 @@ def test_a_file_that_was_changed_is_indexed_again(
         assert read_numbers(reader.read([29])) == [29]
 
 
-def test_a_file_that_may_be_changing_is_not_kept(
+def test_the_index_of_a_changing_file_is_not_cached(
     tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch, memory: IndexCache
 ) -> None:
     monkeypatch.setattr(index_cache, "FRESH_SEC", 60)
@@ -108,7 +108,7 @@ def test_an_index_of_another_file_under_the_same_key_gives_no_other_frames(
     assert read_numbers(read(path, [5, 22, 39])) == [5, 22, 39]
 
 
-def test_members_of_a_shard_have_indexes_of_their_own(
+def test_each_member_of_a_shard_has_its_index(
     tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers, memory: IndexCache
 ) -> None:
     names = [make_video(tmp_path / f"{count}.mp4", num_frames=count) for count in (20, 30)]
@@ -188,7 +188,7 @@ def test_a_folder_keeps_indexes_for_other_processes(
     assert len(entries(folder)) == 2  # nothing else is left
 
 
-def test_a_folder_that_cannot_be_written_costs_nothing_else(
+def test_an_unwritable_cache_folder_is_ignored(
     tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers
 ) -> None:
     path = make_video(tmp_path / "x.mp4")
@@ -196,7 +196,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing_else(
     assert read_numbers(read(path, [7], tmp_path / "file" / "cache")) == [7]
 
 
-def test_an_index_that_finds_nothing_without_reading_the_file_is_read_again(
+def test_a_failed_seek_with_a_cached_index_reads_the_file_again(
     tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video(tmp_path / "x.mp4", num_frames=60)

@@ -1,4 +1,4 @@
-"""Frames as they come: thinned out by their times, the newest when the reader is slow."""
+"""Tests of live frames: thinned out by time, the newest if the reader is slow."""
 
 import threading
 from collections.abc import Generator
@@ -43,7 +43,7 @@ def test_of_a_folder_every_image_counts(tmp_path: Path) -> None:
     assert [frame.time_sec for frame in frames] == [0, 0.5, 1]
 
 
-def test_what_cannot_be_read_is_an_error(tmp_path: Path, shared_data: Path) -> None:
+def test_unreadable_sources_are_errors(tmp_path: Path, shared_data: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     for path in (tmp_path / "none.mp4", tmp_path / "empty.mp4", shared_data / "clips/PHP-FFMpeg/WrongFile.mp4"):
         with pytest.raises(VideoError, match=path.name):
@@ -52,7 +52,7 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, shared_data: Path) -> N
         next(camera_frames(987, 4))
 
 
-def test_a_turned_video_stands_upright(shared_data: Path) -> None:
+def test_a_rotated_video_is_upright(shared_data: Path) -> None:
     path = shared_data / "clips/PHP-FFMpeg/portrait.MOV"
     frame = next(file_frames(path, 1))
     assert frame.image.shape[1] > frame.image.shape[2]
@@ -79,7 +79,7 @@ def test_a_slow_reader_gets_the_newest_frame_and_the_number_of_the_others() -> N
         assert latest.num_dropped == 4
 
 
-def test_what_goes_wrong_while_reading_reaches_the_reader() -> None:
+def test_errors_of_the_reading_thread_are_raised() -> None:
     def frames() -> Generator[LiveFrame]:
         yield LiveFrame(0, torch.zeros(3, 1, 1))
         raise VideoError("camera", "gone")

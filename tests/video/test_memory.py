@@ -1,4 +1,4 @@
-"""Videos in memory: bytes read as the file is, frames in every layout, all else refused."""
+"""Tests of videos in memory: bytes and frames in every layout."""
 
 import io
 from pathlib import Path
@@ -93,7 +93,7 @@ def test_pillows_images_lose_their_alpha_and_are_turned_upright() -> None:
         (np.broadcast_to(np.uint8(0), (1, 9000, 9000, 3)), "its frames are 9000x9000"),
     ],
 )
-def test_what_is_no_video(content: Any, reason: str) -> None:
+def test_objects_that_are_no_video(content: Any, reason: str) -> None:
     with pytest.raises(VideoError, match=f"^<it>: .*{reason}"):
         VideoReader(NAME, content=content)
 

@@ -1,4 +1,4 @@
-"""Frames from addresses: served files and streams, connections that break, ports where nobody answers."""
+"""Tests of network streams: served files, broken connections, unreachable ports."""
 
 import contextlib
 import json
@@ -91,7 +91,7 @@ def test_a_file_whose_connection_breaks_is_read_to_its_end(video: Path, serve: S
     assert min(np.diff(times)) > 0
 
 
-def test_where_nobody_answers_it_says_so_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_address_fails_at_once(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -192,7 +192,7 @@ def test_a_password_is_not_printed(video: Path, serve: Serve, capfd: pytest.Capt
     assert "secret" not in "".join(capfd.readouterr())
 
 
-def test_only_schemes_of_the_network_are_addresses(tmp_path: Path) -> None:
+def test_only_network_schemes_are_addresses(tmp_path: Path) -> None:
     assert is_address("RTSP://camera/1")
     for text in ("file:///etc/passwd", "concat:a|b", "subfile,,start,0,,:x", "clip.mp4", "rtsp:/x", "http://", "0"):
         assert not is_address(text)

@@ -1,4 +1,4 @@
-"""Damaged videos: frames or the one error; crashes and hangs of a reading process are noticed."""
+"""Tests with damaged videos and of the report on crashes and hangs."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the index of packets saves, and that it never gives another frame than decoding everything."""
+"""Tests of the packet index: fewer packets decoded, equal frames."""
 
 import csv
 import os
@@ -65,7 +65,7 @@ def test_frames_that_no_other_needs_are_left_out(
         assert source_of(reader).index() is not None
 
 
-def test_a_seek_that_lands_elsewhere_ends_the_use_of_the_index(
+def test_a_wrong_seek_disables_the_index(
     tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video(tmp_path / "x.mp4", num_frames=60)
@@ -112,7 +112,7 @@ def lose_frame(path: Path, number: int) -> None:
     path.write_bytes(data)
 
 
-def test_the_number_of_frames_is_set_right_by_the_read_that_finds_one_missing(
+def test_a_missing_frame_corrects_the_number_of_frames(
     tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers
 ) -> None:
     path = make_video(tmp_path / "x.mp4", num_frames=24)
@@ -142,7 +142,7 @@ def test_a_range_that_turns_out_to_be_too_long(tmp_path: Path, make_video: MakeV
 
 # Not mpeg2.mpg: program streams stamp some frames only, and the stamps between are made up.
 @pytest.mark.parametrize("name", sorted(KINDS.keys() - {"mpeg2.mpg"}))
-def test_spans_are_the_frames_shown_in_them(
+def test_spans_contain_the_frames_shown_in_them(
     name: str, tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers
 ) -> None:
     path = make_video(tmp_path / name, num_frames=60, **KINDS[name])
@@ -158,7 +158,7 @@ def test_spans_are_the_frames_shown_in_them(
         _ = reader.num_frames
 
 
-def test_a_span_reads_only_what_lies_around_it(
+def test_a_span_reads_only_its_part_of_the_file(
     tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video(tmp_path / "x.mp4", num_frames=250, gop=10, codec="libx264")
@@ -209,7 +209,7 @@ def test_every_frame_of_every_clip_alone(shared_data: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads by /proc")
-def test_reading_starts_no_threads_and_leaves_nothing_open(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_reading_starts_no_threads_and_closes_files(tmp_path: Path, make_video: MakeVideo) -> None:
     # A worker that is forked from a process with such threads hangs where it frees what they belong to.
     path = make_video(tmp_path / "x.mp4", codec="libx264", size=(240, 320))
     lost = make_video(tmp_path / "lost.mp4")

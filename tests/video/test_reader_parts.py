@@ -1,4 +1,4 @@
-"""Ranges of frames, members of shards, limits of time and size."""
+"""Tests of frame ranges, members of shards, and limits of work and size."""
 
 import tarfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files as cameras, phones and tools write them; whatever a file does to a decoder costs that file alone."""
+"""Tests of files from cameras, phones and tools."""
 
 import io
 from fractions import Fraction
@@ -61,7 +61,7 @@ def test_photos_in_a_video_are_upright(orientation: int, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("error", [ValueError("29 is not\na valid: Type"), MemoryError(), RecursionError("too deep")])
-def test_whatever_goes_wrong_is_an_error_of_the_file(
+def test_every_failure_is_an_error_of_the_file(
     error: Exception, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video(tmp_path / "x.mp4")
@@ -86,9 +86,7 @@ def test_whatever_goes_wrong_is_an_error_of_the_file(
     assert "reading it failed" in dataset[0]["broken"][0][1]
 
 
-def test_whatever_goes_wrong_with_an_image_is_an_error_of_its_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_failure_of_an_image_is_an_error_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
     with VideoReader(tmp_path) as reader:
         monkeypatch.setattr(ImageOps, "exif_transpose", lambda image: 1 / 0)
@@ -172,7 +170,7 @@ def test_class_folders_read_or_name_every_file(tmp_path: Path, make_video: MakeV
     assert source.warnings[0].endswith(": stray.mp4, b/empty, b/x.txt, b/x.webp")
 
 
-def test_a_link_that_leads_to_itself_hides_nothing(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_a_circular_link_hides_no_files(tmp_path: Path, make_video: MakeVideo) -> None:
     for folder in ("", "a", "a/b"):
         make_video(tmp_path / folder / "x1.mp4")
         (tmp_path / folder / "loop").symlink_to("loop")

@@ -1,4 +1,4 @@
-"""Spans of files without an index are sought, and are the frames that decoding from the start gives."""
+"""Tests of seeking in files without an index."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def test_a_span_that_cannot_be_sought_exactly_is_decoded_from_the_start(
     assert not compare(path, (1.4, 1.8))
 
 
-def test_frames_that_follow_their_keyframe_and_are_shown_before_it_are_left_out(
+def test_leading_frames_of_an_open_gop_are_skipped(
     tmp_path: Path, make_video: MakeVideo, read_numbers: ReadNumbers
 ) -> None:
     path = make_video(tmp_path / "x.mkv", num_frames=150, gop=12, codec="mpeg1video", bf="2")
