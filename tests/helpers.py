@@ -54,7 +54,7 @@ def load_file_as_module(path: Path) -> ModuleType:
     return module
 
 
-def randomise_norms(net: nn.Module) -> nn.Module:
+def randomize_norms(net: nn.Module) -> nn.Module:
     """Random statistics, scales and shifts in every norm: fresh ResNets end their branches with a scale of zero."""
     with torch.no_grad():
         for module in net.modules():
@@ -70,9 +70,9 @@ def randomise_norms(net: nn.Module) -> nn.Module:
     return net
 
 
-def randomise(net: nn.Module, scale: float = 0.05) -> nn.Module:
+def randomize(net: nn.Module, scale: float = 0.05) -> nn.Module:
     """Random norms, and small random numbers wherever a parameter starts at zero (what an augmenter adds)."""
-    randomise_norms(net)
+    randomize_norms(net)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter[parameter == 0] += scale * torch.randn_like(parameter[parameter == 0])

@@ -8,7 +8,7 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision
-from helpers import calibrate, clips, each_module, randomise
+from helpers import calibrate, clips, each_module, randomize
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
@@ -42,7 +42,7 @@ def acts(backbone: str, temporal: Any, augmenters: list[Any]) -> None:
     """The composition answers, clips stay apart, its parts act, and order matters as its parts say."""
     frames = T * getattr(temporal, "frames_per_segment", 1)
     net = videozoo.compose(backbone, temporal, augmenters, num_classes=4, num_frames=frames)
-    randomise(net).eval().requires_grad_(False)
+    randomize(net).eval().requires_grad_(False)
     calibrate(net, clips(3, frames, 64, seed=8))
     x = clips(2, frames, 64)
     y = net(x)
@@ -104,7 +104,7 @@ def test_every_pair_on_one_backbone(temporal: Any, augmenters: list[Any]) -> Non
 @pytest.mark.parametrize("backbone", ["mobilenetv2_050", "efficientnet_b0", "regnety_002"])
 def test_norms_that_carry_an_activation_keep_it(backbone: str) -> None:
     """With the trained pair kept the network starts as it was, which it would not without its activations."""
-    base = randomise(videozoo.compose(backbone, TSM(), num_classes=4, num_frames=T)).eval()
+    base = randomize(videozoo.compose(backbone, TSM(), num_classes=4, num_frames=T)).eval()
     calibrate(base, clips(3, T, 64, seed=8))
     net = videozoo.compose(backbone, TSM(), [DNR(keep_affine=True)], num_classes=4, num_frames=T).eval()
     result = net.load_state_dict(base.state_dict(), strict=False)
@@ -267,7 +267,7 @@ def test_arc_alone_on_a_custom_model() -> None:
     names = ARC().apply(net, T)
     assert names == [f"trunk.{i}.{conv}" for i in range(3) for conv in ("first", "second")]
     assert torch.equal(net(x), before)  # behind ReLUs it starts as it was
-    randomise(net)
+    randomize(net)
     assert not torch.equal(net(x), before)
     net.train()(x).sum().backward()
 
@@ -307,7 +307,7 @@ def test_dnr_on_torchvision_equals_dnr_on_timm() -> None:
     timms = timm.create_model("resnet18", num_classes=5)
     for net in (theirs, timms):
         DNR().apply(net, T)
-    theirs.load_state_dict(randomise(timms).state_dict())
+    theirs.load_state_dict(randomize(timms).state_dict())
     x = folded(size=32)
     with torch.no_grad():
         torch.testing.assert_close(theirs.eval()(x), timms.eval()(x))

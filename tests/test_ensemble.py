@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import clips, gradients, randomise
+from helpers import clips, gradients, randomize
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ CLASSES = 5
 def member(num_frames: int, **kwargs: Any) -> VideoNet:
     """A small network of that many frames."""
     kwargs = {"backbone": "test_resnet", "temporal": TSM(), "num_classes": CLASSES, **kwargs}
-    return randomise(videozoo.compose(num_frames=num_frames, **kwargs)).eval()  # type: ignore[return-value]
+    return randomize(videozoo.compose(num_frames=num_frames, **kwargs)).eval()  # type: ignore[return-value]
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_number_of_frames_changes_for_all_members_or_for_none() -> None:
 
 def test_built_with_backbone_weights_every_member_has_them(tmp_path: Path) -> None:
     spec = EnsembleSpec((ModelSpec("test_resnet", num_frames=2), ModelSpec("test_resnet", TSM(), num_frames=4)))
-    source: Any = randomise(build(spec.members[0]).backbone)
+    source: Any = randomize(build(spec.members[0]).backbone)
     path = tmp_path / "backbone.safetensors"
     save_file(source.state_dict(), path)
     net = build(spec, path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import calibrate, clips, randomise
+from helpers import calibrate, clips, randomize
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
@@ -31,7 +31,7 @@ def random_net(name: str, dtype: torch.dtype = torch.float32) -> tuple[Net, Tens
     for member in net.members if isinstance(net, Ensemble) else [net]:
         member.pretrained_cfg["input_size"] = (3, size, size)
     x = clips(2, net.num_frames, size)
-    return calibrate(randomise(net), x).to(dtype), x.to(dtype)  # type: ignore[return-value]
+    return calibrate(randomize(net), x).to(dtype), x.to(dtype)  # type: ignore[return-value]
 
 
 def _takes_other_lengths(name: str) -> bool:
@@ -90,7 +90,7 @@ def test_compositions_give_the_same(case: str) -> None:
     net = videozoo.compose(**COMPOSED[case], num_classes=6, num_frames=4).eval()
     net.pretrained_cfg["input_size"] = (3, 64, 64)
     x = clips(2, 4, 64)
-    calibrate(randomise(net), x)
+    calibrate(randomize(net), x)
     with torch.no_grad():
         assert distance(videozoo.fuse(net)(x), net(x)) < 1e-4
 
@@ -207,7 +207,7 @@ class OtherForward(Net2d):
 
 def fused_pair(net: nn.Module, x: Tensor) -> tuple[Any, Any]:
     """A network with random norms, and its fused copy; they give the same."""
-    randomise(net.eval())
+    randomize(net.eval())
     new = copy.deepcopy(net)
     with torch.no_grad():
         fuse_convs(new, lambda: new(x))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import clips, randomise
+from helpers import clips, randomize
 from torch import Tensor, nn
 from torch.ao.quantization import quantize_dynamic
 
@@ -41,7 +41,7 @@ HEADS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def make(temporal: Any = _TSM) -> VideoNet:
-    return randomise(compose("tiny_resnet", temporal, num_classes=CLASSES, num_frames=FRAMES)).eval()  # type: ignore[return-value]
+    return randomize(compose("tiny_resnet", temporal, num_classes=CLASSES, num_frames=FRAMES)).eval()  # type: ignore[return-value]
 
 
 def mean_features(net: VideoNet, x: Tensor) -> Tensor:

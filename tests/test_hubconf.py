@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import REPO, clips, imports_of, randomise
+from helpers import REPO, clips, imports_of, randomize
 
 import videozoo
 
@@ -19,7 +19,7 @@ NAMES = videozoo.list_models()
 def test_torch_hub_gives_the_same_model(name: str) -> None:
     hub: Any = torch.hub.load(str(REPO), name, source="local", num_classes=5, num_frames=3)
     net = videozoo.create_model(name, num_classes=5, num_frames=3)
-    net.load_state_dict(randomise(hub).state_dict())
+    net.load_state_dict(randomize(hub).state_dict())
     x = clips(1, 3, 32)
     with torch.no_grad():
         assert torch.equal(hub.eval()(x), net.eval()(x))

@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 from fake_hub import FakeHub
-from helpers import clips, randomise
+from helpers import clips, randomize
 from safetensors.torch import load_file, save_file
 from timm.models import adapt_input_conv
 from torch import Tensor
@@ -29,7 +29,7 @@ def base_net(backbone: str = "test_resnet", temporal: Any = TSM()) -> Any:  # no
     net: Any = videozoo.compose(backbone, temporal, num_classes=3, num_frames=T)
     about = {"frame_sampling": "dense", "license": "mit", "mean": (0.1, 0.2, 0.3), "metrics": {"top1": 0.5}}
     net.pretrained_cfg = {**net.pretrained_cfg, **about, "label_names": tuple(NAMES)}
-    return randomise(net).eval()
+    return randomize(net).eval()
 
 
 def write(net: Any, folder: Path) -> Path:
@@ -96,7 +96,7 @@ def test_one_augmenter_after_the_other(tmp_path: Path) -> None:
     first = base_net()
     arc = start(ModelSpec("test_resnet", TSM(), (ARC(num_steps=2),)), write(first, tmp_path / "base"))
     arc.pretrained_cfg = first.pretrained_cfg
-    randomise(arc)
+    randomize(arc)
     both = start(ModelSpec("test_resnet", TSM(), (ARC(), DNR())), write(arc, tmp_path / "arc"))
     assert both.spec.augmenters == (ARC(num_steps=2), DNR())
     assert not [key for key in both.init_report.new if "embed" in key]
@@ -214,7 +214,7 @@ STEMS = {
 )
 def test_weights_of_a_folder_are_adapted_to_other_channels(tmp_path: Path, case: str, in_chans: int) -> None:
     backbone, temporal, frames = STEMS[case]
-    net: Any = randomise(videozoo.compose(backbone, temporal, num_classes=2, num_frames=frames)).eval()
+    net: Any = randomize(videozoo.compose(backbone, temporal, num_classes=2, num_frames=frames)).eval()
     name = f"local-dir:{write(net, tmp_path / 'net')}"
     other: Any = videozoo.create_model(name, pretrained=True, in_chans=in_chans).eval()
     assert other.pretrained_cfg["input_size"][0] == in_chans

@@ -1,6 +1,6 @@
 """Conformance tests of every registered model and of compositions with other backbones.
 
-Norms and whatever starts at zero are randomised first: a fresh ResNet ends its branches with zeros, and then half of
+Norms and whatever starts at zero are randomized first: a fresh ResNet ends its branches with zeros, and then half of
 these tests would pass without a working module.
 """
 
@@ -18,7 +18,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from helpers import calibrate, clips, count_calls, gradients, randomise
+from helpers import calibrate, clips, count_calls, gradients, randomize
 from safetensors.torch import load_file, save_file
 from small_backbones import small_specs
 from timm.optim import create_optimizer_v2, param_groups_layer_decay
@@ -146,7 +146,7 @@ def is_order_free(net: Net) -> bool:
 def net(request: pytest.FixtureRequest) -> Net:
     """One network per module and case, in evaluation, without gradients; tests that change it take a copy."""
     torch.manual_seed(0)
-    model = randomise(make(request.param)).eval().requires_grad_(False)
+    model = randomize(make(request.param)).eval().requires_grad_(False)
     return calibrate(model, clips(4, model.num_frames, size_of(model), seed=9))  # type: ignore[return-value]
 
 
@@ -238,7 +238,7 @@ def test_arc_starts_exactly_as_its_base(net: Net) -> None:
     if not any(type(part) is ARC for member in members_of(net) for part in member.spec.augmenters):
         pytest.skip("no ARC in it")
     without = with_augmenters(spec, lambda parts: tuple(part for part in parts if type(part) is not ARC))
-    base, fresh = randomise(build(without)).eval(), build(spec).eval()
+    base, fresh = randomize(build(without)).eval(), build(spec).eval()
     own = {k for k in fresh.state_dict() if k not in base.state_dict()}
     result = fresh.load_state_dict(base.state_dict(), strict=False)
     assert set(result.missing_keys) == own
@@ -557,7 +557,7 @@ def test_other_channels_and_stochastic_depth(case: str) -> None:
         assert not paths
         return
     assert max(m.drop_prob for m in paths) > 0
-    randomise(model.train())
+    randomize(model.train())
     model(x).sum().backward()
     assert not torch.equal(model(x), model(x))
 
@@ -577,7 +577,7 @@ def test_builds_on_the_meta_device(case: str) -> None:
 
 
 def test_dropout_acts_in_training_only() -> None:
-    model = randomise(make("small tsn_r18", drop_rate=0.5))
+    model = randomize(make("small tsn_r18", drop_rate=0.5))
     frozen = [m.eval() for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert frozen
     x = clips(2, T, SIZE)
@@ -588,7 +588,7 @@ def test_dropout_acts_in_training_only() -> None:
 
 def test_consensus_is_the_mean_of_the_frames_logits() -> None:
     """TSN: one frame at a time through the plain backbone, its logits averaged."""
-    model = randomise(make("small tsn_r18")).eval()
+    model = randomize(make("small tsn_r18")).eval()
     x = clips(2, T, SIZE)
     with torch.no_grad():
         frames = [model.fc(model.backbone(x[:, :, t])) for t in range(T)]
@@ -604,7 +604,7 @@ def test_inductor(case: str) -> None:
     except Exception as error:
         pytest.skip(f"no C++ compiler: {error}")
     torch._dynamo.reset()
-    model = randomise(make(case)).eval()
+    model = randomize(make(case)).eval()
     x = clips(2, T, SIZE)
     with torch.no_grad():
         close(torch.compile(model, fullgraph=True)(x), model(x), 1e-4)

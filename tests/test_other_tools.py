@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from helpers import calibrate, clips, randomise
+from helpers import calibrate, clips, randomize
 from timm.layers import convert_sync_batchnorm
 from timm.utils import reparameterize_model
 from timm.utils.model import freeze_batch_norm_2d
@@ -27,7 +27,7 @@ def network(*augmenters: Any, backbone: str = "resnet18", temporal: Any = TSM())
     torch.manual_seed(0)
     net = videozoo.compose(backbone, temporal, list(augmenters), num_classes=5, num_frames=T).eval()
     x = clips(1, T, 32)
-    return calibrate(randomise(net), x), x  # type: ignore[return-value]
+    return calibrate(randomize(net), x), x  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_norms_are_converted_before_and_after(tool: Any) -> None:
     torch.manual_seed(0)
     base = timm.create_model("resnet18", num_classes=0).eval()
     x = torch.randn(T, 3, 32, 32)
-    calibrate(randomise(base), x)
+    calibrate(randomize(base), x)
     nets = [copy.deepcopy(base) for _ in range(3)]
     for i, net in enumerate(nets):
         nets[i] = tool(net) if i == 1 else net

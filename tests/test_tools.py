@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import clips, randomise, small_video_net
+from helpers import clips, randomize, small_video_net
 from torch import nn
 from torch.ao.quantization import quantize_dynamic
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -15,7 +15,7 @@ every_module = pytest.mark.parametrize("name", TEMPORAL)
 
 
 def make(name: str) -> Any:
-    return randomise(small_video_net(TEMPORAL[name]())).eval()
+    return randomize(small_video_net(TEMPORAL[name]())).eval()
 
 
 @every_module

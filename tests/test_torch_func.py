@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import clips, gradients, randomise, small_video_net
+from helpers import clips, gradients, randomize, small_video_net
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jvp, vmap
@@ -27,7 +27,7 @@ every_case = pytest.mark.parametrize("case", CASES)
 
 
 def make(case: str) -> VideoNet:
-    return randomise(small_video_net(*CASES[case])).double().eval()  # type: ignore[return-value]
+    return randomize(small_video_net(*CASES[case])).double().eval()  # type: ignore[return-value]
 
 
 def batch(net: VideoNet, count: int = 2) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from helpers import calibrate, clips, randomise
+from helpers import calibrate, clips, randomize
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -40,7 +40,7 @@ def net() -> VideoNet:
     model = videozoo.compose(
         "test_resnet", TSM(shift_div=4), [DNR(relay="se"), ARC(num_steps=2)], num_classes=CLASSES, num_frames=T
     )
-    return calibrate(randomise(model).eval(), clips(4, T, SIZE, seed=7))  # type: ignore[return-value]
+    return calibrate(randomize(model).eval(), clips(4, T, SIZE, seed=7))  # type: ignore[return-value]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_folder_restores_the_model(net: VideoNet, folder: Path) -> None:
 
 @torch.no_grad()
 def test_a_folder_of_a_named_architecture_loads_through_timm_too(tmp_path: Path) -> None:
-    net = randomise(videozoo.create_model("tsm_mbv2", num_classes=CLASSES, num_frames=T)).eval()
+    net = randomize(videozoo.create_model("tsm_mbv2", num_classes=CLASSES, num_frames=T)).eval()
     folder = write_folder(net, tmp_path / "best")  # type: ignore[arg-type]
     x = clips(2, T, SIZE)
     for door in (videozoo.create_model, timm.create_model):
@@ -217,7 +217,7 @@ def test_damaged_folders_are_refused_with_the_reason(folder: Path, what: str, me
 
 @torch.no_grad()
 def test_checkpoint_path_is_loaded_strictly(net: VideoNet, folder: Path, tmp_path: Path) -> None:
-    mine = randomise(videozoo.create_model("tsn_mbv2", num_classes=3, num_frames=T)).eval()
+    mine = randomize(videozoo.create_model("tsn_mbv2", num_classes=3, num_frames=T)).eval()
     path = tmp_path / "mine.safetensors"
     save_file(mine.state_dict(), path)
     again = videozoo.create_model("tsn_mbv2", num_classes=3, num_frames=T, checkpoint_path=path).eval()
@@ -246,7 +246,7 @@ def save_backbone(state: dict[str, Tensor], path: Path) -> Path:
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["tsn_r18", "tsm_r18", "arc_tsm_r18", "dnr_tsm_r18"])
 def test_a_local_file_of_timm_fills_the_backbone_before_it_is_changed(name: str, tmp_path: Path) -> None:
-    image: Any = randomise(timm.create_model("resnet18", num_classes=10))
+    image: Any = randomize(timm.create_model("resnet18", num_classes=10))
     path = save_backbone(image.state_dict(), tmp_path / "resnet18.safetensors")
     net = videozoo.create_model(name, num_classes=CLASSES, num_frames=T, backbone_weights=str(path)).eval()
     own = net.backbone.state_dict()
@@ -263,7 +263,7 @@ def test_a_local_file_of_timm_fills_the_backbone_before_it_is_changed(name: str,
 
 def torchvision_mobilenet() -> nn.Module:
     """torchvision's MobileNetV2 with random norms."""
-    return randomise(torchvision.models.mobilenet_v2(num_classes=CLASSES)).eval()
+    return randomize(torchvision.models.mobilenet_v2(num_classes=CLASSES)).eval()
 
 
 @torch.no_grad()

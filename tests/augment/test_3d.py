@@ -20,7 +20,7 @@ from videozoo.surgery import RelayStage, new_state
 from videozoo.surgery.pre_conv import PreConv3d
 
 
-def randomise(module: nn.Module, scale: float = 0.3) -> nn.Module:
+def randomize(module: nn.Module, scale: float = 0.3) -> nn.Module:
     """Small random numbers in everything that starts at zero, random statistics in every norm."""
     with torch.no_grad():
         for part in module.modules():
@@ -81,7 +81,7 @@ def slow_arc_clip(x: Tensor, layer: ArcConv3d, gate: bool = False) -> Tensor:
 def test_arc_on_3d_convolutions_is_the_slow_loop(kernel: Any, stride: Any, bias: bool, interaction: Any) -> None:
     conv = nn.Conv3d(5, 10, kernel, stride, tuple(k // 2 for k in kernel), bias=bias).double()
     options = ARC(num_steps=4, layers=("conv3d",), interaction=interaction)
-    layer = randomise(ArcConv3d.from_layer(conv, 99, options))
+    layer = randomize(ArcConv3d.from_layer(conv, 99, options))
     assert layer.weight is conv.weight
     x = torch.randn(2, 5, 5, 7, 6, dtype=torch.float64)
     slow = torch.stack([slow_arc_clip(clip, layer, interaction == "multiplicative") for clip in x])
@@ -91,7 +91,7 @@ def test_arc_on_3d_convolutions_is_the_slow_loop(kernel: Any, stride: Any, bias:
 @pytest.mark.parametrize("options", [{"fusion": False}, {"embedding": False, "attention": False}, {"num_steps": 1}])
 def test_arc_in_3d_with_parts_left_out(options: dict[str, Any]) -> None:
     conv = nn.Conv3d(4, 8, (1, 3, 3), 1, (0, 1, 1)).double()
-    layer = randomise(ArcConv3d.from_layer(conv, 4, ARC(layers=("conv3d",), **options)))
+    layer = randomize(ArcConv3d.from_layer(conv, 4, ARC(layers=("conv3d",), **options)))
     x = torch.randn(2, 4, 3, 5, 5, dtype=torch.float64)
     torch.testing.assert_close(layer(x), torch.stack([slow_arc_clip(clip, layer) for clip in x]), rtol=0, atol=1e-12)
 
@@ -107,7 +107,7 @@ def test_both_layouts_give_the_same(aggregation: Any, attention_layer: Any, inte
         attention_layer=attention_layer,
         interaction=interaction,
     )
-    flat = randomise(ArcConv2d.from_layer(nn.Conv2d(4, 8, 3, 2, 1).double(), 3, options))
+    flat = randomize(ArcConv2d.from_layer(nn.Conv2d(4, 8, 3, 2, 1).double(), 3, options))
     deep = ArcConv3d.from_layer(nn.Conv3d(4, 8, (1, 3, 3), (1, 2, 2), (0, 1, 1)).double(), 3, options)
     deep.load_state_dict({k: v.reshape(deep.state_dict()[k].shape) for k, v in flat.state_dict().items()})
     x = torch.randn(2, 4, 3, 7, 7, dtype=torch.float64)
@@ -126,7 +126,7 @@ def test_arc_in_3d_starts_as_the_plain_convolution() -> None:
 def test_arc_on_linear_layers_is_arc_on_1x1_convolutions(tokens: tuple[int, ...], attention_layer: Any) -> None:
     """Tokens are positions: a linear layer on (B*S, ..., C) is a 1x1 convolution on (B*S, C, N, 1)."""
     options = ARC(layers=("linear", "pointwise"), attention_layer=attention_layer)
-    linear = randomise(ArcLinear.from_layer(nn.Linear(4, 8).double(), 3, options))
+    linear = randomize(ArcLinear.from_layer(nn.Linear(4, 8).double(), 3, options))
     conv = ArcConv2d.from_layer(nn.Conv2d(4, 8, 1).double(), 3, options)
     conv.load_state_dict({k: v.reshape(conv.state_dict()[k].shape) for k, v in linear.state_dict().items()})
     x = torch.randn(6, *tokens, 4, dtype=torch.float64)
@@ -156,7 +156,7 @@ def slow_arc_linear(x: Tensor, layer: ArcLinear) -> Tensor:
 
 
 def test_arc_on_linear_layers_is_the_slow_loop() -> None:
-    layer = randomise(ArcLinear.from_layer(nn.Linear(5, 11).double(), 3, ARC(layers=("linear",))))
+    layer = randomize(ArcLinear.from_layer(nn.Linear(5, 11).double(), 3, ARC(layers=("linear",))))
     x = torch.randn(6, 4, 5, dtype=torch.float64)
     slow = torch.cat([slow_arc_linear(clip, layer) for clip in x.unflatten(0, (2, 3))])
     torch.testing.assert_close(layer(x), slow, rtol=0, atol=1e-12)
@@ -220,8 +220,8 @@ def slow_norm(x: Tensor, norm: Any, gamma: Tensor, beta: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("frames", [1, 3, 4, 6, 8])
 def test_cross_temporal_norm_on_clips_is_the_slow_loop(frames: int) -> None:
-    base = randomise(nn.BatchNorm3d(8).double())
-    norm = randomise(CrossTemporalNorm3d(base, 99, RelayCell(8).double(), 4)).eval()
+    base = randomize(nn.BatchNorm3d(8).double())
+    norm = randomize(CrossTemporalNorm3d(base, 99, RelayCell(8).double(), 4)).eval()
     assert not hasattr(norm, "num_segments")
     x = torch.randn(2, 8, frames, 3, 5, dtype=torch.float64)
     slow = torch.empty_like(x)
@@ -283,7 +283,7 @@ def slow_block(block: Any, x: Tensor, stage: Any, state: Any) -> tuple[Tensor, A
 def test_dnr_in_a_3d_model_equals_the_slow_loop(block: Any) -> None:
     net = TwoStages(block).double().eval()
     names = DNR().apply(net, 6)
-    randomise(net).eval()
+    randomize(net).eval()
     assert len(names) == 10
     assert not any(isinstance(module, PreConv3d) for module in net.modules())  # 3-D nets mix time: no interlacing
     x = torch.randn(2, 8, 6, 7, 7, dtype=torch.float64)
@@ -345,7 +345,7 @@ def test_inception_relays_along_each_branch() -> None:
     assert sorted(runs.values()) == [["inception_4a", "inception_4b"], ["inception_4c", "inception_4d"]]
     assert len(model.backbone.stage2.relay) == 2  # both branches of 3a and 3b, in the same two modules
     x = torch.randn(2, 3, 8, 64, 64)
-    randomise(model).eval()
+    randomize(model).eval()
     with torch.no_grad():
         y = model(x)
         torch.testing.assert_close(model(x[1:])[0], y[1], rtol=1e-4, atol=1e-5)
@@ -357,7 +357,7 @@ def test_inception_relays_along_each_branch() -> None:
 def test_two_branches_of_a_module_relay_as_two_slow_loops() -> None:
     """Stage 2 of BN-Inception: the state of each branch goes from 3a to 3b, and not to the other branch."""
     model = videozoo.compose("bninception", TSN(), [DNR(order="cl_bn", interlace=False)], num_classes=3, num_frames=2)
-    stage = randomise(model.backbone.stage2.double()).eval()
+    stage = randomize(model.backbone.stage2.double()).eval()
     seen: list[Any] = []
     for name in ("inception_3a", "inception_3b"):
         for branch in ("3x3", "double_3x3"):

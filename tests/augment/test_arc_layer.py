@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import randomise
+from helpers import randomize
 from reference_arc import reference_arc
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ T = 3
 def arc_conv(options: ARC, conv: nn.Conv2d | None = None, scale: float = 0.5) -> ArcConv2d:
     """A refined convolution in float64 whose updater is random."""
     conv = conv or nn.Conv2d(5, 11, 3, padding=1, bias=False)
-    return randomise(ArcConv2d.from_layer(conv.double(), T, options), scale)  # type: ignore[return-value]
+    return randomize(ArcConv2d.from_layer(conv.double(), T, options), scale)  # type: ignore[return-value]
 
 
 def slow(layer: ArcConv2d, x: Tensor, **kwargs: Any) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from helpers import each_module, randomise_norms, small_bottleneck_resnet, small_resnet
+from helpers import each_module, randomize_norms, small_bottleneck_resnet, small_resnet
 from torch import nn
 
 import videozoo
@@ -135,7 +135,7 @@ def test_first_steps_of_training_move_the_updater() -> None:
     """Nothing that starts at zero stays there: all of its gradients differ from zero at the start, but the GRU's
     gates, which follow in the second step."""
     for options in ({}, {"interaction": "multiplicative"}, {"attention_layer": "gru"}):
-        net = randomise_norms(small_resnet())
+        net = randomize_norms(small_resnet())
         ARC(**options).apply(net, 4)  # type: ignore[arg-type]
         optimizer = torch.optim.SGD(net.parameters(), 0.01)
         for _ in range(3):

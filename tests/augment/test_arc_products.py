@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import randomise
+from helpers import randomize
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -19,7 +19,7 @@ LAYERS = [(1, (6, 6)), (2, (6, 6)), (2, (7, 5)), (3, (7, 8))]  # stride and size
 def arc_conv(options: ARC | None = None, stride: int = 1, bias: bool = True) -> ArcConv2d:
     """A refined convolution in float64 whose updater is random."""
     conv = nn.Conv2d(4, 9, 3, stride, 1, bias=bias).double()
-    return randomise(ArcConv2d.from_layer(conv, T, options or ARC()), 0.5)  # type: ignore[return-value]
+    return randomize(ArcConv2d.from_layer(conv, T, options or ARC()), 0.5)  # type: ignore[return-value]
 
 
 def plain(layer: ArcConv2d) -> ArcConv2d:
@@ -231,7 +231,7 @@ def test_folding_scales_and_shifts_the_output(options: dict[str, Any], bias: boo
 
 
 def test_folding_on_clips() -> None:
-    layer = randomise(ArcConv3d.from_layer(nn.Conv3d(4, 9, 3, padding=1).double(), T, ARC()), 0.5)
+    layer = randomize(ArcConv3d.from_layer(nn.Conv3d(4, 9, 3, padding=1).double(), T, ARC()), 0.5)
     x = torch.randn(2, 4, T, 5, 5).double()
     scale, shift = torch.randn(9).double(), torch.randn(9).double()
     wanted = layer(x) * scale.view(1, 9, 1, 1, 1) + shift.view(1, 9, 1, 1, 1)

@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from helpers import randomise_norms, small_resnet
+from helpers import randomize_norms, small_resnet
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
@@ -150,7 +150,7 @@ def test_a_convolution_under_two_names_is_changed_under_both() -> None:
 @pytest.mark.parametrize("temporal", [TSM(), TANet()])
 def test_either_order_gives_the_same_model(temporal: Any) -> None:
     torch.manual_seed(0)
-    base = randomise_norms(small_resnet()).eval()
+    base = randomize_norms(small_resnet()).eval()
     nets = [copy.deepcopy(base), copy.deepcopy(base)]
     for net, parts in zip(nets, ([temporal, ARC()], [ARC(), temporal]), strict=True):
         torch.manual_seed(0)

@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from helpers import calibrate, randomise, small_resnet
+from helpers import calibrate, randomize, small_resnet
 from timm.models.resnet import BasicBlock
 from timm.utils.model import freeze_batch_norm_2d, unfreeze_batch_norm_2d
 from torch import Tensor, nn
@@ -177,7 +177,7 @@ def test_tsm_after_dnr_is_tsm_before_it(backbone: str, sites: int) -> None:
     DNR(interlace=False).apply(first, T)
     DNR(interlace=False, ct_group_frames=4).apply(last, T)
     assert len(TSM().apply(last, T)) == sites
-    calibrate(randomise(first), x := torch.randn(T, 3, 64, 64))
+    calibrate(randomize(first), x := torch.randn(T, 3, 64, 64))
     last.load_state_dict(first.state_dict())
     with torch.no_grad():
         assert torch.equal(first.eval()(x), last.eval()(x))
@@ -369,7 +369,7 @@ def tuned_by_tools() -> nn.Sequential:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 32, 1), nn.Sequential(*(Block(32) for _ in range(2))))
     DNR(ct_group_frames=2).apply(net, T)
-    return randomise(net).eval()  # type: ignore[return-value]
+    return randomize(net).eval()  # type: ignore[return-value]
 
 
 @pytest.mark.extras

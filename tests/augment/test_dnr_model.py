@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import each_module, randomise, small_bottleneck_resnet, small_resnet
+from helpers import each_module, randomize, small_bottleneck_resnet, small_resnet
 from reference_dnr import SlowResnet
 from timm.models.resnet import ResNet
 from torch import nn
@@ -22,7 +22,7 @@ def dnr_net(make: Any, frames: int, **options: Any) -> ResNet:
     """A small ResNet with DNR, random and in float64."""
     net = make(LAYERS)
     DNR(**options).apply(net, frames)
-    return randomise(net.double(), 0.3).eval()  # type: ignore[return-value]
+    return randomize(net.double(), 0.3).eval()  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("make", [small_resnet, small_bottleneck_resnet])
@@ -112,7 +112,7 @@ def test_keys_of_the_base_keep_their_names_and_objects() -> None:
 @pytest.mark.parametrize("make", [small_resnet, small_bottleneck_resnet])
 @pytest.mark.parametrize("training", [True, False])
 def test_keep_affine_preserves_a_trained_model(make: Any, training: bool) -> None:
-    base = randomise(make(LAYERS).double()).train(training)
+    base = randomize(make(LAYERS).double()).train(training)
     net = copy.deepcopy(base)
     DNR(keep_affine=True, interlace=False).apply(net, 4)
     x = torch.randn(8, 3, 32, 32, dtype=torch.float64)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import randomise
+from helpers import randomize
 from reference_dnr import State, apply_pairs, cross_temporal, standardise, step, under, zero_state
 from timm.layers import BatchNormAct2d, GroupNormAct
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ C, B = 8, 2
 def ct_norm(norm: nn.Module, frames: int, group: int | None, **kwargs: Any) -> CrossTemporalNorm2d:
     """A cross-temporal norm in float64 with random statistics and cell."""
     relay = kwargs.pop("relay", "lstm")
-    return randomise(CrossTemporalNorm2d(norm, frames, RelayCell(C, relay=relay), group, **kwargs).double(), 0.4).eval()  # type: ignore[return-value]
+    return randomize(CrossTemporalNorm2d(norm, frames, RelayCell(C, relay=relay), group, **kwargs).double(), 0.4).eval()  # type: ignore[return-value]
 
 
 def frames_of(count: int, size: tuple[int, int] = (3, 4)) -> Tensor:
@@ -97,7 +97,7 @@ def test_bidirectional_is_the_mean_of_both_directions(frames: int, group: int) -
 
 @pytest.mark.parametrize("momentum", [0.1, 0.5])
 def test_training_uses_and_keeps_statistics_like_a_batch_norm(momentum: float) -> None:
-    plain = randomise(nn.BatchNorm2d(C, momentum=momentum, affine=False).double())
+    plain = randomize(nn.BatchNorm2d(C, momentum=momentum, affine=False).double())
     norm = ct_norm(nn.BatchNorm2d(C, momentum=momentum), 6, 4).train()
     for name in ("running_mean", "running_var"):
         getattr(norm, name).copy_(getattr(plain, name))
@@ -149,7 +149,7 @@ def test_a_group_norm_can_become_a_batch_norm_with_fresh_statistics() -> None:
 @pytest.mark.parametrize("source", [nn.BatchNorm2d(C), nn.GroupNorm(4, C)])
 @pytest.mark.parametrize("training", [True, False])
 def test_keep_affine_starts_as_the_norm_that_it_replaces(source: nn.Module, training: bool) -> None:
-    source = randomise(source.double()).train(training)
+    source = randomize(source.double()).train(training)
     norm = CrossTemporalNorm2d(source, 6, RelayCell(C).double(), 4, keep_affine=True).train(training)
     x = frames_of(6)
     stored = {k: v.clone() for k, v in source.named_buffers()}
@@ -160,7 +160,7 @@ def test_keep_affine_starts_as_the_norm_that_it_replaces(source: nn.Module, trai
 
 
 def test_keep_affine_equals_its_formula() -> None:
-    norm = ct_norm(randomise(nn.BatchNorm2d(C)), 6, 4, keep_affine=True)
+    norm = ct_norm(randomize(nn.BatchNorm2d(C)), 6, 4, keep_affine=True)
 
     def slow(x: Tensor) -> Tensor:
         pairs = [
@@ -175,8 +175,8 @@ def test_keep_affine_equals_its_formula() -> None:
 @pytest.mark.parametrize("relay", RELAYS)
 def test_cross_layer_hands_its_pair_on(relay: str) -> None:
     """Three norms of one relay, each fed with the pair of the one before."""
-    cell = randomise(RelayCell(C, relay=relay).double(), 0.4)
-    norms = [randomise(CrossLayerNorm2d(nn.BatchNorm2d(C), 4).double()).eval() for _ in range(3)]
+    cell = randomize(RelayCell(C, relay=relay).double(), 0.4)
+    norms = [randomize(CrossLayerNorm2d(nn.BatchNorm2d(C), 4).double()).eval() for _ in range(3)]
     params = dict(cell.named_parameters())
     state, slow_states = None, [zero_state(C)] * B
     for norm in norms:
@@ -194,7 +194,7 @@ def test_cross_layer_hands_its_pair_on(relay: str) -> None:
 @pytest.mark.parametrize("act", [nn.ReLU, nn.SiLU])
 def test_a_fused_activation_is_kept(act: type[nn.Module]) -> None:
     for source in (BatchNormAct2d(C, act_layer=act), GroupNormAct(C, num_groups=4, act_layer=act)):
-        randomise(source)
+        randomize(source)
         norm = CrossTemporalNorm2d(source, 4, RelayCell(C), 2, keep_affine=True).eval()
         x = frames_of(4).float()
         torch.testing.assert_close(norm(x), source.eval()(x), rtol=1e-5, atol=1e-6)
@@ -203,7 +203,7 @@ def test_a_fused_activation_is_kept(act: type[nn.Module]) -> None:
 
 
 def test_statistics_momentum_and_eps_are_taken_over() -> None:
-    source = randomise(nn.BatchNorm2d(C, eps=0.01, momentum=0.3))
+    source = randomize(nn.BatchNorm2d(C, eps=0.01, momentum=0.3))
     norm = CrossTemporalNorm2d(source, 4, RelayCell(C), 2)
     assert norm.running_mean is source.running_mean
     assert norm.running_var is source.running_var

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import clips, count_calls, gradients, randomise, shared_folder, small_resnet
+from helpers import clips, count_calls, gradients, randomize, shared_folder, small_resnet
 from reference_dnr import apply_pairs, cross_temporal, group_rows, under
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ def make(norm: nn.Module, frames: int, group: int | None, statistics: Any = "gro
     """A norm in float64 with random statistics and cell, folded or not as ``norm`` is."""
     kind = CrossTemporalNorm3d if isinstance(norm, nn.BatchNorm3d) else CrossTemporalNorm2d
     new = kind(norm, frames, RelayCell(C), group, statistics=statistics)
-    return randomise(new.double(), 0.4).train()  # type: ignore[return-value]
+    return randomize(new.double(), 0.4).train()  # type: ignore[return-value]
 
 
 def frames_of(count: int, size: tuple[int, int] = (3, 2)) -> Tensor:
@@ -142,7 +142,7 @@ def test_compiles_as_one_graph_in_training(is_3d: bool) -> None:
 def test_gradient_checkpointing_gives_the_same_gradients() -> None:
     torch.manual_seed(0)
     augmenters = [DNR(ct_statistics="group", ct_group_frames=2)]
-    plain = randomise(videozoo.compose("test_resnet", TSN(), augmenters, num_classes=3, num_frames=5)).double().train()
+    plain = randomize(videozoo.compose("test_resnet", TSN(), augmenters, num_classes=3, num_frames=5)).double().train()
     saving: Any = copy.deepcopy(plain)
     saving.set_grad_checkpointing()
     x = clips(2, 5, 32).double()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import randomise
+from helpers import randomize
 from torch import Tensor, nn
 
 from videozoo.augment import CrossTemporalNorm2d, CrossTemporalNorm3d, dynamic_norm
@@ -93,7 +93,7 @@ def make(is_3d: bool = False, **options: Any) -> CrossTemporalNorm2d:
     """A float32 norm in training."""
     kind, source = (CrossTemporalNorm3d, nn.BatchNorm3d) if is_3d else (CrossTemporalNorm2d, nn.BatchNorm2d)
     options = {"backward_cell": RelayCell(C)} | options if options.pop("bidirectional", False) else options
-    return randomise(kind(source(C), 6, RelayCell(C), 4, **options), 0.4).train()  # type: ignore[return-value]
+    return randomize(kind(source(C), 6, RelayCell(C), 4, **options), 0.4).train()  # type: ignore[return-value]
 
 
 def maps(is_3d: bool, dtype: torch.dtype = torch.float32) -> Tensor:

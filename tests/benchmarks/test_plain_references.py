@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import REPO, clips, gradients, load_file_as_module, randomise
+from helpers import REPO, clips, gradients, load_file_as_module, randomize
 
 import videozoo
 from videozoo.augment import ArcConv2d
@@ -16,7 +16,7 @@ from videozoo.augment.dynamic_norm import DynamicNorm2d
 @pytest.mark.parametrize("training", [False, True])
 def test_plain_models_equal_the_package(file: str, name: str, kind: type[Any], training: bool) -> None:
     make_plain = load_file_as_module(REPO / "benchmarks" / "reference" / f"{file}.py").make_plain
-    ours = randomise(videozoo.create_model(f"test_{name}", num_classes=5)).double().train(training)
+    ours = randomize(videozoo.create_model(f"test_{name}", num_classes=5)).double().train(training)
     plain = make_plain(copy.deepcopy(ours))
     assert any(isinstance(module, kind) for module in ours.modules())
     assert not any(isinstance(module, kind) for module in plain.modules())

@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from helpers import randomise
+from helpers import randomize
 from safetensors.torch import save_file
 
 import videozoo
@@ -47,7 +47,7 @@ def write_network(folder: Path, label_names: Sequence[str], name: str = "test_dn
     model: Any = videozoo.create_model(
         name, num_classes=len(label_names), pretrained_cfg_overlay={"input_size": (3, 48, 48)}
     )
-    randomise(model)
+    randomize(model)
     config = model_config(model, class_names=list(label_names))
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -21,7 +21,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers import randomise, small_resnet
+from helpers import randomize, small_resnet
 
 from videozoo.augment import ARC, DNR
 from videozoo.engine import FitResult, Stopped, fit
@@ -105,7 +105,7 @@ class Enlarging(nn.Module):
 def make_net(kind: str, dtype: torch.dtype) -> Enlarging:
     """One of ``NETS``, the same in every process."""
     torch.manual_seed(0)
-    return Enlarging(randomise(NETS[kind](), 0.3), dtype)
+    return Enlarging(randomize(NETS[kind](), 0.3), dtype)
 
 
 def record_gradients(net: nn.Module, kept: dict[str, Tensor], stop_after: int | None) -> Any:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from helpers import randomise
+from helpers import randomize
 from torch import Tensor
 
 import videozoo
@@ -43,4 +43,4 @@ def make(temporal: Any = None, augmenters: Any = (), frames: int = 4, backbone: 
     model = videozoo.compose(
         backbone=backbone, temporal=temporal or TSN(), augmenters=augmenters, num_frames=frames, num_classes=5
     )
-    return randomise(model).eval()
+    return randomize(model).eval()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import clips, randomise
+from helpers import clips, randomize
 
 import videozoo
 from videozoo.explain import grad_cam
@@ -15,7 +15,7 @@ SINGLE = [name for name in videozoo.list_models() if not isinstance(spec_of(name
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SINGLE)
 def test_every_stage_of_every_architecture_has_maps(name: str) -> None:
-    model = randomise(videozoo.create_model(name, num_classes=4), 0.01).eval()
+    model = randomize(videozoo.create_model(name, num_classes=4), 0.01).eval()
     size = 96 if "inception" in name else 48
     x = clips(1, model.num_frames, size)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from helpers import calibrate, clips, randomise
+from helpers import calibrate, clips, randomize
 from torch import Tensor
 
 import videozoo
@@ -45,7 +45,7 @@ def make(name: str) -> Any:
     overlay = {"input_size": size}
     frames = FRAMES[spec_of(name).num_frames]
     model = videozoo.create_model(name, num_classes=6, num_frames=frames, pretrained_cfg_overlay=overlay)
-    return randomise(model).eval().requires_grad_(False)
+    return randomize(model).eval().requires_grad_(False)
 
 
 def real_clips(model: Any, folder: Path) -> Tensor:

@@ -15,7 +15,7 @@ import timm
 import torch
 from fake_hub import FakeHub, Fault
 from helpers import REPO as CHECKOUT
-from helpers import clips, randomise
+from helpers import clips, randomize
 from huggingface_hub import constants
 from safetensors.torch import load, save
 from torch import Tensor
@@ -59,7 +59,7 @@ def network(named: bool = True) -> Any:
     else:
         net = videozoo.compose("test_resnet", TSM(shift_div=4), [ARC(num_steps=2)], num_classes=3, num_frames=T)
     net.pretrained_cfg = {**net.pretrained_cfg, **ABOUT}
-    return randomise(net).eval()
+    return randomize(net).eval()
 
 
 def files(net: Any, **changes: Any) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers import clips as random_clips
-from helpers import randomise
+from helpers import randomize
 from safetensors.numpy import load_file
 
 from videozoo import DNR, TSM, TSN, Ensemble, compose, create_model
@@ -39,7 +39,7 @@ def listed(clips: list[Path], tmp_path: Path) -> Path:
 
 
 def test_what_the_classifier_takes() -> None:
-    model = randomise(compose("tiny_resnet", TSM(), num_classes=4, num_frames=3)).eval()
+    model = randomize(compose("tiny_resnet", TSM(), num_classes=4, num_frames=3)).eval()
     x = random_clips(2, 3, size=32)
     with torch.no_grad():
         frames = FeatureNet(model, level="frame")(x)
@@ -52,7 +52,7 @@ def test_what_the_classifier_takes() -> None:
     ("parts", "frames"), [((TSM(), ()), 3), ((TSN(), (DNR(ct_group_frames=2),)), 3), ((TSN(), ()), 1)]
 )
 def test_a_stage_is_pooled_over_space(parts: Any, frames: int) -> None:
-    model = randomise(compose("tiny_resnet", *parts, num_classes=4, num_frames=frames)).eval()
+    model = randomize(compose("tiny_resnet", *parts, num_classes=4, num_frames=frames)).eval()
     x = random_clips(2, frames, size=32)
     row = next(i for i, row in enumerate(model.feature_info) if row["module"].endswith("layer2"))
     with torch.no_grad():

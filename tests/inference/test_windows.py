@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import randomise
+from helpers import randomize
 from torch import Tensor
 from video_fixtures import MakeVideo
 
@@ -108,7 +108,7 @@ def test_a_short_video_is_scored_as_a_whole(clips: list[Path], predictor: Predic
 
 def test_a_causal_network_is_streamed(tmp_path: Path, make_video: MakeVideo) -> None:
     path = make_video(tmp_path / "x.mp4", num_frames=60)
-    model = randomise(compose("tiny_resnet", TSM(), num_classes=4, num_frames=4, causal=True))
+    model = randomize(compose("tiny_resnet", TSM(), num_classes=4, num_frames=4, causal=True))
     predictor = Predictor(model.eval(), device="cpu")
     found = predictor.windows(path, window_sec=0.8, stride_sec=0.4)
     assert found.start_sec == pytest.approx([0, 0.4, 0.8, 1.2, 1.6])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import randomise
+from helpers import randomize
 from reference_dnr import step, zero_state
 
 from videozoo.layers import RelayCell
@@ -13,7 +13,7 @@ C = 6
 
 def cell_of(**kwargs: object) -> RelayCell:
     """A cell in float64 with a random bias."""
-    return randomise(RelayCell(C, **kwargs).double(), 0.5)  # type: ignore[arg-type, return-value]
+    return randomize(RelayCell(C, **kwargs).double(), 0.5)  # type: ignore[arg-type, return-value]
 
 
 @pytest.mark.parametrize("relay", RELAYS)

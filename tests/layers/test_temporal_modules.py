@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from helpers import randomise_norms
+from helpers import randomize_norms
 from torch import Tensor
 
 from videozoo.layers import (
@@ -53,7 +53,7 @@ def test_displacement_of_a_moved_picture() -> None:
 
 
 def test_the_last_frame_takes_the_motion_before_it() -> None:
-    module = randomise_norms(MotionSqueeze(8, S, reach=2).double()).eval()
+    module = randomize_norms(MotionSqueeze(8, S, reach=2).double()).eval()
     motion = module.motion(folded(8)).unflatten(0, (-1, S))
     assert torch.equal(motion[:, -1], motion[:, -2])
     with pytest.raises(ValueError, match="two frames"):
@@ -87,7 +87,7 @@ def test_a_fresh_temporal_conv_is_a_shift() -> None:
 
 
 def test_temporal_adaptive() -> None:
-    module = randomise_norms(TemporalAdaptive(8, S).double()).eval()
+    module = randomize_norms(TemporalAdaptive(8, S).double()).eval()
     x = folded(8)
     out = []
     for clip in x.split(S):
@@ -101,7 +101,7 @@ def test_temporal_adaptive() -> None:
 
 @pytest.mark.parametrize("make", [TemporalDifference, MotionExcitation])
 def test_differences_use_neighbors_only(make: type) -> None:
-    module = randomise_norms(make(16, S).double()).eval()
+    module = randomize_norms(make(16, S).double()).eval()
     x = folded(16, batch=1)
     y = module(x)
     changed = x.clone()
@@ -111,7 +111,7 @@ def test_differences_use_neighbors_only(make: type) -> None:
 
 
 def test_motion_excitation_frame_by_frame() -> None:
-    module = randomise_norms(MotionExcitation(16, S).double()).eval()
+    module = randomize_norms(MotionExcitation(16, S).double()).eval()
     x = folded(16)
     out = []
     for clip in x.split(S):

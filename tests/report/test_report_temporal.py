@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import clips, randomise
+from helpers import clips, randomize
 from torch import nn
 
 import videozoo
@@ -29,7 +29,7 @@ def test_a_temporal_convolution_counts_three_per_element_in_all_that_hold_it() -
 @pytest.mark.parametrize("name", ["tanet_r18", "tdn_r18"])
 def test_a_network_is_counted_with_them_and_keeps_its_own(name: str) -> None:
     frames = 40 if name.startswith("tdn") else 8
-    model = randomise(videozoo.create_model(name, num_classes=4, num_frames=frames)).eval()
+    model = randomize(videozoo.create_model(name, num_classes=4, num_frames=frames)).eval()
     kinds = [type(m) for m in model.modules()]
     assert TemporalAdaptive in kinds or TemporalConv in kinds
     x = clips(1, frames, 32)

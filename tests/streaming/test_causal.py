@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import clips, randomise
+from helpers import clips, randomize
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
@@ -22,7 +22,7 @@ from videozoo.temporal import MSN, TANet
 
 def test_a_causal_model_is_composed_saved_and_loaded(tmp_path: Path) -> None:
     model = create_model("test_arc_tsm", num_classes=3, num_frames=4, causal=True).eval()
-    randomise(model)
+    randomize(model)
     config = model_config(model)
     assert config["spec"]["causal"] is True
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -51,7 +51,7 @@ def test_keys_and_weights_equal_those_of_the_model() -> None:
 @pytest.mark.parametrize("parts", [(TSM(), ()), (TSN(), (DNR(ct_group_frames=2),)), (TSM(), (ARC(),)), (TANet(), ())])
 def test_every_weight_is_trained(parts: tuple[Any, Any]) -> None:
     model = compose("tiny_resnet", *parts, num_classes=3, num_frames=4, causal=True)
-    randomise(model).train()
+    randomize(model).train()
     F.cross_entropy(model(clips(3, 4, size=32)), torch.tensor([0, 1, 2])).backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without
@@ -84,9 +84,9 @@ def test_extensions_are_the_layers_themselves_at_a_clips_last_frame() -> None:
     x = clips(2, 5, size=6, channels=16).transpose(1, 2).flatten(0, 1).relu()
     last = slice(4, None, 5)
     adaptive = TemporalAdaptive(16, 5).eval()
-    randomise(adaptive)
+    randomize(adaptive)
     arc = ArcConv2d.from_layer(torch.nn.Conv2d(16, 12, 3, stride=2, padding=1), 5, ARC(num_steps=2))
-    randomise(arc)
+    randomize(arc)
     with torch.no_grad():
         for layer, kind in ((adaptive, CausalTemporalAdaptive), (arc, CausalArcConv2d)):
             got, plain = adopt(kind, layer)(x), layer(x)
@@ -127,7 +127,7 @@ def test_options_without_a_causal_form_are_refused(temporal: Any, augmenter: Any
 
 @pytest.mark.parametrize("arc", [ARC(aggregation="S"), ARC(attention=False)])
 def test_arc_that_pools_no_time_is_causal_as_it_is(arc: ARC) -> None:
-    model = randomise(compose("tiny_resnet", TSN(), [arc], num_classes=3, num_frames=4)).eval()
+    model = randomize(compose("tiny_resnet", TSN(), [arc], num_classes=3, num_frames=4)).eval()
     x = clips(2, 4, size=32)
     with torch.no_grad():
         torch.testing.assert_close(causal_form(model)(x), model(x), rtol=1e-4, atol=1e-5)

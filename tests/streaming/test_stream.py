@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import clips, randomise
+from helpers import clips, randomize
 from reference_causal import slow_logits
 from torch import Tensor
 
@@ -40,7 +40,7 @@ def make(temporal: Any, augmenters: tuple[Any, ...] = (), **options: Any) -> Vid
     # A relay over depth needs two blocks in a stage.
     backbone = "resnet18" if augmenters and augmenters[-1] in DEEP else "tiny_resnet"
     model = compose(backbone, temporal, augmenters, **options)
-    return randomise(model, scale=0.1).double().eval()  # type: ignore[return-value]
+    return randomize(model, scale=0.1).double().eval()  # type: ignore[return-value]
 
 
 def video(batch: int = 1, frames: int = FRAMES, seed: int = 1) -> Tensor:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import randomise, small_base
+from helpers import randomize, small_base
 from torch import Tensor, nn
 
 import videozoo
@@ -28,7 +28,7 @@ def test_a_model_in_evaluation_stays_in_evaluation(part: Any) -> None:
     assert not [name for name, module in net.named_modules() if module.training]
     x = folded(part, 2)
     with torch.no_grad():
-        together, alone = randomise(net)(x)[:T], net(x[:T])
+        together, alone = randomize(net)(x)[:T], net(x[:T])
     assert (together - alone).abs().max() < 1e-4 * alone.abs().max()
 
 

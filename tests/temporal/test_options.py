@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import clips, randomise, small_video_net
+from helpers import clips, randomize, small_video_net
 
 from videozoo.models import ModelSpec
 from videozoo.temporal import MSN, TDN, TRN, TSM
@@ -59,7 +59,7 @@ def test_every_option_changes_the_answer(one: Any, other: Any) -> None:
     answers = []
     for temporal in (one, other):
         torch.manual_seed(0)
-        net = randomise(small_video_net(temporal)).eval()
+        net = randomize(small_video_net(temporal)).eval()
         with torch.no_grad():
             answers.append(net(clips(1, net.num_frames, 32)))  # type: ignore[attr-defined]
     assert not torch.allclose(*answers, rtol=1e-4)
@@ -78,7 +78,7 @@ def test_weight_of_tdn_follows_the_number_of_segments() -> None:
 
 
 def test_intermediate_maps_of_tdn_stop_early() -> None:
-    net = randomise(small_video_net(TDN())).eval()
+    net = randomize(small_video_net(TDN())).eval()
     x = clips(1, 15, 32)
     with torch.no_grad():
         final, maps = net.forward_intermediates(x)  # type: ignore[operator]

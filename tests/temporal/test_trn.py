@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import torch
-from helpers import clips, randomise, small_video_net
+from helpers import clips, randomize, small_video_net
 from safetensors.torch import load_file, save_file
 
 from videozoo.temporal import TRN
 
 
 def test_32_frames_train_and_load_again(tmp_path: Path) -> None:
-    net = randomise(small_video_net(TRN(hidden=4), num_segments=32)).train()
+    net = randomize(small_video_net(TRN(hidden=4), num_segments=32)).train()
     x = clips(1, 32, 16)
     net(x.repeat(2, 1, 1, 1, 1)).square().mean().backward()
     assert all(p.grad is not None for p in net.parameters())

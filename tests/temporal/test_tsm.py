@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from helpers import each_module, randomise_norms, slow_shift, small_resnet
+from helpers import each_module, randomize_norms, slow_shift, small_resnet
 from torch import nn
 
 from videozoo.layers import TemporalShift
@@ -43,7 +43,7 @@ def test_ten_blocks_of_mobilenet_v2() -> None:
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet101", "mobilenetv2_100"])
 def test_equals_a_plain_model_with_shifts_in_hooks(backbone: str) -> None:
-    plain = randomise_norms(timm.create_model(backbone, num_classes=7).double()).eval()
+    plain = randomize_norms(timm.create_model(backbone, num_classes=7).double()).eval()
     shifted = timm.create_model(backbone, num_classes=7).double().eval()
     shifted.load_state_dict(plain.state_dict())
     names = TSM(shift_div=4).apply(shifted, 3)
