@@ -9,9 +9,11 @@ REPO = Path(__file__).resolve().parents[1]
 OUTSIDE_DOCS = (
     "README.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     "benchmarks/*.md",
     "benchmarks/*.png",
+    "benchmarks/*.csv",
     "model_cards/*.md",
     "videozoo/recipes/*.yaml",
     "scripts/space/*",

@@ -95,7 +95,7 @@ def test_failures_are_one_line(hub: FakeHub, run_folder: Path, tmp_path: Path, c
     assert "--repo" in line(str(run_folder))
     assert "not a repository's name" in line(str(run_folder), "--repo", "motions")
     hub.faults.append(Fault("/commit/", "status", 500, "POST"))
-    assert "not published: HTTP status 500; the repository that was made for it is removed again" in line(
+    assert "not published: HTTP status 500; the new repository was removed again" in line(
         str(run_folder), "--repo", NAME
     )
     assert not hub.repos

@@ -192,7 +192,7 @@ def test_run_card_has_recipe_and_results_without_paths(run: Path, tmp_path: Path
     card = (tmp_path / "out" / "README.md").read_text()
     recipe = dict(row for row in cells(sections(card)["Training"]) if len(row) == 2)
     assert recipe["start"] == "backbone from weights of the publisher"
-    assert (recipe["epochs"], recipe["optimiser"], recipe["learning rate"]) == ("3", "sgd", "0.01")
+    assert (recipe["epochs"], recipe["optimizer"], recipe["learning rate"]) == ("3", "sgd", "0.01")
     assert recipe["best epoch"].startswith("2,")
     assert recipe["batch size"] == "8"
     evaluation = sections(card)["Evaluation"]
@@ -203,7 +203,7 @@ def test_run_card_has_recipe_and_results_without_paths(run: Path, tmp_path: Path
     assert "2 classes. 1,200 training videos. 4 labeled validation videos." in sections(card)["Data"]
     assert "(confusion.png)" in evaluation
     published = json.loads((tmp_path / "out" / "config.json").read_text())["pretrained_cfg"]
-    assert "epochs 3; optimiser sgd; learning rate 0.01" in published["train_recipe"]
+    assert "epochs 3; optimizer sgd; learning rate 0.01" in published["train_recipe"]
     for name in ("README.md", "config.json"):
         assert str(tmp_path) not in (tmp_path / "out" / name).read_text()
 
@@ -304,13 +304,13 @@ def test_runs_that_are_not_whole_are_refused(run: Path, tmp_path: Path) -> None:
 
 
 def test_results_of_other_weights_are_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"its weights are not those of .*best, whose results the card would tell"):
+    with pytest.raises(WeightsError, match=r"its weights are not those of .*best, whose results the card would show"):
         prepare_folder(tmp_path / "out", make(["x", "y"]), find_source(run), "lab/net")
 
 
 def test_results_of_other_classes_are_refused(run: Path, tmp_path: Path) -> None:
     net = make(["p", "q"])
-    with pytest.raises(WeightsError, match="results are of 2 classes that are not the network's 2"):
+    with pytest.raises(WeightsError, match="results are of 2 classes that are not the model's 2"):
         prepare_folder(tmp_path / "out", net, find_source(run), "lab/net")
 
 
@@ -335,7 +335,7 @@ def test_recipe_has_no_path(run: Path) -> None:
         ({"model": "arc_tsm_r50", "init_from": "local-dir:/home/me/x"}, "its base, weights of the publisher"),
         ({"model": "arc_tsm_r50", "init_from": "mine/x"}, "its base, weights of the publisher"),
         ({"model": "tsm_r18", "backbone_weights": "resnet.pth"}, "backbone from weights of the publisher"),
-        ({"model": "tsm_r18"}, "from scratch"),
+        ({"model": "tsm_r18"}, "trained from scratch"),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )

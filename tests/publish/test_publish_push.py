@@ -22,7 +22,7 @@ ALWAYS = None
 
 
 def make_model() -> Any:
-    """A small network with names and a licence."""
+    """Return a small model with class names and a license."""
     net = videozoo.compose("tiny_resnet", TSM(), [ARC()], num_classes=3, num_frames=4)
     net.pretrained_cfg |= {"label_names": ["left", "right", "up"], "license": "MIT", "input_size": (3, 32, 32)}
     return net.eval()
@@ -35,7 +35,7 @@ def model() -> Any:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two prepared folders of the same network with other weights."""
+    """Return a second prepared folder of the model, with other weights."""
     root = tmp_path_factory.mktemp("prepared")
     net = make_model()
     prepare_folder(root / "first", net, None, REPO)
@@ -82,7 +82,7 @@ def reason_of(act: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     return message
 
 
-def test_a_push_is_one_commit_with_all_files_of_this_network(hub: FakeHub, model: Any, tmp_path: Path) -> None:
+def test_push_is_one_commit_with_all_files(hub: FakeHub, model: Any, tmp_path: Path) -> None:
     pushed = push_to_hub(model, REPO)
     repo = hub.repos[REPO]
     assert names(hub) == FILES == set(pushed.files)
@@ -98,7 +98,7 @@ def test_a_push_is_one_commit_with_all_files_of_this_network(hub: FakeHub, model
     assert list(again.pretrained_cfg["label_names"]) == ["left", "right", "up"]
 
 
-def test_the_whole_way_again_changes_nothing(hub: FakeHub, model: Any) -> None:
+def test_push_to_hub_twice_changes_nothing(hub: FakeHub, model: Any) -> None:
     first = push_to_hub(model, REPO, revision="v1")
     before = len(writes(hub))
     again = push_to_hub(model, REPO, revision="v1")
@@ -151,7 +151,7 @@ def test_a_failure_leaves_no_new_repository(hub: FakeHub, folder: Path, fault: F
     message = reason_of(publish_folder, folder, REPO)
     assert "not published: " in message
     assert "HTTP status 50" in message if fault.do == "status" else "Error" in message
-    assert message.endswith("the repository that was made for it is removed again")
+    assert message.endswith("the new repository was removed again")
     assert not hub.repos
     hub.faults.clear()
     assert publish_folder(folder, REPO).is_new
@@ -168,7 +168,7 @@ def test_a_failure_leaves_a_repository_as_it_was(hub: FakeHub, folder: Path, cha
     assert not hub.asked("", "DELETE")
 
 
-def test_a_repository_with_nothing_in_it_that_was_there_is_not_removed(hub: FakeHub, folder: Path) -> None:
+def test_existing_empty_repository_is_not_removed(hub: FakeHub, folder: Path) -> None:
     hub.put(REPO, {".gitattributes": b"*.safetensors filter=lfs\n"})
     hub.faults.append(Fault("/commit/", "status", 500, "POST"))
     assert "not published" in reason_of(publish_folder, folder, REPO)
@@ -176,14 +176,14 @@ def test_a_repository_with_nothing_in_it_that_was_there_is_not_removed(hub: Fake
     assert not hub.asked("", "DELETE")
 
 
-def test_a_commit_whose_answer_is_lost_counts(hub: FakeHub, folder: Path) -> None:
+def test_commit_with_a_lost_answer_counts(hub: FakeHub, folder: Path) -> None:
     hub.faults.append(Fault("/commit/", "lost", None, "POST"))
     pushed = publish_folder(folder, REPO)
     assert pushed.commit == hub.repos[REPO].refs["main"]
     assert names(hub) == FILES
 
 
-def test_a_commit_that_comes_late_counts(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_commit_counts(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.faults.append(Fault("/commit/", "reset", None, "POST"))
     late = types.SimpleNamespace(sleep=lambda seconds: hub.put(REPO, folder))
     monkeypatch.setattr(push, "time", late)
@@ -193,18 +193,18 @@ def test_a_commit_that_comes_late_counts(hub: FakeHub, folder: Path, monkeypatch
     assert not hub.asked("", "DELETE")
 
 
-def test_a_repository_that_was_made_without_an_answer_is_told(hub: FakeHub, folder: Path) -> None:
+def test_empty_repository_after_a_lost_answer_is_reported(hub: FakeHub, folder: Path) -> None:
     hub.faults.append(Fault("repos/create", "lost", None, "POST"))
-    assert reason_of(publish_folder, folder, REPO).endswith("an empty repository is there; push again to fill it")
+    assert reason_of(publish_folder, folder, REPO).endswith("an empty repository is left; push again to fill it")
     assert publish_folder(folder, REPO).is_new
     assert names(hub) == FILES
 
 
-def test_what_cannot_be_taken_back_is_told(hub: FakeHub, folder: Path) -> None:
+def test_failed_cleanup_is_reported(hub: FakeHub, folder: Path) -> None:
     hub.faults += [Fault("/commit/", "status", 500, "POST"), Fault("repos/delete", "status", 500, "DELETE", ALWAYS)]
     message = reason_of(publish_folder, folder, REPO)
-    assert "HTTP status 500; what is there now could not be asked" in message
-    assert "push again to put it right" in message
+    assert "HTTP status 500; the state of the repository is unknown" in message
+    assert "push again to complete it" in message
     assert publish_folder(folder, REPO).is_new
 
 
@@ -217,7 +217,7 @@ def test_what_others_put_into_a_new_repository_stays(hub: FakeHub, folder: Path,
         Fault("/commit/", "status", 500, "POST"),
     ]
     message = reason_of(publish_folder, folder, REPO, revision=branch)
-    assert message.endswith("the repository that was made for it is in use by now, and stays")
+    assert message.endswith("the new repository is in use by others and was not removed")
     assert hub.repos[REPO].head() == theirs
     assert not hub.asked("", "DELETE")
 
@@ -229,12 +229,12 @@ def test_what_others_put_into_a_new_branch_stays(hub: FakeHub, folder: Path, cha
         Fault("/commit/", "status", 500, "POST"),
     ]
     message = reason_of(publish_folder, changed, REPO, revision="v2")
-    assert message.endswith("the branch v2 that was made for it is in use by now, and stays")
+    assert message.endswith("the new branch v2 is in use by others and was not removed")
     assert names(hub, "v2") == {"theirs.txt"}
     assert names(hub) == FILES
 
 
-def test_somebody_who_publishes_at_the_same_time_wins(hub: FakeHub, folder: Path, changed: Path) -> None:
+def test_concurrent_push_of_another_user_wins(hub: FakeHub, folder: Path, changed: Path) -> None:
     publish_folder(folder, REPO)
     theirs = {"config.json": b"{}"}
     hub.faults.append(Fault("preupload", "call", lambda: hub.put(REPO, theirs), "POST"))
@@ -253,7 +253,7 @@ def test_ctrl_c_leaves_nothing(hub: FakeHub, folder: Path, monkeypatch: pytest.M
     assert not hub.repos
 
 
-def test_without_a_token_nothing_is_asked(
+def test_missing_token_sends_no_request(
     hub: FakeHub, model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hub.patch(monkeypatch, tmp_path / "other", None)
@@ -286,7 +286,7 @@ def test_a_token_without_rights(
 def test_a_new_repository_with_a_branch_alone(hub: FakeHub, folder: Path) -> None:
     hub.faults.append(Fault("/commit/", "reset", None, "POST"))
     message = reason_of(publish_folder, folder, REPO, revision="v2")
-    assert message.endswith("the repository that was made for it is removed again")
+    assert message.endswith("the new repository was removed again")
     assert not hub.repos
 
 
@@ -298,9 +298,9 @@ def test_private(hub: FakeHub, folder: Path) -> None:
     assert hub.repos[REPO].private
 
 
-def test_what_should_be_private_never_goes_into_a_public_repository(hub: FakeHub, folder: Path) -> None:
+def test_private_push_to_a_public_repository_is_refused(hub: FakeHub, folder: Path) -> None:
     hub.put(REPO, {"notes.txt": b"1"})
-    assert "is there already, and public" in reason_of(publish_folder, folder, REPO, private=True)
+    assert "exists already and is public" in reason_of(publish_folder, folder, REPO, private=True)
     assert not writes(hub)
 
 
@@ -319,7 +319,7 @@ def test_a_failure_removes_the_branch_that_was_made(hub: FakeHub, folder: Path, 
     refs = dict(hub.repos[REPO].refs)
     hub.faults.append(Fault("/commit/", "status", 500, "POST"))
     message = reason_of(publish_folder, changed, REPO, revision="v2")
-    assert message.endswith("the branch v2 that was made for it is removed again")
+    assert message.endswith("the new branch v2 was removed again")
     assert hub.repos[REPO].refs == refs
     publish_folder(changed, REPO, revision="v2")
     before = dict(hub.repos[REPO].refs)
@@ -338,20 +338,20 @@ def test_dry_run_sends_nothing_and_needs_no_token(
     assert not hub.requests
 
 
-def test_only_networks_of_videozoo() -> None:
-    with pytest.raises(TypeError, match=r"got Linear; need a network of videozoo .*model\.module"):
+def test_only_models_of_videozoo() -> None:
+    with pytest.raises(TypeError, match=r"got Linear; need a model of videozoo .*model\.module"):
         push_to_hub(torch.nn.Linear(2, 2), REPO)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("repo", ["net", "a/b/c", "lab/..", "lab/net name", "../x", "", "lab/net.git"])
-def test_names_are_refused_before_anything_is_asked(hub: FakeHub, model: Any, repo: str) -> None:
+def test_bad_names_are_refused_before_any_request(hub: FakeHub, model: Any, repo: str) -> None:
     assert "not a repository's name" in reason_of(push_to_hub, model, repo)
     assert not hub.requests
 
 
 @pytest.mark.parametrize("branch", ["", "a b", "../main", "a..b", "-x", "refs/pr/1", "x/", "a\n", 40 * "a"])
-def test_branches_are_refused_before_anything_is_asked(hub: FakeHub, model: Any, branch: str) -> None:
-    assert "is not a branch's name" in reason_of(push_to_hub, model, REPO, revision=branch)
+def test_bad_branches_are_refused_before_any_request(hub: FakeHub, model: Any, branch: str) -> None:
+    assert "is not a valid name of a branch" in reason_of(push_to_hub, model, REPO, revision=branch)
     assert not hub.requests
 
 
@@ -362,7 +362,7 @@ def test_offline(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not hub.requests
 
 
-def test_nobody_answers(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_hub(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.faults.append(Fault("", "reset", None, "GET", ALWAYS))
     message = reason_of(publish_folder, folder, REPO)
     assert message.endswith("nothing was changed there")
@@ -415,13 +415,13 @@ def other_names(net: Any) -> None:
     ],
     ids=lambda x: getattr(x, "__name__", ""),
 )
-def test_what_would_be_read_otherwise_is_refused(hub: FakeHub, model: Any, spoil: Any, text: str) -> None:
+def test_model_that_reads_back_differently_is_refused(hub: FakeHub, model: Any, spoil: Any, text: str) -> None:
     spoil(model)
     assert text in reason_of(push_to_hub, model, REPO)
     assert not hub.requests
 
 
-def test_the_prepared_folder_tells_nothing_of_this_machine_and_the_network_stays(tmp_path: Path, model: Any) -> None:
+def test_prepared_folder_has_no_local_paths_and_model_is_unchanged(tmp_path: Path, model: Any) -> None:
     model.pretrained_cfg |= {"file": "/home/somebody/net", "source": "local-dir"}
     model.fc.weight.data = torch.randn(model.fc.weight.shape[1], 3).t()  # not contiguous: published whole
     model.train()

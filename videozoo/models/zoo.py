@@ -93,6 +93,6 @@ _register(
 _register("tsn_mbv2", ModelSpec("mobilenetv2_100", TSN()), "TSN")
 _register("tsm_mbv2", ModelSpec("mobilenetv2_100", TSM()), "TSM")
 
-# For trials and tests, with weights that travel with the package; timm has test_* models too.
-_register("test_arc_tsm", ModelSpec("tiny_resnet", TSM(), (ARC(),)), "A tiny ARC on TSM, for trials only,")
-_register("test_dnr_tsn", ModelSpec("tiny_resnet", TSN(), (DNR(),)), "A tiny DNR on TSN, for trials only,")
+# For tests, with bundled weights. timm has test_* models too.
+_register("test_arc_tsm", ModelSpec("tiny_resnet", TSM(), (ARC(),)), "A tiny ARC on TSM, for testing only,")
+_register("test_dnr_tsn", ModelSpec("tiny_resnet", TSN(), (DNR(),)), "A tiny DNR on TSN, for testing only,")

@@ -1,4 +1,4 @@
-"""Publishing a network: its card, the folder that is sent, and the push to the Hugging Face Hub."""
+"""Publish a model on the Hugging Face Hub: its card, the folder that is sent and the push."""
 
 from videozoo.publish.card import render_card
 from videozoo.publish.folder import prepare_folder

@@ -1,4 +1,4 @@
-"""The papers behind the parts of a network; ``papers.bib`` holds them."""
+"""Find the papers behind the parts of a model in ``papers.bib``."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ _PARTS = {
     "tea": "li2020tea",
     "trn": "zhou2018trn",
 }
-# By the first pattern that the backbone's name begins with; other backbones have no paper here.
+# The first pattern that matches the start of the backbone's name counts. Other backbones have no paper here.
 _BACKBONES = {
     r"(tiny_|test_)?resnet(\d|$)": "he2016resnet",
     r"resnext": "xie2017resnext",
@@ -39,13 +39,13 @@ _BACKBONES = {
 
 @dataclass(frozen=True)
 class Paper:
-    """One reference.
+    """Reference to a paper.
 
     Args:
-        key: of the BibTeX entry.
-        authors: as BibTeX writes them.
+        key: key of the BibTeX entry.
+        authors: in BibTeX's form.
         title: in full.
-        where: conference and year, number at arXiv, as far as there are any.
+        where: conference and year, and the arXiv number, if there are any.
         bibtex: the entry.
     """
 
@@ -57,15 +57,15 @@ class Paper:
 
 
 def papers_of(compositions: Iterable[Mapping[str, Any]]) -> list[Paper]:
-    """The papers of the parts that are used, each once: augmenters, temporal module, backbone.
+    """Return the papers of the augmenters, temporal module and backbone, each once.
 
     Args:
-        compositions: specs as plain data, of one network or of an ensemble's members.
+        compositions: specs as plain data, of one model or of the members of an ensemble.
     """
     found: list[str] = []
     for spec in compositions:
         backbone = next((key for start, key in _BACKBONES.items() if re.match(start, spec["backbone"])), None)
-        is_3d = re.match(r"r2plus1d|slowonly|slowfast", spec["backbone"]) is not None  # TSN then stands for nothing
+        is_3d = re.match(r"r2plus1d|slowonly|slowfast", spec["backbone"]) is not None  # TSN does nothing there
         temporal = [] if is_3d else [spec["temporal"]["name"]]
         names = [*(part["name"] for part in spec["augmenters"]), *temporal]
         found += [*(_PARTS[name] for name in names if name in _PARTS), *([backbone] if backbone else [])]

@@ -1,4 +1,4 @@
-"""The folder that is published, made and checked on this machine before anything is sent."""
+"""Prepare and check the folder that is published, before anything is sent."""
 
 import copy
 import itertools
@@ -24,23 +24,23 @@ from videozoo.text import cause, json_text, some
 __all__ = ["CARD", "prepare_folder"]
 
 CARD = "README.md"
-# Where the weights came from on this machine is nobody's concern.
+# Fields that name files of this machine.
 _OWN_FIELDS = ("file", "url", "source", "state_dict", "hf_hub_id", "hf_hub_filename")
-_CLIP_SIDE = 64  # pixels of the clip that both networks are compared on
+_CLIP_SIDE = 64  # pixels of the clip on which both models are compared
 
 
 def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, revision: str = "") -> None:
-    """Write config, weights, card and picture, build the network from them again, and compare.
+    """Write config, weights, card and picture, build the model from them again and compare.
 
     Args:
-        folder: to be made.
-        model: a network of videozoo with its config and weights.
-        source: the folder and run that it is from, for the card.
-        repo: where it will be published.
-        revision: the branch there; empty for the main one.
+        folder: to be created.
+        model: a model of videozoo with its config and weights.
+        source: its folder and run, for the card.
+        repo: the repository of the Hub.
+        revision: the branch; empty for the main one.
     Raises:
-        WeightsError: tensors that share memory or are not finite, a config that names a path or cannot be written as
-            JSON, results of other classes, or a network that does not come out the same.
+        WeightsError: tensors that share memory or are not finite, a config that contains a path or cannot be written as
+            JSON, results of other classes, or a model that is not the same when it is rebuilt.
     """
     config = _public_config(model, repo)
     if source and source.recipe:
@@ -65,7 +65,7 @@ def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, r
 
 
 def _public_config(model: Any, repo: str) -> dict[str, Any]:
-    """The config as JSON holds it, without what is about this machine."""
+    """Return the config as plain data, without fields about this machine."""
     config = model_config(model)
     config["pretrained_cfg"] = {k: v for k, v in config["pretrained_cfg"].items() if k not in _OWN_FIELDS}
     try:
@@ -73,10 +73,10 @@ def _public_config(model: Any, repo: str) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise WeightsError(f"its config cannot be written as JSON ({error})", source=repo, file=CONFIG) from error
     for name, value in _texts(plain):
-        # Class names may begin as they like.
+        # Class names may begin with any character.
         if "label_" not in name and re.match(r"/|~|\\\\|[A-Za-z]:[\\/]", value):
             raise WeightsError(
-                f"{name} is {value!r}, a path of this machine, which would be published; change or remove it",
+                f"{name} is {value!r}, a path of this machine that would be published; change or remove it",
                 source=repo,
                 file=CONFIG,
             )
@@ -84,7 +84,7 @@ def _public_config(model: Any, repo: str) -> dict[str, Any]:
 
 
 def _texts(node: Any, name: str = "") -> list[tuple[str, str]]:
-    """Every string of a JSON tree with its place."""
+    """Return every string of a JSON tree with its name."""
     if isinstance(node, str):
         return [(name, node)]
     rows = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
@@ -96,7 +96,7 @@ def _check_tensors(state: Mapping[str, Tensor], repo: str) -> None:
     for (_, end, name), (start, _, other) in itertools.pairwise(spans):
         if start < end:
             raise WeightsError(
-                f"{name} and {other} share memory, and a reader would get them apart; give each its own "
+                f"{name} and {other} share memory, which the file cannot store; give each its own memory "
                 "(tensor.clone()) before publishing",
                 source=repo,
                 file=WEIGHTS,
@@ -107,13 +107,13 @@ def _check_tensors(state: Mapping[str, Tensor], repo: str) -> None:
 
 
 def _span(tensor: Tensor) -> tuple[int, int]:
-    """First and last address of a tensor's elements."""
+    """Return the first and the last address of a tensor's elements."""
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
 def _check_classes(model: Any, source: Source | None, repo: str) -> None:
-    """Names and the run's results must be of these classes, or the card would tell another network's."""
+    """Check that class names and results belong to this model."""
     given = model.pretrained_cfg.get("label_names")
     if given and len(given) != model.num_classes:
         raise WeightsError(
@@ -125,28 +125,28 @@ def _check_classes(model: Any, source: Source | None, repo: str) -> None:
     names = list(given or measured)
     if measured and (measured != names or len(measured) != model.num_classes):
         raise WeightsError(
-            f"the run's results are of {len(measured)} classes that are not the network's {model.num_classes}",
+            f"the run's results are of {len(measured)} classes that are not the model's {model.num_classes}",
             source=repo,
             file="results.json",
         )
 
 
 def _check_source(state: Mapping[str, Tensor], source: Source | None, repo: str) -> None:
-    """What a run or an evaluation measured is told of its own weights only."""
+    """Check that the results in the card were measured with these weights."""
     if source is None or source.run is None:
         return
     measured = read_safetensors(source.folder / WEIGHTS)
     if any(not _is_same(state.get(name), measured.get(name)) for name in {**state, **measured}):
         raise WeightsError(
-            f"its weights are not those of {source.folder}, whose results the card would tell; load them with "
-            f"create_model('local-dir:{source.folder}', pretrained=True), or leave run out",
+            f"its weights are not those of {source.folder}, whose results the card would show; load them with "
+            f"create_model('local-dir:{source.folder}', pretrained=True), or omit run",
             source=repo,
             file=WEIGHTS,
         )
 
 
 def _check_rebuilt(folder: Path, model: Any, config: dict[str, Any], state: dict[str, Tensor], repo: str) -> None:
-    """Read everything back: the same config, tensors and logits, or nothing is published."""
+    """Read the folder back and check that config, tensors and logits are the same."""
     twin: Any = create_model(f"local-dir:{folder}", pretrained=True)
     again = _public_config(twin, repo)
     changed = sorted(key for key in {*config, *again} if config.get(key) != again.get(key))
@@ -157,7 +157,7 @@ def _check_rebuilt(folder: Path, model: Any, config: dict[str, Any], state: dict
     if other:
         kinds = sorted({str(state[name].dtype) for name in other if name in state})
         raise WeightsError(
-            f"{len(other)} tensors are not the same in the rebuilt network ({', '.join(sorted(other)[:4])}; "
+            f"{len(other)} tensors are not the same in the rebuilt model ({', '.join(sorted(other)[:4])}; "
             f"{', '.join(kinds)}); publish what create_model can build, in float32",
             source=repo,
             file=WEIGHTS,
@@ -165,8 +165,8 @@ def _check_rebuilt(folder: Path, model: Any, config: dict[str, Any], state: dict
     logits, expected = (_logits(net) for net in (twin, copy.deepcopy(model).cpu()))
     if logits.shape != expected.shape or not torch.allclose(logits, expected, rtol=1e-4, atol=1e-5):
         raise WeightsError(
-            "the network rebuilt from config and weights gives other logits than this one; it was changed in a way "
-            "that its spec does not tell",
+            "the model rebuilt from config and weights gives other logits than this one; it has a change that its spec "
+            "does not contain",
             source=repo,
         )
 

@@ -1,4 +1,4 @@
-"""The head of a card, which the Hub reads, and text that cannot break out of its place."""
+"""Write the metadata of a card, which the Hub reads, and escape text for Markdown."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 __all__ = ["accuracies", "escape", "license_fields", "make_metadata", "plain"]
 
-# The Hub's list of licences (its documentation, page "Licenses"), without those of single models.
+# The Hub's list of licenses (its documentation, page "Licenses"), without those of single models.
 _LICENSES = (
     "apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 "
     "bigcode-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc "
@@ -22,27 +22,27 @@ _LICENSES = (
 )
 _MAP = "mean average precision"
 _METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class": "mean-class accuracy", "map": _MAP}
-_TOP = 5  # classes: with so few or fewer, top-5 says nothing
+_TOP = 5  # with so few classes, top-5 is always 100 %
 
 
 def plain(text: Any) -> str:
-    """One line of printable characters."""
+    """Return text as one line of printable characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
 def escape(text: Any) -> str:
-    """Text of the user as Markdown that shows it and does nothing else, inside a table too."""
+    """Return text of the user escaped for Markdown, also inside a table."""
     line = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]!|~$])", r"\\\1", line)
 
 
 def accuracies(results: Mapping[str, Any], num_classes: int) -> dict[str, float]:
-    """Percentages of two digits, by what they are called.
+    """Return the accuracies in percent, with two decimals, by title.
 
     Args:
-        results: ``top1``, ``top5``, ``mean_class``, ``map`` as ratios; what is more than 1 is a percentage already, as
-            published figures are. None and what is not finite is left out.
-        num_classes: where top-5 of them says nothing, it is left out too.
+        results: ``top1``, ``top5``, ``mean_class``, ``map`` as ratios. A value above 1 is a percentage already. None
+            and values that are not finite are left out.
+        num_classes: with 5 classes or fewer, top-5 is left out.
     """
     found = {}
     for key, title in _METRICS.items():
@@ -53,7 +53,7 @@ def accuracies(results: Mapping[str, Any], num_classes: int) -> dict[str, float]
 
 
 def license_fields(name: str | None) -> dict[str, str]:
-    """The Hub's fields for a licence: its identifier, or ``other`` with the name, or ``unknown``."""
+    """Return the Hub's fields for a license: its identifier, or ``other`` with the name, or ``unknown``."""
     if not name or not name.strip():
         return {"license": "unknown"}
     known = name.strip().lower()
@@ -63,13 +63,15 @@ def license_fields(name: str | None) -> dict[str, str]:
 
 
 def make_metadata(cfg: Mapping[str, Any], name: str, measured: Mapping[str, float], tags: Sequence[str]) -> str:
-    """The YAML between the two ``---`` of a card, read back and compared.
+    """Return the YAML between the two ``---`` of a card.
 
     Args:
-        cfg: the network's config, for licence and data set.
+        cfg: the model's config, for license and data set.
         name: of the model.
-        measured: as ``accuracies`` gives them.
-        tags: beside those that every model of videozoo has.
+        measured: from ``accuracies``.
+        tags: in addition to those that every model of videozoo has.
+    Raises:
+        ValueError: the YAML is not the same when it is read back.
     """
     dataset = plain(cfg.get("dataset") or "")
     results = [

@@ -1,4 +1,4 @@
-"""Publishing on the Hugging Face Hub in one commit."""
+"""Publish on the Hugging Face Hub in one commit."""
 
 import re
 import tempfile
@@ -23,18 +23,18 @@ from videozoo.publish.run_source import find_source
 __all__ = ["Pushed", "publish_folder", "push_to_hub"]
 
 _MADE_BY_HUB = {".gitattributes"}
-_NO_BRANCH = re.compile(r"-.*|refs/.*|[0-9a-f]{40}|.*(\.|\.lock)|.*@.*")  # references that are none
+_NO_BRANCH = re.compile(r"-.*|refs/.*|[0-9a-f]{40}|.*(\.|\.lock)|.*@.*")  # names that no branch can have
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did.
+    """Result of a push.
 
     Args:
-        repo: ``organisation/name``.
-        commit: that now holds the files; None where nothing was sent.
-        is_new: whether this push made it; else the files were there already.
-        url: of the commit or, where nothing was sent, of the repository.
+        repo: ``organization/name``.
+        commit: the commit with the files; None if nothing was sent.
+        is_new: whether this push made the commit; False if the files were there already.
+        url: of the commit or, if nothing was sent, of the repository.
         files: sizes in bytes by name.
     """
 
@@ -79,13 +79,13 @@ def push_to_hub(
     """
     if not isinstance(model, VideoNet | Ensemble):
         raise TypeError(
-            f"push_to_hub: got {type(model).__name__}; need a network of videozoo (of a wrapped one pass model.module)."
+            f"push_to_hub: got {type(model).__name__}; need a model of videozoo (if it is wrapped, pass model.module)."
         )
     check_repo_name(repo)
     if revision is not None and (not is_reference(revision) or _NO_BRANCH.fullmatch(revision)):
-        raise WeightsError(f"{revision!r} is not a branch's name", source=repo)
+        raise WeightsError(f"{revision!r} is not a valid name of a branch", source=repo)
     if not dry_run and not get_token():
-        raise WeightsError(f"no token: {LOGIN} to one that may write", source=repo)
+        raise WeightsError(f"no token: {LOGIN}; the token needs write access", source=repo)
     source = find_source(run) if run is not None else None
     with tempfile.TemporaryDirectory(prefix="videozoo-push-") as temporary:
         folder = Path(temporary) / "model"
@@ -96,13 +96,13 @@ def push_to_hub(
 
 
 def publish_folder(folder: Path, repo: str, *, private: bool = False, revision: str | None = None) -> Pushed:
-    """Send a prepared folder in one commit, unless the Hub holds just that.
+    """Send a prepared folder in one commit, unless the Hub has the same files already.
 
     Args:
-        folder: as :func:`~videozoo.publish.folder.prepare_folder` made it.
+        folder: made by :func:`~videozoo.publish.folder.prepare_folder`.
         repo, private, revision: as in :func:`push_to_hub`.
     Raises:
-        WeightsError: the Hub refuses or cannot be reached; says what is left there.
+        WeightsError: the Hub refuses or cannot be reached. The message reports what is left there.
     """
     files = sorted(folder.iterdir())
     commit, is_new = _Remote(repo, revision or constants.DEFAULT_REVISION).publish(files, private)
@@ -115,17 +115,17 @@ def _sizes(files: Sequence[Path]) -> dict[str, int]:
 
 
 class _Remote:
-    """One branch of a repository at the Hub, and what this push has made there."""
+    """Branch of a repository of the Hub, with a record of what this push has created there."""
 
     def __init__(self, repo: str, branch: str) -> None:
         self.repo, self.branch = repo, branch
         self.api = open_hub()
         self.has_begun = False
         self.made = ""  # "repository" or "branch NAME"
-        self.start: str | None = None  # the commit of what was made, before anybody put anything into it
+        self.start: str | None = None  # the first commit of what was created
 
     def publish(self, files: Sequence[Path], private: bool) -> tuple[str, bool]:
-        """Bring the files there; gives the commit that holds them, and whether it is new."""
+        """Send the files; return the commit that has them and whether it is new."""
         try:
             main, head = self._find(private)
             if _holds(head, files):
@@ -142,18 +142,18 @@ class _Remote:
             return str(done.oid), True
         except WeightsError:
             raise
-        except BaseException as error:  # Ctrl-C too must leave nothing half-made
+        except BaseException as error:  # also Ctrl-C must leave nothing incomplete
             return self._give_up(error, files), True
 
     def _find(self, private: bool = False) -> tuple[Any, Any]:
-        """The main branch and ours as they are; None for what is not there."""
+        """Return the main branch and this branch; None for one that does not exist."""
         try:
             main = ask_info(self.api, self.repo, constants.DEFAULT_REVISION)
         except RepositoryNotFoundError:
             return None, None
         if private and not main.private:
             raise WeightsError(
-                "is there already, and public; make it private in its settings first, or choose another name",
+                "exists already and is public; make it private in its settings first, or choose another name",
                 source=self.repo,
             )
         try:
@@ -164,7 +164,7 @@ class _Remote:
             return main, None
 
     def _make(self, main: Any, private: bool) -> str:
-        """Make the repository and the branch, as far as they are missing; gives the commit that ours stands at."""
+        """Create the repository and the branch if they are missing; return the commit of the branch."""
         if main is None:
             try:
                 self.api.create_repo(self.repo, private=private or None)
@@ -182,15 +182,15 @@ class _Remote:
         return str(main.sha)
 
     def _give_up(self, error: BaseException, files: Sequence[Path]) -> str:
-        """After a failure: look what is there, take back what this push made, and say so.
+        """Undo after a failure what this push created, and raise an error that reports what is left.
 
-        A commit whose answer was lost is there all the same: then its id is given.
+        If the commit was made and only the answer was lost, return its id instead.
         """
         left = "nothing was changed there"
         if self.has_begun:
             try:
                 main, head = self._find()
-                for delay in retry.DELAYS:  # the Hub may still be at it
+                for delay in retry.DELAYS:  # the Hub may still be working on it
                     if not (isinstance(error, Exception) and retry.is_passing(error)) or _holds(head, files):
                         break
                     time.sleep(delay)
@@ -199,7 +199,7 @@ class _Remote:
                     return str(head.sha)
                 left = self._take_back(main, head)
             except Exception as trouble:
-                left = f"what is there now could not be asked ({describe(trouble)}); push again to put it right"
+                left = f"the state of the repository is unknown ({describe(trouble)}); push again to complete it"
         if not isinstance(error, Exception):
             raise error
         raise WeightsError(
@@ -207,27 +207,29 @@ class _Remote:
         ) from error
 
     def _take_back(self, main: Any, head: Any) -> str:
-        """Remove what this push made, if nobody has put anything into it since; says what is left."""
+        """Remove what this push created, unless others have added to it; return what is left in words."""
         is_repo = self.made == "repository"
         if not self.made:
-            is_empty = main is not None and _names(main) <= _MADE_BY_HUB  # perhaps ours, its answer lost
-            return "an empty repository is there; push again to fill it" if is_empty else "nothing was changed there"
+            is_empty = (
+                main is not None and _names(main) <= _MADE_BY_HUB
+            )  # perhaps created by this push, with the answer lost
+            return "an empty repository is left; push again to fill it" if is_empty else "nothing was changed there"
         branches = self.api.list_repo_refs(self.repo).branches if is_repo else []
         commits = {branch.target_commit for branch in branches} if is_repo else {head and head.sha}
         if commits != {self.start}:
-            return f"the {self.made} that was made for it is in use by now, and stays"
+            return f"the new {self.made} is in use by others and was not removed"
         if is_repo:
             self.api.delete_repo(self.repo)
         else:
             self.api.delete_branch(self.repo, branch=self.branch)
-        return f"the {self.made} that was made for it is removed again"
+        return f"the new {self.made} was removed again"
 
     def _reason(self, error: Exception) -> str:
         owner = self.repo.partition("/")[0]
         while isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
             error = error.__cause__  # the client wraps what happened to an upload
         if not isinstance(error, HfHubHTTPError):
-            # What the Hub has to say about the card comes as a ValueError of several lines.
+            # The Hub's complaints about a card are a ValueError of several lines.
             return " ".join(str(error).split()) if isinstance(error, ValueError) else describe(error)
         status = error.response.status_code
         if status == 401 or (status == 404 and self.has_begun):
@@ -235,7 +237,7 @@ class _Remote:
         if status == 403:
             return f"the token may not write to {owner}: it needs the role write, and {owner} you as a member"
         if status == 412:
-            return "somebody else has published there in the meantime; look, and push again"
+            return "somebody else has published there in the meantime; look at the repository and push again"
         return describe(error)
 
 
@@ -244,6 +246,6 @@ def _names(branch: Any) -> set[str]:
 
 
 def _holds(branch: Any, files: Sequence[Path]) -> bool:
-    """Whether a branch is there and has exactly these files, others aside."""
+    """Return whether a branch exists and has these files unchanged; other files are ignored."""
     listed = {} if branch is None else listed_hashes(branch)
     return all(path.name in listed and file_hash(path, listed[path.name]) == listed[path.name] for path in files)

@@ -1,4 +1,4 @@
-"""From what the user names to a model folder, and to what its run tells of it."""
+"""Find the model folder that the user names, and the recipe and results of its run."""
 
 import json
 import re
@@ -13,10 +13,10 @@ from videozoo.text import cause
 
 __all__ = ["Source", "find_source"]
 
-# Settings that say how a network was trained; the rest of a run's is about machines and folders.
+# Settings that describe the training. The other settings of a run are about machines and folders.
 _SETTINGS = {
     "epochs": "epochs",
-    "opt": "optimiser",
+    "opt": "optimizer",
     "lr": "learning rate",
     "layer_decay": "layer decay",
     "weight_decay": "weight decay",
@@ -24,13 +24,13 @@ _SETTINGS = {
     "warmup_epochs": "warm-up epochs",
     "clip_grad": "gradient clipping",
     "smoothing": "label smoothing",
-    "multi_label": "several classes a video (binary cross entropy)",
+    "multi_label": "several classes per video (binary cross entropy)",
     "bce_loss": "binary cross entropy",
-    "bce_target_thresh": "threshold of its targets",
+    "bce_target_thresh": "threshold of the targets",
     "grad_accum_steps": "batches per step",
     "amp": "mixed precision",
     "freeze_bn": "frozen norms",
-    "model_ema": "averaged weights",
+    "model_ema": "averaged weights (EMA)",
     "seed": "seed",
 }
 _FLAGS = {
@@ -39,8 +39,8 @@ _FLAGS = {
     "drop_path": "stochastic depth",
     "train_resize": "training frames",
     "train_crop": "training crop",
-    "hflip": "mirroring",
-    "color_jitter": "colour jitter",
+    "hflip": "horizontal flip",
+    "color_jitter": "color jitter",
     "aa": "RandAugment",
     "mixup": "mixup",
     "cutmix": "cutmix",
@@ -51,12 +51,12 @@ _FLAGS = {
 
 @dataclass(frozen=True)
 class Source:
-    """A model folder and the run that made it.
+    """Model folder and the run that made it.
 
     Args:
-        folder: with ``config.json`` and ``model.safetensors``.
-        run: what the run tells, or an evaluation that lies in the folder; None for weights from elsewhere.
-        recipe: how it was trained, name and value, without a path.
+        folder: has ``config.json`` and ``model.safetensors``.
+        run: results of the run, or of an evaluation in the folder; None if there are none.
+        recipe: settings of the training, name and value, without paths.
     """
 
     folder: Path
@@ -65,12 +65,12 @@ class Source:
 
 
 def find_source(path: str | Path) -> Source:
-    """The model in a run folder of ``videozoo finetune``, in its ``best``, or in a model folder.
+    """Return the model of a run folder of ``videozoo finetune``, of its ``best``, or of a model folder.
 
-    A model folder may hold what ``videozoo evaluate --output`` measured of it.
+    A model folder may contain the results that ``videozoo evaluate --output`` wrote into it.
 
     Raises:
-        WeightsError: none of these, or a run that is damaged.
+        WeightsError: none of these, or the run is damaged.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
@@ -92,29 +92,31 @@ def find_source(path: str | Path) -> Source:
 
 
 def _flags(path: Path) -> dict[str, Any]:
-    """The flags of the command line, if a command line made the run."""
+    """Return the flags of the command line that made the run; empty if Python made it."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"not readable ({cause(error)}); remove it to go without", source=str(path)) from error
+        raise WeightsError(
+            f"not readable ({cause(error)}); remove it to publish without the settings", source=str(path)
+        ) from error
 
 
 def _recipe(run: RunRecord, flags: Mapping[str, Any]) -> dict[str, str]:
     rows = {"start": _start(flags)} if flags else {}
     if flags.get("recipe"):
-        is_own = re.search(r"[/\\]|\.ya?ml$", str(flags["recipe"]))
-        rows["recipe"] = "a file of the publisher" if is_own else f"{flags['recipe']} of videozoo"
+        is_path = re.search(r"[/\\]|\.ya?ml$", str(flags["recipe"]))
+        rows["recipe"] = "a file of the publisher" if is_path else f"{flags['recipe']} of videozoo"
     for names, values in ((_SETTINGS, run.settings), (_FLAGS, flags)):
         rows |= {title: _value(values[name]) for name, title in names.items() if values.get(name) not in (None, False)}
     if "epoch" in run.results:
-        rows["best epoch"] = f"{run.results['epoch']}, by the validation videos"
+        rows["best epoch"] = f"{run.results['epoch']}, chosen on the validation videos"
     return rows
 
 
 def _start(flags: Mapping[str, Any]) -> str:
-    """What the weights were before, in words that name no folder of this machine."""
+    """Return the initial weights in words, without a folder of this machine."""
     model, backbone = str(flags.get("model") or ""), flags.get("backbone_weights")
     if flags.get("initial_checkpoint"):
         return "a weights file of the publisher"
@@ -124,11 +126,11 @@ def _start(flags: Mapping[str, Any]) -> str:
         return "weights of an earlier run"
     if flags.get("pretrained") or model.startswith("hf-hub:"):
         return f"weights of {_public(model)}"
-    return f"backbone from {_public(backbone)}" if backbone else "from scratch"
+    return f"backbone from {_public(backbone)}" if backbone else "trained from scratch"
 
 
 def _public(name: Any) -> str:
-    """A name that everybody knows as it is; a file or folder of this machine in words."""
+    """Return a public name unchanged, and words instead of a file or folder of this machine."""
     is_path = re.match(r"local-dir:|[~/.]|[A-Za-z]:\\", str(name)) or re.search(
         r"\\|\.(safetensors|pth?|bin)$", str(name)
     )
