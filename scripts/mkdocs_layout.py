@@ -12,10 +12,12 @@ OUTSIDE_DOCS = (
     "CONTRIBUTING.md",
     "LICENSE",
     "benchmarks/*.md",
+    "benchmarks/*.csv",
     "benchmarks/*.png",
     "benchmarks/*.csv",
     "model_cards/*.md",
     "videozoo/recipes/*.yaml",
+    "examples/*",
     "scripts/space/*",
     "scripts/mkdocs.css",
 )

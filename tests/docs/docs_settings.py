@@ -164,7 +164,7 @@ def _finetune(done: Done) -> None:
 
 
 def _python(done: Done) -> None:
-    done.has("runs/mine/best", "runs/own/model.safetensors")
+    done.has("runs/mine/best", "runs/own/model.safetensors", "runs/fit/best")
     assert len(done.names["result"].labels) == len(done.names["val"].records)
     assert done.names["measured"].num_views == 2
 
@@ -253,6 +253,7 @@ SETTINGS: dict[str, Setting] = {
             "epochs=2, batch_size=8": 'epochs=1, img_size=32, num_frames=4, workers=0, device="cpu"',
             "num_workers=2": "num_workers=0",
             "resolve_data_config(model)": 'resolve_data_config(model) | {"input_size": (3, 32, 32)}',
+            "epochs=2, lr=5e-4": "epochs=1, lr=5e-4",
         },
     ),
     "docs/guides/quickstart.md": Setting(_quickstart, replace={"8, 224, 224": "8, 48, 48"}),

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -72,8 +73,10 @@ def test_every_page_is_in_the_menu_and_every_guide_in_the_readme() -> None:
     assert [page for page in PAGES if page.startswith("docs/guides/") and f"({page})" not in readme] == []
 
 
-def _pages_of(entry: str | dict[str, str | list[str]]) -> list[str]:
+def _pages_of(entry: Any) -> list[str]:
+    """Return the pages of an entry of the menu: a page, or a title with a page or with further entries."""
     if isinstance(entry, str):
         return [entry]
-    (pages,) = entry.values()
-    return [pages] if isinstance(pages, str) else pages
+    if isinstance(entry, list):
+        return [page for one in entry for page in _pages_of(one)]
+    return [page for one in entry.values() for page in _pages_of(one)]
