@@ -148,6 +148,12 @@ def test_wrong_values_name_the_argument(options: dict[str, Any], expected: str, 
     assert not (tmp_path / "run" / "args.json").exists()
 
 
+def test_errors_of_videos_name_the_argument_too(videos: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="allow more with max_frames or VIDEOZOO_MAX_FRAMES") as caught:
+        videozoo.finetune(**{"data": videos, "output": tmp_path / "run", **TRAINING, "max_frames": 1})
+    assert "--" not in str(caught.value)
+
+
 def test_unknown_options_are_answered_by_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"finetune\(\) got an unexpected .* 'batchsize'; did you mean batch_size"):
         videozoo.finetune(model="tsm_r18", data="videos", output=tmp_path, batchsize=4)

@@ -111,7 +111,8 @@ def _own_weights(state: dict[str, Tensor], name: str | None) -> tuple[Converted,
 def _image_hint(state: dict[str, Tensor], path: Path) -> str:
     """Say what to do with the weights of an image model, known by a convolution of three channels."""
     is_image = any(value.ndim == 4 and value.shape[1] == 3 for value in state.values())
-    return f"; if these are an image model's, start a backbone from them: --backbone-weights {path}" * is_image
+    hint = f"start a backbone from them: --backbone-weights {path} (backbone_weights in Python)"
+    return f"; if these are an image model's, {hint}" * is_image
 
 
 def _architecture(spec: ModelSpec, wanted: str | None, path: Path) -> str:

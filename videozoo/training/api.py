@@ -77,7 +77,7 @@ def finetune(
     if listed and not {"data", "val"} & given.keys():  # so that the run is continued from anywhere
         options = {"data_root": os.getcwd(), **options}
     listed = {name: [_plain(item) for item in items] for name, items in listed.items()}
-    with _in_words_of_python(DEFAULTS):
+    with _errors_name_arguments(DEFAULTS):
         return run_training(settle(read_values({**given, "output": output, **options}, "finetune") | listed))
 
 
@@ -122,7 +122,7 @@ def evaluate(
         values[name] = () if one is None else one if isinstance(one, tuple) else (one,)
     _check_kinds(values)
     settings = EvaluationSettings(**values)
-    with _in_words_of_python(defaults):
+    with _errors_name_arguments(defaults):
         if settings.max_frames is not None:
             set_max_frames(settings.max_frames)
         if settings.index_cache is not None:
@@ -173,14 +173,19 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, os.PathLike) else value
 
 
+def _name_arguments(value: Any, defaults: Mapping[str, Any]) -> Any:
+    return name_arguments(value, defaults) if isinstance(value, str) else value
+
+
 @contextlib.contextmanager
-def _in_words_of_python(defaults: Mapping[str, Any]) -> Iterator[None]:
-    """Let errors name arguments where they name flags, and give the environment back as it was."""
+def _errors_name_arguments(defaults: Mapping[str, Any]) -> Iterator[None]:
+    """Name arguments in place of flags in errors, and restore the environment at the end."""
     before = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     try:
         yield
-    except UsageError as error:
-        error.args = (name_arguments(str(error), defaults),)
+    except Exception as error:
+        error.args = tuple(_name_arguments(value, defaults) for value in error.args)
+        vars(error).update({name: _name_arguments(value, defaults) for name, value in vars(error).items()})
         raise
     finally:
         for name in _VARIABLES:

@@ -103,4 +103,6 @@ class WorkLimit:
                 raise self._error(f"read more than {self._max_frames * PACKETS_PER_FRAME} packets")
 
     def _error(self, what: str) -> VideoError:
-        return VideoError(self._path, f"reading it would {what}; allow more with --max-frames, or cut it")
+        return VideoError(
+            self._path, f"reading it would {what}; allow more with --max-frames or VIDEOZOO_MAX_FRAMES, or cut it"
+        )
