@@ -13,6 +13,8 @@ from videozoo.text import gmacs_text, markdown_table
 __all__ = ["goldens_section", "order4_section", "papers_section", "read_results", "weights_table"]
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+DATASETS = {"Kinetics-400": "K400", "Something-Something V2": "SSv2", "Something-Something V1": "SSv1"}
+SOURCES = {"MMAction2 1.x": "MMAction2", "the TSM authors": "TSM authors"}
 RIGHT = "--:"  # alignment of a column of numbers
 
 
@@ -29,12 +31,14 @@ def weights_table(rows: Sequence[dict[str, str]]) -> str:
     cells = []
     for row in rows:
         views = row["views"] or f"({notes.index(row['measured_with']) + 1})"
-        source = f"[{row['source']}]({row['source_url']})" if row["source_url"] else row["source"]
-        figures = [row["top1"], row["top5"], f"{int(row['params']) / 1e6:.2f}", gmacs_text(int(row["macs"]))]
-        frames = f"{row['frames']} {row['sampling']}"
-        cells.append(
-            [f"`{row['model']}`", row["dataset"], frames, views, row["crop"], *figures, row["license"], source]
+        source = (
+            f"[{SOURCES.get(row['source'], row['source'])}]({row['source_url']})" if row["source_url"] else "bundled"
         )
+        figures = [row["top1"], row["top5"], f"{int(row['params']) / 1e6:.2f}", gmacs_text(int(row["macs"]))]
+        stride = row["sampling"].partition("stride ")[2]
+        frames = f"{row['frames']}x{stride}" if stride else row["frames"]
+        dataset = DATASETS.get(row["dataset"], "motions")
+        cells.append([f"`{row['model']}`", dataset, frames, views, row["crop"], *figures, row["license"], source])
     head = (
         "model",
         "data set",
@@ -49,8 +53,12 @@ def weights_table(rows: Sequence[dict[str, str]]) -> str:
         "source",
     )
     lines = [f"({number}) Accuracy measured with {note}." for number, note in enumerate(notes, 1)]
-    legend = "Views are clips x crops of a test. GMACs are those of one view of *frames* x *crop* x *crop* pixels."
-    table = markdown_table(head, cells, ["---"] * 3 + [RIGHT] * 6 + ["---"] * 2)
+    legend = (
+        "K400 is Kinetics-400, SSv1 and SSv2 are Something-Something V1 and V2. Frames: `8` takes one frame from each "
+        "of 8 segments of the video, `8x4` takes a dense clip of 8 frames with stride 4. Views are clips x crops of a test. "
+        "GMACs are those of one view of *crop* x *crop* pixels. An empty cell was not published."
+    )
+    table = markdown_table(head, cells, ["---"] * 2 + [RIGHT] * 7 + ["---"] * 2)
     return "\n\n".join([table, legend, *lines])
 
 

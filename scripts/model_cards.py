@@ -169,7 +169,7 @@ def _models_table(names: Sequence[str]) -> str:
 def _clip(model: Any, cost: Any) -> str:
     _, frames, height, width = cost.clip_shape
     per_segment = resolve_data_config(model)["frames_per_segment"]
-    return f"{frames} x {height} x {width}" + (f" ({per_segment} frames per segment)" if per_segment > 1 else "")
+    return f"{frames}x{height}x{width}" + (f" ({per_segment} frames per segment)" if per_segment > 1 else "")
 
 
 def _figures(cost: Any) -> tuple[str, str]:
@@ -283,7 +283,10 @@ def _index(methods: dict[str, list[str]]) -> str:
     rows, models = [], []
     for method, names in methods.items():
         count = sum(row["model"].partition(".")[0] in names for row in results)
-        first = _docstring(part).split("\n\n")[0] if (part := _part_of(method)) else INTROS[method].split(". ")[0] + "."
+        part = _part_of(method)
+        first = _docstring(part).split("\n\n")[0] if part else INTROS[method].split(". ")[0] + "."
+        first = first.removeprefix(f"{_title(method)}: ")
+        first = first[0].upper() + first[1:]
         rows.append([f"[{_title(method)}]({method}.md)", first.replace("\n", " "), str(len(names)), str(count or "")])
         for name in names:
             model, cost = _build(name)

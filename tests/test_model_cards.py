@@ -38,7 +38,7 @@ def test_each_model_and_tag_is_in_the_index_and_on_one_page() -> None:
 def test_page_shows_parts_cost_and_shapes(cards: ModuleType) -> None:
     page = cards.make_pages(["tsm_r18"])["tsm.md"]
     params = sum(p.numel() for p in videozoo.create_model("tsm_r18").parameters())
-    row = f"| `tsm_r18` | TSM on `resnet18` | 8 x 224 x 224 | {params / 1e6:.2f} | 14.55 | 512 | TSM: conv1 x8 |"
+    row = f"| `tsm_r18` | TSM on `resnet18` | 8x224x224 | {params / 1e6:.2f} | 14.55 | 512 | TSM: conv1 x8 |"
     assert row in page
     assert row in (CARDS / "tsm.md").read_text(encoding="utf-8")
     stage = next(line for line in page.splitlines() if line.startswith("stage 2"))

@@ -17,7 +17,7 @@ def test_the_table_of_the_zoo_agrees_with_the_model_cards() -> None:
     for name, row in rows.items():
         _, frames, height, width = row.clip_shape
         _, _, clip, params, gmacs = cards[name]
-        assert clip.startswith(f"{frames} x {height} x {width}")
+        assert clip.startswith(f"{frames}x{height}x{width}")
         assert (params, gmacs.rstrip(" |")) == (f"{row.params / 1e6:.2f}", f"{row.macs / 1e9:.2f}")
     cells = dict(zip(ZOO_HEAD, zoo_cells(rows["arc_tsm_r18"]), strict=True))
     assert (cells["temporal"], cells["augmenter"], cells["backbone"]) == ("TSM", "ARC", "resnet18")
