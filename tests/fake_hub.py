@@ -22,7 +22,7 @@ TOKEN = "hf_writer"
 
 @dataclass
 class Repo:
-    """Commits (id -> files), branches and tags (name -> id)."""
+    """Repository with commits (id -> files), branches and tags (name -> id)."""
 
     private: bool = False
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -30,19 +30,19 @@ class Repo:
     messages: dict[str, str] = field(default_factory=dict)
 
     def add(self, files: dict[str, bytes], ref: str = "main", message: str = "") -> str:
-        """A new commit on a branch, holding exactly ``files``."""
+        """Add a commit with exactly these files to a branch."""
         commit = hashlib.sha1(repr((len(self.commits), sorted(files.items()))).encode()).hexdigest()
         self.commits[commit], self.refs[ref], self.messages[commit] = dict(files), commit, message
         return commit
 
     def head(self, ref: str = "main") -> dict[str, bytes]:
-        """The files of a branch."""
+        """Return the files of a branch."""
         return self.commits[self.refs[ref]]
 
 
 @dataclass
 class Fault:
-    """What goes wrong with requests whose path matches.
+    """Fault of the requests whose path matches.
 
     Args:
         path: a pattern searched in the unquoted path.
@@ -64,7 +64,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Request:
-    """One request that arrived."""
+    """Received request."""
 
     method: str
     path: str
@@ -73,7 +73,7 @@ class Request:
 
 
 class FakeHub:
-    """The hub; use it as a context manager.
+    """Fake hub, used as a context manager.
 
     ``repos`` holds what is published, ``faults`` what goes wrong (in order; the first that matches acts), ``requests``
     what was asked, ``tokens`` which names each token may write to and whose private repositories it may read.
@@ -91,12 +91,12 @@ class FakeHub:
 
     @property
     def url(self) -> str:
-        """Address of the hub."""
+        """Return the address of the hub."""
         return self._servers[0].url
 
     @property
     def storage_url(self) -> str:
-        """Address of the large storage."""
+        """Return the address of the large storage."""
         return self._servers[1].url
 
     def __enter__(self) -> "FakeHub":
@@ -111,25 +111,25 @@ class FakeHub:
             server.server_close()
 
     def put(self, repo: str, files: dict[str, bytes] | Path, ref: str = "main", private: bool = False) -> str:
-        """Publish files (or the files of a folder) as one commit; returns its id."""
+        """Publish files (or the files of a folder) as one commit and return its id."""
         if isinstance(files, Path):
             files = {path.name: path.read_bytes() for path in files.iterdir()}
         with self.lock:
             return self.repos.setdefault(repo, Repo(private)).add(files, ref)
 
     def asked(self, pattern: str, method: str | None = None) -> list[Request]:
-        """The requests whose path matches."""
+        """Return the requests whose path matches."""
         rows = [r for r in self.requests if re.search(pattern, r.path)]
         return [r for r in rows if method in (None, r.method)]
 
     def env(self, home: Path, token: str | None = None) -> dict[str, str]:
-        """Variables with which a new process meets this hub, with caches under ``home``."""
+        """Return the environment variables for a process that uses this hub, with caches under ``home``."""
         names = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_CACHE": str(home / "hub"), "NO_PROXY": "*"}
         off = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         return {**names, **off, "HF_HUB_OFFLINE": "0", "no_proxy": "*", "HF_TOKEN": token or ""}
 
     def patch(self, monkeypatch: pytest.MonkeyPatch, home: Path, token: str | None = None) -> Path:
-        """Let huggingface_hub of this process meet this hub; returns its cache folder.
+        """Let huggingface_hub in this process use this hub and return its cache folder.
 
         The client reads its variables when it is imported, so its constants are changed too. It waits for whole
         seconds between its own tries; here it does not.
@@ -154,12 +154,12 @@ class FakeHub:
         return cache
 
     def note(self, *row: Any) -> None:
-        """Remember a request."""
+        """Record a request."""
         with self.lock:
             self.requests.append(Request(*row))
 
     def fault_for(self, method: str, path: str) -> Fault | None:
-        """The fault that acts on a request; counts it as used."""
+        """Return the fault for a request and count it as used."""
         with self.lock:
             for fault in self.faults:
                 if fault.method == method and fault.times != 0 and re.search(fault.path, path):

@@ -17,7 +17,7 @@ _LARGE = (".safetensors", ".bin", ".pth", ".pt")
 
 
 class Server(ThreadingHTTPServer):
-    """One server of the fake hub, ``"hub"`` or ``"storage"``."""
+    """Server of the fake hub, ``"hub"`` or ``"storage"``."""
 
     daemon_threads = True
     request_queue_size = 32
@@ -27,11 +27,11 @@ class Server(ThreadingHTTPServer):
         self.hub, self.name, self.url = hub, name, f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up are nothing to print."""
+        """Print nothing when a client hangs up."""
 
 
 class _Answer(Exception):
-    """An answer that ends a request."""
+    """Response that ends a request."""
 
     def __init__(self, status: int, data: Any = None, **headers: str) -> None:
         super().__init__(status)
@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Any
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing."""
+        """Print nothing."""
 
     @property
     def hub(self) -> Any:
@@ -197,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._commit(f"{org}/{name}", revision, [json.loads(line) for line in body.splitlines()])
 
     def _find(self, name: str, revision: str) -> tuple[Any, str, dict[str, bytes]]:
-        """Repository, commit and files; refuses as the real hub does."""
+        """Return repository, commit and files, or refuse as the real hub does."""
         if self.token is not None and self.token not in self.hub.tokens:
             raise _Answer(
                 401, {"error": "Invalid credentials"}, X_Error_Message="Invalid credentials in Authorization header"

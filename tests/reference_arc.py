@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def grow(y: Tensor, height: int, width: int) -> Tensor:
-    """Nearest upsampling of (..., h, w), pixel by pixel."""
+def upsample(y: Tensor, height: int, width: int) -> Tensor:
+    """Return the nearest upsampling of (..., h, w), pixel by pixel."""
     h, w = y.shape[-2:]
     rows = [i * h // height for i in range(height)]
     columns = [j * w // width for j in range(width)]
@@ -16,12 +16,12 @@ def grow(y: Tensor, height: int, width: int) -> Tensor:
 
 
 def one_by_one(matrix: Tensor, y: Tensor) -> Tensor:
-    """W y at every pixel of frames (T, C, H, W); the matrix may have the shape of a 1x1 convolution."""
+    """Return W y at every pixel of frames (T, C, H, W). The matrix may have the shape of a 1x1 convolution."""
     return torch.einsum("oc,tchw->tohw", matrix.reshape(matrix.shape[:2]), y)
 
 
 def pools(y: Tensor, aggregation: str) -> Tensor:
-    """Pool_S (+) Pool_T of the frames (T, C, H, W) of one clip, or the one pooling that Table 5d names."""
+    """Return Pool_S (+) Pool_T of the frames (T, C, H, W) of one clip, or the single pooling of Table 5d."""
     t, c, h, w = y.shape
     over_space = torch.empty_like(y)
     over_time = torch.empty_like(y)
@@ -37,7 +37,7 @@ def pools(y: Tensor, aggregation: str) -> Tensor:
 
 
 def gru_step(gru: nn.GRUCell, pooled: Tensor, hidden: Tensor) -> Tensor:
-    """torch's GRU cell at every pixel of frames (T, C, H, W)."""
+    """Return torch's GRU cell at every pixel of frames (T, C, H, W)."""
     t, _, h, w = pooled.shape
 
     def rows(v: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def reference_arc(
     gru: nn.GRUCell | None = None,
     upsample_first: bool = True,
 ) -> Tensor:
-    """The layer on folded frames (B*T, C_in, H, W).
+    """Return the output of the layer on folded frames (B*T, C_in, H, W).
 
     ``updater`` may hold ``embed`` (W_e), ``fuse`` and ``attend`` (the W_f,j and W_a,j side by side); what is absent is
     off. Parts are those of ``torch.tensor_split``. Y_j is upsampled to the size of X before everything that is done
@@ -95,15 +95,15 @@ def state(
     height: int,
     width: int,
 ) -> Tensor:
-    """Z_i from X and Y_1 .. Y_{i-1} (eq. 4 to 7), each time from the start."""
+    """Return Z_i from X and Y_1 .. Y_{i-1} (eq. 4 to 7), computed from the start each time."""
     total = clip
     if "embed" in updater:
         total = total + one_by_one(updater["embed"], clip)
 
     def mapped(matrix: Tensor, y: Tensor) -> Tensor:
         if upsample_first:
-            return one_by_one(matrix, grow(y, height, width))
-        return grow(one_by_one(matrix, y), height, width)
+            return one_by_one(matrix, upsample(y, height, width))
+        return upsample(one_by_one(matrix, y), height, width)
 
     attention = torch.zeros_like(clip)
     hidden = torch.zeros(len(clip), clip.shape[1], *parts[0].shape[-2:], dtype=clip.dtype)
@@ -115,7 +115,7 @@ def state(
         if gru is not None:
             hidden = gru_step(gru, pools(y, aggregation), hidden)
     if gru is not None:
-        attention = grow(hidden, height, width)
+        attention = upsample(hidden, height, width)
     total = total + attention if interaction == "additive" else total * (2 * torch.sigmoid(attention))
     # The paper's X is not negative, and this is its ReLU(ReLU(total)); where X is negative, that is the floor.
     floor = torch.where(clip < 0, clip, torch.zeros_like(clip))

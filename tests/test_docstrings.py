@@ -17,7 +17,7 @@ MODULES = ["videozoo"] + [
 
 
 def public_objects() -> list[Any]:
-    """Classes and functions that the package and its rooms export."""
+    """Return the classes and functions that the package and its subpackages export."""
     rows = {}
     for package in PACKAGES:
         module = importlib.import_module(package)
@@ -29,7 +29,7 @@ def public_objects() -> list[Any]:
 
 
 def problems_of(doc: str | None) -> str | None:
-    """What is wrong with the first line of a docstring, if anything."""
+    """Return the problems of the first line of a docstring."""
     if not doc or not doc.strip():
         return "no docstring"
     first = inspect.cleandoc(doc).splitlines()[0].strip()

@@ -69,7 +69,7 @@ def test_half_written_folders_of_another_name_stay(tmp_path: Path) -> None:
 
 
 def _hold(folder: Path) -> subprocess.Popen[str]:
-    """Another process that holds a folder; its worker goes on when it is killed."""
+    """Start a process that holds a folder and whose worker survives it."""
     code = (
         "import os, sys, time\nfrom pathlib import Path\nfrom videozoo.files import lock_folder\n"
         "lock = lock_folder(Path(sys.argv[1]))\n"

@@ -7,7 +7,7 @@ import pytest
 from helpers import REPO, imports_of
 
 PACKAGE = REPO / "videozoo"
-# What each room may import of videozoo, beside itself and what every room may.
+# Subpackages that each subpackage may import, in addition to itself and those that all may import.
 _BY_ALL = {"version", "catalog", "text", "names", "bounds", "choices", "devices", "ranges", "files", "extras"}
 _BY_ALL |= {"batched_forward", "launch", "fit_config", "arguments", "probabilities"}
 _CORE = {"autograd", "shapes", "layers", "nets", "surgery"}
@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     | _DATA
     | {"report", "explain", "export", "engine", "jobs", "inference", "training", "publish", "demo"},
     "__main__": {"cli"},
-    # The package itself hands out names of the core.
+    # The package re-exports their names.
     "__init__": {"in_timm", "temporal", "augment", "models", "data", "engine", "inference", "training", "publish"},
     "in_timm": {"models"},
 }
@@ -47,16 +47,16 @@ TIMM_MODELS = ("surgery/sites.py", "models/", "nets/", "temporal/tdn.py", "tempo
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
-    """Name of the room that a file belongs to."""
+def subpackage_of(path: Path) -> str:
+    """Return the subpackage of a file."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return parts[0]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_subpackage_imports_only_those_above_it(path: Path) -> None:
-    room = room_of(path)
-    assert room in ALLOWED, f"{room} is a new room: give it a place in the order"
+    subpackage = subpackage_of(path)
+    assert subpackage in ALLOWED, f"{subpackage} is a new subpackage: add it to ALLOWED"
     wrong = []
     for line, name in imports_of(path):
         top, _, rest = name.partition(".")
@@ -64,8 +64,8 @@ def test_a_subpackage_imports_only_those_above_it(path: Path) -> None:
             other = rest.partition(".")[0]
             if other not in ALLOWED:  # `from videozoo import create_model`: the public names are those of models
                 other = "models" if other and other != "__version__" else "version"
-            if other not in {room} | _BY_ALL | ALLOWED[room]:
-                wrong.append(f"{path.name}:{line}: {room} imports {name}")
+            if other not in {subpackage} | _BY_ALL | ALLOWED[subpackage]:
+                wrong.append(f"{path.name}:{line}: {subpackage} imports {name}")
     assert not wrong
 
 
@@ -81,8 +81,8 @@ def test_no_star_imports(path: Path) -> None:
     assert not [line for line, name in imports_of(path) if name.endswith(".*")]
 
 
-def arrows(sources: dict[str, Path]) -> dict[str, set[str]]:
-    """The files that each file imports, by dotted name: inside functions and for type checkers too.
+def import_graph(sources: dict[str, Path]) -> dict[str, set[str]]:
+    """Return the files that each file imports, by dotted name, including imports in functions and for type checkers.
 
     A name imported from a package is a file of it, or else the package's own.
     """
@@ -96,8 +96,8 @@ def arrows(sources: dict[str, Path]) -> dict[str, set[str]]:
     return {file: others - {file, ""} for file, others in found.items()}
 
 
-def circle(graph: dict[str, set[str]]) -> list[str]:
-    """Files that import each other in a circle, the first at both ends; empty where there is none."""
+def find_cycle(graph: dict[str, set[str]]) -> list[str]:
+    """Return files that import each other in a circle, with the first at both ends, or an empty list."""
     done: set[str] = set()
 
     def visit(file: str, way: list[str]) -> list[str]:
@@ -115,7 +115,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 
 def test_no_files_import_each_other_in_a_circle() -> None:
     names = (".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__init__") for path in FILES)
-    assert circle(arrows(dict(zip(names, FILES, strict=True)))) == []
+    assert find_cycle(import_graph(dict(zip(names, FILES, strict=True)))) == []
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_a_circle_is_found(way_back: str, monkeypatch: pytest.MonkeyPatch) -> No
     texts = {"a": "import torch\nfrom videozoo.b import f\n", "b": "from videozoo import c\n", "c": way_back}
     monkeypatch.setattr(Path, "read_text", lambda path, **_: texts[path.stem])
     sources = {f"videozoo.{name}": PACKAGE / f"{name}.py" for name in texts}
-    assert circle(arrows(sources)) == ["videozoo.a", "videozoo.b", "videozoo.c", "videozoo.a"]
+    assert find_cycle(import_graph(sources)) == ["videozoo.a", "videozoo.b", "videozoo.c", "videozoo.a"]
     texts["c"] = "import torch\n"
-    assert circle(arrows(sources)) == []
+    assert find_cycle(import_graph(sources)) == []
 
 
 def test_files_needs_no_package() -> None:
@@ -136,7 +136,7 @@ def test_files_needs_no_package() -> None:
     assert names <= sys.stdlib_module_names
 
 
-def test_the_parser_sees_arrows(tmp_path: Path) -> None:
+def test_the_parser_finds_every_import(tmp_path: Path) -> None:
     """The test itself: an import of every form is found."""
     source = PACKAGE / "layers" / "made_up.py"
 

@@ -144,7 +144,7 @@ def test_unknown_names_list_similar_names(name: str, message: str) -> None:
 @pytest.mark.parametrize(("name", "owner"), [("resnet18", "timm"), ("tsn_r18", "videozoo")])
 def test_an_existing_name_is_refused_and_nothing_changes(name: str, owner: str) -> None:
     def entry(pretrained: bool = False, **kwargs: Any) -> None:
-        """Never called."""
+        """Entry point that is never called."""
 
     entry.__name__ = name
     before, names = timm.models.model_entrypoint(name), list(videozoo.list_models())
@@ -156,7 +156,7 @@ def test_an_existing_name_is_refused_and_nothing_changes(name: str, owner: str) 
 
 def test_a_custom_architecture() -> None:
     def my_video_net(pretrained: bool = False, **kwargs: Any) -> str:
-        """Made up here."""
+        """Custom model of this test."""
         return f"built with {sorted(kwargs)}"
 
     try:

@@ -42,7 +42,7 @@ MODEL = "test_dnr_tsn.motions"
 
 
 def paint_number(number: int, height: int, width: int) -> np.ndarray:
-    """RGB image of BITS upright bars, black for 0 and white for 1, the lowest bit on the left."""
+    """Return an RGB image of BITS vertical bars, black for 0 and white for 1, the lowest bit on the left."""
     bits = [255 * (number >> bit & 1) for bit in range(BITS)]
     row = np.repeat(np.array(bits, np.uint8), width // BITS)
     return np.broadcast_to(row[None, :, None], (height, row.size, 3)).copy()
@@ -50,7 +50,7 @@ def paint_number(number: int, height: int, width: int) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def read_numbers() -> ReadNumbers:
-    """Numbers painted in uint8 frames (N, 3, H, W)."""
+    """Return the numbers painted in uint8 frames (N, 3, H, W)."""
 
     def read(frames: Tensor) -> list[int]:
         bars = frames.float().mean((1, 2)).reshape(len(frames), BITS, -1).mean(-1) > 127
@@ -61,7 +61,7 @@ def read_numbers() -> ReadNumbers:
 
 @pytest.fixture(scope="session")
 def video_error() -> Callable[..., VideoError]:
-    """The VideoError that a loader raises; without its traceback, which would keep the workers waiting."""
+    """Return the VideoError that a loader raises, without its traceback, which would keep the workers alive."""
 
     def catch(dataset: Dataset[Any], num_workers: int) -> VideoError:
         try:
@@ -87,7 +87,7 @@ def write_video(
     muxer: dict[str, str] | None = None,
     **options: str,
 ) -> Path:
-    """Write images as a video, the first one at second ``start``; ``pts`` gives their times in 1/100 s instead."""
+    """Write images as a video that starts at second ``start``. ``pts`` are their times in 1/100 s."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=muxer or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options)
@@ -109,7 +109,7 @@ def write_video(
 
 
 def write_gray_video(path: Path, codec: str) -> Path:
-    """Write twenty frames at 20 a second, frame k of gray 10 k."""
+    """Write twenty frames at 20 per second. Frame k has the gray value 10 k."""
     return write_video(path, (np.full((48, 64, 3), 10 * k, np.uint8) for k in range(20)), codec, 20)
 
 
@@ -120,7 +120,7 @@ def copy_packets(
     unit: Fraction | None = None,
     **options: str,
 ) -> Path:
-    """Write the packets of a video into another container; ``change`` makes what is written of each."""
+    """Write the packets of a video into another container, each changed by ``change``."""
     with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         if unit is not None:
@@ -134,7 +134,7 @@ def copy_packets(
 
 @pytest.fixture(scope="session")
 def make_video() -> MakeVideo:
-    """Writes ``num_frames`` painted frames; ``pts`` gives their times in 1/100 s, else 25 frames a second."""
+    """Function that writes ``num_frames`` painted frames at 25 per second, or at the times ``pts`` in 1/100 s."""
 
     def make(
         path: Path,
@@ -163,7 +163,7 @@ def make_video() -> MakeVideo:
 
 @pytest.fixture(scope="session")
 def make_frames() -> MakeFrames:
-    """Writes images, named from 1 on, that show ``numbers``."""
+    """Function that writes images, named from 1 on, that show ``numbers``."""
 
     def make(folder: Path, numbers: range, pattern: str = "{:05d}.jpg") -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ def make_frames() -> MakeFrames:
 
 @pytest.fixture
 def shown(read_numbers: ReadNumbers) -> Shown:
-    """Name, class and first and last painted number of each video; a clip of each is read on the way."""
+    """Return name, class and first and last painted number of each video, and read a clip of each."""
 
     def look(source: VideoSource) -> list[tuple[str, str, list[int]]]:
         transform = create_transform(input_size=(3, 32, 32))

@@ -58,7 +58,7 @@ def _clips(dataset: VideoDataset, **options: Any) -> list[Tensor]:
 
 
 def _noise(clip: Tensor) -> Tensor:
-    """Draws from Python and NumPy, the same for all frames."""
+    """Add noise drawn from Python and NumPy, the same for all frames."""
     return clip[..., :16, :16].float() * random.random() + float(np.random.rand())
 
 

@@ -16,7 +16,7 @@ def _touch(*paths: Path) -> None:
 
 @pytest.fixture
 def videos(tmp_path: Path) -> Path:
-    """``a.mp4 b.mp4 c.mp4`` and ``with space.mp4``."""
+    """Folder with ``a.mp4 b.mp4 c.mp4`` and ``with space.mp4``."""
     _touch(*(tmp_path / f"{name}.mp4" for name in ("a", "b", "c", "with space")))
     return tmp_path
 

@@ -36,7 +36,7 @@ def _write_tar(path: Path, members: dict[str, bytes], **options: Any) -> Path:
 
 @pytest.fixture
 def film(tmp_path: Path, make_video: MakeVideo) -> Callable[[int], bytes]:
-    """The bytes of a video of so many frames."""
+    """Return the bytes of a video with the given number of frames."""
     return lambda num_frames: make_video(tmp_path / "films" / f"{num_frames}.mp4", num_frames).read_bytes()
 
 

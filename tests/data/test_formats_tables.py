@@ -14,7 +14,7 @@ from videozoo.training.sources import find_parts, load_train_and_val
 
 @pytest.fixture
 def videos(tmp_path: Path) -> Path:
-    """Files with all that may separate in their names; nothing opens them."""
+    """Files with all separators in their names. Nothing opens them."""
     for name in ("a.mp4", "b.mp4", "with space.mp4", "semi;colon.mp4", "com,ma.mp4", "ta\tb.mp4", "#tag.mp4"):
         write(tmp_path / name, name)
     return tmp_path
@@ -120,7 +120,7 @@ def test_lists_without_labels(videos: Path) -> None:
 
 @pytest.fixture
 def motion(tmp_path: Path, make_video: MakeVideo) -> Path:
-    """train/ and val/ with videos right inside."""
+    """Folder with train/ and val/ that contain videos directly."""
     for part in ("train", "val"):
         for number in range(4):
             make_video(tmp_path / "data" / part / f"{number}.mp4", 3 + number)

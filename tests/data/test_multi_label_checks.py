@@ -13,7 +13,7 @@ NOT_SUPPORTED = "several labels a video are for multi-label models only"
 
 @pytest.fixture
 def clips(tmp_path: Path, make_video: Callable[..., Path], make_frames: Callable[..., None]) -> Path:
-    """c1.mp4 to c4.mp4 of 12 frames, folders d1 to d4 of 12 images."""
+    """Files c1.mp4 to c4.mp4 of 12 frames, folders d1 to d4 of 12 images."""
     first = make_video(tmp_path / "c1.mp4", 12)
     for number in range(1, 5):
         (tmp_path / f"c{number}.mp4").write_bytes(first.read_bytes())

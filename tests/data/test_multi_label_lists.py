@@ -28,7 +28,7 @@ from videozoo.training.sources import load_train_and_val
 
 @pytest.fixture
 def clips(tmp_path: Path, make_video: Callable[..., Path], make_frames: Callable[..., None]) -> Path:
-    """c1.mp4 to c4.mp4 of 12 frames, folders d1 to d3 and "d 1" of 12 images."""
+    """Files c1.mp4 to c4.mp4 of 12 frames, folders d1 to d3 and "d 1" of 12 images."""
     first = make_video(tmp_path / "c1.mp4", 12)
     for number in range(2, 5):
         (tmp_path / f"c{number}.mp4").write_bytes(first.read_bytes())

@@ -15,7 +15,7 @@ CLASSES = ("bend", "jump", "skip")
 
 
 def _source(names: list[str], classes: tuple[str, ...] = CLASSES) -> VideoSource:
-    """Videos ``CLASS/NAME.mp4`` that need not be there; the class is in the name."""
+    """Return a source of videos ``CLASS/NAME.mp4`` that need not exist."""
     labels = [next(k for k, kind in enumerate(classes) if kind in name) for name in names]
     records = [
         VideoRecord(Path("/nowhere", classes[label], f"{name}.mp4"), label, f"x:{k}", f"{classes[label]}/{name}.mp4")

@@ -15,7 +15,7 @@ NAME = b"caf\xe9 \xff.mp4"
 
 @pytest.fixture
 def videos(tmp_path: Path, make_video: object) -> Path:
-    """Two class folders, of each two videos, one of them with a name in Latin-1."""
+    """Two class folders with two videos each, one of them with a name in Latin-1."""
     for label in ("jump", "run"):
         path = make_video(tmp_path / "videos" / label / "a.mp4", 5)  # type: ignore[operator]
         with open(os.path.join(os.fsencode(path.parent), NAME), "wb") as file:

@@ -19,7 +19,7 @@ from videozoo.extras import EXTRAS, MissingPackageError, check_installed
 
 
 def main() -> None:
-    """Run the blocks; an exception ends it."""
+    """Run the blocks until one raises."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--extras", action="store_true")

@@ -17,7 +17,7 @@ CONFIG = REPO / "mkdocs.yml"
 
 
 class _Fetched(html.parser.HTMLParser):
-    """What a browser fetches by itself to show a page."""
+    """Parser of the addresses that a browser fetches to show a page."""
 
     def __init__(self) -> None:
         super().__init__()

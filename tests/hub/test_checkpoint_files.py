@@ -39,10 +39,10 @@ class Color(enum.Enum):
 
 
 class Ordered(OrderedDict):
-    """As MMEngine and Detectron2 have them."""
+    """Class as in MMEngine and Detectron2."""
 
     class Nested:
-        """Below protocol 4 it is got from the outer one."""
+        """Nested class; below protocol 4 pickle gets it from the outer class."""
 
         def __new__(cls, *, lr: float) -> Any:
             return super().__new__(cls)
@@ -53,7 +53,7 @@ class Ordered(OrderedDict):
 
 @pytest.fixture
 def foreign() -> Iterator[types.ModuleType]:
-    """Classes of a package that is there while the checkpoint is written and gone when it is read."""
+    """Classes of a package that exists while the checkpoint is written and is gone when it is read."""
     module = types.ModuleType("foreign_package")
 
     class HistoryBuffer:

@@ -15,7 +15,7 @@ from videozoo.surgery import hand_over, set_submodule
 
 
 class Slow(nn.Module):
-    """A layer on the frames (T, C, H, W) of one clip, with the layer it stands for and the window."""
+    """Layer on the frames (T, C, H, W) of one clip, with its original layer and window."""
 
     def __init__(self, layer: Any, window: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class SlowCrossLayer(SlowNorm):
 
 
 class SlowArc(Slow):
-    """Eq. 2-7 with whole matrices, one frame at a time, the maximum over time taken over past frames."""
+    """Eq. 2 to 7 with whole matrices, one frame at a time, with the maximum over past frames."""
 
     def forward(self, x: Tensor) -> Tensor:
         layer = self.layer
@@ -133,7 +133,7 @@ SLOW = {
 
 
 def slow_logits(model: VideoNet, clip: Tensor, average: int | None = None) -> Tensor:
-    """Logits (T, K) of now at every frame of one clip (C, T, H, W) of any length, in evaluation mode."""
+    """Return current logits (T, K) at every frame of one clip (C, T, H, W) of any length, in evaluation mode."""
     window = model.num_frames
     net = copy.deepcopy(model).eval()
     for name, module in reversed(list(net.backbone.named_modules())):  # what lies inside comes first

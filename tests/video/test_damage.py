@@ -21,7 +21,7 @@ def _note(path: Path) -> str:
 
 
 def _packet(path: Path, number: int) -> tuple[int, int]:
-    """Place and size of the first packet from the ``number``-th on whose place is known."""
+    """Return position and size of the first packet, from number ``number`` on, with a known position."""
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
         return next((packet.pos, packet.size) for packet in packets[number:] if packet.pos is not None)

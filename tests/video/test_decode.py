@@ -20,7 +20,7 @@ from videozoo.video.open_file import open_container
 
 
 def _bare_decode(path: Path, wanted: set[int] | None = None) -> tuple[int, dict[int, np.ndarray]]:
-    """Number of frames and the wanted ones as RGB, by a plain loop over the whole file."""
+    """Return the number of frames and the given frames as RGB, read by a plain loop over the file."""
     frames: dict[int, np.ndarray] = {}
     count = 0
     with open_container(str(path)) as container:

@@ -17,7 +17,7 @@ from videozoo.video import VideoError, VideoReader, av_stream, count_frames, rea
 
 
 def _write_faults(folder: Path, make_video: MakeVideo) -> dict[str, str]:
-    """Files that are no videos, and what the reason must say."""
+    """Write files that are no videos and return the expected reasons."""
     whole = make_video(folder / "whole.mp4").read_bytes()
     (folder / "empty.mp4").touch()
     (folder / "text.mp4").write_text("not a video at all\n" * 20)

@@ -22,7 +22,7 @@ BFRAMES = {"codec": "libx264", "x264-params": "bframes=2:b-adapt=0:keyint=8:scen
 
 
 def check_clock(path: Path, seconds: list[float], tmp_path: Path, read_numbers: ReadNumbers) -> None:
-    """Frame k, which shows the number k, is at ``seconds[k]`` for whoever asks."""
+    """Check that reader, index, stream and jobs place frame k, which shows the number k, at ``seconds[k]``."""
     count = len(seconds)
     duration = seconds[-1] * count / (count - 1)
     assert frame_times(path) == pytest.approx(seconds, abs=2e-3)
@@ -146,7 +146,7 @@ def test_a_gap_keeps_its_time(tmp_path: Path, make_video: MakeVideo, read_number
 
 
 def checksum(data: bytes) -> int:
-    """The checksum of an Ogg page."""
+    """Return the checksum of an Ogg page."""
     value = 0
     for byte in data:
         value ^= byte << 24
@@ -156,7 +156,7 @@ def checksum(data: bytes) -> int:
 
 
 def empty_packet(data: bytes, serial: bytes) -> bytes:
-    """Take the bytes of a packet that begins and ends within a page of the stream, past its headers."""
+    """Remove the bytes of a packet that is inside one page of the stream, after the headers."""
     at, number = 0, 0
     while True:
         sizes = data[at + 27 : at + 27 + data[at + 26]]

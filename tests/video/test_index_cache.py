@@ -17,7 +17,7 @@ from videozoo.video.packet_index import PacketIndex
 
 @pytest.fixture(autouse=True)
 def memory(monkeypatch: pytest.MonkeyPatch) -> IndexCache:
-    """An empty memory, which takes files that were just written, too."""
+    """Empty index memory that also accepts files that were just written."""
     monkeypatch.setattr(index_cache, "FRESH_SEC", -60)
     monkeypatch.setattr(index_cache, "_memory", IndexCache(2**20))
     return index_cache._memory
@@ -25,7 +25,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> IndexCache:
 
 @pytest.fixture
 def num_packets(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many packets have been read, in its only place."""
+    """List with the number of packets that have been read."""
     count = [0]
     plain = av_stream.AvStream.packets
 
@@ -39,7 +39,7 @@ def num_packets(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def read(path: Path, indices: list[int], folder: Path | None = None) -> torch.Tensor:
-    """Frames of a whole file."""
+    """Return frames of a whole file."""
     with VideoReader(path, index_cache=folder) as reader:
         _ = reader.num_frames
         return reader.read(indices)

@@ -26,13 +26,13 @@ Serve = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty frames at 20 a second, frame k of gray 10 k."""
+    """Twenty frames at 20 per second. Frame k has the gray value 10 k."""
     return write_gray_video(tmp_path_factory.mktemp("network") / "video.ts", "mpeg2video")
 
 
 @pytest.fixture
 def serve(video: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Starts a web server; for each request in turn it sends so many bytes, then closes; with or without a size."""
+    """Function that starts a web server. It sends the given number of bytes per request, then closes the connection."""
     monkeypatch.setattr(network_stream, "PAUSES_SEC", (0.01, 0.01))
     servers = []
 
@@ -146,7 +146,7 @@ def test_udp_packets_are_read(video: Path) -> None:
 
 
 class Camera(StreamRequestHandler):
-    """A camera that speaks RTSP over one TCP connection, until it has sent the server's ``data`` once."""
+    """RTSP camera over one TCP connection that sends the server's ``data`` once."""
 
     def handle(self) -> None:
         while method := self.rfile.readline().decode().partition(" ")[0]:

@@ -14,7 +14,7 @@ from videozoo.video.av_file import AvFile
 
 
 def source_of(reader: VideoReader) -> AvFile:
-    """What a reader reads from."""
+    """Return the source of a reader."""
     assert isinstance(reader._source, AvFile)
     return reader._source
 

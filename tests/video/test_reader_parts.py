@@ -64,7 +64,7 @@ def test_parts_that_make_no_sense(options: dict, message: str, tmp_path: Path, m
 
 
 def write_shard(path: Path, files: list[Path]) -> dict[str, tuple[int, int]]:
-    """A tar of files; offset and size of each by name."""
+    """Write a tar of files and return offset and size of each by name."""
     with tarfile.open(path, "w") as tar:
         for file in files:
             tar.add(file, file.name)
@@ -73,7 +73,7 @@ def write_shard(path: Path, files: list[Path]) -> dict[str, tuple[int, int]]:
 
 
 def bytes_read() -> int:
-    """What this process has read from files so far, FFmpeg included."""
+    """Return the bytes that this process has read from files, including FFmpeg."""
     counts = Path("/proc/self/io")
     if not counts.exists():
         pytest.skip("this system does not count the bytes that a process reads")

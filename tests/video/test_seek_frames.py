@@ -41,7 +41,7 @@ NOT_SOUGHT = {
 
 
 def compare(path: Path, span: tuple[float, float]) -> bool:
-    """Whether a span's frames were sought; they are those of the file decoded from its start."""
+    """Check the frames of a span against the file decoded from its start, and return whether they were sought."""
     with VideoReader(path, span_sec=span) as reader:
         source = reader._source
         found = reader.read(range(reader.num_frames))
