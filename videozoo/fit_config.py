@@ -40,7 +40,7 @@ class FitConfig:
         warmup_epochs: epochs, or fractions of one, of the linear rise from ``warmup_lr`` to ``lr``.
         warmup_lr: learning rate at the start of the warm-up.
         min_lr: learning rate at the end of a falling schedule.
-        decay_milestones, decay_epochs, decay_rate: epochs and factor of the decays (``multistep``; ``step``).
+        decay_milestones, decay_epochs, decay_rate: epochs and factor of the decays (``multistep`` and ``step``).
         clip_grad: largest norm of the whole gradient. None does not clip.
         smoothing: label smoothing in [0, 1).
         multi_label: a clip may have several classes, or none. Targets are multi-hot, the loss is binary cross entropy,

@@ -17,13 +17,13 @@ from .normalize import ClipNormalizer
 
 
 def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Stack the items of a data set that could be read; use it as ``collate_fn`` of a DataLoader.
+    """Stack the items of a data set that could be read, as ``collate_fn`` of a DataLoader.
 
     Args:
         items: from ``VideoDataset`` or ``JointDataset``.
     Returns:
         dict(video, label, index, broken). video is stacked (for a joint data set: a list of stacks), None if no item
-            could be read. label and index are int64 and of the stacked items alone; label of multi-label items is
+            could be read. label and index are int64 and of the stacked items alone. label of multi-label items is
             float32 (B, K). broken is a list of (index, problem) of all items.
     Example:
         >>> from torch.utils.data import DataLoader
@@ -103,7 +103,7 @@ class TrainBatch:
 
     @property
     def is_mixing(self) -> bool:
-        """Whether clips are mixed, so that targets are (B, K)."""
+        """True if clips are mixed, so that targets are (B, K)."""
         return self.mixup > 0 or self.cutmix > 0
 
     def __call__(self, video: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

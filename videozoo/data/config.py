@@ -41,7 +41,7 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
 
     Args:
         model_or_cfg: a model with ``pretrained_cfg``, or such a config itself (mapping or dataclass).
-        overrides: any key of the result; also ``img_size``, an int or (height, width), for ``input_size``.
+        overrides: any key of the result, and ``img_size``, an int or (height, width), for ``input_size``.
     Returns:
         dict with input_size (3, H, W), interpolation, mean, std, channel_order, crop_pct, num_frames, frame_sampling,
             frame_stride, frames_per_segment, test_num_clips, test_num_crops, test_crop_size, test_resize.
@@ -77,7 +77,9 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
 
 
 def sampling_options(config: Mapping[str, Any], is_training: bool = False) -> dict[str, Any]:
-    """Return the part of a data config that ``VideoDataset`` takes as keywords; ``create_transform`` takes all of it.
+    """Return the part of a data config that ``VideoDataset`` takes as keywords.
+
+    ``create_transform`` takes all of the config.
 
     Args:
         config: from ``resolve_data_config``.

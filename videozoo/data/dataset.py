@@ -37,7 +37,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
 
     Args:
         records: ``load_source(...).records``.
-        transform: from ``create_transform``, for training or for testing as ``is_training`` says; or any function of a
+        transform: from ``create_transform``, for training or for testing as ``is_training`` says, or any function of a
             clip, such as a ``torchvision.transforms.v2.Compose`` (see ``ClipTransform``), which also draws from the
             seed. A function of frames and label gets any number of frames in testing, and must treat each by itself.
         num_frames: frames of a clip, T.
@@ -49,7 +49,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
         seed: seed of all draws.
         num_classes: K, for records of a multi-label source, whose labels are then multi-hot. Without it they are -1.
         on_broken: what to do with a video that cannot be read. ``raise``: raise a VideoError. ``replace``: take another
-            video, drawn from the seed, the epoch and the index; after ten broken ones in a row video is None.
+            video, drawn from the seed, the epoch and the index. After ten broken ones in a row video is None.
             ``report``: video is None.
     Shape:
         item: dict(video, label=int, index=int, broken=list, note=str). video is (3, T, H, W) in training, else (V, 3,
@@ -160,7 +160,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch of the random draws; call it before you iterate.
+        """Set the epoch of the random draws, before you iterate.
 
         Args:
             epoch: 0 or more.

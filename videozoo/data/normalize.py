@@ -57,7 +57,7 @@ class ClipNormalizer:
         return video.to(torch.float32, copy=True, memory_format=torch.contiguous_format).sub_(low).mul_(gain)
 
     def to_bytes(self, video: Tensor) -> Tensor:
-        """Return the pixels, uint8 RGB, of a normalized video; values beyond their range are clipped.
+        """Return the pixels, uint8 RGB, of a normalized video, clipped to their range.
 
         Shape:
             (..., 3, T, H, W) to the same.

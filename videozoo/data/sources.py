@@ -43,7 +43,7 @@ def load_source(
 
     Args:
         data: the folder or list, or the shards as a pattern (``"shards/{000000..000099}.tar"``, ``"shards/*.tar"``) or
-            a list of files; or a list of (path, label) with class names or indices.
+            a list of files, or a list of (path, label) with class names or indices.
         data_root: folder that paths in a list are relative to, instead of the list's own folder (for a list in Python,
             the working directory). Not used for class folders and shards.
         class_names: the classes, if they are known already (from the training set or a trained model).

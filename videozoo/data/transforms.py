@@ -145,7 +145,9 @@ def create_transform(
     frames_per_segment: int | None = None,
     test_num_clips: int | None = None,
 ) -> TrainTransform | TestTransform:
-    """Create the transform of a clip, with timm's names; ``create_transform(**resolve_data_config(model))`` works.
+    """Create the transform of a clip, with timm's names.
+
+    The usual call is ``create_transform(**resolve_data_config(model))``.
 
     Training: a random crop resized to the input size, then a horizontal flip, then colors, all drawn once per clip.
     Testing: the short side is resized to ``floor(input_size / crop_pct)`` (never less than the crop), then cropped. The
@@ -159,7 +161,7 @@ def create_transform(
         interpolation: ``nearest``, ``bilinear`` or ``bicubic``, antialiased.
         crop_pct: in (0, 1], the side of the test crop over the short side of the resized frame.
         num_crops: test crops, by default ``test_num_crops``, else 1. 1: the center. 3: along the longer side. 5: the
-            corners and the center. 10: those and their horizontal flips (TSN's; one-sided classes are flipped like all
+            corners and the center. 10: those and their horizontal flips (TSN's, one-sided classes are flipped like all
             others).
         hflip: probability of a horizontal flip in training.
         flip_labels: label to the label of the flipped clip, such as ``{3: 4, 4: 3}``. A value of None means that the
@@ -173,7 +175,7 @@ def create_transform(
         color_jitter: as in timm: largest change of brightness, contrast and saturation, or of each and of hue.
         auto_augment: RandAugment in timm's form, such as ``rand-m9-n2``, see ``RandAugment.parse``.
         normalize: False keeps colors as RGB bytes, for a ``ClipNormalizer`` on the model's device.
-        test_crop_size: crop in testing if it is not the input size; an int or (height, width).
+        test_crop_size: crop in testing if it is not the input size, an int or (height, width).
         test_resize: (height, width) that frames are resized to before the test crop, whatever their aspect ratio, in
             place of ``crop_pct``.
         num_frames, frame_sampling, frame_stride, frames_per_segment, test_num_clips: keys of the data config that are

@@ -1,4 +1,4 @@
-"""What an evaluation found, and the accuracies that follow from it."""
+"""Result of an evaluation, with its metrics."""
 
 import math
 from dataclasses import dataclass
@@ -67,12 +67,12 @@ class EvalResult:
 
     @cached_property
     def scores(self) -> Tensor:
-        """Averaged probabilities, float32 (N, C); they add up to 1 over the classes unless multi-label."""
+        """Averaged probabilities, float32 (N, C), which add up to 1 over the classes unless multi-label."""
         return self.log_scores.exp()
 
     @property
     def multi_label(self) -> bool:
-        """Whether a video may have several classes, or none."""
+        """True if a video may have several classes, or none."""
         return self.labels.ndim == 2
 
     @property
@@ -82,7 +82,7 @@ class EvalResult:
 
     @property
     def num_labelled(self) -> int:
-        """Number of videos whose classes are known; in a multi-label evaluation all, as a video may have no class."""
+        """Number of videos whose classes are known (in a multi-label evaluation all, as a video may have no class)."""
         return self.num_videos if self.multi_label else int((self.labels >= 0).sum())
 
     @property
@@ -110,7 +110,7 @@ class EvalResult:
 
     @cached_property
     def average_precisions(self) -> list[float | None]:
-        """Average precision of each class in a multi-label evaluation; None for a class without videos."""
+        """Average precision of each class in a multi-label evaluation, or None for a class without videos."""
         return average_precisions(self.log_scores, self.labels)
 
     @property
@@ -129,7 +129,7 @@ class EvalResult:
 
     @property
     def top1(self) -> float:
-        """Fraction of labeled videos whose best class is their label; nan if no video is labeled."""
+        """Fraction of labeled videos whose best class is their label, or nan if no video is labeled."""
         return topk_accuracy(self.scores, self.labels, 1)
 
     @property
@@ -139,19 +139,22 @@ class EvalResult:
 
     @property
     def top1_interval(self) -> tuple[float, float]:
-        """95 % confidence interval of `top1` (see `wilson_interval`); nan if no video is labeled."""
+        """95 % confidence interval of `top1` (see `wilson_interval`), or nan if no video is labeled."""
         return wilson_interval(self.num_correct, self.num_labelled)
 
     @property
     def chance(self) -> float:
-        """Result of guessing: 1 / C; for mAP that of equal scores for all videos, nan if no video has a class."""
+        """Result of guessing: 1 / C.
+
+        For mAP it is that of equal scores for all videos, or nan if no video has a class.
+        """
         if self.multi_label:
             return mean_average_precision(average_precisions(self.logits.new_zeros(self.labels.shape), self.labels))
         return 1 / len(self.class_names)
 
     @property
     def largest_class(self) -> float:
-        """Fraction of videos in the largest class, the top-1 of a model that always predicts it; nan without labels."""
+        """Fraction of videos in the largest class, the top-1 of always predicting it, or nan without labels."""
         return int(self.confusion.sum(dim=1).max()) / self.num_labelled if self.num_labelled else math.nan
 
     @property

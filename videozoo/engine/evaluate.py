@@ -44,11 +44,11 @@ def evaluate(
     Args:
         model: the model.
         loader: a DataLoader (or, in one process, any iterable with a length) of dicts: ``video`` (B, V, 3, T, H, W), or
-            (B, 3, T, H, W) for a single view, or None if no video of the batch could be read; ``label`` (B,), -1 if
-            unlabeled, or multi-hot (B, C); ``index`` (B,), each video's own number; and perhaps ``broken``, a list of
+            (B, 3, T, H, W) for a single view, or None if no video of the batch could be read, ``label`` (B,), -1 if
+            unlabeled, or multi-hot (B, C), ``index`` (B,), each video's own number, and perhaps ``broken``, a list of
             (index, problem) of the videos that could not be read.
         class_names: one name per output of the model.
-        amp, device: as in ``make_accelerator``; ignored if ``accelerator`` is given.
+        amp, device: as in ``make_accelerator``, ignored if ``accelerator`` is given.
         max_clips: views in one forward pass, so that many views of many videos need no more memory. It is halved when
             memory runs out.
         accelerator: of a training that runs.

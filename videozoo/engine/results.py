@@ -1,4 +1,4 @@
-"""The files people read after a run: summary.csv and results.json."""
+"""Files of a run's results: summary.csv and results.json."""
 
 import csv
 import io

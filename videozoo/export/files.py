@@ -79,7 +79,8 @@ def export_model(
     Args:
         model: a model of videozoo. It is exported in evaluation mode, in float32.
         path: a new file. Its suffix must be that of the format (``choices.EXPORT_FORMATS``).
-        format: ``onnx``; ``torch-export``, for ``torch.export.load``; ``state-dict``, the weights alone as safetensors.
+        format: ``onnx``, or ``torch-export`` (for ``torch.export.load``), or ``state-dict``, the weights alone as
+            safetensors.
         fuse: fold norms into convolutions first, as ``videozoo.fuse`` does.
         int8: store the weights of an ONNX file as int8. ``clips`` are needed to measure what that costs.
         clips: normalized clips (N, 3, T, H, W) to check with, of the model's test size. None for random ones.

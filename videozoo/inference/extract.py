@@ -137,7 +137,7 @@ class Extractor(Predictor):
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
-        """Shape of a video's features: (F,) for a clip, or (T', F) for its frames; measured with a black clip."""
+        """Shape of a video's features: (F,) for a clip, or (T', F) for its frames, measured with a black clip."""
         net: Any = self.model
         clip = torch.zeros(1, 3, net.num_frames, *test_size_of(self.config), dtype=torch.uint8)
         return tuple(self._forward(clip).shape[1:])

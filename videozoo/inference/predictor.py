@@ -27,7 +27,9 @@ PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Predictor:
-    """Predictor of the classes of videos; an unreadable file gives a prediction with an error, never an exception.
+    """Predictor of the classes of videos.
+
+    A file that cannot be read gives a prediction with an error, never an exception.
 
     A predictor that was made from a name is pickled as that name, and each process that unpickles it loads the weights
     itself. So you can make it once per worker in Ray's actors, Spark's tasks and the like.
@@ -154,7 +156,7 @@ class Predictor:
         ]
 
     def stream(self, records: Sequence[VideoRecord], start: int = 0) -> Iterator[Prediction]:
-        """Predict many videos one after the other; only the batches in work are in memory.
+        """Predict many videos one after the other, with only the batches in work in memory.
 
         Args:
             records: a list, or anything with a length that makes the i-th record when it is indexed.
@@ -164,7 +166,10 @@ class Predictor:
             yield from answers
 
     def stream_batches(self, records: Sequence[VideoRecord], start: int = 0) -> Generator[list[Prediction]]:
-        """Predict as `stream` does, but batch by batch; the batches do not depend on when the reader stops."""
+        """Predict as `stream` does, but batch by batch.
+
+        The batches do not depend on when the reader stops.
+        """
         batches = iterate_batches(
             records,
             [self.config],

@@ -49,21 +49,21 @@ class Prediction:
 
     @property
     def ok(self) -> bool:
-        """Whether the video could be read."""
+        """True if the video could be read."""
         return self.scores is not None
 
     @property
     def label(self) -> str | None:
-        """Name of the best class; None if the video could not be read."""
+        """Name of the best class, or None if the video could not be read."""
         return self.topk(1)[0].label if self.ok else None
 
     @property
     def score(self) -> float | None:
-        """Score of the best class, in [0, 1]; None if the video could not be read."""
+        """Score of the best class, in [0, 1], or None if the video could not be read."""
         return self.topk(1)[0].score if self.ok else None
 
     def topk(self, k: int = 5) -> list[Candidate]:
-        """Return the best classes, best first; at most as many as there are, none if the video could not be read.
+        """Return the best classes, best first, and none if the video could not be read.
 
         Args:
             k: number of classes, at least 1.

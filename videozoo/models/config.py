@@ -1,4 +1,4 @@
-"""What a network expects of its videos: timm's pretrained config and the fields that time adds."""
+"""Config of a model's videos: timm's pretrained config and the fields of time."""
 
 import warnings
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class VideoCfg(PretrainedCfg):
 
     ``frame_sampling`` is ``"segment"``, ``"dense"`` or ``"uniform"``. ``frame_stride`` counts frames of the video and
     is used by ``"dense"`` only. A test takes ``test_num_clips x test_num_crops`` views, whose scores are averaged.
-    ``test_resize`` is the (height, width) of frames before the crop; with None it follows from ``crop_pct``. With
+    ``test_resize`` is the (height, width) of frames before the crop. With None it follows from ``crop_pct``. With
     ``multi_label`` a video may have several classes, each with its own probability (the sigmoid of its logit).
     ``sha256_prefix`` is the beginning of the SHA-256 of the file at ``url``. ``train_recipe`` and ``decoder`` describe
     in words how the weights were trained and what decoded their videos. ``newer_fields`` are fields of a config that a
@@ -60,7 +60,7 @@ class VideoCfg(PretrainedCfg):
     newer_fields: dict[str, Any] | None = None
 
     def to_dict(self, remove_source: bool = False, remove_null: bool = True) -> dict[str, Any]:
-        """Return all fields as plain data; ``remove_source`` leaves out the address of the weights."""
+        """Return all fields as plain data, without the address of the weights if ``remove_source``."""
         values: dict[str, Any] = super().to_dict(remove_source, remove_null)
         if remove_source:
             values.pop("sha256_prefix", None)

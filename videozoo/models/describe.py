@@ -1,4 +1,4 @@
-"""What a network says of itself: its config, and the ``config.json`` beside its weights."""
+"""Config of a model, and the ``config.json`` beside its weights."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar

@@ -32,7 +32,7 @@ class Ensemble(nn.Module):
     Args:
         members: two or more models with the same classes and channels, whose numbers of frames divide the largest one.
     Shape:
-        input (B, C, T, H, W) float; output (B, num_classes), or the members' features side by side (B,
+        input (B, C, T, H, W) float, output (B, num_classes), or the members' features side by side (B,
             head_hidden_size) if ``num_classes`` is 0.
     Raises:
         ValueError: members that cannot see the same clip, or have other class names.
@@ -104,7 +104,7 @@ class Ensemble(nn.Module):
         return [places[:, :, step // 2 :: step].flatten(2, 3) for step in steps]
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
-        """Return a list of the members' feature maps before pooling; their T may differ."""
+        """Return a list of the members' feature maps before pooling, whose T may differ."""
         return [member.forward_features(clip) for member, clip in zip(self.members, self._share(x), strict=True)]
 
     def forward_head(self, x: Sequence[Tensor], pre_logits: bool = False) -> Tensor:
@@ -161,7 +161,7 @@ class Ensemble(nn.Module):
         self.pretrained_cfg = forget_classes(self.pretrained_cfg, num_classes)
 
     def set_num_frames(self, num_frames: int) -> None:
-        """Change the number of frames of a clip; each member keeps its fraction of them.
+        """Change the number of frames of a clip, of which each member keeps its fraction.
 
         Raises:
             ValueError: a number of which a member gets no whole number of frames, or one that it cannot take.
@@ -184,7 +184,7 @@ class Ensemble(nn.Module):
             member.set_grad_checkpointing(enable)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Return timm's patterns for layer decay and layer groups; blocks of equal depth share a group."""
+        """Return timm's patterns for layer decay and layer groups, with blocks of equal depth in one group."""
         groups: dict[str, list[Any]] = {}
         for k, member in enumerate(self.members):
             for group, patterns in member.group_matcher(coarse).items():

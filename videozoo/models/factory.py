@@ -1,4 +1,4 @@
-"""The two doors to a network: by name, and by composition."""
+"""Creation of models by name and by composition."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

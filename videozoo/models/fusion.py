@@ -55,7 +55,7 @@ def fuse(model: Net) -> Net:
     Args:
         model: a model in any mode. It is not changed.
     Returns:
-        the copy; for an ensemble, one with every member fused. A fused model is copied.
+        the copy. For an ensemble, every member is fused. A fused model is copied.
     Raises:
         TypeError: not a model of videozoo.
         RuntimeError: the outputs of copy and model differ, or the output of the model is not finite.

@@ -1,4 +1,4 @@
-"""Names of architectures: a thin layer over timm's registry that remembers which ones are ours."""
+"""Registry of the architectures, on top of timm's."""
 
 import copy
 import re
@@ -38,7 +38,7 @@ _SPECS: dict[str, Spec] = {}
 
 
 class UnknownModelError(ValueError):
-    """Error for a name that is no architecture; the message lists the nearest ones.
+    """Error for an unknown architecture, with the nearest names.
 
     Example:
         >>> import videozoo
@@ -189,7 +189,7 @@ def list_models(
 
 
 def list_pretrained(filter: str | Sequence[str] = "", exclude_filters: str | Sequence[str] = "") -> list[str]:
-    """Return the names of all weights as ``architecture.tag``; the default of an architecture is first.
+    """Return the names of all weights as ``architecture.tag``, the default of an architecture first.
 
     Args:
         filter: wildcard pattern of the architecture (``"tsm_*"``) or of the whole name (``"*.mm_k400*"``), or several.

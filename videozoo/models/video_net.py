@@ -34,7 +34,7 @@ class VideoNet(nn.Module):
         spec: the composition that it was built from.
         sites: names of the modules that each part changed, without the prefix ``backbone.``.
     Shape:
-        input (B, C, T, H, W) float; output (B, num_classes) logits, or features (B, head_hidden_size) if
+        input (B, C, T, H, W) float, output (B, num_classes) logits, or features (B, head_hidden_size) if
             ``num_classes`` is 0.
     Example:
         >>> import torch
@@ -74,7 +74,7 @@ class VideoNet(nn.Module):
 
     @property
     def head_takes_frames(self) -> bool:
-        """Whether the classifier, or a module in it, takes the features of every frame (B, S, F) instead of the mean.
+        """True if the classifier, or a module in it, takes the features of every frame (B, S, F) instead of the mean.
 
         Such a module has ``takes_frames = True``, as TRN's head does (:class:`~videozoo.layers.time_aware.TimeAware`).
         """

@@ -31,7 +31,7 @@ class VideoReader:
         path: a video file, a folder of images, or a tar shard that holds the video (``member``).
         span_sec: only the frames shown in [start, end) seconds, counted from the start of the file as ffmpeg's ``-ss``
             does. An end past that of the file is cut. Frames are then numbered from the first of the span.
-        frame_range: only the frames [start, stop), numbered from the first of these; not together with ``span_sec``.
+        frame_range: only the frames [start, stop), numbered from the first of these. Not together with ``span_sec``.
         member: (offset, size) in bytes of the video inside ``path``.
         content: the video itself if it is in memory: the bytes of a file, or frames as `MemoryFrames` takes them.
             ``path`` is then its name in errors.
@@ -85,7 +85,7 @@ class VideoReader:
 
     @property
     def num_frames(self) -> int:
-        """Number of frames that can be read; it may change after a read.
+        """Number of frames that can be read, which may change after a read.
 
         It is counted without decoding if the file seems complete. If a read finds a frame that does not decode, the
         whole file is decoded, and from then on this is the number of frames that really do.
@@ -104,7 +104,7 @@ class VideoReader:
 
     @property
     def fps(self) -> float:
-        """Mean frames per second according to the container; 0.0 if unknown (folders of images)."""
+        """Mean frames per second according to the container, 0.0 if unknown (folders of images)."""
         return self._source.fps
 
     @property
@@ -114,7 +114,7 @@ class VideoReader:
 
     @property
     def note(self) -> str:
-        """Oddities of the frames read so far; empty if there are none."""
+        """Oddities of the frames read so far, or an empty text."""
         is_still = self._frame_range is None and self._source.count() == 1
         return describe_oddities(len(self._damaged), "frames that were read", is_still=is_still)
 
@@ -129,15 +129,15 @@ class VideoReader:
         return self._source.width
 
     def read(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """Return frames in the given order; an index may be repeated.
+        """Return frames in the given order, repeated indices included.
 
         Args:
             indices: N frame numbers in [0, num_frames).
         Shape:
             uint8 RGB (N, 3, height, width), in channels_last memory.
         Raises:
-            IndexError: an index is negative or past the last frame; also one below the former ``num_frames`` of a
-                damaged file, whose ``num_frames`` is right from then on.
+            IndexError: an index is negative or past the last frame, or one below the former ``num_frames`` of a damaged
+                file, whose ``num_frames`` is right from then on.
             VideoError: a frame cannot be read.
         """
         self._check_open()
