@@ -1,4 +1,4 @@
-"""Draw docs/explain.png: class maps of the two networks that travel with the package, on a generated clip.
+"""Draw docs/explain.png: Grad-CAM heat maps of the two bundled models on a generated clip.
 
 ``python scripts/explain_picture.py [FILE]``
 """

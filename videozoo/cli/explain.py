@@ -227,7 +227,7 @@ class Explained:
             return f"occlusion: where a gray patch lowers the probability of the class ({height}x{width} patches)"
         stage = find_stage(self.model, self.args.stage or STAGE)
         count = len(stage_modules(self.model.backbone) or ())
-        return f"Grad-CAM: what speaks for the class, by the features of stage {stage} of {count} ({height}x{width})"
+        return f"Grad-CAM: evidence for the class in the features of stage {stage} of {count} ({height}x{width})"
 
 
 class FrameNames:
