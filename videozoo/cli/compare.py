@@ -106,13 +106,13 @@ def _as_object(name: str, run: "ComparedRun", costs: "Costs") -> dict[str, Any]:
 
 def _start(settings: Any) -> str:
     """What a training started from, in a few words."""
-    from videozoo.models.load import is_source
+    from videozoo.models.load import is_location
 
     for name in ("initial_checkpoint", "init_from"):
         if settings.get(name):
             return _shorten(str(settings[name]))
     model = str(settings.get("model"))
-    if is_source(model) or "." in model:
+    if is_location(model) or "." in model:
         return "its weights"
     if settings.get("pretrained"):
         return "published weights"

@@ -13,7 +13,7 @@ from videozoo.devices import find_device
 from videozoo.engine.evaluation_folder import model_title
 from videozoo.models import UnknownModelError, create_model, list_pretrained
 from videozoo.models.config import class_names
-from videozoo.models.load import is_source, open_source
+from videozoo.models.load import is_location, resolve_weights
 from videozoo.models.published import BUNDLED_TAG
 from videozoo.models.registry import pretrained_name
 from videozoo.report import Cost, count_cost
@@ -96,12 +96,12 @@ class Networks:
 
 def _checked(name: str) -> str:
     """The name with its tag, after a look at what can be known without a network."""
-    if is_source(name):
+    if is_location(name):
         if not name.lower().replace("_", "-").startswith("hf-hub:"):
-            open_source(name)
+            resolve_weights(name)
         return name
     if "/" in name or ":" in name:
-        raise UnknownModelError(f"unknown model {name!r}; write a folder, hf-hub:ORGANISATION/NAME or a name.")
+        raise UnknownModelError(f"unknown model {name!r}; write a folder, hf-hub:ORGANIZATION/NAME or a name.")
     return pretrained_name(name)
 
 
@@ -109,7 +109,7 @@ def _by_title(names: Sequence[str] | dict[str, None]) -> dict[str, str]:
     """Names by titles that differ and show no folder but the last."""
     titles: dict[str, str] = {}
     for name in names:
-        title = model_title(name) if is_source(name) else name
+        title = model_title(name) if is_location(name) else name
         unique, count = title, 2
         while unique in titles:
             unique, count = f"{title} ({count})", count + 1

@@ -1,4 +1,4 @@
-"""Networks: specs, building, the registry of names, and the two doors to them."""
+"""Clip models: specs, building, the registry of names, `create_model` and `compose`."""
 
 from videozoo.hub import WeightsError
 from videozoo.models import zoo as zoo

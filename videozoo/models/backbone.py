@@ -1,4 +1,4 @@
-"""The plain backbone of a network: timm's, or ours under timm's names, with weights of images."""
+"""Backbones of timm or of videozoo, with weights of image models."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ __all__ = ["load_backbone", "load_backbone_file"]
 
 
 def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> nn.Module:
-    """The plain timm backbone of ``spec``, without a classifier."""
+    """Return the unchanged backbone of ``spec``, without a classifier."""
     if not isinstance(spec.backbone, str) or not spec.backbone:
         raise ValueError(f"build: backbone is {spec.backbone!r}; pass a name of timm, such as 'resnet18'.")
     if re.search(r"[:/\\]", spec.backbone):
@@ -65,7 +65,7 @@ def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir:
 
 
 def _check_maps(arch: str, kwargs: dict[str, Any], has_patches: bool) -> None:
-    """Raise where an unknown backbone gives no maps: a twin on the meta device shows it without computing."""
+    """Raise if an unknown backbone returns no feature maps. A copy on the meta device shows it without computing."""
     try:
         with torch.device("meta"):
             twin: Any = timm.create_model(arch, **kwargs).eval()
@@ -103,11 +103,11 @@ def _create_tagged(arch: str, tag: str, kwargs: dict[str, Any]) -> nn.Module:
 
 
 def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> None:
-    """Load a local file of image weights into a plain backbone, strictly; only a classifier may be left over.
+    """Load a local file of image weights into an unchanged backbone, strictly. Only a classifier may be left over.
 
     Args:
-        backbone: of timm, or with timm's interface.
-        path: a ``.safetensors`` file, or one of ``torch.save``, of which nothing is run. Keys are timm's or
+        backbone: a model of timm, or one with timm's interface.
+        path: a ``.safetensors`` file, or one of ``torch.save``, from which no code is run. The keys are timm's or
             torchvision's.
         in_chans: channels of the backbone's frames.
     Raises:

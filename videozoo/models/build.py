@@ -1,4 +1,4 @@
-"""From a spec to a network: backbone, temporal module, augmenters, head."""
+"""Building a model from a spec: backbone, temporal module, augmenters, head."""
 
 from pathlib import Path
 from typing import Any, overload
@@ -28,13 +28,13 @@ def build(spec: Spec, backbone_weights: Place = None, cache_dir: Place = None) -
 
 
 def build(spec: Spec, backbone_weights: Place = None, cache_dir: Place = None) -> VideoNet | Ensemble:
-    """Build the network of ``spec``.
+    """Build the model of ``spec``.
 
     Args:
-        spec: the composition; for an ensemble every member is built with the same arguments.
-        backbone_weights: weights of the backbone alone, loaded before it is changed: a timm tag (``"tv_in1k"``,
-            downloaded), a local ``.safetensors`` file with timm's or torchvision's key names, or None for random.
-        cache_dir: where timm keeps what it downloads; None for its default.
+        spec: the composition. Every member of an ensemble is built with the same arguments.
+        backbone_weights: weights of the backbone alone, loaded before it is changed: a timm tag (``"tv_in1k"``, which
+            is downloaded), a local ``.safetensors`` file with timm's or torchvision's keys, or None for random ones.
+        cache_dir: folder for timm's downloads. None: timm's default.
     Raises:
         ValueError: unknown backbone, one that is no 2-D CNN, or a part that finds nothing to change in it.
         WeightsError: the weights are missing or do not fit.

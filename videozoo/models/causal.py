@@ -1,4 +1,4 @@
-"""The causal form of a network: every frame sees earlier ones only."""
+"""Causal form of a model, in which every frame sees earlier frames only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,11 +40,11 @@ _EXTENSIONS: dict[type[nn.Module], str] = {
 
 
 def causal_form(net: VideoNet, *, nearest: bool = False) -> VideoNet:
-    """The same network looking at past frames only, on clips; it shares the weights.
+    """Return the causal form of a model, for clips. It shares the model's weights.
 
     Args:
-        net: a network; it stays as it is. One that is causal already is copied alike.
-        nearest: take the nearest causal form of what has none in a paper (ARC, TANet).
+        net: a model. It is not changed. A causal model is copied in the same way.
+        nearest: use the nearest causal form of modules that have none in a paper (ARC, TANet).
     Raises:
         ValueError: there is no causal form, or ``nearest`` is needed.
     """
@@ -57,13 +57,13 @@ def causal_form(net: VideoNet, *, nearest: bool = False) -> VideoNet:
 
 
 def make_causal(net: VideoNet, *, nearest: bool = False) -> list[str]:
-    """Change every layer that mixes time into its causal form, in place; no key changes.
+    """Replace every layer that mixes time by its causal form, in place. No key changes.
 
     Args:
-        net: a network.
+        net: a model.
         nearest: as in :func:`causal_form`.
     Returns:
-        the names of what was changed.
+        the names of the changed layers.
     Raises:
         ValueError: there is no causal form, or ``nearest`` is needed.
     """
@@ -98,7 +98,7 @@ def make_causal(net: VideoNet, *, nearest: bool = False) -> list[str]:
 
 
 def needs_nearest(net: VideoNet) -> bool:
-    """Return whether a network has layers whose causal form no paper describes, so that ``nearest`` is for it."""
+    """Return whether a model has layers whose causal form no paper describes. Such a model needs ``nearest``."""
     return any(map(_is_extended, net.modules()))
 
 

@@ -1,4 +1,4 @@
-"""Whether a network can take a batch of clips, or clips of another length."""
+"""Checks of clips and of clip lengths against a model."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ __all__ = ["check_clips", "check_num_frames"]
 
 
 def check_clips(net: Any, x: Tensor) -> None:
-    """Raise where ``x`` is no batch of clips of the network's channels and frames.
+    """Raise if ``x`` is not a batch of clips with the model's channels and frames.
 
     Raises:
-        ValueError: whole numbers, or another number of dimensions, channels or frames.
+        ValueError: integers, or another number of dimensions, channels or frames.
     """
     if isinstance(x, Proxy):  # of a tracer (torch.fx, torchvision's create_feature_extractor): it has no shape yet
         return
@@ -43,10 +43,10 @@ def check_clips(net: Any, x: Tensor) -> None:
 
 
 def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.Module | None = None) -> None:
-    """Raise where a network cannot take clips of that length.
+    """Raise if a model cannot take clips of that length.
 
     Raises:
-        ValueError: fewer than one frame, no whole number of segments, or weights made for another number of segments.
+        ValueError: less than one frame, no whole number of segments, or weights made for another number of segments.
     """
     per_segment = spec.frames_per_segment
     multiple: int = getattr(backbone, "frames_multiple", per_segment)

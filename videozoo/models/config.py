@@ -69,7 +69,7 @@ class VideoCfg(PretrainedCfg):
 
 
 def merge_cfg(base: VideoCfg, *overlays: Mapping[str, Any] | PretrainedCfg | None) -> VideoCfg:
-    """``base`` with the fields of each overlay put over it, the last one winning.
+    """Return ``base`` with the fields of each overlay on top. The last one wins.
 
     Raises:
         ValueError: an overlay has a field that the config does not have.
@@ -90,13 +90,13 @@ def merge_cfg(base: VideoCfg, *overlays: Mapping[str, Any] | PretrainedCfg | Non
 
 
 def stored_cfg(row: Mapping[str, Any], source: str) -> VideoCfg:
-    """The ``pretrained_cfg`` of a ``config.json``. Fields that this version does not know are kept, with a warning.
+    """Read the ``pretrained_cfg`` of a ``config.json``. Unknown fields are kept, with a warning.
 
     Args:
-        row: the fields; those that say where weights are found are left out.
-        source: where they come from, for the warning.
+        row: the fields. Those with the address of the weights are dropped.
+        source: name of the source, for the warning.
     Raises:
-        ValueError: a value of the wrong kind or out of range.
+        ValueError: a value of the wrong type or out of range.
     """
     row = {name: value for name, value in row.items() if name not in _PLACES}
     known = {f.name for f in fields(VideoCfg)} - {"newer_fields"}
@@ -124,11 +124,11 @@ def _check(cfg: VideoCfg) -> None:
 
 
 def class_names(cfg: Mapping[str, Any], num_classes: int) -> list[str]:
-    """Name of each class for a reader: ``class K`` where a network's config has no names."""
+    """Return the class names of a model, ``class K`` if its config has none."""
     return list(cfg.get("label_names") or (f"class {k}" for k in range(num_classes)))
 
 
 def forget_classes(cfg: dict[str, Any], num_classes: int) -> dict[str, Any]:
-    """A config without what it says of the classes, for a fresh classifier."""
+    """Return a config without its class names, for a new classifier."""
     kept = {k: v for k, v in cfg.items() if k not in OF_CLASSES}
     return {**kept, "num_classes": num_classes} if kept else kept

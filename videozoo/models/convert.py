@@ -1,4 +1,4 @@
-"""Checkpoints of other code bases as networks of ours."""
+"""Conversion of other code bases' checkpoints to models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -25,14 +25,14 @@ __all__ = ["convert_file", "model_from_state"]
 def model_from_state(
     spec: ModelSpec, state: dict[str, Any], *, name: str = "", cfg: Mapping[str, Any] | None = None, source: str = ""
 ) -> VideoNet:
-    """Build a network and load a state dict into it, strictly; for converted checkpoints.
+    """Build a model and load a converted state dict into it, strictly.
 
     Args:
         spec: the composition.
-        state: tensors under this network's keys.
-        name: the architecture that it is, or empty.
+        state: tensors under the model's keys.
+        name: the architecture, or empty.
         cfg: fields of the config that differ from the architecture's.
-        source: where the state comes from, for the error.
+        source: name of the state's source, for the error.
     Raises:
         WeightsError: a key or shape does not fit.
         ValueError: the composition cannot be built.
@@ -53,21 +53,21 @@ def convert_file(
     class_names: Sequence[str] | None = None,
     averaged: bool = False,
 ) -> tuple[VideoNet, Converted, str]:
-    """A checkpoint of another code base as a network, loaded strictly.
+    """Convert a checkpoint of another code base to a model, loaded strictly.
 
     Args:
-        path: the file; a pickle is opened for its tensors only.
-        source: one of the converters' ``SOURCES``; None recognises it from the keys.
-        name: the architecture that it must be, or ``arch.tag`` for the config of those weights too; None tells it.
-        num_classes: classes that it must have.
-        num_frames: frames of a clip; None for those of the tag, else as the keys tell or its source usually has.
-        class_names: names by class index; None for those of the tag, if it has any.
+        path: the file. Only the tensors of a pickle are read.
+        source: one of the converters' ``SOURCES``. None detects it from the keys.
+        name: the expected architecture, or ``arch.tag`` to take the config of those weights too. None detects it.
+        num_classes: number of classes that is expected.
+        num_frames: frames of a clip. None takes those of the tag, or what the keys or the source imply.
+        class_names: names by class index. None takes those of the tag, if it has any.
         averaged: take the moving average of the weights.
     Returns:
-        the network, with its config in ``pretrained_cfg``; the converted checkpoint; the name of its source.
+        the model, with its config in ``pretrained_cfg``, the converted checkpoint, and the name of its source.
     Raises:
         UnknownModelError: no such name or tag.
-        WeightsError: the file cannot be read, is of no known source, or is not what ``name`` says.
+        WeightsError: the file cannot be read, is of no known source, or does not match ``name``.
         ValueError: not as many class names as classes.
     """
     path = Path(path).expanduser()
@@ -95,7 +95,7 @@ def convert_file(
 
 
 def _own_weights(state: dict[str, Tensor], name: str | None) -> tuple[Converted, str] | None:
-    """The state dict of a network of videozoo itself, as a training loop of the user's saves it; else None."""
+    """Return the state dict of a videozoo model, as a user's training loop saves it, or None."""
     for own in (state, without_prefix(state)):
         if name is not None and "fc.weight" in own and any(key.startswith("backbone.") for key in own):
             spec = spec_of(split_name(name)[0])
@@ -109,14 +109,14 @@ def _own_weights(state: dict[str, Tensor], name: str | None) -> tuple[Converted,
 
 
 def _image_hint(state: dict[str, Tensor], path: Path) -> str:
-    """Say what to do with the weights of an image model, known by a convolution of three channels."""
+    """Return the advice for weights of an image model, which are recognized by a convolution of three channels."""
     is_image = any(value.ndim == 4 and value.shape[1] == 3 for value in state.values())
     hint = f"start a backbone from them: --backbone-weights {path} (backbone_weights in Python)"
     return f"; if these are an image model's, {hint}" * is_image
 
 
 def _architecture(spec: ModelSpec, wanted: str | None, path: Path) -> str:
-    """The registered name of a composition, options aside; what the user wants must be one of them."""
+    """Return the registered name of a composition, options aside. It must match the name that the user gave, if any."""
     names = names_of(spec)
     if wanted is None:
         return names[0] if names else ""

@@ -1,4 +1,4 @@
-"""The weights that a training starts from where none are named, and whether they can be had now."""
+"""Default weights that training starts from, and whether they are available."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Start:
     Args:
         option: the argument of ``create_model`` that takes them: ``pretrained``, ``init_from``, ``backbone_weights``.
         value: its value.
-        name: what the weights are called.
+        name: name of the weights, for messages.
         is_here: whether they are on this disk.
-        url: where they can be fetched; empty where that is unknown.
+        url: address to fetch them from, empty if unknown.
     """
 
     option: str
@@ -38,14 +38,14 @@ class Start:
     url: str
 
     def can_be_had(self) -> bool:
-        """Return whether the weights are on this disk, or their server answers."""
+        """Return whether the weights are on this disk or their server responds."""
         return self.is_here or (bool(self.url) and can_reach(self.url))
 
 
 def default_starts(name: str) -> Iterator[Start]:
-    """Give the weights that a named architecture can start from, the best first.
+    """Return the weights that a named architecture can start from, the best first.
 
-    These are its own published weights, of an ARC or DNR name those of its base, and ImageNet weights of its backbone.
+    These are its own published weights, for ARC or DNR those of the base, and ImageNet weights of the backbone.
 
     Raises:
         UnknownModelError: no such architecture.
@@ -63,9 +63,9 @@ def default_starts(name: str) -> Iterator[Start]:
 
 
 def image_weights(name: str) -> str | None:
-    """Return the tag of ImageNet weights for a model's backbone: torchvision's if there are some, else timm's first.
+    """Return the tag of ImageNet weights for a model's backbone: torchvision's if there are any, else timm's first.
 
-    Weights whose license forbids commercial use are taken only where there are no others.
+    Weights whose license forbids commercial use are taken only if there are no others.
     """
     names = timm.list_pretrained(f"{_backbone_of(name)}.*")
     free = [full for full in names if "-nc" not in str(getattr(timm.get_pretrained_cfg(full), "license", ""))]
@@ -79,7 +79,7 @@ def _backbone_of(name: str) -> str:
 
 
 def _published(name: str) -> tuple[str, bool, str] | None:
-    """Name, presence and address of the default weights of an architecture; None where it has none."""
+    """Return the default weights of an architecture, or None if it has none."""
     try:
         tagged = pretrained_name(name)
     except WeightsError:

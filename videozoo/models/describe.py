@@ -18,14 +18,14 @@ COMPOSED = "videozoo_composed"
 
 
 def configure(model: Net, cfg: VideoCfg, name: str) -> Net:
-    """Write the config that belongs to a network as it was built onto it, and onto the members of an ensemble.
+    """Write the config of a model to the model, and to the members of an ensemble.
 
     Args:
-        model: the network, changed in place.
-        cfg: what is known of its weights.
+        model: the model, changed in place.
+        cfg: config of its weights.
         name: its architecture, or empty.
     Returns:
-        the network.
+        the model.
     """
     if isinstance(model, Ensemble):
         for member in model.members:
@@ -59,7 +59,7 @@ def _first_conv(model: VideoNet | Ensemble) -> str | tuple[str, ...] | None:
 
 
 def backbone_cfg(spec: ModelSpec) -> VideoCfg:
-    """The config of a composition without a name: mean, std and size as the backbone's own says."""
+    """Return the config of a composition without a name, with mean, std and size of the backbone's config."""
     own = timm.get_pretrained_cfg(spec.backbone)
     if own is None:
         return VideoCfg()

@@ -125,11 +125,11 @@ class Ensemble(nn.Module):
     def forward_intermediates(
         self, x: Tensor, indices: int | list[int] | None = None, intermediates_only: bool = False, **kwargs: Any
     ) -> Any:
-        """Feature maps of several stages of each member, one member after the other; see ``VideoNet``.
+        """Return the feature maps of several stages of each member, one member after the other, as ``VideoNet`` does.
 
         Args:
             x: clips (B, C, T, H, W).
-            indices: which stages of every member; an int takes the last so many, None all.
+            indices: stages of every member. An int takes that many from the end, None takes all.
             intermediates_only: leave the final features out.
             kwargs: ``norm`` and ``stop_early`` of timm's method.
         Returns:
@@ -198,7 +198,7 @@ class Ensemble(nn.Module):
 
 
 def joint_names(members: Sequence[VideoNet], field: str) -> tuple[str, ...]:
-    """What every member's config names under ``field``, ``"classifier"`` or ``"first_conv"``, in the ensemble."""
+    """Return every member's names under ``field`` (``"classifier"``, ``"first_conv"``), as names in the ensemble."""
     names = []
     for k, member in enumerate(members):
         own = member.pretrained_cfg.get(field) or ()
@@ -207,7 +207,7 @@ def joint_names(members: Sequence[VideoNet], field: str) -> tuple[str, ...]:
 
 
 def _joint_cfg(members: list[VideoNet]) -> dict[str, Any]:
-    """The longest member's config; what the members must agree on is checked."""
+    """Return the longest member's config. Fields on which the members must agree are checked."""
     longest = max(members, key=lambda member: member.num_frames).pretrained_cfg
     if len({is_multi_label(member) for member in members}) > 1:
         raise ValueError("Ensemble: some members give a video one class and some several; they cannot be averaged.")

@@ -13,7 +13,7 @@ from videozoo.models.config import merge_cfg
 from videozoo.models.describe import COMPOSED, backbone_cfg, configure
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.init_from import build_from_base
-from videozoo.models.load import Source, is_source, load_source, load_weights, open_named, open_source
+from videozoo.models.load import Source, is_location, load_weights, load_weights_from, open_named, resolve_weights
 from videozoo.models.registry import get_pretrained_cfg, model_entrypoint, split_name
 from videozoo.models.spec import Augmenter, ModelSpec, Spec, TemporalModule
 from videozoo.models.video_net import VideoNet
@@ -78,10 +78,10 @@ def create_model(
     """
     kwargs = {key: value for key, value in kwargs.items() if value is not None}
     with set_layer_config(scriptable=scriptable, exportable=exportable, no_jit=no_jit):
-        if is_source(model_name):
+        if is_location(model_name):
             if "init_from" in kwargs:
                 raise ValueError(f"create_model: init_from starts a network by its name, not {model_name}.")
-            source = open_source(model_name, cache_dir)
+            source = resolve_weights(model_name, cache_dir)
             model = _from_source(source, pretrained, pretrained_cfg_overlay, {**kwargs, "cache_dir": cache_dir})
         else:
             model = model_entrypoint(str(model_name))(
@@ -97,12 +97,14 @@ def create_model(
 
 
 def create_named(name: str, spec: Spec, pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:
-    """What every registered entry point does: the spec with its arguments changed, built, filled and configured.
+    """Create a registered architecture: its spec with changed arguments, built, with weights and config.
+
+    Every registered entry point calls this.
 
     Args:
         name: the architecture.
         spec: its composition.
-        pretrained: load the weights of the tag that ``pretrained_cfg`` is, or the default ones.
+        pretrained: load the weights of the tag in ``pretrained_cfg``, or the default ones.
         kwargs: those of :func:`create_model`.
     """
     given, overlay = kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None)
@@ -130,14 +132,14 @@ def create_named(name: str, spec: Spec, pretrained: bool = False, **kwargs: Any)
 
 
 def create_composed(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:
-    """A network that timm's ``create_model`` found at ``hf-hub:`` or ``local-dir:``; its config says what it is.
+    """Create a model that timm's ``create_model`` found at ``hf-hub:`` or ``local-dir:``, from its config.
 
     Args:
         pretrained: load its weights.
-        kwargs: those of :func:`create_model`, and what timm adds from the config.
+        kwargs: those of :func:`create_model`, and those that timm adds from the config.
     Raises:
-        WeightsError: it cannot be had, is no model of videozoo, or does not fit.
-        ValueError: called by its name, which stands for no composition.
+        WeightsError: it cannot be fetched, is no model of videozoo, or does not fit.
+        ValueError: called by the name of this function, which has no composition.
     """
     place = _timm_place(kwargs.pop("pretrained_cfg", None))
     if place is None:
@@ -145,11 +147,11 @@ def create_composed(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensem
     overlay, cache_dir = kwargs.pop("pretrained_cfg_overlay", None), kwargs.pop("cache_dir", None)
     stored = kwargs.pop("pretrained_model_args", None) or {}  # timm has put them among the arguments
     asked = {key: value for key, value in kwargs.items() if stored.get(key) != value}
-    return _from_source(open_source(place, cache_dir), pretrained, overlay, {**asked, "cache_dir": cache_dir})
+    return _from_source(resolve_weights(place, cache_dir), pretrained, overlay, {**asked, "cache_dir": cache_dir})
 
 
 def _timm_place(cfg: Any) -> str | None:
-    """Where timm's ``create_model`` found a network, if it was given its place and not its name."""
+    """Return the location of a model if timm's ``create_model`` was given a location and not a name."""
     row = cfg if isinstance(cfg, Mapping) else {}
     if row.get("source") == "hf-hub":
         return f"hf-hub:{row['hf_hub_id']}"
@@ -208,7 +210,7 @@ def _change_spec(spec: Spec, changes: Mapping[str, Any], name: str) -> Spec:
 def _from_source(
     source: Source, pretrained: bool, overlay: Mapping[str, Any] | None, kwargs: dict[str, Any]
 ) -> VideoNet | Ensemble:
-    """The network that lies there, with its own config; ``kwargs`` as in :func:`create_model`."""
+    """Create the model of a location with its own config. ``kwargs`` are those of :func:`create_model`."""
     backbone_weights, cache_dir = kwargs.pop("backbone_weights", None), kwargs.pop("cache_dir", None)
     spec = _change_spec(source.spec, kwargs, source.architecture or source.name)
     try:
@@ -218,5 +220,5 @@ def _from_source(
             raise
         raise source.error(f"its network cannot be built ({error})", CONFIG) from error
     if pretrained:
-        load_source(model, source)
+        load_weights_from(model, source)
     return configure(model, merge_cfg(source.cfg, overlay), source.architecture)

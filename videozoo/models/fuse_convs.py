@@ -1,4 +1,4 @@
-"""Batch norms and activations taken into the convolutions before them, where one recorded forward proves the pairs."""
+"""Fusion of batch norms and activations into convolutions, for pairs that a recorded forward proves."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ _NORMS: tuple[type[nn.Module], ...] = (nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBa
 
 
 class _Value:
-    """A tensor: how many operations read it, and which of the watched modules took it as their input."""
+    """Tensor of a recorded forward: how many operations read it, and which watched modules took it as input."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -51,11 +51,11 @@ class _CountReads(TorchDispatchMode):
 
 
 class _Links:
-    """What one forward showed: which module's output is read by which other module and by nothing else.
+    """Links of a recorded forward: modules whose output is read by one other module and by nothing else.
 
-    Every operation of the forward is seen, whichever function asked for it. A link from a module to another means that
-    each ran once, that each of their parameters and buffers was read by at most one operation, that the very tensor
-    that the first gave is the input of the second, and that a single operation read it.
+    The forward is seen operation by operation, whichever function called it. A link from one module to another
+    means: each ran once, each of their parameters and buffers was read by at most one operation, the second got the very tensor
+    that the first returned, and a single operation read it.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class _Links:
 
     @contextmanager
     def watching(self, net: nn.Module, watched: Callable[[nn.Module], bool]) -> Iterator[None]:
-        """Record what runs inside; removes its hooks at the end."""
+        """Record the forward that runs inside. The hooks are removed at the end."""
         for tensor in (*net.parameters(), *net.buffers()):
             self._values[tensor] = _Value()
         handles = []
@@ -88,18 +88,18 @@ class _Links:
             self._outputs[module] = self._values[out] = _Value()
 
     def keep(self, out: Any) -> None:
-        """The caller reads what the network gives."""
+        """Mark the outputs of the model as read by its caller."""
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor) and leaf in self._values:
                 self._values[leaf].reads += 1
 
     def owns_its_weights(self, module: nn.Module) -> bool:
-        """Whether the module ran once and none of its tensors was read twice, by itself or elsewhere."""
+        """Return whether the module ran once and none of its tensors was read twice, in it or elsewhere."""
         own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
         return self.calls[module] == 1 and all(self._values[tensor].reads <= 1 for tensor in own)
 
     def reader(self, module: nn.Module) -> nn.Module | None:
-        """The watched module that alone reads the output of ``module``, which ran once."""
+        """Return the watched module that alone reads the output of ``module``, which ran once."""
         value = self._outputs.get(module)
         if value is None or self.calls[module] != 1 or value.reads != 1 or len(value.takers) != 1:
             return None
@@ -107,7 +107,7 @@ class _Links:
 
 
 def _record(net: nn.Module, run: Callable[[], Any]) -> tuple[_Links, Any]:
-    """Watch the convolutions, norms and activations of ``net`` while ``run()`` runs it once; also gives its result."""
+    """Watch the convolutions, norms and activations of ``net`` while ``run()`` runs it once. Returns its result too."""
     links = _Links()
     kinds = (*_FUSED, *_ARC, *_NORMS, *ACTIVATIONS)
     with links.watching(net, lambda module: type(module) in kinds):
@@ -117,17 +117,17 @@ def _record(net: nn.Module, run: Callable[[], Any]) -> tuple[_Links, Any]:
 
 
 def fuse_convs(net: nn.Module, run: Callable[[], Any]) -> Any:
-    """Replace every 2-D and 3-D convolution by a fused one, in place, with the norm and the activation behind it.
+    """Replace every 2-D and 3-D convolution by a fused one that contains its norm and activation, in place.
 
-    Norms and activations that were taken in become ``nn.Identity``; the key names of the rest stay. What has hooks, or
-    parameters that others use too, is left as it is. An ARC layer feeds its parts back before the norm: it has a method
-    ``fold(scale, shift)`` for the norm behind it.
+    Fused norms and activations become ``nn.Identity``. The other keys stay. Modules with hooks, or with parameters that
+    others use too, are left as they are. An ARC layer feeds its output groups back before the norm, so it has its own
+    method ``fold(scale, shift)``.
 
     Args:
-        net: a network in evaluation mode.
-        run: runs it once.
+        net: a model in evaluation mode.
+        run: a function that runs the model once.
     Returns:
-        what ``run()`` gave, before anything was changed.
+        the result of ``run()`` before any change.
     """
     links, out = _record(net, run)
     names = {module: name for name, module in net.named_modules()}
@@ -171,7 +171,7 @@ def _is_foldable(norm: Any) -> bool:
 
 
 def _affine_of(norm: Any) -> tuple[Tensor, Tensor]:
-    """The factor and the summand that the norm amounts to in evaluation, in float64."""
+    """Return scale and shift of a norm in evaluation, in float64."""
     mean, var = norm.running_mean.cpu().double(), norm.running_var.cpu().double()
     scale = (var + norm.eps).rsqrt()
     shift = -mean * scale

@@ -1,4 +1,4 @@
-"""Starting an augmented network from the weights of its base."""
+"""Starting a model with ARC or DNR from the weights of its base."""
 
 import logging
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from videozoo.hub import WeightsError, read_safetensors
 from videozoo.models.build import build
 from videozoo.models.config import VideoCfg, merge_cfg
-from videozoo.models.load import Source, is_source, load_source, open_named, open_source
+from videozoo.models.load import Source, is_location, load_weights_from, open_named, resolve_weights
 from videozoo.models.registry import get_pretrained_cfg, is_model, split_name
 from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec
 from videozoo.models.video_net import VideoNet
@@ -24,12 +24,12 @@ _NOT_INHERITED = ("metrics", "train_recipe", "tag", "description", "origin_url",
 
 @dataclass(frozen=True)
 class InitReport:
-    """What a network got from its base.
+    """Report of what a model got from its base.
 
     Args:
-        num_taken: tensors that were taken over.
-        new: keys that the base has not, left as they are at the start.
-        left_out: keys of the base that the network has no place for.
+        num_taken: number of tensors taken from the base.
+        new: keys that the base lacks. They keep their initial values.
+        left_out: keys of the base that the model lacks.
     """
 
     num_taken: int
@@ -42,29 +42,29 @@ class InitReport:
 
 
 def find_base(init_from: str | Path, spec: ModelSpec, cache_dir: str | Path | None = None) -> Source:
-    """The network that another one starts from.
+    """Return the base that a model starts from.
 
     Args:
-        init_from: ``arch.tag``, ``hf-hub:ORGANISATION/NAME``, ``local-dir:FOLDER``, the path of a folder, or that of a
-            ``.safetensors`` file with the keys of the base.
-        spec: the network that starts, which says what the base of a mere file is.
-        cache_dir: where downloads are kept.
+        init_from: ``arch.tag``, ``hf-hub:ORGANIZATION/NAME``, ``local-dir:FOLDER``, a folder, or a ``.safetensors``
+            file with the keys of the base.
+        spec: composition of the model, from which the base of a plain file follows.
+        cache_dir: folder for downloads.
     Raises:
-        WeightsError: it cannot be had.
+        WeightsError: the base cannot be fetched.
         UnknownModelError: an architecture without weights of that tag.
     """
     if isinstance(init_from, str):
-        if is_source(init_from):
-            return open_source(init_from, cache_dir)
+        if is_location(init_from):
+            return resolve_weights(init_from, cache_dir)
         if is_model(split_name(init_from)[0]):
             return open_named(init_from, get_pretrained_cfg(init_from), cache_dir)
     path = Path(init_from).expanduser()
     if path.is_dir():
-        return open_source(path, cache_dir)
+        return resolve_weights(path, cache_dir)
     if not path.exists():
         raise WeightsError(
             "neither a name of `videozoo list --pretrained` nor a folder or file; for a repository write "
-            "hf-hub:ORGANISATION/NAME",
+            "hf-hub:ORGANIZATION/NAME",
             source=str(init_from),
         )
     classifier = read_safetensors(path).get("fc.weight")
@@ -80,21 +80,21 @@ def build_from_base(
     changes: Mapping[str, Any],
     cache_dir: str | Path | None = None,
 ) -> tuple[VideoNet, VideoCfg]:
-    """Build a network and give it the weights of its base: the same backbone and temporal module, fewer augmenters.
+    """Build a model with the weights of its base: same backbone and temporal module, fewer augmenters.
 
-    The options of the base win, and what ``changes`` leaves open (classes, frames, channels) is as in the base.
+    The options of the base win. Classes, frames and channels that ``changes`` does not set are those of the base.
 
     Args:
-        name: the network's, for messages.
+        name: name of the model, for messages.
         spec: its composition.
-        init_from: where it starts, see :func:`find_base`.
-        changes: fields of the spec that were asked for.
-        cache_dir: where downloads are kept.
+        init_from: its base, as in :func:`find_base`.
+        changes: fields of the spec that the caller set.
+        cache_dir: folder for downloads.
     Returns:
-        the network, with ``init_report`` telling what was left new; and the config of the base, without its figures.
+        the model, whose ``init_report`` lists the new keys, and the config of the base without its accuracies.
     Raises:
-        WeightsError: it cannot be had, is no base of the network, or its weights do not fit.
-        ValueError: the network is an ensemble, whose members have no common base.
+        WeightsError: the base cannot be fetched, is no base of the model, or its weights do not fit.
+        ValueError: the model is an ensemble, whose members have no common base.
     """
     if isinstance(spec, EnsembleSpec):
         raise ValueError(f"{name}: init_from is for single networks; start the members of the ensemble one by one.")
@@ -112,7 +112,7 @@ def build_from_base(
     augmenters = tuple(mine.get(type(part), part) for part in spec.augmenters)
     model = build(own.replace(augmenters=augmenters, **changes))
     plain = build(own.replace(**changes))
-    load_source(plain, base)  # strict: every key of the file has its place in the base
+    load_weights_from(plain, base)  # strict: every key of the file has its place in the base
     model.init_report = _take_over(model, plain, has_new_classes=model.num_classes != own.num_classes)
     _log.info("%s starts from %s: %s", name, base.name, model.init_report)
     return model, merge_cfg(base.cfg, dict.fromkeys(_NOT_INHERITED))

@@ -1,4 +1,4 @@
-"""timm's patterns for layer decay: of any backbone, with what temporal modules and augmenters added to it."""
+"""Layer groups for layer decay: timm's patterns, with the layers that temporal modules and augmenters added."""
 
 import re
 from typing import Any
@@ -12,12 +12,12 @@ __all__ = ["layer_groups", "prefixed"]
 def layer_groups(backbone: Any, coarse: bool = False) -> dict[str, Any]:
     """Return timm's patterns by group, for the keys of a backbone.
 
-    What was added to a stage, beside its blocks, is in the layer of the stage's last block. A backbone of timm without
-    patterns has a layer for each of its parts, in their order.
+    What was added to a stage, outside its blocks, is in the group of the stage's last block. A timm backbone without
+    patterns has one group for each of its parts, in order.
 
     Args:
-        backbone: of timm, or with timm's interface.
-        coarse: a layer is a stage, not a block.
+        backbone: a model of timm, or one with timm's interface.
+        coarse: one group per stage instead of one per block.
     """
     fine, stages = (_own_patterns(backbone, coarse=one) for one in (coarse, True))
     groups = {group: _rows(spec) for group, spec in fine.items() if spec is not None}

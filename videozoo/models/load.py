@@ -1,4 +1,4 @@
-"""Sources of weights, by name, and their way into a network: strict, and told where from."""
+"""Locations of weights by name, and strict loading into models."""
 
 import logging
 import re
@@ -25,11 +25,11 @@ from videozoo.version import __version__
 __all__ = [
     "Source",
     "brings_weights",
-    "is_source",
-    "load_source",
+    "is_location",
     "load_weights",
+    "load_weights_from",
     "open_named",
-    "open_source",
+    "resolve_weights",
 ]
 
 _log = logging.getLogger(__name__)
@@ -39,14 +39,14 @@ _OF_CLASSIFIER = re.compile(r"(members\.\d+\.)?fc\.")
 
 @dataclass(frozen=True)
 class Source:
-    """A network that lies somewhere, config and weights.
+    """Stored model: its config and weights.
 
     Args:
         name: its folder, repository or registered name, for messages.
         revision: the commit of a repository.
         architecture: its registered name, or empty.
         spec: its composition.
-        cfg: what it expects of its videos, and what it knows of itself.
+        cfg: its config.
         weights: the file.
     """
 
@@ -58,12 +58,12 @@ class Source:
     weights: Path
 
     def error(self, reason: str, file: str) -> WeightsError:
-        """An error about this source."""
+        """Return an error about this source."""
         return WeightsError(reason, source=self.name, revision=self.revision, file=file)
 
 
 def _split(name: str | Path) -> tuple[str, str]:
-    """Kind of source and what follows the colon; no kind for a registered name. A folder that exists is one too."""
+    """Split a name into the kind of location and the rest. The kind is empty for a registered name."""
     if isinstance(name, Path):
         return "local-dir", str(name)
     kind, colon, rest = name.partition(":")
@@ -74,25 +74,25 @@ def _split(name: str | Path) -> tuple[str, str]:
     return ("local-dir", name) if is_folder else ("", name)
 
 
-def is_source(name: str | Path) -> bool:
-    """Whether a model's name says where it is: ``local-dir:FOLDER``, ``hf-hub:ORGANISATION/NAME`` or a plain folder."""
+def is_location(name: str | Path) -> bool:
+    """Return whether a name is a location: ``local-dir:FOLDER``, ``hf-hub:ORGANIZATION/NAME`` or a plain folder."""
     return bool(_split(name)[0])
 
 
 def brings_weights(name: str | Path) -> bool:
-    """Whether a model's name stands for certain weights: it says where they are, or has a tag."""
-    return is_source(name) or bool(split_name(str(name))[1])
+    """Return whether a model's name includes weights: it is a location or has a tag."""
+    return is_location(name) or bool(split_name(str(name))[1])
 
 
-def open_source(name: str | Path, cache_dir: str | Path | None = None) -> Source:
-    """The network of ``local-dir:FOLDER`` or ``hf-hub:ORGANISATION/NAME[@REVISION]``.
+def resolve_weights(name: str | Path, cache_dir: str | Path | None = None) -> Source:
+    """Return the model of ``local-dir:FOLDER`` or ``hf-hub:ORGANIZATION/NAME[@REVISION]``.
 
     Args:
-        name: see above; a ``Path`` and the name of a folder that exists are folders. Of a run folder its ``best`` is
-            taken.
-        cache_dir: where downloads are kept; None for the Hub's own cache.
+        name: see above. A ``Path`` and the name of an existing folder are folders. For a run folder, its
+            ``best`` is used.
+        cache_dir: folder for downloads. None: the Hub's own cache.
     Raises:
-        WeightsError: it cannot be had, or is no model of videozoo.
+        WeightsError: it cannot be fetched, or is no model of videozoo.
     """
     kind, rest = _split(name)
     if kind == "hf-hub":
@@ -108,14 +108,14 @@ def open_source(name: str | Path, cache_dir: str | Path | None = None) -> Source
 
 
 def open_named(name: str, cfg: VideoCfg, cache_dir: str | Path | None = None) -> Source:
-    """The published weights of a registered name.
+    """Return the published weights of a registered name.
 
     Args:
         name: ``arch.tag``, or an architecture for its default weights.
-        cfg: its config, which says where the weights are.
-        cache_dir: as in :func:`open_source`.
+        cfg: its config, with the address of the weights.
+        cache_dir: as in :func:`resolve_weights`.
     Raises:
-        WeightsError: none exist, or they cannot be had.
+        WeightsError: no weights exist, or they cannot be fetched.
     """
     folder = weights_folder(name, cfg, cache_dir)
     config, weights = read_folder(folder)
@@ -159,8 +159,8 @@ def _check_spec(spec: ModelSpec) -> None:
         raise ValueError(f"a value of the wrong kind in {content}")
 
 
-def load_source(model: VideoNet | Ensemble, source: Source) -> None:
-    """Load a source's weights into a network of its composition; see :func:`load_weights`.
+def load_weights_from(model: VideoNet | Ensemble, source: Source) -> None:
+    """Load a source's weights into a model of the same composition with :func:`load_weights`.
 
     Raises:
         WeightsError: the file cannot be read, or a key or shape does not fit.
@@ -174,16 +174,16 @@ def load_source(model: VideoNet | Ensemble, source: Source) -> None:
 def load_weights(
     model: VideoNet | Ensemble, path: Path, *, num_classes: int | None = None, in_chans: int | None = None
 ) -> None:
-    """Load a ``.safetensors`` file into a network, strictly.
+    """Load a ``.safetensors`` file into a model, strictly.
 
-    With another number of classes the network keeps its own classifier; with another number of channels the stem's
-    weights are adapted. Nothing else may differ.
+    With another number of classes, the model keeps its own classifier. With another number of channels, the weights of
+    the stem are adapted. Nothing else may differ.
 
     Args:
-        model: the network.
-        path: a file with this network's key names.
-        num_classes: classes of the weights; None: those of the network.
-        in_chans: channels of the weights; None: those of the network.
+        model: the model.
+        path: a file with the model's keys.
+        num_classes: number of classes of the weights. None: as the model.
+        in_chans: number of channels of the weights. None: as the model.
     Raises:
         WeightsError: the file cannot be read, or a key or shape does not fit.
     """

@@ -1,4 +1,4 @@
-"""LoRA of the package peft on the layers that a temporal module or ARC has changed."""
+"""LoRA adapters of peft for layers that a temporal module or ARC has changed."""
 
 from typing import Any, TypeVar
 

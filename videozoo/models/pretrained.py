@@ -1,4 +1,4 @@
-"""Weights of a registered name as a local folder in our layout: downloaded, converted if need be, and kept."""
+"""Published weights as local model folders: downloaded, converted and cached."""
 
 import json
 import logging
@@ -29,16 +29,16 @@ _ORIGIN = "origin.json"
 
 
 def weights_folder(name: str, cfg: VideoCfg, cache_dir: str | Path | None = None) -> Path:
-    """The folder (``config.json``, ``model.safetensors``) with the weights of a registered name, fetched if need be.
+    """Return the folder (``config.json``, ``model.safetensors``) of a name's weights, downloaded if needed.
 
-    A public checkpoint is downloaded, opened for its tensors only, converted, and kept as such a folder.
+    Only the tensors of a public checkpoint are read. They are converted and cached as such a folder.
 
     Args:
         name: ``arch.tag``, or an architecture for its default tag.
-        cfg: its config, as ``get_pretrained_cfg`` gives it; without a source, that of the default tag.
-        cache_dir: where downloads are kept; None for the Hub's and torch.hub's own folders.
+        cfg: its config, as ``get_pretrained_cfg`` returns it. Without a source, that of the default tag is used.
+        cache_dir: folder for downloads. None: the folders of the Hub and torch.hub.
     Raises:
-        WeightsError: no weights exist, or they cannot be had or do not fit.
+        WeightsError: no weights exist, or they cannot be fetched or do not fit.
     """
     if not cfg.has_weights:
         name = pretrained_name(name)
@@ -55,7 +55,7 @@ def weights_folder(name: str, cfg: VideoCfg, cache_dir: str | Path | None = None
 
 
 def cache_folder(name: str, cache_dir: str | Path | None = None) -> Path:
-    """Where the converted checkpoint of ``arch.tag`` is kept.
+    """Return the folder that caches the converted checkpoint of ``arch.tag``.
 
     Args:
         name: ``arch.tag``.
@@ -66,7 +66,7 @@ def cache_folder(name: str, cache_dir: str | Path | None = None) -> Path:
 
 
 def _is_whole(folder: Path, cfg: VideoCfg) -> bool:
-    """Whether a folder of the cache holds what was written, made from the file that the record names."""
+    """Return whether a cached folder is complete and was made from the file of the record."""
     if not folder.is_dir():
         return False
     try:
@@ -113,17 +113,17 @@ def _download(name: str, cfg: VideoCfg, folder: Path, is_default: bool) -> None:
 
 
 def place_weights(path: str | Path, name: str, folder: str | Path | None = None) -> Path:
-    """Put a public checkpoint that was got by hand where ``pretrained=True`` finds it.
+    """Put a public checkpoint that you downloaded yourself where ``pretrained=True`` finds it.
 
     Args:
         path: the file.
-        name: ``arch.tag``, whose record it is.
-        folder: where to; None for the cache.
+        name: ``arch.tag`` of its record.
+        folder: destination. None: the cache.
     Returns:
-        the folder that was made.
+        the new folder.
     Raises:
         UnknownModelError: no such name or tag.
-        WeightsError: not the file of the record, by its hash, or one that does not fit.
+        WeightsError: the hash is not that of the record, or the file does not fit.
     """
     cfg, path = get_pretrained_cfg(name), Path(path).expanduser()
     if not cfg.url:

@@ -1,4 +1,4 @@
-"""Checkpoints that others have published, as tags of the architectures that they are for."""
+"""Public checkpoints of other projects, as tags of the architectures."""
 
 import json
 from functools import cache
@@ -26,7 +26,7 @@ def _class_names(file: str) -> tuple[str, ...]:
 
 
 def published_weights(arch: str) -> dict[str, VideoCfg]:
-    """The configs of the public checkpoints of an architecture, by tag, the default first; often none."""
+    """Return the configs of an architecture's public checkpoints by tag, the default first. Many have none."""
     bundled = {BUNDLED_TAG: _bundled_config(BUNDLED / arch)} if (BUNDLED / arch).is_dir() else {}
     return bundled | {tag: _config(row) for tag, row in _table()["weights"].get(arch, {}).items()}
 

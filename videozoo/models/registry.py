@@ -59,12 +59,12 @@ def register_architecture(
     """Register an entry point ``fn(pretrained=False, **kwargs)`` under its name, here and in timm.
 
     Args:
-        fn: named after the architecture.
-        cfg: what the network expects of its videos.
-        weights: the config of each of its published weights, by tag; the first is the default.
-        spec: its composition, if it is one.
+        fn: a function named after the architecture.
+        cfg: the architecture's config.
+        weights: configs of the published weights by tag. The first is the default.
+        spec: its composition, if it has one.
     Raises:
-        ValueError: timm or videozoo already has a model of that name, or a tag names no source of weights.
+        ValueError: timm or videozoo already has a model of that name, or a tag has no source of weights.
     """
     name = fn.__name__
     if name in _ENTRYPOINTS or timm.is_model(name):
@@ -83,13 +83,13 @@ def register_architecture(
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Architecture and tag of ``arch.tag``; the tag is empty where there is none."""
+    """Split ``arch.tag`` into architecture and tag. The tag is empty if there is none."""
     arch, _, tag = name.partition(".")
     return arch, tag
 
 
 def model_entrypoint(name: str) -> Entrypoint:
-    """The entry point of an architecture.
+    """Return the entry point of an architecture.
 
     Raises:
         UnknownModelError: videozoo has no such name, or no weights of that tag.
@@ -97,7 +97,7 @@ def model_entrypoint(name: str) -> Entrypoint:
     if "/" in name or ":" in name or Path(name).is_file():
         what = "it is a file, not a folder with config.json and model.safetensors"
         what = what if Path(name).is_file() else "there is no such folder"
-        raise UnknownModelError(f"unknown model {name!r}: {what}; for a repository write hf-hub:ORGANISATION/NAME.")
+        raise UnknownModelError(f"unknown model {name!r}: {what}; for a repository write hf-hub:ORGANIZATION/NAME.")
     arch, tag = split_name(name)
     if arch not in _ENTRYPOINTS:
         hint = near_names(arch, _ENTRYPOINTS, "did you mean {}?", most=5, cutoff=0.5)
@@ -117,7 +117,7 @@ def model_entrypoint(name: str) -> Entrypoint:
 
 
 def spec_of(name: str) -> Spec:
-    """The composition of a named architecture.
+    """Return the composition of a named architecture.
 
     Raises:
         UnknownModelError: videozoo has no such name, or it was registered without a composition.
@@ -130,7 +130,7 @@ def spec_of(name: str) -> Spec:
 
 
 def names_of(spec: ModelSpec) -> list[str]:
-    """Names of the architectures of the same backbone, temporal module and augmenters, whatever their options."""
+    """Return the architectures with the same backbone, temporal module and augmenters, whatever their options."""
     return [name for name in list_models() if name in _SPECS and _SPECS[name].kind == spec.kind]
 
 
@@ -151,7 +151,7 @@ def is_model(name: str) -> bool:
 
 
 def pretrained_name(name: str) -> str:
-    """The name with the tag of the weights that ``pretrained=True`` loads: its own, or the architecture's first.
+    """Return the name with the tag that ``pretrained=True`` loads: its own tag, or the architecture's first.
 
     Raises:
         UnknownModelError: videozoo has no such name or tag.

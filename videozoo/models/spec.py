@@ -1,4 +1,4 @@
-"""Everything that is needed to build a network again, as plain data."""
+"""Specs: all that is needed to build a model again, as plain data."""
 
 import math
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ __all__ = ["Augmenter", "EnsembleSpec", "ModelSpec", "Spec", "TemporalModule", "
 
 @runtime_checkable
 class TemporalModule(Protocol):
-    """A frozen dataclass that gives a 2-D network time.
+    """Frozen dataclass that adds temporal modeling to a 2-D backbone.
 
-    It may also state ``frames_per_segment``, the frames that the network sees per time step (1), and bring the head
-    that takes the place of mean and classifier: ``make_head(in_features, num_segments, num_classes)``.
+    It may define ``frames_per_segment``, the frames that the backbone sees per time step (1). It may also define a head
+    that replaces mean and classifier: ``make_head(in_features, num_segments, num_classes)``.
     """
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]: ...
@@ -125,13 +125,13 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class EnsembleSpec:
-    """Several networks whose probabilities are averaged; they see the same clip.
+    """Composition of an ensemble, whose members see the same clip and whose probabilities are averaged.
 
     Args:
-        members: two compositions or more. A clip has the frames of the longest; see ``Ensemble`` for what the others
-            get of it.
+        members: two or more compositions. A clip has as many frames as the longest member takes. ``Ensemble`` describes
+            which of them the others get.
     Raises:
-        ValueError: fewer than two members, or members that cannot see the same clip or have other classes.
+        ValueError: less than two members, or members that cannot see the same clip or have other classes.
     """
 
     members: tuple[ModelSpec, ...]
@@ -152,7 +152,7 @@ class EnsembleSpec:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """The members' kinds."""
+        """Kinds of the members."""
         return tuple(member.kind for member in self.members)
 
     @staticmethod
@@ -162,12 +162,12 @@ class EnsembleSpec:
 
     @property
     def num_frames(self) -> int:
-        """Frames of a clip: those of the longest member."""
+        """Frames of a clip, those of the longest member."""
         return max(member.num_frames for member in self.members)
 
     @property
     def num_classes(self) -> int:
-        """Classes of every member."""
+        """Number of classes of every member."""
         return self.members[0].num_classes
 
     @property
@@ -176,12 +176,12 @@ class EnsembleSpec:
         return self.members[0].in_chans
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return {"members": [member.to_dict() for member in self.members]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "EnsembleSpec":
-        """The inverse of :meth:`to_dict`.
+        """Return the spec whose :meth:`to_dict` gave ``data``.
 
         Raises:
             ValueError: an unknown field, or members that a spec refuses.
@@ -191,7 +191,7 @@ class EnsembleSpec:
         return cls(tuple(ModelSpec.from_dict(member) for member in data["members"]))
 
     def replace(self, **changes: Any) -> "EnsembleSpec":
-        """A copy with some fields of every member changed; of ``num_frames`` the shorter members keep their share.
+        """Return a copy with some fields of every member changed. Members keep their fraction of ``num_frames``.
 
         Raises:
             ValueError: a number of frames of which a member gets no whole number.
@@ -209,7 +209,7 @@ Spec = ModelSpec | EnsembleSpec
 
 
 def spec_from_dict(data: Mapping[str, Any]) -> Spec:
-    """The spec whose :meth:`to_dict` gave ``data``.
+    """Return the spec whose :meth:`to_dict` gave ``data``.
 
     Raises:
         ValueError: an unknown field, part or option, or a value that is refused.

@@ -1,4 +1,4 @@
-"""State dicts made to fit a network, and loaded strictly."""
+"""Strict loading of state dicts, and their adaptation to other input channels."""
 
 from collections.abc import Mapping
 
@@ -13,14 +13,14 @@ __all__ = ["adapt_stems", "load_strictly"]
 
 
 def load_strictly(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load a state dict into a network whose keys and shapes it has; only counters of batches may be missing.
+    """Load a state dict into a model with the same keys and shapes. Only batch counters of norms may be missing.
 
     Args:
-        net: the network.
-        state: its tensors by key.
-        source: where they are from, for the error.
+        net: the model.
+        state: tensors by key.
+        source: name of their source, for the error.
     Raises:
-        WeightsError: they do not fit; lists what is missing, left over and of another shape.
+        WeightsError: they do not fit. The message lists missing and unexpected keys and other shapes.
     """
     own = net.state_dict()
     counters = {key: torch.zeros_like(value) for key, value in own.items() if key.endswith("num_batches_tracked")}
@@ -45,18 +45,18 @@ def _some(names: list[str]) -> str:
 
 
 def adapt_stems(state: dict[str, Tensor], own: Mapping[str, Tensor], in_chans: int, base_chans: int = 3) -> list[str]:
-    """Adapt every convolution that sees the input to another number of channels, as timm does; 2-D and 3-D.
+    """Adapt every convolution of the input to another number of channels, as timm does, in 2-D and 3-D.
 
-    Such a convolution is known by its shape alone: that of the network's own but for the channels. One that sees
+    Such a convolution is recognized by its shape, which differs from the model's only in the channels. One that sees
     several frames at once (TDN's differences) is adapted frame by frame.
 
     Args:
-        state: weights made for ``base_chans`` channels, changed in place.
-        own: the tensors of the network for ``in_chans`` channels.
-        in_chans: channels of the network.
+        state: weights for ``base_chans`` channels, changed in place.
+        own: tensors of the model for ``in_chans`` channels.
+        in_chans: channels of the model.
         base_chans: channels of the weights.
     Returns:
-        the keys that were adapted.
+        the adapted keys.
     """
     adapted = []
     for key, weight in state.items():

@@ -1,4 +1,4 @@
-"""The named architectures: one row each, no logic."""
+"""Named architectures, one row each."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def _register(name: str, spec: Spec, summary: str) -> None:
 
 
 def videozoo_composed(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:
-    """A composition without a name, for timm's ``hf-hub:`` and ``local-dir:``; see ``videozoo.compose``."""
+    """Composition without a name, for timm's ``hf-hub:`` and ``local-dir:``. See ``videozoo.compose``."""
     return create_composed(pretrained, **kwargs)
 
 

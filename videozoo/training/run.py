@@ -37,12 +37,12 @@ def run_training(settings: Settings) -> "FitResult":
     """
     from videozoo.engine.distributed import first_process_first
     from videozoo.models import model_entrypoint
-    from videozoo.models.load import is_source
+    from videozoo.models.load import is_location
 
     for tracker in settings.log_with or ():
         check_installed(f"--log-with {tracker}", tracker)
     config = make_config(settings)
-    if not settings.is_continued and not is_source(settings.model):
+    if not settings.is_continued and not is_location(settings.model):
         model_entrypoint(settings.model)  # an unknown name is told now
     with hold_output(Path(settings.output), "a training run"):
         if is_main_process():
