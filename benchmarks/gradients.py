@@ -19,18 +19,18 @@ from pages import as_json, write
 from speed_measure import Setting, keep_freed_memory, machine, make_step, measure, peak_of_tensors
 
 from videozoo.augment.arc_products import ArcProducts
-from videozoo.augment.standardize import _StandardiseAndScale
+from videozoo.augment.standardize import _StandardizeAndScale
 from videozoo.autograd import OwnGradient
 from videozoo.layers.correlation import _Correlation
-from videozoo.layers.temporal_conv import _MixNeighbours
+from videozoo.layers.temporal_conv import _MixNeighbors
 from videozoo.layers.temporal_shift import _Shift
 
 PATH = Path(__file__).resolve().parent / "gradients.json"
 GRADIENTS: dict[str, tuple[type[OwnGradient], tuple[str, ...]]] = {
     "shift": (_Shift, ("tsm_r18", "tsm_r50")),
-    "mix of neighbors": (_MixNeighbours, ("tanet_r18", "tanet_r50", "tdn_r18")),
+    "mix of neighbors": (_MixNeighbors, ("tanet_r18", "tanet_r50", "tdn_r18")),
     "correlation": (_Correlation, ("msn_r18", "msn_r50")),
-    "standardize and scale": (_StandardiseAndScale, ("dnr_tsn_r18", "dnr_tsn_r50")),
+    "standardize and scale": (_StandardizeAndScale, ("dnr_tsn_r18", "dnr_tsn_r50")),
     "ARC": (ArcProducts, ("arc_tsm_r18", "arc_tsm_r50")),
 }
 ALLOWED_DIFFERENCE = 1e-4  # of the largest output

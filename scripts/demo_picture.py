@@ -33,7 +33,7 @@ def main() -> None:
         drop(page, root / CLIP)
         shot = Image.open(io.BytesIO(page.screenshot()))
         browser.close()
-    shot.convert("RGB").point(lambda value: value & 0xF8 | value >> 5).save(picture, optimize=True)  # 5 bits a colour
+    shot.convert("RGB").point(lambda value: value & 0xF8 | value >> 5).save(picture, optimize=True)  # 5 bits a color
     print(f"{picture}: {shot.width}x{shot.height}, {picture.stat().st_size} bytes")
 
 

@@ -1,4 +1,4 @@
-"""Publish every weights folder (``config.json``, ``model.safetensors``) under one organisation of the Hub.
+"""Publish every weights folder (``config.json``, ``model.safetensors``) under one organization of the Hub.
 
 ``python scripts/publish_all.py --org ORG [--dry-run] [FOLDER]``: FOLDER is searched, by default the package, which
 ships weights for trials. A folder is published as ORG/<its name>; the ``best`` of a run under the run's name, its
@@ -18,7 +18,7 @@ def main() -> int:
     """Publish all that can be; the exit status is 1 if a folder could not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=Path(videozoo.__file__).parent, metavar="FOLDER")
-    parser.add_argument("--org", required=True, help="organisation or user")
+    parser.add_argument("--org", required=True, help="organization or user")
     parser.add_argument("--dry-run", action="store_true", help="prepare and check everything, send nothing")
     args = parser.parse_args()
     folders = find_folders(args.folder.expanduser())

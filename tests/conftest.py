@@ -35,7 +35,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def goldens() -> Path:
-    """Folder with ``fill.py`` and one JSON file per network of the original authors; skips where it is absent."""
+    """Folder with ``fill.py`` and one JSON file per model of the original authors; skips where it is absent."""
     folder = shared_folder("goldens")
     if folder is None:
         pytest.skip("no shared goldens: set VIDEOZOO_SHARED to the folder that holds goldens/")

@@ -80,7 +80,7 @@ def randomize(net: nn.Module, scale: float = 0.05) -> nn.Module:
 
 
 def calibrate(net: nn.Module, x: Tensor) -> nn.Module:
-    """Give every norm with statistics those of ``x``, so that no random network explodes or dies out."""
+    """Give every norm with statistics those of ``x``, so that no random model explodes or dies out."""
     norms: list[Any] = [m for m in net.modules() if getattr(m, "running_mean", None) is not None]
     momenta = [m.momentum for m in norms]
     for norm in norms:
@@ -97,10 +97,10 @@ def calibrate(net: nn.Module, x: Tensor) -> nn.Module:
 
 
 def clips(batch: int, frames: int, size: int = 48, channels: int = 3, seed: int = 1) -> Tensor:
-    """Random clips (B, C, T, H, W) with a colour per frame; they do not depend on what was drawn before."""
+    """Random clips (B, C, T, H, W) with a color per frame; they do not depend on what was drawn before."""
     generator = torch.Generator().manual_seed(seed)
-    colours = torch.randn(batch, channels, frames, 1, 1, generator=generator)
-    return colours + torch.randn(batch, channels, frames, size, size, generator=generator)
+    colors = torch.randn(batch, channels, frames, 1, 1, generator=generator)
+    return colors + torch.randn(batch, channels, frames, size, size, generator=generator)
 
 
 def small_resnet(

@@ -51,7 +51,7 @@ def zero_state(channels: int) -> State:
     return torch.zeros(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
 
 
-def standardise(x: Tensor, mean: Tensor, var: Tensor, eps: float) -> Tensor:
+def standardize(x: Tensor, mean: Tensor, var: Tensor, eps: float) -> Tensor:
     """Eq. 1 with statistics per channel, of frames (N, C, H, W) or (C, H, W)."""
     shape = (-1, 1, 1)
     return (x - mean.reshape(shape)) / torch.sqrt(var.reshape(shape) + eps)
@@ -84,9 +84,9 @@ def cross_temporal(
     return pairs
 
 
-def apply_pairs(standardised: Tensor, pairs: list[State]) -> Tensor:
+def apply_pairs(standardized: Tensor, pairs: list[State]) -> Tensor:
     """Every frame with its own pair."""
-    return torch.stack([scale_and_shift(frame, pair) for frame, pair in zip(standardised, pairs, strict=True)])
+    return torch.stack([scale_and_shift(frame, pair) for frame, pair in zip(standardized, pairs, strict=True)])
 
 
 def under(params: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -97,14 +97,14 @@ def under(params: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def plain_norm(x: Tensor, params: Mapping[str, Tensor], name: str, eps: float = 1e-5) -> Tensor:
     """A batch norm in evaluation."""
     p = under(params, name)
-    x = standardise(x, p["running_mean"], p["running_var"], eps)
+    x = standardize(x, p["running_mean"], p["running_var"], eps)
     return x * p["weight"].reshape(-1, 1, 1) + p["bias"].reshape(-1, 1, 1)
 
 
 def dnr_norm(x: Tensor, params: Mapping[str, Tensor], name: str, pairs: list[State], eps: float = 1e-5) -> Tensor:
     """A dynamic norm in evaluation, given the pair of every frame."""
     p = under(params, name)
-    return apply_pairs(standardise(x, p["running_mean"], p["running_var"], eps), pairs)
+    return apply_pairs(standardize(x, p["running_mean"], p["running_var"], eps), pairs)
 
 
 @dataclass

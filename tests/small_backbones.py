@@ -27,8 +27,8 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         _narrow, Bottle2neck, channels=(16, 16, 32, 32), base_width=26, block_args={"scale": 4}
     ),
 }
-# DNR refuses networks most of whose norms lie outside its blocks: the middle ones of (2+1)D, shortcuts.
-_2plus1d = ResNet3dCfg(18, is_factorised=True, temporal_strides=(1, 2, 2, 2))
+# DNR refuses models most of whose norms lie outside its blocks: the middle ones of (2+1)D, shortcuts.
+_2plus1d = ResNet3dCfg(18, is_factorized=True, temporal_strides=(1, 2, 2, 2))
 _slowonly = ResNet3dCfg(_BOTTLENECK, temporal_kernels=(1, 1, 3, 3), stem_kernel=1)
 _slowfast = SlowFastCfg(_BASIC, has_lateral_norm=False, slow_frames="stride", is_fast_first=True)
 _MAKERS |= {

@@ -29,7 +29,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def clips(model: videozoo.VideoNet, name: str, count: int) -> Iterator[torch.Tensor]:
-    """Clips of a motion that nobody trained on, as the network wants them."""
+    """Clips of a motion that nobody trained on, as the model wants them."""
     settled = resolve_data_config(model)
     transform = create_transform(**settled)
     for index in range(count):

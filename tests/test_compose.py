@@ -144,8 +144,8 @@ def test_shift_and_recursion_share_one_convolution(backbone: str) -> None:
         ("vit_tiny_patch16_224", "transformer on patches; use a convolutional backbone"),
         ("deit_tiny_patch16_224", "use a convolutional backbone"),
         ("swin_tiny_patch4_window7_224", "use a convolutional backbone"),
-        ("tsn_r18", "a network of videozoo itself"),
-        ("arc_tsm_r50", "a network of videozoo itself"),
+        ("tsn_r18", "a model of videozoo itself"),
+        ("arc_tsm_r50", "a model of videozoo itself"),
         ("", "backbone is ''; pass a name of timm"),
         (None, "backbone is None; pass a name of timm"),
         ("coat_tiny", "coat_tiny gives features of several scales, not maps"),
@@ -242,7 +242,7 @@ class OwnBlock(nn.Module):
 
 
 class OwnNet(nn.Module):
-    """Somebody's network with a forward of its own."""
+    """Somebody's model with a forward of its own."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ CLASSES = 5
 
 
 def member(num_frames: int, **kwargs: Any) -> VideoNet:
-    """A small network of that many frames."""
+    """A small model of that many frames."""
     kwargs = {"backbone": "test_resnet", "temporal": TSM(), "num_classes": CLASSES, **kwargs}
     return randomize(videozoo.compose(num_frames=num_frames, **kwargs)).eval()  # type: ignore[return-value]
 
@@ -50,7 +50,7 @@ def test_probabilities_are_averaged() -> None:
 
 @pytest.mark.parametrize("step", [2, 3, 4, 5])
 def test_a_member_gets_the_frames_nearest_to_those_that_it_was_tested_with(step: int) -> None:
-    """An odd share meets the centres of its segments; of an even one no other share would come nearer."""
+    """An odd share meets the centers of its segments; of an even one no other share would come nearer."""
     for length in (60, 61, 240, 1000):
         clip = sample_clips(length, num_frames=4 * step)[0]
         own = sample_clips(length, num_frames=4)[0]
@@ -167,7 +167,7 @@ def test_specs_are_plain_data() -> None:
     assert [(one.num_frames, one.num_classes, one.in_chans) for one in other.members] == [(2, 7, 1), (6, 7, 1)]
     with pytest.raises(ValueError, match="num_frames is 8; need a positive multiple of 3"):
         spec.replace(num_frames=8)
-    for wrong in ({"members": {}}, {"members": [], "colour": 1}):
+    for wrong in ({"members": {}}, {"members": [], "color": 1}):
         with pytest.raises(ValueError, match="need members alone, a list"):
             EnsembleSpec.from_dict(wrong)
 

@@ -23,7 +23,7 @@ HANDFUL = ("test_arc_tsm", "test_dnr_tsn", "tsn_mbv2")
 
 
 def random_net(name: str, dtype: torch.dtype = torch.float32) -> tuple[Net, Tensor]:
-    """A network with random, calibrated norms and a clip for it; ``fuse`` tries it on small clips."""
+    """A model with random, calibrated norms and a clip for it; ``fuse`` tries it on small clips."""
     torch.manual_seed(0)
     net = videozoo.create_model(name, num_classes=6).eval()
     size = 80 if "inception_v3" in name else 64 if "inception" in name else 40
@@ -56,7 +56,7 @@ def check_equal(name: str) -> None:
     assert isinstance(fused, type(net))
     exact_net, exact_x = copy.deepcopy(net).double(), x.double()
     exact = exact_net(exact_x)
-    # A random R(2+1)D magnifies rounding: there the network itself is 4e-4 from what float64 gives.
+    # A random R(2+1)D magnifies rounding: there the model itself is 4e-4 from what float64 gives.
     rounding = max(1e-4, 4 * distance(net(x), exact))
     assert distance(fused(x), exact) < rounding
     with torch.backends.mkldnn.flags(enabled=False):  # the plain operations
@@ -103,7 +103,7 @@ def test_every_norm_of_a_plain_model_is_folded() -> None:
     assert not {"BatchNormAct2d", "Conv2d", "ReLU6"} & set(left)
 
 
-# Small networks: which pairs are folded.
+# Small models: which pairs are folded.
 
 
 class Net2d(nn.Module):
@@ -253,7 +253,7 @@ NORMS = {
     "with ReLU6": BatchNormAct2d(8, act_layer=nn.ReLU6),
     "with SiLU": BatchNormAct2d(8, act_layer=nn.SiLU),
     "without": BatchNormAct2d(8, apply_act=False),
-    "synchronised": nn.SyncBatchNorm(8),
+    "synchronized": nn.SyncBatchNorm(8),
 }
 
 
@@ -309,7 +309,7 @@ def test_a_changed_weight_is_laid_out_again() -> None:
 
 @pytest.fixture(scope="module")
 def tiny() -> tuple[VideoNet, VideoNet, Tensor]:
-    """A tiny network, its fused copy, and a clip."""
+    """A tiny model, its fused copy, and a clip."""
     net, x = random_net("test_arc_tsm")
     assert isinstance(net, VideoNet)
     return net, videozoo.fuse(net), x
@@ -436,7 +436,7 @@ def test_an_ensemble_is_fused_member_by_member() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(TypeError, match="Linear is no network of videozoo"):
+    with pytest.raises(TypeError, match="Linear is no model of videozoo"):
         videozoo.fuse(nn.Linear(2, 2))  # type: ignore[type-var]
     net, _ = random_net("test_dnr_tsn")
     with torch.no_grad():
@@ -448,5 +448,5 @@ def test_refusals() -> None:
 def test_a_wrong_fold_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     net, _ = random_net("test_dnr_tsn")
     monkeypatch.setattr(FusedConv2d, "take_affine", lambda *_: None)
-    with pytest.raises(RuntimeError, match="the fused network differs"):
+    with pytest.raises(RuntimeError, match="the fused model differs"):
         videozoo.fuse(net)

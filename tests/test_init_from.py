@@ -172,13 +172,13 @@ def test_weights_that_are_no_base_are_refused(tmp_path: Path) -> None:
         videozoo.create_model("test_arc_tsm", init_from="nowhere")
     with pytest.raises(WeightsError, match=r"tsm_r18: no published weights exist"):
         videozoo.create_model("arc_tsm_r18", init_from="tsm_r18")
-    with pytest.raises(ValueError, match="arc_tsm_r50_8f16f: init_from is for single networks"):
+    with pytest.raises(ValueError, match="arc_tsm_r50_8f16f: init_from is for single models"):
         videozoo.create_model("arc_tsm_r50_8f16f", init_from=folder)
     with pytest.raises(
         ValueError, match="init_from, pretrained and backbone_weights each say where to start; give one"
     ):
         videozoo.create_model("test_arc_tsm", pretrained=True, init_from=folder)
-    with pytest.raises(ValueError, match="init_from starts a network by its name, not local-dir:"):
+    with pytest.raises(ValueError, match="init_from starts a model by its name, not local-dir:"):
         videozoo.create_model(f"local-dir:{folder}", init_from=folder)
 
 
@@ -224,7 +224,7 @@ def test_weights_of_a_folder_are_adapted_to_other_channels(tmp_path: Path, case:
     assert all(torch.equal(old[key], new[key]) for key in old if key not in changed)
     x = clips(1, frames, SIZE, channels=in_chans)
     with torch.no_grad():
-        if in_chans == 1:  # summed weights see grey as the old ones saw grey in every channel
+        if in_chans == 1:  # summed weights see gray as the old ones saw gray in every channel
             torch.testing.assert_close(other(x), net(x.expand(-1, 3, -1, -1, -1)), rtol=1e-4, atol=1e-4)
         assert other(x).shape == (1, 2)
     back: Any = videozoo.create_model(f"local-dir:{write(other, tmp_path / 'other')}", pretrained=True, in_chans=3)

@@ -49,7 +49,7 @@ OTHERS = {
 }
 CONVS = (nn.Conv2d, nn.Conv3d, PreConv2d, PreConv3d)
 NAMES = videozoo.list_models()
-# By default one small network for each pair of parts and block class. In the slow suite every name at its own depth,
+# By default one small model for each pair of parts and block class. In the slow suite every name at its own depth,
 # and other backbones.
 SMALL = {**small_specs({name: spec_of(name) for name in NAMES}), **ORDERS}
 SPECS = SMALL | OTHERS
@@ -62,7 +62,7 @@ TRACED = [
 
 
 def frames_of(case: str) -> int:
-    """Few frames that the network takes: segments of TDN have five, SlowFast takes every fourth or eighth, an 8-frame
+    """Few frames that the model takes: segments of TDN have five, SlowFast takes every fourth or eighth, an 8-frame
     member of an ensemble every second."""
     default = (SPECS[case] if case in SPECS else spec_of(case)).num_frames
     return {8: T, 16: 6, 32: 16, 40: 15}[default]
@@ -73,7 +73,7 @@ Spec = TypeVar("Spec", bound=ModelSpec | EnsembleSpec)
 
 
 def members_of(net: Net) -> list[VideoNet]:
-    """The networks of an ensemble, or the network itself."""
+    """The models of an ensemble, or the model itself."""
     return list(net.members) if isinstance(net, Ensemble) else [net]
 
 
@@ -116,7 +116,7 @@ def size_of(case_or_net: str | Net) -> int:
 
 every_net = pytest.mark.parametrize("net", CASES, indirect=True)
 traced_nets = pytest.mark.parametrize("net", TRACED, indirect=True)
-# An export takes twice the time of a compilation: one network per temporal module, and one per add-on.
+# An export takes twice the time of a compilation: one model per temporal module, and one per add-on.
 QUICK_EXPORTS = ("small arc_tsn_r18", "small dnr_tsm_r18", "small tdn_r18", "small tanet_r18", "small slowfast_r18")
 exported_nets = pytest.mark.parametrize(
     "net",
@@ -144,7 +144,7 @@ def is_order_free(net: Net) -> bool:
 
 @pytest.fixture(scope="module")
 def net(request: pytest.FixtureRequest) -> Net:
-    """One network per module and case, in evaluation, without gradients; tests that change it take a copy."""
+    """One model per module and case, in evaluation, without gradients; tests that change it take a copy."""
     torch.manual_seed(0)
     model = randomize(make(request.param)).eval().requires_grad_(False)
     return calibrate(model, clips(4, model.num_frames, size_of(model), seed=9))  # type: ignore[return-value]
@@ -198,7 +198,7 @@ def test_order_of_frames_matters_unless_no_part_mixes_time(net: Net, x: Tensor, 
 
 @every_net
 def test_every_part_acts(net: Net, x: Tensor, y: Tensor) -> None:
-    """Without any one of its parts the network answers something else."""
+    """Without any one of its parts the model answers something else."""
     for other_spec in fewer_parts(net.spec):
         other = build(other_spec).eval()
         own = net.state_dict()
@@ -278,7 +278,7 @@ def test_two_threads_give_the_same_output(net: Net) -> None:
 
 @every_net
 def test_copies_after_a_step_of_training(net: Net, x: Tensor, tmp_path: Path) -> None:
-    """deepcopy, pickle, state dict and safetensors all give the network that was trained, also in training mode."""
+    """deepcopy, pickle, state dict and safetensors all give the model that was trained, also in training mode."""
     model = trainable(net)
     optimizer = torch.optim.SGD(model.parameters(), 0.001)
     model(x).square().mean().backward()
@@ -296,7 +296,7 @@ def test_copies_after_a_step_of_training(net: Net, x: Tensor, tmp_path: Path) ->
 
 
 @every_net
-def test_synchronised_batch_norm_keeps_dynamic_norms(net: Net, x: Tensor, y: Tensor) -> None:
+def test_synchronized_batch_norm_keeps_dynamic_norms(net: Net, x: Tensor, y: Tensor) -> None:
     dynamic = [n for n, m in net.named_modules() if isinstance(m, DynamicNorm2d)]
     torchs = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(net))
     assert [n for n, m in torchs.named_modules() if isinstance(m, DynamicNorm2d)] == dynamic
@@ -325,7 +325,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(net: Net, x: Tensor) ->
     assert calls() == 3
 
 
-# Traced networks add in another order than eager ones (ARC, shifts): float64 keeps that apart from a wrong graph.
+# Traced models add in another order than eager ones (ARC, shifts): float64 keeps that apart from a wrong graph.
 
 
 @traced_nets
@@ -409,7 +409,7 @@ def test_other_numbers_of_frames(net: Net, x: Tensor, y: Tensor, tmp_path: Path)
     with pytest.raises(ValueError, match="num_frames is 0; need "):
         model.set_num_frames(0)
     if any(hasattr(m, "fixed_segments") for m in net.modules()):
-        with pytest.raises(ValueError, match=r"has weights for .* build the network with num_frames="):
+        with pytest.raises(ValueError, match=r"has weights for .* build the model with num_frames="):
             model.set_num_frames(net.num_frames + unit)
         assert torch.equal(model(x), y)
         return
@@ -437,9 +437,9 @@ def test_wrong_inputs_are_refused_with_the_needed_shape(net: Net) -> None:
     n = net.num_frames
     with pytest.raises(ValueError, match=rf"shape \(3, {n}, 8, 8\); need clips \(B, C, T, H, W\).*unsqueeze\(0\)"):
         net(torch.zeros(3, n, 8, 8))
-    with pytest.raises(ValueError, match=rf"has {n} channels, the network takes 3.*transpose\(1, 2\).*in_chans"):
+    with pytest.raises(ValueError, match=rf"has {n} channels, the model takes 3.*transpose\(1, 2\).*in_chans"):
         net(torch.zeros(1, n, 3, 8, 8))
-    with pytest.raises(ValueError, match=rf"has {n - 1} frames, the network takes {n}.*set_num_frames\({n - 1}\)"):
+    with pytest.raises(ValueError, match=rf"has {n - 1} frames, the model takes {n}.*set_num_frames\({n - 1}\)"):
         net(torch.zeros(1, 3, n - 1, 8, 8))
     with pytest.raises(ValueError, match=f"has {2 * n} frames"):  # two clips in one
         net.forward_features(torch.zeros(1, 3, 2 * n, 8, 8))
@@ -550,7 +550,7 @@ def test_other_channels_and_stochastic_depth(case: str) -> None:
     x = clips(2, model.num_frames, size_of(model), channels=1)
     assert model(x).shape == (2, CLASSES)
     assert torch.equal(model(x), model(x))
-    with pytest.raises(ValueError, match="has 3 channels, the network takes 1"):
+    with pytest.raises(ValueError, match="has 3 channels, the model takes 1"):
         model(clips(2, model.num_frames, size_of(model)))
     paths = [m for m in model.modules() if type(m).__name__ == "DropPath"]
     if not has_branches:  # nothing to drop

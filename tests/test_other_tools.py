@@ -43,7 +43,7 @@ def arc() -> tuple[VideoNet, Tensor]:
 
 
 def adapted(net: VideoNet, target: str, register: bool = False, **options: Any) -> Any:
-    """The network with LoRA on the layers that a pattern names."""
+    """The model with LoRA on the layers that a pattern names."""
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(target_modules=target, r=2, **options)
     return peft.get_peft_model(copy.deepcopy(net), register_lora(config) if register else config)

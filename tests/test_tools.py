@@ -52,5 +52,5 @@ def test_dynamic_quantization_keeps_the_answer(name: str) -> None:
 
 def test_clips_of_bytes_are_refused() -> None:
     net = make("tsm")
-    with pytest.raises(ValueError, match=r"input is torch.uint8, the network takes floating-point numbers; scale and"):
+    with pytest.raises(ValueError, match=r"input is torch.uint8, the model takes floating-point numbers; scale and"):
         net(torch.zeros(1, 3, 3, 32, 32, dtype=torch.uint8))

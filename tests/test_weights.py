@@ -22,7 +22,7 @@ NAMES = ["jump", "run", "sit", "walk"]
 
 
 def write_folder(net: VideoNet, folder: Path) -> Path:
-    """config.json and model.safetensors of a network."""
+    """config.json and model.safetensors of a model."""
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(videozoo.model_config(net, class_names=NAMES)))
     save_file(net.state_dict(), folder / "model.safetensors")
@@ -30,13 +30,13 @@ def write_folder(net: VideoNet, folder: Path) -> Path:
 
 
 def load(folder: Path, **kwargs: Any) -> VideoNet:
-    """The network of a folder, in evaluation."""
+    """The model of a folder, in evaluation."""
     return videozoo.create_model(f"local-dir:{folder}", pretrained=True, **kwargs).eval()
 
 
 @pytest.fixture
 def net() -> VideoNet:
-    """A small trained-looking network."""
+    """A small trained-looking model."""
     model = videozoo.compose(
         "test_resnet", TSM(shift_div=4), [DNR(relay="se"), ARC(num_steps=2)], num_classes=CLASSES, num_frames=T
     )
@@ -186,7 +186,7 @@ def damage(folder: Path, what: str) -> None:
             "unknown architecture",
             r"config.json: the architecture 'arc_tsm_r5' is unknown to videozoo .*near: arc_tsm_r50",
         ),
-        ("unknown backbone", r"config.json: its network cannot be built \(.*'../../resnet18'"),
+        ("unknown backbone", r"config.json: its model cannot be built \(.*'../../resnet18'"),
         ("frames are words", r"config.json: not a videozoo config \(num_frames is 'eight', must be a whole number"),
         (
             "size is missing",
@@ -295,9 +295,9 @@ def test_real_mobilenet_weights_load(shared_data: Path) -> None:
 def test_rgb_weights_are_adapted_to_other_channels(tmp_path: Path) -> None:
     image = timm.create_model("resnet18", num_classes=10)
     path = save_backbone(image.state_dict(), tmp_path / "r18.safetensors")
-    grey = videozoo.create_model("tsn_r18", in_chans=1, backbone_weights=path)
+    gray = videozoo.create_model("tsn_r18", in_chans=1, backbone_weights=path)
     expected = image.conv1.weight.sum(1, keepdim=True)
-    torch.testing.assert_close(grey.backbone.conv1.weight, expected)
+    torch.testing.assert_close(gray.backbone.conv1.weight, expected)
     four = videozoo.create_model("tsn_r18", in_chans=4, backbone_weights=path)
     assert four.backbone.conv1.weight.shape[1] == 4
 

@@ -1,4 +1,4 @@
-"""Clips through a network, as many at a time as memory allows."""
+"""Clips through a model, as many at a time as memory allows."""
 
 import logging
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class BatchedForward:
             # Out of the handler: the error's traceback holds what filled the memory.
             clear_device_cache(garbage_collection=True)
             words = f"{self.size} views go" if self.size > 1 else "1 view goes"
-            _log.warning("out of memory: from here on %s through the network at a time", words)
+            _log.warning("out of memory: from here on %s through the model at a time", words)
         return torch.cat(answers)
 
 

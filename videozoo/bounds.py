@@ -25,7 +25,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "channel_order": ("rgb", "bgr"),
     "frame_sampling": ("segment", "dense", "uniform"),
     "multi_label": (False, True),
-    "test_num_crops": (1, 3, 5, 10),  # the centre; along the longer side; corners and centre; those and their mirrors
+    "test_num_crops": (1, 3, 5, 10),  # the center; along the longer side; corners and center; those and their mirrors
 }
 _OPTIONAL = ("test_crop_size", "test_resize", "multi_label")
 # Pixels of all frames of a test of one video: 30 views of 64 frames of 747x747, as an example. 3.2 GB as bytes.

@@ -192,7 +192,7 @@ def test_linear_layers_of_3d_models_are_refused() -> None:
             nn.Module.__init__(self)
             self.layer1 = nn.Sequential(nn.Linear(8, 8))
 
-    with pytest.raises(ValueError, match="a 3-D network: the input of a linear layer"):
+    with pytest.raises(ValueError, match="a 3-D model: the input of a linear layer"):
         ARC(layers=("linear",), stages=(1,)).apply(Net(), 8)
 
 

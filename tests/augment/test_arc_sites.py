@@ -17,7 +17,7 @@ from videozoo.temporal import MSN, TSM, TANet
 
 
 class Wrapper(nn.Module):
-    """A user's own network: the head is registered before the backbone, and its convolution is no part of a stage."""
+    """A user's own model: the head is registered before the backbone, and its convolution is no part of a stage."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def test_torchvision_models_keep_their_stem(name: str, sites: int) -> None:
         assert len(names) == sites
         assert first not in names
     else:
-        with pytest.raises(ValueError, match="1 see the network's input"):
+        with pytest.raises(ValueError, match="1 see the model's input"):
             ARC().apply(net, 4)
 
 

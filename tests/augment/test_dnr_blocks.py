@@ -234,7 +234,7 @@ def test_norms_of_blocks_of_unknown_classes(backbone: str, norms: set[str]) -> N
 
 
 class Wrapped(nn.Module):
-    """Somebody's network around a backbone, one level deeper than need be."""
+    """Somebody's model around a backbone, one level deeper than need be."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()

@@ -57,7 +57,7 @@ def test_cross_temporal_equals_the_loop(relay: str, frames: int, group: int) -> 
 
     def slow(x: Tensor) -> Tensor:
         pairs = cross_temporal(x, cell_params(norm), frames, group, relay)
-        return apply_pairs(standardise(x, norm.running_mean, norm.running_var, norm.eps), pairs)
+        return apply_pairs(standardize(x, norm.running_mean, norm.running_var, norm.eps), pairs)
 
     assert_equal_with_gradients(norm, frames_of(frames), slow)
 
@@ -66,7 +66,7 @@ def test_no_group_length_means_the_whole_clip() -> None:
     norm = ct_norm(nn.BatchNorm2d(C), 6, None)
     x = frames_of(6)
     expected = apply_pairs(
-        standardise(x, norm.running_mean, norm.running_var, norm.eps), cross_temporal(x, cell_params(norm), 6, 6)
+        standardize(x, norm.running_mean, norm.running_var, norm.eps), cross_temporal(x, cell_params(norm), 6, 6)
     )
     torch.testing.assert_close(norm(x), expected, rtol=0, atol=1e-12)
 
@@ -90,7 +90,7 @@ def test_bidirectional_is_the_mean_of_both_directions(frames: int, group: int) -
     def slow(x: Tensor) -> Tensor:
         both = zip(cross_temporal(x, cell_params(norm), frames, group), backward_pairs(x), strict=True)
         pairs = [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, b in both]
-        return apply_pairs(standardise(x, norm.running_mean, norm.running_var, norm.eps), pairs)
+        return apply_pairs(standardize(x, norm.running_mean, norm.running_var, norm.eps), pairs)
 
     assert_equal_with_gradients(norm, frames_of(frames), slow)
 
@@ -104,7 +104,7 @@ def test_training_uses_and_keeps_statistics_like_a_batch_norm(momentum: float) -
 
     def slow(x: Tensor) -> Tensor:
         var, mean = torch.var_mean(x, (0, 2, 3), correction=0)
-        return apply_pairs(standardise(x, mean, var, norm.eps), cross_temporal(x, cell_params(norm), 6, 4))
+        return apply_pairs(standardize(x, mean, var, norm.eps), cross_temporal(x, cell_params(norm), 6, 4))
 
     for step_number in (1, 2):
         x = frames_of(6)
@@ -167,7 +167,7 @@ def test_keep_affine_equals_its_formula() -> None:
             (norm.weight * (1 + norm.h_scale * h), norm.bias + norm.c_scale * c)
             for h, c in cross_temporal(x, cell_params(norm), 6, 4)
         ]
-        return apply_pairs(standardise(x, norm.running_mean, norm.running_var, norm.eps), pairs)
+        return apply_pairs(standardize(x, norm.running_mean, norm.running_var, norm.eps), pairs)
 
     assert_equal_with_gradients(norm, frames_of(6), slow)
 
@@ -187,7 +187,7 @@ def test_cross_layer_hands_its_pair_on(relay: str) -> None:
             for clip, before in zip(x.split(4), slow_states, strict=True)
         ]
         pairs = [pair for pair in slow_states for _ in range(4)]
-        expected = apply_pairs(standardise(x, norm.running_mean, norm.running_var, norm.eps), pairs)
+        expected = apply_pairs(standardize(x, norm.running_mean, norm.running_var, norm.eps), pairs)
         torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
 
 

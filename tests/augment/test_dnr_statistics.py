@@ -124,7 +124,7 @@ def test_option() -> None:
     norms = [m for m in net.modules() if isinstance(m, CrossTemporalNorm2d)]
     assert [norm.statistics for norm in norms] == ["group" if norm.group_frames else "batch" for norm in norms]
     assert "statistics=group" in str(net)
-    with pytest.raises(ValueError, match="a group norm standardises each frame by itself"):
+    with pytest.raises(ValueError, match="a group norm standardizes each frame by itself"):
         DNR(ct_statistics="group", norm="gn").apply(small_resnet(), 4)
 
 

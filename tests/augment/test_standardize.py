@@ -10,7 +10,7 @@ from helpers import randomize
 from torch import Tensor, nn
 
 from videozoo.augment import CrossTemporalNorm2d, CrossTemporalNorm3d, dynamic_norm
-from videozoo.augment.standardize import rows_to_frames, standardise_and_scale
+from videozoo.augment.standardize import rows_to_frames, standardize_and_scale
 from videozoo.layers import RelayCell
 from videozoo.shapes import to_clips
 
@@ -28,7 +28,7 @@ def inputs(frames: int, row_frames: int, dtype: torch.dtype, offset: float = 0.0
 def step_by_step(
     x: Tensor, gamma: Tensor, beta: Tensor, row_frames: int, frames: int, *statistics: Any, norm: Any = F.batch_norm
 ) -> Tensor:
-    """The plain way: standardise, one product, one sum."""
+    """The plain way: standardize, one product, one sum."""
     mean, var, momentum, eps = statistics
     x = norm(x, mean, var, training=True, momentum=momentum, eps=eps)
     gamma, beta = (rows_to_frames(v, row_frames, frames).flatten(0, 1)[:, :, None, None] for v in (gamma, beta))
@@ -50,7 +50,7 @@ def run(function: Any, given: list[Tensor], row_frames: int, frames: int) -> lis
 def test_equals_the_steps(frames: int, row_frames: int, layout: Any, dtype: torch.dtype, tolerance: float) -> None:
     given = inputs(frames, row_frames, dtype)
     given[0] = given[0].to(memory_format=layout)
-    got = run(standardise_and_scale, given, row_frames, frames)
+    got = run(standardize_and_scale, given, row_frames, frames)
     exact = run(step_by_step, [v.double() for v in given], row_frames, frames)
     for a, b in zip(got, exact, strict=True):
         torch.testing.assert_close(a.double(), b, rtol=tolerance, atol=tolerance)
@@ -60,7 +60,7 @@ def test_equals_the_steps(frames: int, row_frames: int, layout: Any, dtype: torc
 
 def test_nothing_cancels_where_the_mean_is_a_hundred_deviations() -> None:
     given = inputs(8, 4, torch.float32, offset=100.0)
-    got, plain = (run(function, given, 4, 8) for function in (standardise_and_scale, step_by_step))
+    got, plain = (run(function, given, 4, 8) for function in (standardize_and_scale, step_by_step))
     exact = run(step_by_step, [v.double() for v in given], 4, 8)
     for a, b, c in zip(got, plain, exact, strict=True):
         scale = c.abs().max()
@@ -73,7 +73,7 @@ def test_gradcheck(row_frames: int) -> None:
     x, gamma, beta = (v.requires_grad_() for v in inputs(3, row_frames, torch.float64))
 
     def function(*args: Tensor) -> Tensor:
-        return standardise_and_scale(*args, row_frames, 3, torch.zeros(C).double(), torch.ones(C).double(), 0.1, 1e-5)
+        return standardize_and_scale(*args, row_frames, 3, torch.zeros(C).double(), torch.ones(C).double(), 0.1, 1e-5)
 
     assert torch.autograd.gradcheck(function, (x[..., :2, :2], gamma, beta), fast_mode=True)
 
@@ -84,7 +84,7 @@ def test_gradients_in_another_layout() -> None:
     moving = (torch.zeros(C).double(), torch.ones(C).double(), 0.1, 1e-5)
     weight = torch.randn(B * 4, C, 5, 4).double().to(memory_format=torch.channels_last)
     for up in (weight, weight[:, :, :1, :1].expand(-1, -1, 5, 4)):
-        got = torch.autograd.grad(standardise_and_scale(*given, 2, 4, *moving), given, up)
+        got = torch.autograd.grad(standardize_and_scale(*given, 2, 4, *moving), given, up)
         for a, b in zip(got, torch.autograd.grad(step_by_step(*given, 2, 4, *moving), given, up), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
@@ -109,9 +109,9 @@ def test_a_norm_is_the_same_with_it_and_without(is_3d: bool, options: dict[str, 
 
     def counted(*args: Any) -> Tensor:
         calls.append(1)
-        return standardise_and_scale(*args)
+        return standardize_and_scale(*args)
 
-    monkeypatch.setattr(dynamic_norm, "standardise_and_scale", counted)
+    monkeypatch.setattr(dynamic_norm, "standardize_and_scale", counted)
     norm = make(is_3d, **options)
     other = copy.deepcopy(norm)
     other.batch_norm_function = lambda *args, **kwargs: F.batch_norm(*args, **kwargs)  # type: ignore[method-assign]
@@ -130,7 +130,7 @@ def test_a_norm_is_the_same_with_it_and_without(is_3d: bool, options: dict[str, 
 @pytest.mark.parametrize("is_3d", [False, True])
 def test_where_it_has_no_place_the_steps_are_taken(is_3d: bool, monkeypatch: Any) -> None:
     """Autocast, evaluation, statistics of groups, contiguous clips and compiled graphs."""
-    monkeypatch.setattr(dynamic_norm, "standardise_and_scale", None)
+    monkeypatch.setattr(dynamic_norm, "standardize_and_scale", None)
     with torch.autocast("cpu", torch.bfloat16):
         low = make(is_3d)(maps(is_3d, torch.bfloat16))
     assert low.dtype == torch.bfloat16
@@ -161,7 +161,7 @@ def test_one_map_is_kept_for_the_backward_pass() -> None:
     kept: list[Tensor] = []
     x, gamma, beta = (v.requires_grad_() for v in inputs(4, 2, torch.float32))
     with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t), t)[1], lambda t: t):
-        standardise_and_scale(x, gamma, beta, 2, 4, torch.zeros(C), torch.ones(C), 0.1, 1e-5)
+        standardize_and_scale(x, gamma, beta, 2, 4, torch.zeros(C), torch.ones(C), 0.1, 1e-5)
     assert [t.shape for t in kept if t.ndim == 4] == [x.shape]
 
 
@@ -176,7 +176,7 @@ def test_second_derivatives() -> None:
     moving = (torch.zeros(C).double(), torch.ones(C).double())
 
     def function(*args: Tensor) -> Tensor:
-        return standardise_and_scale(*args, 2, 3, *moving, 0.1, 1e-5)
+        return standardize_and_scale(*args, 2, 3, *moving, 0.1, 1e-5)
 
     assert torch.autograd.gradgradcheck(function, (leaves[0][..., :2, :1], *leaves[1:]), fast_mode=True)
     moved = [v.clone() for v in moving]

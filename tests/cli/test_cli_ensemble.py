@@ -1,4 +1,4 @@
-"""An ensemble of two trained networks on the command line: what it is, fine-tuning, evaluating, predicting."""
+"""An ensemble of two trained models on the command line: what it is, fine-tuning, evaluating, predicting."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from videozoo.models import model_config
 
 @pytest.fixture(scope="module")
 def ensemble(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder of a two- and a four-frame network, as a name."""
+    """A folder of a two- and a four-frame model, as a name."""
     torch.manual_seed(0)
     names = motion_classes()
     members: list[VideoNet] = []

@@ -1,4 +1,4 @@
-"""``videozoo evaluate``: files from which all can be recomputed, networks that vote, groups, what cannot be read."""
+"""``videozoo evaluate``: files from which all can be recomputed, models that vote, groups, what cannot be read."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ def save(net: Any, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Networks of two, four and six frames, and two ensembles of them, as names."""
+    """Models of two, four and six frames, and two ensembles of them, as names."""
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("models")
     nets: dict[str, Any] = {"two": make_net(2), "four": make_net(4), "other": make_net(4, TSN()), "six": make_net(6)}
@@ -360,7 +360,7 @@ def test_an_evaluation_beside_the_weights_is_told_in_the_card(
         (["--model", "FOUR"], "needs --model and --data, or --scores"),
         (["--scores", "absent.safetensors"], "absent.safetensors: no such file"),
         (["--scores", "absent.safetensors", "--views", "1x1"], "--views has no part in it"),
-        (["--model", "FOUR", "--data", "VAL", "--views", "3x4"], "crops are 1 (the centre), 3"),
+        (["--model", "FOUR", "--data", "VAL", "--views", "3x4"], "crops are 1 (the center), 3"),
         (["--model", "FOUR", "--data", "VAL", "--groups", "GROUPS"], "unknown class 'rizing'; the nearest: 'rising'"),
         (["--model", "FOUR", "--model", "SWAPPED", "--data", "VAL"], "class 0 is 'falling' for"),
         (["--model", "FOUR", "--model", "FEWER", "--data", "VAL"], "tells 6 classes apart and"),
@@ -387,7 +387,7 @@ def test_what_is_refused(
 
 @pytest.mark.parametrize("views", ["1x1", "2x3", "1x5", "1x10"])
 def test_protocols_on_real_clips(shared_data: Path, tmp_path: Path, views: str) -> None:
-    """Against a plain loop over clips, crops and frames, one network call per view."""
+    """Against a plain loop over clips, crops and frames, one model call per view."""
     root = shared_data / "order4"
     lines = (root / "val.txt").read_text().splitlines()[:3]
     (tmp_path / "val.txt").write_text("\n".join(lines))

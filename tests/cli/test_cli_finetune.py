@@ -262,7 +262,7 @@ BAD_INPUTS = {
     "bad share": (_flags("--max-bad-frac", "2"), ["--max-bad-frac is 2; it must be at least 0 and at most 1"]),
     "recipe": (_flags("--recipe", "arc_sv1"), ["no recipe 'arc_sv1'; did you mean arc_ssv1?"]),
     "schedule": (_flags("--sched", "linear"), ["argument --sched: invalid choice: 'linear'"]),
-    "optimiser": (_flags("--opt", "adamww"), ["--opt is 'adamww', no optimizer of timm", "adamw"]),
+    "optimizer": (_flags("--opt", "adamww"), ["--opt is 'adamww', no optimizer of timm", "adamw"]),
     "batch": (_flags("--batch-size", "0"), ["--batch-size is 0; it must be at least 1"]),
     "frames": (_flags("--num-frames", "0"), ["--num-frames is 0; it must be at least 1"]),
     "size": (_flags("--img-size", "-4"), ["--img-size is -4; it must be at least 1"]),
@@ -331,7 +331,7 @@ def test_a_signal_leaves_a_run_that_can_be_continued(number: int, videos: Path, 
 
 
 def test_from_scratch_the_branches_start_open() -> None:
-    """timm starts the last norm of each residual branch at zero; a network trained from scratch gets ones there."""
+    """timm starts the last norm of each residual branch at zero; a model trained from scratch gets ones there."""
     model = videozoo.create_model("tsm_r18", num_classes=2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     closed = {name for name, value in before.items() if name.endswith("bn2.weight") and not value.any()}

@@ -1,4 +1,4 @@
-"""finetune --init-from: an augmented network starts from its base."""
+"""finetune --init-from: an augmented model starts from its base."""
 
 from pathlib import Path
 

@@ -139,7 +139,7 @@ def test_two_processes_train_as_one_does(videos: Path, whole_run: Path, tmp_path
 
 
 def test_evaluate_takes_what_two_processes_trained(videos: Path, whole_run: Path, capsys: Any) -> None:
-    """The network that is built again has no synchronised norms, and the same keys."""
+    """The model that is built again has no synchronized norms, and the same keys."""
     capsys.readouterr()
     assert main(["evaluate", "--model", f"local-dir:{whole_run / 'best'}", "--data", str(videos), "--json"]) == 0
     results = json.loads((whole_run / "results.json").read_text())

@@ -1,4 +1,4 @@
-"""push and card on a run of finetune: what they print, and that a new process finds the same network at the hub."""
+"""push and card on a run of finetune: what they print, and that a new process finds the same model at the hub."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def test_card_prints_what_push_would_publish(run_folder: Path, capsys: Capture) 
 
 
 def test_a_run_does_not_inherit_what_is_told_of_its_start(run_folder: Path, videos: Path, tmp_path: Path) -> None:
-    """The data set and the figures of the weights that it starts from are not its own; their licence stays."""
+    """The data set and the figures of the weights that it starts from are not its own; their license stays."""
     shutil.copytree(run_folder / "best", tmp_path / "start")
     config = json.loads((tmp_path / "start" / "config.json").read_text())
     told = {"dataset": "Theirs", "description": "By them.", "train_recipe": "long", "tag": "theirs", "license": "MIT"}

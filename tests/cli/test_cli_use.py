@@ -1,4 +1,4 @@
-"""evaluate and predict on a run; list, info and report; the console's own behaviour."""
+"""evaluate and predict on a run; list, info and report; the console's own behavior."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_evaluate_prints_a_table(model_name: str, videos: Path, capsys: Capture)
 
 
 def test_reversed_clips_score_as_their_partners(model_name: str, videos: Path, tmp_path: Path, capsys: Capture) -> None:
-    """A clip of `rising` backwards is the clip of `falling` of the same name, up to the centres of even segments."""
+    """A clip of `rising` backwards is the clip of `falling` of the same name, up to the centers of even segments."""
     scores = {}
     for direction in ("forwards", "backwards"):
         flags = ["--reverse"] if direction == "backwards" else []
@@ -46,7 +46,7 @@ def test_reversed_clips_score_as_their_partners(model_name: str, videos: Path, t
     ("flags", "expected"),
     [
         (["--views", "10by3"], "--views is '10by3'; write clips x crops"),
-        (["--views", "1x2"], "crops are 1 (the centre), 3"),
+        (["--views", "1x2"], "crops are 1 (the center), 3"),
         (["--batch-size", "0"], "--batch-size is 0"),
         (["--data", "nowhere"], "nowhere: no such file or folder"),
         (["--model", "tsm_r18"], "tsm_r18: no published weights exist"),
@@ -147,7 +147,7 @@ def test_list(capsys: Capture) -> None:
     assert main(["list", "mbv2"]) == 0
     assert "tsm_mbv2   2.74M   2.50  8 x 224x224  1" in capsys.readouterr().out.splitlines()
     assert main(["list", "vit"]) == 2
-    assert "no network named like 'vit'" in capsys.readouterr().err
+    assert "no model named like 'vit'" in capsys.readouterr().err
 
 
 def test_info(model_name: str, capsys: Capture) -> None:

@@ -74,8 +74,8 @@ def test_color_statistics_are_those_of_the_clip() -> None:
     frames[0, :, 0, 0], frames[1, :, 0, 0] = 40, 200
     for name in ("autocontrast", "contrast"):
         assert torch.equal(RandAugment()._apply(name, frames, 0.0, 1), frames)
-    grey = torch.tensor([60, 180], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 8, 8)
-    towards_mean = RandAugment()._apply("contrast", grey, 1.0, -1)
+    gray = torch.tensor([60, 180], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 8, 8)
+    towards_mean = RandAugment()._apply("contrast", gray, 1.0, -1)
     # 0.1 of each frame's value and 0.9 of the clip's mean, 120
     assert towards_mean[0].unique().tolist() == pytest.approx([114], abs=1)
     assert towards_mean[1].unique().tolist() == pytest.approx([126], abs=1)
@@ -163,18 +163,18 @@ def test_frames_are_resized_before_the_crop() -> None:
 def test_bytes_normalized_later_are_bit_identical(
     height: int, width: int, options: dict[str, Any], seed: int, order: str
 ) -> None:
-    colours: dict[str, Any] = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4), "channel_order": order}
+    colors: dict[str, Any] = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4), "channel_order": order}
     frames = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
-    normalizer = ClipNormalizer(**colours)
+    normalizer = ClipNormalizer(**colors)
     torch.manual_seed(seed)
-    wanted, _ = create_transform((3, 16, 16), is_training=True, **colours, **options)(frames)
+    wanted, _ = create_transform((3, 16, 16), is_training=True, **colors, **options)(frames)
     torch.manual_seed(seed)
-    video, _ = create_transform((3, 16, 16), is_training=True, normalize=False, **colours, **options)(frames)
+    video, _ = create_transform((3, 16, 16), is_training=True, normalize=False, **colors, **options)(frames)
     assert video.dtype == torch.uint8
     assert torch.equal(normalizer(video), wanted)
     for crops in (1, 3, 5, 10):
-        wanted = create_transform((3, 16, 16), num_crops=crops, **colours)(frames)
-        views = create_transform((3, 16, 16), num_crops=crops, normalize=False, **colours)(frames)
+        wanted = create_transform((3, 16, 16), num_crops=crops, **colors)(frames)
+        views = create_transform((3, 16, 16), num_crops=crops, normalize=False, **colors)(frames)
         assert views.shape == (crops, 3, 2, 16, 16)
         assert views.is_contiguous()
         assert torch.equal(normalizer(views), wanted)

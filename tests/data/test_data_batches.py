@@ -66,11 +66,11 @@ def test_normalizer(order: str) -> None:
     made = ClipNormalizer((0.1, 0.2, 0.3), (0.5, 0.25, 0.2), order)
     video = _video(2)
     before = video.clone()
-    colours = video.double() / 255
+    colors = video.double() / 255
     if order == "bgr":
-        colours = colours.flip(1)
+        colors = colors.flip(1)
     mean, std = (torch.tensor(x).double().view(3, 1, 1, 1) for x in (made.mean, made.std))
-    torch.testing.assert_close(made(video), ((colours - mean) / std).float())
+    torch.testing.assert_close(made(video), ((colors - mean) / std).float())
     assert torch.equal(made(video.float()), made(video))
     assert torch.equal(made(video[0]), made(video)[0])
     assert torch.equal(video, before)
@@ -163,8 +163,8 @@ def test_erased_box_is_the_same_in_all_frames(mode: str) -> None:
         assert 0.015 * 32 * 32 < box.sum() < 0.4 * 32 * 32
         rows, columns = box.any(1).nonzero().flatten(), box.any(0).nonzero().flatten()
         assert box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
-        colours = clip[0, 0][box].unique()
-        assert colours.tolist() == [0] if mode == "const" else (len(colours) > 1) == (mode == "pixel")
+        colors = clip[0, 0][box].unique()
+        assert colors.tolist() == [0] if mode == "const" else (len(colors) > 1) == (mode == "pixel")
 
 
 def test_erasing_has_the_given_probability() -> None:

@@ -21,7 +21,7 @@ from videozoo.data import (
     sample_clips,
 )
 
-COLOURS: dict[str, Any] = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+COLORS: dict[str, Any] = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def records(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., 
 
 
 def _training(records: list[VideoRecord], seed: int = 0, **options: Any) -> VideoDataset:
-    transform = create_transform((3, 32, 32), is_training=True, **COLOURS, **options)
+    transform = create_transform((3, 32, 32), is_training=True, **COLORS, **options)
     return VideoDataset(records, transform, num_frames=4, is_training=True, seed=seed)
 
 
@@ -56,7 +56,7 @@ def test_training_sample(records: list[VideoRecord]) -> None:
 
 
 def test_testing_sample_is_every_view(records: list[VideoRecord], read_numbers: Callable[[Tensor], list[int]]) -> None:
-    transform = create_transform((3, 48, 48), crop_pct=1.0, num_crops=3, **COLOURS)
+    transform = create_transform((3, 48, 48), crop_pct=1.0, num_crops=3, **COLORS)
     dataset = VideoDataset(records, transform, num_frames=4, num_clips=2)
     video = dataset[2]["video"]
     assert video.shape == (6, 3, 4, 48, 48)
@@ -146,7 +146,7 @@ def test_indices_past_the_end_are_further_draws(records: list[VideoRecord]) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sampling": "centre"}, "unknown sampling 'centre'"),
+        ({"sampling": "center"}, "unknown sampling 'center'"),
         ({"num_clips": 2, "is_training": True}, "num_clips is 2 in training"),
         ({"seed": -1}, "seed is -1"),
         ({"records": []}, "no records"),

@@ -38,10 +38,10 @@ def test_always_in_range_and_in_order(sampling: str, n: int, t: int, clips: int,
 @given(n=counts, t=st.integers(1, 64))
 def test_segment_testing_is_the_authors_formula(n: int, t: int) -> None:
     tick = n / float(t)
-    centres = [int(tick / 2.0 + tick * x) for x in range(t)]
+    centers = [int(tick / 2.0 + tick * x) for x in range(t)]
     starts = [int(tick * x) for x in range(t)]
-    assert sample_clips(n, num_frames=t).tolist() == [centres]
-    assert sample_clips(n, num_frames=t, num_clips=2).tolist() == [centres, starts]
+    assert sample_clips(n, num_frames=t).tolist() == [centers]
+    assert sample_clips(n, num_frames=t, num_clips=2).tolist() == [centers, starts]
 
 
 @given(n=counts, t=st.integers(1, 32), seed=st.integers(0, 99))
@@ -129,8 +129,8 @@ def test_without_a_generator_torch_decides() -> None:
 
 
 def test_wrong_arguments() -> None:
-    with pytest.raises(ValueError, match="unknown sampling 'centre'; choose from segment, dense, uniform"):
-        sample_clips(10, num_frames=2, sampling="centre")
+    with pytest.raises(ValueError, match="unknown sampling 'center'; choose from segment, dense, uniform"):
+        sample_clips(10, num_frames=2, sampling="center")
     with pytest.raises(ValueError, match="num_video_frames is 0"):
         sample_clips(0, num_frames=2)
     with pytest.raises(ValueError, match="9 frames are no whole number of runs of 5"):

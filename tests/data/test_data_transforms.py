@@ -22,7 +22,7 @@ def _frames(height: int = 60, width: int = 80, num_frames: int = 3) -> Tensor:
 
 
 def _plain(size: int = 32, **options: Any) -> Any:
-    """Without colours' mean and spread: what comes out is x / 255."""
+    """Without colors' mean and spread: what comes out is x / 255."""
     return create_transform((3, size, size), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), **options)
 
 
@@ -61,7 +61,7 @@ def test_three_crops_lie_along_the_longer_side(height: int, width: int) -> None:
 
 
 def test_test_resize_gives_frames_of_exactly_that_size() -> None:
-    """A picture of two halves stays one, squeezed; its centre is then cut."""
+    """A picture of two halves stays one, squeezed; its center is then cut."""
     frames = torch.zeros(2, 3, 40, 100, dtype=torch.uint8)
     frames[..., 50:] = 200
     config = resolve_data_config({"input_size": (3, 24, 24), "test_resize": [30, 40]})
@@ -172,7 +172,7 @@ def test_transforms_pickle() -> None:
         ({"crop_pct": 1.5}, "crop_pct"),
         ({"num_crops": 2}, "num_crops is 2, must be 1, 3, 5 or 10"),
         ({"hflip": 2}, "hflip"),
-        ({"train_crop": "centre"}, "one of multiscale, rrc"),
+        ({"train_crop": "center"}, "one of multiscale, rrc"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:
@@ -242,14 +242,14 @@ def test_config_of_a_dict_or_a_dataclass() -> None:
     for cfg in (Cfg(), {"crop_pct": 1.0, "input_size": (3, 64, 64)}):
         config = resolve_data_config(cfg)
         assert (config["crop_pct"], config["input_size"]) == (1.0, (3, 64, 64))
-    with pytest.raises(TypeError, match="needs a network with pretrained_cfg"):
+    with pytest.raises(TypeError, match="needs a model with pretrained_cfg"):
         resolve_data_config("resnet50")
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"frame_sampling": "centre"}, "segment, dense or uniform"),
+        ({"frame_sampling": "center"}, "segment, dense or uniform"),
         ({"num_framse": 8}, "did you mean num_frames"),
         ({"num_frames": 0}, "num_frames is 0"),
         ({"input_size": (3, 32)}, "input_size"),

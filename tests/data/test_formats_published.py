@@ -40,7 +40,7 @@ def test_something_v1(tmp_path: Path, make_frames: MakeFrames, shown: Shown) -> 
     assert "1 of 3 classes has no video: Holding something (something-something-v1-labels.csv:3)" in warning
     root = load_source(path, data_root=tmp_path / "20bn-something-something-v1")
     assert [record.name for record in root.records] == ["100218", "24413"]
-    # A network whose classes are only numbered, as those that TSM's authors publish.
+    # A model whose classes are only numbered, as those that TSM's authors publish.
     numbered = load_source(path, class_names=["0", "1", "2"])
     assert [record.label for record in numbered.records] == [2, 1]
     with pytest.raises(SourceError, match=r"train\.csv:1: unknown class 'Turning something upside down'; known are x"):

@@ -1,4 +1,4 @@
-"""Clips and networks for the demo's tests."""
+"""Clips and models for the demo's tests."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ NASTY = (
 
 
 def write_clip(path: Path, times_ms: Sequence[int], size: int = 64, codec: str = "libx264", seed: int = 0) -> Path:
-    """A clip of noise and a grey that rises, with a frame at each of the times."""
+    """A clip of noise and a gray that rises, with a frame at each of the times."""
     rng = np.random.default_rng(seed)
     with av.open(str(path), "w") as out:
         stream: Any = out.add_stream(codec, rate=25)
@@ -33,8 +33,8 @@ def write_clip(path: Path, times_ms: Sequence[int], size: int = 64, codec: str =
         if path.suffix != ".avi":
             stream.codec_context.time_base = Fraction(1, 1000)
         for k, moment in enumerate(times_ms):
-            grey = np.full((size, size, 3), 20 + 200 * k // len(times_ms), np.uint8)
-            frame = av.VideoFrame.from_ndarray(grey + rng.integers(0, 30, grey.shape, np.uint8), format="rgb24")
+            gray = np.full((size, size, 3), 20 + 200 * k // len(times_ms), np.uint8)
+            frame = av.VideoFrame.from_ndarray(gray + rng.integers(0, 30, gray.shape, np.uint8), format="rgb24")
             frame.pts, frame.time_base = moment, Fraction(1, 1000)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
@@ -42,7 +42,7 @@ def write_clip(path: Path, times_ms: Sequence[int], size: int = 64, codec: str =
 
 
 def write_network(folder: Path, label_names: Sequence[str], name: str = "test_dnr_tsn") -> Path:
-    """A model folder with a tiny random network and these classes; frames of 48x48."""
+    """A model folder with a tiny random model and these classes; frames of 48x48."""
     torch.manual_seed(0)
     model: Any = videozoo.create_model(
         name, num_classes=len(label_names), pretrained_cfg_overlay={"input_size": (3, 48, 48)}

@@ -41,8 +41,8 @@ class Visit:
         return str(self.page.inner_text("#vz-result"))
 
     def choose(self, title: str) -> None:
-        """Choose another network."""
-        self.page.fill("#vz-network input", title)
+        """Choose another model."""
+        self.page.fill("#vz-model input", title)
         self.page.get_by_role("option", name=title, exact=True).click()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The page's parts without gradio: times, files, escaping, networks."""
+"""The page's parts without gradio: times, files, escaping, models."""
 
 import json
 import re
@@ -92,7 +92,7 @@ def test_an_ensemble_has_classes_and_no_maps(clip: Path, networks: Networks) -> 
     found = look_at(clip, replace(one, model=both))
     assert found.overlays is None
     assert len(found.best) == len(NASTY)
-    assert "no class maps of this network" in render_look(found)
+    assert "no class maps of this model" in render_look(found)
 
 
 class _Tags(HTMLParser):
@@ -151,7 +151,7 @@ def test_what_is_wrong_with_a_file_is_an_answer(clip: Path, networks: Networks) 
             (ask(good, Limits(size_mb=0.001)), "at most 0.001 MB are taken"),
             (ask(good, Limits(duration_sec=0.5)), "longer than the 0.5 s that are taken"),
             (ask(good, Limits(frame_pixels=1000)), "its frames are 64x64"),
-            (ask(good, title="tsm_r50"), "does not offer that network"),
+            (ask(good, title="tsm_r50"), "does not offer that model"),
             (_answer("secret", str(clip), "page", networks, uploads, Limits()), "Something went wrong"),
         ):
             assert words in html

@@ -12,7 +12,7 @@ from helpers import REPO
 PAGES = [path.relative_to(REPO).as_posix() for path in (REPO / "README.md", *sorted((REPO / "docs").rglob("*.md")))]
 _MARK = re.compile(r"<!-- (not run|run|needs|with): (.+) -->")
 
-# What every page is made small by. Networks become the two tiny ones that travel with the package, weights that would
+# What every page is made small by. Models become the two tiny ones that travel with the package, weights that would
 # be downloaded are left out, and commands get these flags behind their own (the last one counts).
 _TRAINING = "--epochs 1 --warmup-epochs 0 --img-size 32 --num-frames 4 --batch-size 4 --grad-accum-steps 1"
 _FLAGS = {
@@ -94,7 +94,7 @@ def arguments(words: list[str]) -> list[str] | None:
 
 
 def small_network(name: str) -> str:
-    """The tiny network in the place of a named one; other words stay."""
+    """The tiny model in the place of a named one; other words stay."""
     found = _NETWORK.fullmatch(name)
     if found is None:
         return name
@@ -102,7 +102,7 @@ def small_network(name: str) -> str:
 
 
 def small_arguments(words: list[str]) -> list[str]:
-    """Arguments of ``videozoo`` with tiny networks, without downloads, with flags for tiny videos."""
+    """Arguments of ``videozoo`` with tiny models, without downloads, with flags for tiny videos."""
     words = [small_network(word) for word in words]
     while "--backbone-weights" in words:
         k = words.index("--backbone-weights")
@@ -118,7 +118,7 @@ def small_arguments(words: list[str]) -> list[str]:
 
 
 def small_python(code: str) -> str:
-    """Python with tiny networks and without downloads."""
+    """Python with tiny models and without downloads."""
     code = code.replace(', backbone_weights="tv_in1k"', "")
     return re.sub(r'"([\w.]+)"', lambda m: f'"{small_network(m[1])}"', code)
 

@@ -243,7 +243,7 @@ SETTINGS: dict[str, Setting] = {
     "docs/guides/finetune.md": Setting(
         _finetune,
         needs={"videos": "videos", "more_videos": "other_videos", "clip.mp4": "clip", "base": "base"},
-        # the tiny network in the place of tsm_r50 has no time shift, so that ARC on TSM cannot start from it
+        # the tiny model in the place of tsm_r50 has no time shift, so that ARC on TSM cannot start from it
         replace={"--init-from runs/tsm/best": "--init-from base"},
     ),
     "docs/guides/python.md": Setting(

@@ -73,7 +73,7 @@ class World:
         return load_file_as_module(REPO / "tests" / "cli" / "formats_tiny.py")
 
     def run(self, path: Path) -> None:
-        """A run folder: one epoch of a tiny network."""
+        """A run folder: one epoch of a tiny model."""
         folder = self.root / "run"
         if not folder.exists():
             flags = [

@@ -1,4 +1,4 @@
-"""A network, a data set and loaders small enough for hundreds of steps a second."""
+"""A model, a data set and loaders small enough for hundreds of steps a second."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class TinyNet(nn.Module):
 
 
 class TinyClips(Dataset):
-    """Clips whose colour follows their class; noise drawn from (epoch, index), and from torch's global state."""
+    """Clips whose color follows their class; noise drawn from (epoch, index), and from torch's global state."""
 
     def __init__(self, num_videos: int = 12, num_views: int = 0, jitter: float = 0.01) -> None:
         self.num_videos, self.num_views, self.jitter = num_videos, num_views, jitter
@@ -63,7 +63,7 @@ class TinyClips(Dataset):
 
 
 class SeveralClips(TinyClips):
-    """Clips with one to three classes, or none, each a colour."""
+    """Clips with one to three classes, or none, each a color."""
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = super().__getitem__(index)

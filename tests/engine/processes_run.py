@@ -33,7 +33,7 @@ _WRITES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmt
 
 
 class Folded(nn.Module):
-    """A small residual network on frames, and the mean over time."""
+    """A small residual model on frames, and the mean over time."""
 
     def __init__(self, *parts: Any, layers: tuple[int, ...] = (2, 1), norm_layer: Any = nn.BatchNorm2d) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Block3d(nn.Module):
 
 
 class Clips3d(nn.Module):
-    """A small residual network on clips, with DNR."""
+    """A small residual model on clips, with DNR."""
 
     def __init__(self, dnr: DNR) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ NETS = {
 
 
 class Enlarging(nn.Module):
-    """A network on clips of a size that it can halve; it keeps the statistics of its last forwards."""
+    """A model on clips of a size that it can halve; it keeps the statistics of its last forwards."""
 
     def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ def make_net(kind: str, dtype: torch.dtype) -> Enlarging:
 
 
 def record_gradients(net: nn.Module, kept: dict[str, Tensor], stop_after: int | None) -> Any:
-    """Keep every parameter's gradient at every step of any optimiser; returns the hook's handle.
+    """Keep every parameter's gradient at every step of any optimizer; returns the hook's handle.
 
     At step ``stop_after`` one process sends itself SIGTERM.
     """
@@ -117,7 +117,7 @@ def record_gradients(net: nn.Module, kept: dict[str, Tensor], stop_after: int | 
 
     def record(*_: object) -> None:
         if not any(p.grad is not None and p.grad.any() for p in net.parameters()):
-            return  # torch makes a sharded optimiser's state by a step with zeros
+            return  # torch makes a sharded optimizer's state by a step with zeros
         steps.append(1)
         kept.update({f"{len(steps)}.{n}": p.grad.clone() for n, p in net.named_parameters() if p.grad is not None})
         if len(steps) == stop_after and PartialState().is_last_process:
@@ -135,10 +135,10 @@ def train(
     stop_after: int | None = None,
     **settings: Any,
 ) -> tuple[FitResult, Enlarging, dict[str, Tensor]]:
-    """Train one of ``NETS``; gives the result, the network and the gradients of every step.
+    """Train one of ``NETS``; gives the result, the model and the gradients of every step.
 
     In float64, so that the order of sums does not matter, unless in mixed precision. With ``stop_after`` the run is
-    stopped after that step and continued with a new network.
+    stopped after that step and continued with a new model.
     """
     if stop_after is not None:
         with contextlib.suppress(Stopped):

@@ -128,7 +128,7 @@ def test_unread_videos_are_named_and_counted_nowhere() -> None:
 
 
 class Greedy(nn.Module):
-    """A network whose memory holds ``most`` clips; it counts what it answered."""
+    """A model whose memory holds ``most`` clips; it counts what it answered."""
 
     def __init__(self, most: int, error: Exception) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ def test_out_of_memory_halves_the_chunk_and_counts_nothing_twice(
     assert net.answered == 2 * given["video"][:, :, 0, 0, 0, 0].flatten().tolist()
     sizes = {1: ["4 views go", "2 views go", "1 view goes"], 3: ["4 views go", "2 views go"], 5: ["4 views go"]}[most]
     # Said once each, not again for the second batch.
-    assert said == [f"out of memory: from here on {size} through the network at a time" for size in sizes]
+    assert said == [f"out of memory: from here on {size} through the model at a time" for size in sizes]
 
 
 def test_out_of_memory_with_one_clip_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +248,7 @@ def test_wrong_input_is_named(net: nn.Module, loader: list, error: type, message
 
 
 def test_equal_scores_are_chance_not_luck() -> None:
-    """A dead network names class 0 everywhere: its top-1 is that class's share."""
+    """A dead model names class 0 everywhere: its top-1 is that class's share."""
     result = evaluate(Constant(0.0), val_loader(9), class_names=NAMES, device="cpu")
     assert isinstance(result, EvalResult)
     assert result.top1 == pytest.approx(1 / 3)

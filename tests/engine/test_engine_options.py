@@ -72,7 +72,7 @@ def test_soft_targets(tmp_path: Path) -> None:
 
 
 def test_patience_ends_the_run_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Top-1 of a network that learns nothing stays, and an equal epoch is no better one unless its loss is lower."""
+    """Top-1 of a model that learns nothing stays, and an equal epoch is no better one unless its loss is lower."""
     settings = {"epochs": 9, "opt": "momentum", "lr": 1e-30, "warmup_epochs": 0, "momentum": 0.0, "sched": "constant"}
     net = tiny_net(norm=False)
     with caplog.at_level(logging.INFO, logger="videozoo.engine"):
@@ -126,7 +126,7 @@ def test_channels_last(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("amp", ["no", "bf16"])
 def test_compiled(tmp_path: Path, amp: str) -> None:
-    """The same weights within rounding, the same keys, and the network as it was."""
+    """The same weights within rounding, the same keys, and the model as it was."""
     plain, compiled = tiny_net(), tiny_net()
     run(tmp_path / "plain", net=plain, amp=amp, model_ema=True, epochs=1, opt="sgd")
     run(tmp_path / "compiled", net=compiled, amp=amp, model_ema=True, compile=True, epochs=1, opt="sgd")
@@ -150,12 +150,12 @@ def test_a_compiler_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         return run_it
 
     monkeypatch.setattr(torch, "compile", refuse)
-    with pytest.raises(TrainingError, match=r"could not compile the network \(no compiler here\); train without"):
+    with pytest.raises(TrainingError, match=r"could not compile the model \(no compiler here\); train without"):
         run(tmp_path / "run", compile=True)
 
 
 def test_compiling_means_the_networks_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both the trained and the averaged network run through what torch.compile gave."""
+    """Both the trained and the averaged model run through what torch.compile gave."""
     seen: list[bool] = []
 
     def note(function: Any) -> Any:

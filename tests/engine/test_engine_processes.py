@@ -35,7 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
     for kind, settings in NETS
     for videos, steps in SIZES
 }  # fmt: skip
-# Trained in two processes, and looked at: plain batch norm, an averaged network, one video to validate on, bf16.
+# Trained in two processes, and looked at: plain batch norm, an averaged model, one video to validate on, bf16.
 OTHERS: dict[str, dict[str, Any]] = {
     "plain_bn": {"kind": "bn", "num_videos": 12, "num_val": 7},
     "averaged": {"kind": "gn", "num_videos": 12, "model_ema": True, "model_ema_decay": 0.5, "clip_grad": 1.0},
@@ -124,7 +124,7 @@ def test_two_processes_measure_what_one_does(tmp_path: Path, two: Path, name: st
 
 @pytest.mark.slow
 def test_statistics_are_the_first_process_at_evaluation(two: Path) -> None:
-    """Without synchronised norms each process trains with its own, and then measures with the first one's."""
+    """Without synchronized norms each process trains with its own, and then measures with the first one's."""
     seen = [load_file(two / f"plain_bn/seen{rank}.safetensors") for rank in (0, 1)]
     means = [name.removeprefix("train.") for name in seen[0] if name.startswith("train.") and "mean" in name]
     assert len(means) > 5
@@ -179,7 +179,7 @@ def test_sharded_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
 
 
 def one_steps(settings: dict[str, Any]) -> int:
-    """Optimiser steps of two epochs."""
+    """Optimizer steps of two epochs."""
     clips = 4 * settings["grad_accum_steps"]
     return 2 * -(-settings["num_videos"] // clips)
 

@@ -196,7 +196,7 @@ def test_other_settings_or_network_are_refused(tmp_path: Path) -> None:
     run(tmp_path / "run", epochs=1)
     with pytest.raises(CheckpointError, match=r"lr was 0.01, is 0.5"):
         run(tmp_path / "run", epochs=1, resume=True, lr=0.5)
-    with pytest.raises(CheckpointError, match="another network than the TinyNet"):
+    with pytest.raises(CheckpointError, match="another model than the TinyNet"):
         run(tmp_path / "run", epochs=1, resume=True, net=tiny_net(norm=False))
     (tmp_path / "run/last/train_state.json").write_text("{")
     with pytest.raises(CheckpointError, match="not readable"):

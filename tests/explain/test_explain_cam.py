@@ -163,7 +163,7 @@ def test_2d_maps_agree_with_captum_on_folded_frames() -> None:
 
 
 def slow_slowfast_cam(model: Any, x: Tensor, label: int) -> Tensor:
-    """Both pathways of stage 3 by hooks on the network itself, the slow one placed at every fourth frame."""
+    """Both pathways of stage 3 by hooks on the model itself, the slow one placed at every fourth frame."""
     kept: list[Tensor] = []
     handle = model.backbone.layer3.register_forward_hook(lambda _m, _a, out: kept.extend(out))
     score = model(x)[:, label].sum()
@@ -200,11 +200,11 @@ def test_bad_input_says_what_is_needed() -> None:
         grad_cam(model, x, classes=torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="num_classes=0"):
         grad_cam(videozoo.compose(backbone="tiny_resnet", num_frames=4, num_classes=0), x)
-    with pytest.raises(ValueError, match="an ensemble of 2 networks"):
+    with pytest.raises(ValueError, match="an ensemble of 2 models"):
         grad_cam(videozoo.Ensemble([model, make(TSM())]), x)
-    with pytest.raises(ValueError, match="got a Linear; need a network of videozoo"):
+    with pytest.raises(ValueError, match="got a Linear; need a model of videozoo"):
         grad_cam(torch.nn.Linear(2, 2), x)
-    with pytest.raises(ValueError, match="network takes 4"):
+    with pytest.raises(ValueError, match="model takes 4"):
         grad_cam(model, clips(1, 5, 48))
 
 

@@ -15,7 +15,7 @@ from videozoo.augment import ArcConv2d, ArcConv3d, ArcLinear
 from videozoo.explain import (
     arc_layers,
     arc_states,
-    flow_colours,
+    flow_colors,
     grad_cam,
     motion_vectors,
     norm_pairs,
@@ -146,7 +146,7 @@ def test_a_fused_network_has_maps_and_a_fused_layer_no_states() -> None:
     torch.testing.assert_close(found.maps, plain.maps, atol=1e-3, rtol=1e-2)
     layer = ArcConv2d.from_layer(nn.Conv2d(4, 8, 3), 2, ARC())
     layer.weight = None
-    with pytest.raises(ValueError, match="a fused network has no states"):
+    with pytest.raises(ValueError, match="a fused model has no states"):
         retrace_arc(layer, torch.randn(2, 4, 5, 5))
 
 
@@ -241,15 +241,15 @@ def test_motion_is_what_the_module_adds() -> None:
     torch.testing.assert_close(again, seen.outputs[motion.layer], atol=1e-4, rtol=1e-4)
 
 
-def test_colours_tell_directions() -> None:
+def test_colors_tell_directions() -> None:
     vectors = torch.zeros(3, 2, 2, 2)
     vectors[0, 0], vectors[1, 0] = 4, -4
-    colours = flow_colours(vectors)
-    assert colours.shape == (3, 3, 2, 2)
-    assert colours.dtype == torch.uint8
-    assert colours[2].min() == 255  # nothing moves: white
-    assert colours[0, 0, 0, 0] > colours[0, 2, 0, 0]  # to the right: red
-    assert colours[1, 0, 0, 0] < colours[1, 2, 0, 0]  # to the left: blue
+    colors = flow_colors(vectors)
+    assert colors.shape == (3, 3, 2, 2)
+    assert colors.dtype == torch.uint8
+    assert colors[2].min() == 255  # nothing moves: white
+    assert colors[0, 0, 0, 0] > colors[0, 2, 0, 0]  # to the right: red
+    assert colors[1, 0, 0, 0] < colors[1, 2, 0, 0]  # to the left: blue
 
 
 def test_kernels_are_those_that_were_convolved_with() -> None:

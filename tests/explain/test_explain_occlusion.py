@@ -1,4 +1,4 @@
-"""Occlusion maps: they find the place and the moment that a network looks at, and take exported files."""
+"""Occlusion maps: they find the place and the moment that a model looks at, and take exported files."""
 
 import argparse
 from pathlib import Path
@@ -25,7 +25,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class Spot(nn.Module):
-    """A network that looks at one patch of one frame, and counts the clips that it sees."""
+    """A model that looks at one patch of one frame, and counts the clips that it sees."""
 
     def __init__(self, frame: int, row: int, column: int) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def test_of_an_exported_file_only_occlusion_is_drawn(
     monkeypatch.setattr("videozoo.inference.predictor.load_network", load)
     argv = ["explain", video, "--output", str(tmp_path / "out"), "--model"]
     assert main([*argv, "m.onnx"]) == 0
-    assert "occlusion: 101 clips go through the network" in capsys.readouterr().err
+    assert "occlusion: 101 clips go through the model" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "out").iterdir()} == OCCLUSION
     for more, refused in (
         (["--show", "occlusion,states"], "--show states"),

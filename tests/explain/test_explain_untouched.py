@@ -1,4 +1,4 @@
-"""An explained network is left as it was, whatever happens, and other threads may use it meanwhile."""
+"""An explained model is left as it was, whatever happens, and other threads may use it meanwhile."""
 
 import threading
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every architecture as a file: what onnxruntime and torch.export answer is what the network answers.
+"""Every architecture as a file: what onnxruntime and torch.export answer is what the model answers.
 
 ResNets keep a block per stage and two of the second, as the others repeat: tracing each of 33 takes minutes. The
 command itself compares every file of whatever depth.
@@ -40,7 +40,7 @@ def _few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(name: str) -> Any:
-    """The network with a few frames of a small size, random in all its parts."""
+    """The model with a few frames of a small size, random in all its parts."""
     size = (3, size_of(name), size_of(name))
     overlay = {"input_size": size}
     frames = FRAMES[spec_of(name).num_frames]
@@ -49,7 +49,7 @@ def make(name: str) -> Any:
 
 
 def real_clips(model: Any, folder: Path) -> Tensor:
-    """Five clips of people, as the network's test takes them."""
+    """Five clips of people, as the model's test takes them."""
     config = resolve_data_config(model, test_num_clips=1, test_num_crops=1)
     files = sorted((folder / "order4" / "videos").rglob("*.mp4"))[:50:10]
     records = [VideoRecord(file, -1, "") for file in files]
@@ -135,6 +135,6 @@ def test_a_file_that_differs_is_never_there(tmp_path: Path, monkeypatch: pytest.
 
     forward = OnnxNet.forward
     monkeypatch.setattr(OnnxNet, "forward", lambda self, x: forward(self, x) * 1.001)
-    with pytest.raises(ExportError, match="differs from the network"):
+    with pytest.raises(ExportError, match="differs from the model"):
         export_model(make("test_dnr_tsn"), tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""An ONNX file answers videos by its metadata alone; no network is built."""
+"""An ONNX file answers videos by its metadata alone; no model is built."""
 
 import json
 import pickle
@@ -49,7 +49,7 @@ def test_scores_are_those_of_the_transformed_clips(videos: list[Path], tmp_path:
 
 def test_no_network_is_built(videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("a network was built")
+        raise AssertionError("a model was built")
 
     monkeypatch.setattr("timm.create_model", refuse)
     (answer,) = Predictor(str(make_onnx(tmp_path / "a.onnx")))(videos[:1])
@@ -136,7 +136,7 @@ def test_files_of_others_are_refused_in_one_line(
     foreign = make_onnx(tmp_path / "foreign.onnx", text=None)
     assert "no metadata of videozoo" in one_error(capsys, "predict", "--model", str(foreign), video)
     garbage = tmp_path / "garbage.onnx"
-    garbage.write_bytes(b"no network at all")
+    garbage.write_bytes(b"no model at all")
     assert "onnxruntime cannot read it" in one_error(capsys, "predict", "--model", str(garbage), video)
     (tmp_path / "empty.onnx").touch()
     assert "onnxruntime cannot read it" in one_error(capsys, "predict", "--model", str(tmp_path / "empty.onnx"), video)

@@ -1,4 +1,4 @@
-"""A tiny ONNX file made by hand: the mean colours of a clip times a matrix, with metadata like those of an export."""
+"""A tiny ONNX file made by hand: the mean colors of a clip times a matrix, with metadata like those of an export."""
 
 import json
 from pathlib import Path
@@ -49,8 +49,8 @@ def make_onnx(
         onnx.numpy_helper.from_array(np.arange(2, len(shape)), "axes"),
     ]
     nodes = [
-        helper.make_node("ReduceMean", ["clips", "axes"], ["colours"], keepdims=0),
-        helper.make_node("MatMul", ["colours", "matrix"], ["logits"]),
+        helper.make_node("ReduceMean", ["clips", "axes"], ["colors"], keepdims=0),
+        helper.make_node("MatMul", ["colors", "matrix"], ["logits"]),
     ]
     graph = helper.make_graph(
         nodes,

@@ -40,7 +40,7 @@ def test_torchvisions_r2plus1d_gives_torchvisions_logits() -> None:
 
 
 def mmaction_names(backbone: str, **spec: Any) -> dict[str, Tensor]:
-    """A state dict with MMAction2's names, made from our network of that name."""
+    """A state dict with MMAction2's names, made from our model of that name."""
     with torch.device("meta"):
         state = build(ModelSpec(backbone, **spec)).state_dict()
     out = {}

@@ -53,7 +53,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 
 
 def network(named: bool = True) -> Any:
-    """A random network that knows a lot of itself."""
+    """A random model that knows a lot of itself."""
     if named:
         net = videozoo.create_model("test_arc_tsm", num_classes=3, num_frames=T)
     else:
@@ -63,13 +63,13 @@ def network(named: bool = True) -> Any:
 
 
 def files(net: Any, **changes: Any) -> dict[str, bytes]:
-    """A repository of the network, with single fields of its config changed."""
+    """A repository of the model, with single fields of its config changed."""
     config = {**videozoo.model_config(net, class_names=NAMES), **changes}
     return {"config.json": json.dumps(config).encode(), "model.safetensors": save(net.state_dict())}
 
 
 def logits(net: Any, x: Tensor | None = None) -> Tensor:
-    """What a network says to a fixed clip."""
+    """What a model says to a fixed clip."""
     with torch.no_grad():
         out: Tensor = net.eval()(clips(2, T, SIZE) if x is None else x)
     return out

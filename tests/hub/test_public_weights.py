@@ -43,7 +43,7 @@ def authors_state(model: VideoNet) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A network, and the checkpoint file of it as its authors would save it."""
+    """A model, and the checkpoint file of it as its authors would save it."""
     torch.manual_seed(5)
     model = videozoo.create_model("tsm_r18", num_classes=3, num_frames=4)
     path = tmp_path_factory.mktemp("published") / "tsm.pth"
@@ -90,7 +90,7 @@ def cfg(hub: FakeHub, published: SimpleNamespace, monkeypatch: pytest.MonkeyPatc
 
 
 def same(folder: Path, published: SimpleNamespace) -> VideoNet:
-    """The network of a folder, which gives what the published one gives."""
+    """The model of a folder, which gives what the published one gives."""
     model = videozoo.create_model(f"local-dir:{folder}", pretrained=True).eval()
     x = torch.randn(1, 3, 4, 32, 32)
     with torch.no_grad():

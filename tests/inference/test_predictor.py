@@ -1,4 +1,4 @@
-"""Predictor: the network's own answers, errors as answers, pickled by name, short memory, dying decoders."""
+"""Predictor: the model's own answers, errors as answers, pickled by name, short memory, dying decoders."""
 
 import logging
 import multiprocessing
@@ -129,7 +129,7 @@ def test_short_memory_halves_what_goes_through_at_a_time(
     for one, other in zip(plain(clips[:6]), cramped(clips[:6]), strict=True):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
     assert cramped.model.sizes == [5, 2, 2, 1, 1]
-    assert "out of memory: from here on 2 views go through the network at a time" in caplog.text
+    assert "out of memory: from here on 2 views go through the model at a time" in caplog.text
 
 
 def test_a_single_clip_that_does_not_fit_ends_it(clips: list[Path]) -> None:
@@ -150,7 +150,7 @@ def test_scores_that_are_not_finite_are_an_error(clips: list[Path]) -> None:
     net = videozoo.create_model("test_dnr_tsn", num_classes=3, num_frames=2)
     (answer,) = Predictor(Broken(net), device="cpu")(clips[:1])
     assert answer.scores is None
-    assert answer.error == "the network's scores are not finite"
+    assert answer.error == "the model's scores are not finite"
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="workers must be forks")

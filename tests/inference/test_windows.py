@@ -26,7 +26,7 @@ Read = Callable[..., Iterator[Any]]
 
 
 def frame_number(image: np.ndarray) -> Tensor:
-    """What a network of these tests sees of a painted frame: its number, (1, 1, 1, 1, 1)."""
+    """What a model of these tests sees of a painted frame: its number, (1, 1, 1, 1, 1)."""
     bars = image.astype(np.float32).mean((0, 2)).reshape(8, -1).mean(1) > 127
     return torch.tensor(sum(int(bar) << bit for bit, bar in enumerate(bars))).reshape(1, 1, 1, 1, 1)
 

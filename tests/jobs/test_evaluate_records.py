@@ -39,7 +39,7 @@ by_fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods
 
 
 def make_nets() -> list[Any]:
-    """Two networks that want other frames and sizes, one of them in training mode."""
+    """Two models that want other frames and sizes, one of them in training mode."""
     torch.manual_seed(0)
     nets: list[Any] = [
         videozoo.create_model("test_dnr_tsn", num_classes=3, num_frames=2),
@@ -189,7 +189,7 @@ def test_scores_of_something_else_are_refused(
     with pytest.raises(_Killed):
         score([plain], records, folder=tmp_path / "out", on_progress=_stop_after(3))
     other, options = plain, {}
-    if change == "net":  # another network on the very same weights
+    if change == "net":  # another model on the very same weights
         other = videozoo.compose("test_resnet", videozoo.TSM(), num_classes=3, num_frames=4)
         other.load_state_dict(plain.state_dict())
         other.pretrained_cfg |= plain.pretrained_cfg

@@ -52,7 +52,7 @@ def real(shared_data: Path, name: str) -> VideoRecord:
     return VideoRecord(shared_data / "clips" / name, 0, "")
 
 
-def colours_differ_by(one: Path, other: Path) -> float:
+def colors_differ_by(one: Path, other: Path) -> float:
     """Mean difference of a frame in the middle, of 255, at a small size."""
     images = []
     for path in (one, other):
@@ -69,7 +69,7 @@ def colours_differ_by(one: Path, other: Path) -> float:
         ("derived_from_mmaction2_demo/h264_vfr.mp4", 60, (128, 96)),  # an uneven clock
         ("derived_from_mmaction2_demo/bitflips.mp4", 59, (128, 96)),  # a frame that does not decode
         ("derived_from_mmaction2_demo/truncated_faststart.mp4", 27, (128, 96)),
-        ("torchcodec/bt709_full_range.mp4", 30, (170, 96)),  # other colours
+        ("torchcodec/bt709_full_range.mp4", 30, (170, 96)),  # other colors
         ("imageio-binaries/newtonscradle.gif", 36, (128, 96)),
     ],
 )
@@ -86,7 +86,7 @@ def test_the_same_frames_in_the_same_time(
     np.testing.assert_allclose(found["seconds"], np.array(before["seconds"]) - before["seconds"][0], atol=2e-3)
     assert found["keyframes"][0] == 0
     assert max(np.diff([*found["keyframes"], count])) <= 12
-    assert colours_differ_by(record.path, target) < 4
+    assert colors_differ_by(record.path, target) < 4
     with VideoReader(target) as reader:
         assert reader.num_frames == num_frames
         assert reader.read(list(range(num_frames))).shape == (num_frames, 3, size[1], size[0])
@@ -108,7 +108,7 @@ def test_every_real_clip_keeps_its_frames(shared_data: Path, tmp_path: Path) -> 
         assert count == int(row["frames_decoded"]) == len(found["seconds"]), row["file"]
         assert min(found["size"]) == 64, row["file"]
         # A frame of noise in av1_video.mkv is what differs most.
-        assert colours_differ_by(record.path, tmp_path / "x.mp4") < 12, row["file"]
+        assert colors_differ_by(record.path, tmp_path / "x.mp4") < 12, row["file"]
     assert num_broken == 3
 
 
@@ -130,7 +130,7 @@ def test_without_h264_it_is_mpeg4(videos: Path, tmp_path: Path, monkeypatch: pyt
     assert count == len(found["seconds"]) == len(before["seconds"])
     np.testing.assert_allclose(found["seconds"], before["seconds"], atol=2e-3)
     assert max(np.diff([*found["keyframes"], count])) <= 4
-    assert colours_differ_by(clip, tmp_path / "x.mp4") < 8
+    assert colors_differ_by(clip, tmp_path / "x.mp4") < 8
 
 
 def test_parts_are_cut_out(videos: Path, tmp_path: Path) -> None:

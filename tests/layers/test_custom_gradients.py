@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from videozoo.layers import MotionSqueeze, TemporalAdaptive, TemporalConv, TemporalDifference, TemporalShift
 from videozoo.layers.correlation import displacements, local_correlation
-from videozoo.layers.temporal_conv import mix_neighbours
+from videozoo.layers.temporal_conv import mix_neighbors
 from videozoo.shapes import frame_means
 
 S = 4
@@ -32,9 +32,9 @@ def assert_same(got: Tensor, want: Tensor, *inputs: Tensor) -> None:
 
 
 def slow_mix(x: Tensor, taps: Tensor) -> Tensor:
-    before, centre, after = taps.expand(3, *x.shape[:3])[..., None, None]
+    before, center, after = taps.expand(3, *x.shape[:3])[..., None, None]
     zeros = torch.zeros_like(x[:, :1])
-    return before * torch.cat([zeros, x[:, :-1]], 1) + centre * x + after * torch.cat([x[:, 1:], zeros], 1)
+    return before * torch.cat([zeros, x[:, :-1]], 1) + center * x + after * torch.cat([x[:, 1:], zeros], 1)
 
 
 def slow_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
@@ -75,15 +75,15 @@ def test_mix_of_neighbors(dtype: torch.dtype, memory: torch.memory_format, rows:
     x = folded(6, dtype, memory)
     taps = torch.randn(3, rows, steps, 6, dtype=dtype, requires_grad=True)
     clips = x.unflatten(0, (-1, S))
-    assert_same(mix_neighbours(clips, taps), slow_mix(clips, taps), x, taps)
+    assert_same(mix_neighbors(clips, taps), slow_mix(clips, taps), x, taps)
     with torch.no_grad():
-        assert torch.equal(mix_neighbours(clips, taps), mix_neighbours(clips.detach(), taps.detach()))
+        assert torch.equal(mix_neighbors(clips, taps), mix_neighbors(clips.detach(), taps.detach()))
 
 
 def test_gradients_of_gradients() -> None:
     x = torch.randn(1, 3, 2, 2, 1, dtype=torch.float64, requires_grad=True)
     taps = torch.randn(3, 1, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradgradcheck(mix_neighbours, (x, taps))
+    assert torch.autograd.gradgradcheck(mix_neighbors, (x, taps))
     assert torch.autograd.gradgradcheck(TemporalShift(3, 2), x[0].detach().requires_grad_())
     assert torch.autograd.gradgradcheck(lambda x: frame_means(x, 3).square(), x[0].detach().requires_grad_())
     a, b = (torch.randn(1, 2, 3, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))

@@ -169,7 +169,7 @@ def test_slowfast_map_has_both_pathways_averages() -> None:
 
 
 def test_2d_temporal_modules_are_refused_in_3d_nets() -> None:
-    with pytest.raises(ValueError, match="3-D network and mixes time itself"):
+    with pytest.raises(ValueError, match="3-D model and mixes time itself"):
         videozoo.compose("r2plus1d_resnet18_tv", videozoo.TSM(), num_frames=8)
 
 

@@ -91,12 +91,12 @@ def test_the_head_is_valid_metadata_of_the_hub() -> None:
 
 def test_no_text_of_the_user_breaks_a_card() -> None:
     net = make(NASTY)
-    net.pretrained_cfg |= {"license": "My: own\n---\nlicence", "dataset": "x: [\n---\n'", "train_recipe": "a | b\n# c"}
+    net.pretrained_cfg |= {"license": "My: own\n---\nlicense", "dataset": "x: [\n---\n'", "train_recipe": "a | b\n# c"}
     confusion = torch.eye(len(NASTY), dtype=torch.int64)
     card = render_card(net, record(NASTY, confusion), repo="lab/net")
     head, body = re.fullmatch(r"---\n(.*?)\n---\n(.*)", card, re.DOTALL).groups()  # type: ignore[union-attr]
     data = yaml.safe_load(head)
-    assert (data["license"], data["license_name"]) == ("other", "my-own-licence")
+    assert (data["license"], data["license_name"]) == ("other", "my-own-license")
     assert data["model-index"][0]["results"][0]["dataset"]["name"] == "x: [ --- '"
     assert list(sections(body)) == [
         *("Use", "Model", "Data", "Training", "Evaluation", "Classes", "License", "References"),
@@ -145,7 +145,7 @@ def test_accuracies_are_percentages_of_what_was_measured() -> None:
     assert accuracies({"top1": float("nan")}, 10) == {}
 
 
-def test_licences() -> None:
+def test_licenses() -> None:
     assert license_fields("MIT") == {"license": "mit"}
     assert license_fields("CC-BY-NC-4.0") == {"license": "cc-by-nc-4.0"}
     assert license_fields("for research only") == {"license": "other", "license_name": "for-research-only"}
@@ -164,7 +164,7 @@ def test_dnr_and_other_backbones_have_their_papers() -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run folder as finetune leaves it, of a small network, with paths in its settings."""
+    """A run folder as finetune leaves it, of a small model, with paths in its settings."""
     net, names = make(["x", "y"]), ["x", "y"]
     metrics = {"top1": 0.5, "top5": 1.0, "mean_class": 0.25, "epoch": 2}
     config = model_config(net, names)
@@ -253,7 +253,7 @@ def test_an_evaluation_in_a_model_folder_is_shown(run: Path, tmp_path: Path, has
     with pytest.raises(WeightsError, match="do not go together"):
         find_source(folder)
     write_results(folder / "results.json", {**results, "models": [{"model": "one"}, {"model": "other"}]})
-    with pytest.raises(WeightsError, match="the vote of several networks"):
+    with pytest.raises(WeightsError, match="the vote of several models"):
         find_source(folder)
     write_results(folder / "results.json", {**results, "is_reversed": True})
     with pytest.raises(WeightsError, match="of clips played backwards"):

@@ -167,8 +167,8 @@ def test_one_paper_only(only: Callable[..., Rows]) -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match="unknown paper 'tsm'; choose one of arc, dnr"):
         paper_report("tsm")
-    with pytest.raises(ValueError, match=r"options \['colour'\] of a row have no effect on arc_tsm_r18"):
-        build_model(Setup("arc_tsm_r18", 5).change({"options": {"colour": "red"}}))
+    with pytest.raises(ValueError, match=r"options \['color'\] of a row have no effect on arc_tsm_r18"):
+        build_model(Setup("arc_tsm_r18", 5).change({"options": {"color": "red"}}))
 
 
 @pytest.mark.parametrize(

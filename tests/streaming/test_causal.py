@@ -101,7 +101,7 @@ def test_extensions_are_the_layers_themselves_at_a_clips_last_frame() -> None:
         ("tdn_r18", "TDN compares"),
         ("tea_r50", "TEA compares|looks at the frame after"),
         ("trn_r18", "relates a fixed number of frames"),
-        ("slowonly_r50", "3-D network"),
+        ("slowonly_r50", "3-D model"),
         ("arc_tsm_r18", r"nearest causal form takes it over the frames so far.*nearest=True"),
         ("tanet_r18", "nearest=True"),
     ],

@@ -15,7 +15,7 @@ from videozoo.models.streaming import Stream
 from videozoo.temporal import TANet
 
 DEEP = (DNR(ct_group_frames=3), DNR(order="ct_cl", ct_group_frames=2, relay="se", linear_bias=True))
-WINDOW, FRAMES = 4, 10  # a clip of the network, and a stream that is longer
+WINDOW, FRAMES = 4, 10  # a clip of the model, and a stream that is longer
 CASES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "tsn": (TSN(), ()),
     "tsm": (TSM(), ()),

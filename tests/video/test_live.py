@@ -16,7 +16,7 @@ from videozoo.video.live import LatestFrames, LiveFrame, camera_frames, file_fra
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty frames at 20 a second, frame k of grey 10 k."""
+    """Twenty frames at 20 a second, frame k of gray 10 k."""
     return write_gray_video(tmp_path_factory.mktemp("live") / "video.mp4", "mpeg4")
 
 

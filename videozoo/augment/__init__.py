@@ -1,4 +1,4 @@
-"""Augmenters: ARC and DNR change how the layers of a network compute."""
+"""Augmenters: ARC and DNR change how the layers of a model compute."""
 
 from videozoo.augment.arc import ARC
 from videozoo.augment.arc_layers import ArcConv2d, ArcConv3d, ArcLinear

@@ -72,7 +72,7 @@ class ARC(ArcOptions):
             raise ValueError(f"ARC: nothing to change in {type(net).__name__}: {why}")
         if any(map(is_3d, net.modules())) and any(isinstance(layer, nn.Linear) for layer in sites.layers.values()):
             raise ValueError(
-                f"ARC: layers={self.layers} in {type(net).__name__}, a 3-D network: the input of a linear layer does "
+                f"ARC: layers={self.layers} in {type(net).__name__}, a 3-D model: the input of a linear layer does "
                 "not show its frames there; leave 'linear' out."
             )
         return replace_modules(

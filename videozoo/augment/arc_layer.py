@@ -29,7 +29,7 @@ class ArcLayer(nn.Module):
 
     Where the paper is silent: its X comes from a ReLU, so min(X, 0) = 0 and Z_i is eq. 5, ReLU(ReLU(...)), whose outer
     ReLU changes nothing. A ReLU of an X that may be negative (behind another activation, a norm or a sum: ConvNeXt,
-    PoolFormer, MobileViT, CSPNet) would cut its negative part off and change the pretrained network from the start. So
+    PoolFormer, MobileViT, CSPNet) would cut its negative part off and change the pretrained model from the start. So
     the ReLU's floor follows X there: the state never falls below X where X is negative, nor below 0 elsewhere.
 
     The 1x1 maps of Y_j come before its (nearest) upsampling to the size of X, with which they commute.

@@ -29,8 +29,8 @@ def find_sites(net: nn.Module, stages: tuple[int, ...] | None, kinds: tuple[Laye
     """Return every layer of the given kinds that has no groups, in the given stages, without the stem.
 
     Args:
-        net: any network.
-        stages: numbers from 1; None: 2 and up, or every part of a network that does not give its stages.
+        net: any model.
+        stages: numbers from 1; None: 2 and up, or every part of a model that does not give its stages.
         kinds: kinds of layers.
     Raises:
         ValueError: no such stage, or a layer whose block merges weights for inference.
@@ -55,13 +55,13 @@ def find_sites(net: nn.Module, stages: tuple[int, ...] | None, kinds: tuple[Laye
 
 
 def why_none(sites: Sites, stages: tuple[int, ...] | None, kinds: tuple[LayerKind, ...]) -> str:
-    """Return why a network has no site, for an error."""
+    """Return why a model has no site, for an error."""
     counts = sites.counts
     convs = sum(n for kind, n in counts.items() if kind != "linear")
     where = "the stages from 2 on" if stages is None else f"stages {stages}"
     text = f"of {convs} convolutions in {where}, {counts['pointwise']} are 1x1 and {counts['grouped']} are grouped"
     if counts["stem"]:
-        text += f", and {counts['stem']} see the network's input (the stem) or an attention's maps"
+        text += f", and {counts['stem']} see the model's input (the stem) or an attention's maps"
     if counts["conv3d"] and "conv3d" not in kinds:
         return f"{text}, {counts['conv3d']} are 3-D, which ARC changes by choice only; pass layers=('conv3d',)."
     return (
@@ -89,13 +89,13 @@ def _stems(net: nn.Module) -> set[str]:
     convs: list[tuple[str, Any]] = [(n, m) for n, m in net.named_modules() if _kind(m) not in (None, "linear")]
     on_frames = (m for _, m in convs if m.in_channels <= _FRAME_CHANNELS and m.out_channels > m.in_channels)
     stem = next(on_frames, None)
-    if stem is None:  # optical flow, or a part of a network
+    if stem is None:  # optical flow, or a part of a model
         return {n for n, _ in convs[:1]}
     return {n for n, m in convs if m.in_channels <= stem.in_channels}
 
 
 def _in_stages(net: nn.Module, stages: tuple[int, ...] | None) -> list[tuple[str, nn.Module]]:
-    # The cells of DNR are no part of the network's own path.
+    # The cells of DNR are no part of the model's own path.
     cells = tuple(f"{name}." for name, module in net.named_modules() if isinstance(module, RelayCell))
     layers = [(name, module) for name, module in net.named_modules() if name and not name.startswith(cells)]
     own = stage_modules(net)

@@ -29,7 +29,7 @@ class CausalCrossTemporalNorm2d(Causal, CrossTemporalNorm2d):
             state = self.cell.step(self.cell.embed(self._mean_so_far(frames)))
         else:
             state = self._relay(frames, self.group_frames)
-        return self.normalise(x, state, 1)
+        return self.normalize(x, state, 1)
 
     def _relay(self, frames: Tensor, size: int) -> RelayState:
         """Both results (B, S, C) from the means of frames (B, S, C)."""
@@ -61,7 +61,7 @@ class CausalCrossLayerNorm2d(Causal, CrossLayerNorm2d):
 
     def advance(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
         state = cell.step(cell.embed(self._mean_so_far(self.pool(x))), state)
-        return self.normalise(x, state, 1), state
+        return self.normalize(x, state, 1), state
 
 
 class CausalArcConv2d(Causal, ArcConv2d):

@@ -21,8 +21,8 @@ Statistics = Literal["batch", "group"]
 class CrossTemporalNorm2d(DynamicNorm2d):
     """Cross-temporal DNR: the relay runs over groups of frames of one layer.
 
-    x_bar of a group is the mean over its frames, height and width; every group is normalised with its own pair. With S
-    not a multiple of the group's length the last group is shorter. In evaluation all groups are standardised by the
+    x_bar of a group is the mean over its frames, height and width; every group is normalized with its own pair. With S
+    not a multiple of the group's length the last group is shorter. In evaluation all groups are standardized by the
     same running statistics, whatever ``statistics`` says.
 
     Args:
@@ -30,7 +30,7 @@ class CrossTemporalNorm2d(DynamicNorm2d):
         cell: the relay.
         group_frames: frames in a group (the relay distance d_r); None: one group, the whole clip.
         backward_cell: a second relay that runs from the last group to the first; the two pairs are averaged.
-        statistics: what a batch norm standardises by in training: ``"batch"``, all frames of the batch, as usual (the
+        statistics: what a batch norm standardizes by in training: ``"batch"``, all frames of the batch, as usual (the
             text of the paper), or ``"group"``, every group by its own frames of all clips, after which the running
             statistics are moved once per group, in time order (the authors' code).
     Raises:
@@ -51,7 +51,7 @@ class CrossTemporalNorm2d(DynamicNorm2d):
         super().__init__(norm, num_segments, kind, keep_affine)
         if statistics == "group" and self.num_groups:
             raise ValueError(
-                "DNR: ct_statistics='group', but a group norm standardises each frame by itself and has no batch "
+                "DNR: ct_statistics='group', but a group norm standardizes each frame by itself and has no batch "
                 "statistics; leave it at 'batch'."
             )
         self.cell, self.backward_cell, self.group_frames = cell, backward_cell, group_frames
@@ -59,7 +59,7 @@ class CrossTemporalNorm2d(DynamicNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         frames = self.pool(x)
-        return self.normalise(x, self.relay(frames), self.group_frames or frames.shape[1])
+        return self.normalize(x, self.relay(frames), self.group_frames or frames.shape[1])
 
     def relay(self, frames: Tensor) -> RelayState:
         """h and c of each group, both (B, G, C), from the means of frames (B, S, C) (eq. 3 to 7)."""
@@ -79,9 +79,9 @@ class CrossTemporalNorm2d(DynamicNorm2d):
     def _batch_norm(self, x: Tensor) -> Tensor:
         if not self._by_group():
             return super()._batch_norm(x)
-        standardise = super()._batch_norm
+        standardize = super()._batch_norm
         clips = to_clips(x, self.num_segments) if self.is_folded else x
-        clips = torch.cat([standardise(group) for group in clips.split(self.group_frames, 2)], 2)
+        clips = torch.cat([standardize(group) for group in clips.split(self.group_frames, 2)], 2)
         return fold_time(clips) if self.is_folded else clips
 
     def extra_repr(self) -> str:
@@ -138,9 +138,9 @@ class CrossLayerNorm2d(DynamicNorm2d):
         return hand_over(self.run, lambda state, cell: self.advance(x, state, cell))
 
     def advance(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
-        """The normalised x, and the state after it."""
+        """The normalized x, and the state after it."""
         pair: RelayState = cell(self.pool(x).mean(1, keepdim=True), state)
-        return self.normalise(x, pair), RelayState(pair.h[:, 0], pair.c[:, 0])
+        return self.normalize(x, pair), RelayState(pair.h[:, 0], pair.c[:, 0])
 
 
 class CrossTemporalNorm3d(ClipLayout, CrossTemporalNorm2d):

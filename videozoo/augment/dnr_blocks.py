@@ -1,4 +1,4 @@
-"""Where DNR finds the norms of a network: in known blocks by class, else in modules that look like a block."""
+"""Where DNR finds the norms of a model: in known blocks by class, else in modules that look like a block."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ _LEAST_SHARE = 0.4
 def find_pairs(net: nn.Module) -> tuple[list[Block], bool]:
     """Blocks with a first and a second norm, and whether their class is known.
 
-    In a network without known blocks these are the modules that hold two norms or more and a spatial convolution
+    In a model without known blocks these are the modules that hold two norms or more and a spatial convolution
     themselves, a list of norms counting as theirs. Stems, heads, shortcuts, what lies inside a block with a shortcut,
     and modules around other such modules are none.
 
@@ -114,7 +114,7 @@ def norms_at(block: Block, site: str) -> list[str]:
 
 
 def check_share(net: nn.Module, num_reached: int) -> None:
-    """Raise where so few of the network's norms are reached that its blocks cannot have been recognized.
+    """Raise where so few of the model's norms are reached that its blocks cannot have been recognized.
 
     Raises:
         ValueError: less than two in five.
@@ -123,7 +123,7 @@ def check_share(net: nn.Module, num_reached: int) -> None:
     if num_reached < _LEAST_SHARE * total:
         raise ValueError(
             f"DNR: of the {total} norms of {type(net).__name__} only {num_reached} lie in blocks that it knows or "
-            "recognizes, so most of the network would stay plain; use another backbone, or add the class of its blocks "
+            "recognizes, so most of the model would stay plain; use another backbone, or add the class of its blocks "
             "to BLOCK_SITES."
         )
 
@@ -148,7 +148,7 @@ def mixes_time(net: nn.Module) -> bool:
 
 
 def runs_of(net: nn.Module, site: dict[Block, str]) -> dict[str, list[list[Block]]]:
-    """Blocks by parent, cut into runs that can share a relay: neighbours in a sequence, one branch, equal channels."""
+    """Blocks by parent, cut into runs that can share a relay: neighbors in a sequence, one branch, equal channels."""
 
     def channels(block: Block) -> int:
         return channels_of(net.get_submodule(site[block]))

@@ -31,7 +31,7 @@ class NormPlan:
     """What to write: the new norms by name, and the shared cells of each stage by the name of its sequence.
 
     Args:
-        net: the network, which stays as it is.
+        net: the model, which stays as it is.
         num_segments: time steps S.
         options: which norms, and how they are made.
     """

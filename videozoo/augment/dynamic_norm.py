@@ -1,4 +1,4 @@
-"""Normalisation whose scale and shift are predicted, for folded frames and for clips: what DNR's norms share.
+"""Normalization whose scale and shift are predicted, for folded frames and for clips: what DNR's norms share.
 
 Cai, Yao, Chen, "Dynamic Normalization and Relay for Video Action Recognition", NeurIPS 2021, section 3.
 """
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videozoo.augment.norm_types import ShownAsBatchNorm, Synchronized, channels_of, check_norm
-from videozoo.augment.standardize import rows_to_frames, standardise_and_scale
+from videozoo.augment.standardize import rows_to_frames, standardize_and_scale
 from videozoo.autograd import needs_plain_operations
 from videozoo.layers.relay_cell import RelayState
 from videozoo.shapes import clip_frame_means, fold_time, frame_means, per_clip_frame, per_frame, to_clips
@@ -22,13 +22,13 @@ NormKind = Literal["bn", "gn"]
 
 
 class DynamicNorm2d(ShownAsBatchNorm):
-    """The part that all dynamic norms share: standardise as before, then scale and shift by what was predicted.
+    """The part that all dynamic norms share: standardize as before, then scale and shift by what was predicted.
 
     What depends on the layout is in :meth:`pool`, :meth:`_per_frame` and :meth:`_as_folded` alone.
-    ``batch_norm_function`` standardises; a trainer of several processes puts one with the same signature there that
+    ``batch_norm_function`` standardizes; a trainer of several processes puts one with the same signature there that
     takes the statistics over all of them.
 
-    In training a batch norm and the scale and shift after it are one function, :func:`standardise_and_scale`. Where
+    In training a batch norm and the scale and shift after it are one function, :func:`standardize_and_scale`. Where
     that has no place they are two steps with the same result: on other devices than the CPU, whose kernels it is made
     of; in low precision; compiled or exported, where the compiler joins the steps itself; with another
     ``batch_norm_function``; with statistics of groups; and for clips that are not in ``channels_last_3d`` memory.
@@ -41,7 +41,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
         norm: the norm that is replaced; statistics, eps, momentum and a fused activation are taken over, with their
             key names. Its affine pair is dropped, unless ``keep_affine``.
         num_segments: time steps S; the 3-D norms see the number of frames in their input and take no notice of it.
-        kind: standardise over the batch (``"bn"``) or over groups of channels (``"gn"``); None keeps that of ``norm``.
+        kind: standardize over the batch (``"bn"``) or over groups of channels (``"gn"``); None keeps that of ``norm``.
         keep_affine: start as ``norm``: gamma = weight (1 + h_scale h), beta = bias + c_scale c with both scales at
             zero. An extension: in the paper gamma = h and beta = c.
     Shape:
@@ -116,8 +116,8 @@ class DynamicNorm2d(ShownAsBatchNorm):
             return h, c
         return self.weight * (1 + self.h_scale * h), self.bias + self.c_scale * c
 
-    def normalise(self, x: Tensor, state: RelayState, row_frames: int | None = None) -> Tensor:
-        """Standardise x, then scale by h and shift by c, one row for ``row_frames`` frames; then the fused activation.
+    def normalize(self, x: Tensor, state: RelayState, row_frames: int | None = None) -> Tensor:
+        """Standardize x, then scale by h and shift by c, one row for ``row_frames`` frames; then the fused activation.
 
         h and c are (B, R, C); None: one row for the whole clip.
         """
@@ -132,7 +132,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
                 folded = self._as_folded(x) if self._is_plain(x) else None
                 if folded is not None:
                     moved = (self.running_mean, self.running_var)
-                    folded = standardise_and_scale(folded, gamma, beta, *rows, *moved, self.momentum, self.eps)
+                    folded = standardize_and_scale(folded, gamma, beta, *rows, *moved, self.momentum, self.eps)
                     x = folded if self.is_folded else to_clips(folded, frames)
                     return self.act(self.drop(x))
             x = self._batch_norm(x)
@@ -144,11 +144,11 @@ class DynamicNorm2d(ShownAsBatchNorm):
         return self.act(self.drop(x))
 
     def _trains(self) -> bool:
-        """Whether x is standardised by its own statistics."""
+        """Whether x is standardized by its own statistics."""
         return self.training and not self.is_frozen
 
     def _is_plain(self, x: Tensor) -> bool:
-        """Whether standardising x, scaling and shifting it can be one function."""
+        """Whether standardizing x, scaling and shifting it can be one function."""
         return (
             x.device.type == "cpu"
             and x.dtype == self.running_mean.dtype
@@ -159,7 +159,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
         )
 
     def _batch_norm(self, x: Tensor) -> Tensor:
-        """Standardise x, folded or not; in training by its own statistics, towards which the running ones move."""
+        """Standardize x, folded or not; in training by its own statistics, towards which the running ones move."""
         return self.batch_norm_function(
             x, self.running_mean, self.running_var, training=self._trains(), momentum=self.momentum, eps=self.eps
         )
@@ -172,7 +172,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
 class ClipLayout(DynamicNorm2d):
     """The same on clips: input (B, C, T, H, W), output the same; T may differ from layer to layer.
 
-    Group normalisation (``kind="gn"``) standardises over the frames of a clip together.
+    Group normalization (``kind="gn"``) standardizes over the frames of a clip together.
     """
 
     is_folded = False

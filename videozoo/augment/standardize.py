@@ -9,7 +9,7 @@ from torch import Tensor
 from videozoo.autograd import OwnGradient
 from videozoo.shapes import per_frame
 
-__all__ = ["rows_to_frames", "standardise_and_scale"]
+__all__ = ["rows_to_frames", "standardize_and_scale"]
 
 
 class _Moving(NamedTuple):
@@ -21,7 +21,7 @@ class _Moving(NamedTuple):
     eps: float
 
 
-def standardise_and_scale(
+def standardize_and_scale(
     x: Tensor,
     gamma: Tensor,
     beta: Tensor,
@@ -32,7 +32,7 @@ def standardise_and_scale(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """Standardise folded maps by the statistics of the batch, then scale and shift every row of frames by its own pair.
+    """Standardize folded maps by the statistics of the batch, then scale and shift every row of frames by its own pair.
 
     What ``F.batch_norm(x, running_mean, running_var, training=True)`` and a product and a sum after it give, running
     statistics included, by the same kernels. Statistics and gradients are taken about the mean, so nothing cancels
@@ -49,7 +49,7 @@ def standardise_and_scale(
         x (B*S, C, H, W), in any memory format, gamma and beta (B, R, C) with R = ceil(S / row_frames); output like x.
     """
     moving = _Moving(running_mean, running_var, momentum, eps)
-    return _StandardiseAndScale.apply(x, gamma, beta, (row_frames, num_segments), moving)
+    return _StandardizeAndScale.apply(x, gamma, beta, (row_frames, num_segments), moving)
 
 
 def rows_to_frames(v: Tensor, row_frames: int, num_segments: int) -> Tensor:
@@ -63,7 +63,7 @@ def _per_frame(v: Tensor, row_frames: int, num_segments: int) -> Tensor:
     return per_frame(rows_to_frames(v, row_frames, num_segments), num_segments)
 
 
-class _StandardiseAndScale(OwnGradient):
+class _StandardizeAndScale(OwnGradient):
     """Forward: mean, squares about it, output. Backward: both sums of every row in one pass, then the gradient."""
 
     @staticmethod
@@ -99,7 +99,7 @@ class _StandardiseAndScale(OwnGradient):
             )
             for g, part in zip(grad.split(sizes), x.split(sizes), strict=True)
         ]
-        of_gamma = torch.stack([row[1] for row in sums]).view_as(gamma)  # sum of grad times the standardised x
+        of_gamma = torch.stack([row[1] for row in sums]).view_as(gamma)  # sum of grad times the standardized x
         of_beta = torch.stack([row[2] for row in sums]).view_as(gamma)
         of_x = None
         if needed[0]:

@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with every sub-command."""
     parser = Parser(
         prog="videozoo",
-        description="Video action recognition: fine-tune a network on your videos, measure it, classify new ones.",
+        description="Video action recognition: fine-tune a model on your videos, measure it, classify new ones.",
         epilog="Nothing at hand? `videozoo quickstart` makes videos, trains on them and shows what comes out. "
         "Each command has its own --help.",
     )

@@ -13,7 +13,7 @@ def describe_trust(results: Mapping[str, Any]) -> str:
     """Return ``22 of 24 videos, 95% interval 74.2% to 97.7%``.
 
     Args:
-        results: the content of a results.json, with labelled videos.
+        results: the content of a results.json, with labeled videos.
     """
     low, high = results["top1_interval"]
     counts = f"{results['num_correct']} of {results['num_labelled']} videos"

@@ -7,7 +7,7 @@ from videozoo.cli.console import say_text
 
 COMMAND = Command(
     help="print a model's card",
-    description="Prints the card that push would publish: what the network is, how it was trained and measured.",
+    description="Prints the card that push would publish: what the model is, how it was trained and measured.",
     epilog="Example: videozoo card runs/mine > README.md",
     flags=(flag("folder", metavar="DIR", help="a run of finetune, or a folder with config.json"),),
 )

@@ -23,7 +23,7 @@ COMMAND = Command(
     "(report.csv: frames, fps, size, seconds, error), the videos of each class (classes.csv) and a list of those that "
     "can be read, with the same classes (clean.csv). Prints the videos of each class, uneven classes, and what size "
     "would be cheaper. A list of paths alone will do. Killed and run again, it goes on where it was; remove DIR to "
-    "check everything anew. The exit status is 1 if some are broken.",
+    "check everything again. The exit status is 1 if some are broken.",
     epilog="Example: videozoo check-data --data train.csv --output check -j 8",
     flags=(
         *SOURCE_FLAGS,

@@ -9,7 +9,7 @@ from videozoo.cli.console import CommandError, say
 COMMAND = Command(
     help="turn a published checkpoint into a model folder",
     description="Reads a checkpoint of TSM, TANet, TDN, MotionSqueeze, DNR, TEA, TRN, MMAction2, PySlowFast or "
-    "torchvision, whose source it recognises from the keys, and writes config.json and model.safetensors. "
+    "torchvision, whose source it recognizes from the keys, and writes config.json and model.safetensors. "
     "Nothing in a pickle is run; other objects beside the tensors are left out. With a name of "
     "`videozoo list --pretrained` as --model it checks that the file is the published one, and puts it where that "
     "name finds it.",
@@ -20,7 +20,7 @@ COMMAND = Command(
     flags=(
         flag("file", metavar="FILE", help="the checkpoint (.pth, .pyth, .tar, .pkl, .ckpt, .safetensors)"),
         flag("--from", dest="source", metavar="SOURCE", help="where it is from; default: told by the keys"),
-        flag("--model", metavar="NAME[.TAG]", help="the network, or published weights, that it must be; default: told"),
+        flag("--model", metavar="NAME[.TAG]", help="the model, or published weights, that it must be; default: told"),
         flag("--num-classes", type=int, metavar="N", help="classes that it must have"),
         flag("--num-frames", type=int, metavar="T", help="frames of a clip, where the keys do not tell"),
         flag("--class-names", metavar="FILE", help="class names, one a line, by index"),
@@ -83,7 +83,7 @@ def _convert(args: argparse.Namespace, output: Path) -> int:
     )
     save_checkpoint(output, model.state_dict(), model_config(model))
     if converted.dropped:
-        say(f"left out, as the network never uses them: {', '.join(converted.dropped)}")
+        say(f"left out, as the model never uses them: {', '.join(converted.dropped)}")
     what = model.pretrained_cfg.get("architecture") or "a composition without a name"
     say(f"{args.file}: {source}, {what}, {model.num_classes} classes, {model.num_frames} frames -> {output}")
     return 0

@@ -1,4 +1,4 @@
-"""``videozoo demo``: a page that classifies dropped videos and shows what the network saw."""
+"""``videozoo demo``: a page that classifies dropped videos and shows what the model saw."""
 
 import argparse
 
@@ -8,9 +8,9 @@ from videozoo.cli.console import CommandError, Interrupted, say, show_log
 from videozoo.cli.flags import DEVICE
 
 COMMAND = Command(
-    help="a page: drop a video, see classes, frames and where the network looked",
-    description="Serves a page on this machine: choose a network, drop a video or record one, and see the "
-    "likeliest classes, the frames that the network saw, its class maps, cost and latency; a second tab lists the "
+    help="a page: drop a video, see classes, frames and where the model looked",
+    description="Serves a page on this machine: choose a model, drop a video or record one, and see the "
+    "likeliest classes, the frames that the model saw, its class maps, cost and latency; a second tab lists the "
     "zoo. What is uploaded is deleted when its page is closed. Needs gradio: pip install gradio.",
     epilog="Examples: videozoo demo ; videozoo demo --model runs/mine/best --model tsm_r50.mm_k400_8f",
     flags=(

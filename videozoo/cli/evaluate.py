@@ -1,4 +1,4 @@
-"""``videozoo evaluate``: accuracy of a network, or of several that vote, on labelled videos."""
+"""``videozoo evaluate``: accuracy of a model, or of several that vote, on labeled videos."""
 
 import argparse
 import json
@@ -24,8 +24,8 @@ NAMED_UNREAD = 5
 
 
 COMMAND = Command(
-    help="measure a network, or several that vote, on labelled videos",
-    description="Top-1, top-5 and mean-class accuracy, or mAP of a multi-label network; scores are averaged over the "
+    help="measure a model, or several that vote, on labeled videos",
+    description="Top-1, top-5 and mean-class accuracy, or mAP of a multi-label model; scores are averaged over the "
     "views of each video. A video that cannot be read is named and counted nowhere; the exit status is then 1 (in "
     "several processes 0). Killed at any moment, the same command with the same --output goes on where it was.",
     epilog="Examples: videozoo evaluate --model run/best --data val.txt --views 10x3 --output result ; "
@@ -39,7 +39,7 @@ COMMAND = Command(
             help="a folder such as RUN/best, hf-hub:ORG/NAME, a name with weights or a FILE.onnx; given several times, "
             "they vote, each with its own frames and size, and every file is read once",
         ),
-        flag("--data", metavar="DIR_OR_LIST", help="labelled videos, as for finetune"),
+        flag("--data", metavar="DIR_OR_LIST", help="labeled videos, as for finetune"),
         flag("--data-root", metavar="DIR", help="folder that paths in a list start from"),
         flag("--data-format", metavar="NAME", help="what --data is, where that cannot be told from it"),
         flag("--split", metavar="NAME", help="part of --data, where one file lists several"),
@@ -51,15 +51,15 @@ COMMAND = Command(
             help="instead of --model and --data: a scores.safetensors of an earlier evaluation, nothing is decoded; "
             "given several times, they vote",
         ),
-        flag("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: each network's own"),
+        flag("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: each model's own"),
         flag(
             "--average",
             choices=AVERAGES,
-            help="over views and networks: the mean of the probabilities (default), or the softmax of the mean logits",
+            help="over views and models: the mean of the probabilities (default), or the softmax of the mean logits",
         ),
         switch(
             "--reverse",
-            help="play every clip backwards: a network that looks at the order of frames then answers differently",
+            help="play every clip backwards: a model that looks at the order of frames then answers differently",
         ),
         flag(
             "--groups",
@@ -146,4 +146,4 @@ def _table(content: Mapping[str, Any], result: "EvalResult") -> list[tuple[str, 
 
 
 def _percent(value: float | None) -> str:
-    return "none labelled" if value is None else f"{value:.1%}"
+    return "none labeled" if value is None else f"{value:.1%}"

@@ -1,4 +1,4 @@
-"""``videozoo explain``: pictures of what a network sees in a video."""
+"""``videozoo explain``: pictures of what a model sees in a video."""
 
 import argparse
 import contextlib
@@ -21,7 +21,7 @@ STAGE = "res3"
 
 
 COMMAND = Command(
-    help="pictures of what a network sees in a video",
+    help="pictures of what a model sees in a video",
     description="Writes into --output: cam.png, cam.mp4 and cam.gif, where each frame speaks for a class "
     "(Grad-CAM); for ARC states.png and attention.png, the evolving input states of a layer and the backward "
     "attention of all; for DNR norms.png, scales and shifts over time and depth; for MSN motion.png; for TANet "
@@ -32,13 +32,13 @@ COMMAND = Command(
     flags=(
         flag("file", metavar="FILE", help="video file or folder of frames"),
         MODEL,
-        flag("--compare", metavar="NAME", help="another network, whose class maps are drawn beside these"),
+        flag("--compare", metavar="NAME", help="another model, whose class maps are drawn beside these"),
         flag("--output", required=True, metavar="DIR", help="folder for the pictures"),
         flag(
             "--class",
             dest="class_name",
             metavar="CLASS",
-            help="name or number of the class to explain; default: what each network predicts",
+            help="name or number of the class to explain; default: what each model predicts",
         ),
         flag(
             "--stage",
@@ -54,7 +54,7 @@ COMMAND = Command(
             "--show",
             metavar="KIND,...",
             help=f"only these of {', '.join(KINDS)}; "
-            "default: all that the network has, except occlusion, which takes up to 201 forwards",
+            "default: all that the model has, except occlusion, which takes up to 201 forwards",
         ),
         DEVICE,
         MAX_FRAMES,
@@ -98,7 +98,7 @@ def _wanted_kinds(show: str | None) -> tuple[str, ...]:
 
 
 class Explained:
-    """A network, the clip of the file that it sees, and what it answers."""
+    """A model, the clip of the file that it sees, and what it answers."""
 
     def __init__(self, name: str, args: argparse.Namespace) -> None:
         from videozoo.devices import find_device
@@ -191,7 +191,7 @@ class Explained:
             from videozoo.explain.occlusion import count_forwards
 
             clips = sum(count_forwards(one.video.shape[2]) for one in (self, other) if one is not None)
-            note(f"occlusion: {clips} clips go through the network{'s' * (other is not None)}")
+            note(f"occlusion: {clips} clips go through the model{'s' * (other is not None)}")
         row, indices = self.film_row(kind)
         rows = [row]
         if other is not None:

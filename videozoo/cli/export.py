@@ -8,10 +8,10 @@ from videozoo.cli.console import CommandError, note, say, show_log
 from videozoo.cli.flags import MAX_FRAMES, MODEL
 
 COMMAND = Command(
-    help="write a network as ONNX, torch.export or plain weights",
-    description="Writes one file that holds the network, its classes, and how videos are sampled and transformed. "
-    "The batch is left open, for 3-D networks height and width too. The file is run with 1, 2 and 5 clips and gets "
-    "its name only if its logits equal the network's.",
+    help="write a model as ONNX, torch.export or plain weights",
+    description="Writes one file that holds the model, its classes, and how videos are sampled and transformed. "
+    "The batch is left open, for 3-D models height and width too. The file is run with 1, 2 and 5 clips and gets "
+    "its name only if its logits equal the model's.",
     epilog="Examples: videozoo export --model run/best --output mine.onnx, then "
     "videozoo predict --model mine.onnx FILE ; "
     "videozoo export --model run/best --output small.onnx --int8 --clips a.mp4 b.mp4",
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     where = "the clips given" if args.clips else "random clips"
     say(f"{report.path}: {report.num_bytes / 1e6:.1f} MB")
     if args.format == "state-dict":
-        say("checked: read again, the weights are the network's")
+        say("checked: read again, the weights are the model's")
     else:
         what = "before int8, " if report.agreement else ""
         say(f"checked: {what}logits of {where} differ by at most {report.max_difference:.1e} of the largest")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     help="features of a list of videos",
-    description="Writes a network's features of each video, of the clip or of each frame, from what the classifier "
+    description="Writes a model's features of each video, of the clip or of each frame, from what the classifier "
     "takes or from any layer, averaged over height and width. Killed at any moment, the same command goes on where "
     "it was. A .npy or .safetensors file has a table beside it, NAME.npy.csv, with the video of each row.",
     epilog="Example: videozoo extract --model run/best --input list.txt --output features.npy --layer stage3",
@@ -28,7 +28,7 @@ COMMAND = Command(
             "--input",
             required=True,
             metavar="LIST",
-            help="text file with one path a line, or labelled videos as for finetune",
+            help="text file with one path a line, or labeled videos as for finetune",
         ),
         flag("--output", required=True, metavar="FILE", help=f"its name ends in {', '.join(FEATURE_FILES)}"),
         flag(

@@ -1,4 +1,4 @@
-"""``videozoo finetune``: train a network on a folder or list of videos and keep everything in one run folder."""
+"""``videozoo finetune``: train a model on a folder or list of videos and keep everything in one run folder."""
 
 import argparse
 import shlex
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 COMMAND = Command(
-    help="train a network on your videos",
+    help="train a model on your videos",
     usage="videozoo finetune --model NAME --data DIR_OR_LIST --output RUN [flags]",
-    description="Train a network on a folder root/CLASS/VIDEO.mp4 or a list of `path label` lines. "
+    description="Train a model on a folder root/CLASS/VIDEO.mp4 or a list of `path label` lines. "
     "The run folder holds weights (last, best), summary.csv, results.json, curves.png and confusion.png; "
     "RUN/best is a model: videozoo predict --model RUN/best FILE...",
     epilog="Example: videozoo finetune --model arc_tsm_r18 --data my_videos --output run --epochs 20. With several "

@@ -55,11 +55,11 @@ CLASS_NAMES = flag(
     metavar="FILE",
     help="class names, one a line, by index; a classes.txt beside a list is found by itself",
 )
-# The flags that name labelled videos.
+# The flags that name labeled videos.
 SOURCE_FLAGS = (
-    flag("--data", required=True, metavar="DIR_OR_LIST", help="labelled videos, as for finetune"),
+    flag("--data", required=True, metavar="DIR_OR_LIST", help="labeled videos, as for finetune"),
     flag("--data-root", metavar="DIR", help="folder that paths in a list start from"),
-    flag("--data-format", metavar="NAME", help="format of the list, where it is not recognised"),
+    flag("--data-format", metavar="NAME", help="format of the list, where it is not recognized"),
     flag("--split", metavar="NAME", help="split, where one list holds several"),
     CLASS_NAMES,
     switch("--multi-label", help="a video may have several classes, or none, as for finetune"),
@@ -78,7 +78,7 @@ WORK_FLAGS = (
 
 
 def refuse_onnx(model: str, why: str) -> None:
-    """Refuse an ONNX file where a network of modules is needed.
+    """Refuse an ONNX file where a model of modules is needed.
 
     Raises:
         CommandError: names the file and ``why``.

@@ -1,4 +1,4 @@
-"""``videozoo info``: what a network is made of, what it costs, and how it wants its videos."""
+"""``videozoo info``: what a model is made of, what it costs, and how it wants its videos."""
 
 import argparse
 import json
@@ -9,8 +9,8 @@ from videozoo.cli.console import say, say_text, show_log
 from videozoo.text import gmacs_text, some
 
 COMMAND = Command(
-    help="parts, size and cost of a network",
-    description="What a network is made of, its parameters and operations per view, and how it wants its videos.",
+    help="parts, size and cost of a model",
+    description="What a model is made of, its parameters and operations per view, and how it wants its videos.",
     epilog="Example: videozoo info arc_tsm_r50",
     flags=(
         flag("model", metavar="NAME", help="a name of `videozoo list`, a folder such as RUN/best or hf-hub:ORG/NAME"),
@@ -20,7 +20,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build the network and print what there is to know."""
+    """Build the model and print what there is to know."""
     show_log()
     facts = _gather(args.model)
     if args.json:
@@ -108,7 +108,7 @@ def _weights_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     source = facts.get("url") or facts.get("hf_hub_id") or ("in this package" if "file" in facts else None)
     if source:
         kept = ("dataset", "license", "description")
-        names = {"license": "licence", "description": "about"}
+        names = {"license": "license", "description": "about"}
         return [("weights", source), *((names.get(key, key), facts[key]) for key in kept if key in facts)]
     if facts["weights"]:
         return [("weights", ", ".join(facts["weights"]))]
@@ -116,7 +116,7 @@ def _weights_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _part_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
-    """The parts of a network, or of a member of an ensemble with the frames that it gets."""
+    """The parts of a model, or of a member of an ensemble with the frames that it gets."""
     frames = f", {network['num_frames']} frames" if "num_frames" in network else ""
     return [
         ("backbone", network["backbone"] + frames),

@@ -25,8 +25,8 @@ LIST_FLAGS = (
     flag("--num-shards", type=int, metavar="N", help="parts of the list; default: torchrun's processes"),
     flag("--shard", type=int, metavar="K", help="the part to do, from 0; default: torchrun's rank"),
     flag("--data-root", metavar="DIR", help="folder that paths in the list start from"),
-    flag("--data-format", metavar="NAME", help="format of labelled videos, where it is not recognised"),
-    flag("--split", metavar="NAME", help="split of labelled videos, where one file holds several"),
+    flag("--data-format", metavar="NAME", help="format of labeled videos, where it is not recognized"),
+    flag("--split", metavar="NAME", help="split of labeled videos, where one file holds several"),
     flag("-b", "--batch-size", type=int, metavar="N", help=f"videos per batch; default: {BATCH_SIZE}"),
     flag("-j", "--workers", type=int, metavar="N", help=f"decoding processes; default: {WORKERS}"),
 )
@@ -89,7 +89,7 @@ def run_job(
     """Work through the list that the flags name; gives the exit status.
 
     Args:
-        open_work: loads the network and gives a function of the listing, the output, ``num_shards``, ``shard`` and
+        open_work: loads the model and gives a function of the listing, the output, ``num_shards``, ``shard`` and
             ``on_progress``.
         listing: the videos, where ``--input`` does not name them.
     """

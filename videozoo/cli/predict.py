@@ -44,7 +44,7 @@ COMMAND = Command(
         ),
         model_flag("a FILE.onnx of `videozoo export`"),
         flag("--topk", type=int, default=5, metavar="K", help="classes to show"),
-        flag("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the network's own"),
+        flag("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the model's own"),
         AMP,
         DEVICE,
         MAX_FRAMES,
@@ -60,7 +60,7 @@ COMMAND = Command(
             flag(
                 "--input",
                 metavar="LIST",
-                help="instead of files: a text file with one path a line, a folder of videos, or labelled videos as "
+                help="instead of files: a text file with one path a line, a folder of videos, or labeled videos as "
                 "for finetune",
             ),
             flag("--output", metavar="FILE", help="scores.csv, .jsonl or .parquet; with shards one file each"),

@@ -1,4 +1,4 @@
-"""``videozoo prepare``: a data set written anew, small and quick to read."""
+"""``videozoo prepare``: a data set written again, small and quick to read."""
 
 import argparse
 import re
@@ -22,7 +22,7 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 COMMAND = Command(
     help="re-encode a data set: small, quick to read, as files or shards",
-    description="Writes every video anew as H.264 without sound: scaled to a short side, upright, with keyframes "
+    description="Writes every video again as H.264 without sound: scaled to a short side, upright, with keyframes "
     "close to each other, in its own time; parts of files are cut out. With --shards into tar shards, else as "
     "files with list.csv. Killed and run again, it goes on where it was. What cannot be read is named and left "
     "out, and the exit status is 1.",

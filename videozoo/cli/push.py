@@ -7,8 +7,8 @@ from videozoo.cli.console import note, say
 
 COMMAND = Command(
     help="publish a run or a model folder on the Hugging Face Hub",
-    description="Makes config.json, model.safetensors and README.md (the card), builds the network from them again "
-    "and compares, then publishes them in one commit. What is there already is not sent again. The licence, the "
+    description="Makes config.json, model.safetensors and README.md (the card), builds the model from them again "
+    "and compares, then publishes them in one commit. What is there already is not sent again. The license, the "
     "data set and the class names are those of config.json.",
     epilog="Example: videozoo push runs/mine --repo my-org/my-model --dry-run",
     flags=(

@@ -26,7 +26,7 @@ OVER_TIME = group(
         "every window, and FILE.png, a picture",
     ),
     flag("--annotate", metavar="FILE.mp4", help="write the video with the classes of each moment drawn on it"),
-    flag("--window", type=float, metavar="SEC", help="seconds of a window; default: as long as the network's clips"),
+    flag("--window", type=float, metavar="SEC", help="seconds of a window; default: as long as the model's clips"),
     flag("--stride", type=float, metavar="SEC", help="seconds from one window to the next; default: half a window"),
 )
 _COLUMNS = ("start", "end", "class", "score")
@@ -54,7 +54,7 @@ def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predicto
 
     Args:
         videos: the files that the command names.
-        make_predictor: loads the network.
+        make_predictor: loads the model.
     Raises:
         CommandError: flags that do not go together, an output that cannot be written.
     """

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     help="the classes of now, frame by frame, of a file, a camera or a network stream",
-    description="Shows one frame after the other to the network and draws its best classes of now. A frame costs "
+    description="Shows one frame after the other to the model and draws its best classes of now. A frame costs "
     "the same time and memory however long the stream is. A camera, a live stream, or a file with --realtime, is "
-    "never fallen behind: what comes while the network is busy is dropped and counted. Networks trained with "
+    "never fallen behind: what comes while the model is busy is dropped and counted. Models trained with "
     "`finetune --causal` are made for this; others take their causal form.",
     epilog="Examples: videozoo stream --source clip.mp4 --model run/best ; "
     "videozoo stream --source 0 --model run/best --json ; "
@@ -43,7 +43,7 @@ COMMAND = Command(
             type=float,
             default=4.0,
             metavar="F",
-            help="frames a second that the network sees; as in its training",
+            help="frames a second that the model sees; as in its training",
         ),
         flag("--average", type=int, metavar="N", help="frames averaged; default: as many as a clip has"),
         switch("--nearest", help="the nearest causal form of ARC or TANet, an extension"),
@@ -56,7 +56,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Open the network and the source, and show every answer."""
+    """Open the model and the source, and show every answer."""
     if not args.fps > 0 or args.fps == float("inf"):
         raise CommandError(f"stream: --fps is {args.fps}; it must be above 0.")
     check_ranges("stream", vars(args))

@@ -1,4 +1,4 @@
-"""Changes of colour and shape in training, drawn once a clip: all its frames are changed alike."""
+"""Changes of color and shape in training, drawn once a clip: all its frames are changed alike."""
 
 import math
 import re
@@ -63,7 +63,7 @@ class RandAugment:
         num_ops: operations in a row.
         prob: of each.
         magnitude_std: spread of a normal deviation of the strength, drawn for each operation.
-        fill: colour of what a geometric operation uncovers, RGB bytes.
+        fill: color of what a geometric operation uncovers, RGB bytes.
     Shape:
         uint8 (T, 3, H, W) to the same.
     """
@@ -108,8 +108,8 @@ class RandAugment:
         return frames
 
     def _apply(self, name: str, frames: Tensor, strength: float, sign: int) -> Tensor:
-        if name in _COLOUR_OPS:
-            return _as_one_image(frames, lambda image: _COLOUR_OPS[name](image, strength, sign))
+        if name in _COLOR_OPS:
+            return _as_one_image(frames, lambda image: _COLOR_OPS[name](image, strength, sign))
         if name == "sharpness":
             return functional.adjust_sharpness(frames, 1 + sign * 0.9 * strength)
         height, width = frames.shape[-2:]
@@ -127,7 +127,7 @@ class RandAugment:
 
 
 # Strengths at the highest magnitude are those of torchvision's RandAugment.
-_COLOUR_OPS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
+_COLOR_OPS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
     "brightness": lambda image, s, sign: functional.adjust_brightness(image, 1 + sign * 0.9 * s),
     "saturation": lambda image, s, sign: functional.adjust_saturation(image, 1 + sign * 0.9 * s),
     "contrast": lambda image, s, sign: functional.adjust_contrast(image, 1 + sign * 0.9 * s),
@@ -138,7 +138,7 @@ _COLOUR_OPS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
 }
 # Degrees; fractions of the side; tangents.
 _GEOMETRIC_OPS = {"angle": 30.0, "x": 150 / 331, "y": 150 / 331, "shear_x": 0.3, "shear_y": 0.3}
-_NAMES = (*_COLOUR_OPS, "sharpness", *_GEOMETRIC_OPS)
+_NAMES = (*_COLOR_OPS, "sharpness", *_GEOMETRIC_OPS)
 
 
 def _as_one_image(frames: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:

@@ -107,7 +107,7 @@ def _config_of(model_or_cfg: Any) -> dict[str, Any]:
         return {field.name: getattr(cfg, field.name) for field in dataclasses.fields(cfg)}
     if not isinstance(cfg, Mapping):
         raise TypeError(
-            f"resolve_data_config: got {type(model_or_cfg).__name__}, needs a network with pretrained_cfg or a dict."
+            f"resolve_data_config: got {type(model_or_cfg).__name__}, needs a model with pretrained_cfg or a dict."
         )
     return dict(cfg)
 

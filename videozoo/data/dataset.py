@@ -242,7 +242,7 @@ def _labels_of(record: VideoRecord) -> Label:
 
 
 class JointDataset(Dataset[dict[str, Any]]):
-    """The same test videos for several networks, each file opened and read once.
+    """The same test videos for several models, each file opened and read once.
 
     Args:
         datasets: test data sets with the same records; the first one's ``on_broken`` counts.
@@ -256,7 +256,7 @@ class JointDataset(Dataset[dict[str, Any]]):
         if not datasets:
             raise ValueError("JointDataset: no data sets.")
         if any(dataset.is_training for dataset in datasets):
-            raise ValueError("JointDataset: a data set is for training; several networks share test videos only.")
+            raise ValueError("JointDataset: a data set is for training; several models share test videos only.")
         if any(dataset.records != datasets[0].records for dataset in datasets):
             raise ValueError("JointDataset: the data sets must have the same records.")
         if any(dataset.on_broken == "replace" for dataset in datasets):

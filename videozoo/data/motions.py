@@ -1,8 +1,8 @@
 """A generated set of motions, for trying things out with no videos at hand.
 
 The classes come in pairs, and a clip of one class is a clip of its partner played backwards. Frames are encoded one by
-one (all key frames, constant quantiser), so that this holds to the last bit of what a reader decodes: without the
-order of its frames no clip tells which of the two it is, and a network that averages over frames can only guess.
+one (all key frames, constant quantizer), so that this holds to the last bit of what a reader decodes: without the
+order of its frames no clip tells which of the two it is, and a model that averages over frames can only guess.
 """
 
 from collections.abc import Callable
@@ -189,7 +189,7 @@ _MOTIONS: dict[str, Callable[[Floats, Floats, np.random.Generator], list[_Shape]
 
 
 def _look(center: Floats, radius: Floats, ground_color: Floats, rng: np.random.Generator) -> _Shape:
-    """Give a thing its shape, colours and texture; it stands out from the background."""
+    """Give a thing its shape, colors and texture; it stands out from the background."""
     color = rng.uniform(0, 1, size=3)
     while color.mean() - ground_color.mean() < 0.35:
         color = rng.uniform(0, 1, size=3)
@@ -219,7 +219,7 @@ def _draw_distractors(length: int, rng: np.random.Generator) -> list[_Shape]:
 
 
 def _draw_background(grid: Floats, length: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """A drifting pattern in two colours, float32 (T, H, W, 3), and their mean colour."""
+    """A drifting pattern in two colors, float32 (T, H, W, 3), and their mean color."""
     mean = rng.uniform(0.05, 0.45, size=3)
     spread = rng.uniform(-0.12, 0.12, size=3)
     drift = rng.uniform(-0.05, 0.05, size=2)

@@ -1,4 +1,4 @@
-"""The clip of a file that a network would be tested on, with the frames as it sees them."""
+"""The clip of a file that a model would be tested on, with the frames as it sees them."""
 
 import os
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ __all__ = ["ReadClip", "read_clip"]
 
 @dataclass(frozen=True)
 class ReadClip:
-    """One clip of a video, centre crop.
+    """One clip of a video, center crop.
 
     Args:
-        video: float32 (1, 3, T, H, W), what the network takes.
-        frames: uint8 RGB (T, H, W, 3), the same pixels before normalisation.
+        video: float32 (1, 3, T, H, W), what the model takes.
+        frames: uint8 RGB (T, H, W, 3), the same pixels before normalization.
         indices: the T frames of the file that they are.
         num_frames: frames that the file has.
     """
@@ -35,11 +35,11 @@ class ReadClip:
 
 
 def read_clip(path: str | os.PathLike[str], model: nn.Module) -> ReadClip:
-    """Read the clip of a video that a test of one view takes: sampling, size and colours are the network's own.
+    """Read the clip of a video that a test of one view takes: sampling, size and colors are the model's own.
 
     Args:
         path: a video file or a folder of frames.
-        model: a network with ``pretrained_cfg``.
+        model: a model with ``pretrained_cfg``.
     Raises:
         VideoError: the video cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Sampled frames of a video, drawn anew where reading finds another number of frames than was counted."""
+"""Sampled frames of a video, drawn again where reading finds another number of frames than was counted."""
 
 from collections.abc import Callable
 from pathlib import Path

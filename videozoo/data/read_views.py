@@ -1,4 +1,4 @@
-"""Every view of a test video, of one or several networks, from one reading of its file."""
+"""Every view of a test video, of one or several models, from one reading of its file."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,14 +22,14 @@ def read_views(
     transforms: Sequence[ClipTransform | Callable[[Tensor], Tensor]],
     seed: int,
 ) -> tuple[list[Tensor], str]:
-    """Read the views (V, 3, T, H, W) of a video for each network, and the reader's note.
+    """Read the views (V, 3, T, H, W) of a video for each model, and the reader's note.
 
     A frame that several clips share is decoded and transformed once, but for functions of a clip.
 
     Args:
         record: the video.
-        draws: for each network, from the video's number of frames to those of its clips (num_clips, T).
-        transforms: for each network, of a clip, or of any number of frames to (num_crops, 3, T, H, W).
+        draws: for each model, from the video's number of frames to those of its clips (num_clips, T).
+        transforms: for each model, of a clip, or of any number of frames to (num_crops, 3, T, H, W).
         seed: of the draws that functions of a clip make.
     Raises:
         VideoError: the video cannot be read.

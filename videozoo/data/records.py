@@ -1,4 +1,4 @@
-"""What a source of labelled videos is made of."""
+"""What a source of labeled videos is made of."""
 
 import json
 import os
@@ -25,7 +25,7 @@ VIDEO_EXTENSIONS = frozenset(
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """One labelled video.
+    """One labeled video.
 
     Args:
         path: the file, or the folder of its frames.
@@ -84,7 +84,7 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class VideoSource:
-    """Labelled videos and the names of their classes.
+    """Labeled videos and the names of their classes.
 
     Args:
         records: the videos in the order listed.

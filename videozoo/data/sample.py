@@ -32,7 +32,7 @@ def sample_clips(
     - ``uniform``: linspace over the whole video, first and last frame included; several clips interleave; not
       random in training either.
 
-    Videos too short repeat rather than fail: ``segment`` and ``uniform`` repeat neighbouring frames, ``dense`` starts
+    Videos too short repeat rather than fail: ``segment`` and ``uniform`` repeat neighboring frames, ``dense`` starts
     at frame 0 and loops, as TSM's authors do.
 
     Args:

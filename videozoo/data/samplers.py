@@ -35,7 +35,7 @@ class BalancedSampler(Sampler[int]):
             generator = torch.Generator()
             generator.manual_seed(int(torch.randint(2**63 - 1, ())))
         total, classes = len(self.labels), self.labels.unique()
-        # What does not divide goes to classes drawn anew each epoch.
+        # What does not divide goes to classes drawn again each epoch.
         quotas = torch.full((len(classes),), total // len(classes))
         quotas[torch.randperm(len(classes), generator=generator)[: total % len(classes)]] += 1
         picked = []

@@ -46,7 +46,7 @@ def is_shards(data: object) -> bool:
 def load_shards(
     data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, class_names: Sequence[str] | None = None
 ) -> VideoSource:
-    """Find the labelled videos in tar shards.
+    """Find the labeled videos in tar shards.
 
     The label of a sample is its ``.cls``, else ``label`` (or ``cls``) in its ``.json``, else its ``.txt``: an index or
     a class name. Numbers in ``.cls``, and in JSON without quotes, are indices.
@@ -230,7 +230,7 @@ def _take_label(parts: Mapping[str, Member], shard: BinaryIO) -> tuple[str, bool
 
 
 def _note_copies(rows: Sequence[Row], members: Sequence[tuple[Path, Member]], problems: Problems) -> None:
-    """Samples of the same key, size and bytes in two shards; keys alone may start anew in each."""
+    """Samples of the same key, size and bytes in two shards; keys alone may start again in each."""
     seen: dict[tuple[str, int], list[int]] = {}
     for number, (row, (shard, video)) in enumerate(zip(rows, members, strict=True)):
         alike = seen.setdefault((row.place.partition(":")[2], video.size), [])

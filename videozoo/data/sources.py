@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from videozoo.data.formats.detect_format import recognise, recognise_multi_label
+from videozoo.data.formats.detect_format import detect_format, detect_multi_label
 
 from .comments import warn_comments
 from .files import make_records
@@ -110,7 +110,7 @@ def _load(
     file = _open_list(Path(data), data_root, split, checks)
     if file.path.is_dir() and data_format in (None, "csv", "jsonl"):
         file = enter_metadata(file)
-    kind = recognise_multi_label(file, data_format) if file.multi_label else data_format or recognise(file)
+    kind = detect_multi_label(file, data_format) if file.multi_label else data_format or detect_format(file)
     if kind not in SPLIT_FORMATS:
         _refuse_split(split, kind, data)
     if kind == "class_folders":

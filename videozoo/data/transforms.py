@@ -26,9 +26,9 @@ INTERPOLATIONS: tuple[str, ...] = CHOICES["interpolation"]
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """Resizing, random crop, mirroring and colours, normalisation: the same for all frames of a clip.
+    """Resizing, random crop, mirroring and colors, normalization: the same for all frames of a clip.
 
-    Draws come from torch's random numbers. See ``create_transform`` for the arguments; without a normaliser bytes come
+    Draws come from torch's random numbers. See ``create_transform`` for the arguments; without a normalizer bytes come
     out.
 
     Shape:
@@ -80,10 +80,10 @@ class TrainTransform:
 
 @dataclass(frozen=True)
 class TestTransform:
-    """Resize, one or several fixed crops, normalisation.
+    """Resize, one or several fixed crops, normalization.
 
     See ``create_transform`` for the arguments; ``scale_size`` is what the resized frame must just cover, or exactly its
-    size where ``keeps_aspect`` is off. Without a normaliser bytes come out.
+    size where ``keeps_aspect`` is off. Without a normalizer bytes come out.
 
     Shape:
         uint8 (T, 3, H, W) to float32 or uint8 (num_crops, 3, T, height, width).
@@ -208,7 +208,7 @@ def create_transform(
     if is_training:
         _check_flip_labels(flip_labels, "flip_labels")
         _check_flip_labels(vflip_labels, "vflip_labels")
-        # Turning and shifting uncover what is around the frame: the colour that becomes 0.
+        # Turning and shifting uncover what is around the frame: the color that becomes 0.
         fill = tuple(255 * value for value in (mean if channel_order == "rgb" else mean[::-1]))
         return TrainTransform(
             size=size,

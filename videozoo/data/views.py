@@ -22,7 +22,7 @@ def parse_views(text: str) -> tuple[int, int]:
         raise ValueError(f"parse_views: got {text!r}; write clips x crops, such as 1x1 or 10x3.")
     if int(match[2]) not in CROPS:
         raise ValueError(
-            f"parse_views: got {text!r}; crops are 1 (the centre), 3 (along the longer side), 5 (corners and centre) "
+            f"parse_views: got {text!r}; crops are 1 (the center), 3 (along the longer side), 5 (corners and center) "
             "or 10 (those and their mirrors)."
         )
     return int(match[1]), int(match[2])
@@ -31,8 +31,8 @@ def parse_views(text: str) -> tuple[int, int]:
 def crop_offsets(height: int, width: int, size: tuple[int, int], num_crops: int) -> list[tuple[int, int]]:
     """Corners (top, left) of the test crops.
 
-    One crop lies in the centre. Three lie along the longer side, at its start, centre and end, centred across it. Five
-    lie in the corners and the centre. Ten are these five and their mirrors, so their corners are those of five.
+    One crop lies in the center. Three lie along the longer side, at its start, center and end, centred across it. Five
+    lie in the corners and the center. Ten are these five and their mirrors, so their corners are those of five.
 
     Args:
         height, width: frame size in pixels, at least the crop's.
@@ -45,20 +45,20 @@ def crop_offsets(height: int, width: int, size: tuple[int, int], num_crops: int)
     if free_y < 0 or free_x < 0:
         raise ValueError(f"crop_offsets: crop {size} does not fit a frame of {(height, width)}; resize first.")
     # Halves are rounded as torchvision does, to even.
-    centre = (round(free_y / 2), round(free_x / 2))
+    center = (round(free_y / 2), round(free_x / 2))
     if num_crops == 1:
-        return [centre]
+        return [center]
     if num_crops in (5, 10):
-        return [(0, 0), (0, free_x), (free_y, 0), (free_y, free_x), centre]
+        return [(0, 0), (0, free_x), (free_y, 0), (free_y, free_x), center]
     if num_crops != 3:
         raise ValueError(f"crop_offsets: num_crops is {num_crops}, must be 1, 3, 5 or 10.")
     if height > width:
-        return [(0, centre[1]), centre, (free_y, centre[1])]
-    return [(centre[0], 0), centre, (centre[0], free_x)]
+        return [(0, center[1]), center, (free_y, center[1])]
+    return [(center[0], 0), center, (center[0], free_x)]
 
 
 def multiscale_sizes(height: int, width: int, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Crop sizes (height, width) of TSN's multi-scale cropping: sides of neighbouring scales are combined.
+    """Crop sizes (height, width) of TSN's multi-scale cropping: sides of neighboring scales are combined.
 
     Args:
         height, width: frame size in pixels.
@@ -78,14 +78,14 @@ def multiscale_sizes(height: int, width: int, size: tuple[int, int]) -> list[tup
 
 
 def fixed_offsets(height: int, width: int, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """The 13 fixed corners (top, left) of TSN's cropping: four corners, centre, edge middles and quarter points.
+    """The 13 fixed corners (top, left) of TSN's cropping: four corners, center, edge middles and quarter points.
 
     Args:
         height, width: frame size in pixels.
         size: crop (height, width), not larger.
     """
     y, x = (height - size[0]) // 4, (width - size[1]) // 4
-    corners_and_centre = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]
+    corners_and_center = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]
     edges = [(2, 0), (2, 4), (4, 2), (0, 2)]
     quarters = [(1, 1), (1, 3), (3, 1), (3, 3)]
-    return [(i * y, j * x) for i, j in corners_and_centre + edges + quarters]
+    return [(i * y, j * x) for i, j in corners_and_center + edges + quarters]

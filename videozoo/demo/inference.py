@@ -1,4 +1,4 @@
-"""One video before one network: its classes, the frames it saw and when, where it looked, and what that took."""
+"""One video before one model: its classes, the frames it saw and when, where it looked, and what that took."""
 
 import os
 import time
@@ -22,17 +22,17 @@ __all__ = ["Look", "look_at"]
 
 @dataclass(frozen=True)
 class Look:
-    """What a network says of a video.
+    """What a model says of a video.
 
     Args:
-        network: that looked.
+        model: that looked.
         num_frames, duration_sec: of the video.
         best: the likeliest classes, name and probability.
         frames: uint8 (T, H, W, 3), as it saw them.
         indices, times_sec: T each, where in the video they are.
         overlays: uint8 (N, H, W, 3), maps of the best class over frames; None: it has no such maps.
         mapped: the N frames of the T that ``overlays`` are of.
-        decode_sec, forward_sec, explain_sec: for reading the clip, for the network's answer, for the maps.
+        decode_sec, forward_sec, explain_sec: for reading the clip, for the model's answer, for the maps.
     """
 
     network: Network
@@ -50,11 +50,11 @@ class Look:
 
 
 def look_at(path: str | os.PathLike[str], network: Network, limits: Limits = LIMITS, topk: int = 5) -> Look:
-    """Classify one view of a video, centre crop, and lay the class maps of the best class over its frames.
+    """Classify one view of a video, center crop, and lay the class maps of the best class over its frames.
 
     Args:
         path: a video file.
-        network: looks at it.
+        model: looks at it.
         limits: of the file.
         topk: classes wanted.
     Raises:
@@ -74,7 +74,7 @@ def look_at(path: str | os.PathLike[str], network: Network, limits: Limits = LIM
         scores = probabilities(model(video)[0].float(), is_multi_label(model)).cpu()
     forward_sec = time.perf_counter() - begin
     if not scores.isfinite().all():
-        raise VideoError(path, "the network's scores of it are not finite")
+        raise VideoError(path, "the model's scores of it are not finite")
     begin = time.perf_counter()
     overlays, mapped = _overlays(model, video, clip.frames)
     explain_sec = time.perf_counter() - begin
@@ -113,6 +113,6 @@ def _check(path: Path, limits: Limits) -> list[float]:
 def _overlays(model: Any, video: Tensor, frames: Tensor) -> tuple[Tensor | None, tuple[int, ...]]:
     try:
         found = grad_cam(model, video)
-    except ValueError:  # an ensemble, or a network that does not tell its stages
+    except ValueError:  # an ensemble, or a model that does not tell its stages
         return None, ()
     return overlay_maps(frames[list(found.frames)], found.maps[0].cpu()), found.frames

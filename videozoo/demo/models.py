@@ -1,4 +1,4 @@
-"""The networks that the page offers; the last few that were used stay in memory."""
+"""The models that the page offers; the last few that were used stay in memory."""
 
 import logging
 import threading
@@ -27,7 +27,7 @@ MOST_KEPT = 2
 
 @dataclass(frozen=True)
 class Network:
-    """A network with its weights, ready for use.
+    """A model with its weights, ready for use.
 
     Args:
         title: what the page calls it.
@@ -49,14 +49,14 @@ class Network:
 
 
 class Networks:
-    """Networks by the titles that the page shows; nothing else is ever opened, whatever a visitor sends.
+    """Models by the titles that the page shows; nothing else is ever opened, whatever a visitor sends.
 
     Args:
         names: as ``create_model`` takes them: ``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, or names with weights.
         has_registry: offer all published weights too; without it, the bundled ones where ``names`` is empty.
         device: ``auto`` or a name of torch.
     Raises:
-        UnknownModelError, WeightsError: a name that is unknown or has no weights, a folder that is not a network's.
+        UnknownModelError, WeightsError: a name that is unknown or has no weights, a folder that is not a model's.
     """
 
     def __init__(self, names: Sequence[str] = (), *, has_registry: bool = True, device: str = "auto") -> None:
@@ -75,15 +75,15 @@ class Networks:
         return list(self._names)
 
     def get(self, title: str) -> Network:
-        """The network of a title, from memory or loaded now.
+        """The model of a title, from memory or loaded now.
 
         Raises:
             UnknownModelError: a title that is not offered.
             WeightsError: its weights cannot be had.
         """
         if title not in self._names:
-            raise UnknownModelError("this page does not offer that network")
-        with self._lock:  # visitors who wait for one network share it
+            raise UnknownModelError("this page does not offer that model")
+        with self._lock:  # visitors who wait for one model share it
             return self._loaded(title)
 
     def _load(self, title: str) -> Network:

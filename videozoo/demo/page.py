@@ -30,7 +30,7 @@ def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) ->
     """The page as gradio's Blocks; ``launch`` serves it.
 
     Args:
-        networks: what it offers.
+        models: what it offers.
         uploads: where visitors' files are; gradio's cache must be its folder.
         limits: of visitors' videos.
     Raises:
@@ -43,10 +43,10 @@ def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) ->
 
     with gr.Blocks(title="videozoo", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
-            '<header class="vz-head"><h1>videozoo</h1><p>What does a video network see, when, and at what cost?</p>'
+            '<header class="vz-head"><h1>videozoo</h1><p>What does a video model see, when, and at what cost?</p>'
             "</header>"
         )
-        with gr.Tab("Try a network"):
+        with gr.Tab("Try a model"):
             _add_trial(gr, networks, uploads, limits)
         with gr.Tab("The zoo"):
             _add_zoo(gr)
@@ -76,7 +76,7 @@ def _add_trial(gr: Any, networks: Networks, uploads: Uploads, limits: Limits) ->
     def answer(title: str, path: str | None, request: gr.Request) -> str:
         return _answer(title, path, str(request.session_hash), networks, uploads, limits)
 
-    # One at a time: a network takes all cores. A later wish of the same page replaces one that waits.
+    # One at a time: a model takes all cores. A later wish of the same page replaces one that waits.
     gr.on(
         [choice.change, video.change],
         answer,
@@ -180,7 +180,7 @@ def _add_zoo(gr: Any) -> None:
 
 def _count_text(left: int, total: int) -> str:
     return (
-        f'<p class="vz-small"><b>{left}</b> of {total} networks. Parameters with the default classes. GMACs are '
+        f'<p class="vz-small"><b>{left}</b> of {total} models. Parameters with the default classes. GMACs are '
         "billion MACs of one view. The papers' figures are for the same number of frames, or say which. Their GFLOPs "
         "count a MAC once, as GMACs do.</p>"
     )

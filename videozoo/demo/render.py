@@ -25,7 +25,7 @@ def render_hint() -> str:
     """What stands where the answer will be."""
     return (
         '<div class="vz vz-hint"><p>Drop a video, record a clip, or take a generated one.</p>'
-        "<p>Then here: the likeliest classes, the frames that the network saw and where it looked in them.</p></div>"
+        "<p>Then here: the likeliest classes, the frames that the model saw and where it looked in them.</p></div>"
     )
 
 
@@ -98,7 +98,7 @@ def _film(look: Look) -> str:
             '<span class="vz-scale">none <i></i> most of the clip</span>'
         )
     else:
-        about = "There are no class maps of this network."
+        about = "There are no class maps of this model."
     return f'<h3>{title}</h3><p class="vz-about">{about}</p><div class="vz-film">{"".join(cells)}</div>'
 
 

@@ -41,7 +41,7 @@ def launch(
     Args:
         models: what it offers: ``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, names with weights. On a page that only
             this machine reaches the registry's published weights are offered too; on others these alone, or where
-            there are none, the tiny networks of the package.
+            there are none, the tiny models of the package.
         host: address to listen at; ``0.0.0.0`` for all.
         port: 0 for any free one; None: the environment's GRADIO_SERVER_PORT, or 7860.
         limits: of visitors' videos.
@@ -50,7 +50,7 @@ def launch(
     Raises:
         DemoError: the server cannot listen at the address.
         MissingPackageError: gradio is not installed.
-        UnknownModelError, WeightsError: a network that cannot be had.
+        UnknownModelError, WeightsError: a model that cannot be had.
         Stopped: SIGTERM.
     """
     with _stopping(), serve(models, host=host, port=port, limits=limits, device=device) as url:

@@ -72,7 +72,7 @@ def zoo_cells(row: ZooRow) -> list[Any]:
 
 
 def paper_cells(paper: PaperRow) -> list[Any]:
-    """A row of the table of one network's figures in the papers."""
+    """A row of the table of one model's figures in the papers."""
     figures = ["" if value is None else f"{value:g}" for value in (paper.params_m, paper.gflops, paper.top1)]
     return [paper.table, paper.dataset, str(paper.frames or ""), paper.options, *figures]
 

@@ -41,7 +41,7 @@ def find_batch_size(
     num_clips: int,
     train_batch: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[int, str]:
-    """Train a copy of a network for a moment with 1, 2, 4, 8, ... clips until they do not fit any more.
+    """Train a copy of a model for a moment with 1, 2, 4, 8, ... clips until they do not fit any more.
 
     Args:
         net: stays as it is.
@@ -52,11 +52,11 @@ def find_batch_size(
     Returns:
         the batch size of each process, the smallest that one of them found, and why it is not larger.
     Raises:
-        EngineError: there is no memory for a single clip; or the network is sharded, which a trial cannot know.
+        EngineError: there is no memory for a single clip; or the model is sharded, which a trial cannot know.
     """
     accelerator = make_accelerator(config.amp, config.device)
     if is_sharded(accelerator):
-        raise EngineError("batch_size is auto, which cannot be found for a network that FSDP shards; give a number.")
+        raise EngineError("batch_size is auto, which cannot be found for a model that FSDP shards; give a number.")
     most = max(1, num_clips // (LEAST_STEPS * config.grad_accum_steps * accelerator.num_processes))
     size, why = _find(net, config, make_batch, train_batch, accelerator, most)
     own = torch.tensor([size], device=accelerator.device)

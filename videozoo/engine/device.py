@@ -49,7 +49,7 @@ def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
     accelerator = Accelerator(mixed_precision=amp, cpu=is_cpu)
     is_asked = parse_flag_from_env("ACCELERATE_USE_FSDP")
     if is_asked and accelerator.distributed_type != DistributedType.FSDP and accelerator.is_main_process:
-        _log.warning("FSDP: accelerate shards a network among GPUs only; here each process holds the whole of it")
+        _log.warning("FSDP: accelerate shards a model among GPUs only; here each process holds the whole of it")
     return accelerator
 
 

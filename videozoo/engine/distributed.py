@@ -18,9 +18,9 @@ _LOST_PEER = ("gloo", "nccl", "closed by peer", "reset by peer")  # what the bac
 
 
 def sync_norms(net: nn.Module) -> list[str]:
-    """Let the batch norms of a network take their training statistics over all processes, in place.
+    """Let the batch norms of a model take their training statistics over all processes, in place.
 
-    Parameters and keys stay: a checkpoint of it loads into a network that is not synchronised. Call it once the network
+    Parameters and keys stay: a checkpoint of it loads into a model that is not synchronized. Call it once the model
     is on its device, before accelerate prepares it. Batch norms become torch's ``SyncBatchNorm`` (timm's where an
     activation is fused); on the CPU, which that refuses, one that does the same. A module of another class takes part
     if it computes by an attribute ``batch_norm_function``, which has the signature of

@@ -105,14 +105,14 @@ def evaluate(
 
 
 class VideoScorer:
-    """Give a network's averages over the views of videos.
+    """Give a model's averages over the views of videos.
 
     Args:
         model: turns (N, 3, T, H, W) into (N, C); it is moved to the accelerator's device.
         num_classes: C.
         accelerator: for its device and precision.
-        prepare: turns views as they come into what the network takes; None where they are that already.
-        max_clips: views that go through the network at a time, halved where memory runs out.
+        prepare: turns views as they come into what the model takes; None where they are that already.
+        max_clips: views that go through the model at a time, halved where memory runs out.
         multi_label: take the sigmoid in place of the softmax.
     Shape:
         (B, V, 3, T, H, W) on the device to twice float32 (B, C): log of the mean softmax, and mean of the outputs.
@@ -144,7 +144,7 @@ class VideoScorer:
                 raise
             raise EngineError(
                 f"evaluate: out of memory with a single view of {' x '.join(map(str, video.shape[2:]))}; free memory, "
-                "take a smaller network, fewer frames or smaller frames, or evaluate on the CPU."
+                "take a smaller model, fewer frames or smaller frames, or evaluate on the CPU."
             ) from error
         logits = logits.reshape(num_videos, num_views, self.num_classes)
         logs = log_probabilities(logits, self.multi_label)
@@ -155,7 +155,7 @@ class VideoScorer:
             logits: Tensor = self.model(views if self.prepare is None else self.prepare(views))
         if logits.shape != (len(views), self.num_classes):
             raise ValueError(
-                f"evaluate: the network gave {tuple(logits.shape)} for {len(views)} views; needed: a row per view of "
+                f"evaluate: the model gave {tuple(logits.shape)} for {len(views)} views; needed: a row per view of "
                 f"{self.num_classes} classes; make it with num_classes={self.num_classes}."
             )
         return logits.float()
@@ -172,13 +172,13 @@ def join_results(
     seconds: tuple[float, float],
     multi_label: bool = False,
 ) -> list[EvalResult]:
-    """Return a result per network, of the videos of all processes, each counted once.
+    """Return a result per model, of the videos of all processes, each counted once.
 
     Args:
         rows: of some videos each, on the CPU: index (B,), label (B,) or, if multi-label, int64 (B, C), and for each
-            network the two of `VideoScorer`.
+            model the two of `VideoScorer`.
         unread: the problem of each video that could not be read, by index.
-        num_views: of each network.
+        num_views: of each model.
         seconds: time taken, and the part of it spent waiting for videos.
     Raises:
         ValueError: two videos with one index.
@@ -238,7 +238,7 @@ def _check_labels(labels: Tensor, num_classes: int, multi_label: bool) -> Tensor
     if ((labels < -1) | (labels >= num_classes)).any():
         raise ValueError(
             f"evaluate: labels go from {int(labels.min())} to {int(labels.max())}; needed: 0 to {num_classes - 1} "
-            f"for the {num_classes} class names, or -1 for unlabelled."
+            f"for the {num_classes} class names, or -1 for unlabeled."
         )
     return labels
 
@@ -279,7 +279,7 @@ def _check(results: Sequence[EvalResult], amp: str) -> None:
         if not result.scores.isfinite().all():
             first = int(result.indices[~result.scores.isfinite().all(dim=1)][0])
             raise TrainingError(
-                f"evaluate: the network's scores for video {first} are not finite; the weights are broken, or {amp!r} "
+                f"evaluate: the model's scores for video {first} are not finite; the weights are broken, or {amp!r} "
                 "precision overflows: try amp='no'."
             )
 

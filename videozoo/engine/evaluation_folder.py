@@ -175,7 +175,7 @@ def _group_rows(group: GroupResult) -> Iterable[list[Any]]:
 
 
 def model_title(name: str) -> str:
-    """The end of what a network is called: the part that differs between runs beside each other."""
+    """The end of what a model is called: the part that differs between runs beside each other."""
     return name.removesuffix("/").removesuffix("/best").rpartition("/")[2].removeprefix("local-dir:")
 
 

@@ -148,7 +148,7 @@ def _fit_epoch(run: Run) -> EpochRow:
     started = time.perf_counter()
     result = _evaluate(run)
     if result.num_labelled == 0:
-        raise ValueError("fit: no validation video has a label, so no epoch can be the best; give labelled videos.")
+        raise ValueError("fit: no validation video has a label, so no epoch can be the best; give labeled videos.")
     if result.multi_label and not result.labels.any():
         raise ValueError(
             "fit: no validation video has a class, so that mAP cannot be measured; give some that have one."
@@ -201,7 +201,7 @@ def _evaluate(run: Run) -> EvalResult:
             raise TrainingError(f"{error} {run.describe_way_out()}") from error
         raise
     except Stopped as stop:
-        # Where the network is sharded, saving would need all processes here, and not all may have been told to stop.
+        # Where the model is sharded, saving would need all processes here, and not all may have been told to stop.
         if stop.is_safe and not is_sharded(run.accelerator):
             run.save_last(run.progress)
         raise
@@ -247,7 +247,7 @@ def _write_reports(run: Run) -> None:
 
 
 def _unwrap(run: Run) -> None:
-    """Take accelerate's marks off the network, so that it can be trained, copied and saved again like any other."""
+    """Take accelerate's marks off the model, so that it can be trained, copied and saved again like any other."""
     run.accelerator.unwrap_model(run.model, keep_fp32_wrapper=False)
     for name in ("forward", "_is_accelerate_prepared"):
         run.net.__dict__.pop(name, None)

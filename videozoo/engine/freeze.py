@@ -1,4 +1,4 @@
-"""Parts of a network that training leaves as they are: its norms, or its backbone."""
+"""Parts of a model that training leaves as they are: its norms, or its backbone."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def freeze_backbone(model: nn.Module) -> list[str]:
     Returns:
         the names of the parameters that are trained.
     Raises:
-        ValueError: the classifier has no parameters, or the network names none.
+        ValueError: the classifier has no parameters, or the model names none.
     """
     head = {id(parameter) for parameter in get_head(model).parameters()}
     added = set()
@@ -78,7 +78,7 @@ def freeze_norms(model: nn.Module) -> list[str]:
 
 
 def get_head(model: nn.Module) -> nn.Module:
-    """Return the classifier of a network.
+    """Return the classifier of a model.
 
     Raises:
         ValueError: it has none with parameters, or no ``get_classifier()``.

@@ -1,4 +1,4 @@
-"""Groups of classes that are easily taken for each other, and how well a network tells them apart."""
+"""Groups of classes that are easily taken for each other, and how well a model tells them apart."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def load_groups(path: Path, class_names: Sequence[str]) -> dict[str, tuple[int, 
     """Read groups of classes: a json or yaml file with lists of class names or indices by the group's name.
 
     Args:
-        class_names: of the network; what is no name of theirs and no index is an error.
+        class_names: of the model; what is no name of theirs and no index is an error.
     Returns:
         the classes' numbers by the group's name, in the order of the file.
     Raises:

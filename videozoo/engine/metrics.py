@@ -20,12 +20,12 @@ def rank_classes(scores: Tensor) -> Tensor:
 
 
 def topk_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
-    """Share of the labelled rows whose label is among the ``k`` best scores.
+    """Share of the labeled rows whose label is among the ``k`` best scores.
 
     Args:
         labels: int64 (N,); rows with label -1 are left out.
         k: clamped to the number of classes, so that top-5 of three classes is 1.
-    Shape: scores (N, C). Returns a ratio in [0, 1], nan where no row is labelled.
+    Shape: scores (N, C). Returns a ratio in [0, 1], nan where no row is labeled.
     """
     is_labelled = labels >= 0
     best = rank_classes(scores[is_labelled])[:, :k]

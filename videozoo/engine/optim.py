@@ -1,4 +1,4 @@
-"""Optimiser, schedule and averaged weights: timm's, wired to FitConfig."""
+"""Optimizer, schedule and averaged weights: timm's, wired to FitConfig."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,12 +22,12 @@ from videozoo.text import near_names
 
 
 def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer:
-    """Make the optimiser over the parameters that want a gradient.
+    """Make the optimizer over the parameters that want a gradient.
 
     One-dimensional parameters and those named by ``model.no_weight_decay()`` are not decayed (timm's rule).
 
     Raises:
-        ValueError: an unknown name (the nearest ones are listed), or a network without trainable parameters.
+        ValueError: an unknown name (the nearest ones are listed), or a model without trainable parameters.
     """
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(f"make_optimizer: {type(model).__name__} has no parameter to train; unfreeze some of it.")
@@ -83,7 +83,7 @@ def _split_head(group: dict[str, Any], head: nn.Module, factor: float) -> list[d
 
 
 def check_training(config: FitConfig) -> None:
-    """Refuse an optimiser or a schedule that cannot be made, before a model is.
+    """Refuse an optimizer or a schedule that cannot be made, before a model is.
 
     Raises:
         SettingError: (a ValueError) which setting is wrong.
@@ -93,7 +93,7 @@ def check_training(config: FitConfig) -> None:
 
 
 def settings_without_effect(opt: str) -> set[str]:
-    """Return those of momentum, opt_betas and opt_eps that an optimiser of timm does not have."""
+    """Return those of momentum, opt_betas and opt_eps that an optimizer of timm does not have."""
     name = opt.lower().removeprefix("lookahead_")
     if name not in list_optimizers():
         return set()
@@ -103,7 +103,7 @@ def settings_without_effect(opt: str) -> set[str]:
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, config: FitConfig, updates_per_epoch: int) -> Scheduler | None:
-    """Make the schedule, a function of the number of optimiser steps done; None for ``sched="none"``.
+    """Make the schedule, a function of the number of optimizer steps done; None for ``sched="none"``.
 
     The caller calls ``step_update(num_updates)`` before each step, so a resumed run needs no state of it.
     """
@@ -136,7 +136,7 @@ def current_lr(optimizer: torch.optim.Optimizer) -> float:
 
 
 def make_ema(model: nn.Module, config: FitConfig) -> ModelEmaV3 | None:
-    """Copy the network for its averaged weights, or None where the config does not ask for them."""
+    """Copy the model for its averaged weights, or None where the config does not ask for them."""
     if not config.model_ema:
         return None
     return ModelEmaV3(model, decay=config.model_ema_decay, use_warmup=config.model_ema_warmup)

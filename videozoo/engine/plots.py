@@ -92,7 +92,7 @@ def plot_confusion(path: Path, confusion: Tensor, class_names: Sequence[str]) ->
     """Draw a confusion matrix, each row as shares of that class's videos.
 
     Up to 20 classes each cell carries its percentage, up to 60 the axes carry the names; beyond, the axes carry class
-    numbers and a list names the most frequent confusions. Classes without videos are grey. Names whose letters no font
+    numbers and a list names the most frequent confusions. Classes without videos are gray. Names whose letters no font
     of this machine has are numbers, with a note.
 
     Args:
@@ -122,13 +122,13 @@ def plot_confusion(path: Path, confusion: Tensor, class_names: Sequence[str]) ->
 
 
 def plot_group(path: Path, title: str, panels: Sequence[tuple[str, GroupResult]]) -> None:
-    """Draw the part of the confusion matrix that belongs to a group of classes, for one network or several.
+    """Draw the part of the confusion matrix that belongs to a group of classes, for one model or several.
 
     Cells are shares of the true class's videos; what is missing to 100 % in a row went to classes outside the group,
     the last column. Columns are numbered as the rows are, as names are often long.
 
     Args:
-        panels: what each network is called and its part, side by side.
+        panels: what each model is called and its part, side by side.
     Raises:
         CheckpointError: the disk refused.
     """
@@ -187,9 +187,9 @@ def _named_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> F
 def _write_shares(axes: Axes, shares: np.ndarray) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if share > 0:
-            colour = "white" if share > 0.55 else "#1b2733"
+            color = "white" if share > 0.55 else "#1b2733"
             text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
 
 
 def _draw_borders(axes: Axes, num_rows: int, num_columns: int) -> None:
@@ -236,10 +236,10 @@ def _image(figure: Figure, axes: Axes, shares: np.ndarray, totals: np.ndarray, g
 
 
 def _show(axes: Axes, shares: np.ndarray, totals: np.ndarray, gamma: float = 1.0, **options: Any) -> AxesImage:
-    """Draw shares as colours; classes without videos are grey, and every cell keeps its own colour however small."""
+    """Draw shares as colors; classes without videos are gray, and every cell keeps its own color however small."""
     drawn = np.ma.masked_array(shares, np.broadcast_to(totals[:, None] == 0, shares.shape))
-    colours = colormaps["Blues"].with_extremes(bad="#dcdee2")
-    return axes.imshow(drawn, cmap=colours, norm=PowerNorm(gamma, 0, 1), interpolation="nearest", **options)
+    colors = colormaps["Blues"].with_extremes(bad="#dcdee2")
+    return axes.imshow(drawn, cmap=colors, norm=PowerNorm(gamma, 0, 1), interpolation="nearest", **options)
 
 
 def _figure(width: float, height: float) -> Figure:

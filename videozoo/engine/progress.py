@@ -15,7 +15,7 @@ class EpochState:
     """What the epoch under way has done so far; all that its row of summary.csv is made of.
 
     Args:
-        step: optimiser steps done.
+        step: optimizer steps done.
         sums: of the loss, of the clips' weights in it, of the right answers, of the clips.
         seconds, data_seconds: time taken, and the part of it spent waiting for the loader.
     """

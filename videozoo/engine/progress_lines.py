@@ -8,7 +8,7 @@ FIRST_SECONDS, LONGEST_SECONDS = 5.0, 60.0
 
 
 class ProgressLines:
-    """Decides after each optimiser step whether a line is due, and estimates the time that is left.
+    """Decides after each optimizer step whether a line is due, and estimates the time that is left.
 
     Args:
         interval: steps between lines; there are more of them where that takes longer than ``LONGEST_SECONDS``.

@@ -50,7 +50,7 @@ def restore_progress(
             "with the new one", path, then_layout["training videos"], layout["training videos"]
         )  # fmt: skip
     if then["epochs"] != now["epochs"]:
-        _log.warning("epochs was %s, is %s: the schedule is stretched anew", then["epochs"], now["epochs"])
+        _log.warning("epochs was %s, is %s: the schedule is stretched again", then["epochs"], now["epochs"])
     history = tuple(EpochRow(**row) for row in state["history"])
     return Progress(history, state["best"], unpack_counts(state["best_confusion"]), current)
 

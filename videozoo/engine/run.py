@@ -43,7 +43,7 @@ class Calls:
 
 @dataclass
 class Run:
-    """A run under way. ``net`` is the bare network, ``model`` what accelerate made of it."""
+    """A run under way. ``net`` is the bare model, ``model`` what accelerate made of it."""
 
     accelerator: Accelerator
     config: FitConfig
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def measured_net(self) -> nn.Module:
-        """The network whose accuracy is reported and whose weights go into model.safetensors."""
+        """The model whose accuracy is reported and whose weights go into model.safetensors."""
         if self.ema is not None:
             return self.ema.module
         return self.model if is_sharded(self.accelerator) else self.net

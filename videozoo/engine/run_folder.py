@@ -132,17 +132,17 @@ class RunFolder:
         return state
 
     def load_net(self, net: nn.Module, state: Mapping[str, Any]) -> None:
-        """Load the trained weights into the network.
+        """Load the trained weights into the model.
 
         Raises:
-            CheckpointError: they are another network's.
+            CheckpointError: they are another model's.
         """
         weights = state["trained_weights"] or load_weights(self.path / "last")
         try:
             net.load_state_dict(weights)
         except RuntimeError as error:
             raise CheckpointError(
-                f"{self.path / 'last'}: holds another network than the {type(net).__name__} to be trained; resume with "
+                f"{self.path / 'last'}: holds another model than the {type(net).__name__} to be trained; resume with "
                 f"the same model and options, or give another output folder. {error}"
             ) from error
 
@@ -152,7 +152,7 @@ class RunFolder:
         """Write ``last``: the weights that are evaluated, and all that a continuation needs.
 
         Args:
-            state: what is not in the others: of the optimiser, the loader, ...
+            state: what is not in the others: of the optimizer, the loader, ...
         Raises:
             CheckpointError: the disk refused; the ``last`` before is intact.
         """

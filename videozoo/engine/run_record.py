@@ -1,4 +1,4 @@
-"""What a run folder tells about its best weights, or an evaluation about a network, for those who publish them."""
+"""What a run folder tells about its best weights, or an evaluation about a model, for those who publish them."""
 
 import csv
 import json
@@ -59,13 +59,13 @@ def read_evaluation(folder: Path) -> RunRecord:
     """Read what ``videozoo evaluate --output`` wrote: results.json, with confusion.csv or a ``confusion`` in it.
 
     Raises:
-        CheckpointError: a file is damaged, the clips were played backwards, or it is the vote of several networks.
+        CheckpointError: a file is damaged, the clips were played backwards, or it is the vote of several models.
     """
     results = _read_json(folder / "results.json")
     if results.get("is_reversed"):
         raise CheckpointError(f"{folder / 'results.json'}: of clips played backwards; evaluate without --reverse.")
     if results.get("models"):
-        raise CheckpointError(f"{folder / 'results.json'}: the vote of several networks; evaluate this one alone.")
+        raise CheckpointError(f"{folder / 'results.json'}: the vote of several models; evaluate this one alone.")
     try:
         counts = results.pop("confusion", None) or _read_counts(folder / "confusion.csv", results["class_names"])
         confusion = None if counts is None else torch.tensor(counts, dtype=torch.int64)

@@ -58,7 +58,7 @@ def save_scores(path: Path, scores: Scores) -> None:
     """Write a safetensors file, in one piece.
 
     Tensors: ``scores`` (N, C), what was counted; ``log_probs`` and ``logits`` (N, C), the averages over the views that
-    they follow from; ``labels`` (N,), -1 where unlabelled, or multi-hot (N, C); ``indices`` (N,). Metadata: ``names``
+    they follow from; ``labels`` (N,), -1 where unlabeled, or multi-hot (N, C); ``indices`` (N,). Metadata: ``names``
     of the N videos and ``class_names`` as JSON lists, ``unread`` as a list of [index, name, problem], ``average``,
     ``num_views``, ``about``.
 
@@ -120,7 +120,7 @@ def load_scores(path: Path, average: str | None = None) -> Scores:
 
 
 def join_scores(parts: Sequence[Scores], average: str | None = None) -> Scores:
-    """Let several networks vote: the mean of their probabilities, and of their logits, video by video.
+    """Let several models vote: the mean of their probabilities, and of their logits, video by video.
 
     Videos are matched by name. One that a part could not read is unread in the whole.
 
@@ -176,7 +176,7 @@ def _check_same(one: Scores, other: Scores, who: str) -> None:
         pairs = zip(one.result.class_names, other.result.class_names, strict=False)
         where = next((f"class {k} is {a!r} and {b!r}" for k, (a, b) in enumerate(pairs) if a != b), None)
         count = f"{len(one.result.class_names)} and {len(other.result.class_names)} classes"
-        raise EngineError(f"{who} have other classes: {where or count}; networks with the same classes can vote.")
+        raise EngineError(f"{who} have other classes: {where or count}; models with the same classes can vote.")
     for few, many, place in ((other, one, "second"), (one, other, "first")):
         lacking = sorted(set(many.names.values()) - set(few.names.values()))
         if lacking:

@@ -66,7 +66,7 @@ def start_run(
     if state is not None:
         folder.load_net(net, state)
     if is_sharded(accelerator) and config.model_ema:
-        raise ValueError("fit: model_ema needs the whole network in each process; leave it out, or train without FSDP.")
+        raise ValueError("fit: model_ema needs the whole model in each process; leave it out, or train without FSDP.")
     optimizer = make_optimizer(net, config)
     scheduler = make_scheduler(optimizer, config, updates_per_epoch)
     ema = make_ema(net, config)

@@ -21,7 +21,7 @@ def use_channels_last(net: nn.Module) -> None:
 
 
 def compile_forward(net: nn.Module) -> None:
-    """Compile a network's ``forward`` in place: modules and keys stay as they are; deleting the attribute undoes it."""
+    """Compile a model's ``forward`` in place: modules and keys stay as they are; deleting the attribute undoes it."""
     forward = net.forward
     compiled = torch.compile(forward)
 
@@ -34,7 +34,7 @@ def compile_forward(net: nn.Module) -> None:
 
 @contextmanager
 def explain_compiler(is_on: bool) -> Iterator[None]:
-    """Tell a failure of the compiler from one of the network.
+    """Tell a failure of the compiler from one of the model.
 
     Raises:
         TrainingError: torch.compile could not do it.
@@ -45,6 +45,6 @@ def explain_compiler(is_on: bool) -> Iterator[None]:
         if is_on and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             first = first_line(error) or type(error).__name__
             raise TrainingError(
-                f"fit: torch.compile could not compile the network ({first}); train without compile."
+                f"fit: torch.compile could not compile the model ({first}); train without compile."
             ) from error
         raise

@@ -1,4 +1,4 @@
-"""The states of network and optimiser, whole on the first process also where they are sharded among several."""
+"""The states of model and optimizer, whole on the first process also where they are sharded among several."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,17 +17,17 @@ _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
-    """Whether each process holds a part of the network only; every process must then take part in the calls below."""
+    """Whether each process holds a part of the model only; every process must then take part in the calls below."""
     return accelerator.distributed_type == DistributedType.FSDP
 
 
 def weights_of(net: nn.Module, accelerator: Accelerator) -> Mapping[str, Tensor]:
-    """The network's weights under its own keys; nothing is copied where they are not sharded."""
+    """The model's weights under its own keys; nothing is copied where they are not sharded."""
     return accelerator.get_state_dict(net) if is_sharded(accelerator) else net.state_dict()
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, net: nn.Module, accelerator: Accelerator) -> dict[str, Any]:
-    """The optimiser's state, which `load_optimizer` takes."""
+    """The optimizer's state, which `load_optimizer` takes."""
     if is_sharded(accelerator):
         if not _bare(optimizer).state:  # torch would make one by a step of its own, which starts momenta and counts
             return {}
@@ -38,7 +38,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, net: nn.Module, accelerato
 def load_optimizer(
     optimizer: torch.optim.Optimizer, net: nn.Module, state: dict[str, Any], accelerator: Accelerator
 ) -> None:
-    """Load what `optimizer_state` gave; the optimiser has been prepared by accelerate."""
+    """Load what `optimizer_state` gave; the optimizer has been prepared by accelerate."""
     if is_sharded(accelerator):
         if state:
             set_optimizer_state_dict(net, _bare(optimizer), state, options=_WHOLE)
@@ -53,6 +53,6 @@ def load_optimizer(
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:
-    """The optimiser inside accelerate's."""
+    """The optimizer inside accelerate's."""
     bare: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
     return bare

@@ -75,7 +75,7 @@ class CpuSyncBatchNorm(_BatchNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Standardise over the batches of all processes in training, by the running statistics in evaluation."""
+        """Standardize over the batches of all processes in training, by the running statistics in evaluation."""
         momentum = self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)

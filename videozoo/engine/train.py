@@ -1,4 +1,4 @@
-"""One epoch of training, down to the single optimiser step."""
+"""One epoch of training, down to the single optimizer step."""
 
 import contextlib
 import time
@@ -21,7 +21,7 @@ from videozoo.engine.optim import current_lr
 from videozoo.engine.run import Run
 from videozoo.engine.train_loader import mix_seed, seed_step
 
-Group = list[tuple[Batch, float]]  # the batches of an optimiser step, each with the seconds spent waiting for it
+Group = list[tuple[Batch, float]]  # the batches of an optimizer step, each with the seconds spent waiting for it
 
 
 def train_epoch(run: Run) -> None:
@@ -73,7 +73,9 @@ def train_epoch(run: Run) -> None:
         if line := run.step_times.describe_wait():
             run.say("%s", line)
     if not state.step:
-        raise ValueError(f"fit: the training loader gave no batch in epoch {epoch + 1}; it must start anew each epoch.")
+        raise ValueError(
+            f"fit: the training loader gave no batch in epoch {epoch + 1}; it must start again each epoch."
+        )
 
 
 def _describe_left(run: Run) -> str:
@@ -84,7 +86,7 @@ def _describe_left(run: Run) -> str:
 
 
 def _next_group(run: Run, batches: Iterator[tuple[Batch, float]]) -> Group:
-    """The batches of the next optimiser step; none at the end, and where a stop was asked for."""
+    """The batches of the next optimizer step; none at the end, and where a stop was asked for."""
     if run.interrupts.asked:
         return []
     try:
@@ -134,7 +136,7 @@ def _weight(run: Run, labels: Tensor) -> float:
 
 
 def _step(run: Run, group: Group, weight: float, where: str) -> tuple[float, float, float]:
-    """One optimiser step over one or more batches, as if they were one.
+    """One optimizer step over one or more batches, as if they were one.
 
     Each clip counts by its class's weight alone, however the clips are spread over batches and processes.
 
@@ -204,13 +206,13 @@ def _check_labels(labels: Tensor, num_classes: int, multi_label: bool) -> None:
     if ((labels < 0) | (labels >= num_classes)).any():
         raise ValueError(
             f"fit: training labels go from {int(labels.min())} to {int(labels.max())}; needed: 0 to {num_classes - 1} "
-            f"for the {num_classes} class names; take unlabelled videos out of the training set."
+            f"for the {num_classes} class names; take unlabeled videos out of the training set."
         )
 
 
 def _check_logits(logits: Tensor, video: Tensor, num_classes: int) -> None:
     if logits.shape != (len(video), num_classes):
         raise ValueError(
-            f"fit: the network gave {tuple(logits.shape)} for clips of shape {tuple(video.shape)}; needed: "
+            f"fit: the model gave {tuple(logits.shape)} for clips of shape {tuple(video.shape)}; needed: "
             f"({len(video)}, {num_classes}) for the {num_classes} class names; make it with num_classes={num_classes}."
         )

@@ -1,6 +1,6 @@
-"""What a network sees: class maps, the states inside ARC, DNR's norms, motion, temporal kernels, confusions.
+"""What a model sees: class maps, the states inside ARC, DNR's norms, motion, temporal kernels, confusions.
 
-Everything is captured on a throw-away copy on the same weights: the network keeps no hook, gradient or mode of it, and
+Everything is captured on a throw-away copy on the same weights: the model keeps no hook, gradient or mode of it, and
 other threads may use it meanwhile.
 """
 
@@ -14,7 +14,7 @@ from videozoo.explain.norm_pairs import NormPairs, norm_pairs
 from videozoo.explain.occlusion import occlusion_maps
 from videozoo.explain.overlays import overlay_maps, write_animation
 from videozoo.explain.plots import plot_kernels, plot_motion, plot_states
-from videozoo.explain.temporal_parts import Motion, TemporalKernels, flow_colours, motion_vectors, temporal_kernels
+from videozoo.explain.temporal_parts import Motion, TemporalKernels, flow_colors, motion_vectors, temporal_kernels
 
 __all__ = [
     "ArcStates",
@@ -27,7 +27,7 @@ __all__ = [
     "animate_cam",
     "arc_layers",
     "arc_states",
-    "flow_colours",
+    "flow_colors",
     "grad_cam",
     "group_confusion",
     "load_evaluation",

@@ -37,7 +37,7 @@ class ArcStates:
     """What an ARC layer showed for some clips.
 
     Args:
-        layer: its name in the network.
+        layer: its name in the model.
         states: float32 (B, n, T, H, W), Z_1 to Z_n averaged over channels (Fig. 6); not negative in layers
             behind a ReLU.
         attention: float32 (B, n - 1, T, C_in), AM_2 to AM_n averaged over positions (Fig. 3), in units of the layer's
@@ -51,7 +51,7 @@ class ArcStates:
 
 
 def arc_layers(model: nn.Module) -> list[str]:
-    """Names of a network's ARC layers, in order.
+    """Names of a model's ARC layers, in order.
 
     Raises:
         ValueError: there is none.
@@ -63,7 +63,7 @@ def default_arc_layer(model: nn.Module) -> str:
     """The layer that the paper shows: the second convolution of the second block of res3, or else the second of all.
 
     Raises:
-        ValueError: the network has no ARC layer.
+        ValueError: the model has no ARC layer.
     """
     names = arc_layers(model)
     shown = "backbone.layer2.1.conv2"
@@ -73,16 +73,16 @@ def default_arc_layer(model: nn.Module) -> str:
 def arc_states(model: nn.Module, clips: Tensor, layers: str | list[str] | None = None) -> list[ArcStates]:
     """The evolving states and the backward attention of ARC layers.
 
-    They are recomputed from the layer's parameters and the input that it got; the network is not changed.
+    They are recomputed from the layer's parameters and the input that it got; the model is not changed.
 
     Args:
-        model: a network of videozoo with ARC.
-        clips: normalised clips.
+        model: a model of videozoo with ARC.
+        clips: normalized clips.
         layers: names of layers, ``backbone.`` left out or not; None: all.
     Shape:
         clips (B, C, T, H, W).
     Raises:
-        ValueError: no ARC in the network, or no such layer.
+        ValueError: no ARC in the model, or no such layer.
     """
     found = []
     for name, layer, input, _ in look_at_each(model, clips, pick_layers(arc_layers(model), layers)):
@@ -102,10 +102,10 @@ def retrace_arc(layer: Any, input: Tensor) -> ArcSteps:
         layer: an ``ArcConv2d``, ``ArcConv3d`` or ``ArcLinear``.
         input: what the layer takes, in its own layout.
     Raises:
-        ValueError: the layer is that of a fused network.
+        ValueError: the layer is that of a fused model.
     """
     if layer.weight is None:
-        raise ValueError("explain: a fused network has no states of ARC to show; explain the one it was made from.")
+        raise ValueError("explain: a fused model has no states of ARC to show; explain the one it was made from.")
     states: list[Tensor] = []
     attention: list[Tensor] = []
     watched = copy.copy(layer)  # on the same parameters; what is put in place of its methods is not the layer's

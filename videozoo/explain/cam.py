@@ -1,4 +1,4 @@
-"""Grad-CAM per frame: where in each frame a network sees a class."""
+"""Grad-CAM per frame: where in each frame a model sees a class."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,7 @@ class ClassMaps:
             where nothing in the clip speaks for the class.
         frames: which frames of the clip (0 to T - 1) they belong to: all T, or the middle one of each segment (TDN).
         classes: int64 (B,), the class of each clip that is explained.
-        logits: float32 (B, K), what the network answers.
+        logits: float32 (B, K), what the model answers.
         peaks: float32 (B,), what a map's 1 stands for: of the sum that Grad-CAM takes, or a drop of the probability
             (`occlusion_maps`).
     """
@@ -72,7 +72,7 @@ def grad_cam(
     """
     check_network(model)
     if not model.num_classes:
-        raise ValueError("grad_cam: the network has no classifier (num_classes=0); explain one with classes.")
+        raise ValueError("grad_cam: the model has no classifier (num_classes=0); explain one with classes.")
     index = find_stage(model, stage)
     with torch.inference_mode(False), torch.enable_grad():
         other: Any = private_copy(model)
@@ -95,10 +95,10 @@ def find_stage(model: Any, stage: int | str) -> int:
     """The number of a stage, from 1, of its number or its name in the papers.
 
     Args:
-        model: a network of videozoo.
+        model: a model of videozoo.
         stage: 1 to 4, or ``"res2"`` to ``"res5"``.
     Raises:
-        ValueError: no such stage, or the network does not tell its stages.
+        ValueError: no such stage, or the model does not tell its stages.
     """
     stages = stage_modules(model.backbone)
     if stages is None:
@@ -114,7 +114,7 @@ def find_class(model: Any, wanted: int | str) -> int:
     """The number of a class, of its name or its number.
 
     Args:
-        model: a network with ``num_classes``; its class names are those of its ``pretrained_cfg``.
+        model: a model with ``num_classes``; its class names are those of its ``pretrained_cfg``.
         wanted: the name, or the number as an int or a string.
     Raises:
         ValueError: no such class; the nearest names are given.
@@ -146,7 +146,7 @@ def wanted_classes(logits: Tensor, classes: int | Tensor | None, who: str) -> Te
 
 
 def _watch_stage(model: Any, stage: int) -> list[Tensor]:
-    """Cut the graph at a stage's features; gives the list that will hold them once the network has run."""
+    """Cut the graph at a stage's features; gives the list that will hold them once the model has run."""
     leaves: list[Tensor] = []
 
     def cut(features: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Look inside a network while it answers, without touching it: everything is seen on a copy that is thrown away."""
+"""Look inside a model while it answers, without touching it: everything is seen on a copy that is thrown away."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def private_copy(model: M) -> M:
-    """A copy of a network's modules on the same weights, in evaluation mode and without gradients."""
+    """A copy of a model's modules on the same weights, in evaluation mode and without gradients."""
 
     def frozen(tensor: Tensor) -> Tensor:
         is_trained = isinstance(tensor, nn.Parameter)
@@ -46,7 +46,7 @@ class Seen:
     """What went in and out of some modules during one forward, by the module's name.
 
     Args:
-        copy: the copy that ran; its modules have the weights of the network.
+        copy: the copy that ran; its modules have the weights of the model.
         inputs, outputs: positional arguments and result of each module that was looked at.
     """
 
@@ -61,10 +61,10 @@ def look(
     names: Iterable[str],
     read: Callable[[nn.Module, Any], Any] = lambda _, output: output,
 ) -> Seen:
-    """Run a copy of the network and keep what the named modules take and give.
+    """Run a copy of the model and keep what the named modules take and give.
 
     Args:
-        model: any network; it is not changed.
+        model: any model; it is not changed.
         clips: what it takes.
         names: of modules in it.
         read: what is kept as a module's output, from the module and its output, when it has just been called.
@@ -105,13 +105,13 @@ def _kept(value: Any) -> Any:
 
 
 def find_layers(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], what: str) -> list[str]:
-    """Names of a network's modules of some classes, in order.
+    """Names of a model's modules of some classes, in order.
 
     Args:
         kinds: the classes.
         what: the method they belong to, such as ``"ARC"``, for the error.
     Raises:
-        ValueError: there is none, or the network is an ensemble.
+        ValueError: there is none, or the model is an ensemble.
     """
     check_network(model)
     names = layer_names(model, kinds)
@@ -119,12 +119,12 @@ def find_layers(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module]
         spec: Any = model.spec
         parts = (spec.temporal, *spec.augmenters)
         title = " + ".join([spec.backbone, *(type(part).__name__ for part in parts)])
-        raise ValueError(f"explain: this network has no layer of {what}; {title} is made of other parts.")
+        raise ValueError(f"explain: this model has no layer of {what}; {title} is made of other parts.")
     return names
 
 
 def layer_names(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
-    """Names of a network's modules of some classes; causal forms, which compute something else, do not count."""
+    """Names of a model's modules of some classes; causal forms, which compute something else, do not count."""
     modules = model.named_modules()
     return [name for name, module in modules if isinstance(module, kinds) and not isinstance(module, Causal)]
 
@@ -148,15 +148,15 @@ def pick_layers(names: Sequence[str], wanted: str | Sequence[str] | None) -> lis
 
 
 def check_network(model: nn.Module) -> None:
-    """Raise ValueError where a network is none of the package's single ones."""
+    """Raise ValueError where a model is none of the package's single ones."""
     members = getattr(model, "members", None)
     if members is not None:
         raise ValueError(
-            f"explain: this is an ensemble of {len(members)} networks, each with its own frames; explain one of them "
+            f"explain: this is an ensemble of {len(members)} models, each with its own frames; explain one of them "
             "(model.members[0])."
         )
     if not isinstance(model, VideoNet):
-        raise ValueError(f"explain: got a {type(model).__name__}; need a network of videozoo (create_model, compose).")
+        raise ValueError(f"explain: got a {type(model).__name__}; need a model of videozoo (create_model, compose).")
 
 
 def to_float(x: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ def group_confusion(scores: Sequence[Scores], labels: Sequence[int]) -> list[Gro
 
 
 def evaluation_titles(scores: Sequence[Scores]) -> list[str]:
-    """What each evaluation is called: the last part of its network's name, or else of its file's folder."""
+    """What each evaluation is called: the last part of its model's name, or else of its file's folder."""
     titles = [model_title(str(part.about.get("model") or "")) for part in scores]
     if "" in titles or len(set(titles)) < len(titles):
         titles = [Path(str(part.about.get("scores", ""))).parent.name for part in scores]

@@ -1,4 +1,4 @@
-"""Class maps as pictures: a filmstrip, and a moving picture with one panel for each network."""
+"""Class maps as pictures: a filmstrip, and a moving picture with one panel for each model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ __all__ = ["FilmRow", "animate_cam", "plot_cam"]
 
 @dataclass(frozen=True)
 class FilmRow:
-    """The maps of one network for the frames that it saw.
+    """The maps of one model for the frames that it saw.
 
     Args:
-        title: what the network is called.
-        subtitle: the class that is explained, and how sure the network is; a second line is left out of animations.
-        frames: uint8 RGB (N, H, W, 3), as the network saw them.
+        title: what the model is called.
+        subtitle: the class that is explained, and how sure the model is; a second line is left out of animations.
+        frames: uint8 RGB (N, H, W, 3), as the model saw them.
         maps: float (N, h, w) in [0, 1].
     """
 
@@ -34,12 +34,12 @@ class FilmRow:
 
 
 def plot_cam(path: Path, rows: Sequence[FilmRow], frame_names: Sequence[str], title: str = "") -> None:
-    """Draw a filmstrip: the frames of the first network, below them each network's maps laid over its frames.
+    """Draw a filmstrip: the frames of the first model, below them each model's maps laid over its frames.
 
     Longer clips go on below, eight frames at a time.
 
     Args:
-        rows: one for each network, all with the same number of frames N.
+        rows: one for each model, all with the same number of frames N.
         frame_names: N texts to stand below the frames, of one line or two.
         title: of the whole picture, of one line or two.
     Raises:
@@ -70,10 +70,10 @@ def plot_cam(path: Path, rows: Sequence[FilmRow], frame_names: Sequence[str], ti
 
 
 def animate_cam(path: Path, rows: Sequence[FilmRow], frame_rate: int = 4) -> None:
-    """Write the frames and each network's overlay side by side as mp4 or gif, by the ending of the name.
+    """Write the frames and each model's overlay side by side as mp4 or gif, by the ending of the name.
 
     Args:
-        rows: one for each network, all with the same number of frames.
+        rows: one for each model, all with the same number of frames.
         frame_rate: frames per second.
     Raises:
         ValueError: rows of different lengths, or another ending.

@@ -1,4 +1,4 @@
-"""The pictures of layers that a network has to show, each drawn by one call."""
+"""The pictures of layers that a model has to show, each drawn by one call."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ __all__ = ["Shown", "check_kinds", "draw_kind", "kinds_of"]
 
 @dataclass(frozen=True)
 class Shown:
-    """One clip before a network, for the pictures.
+    """One clip before a model, for the pictures.
 
     Args:
-        model: a network of videozoo.
-        video: float32 (1, 3, T, H, W), normalised.
-        frames: uint8 (N, H, W, 3), the frame of each of the network's time steps.
+        model: a model of videozoo.
+        video: float32 (1, 3, T, H, W), normalized.
+        frames: uint8 (N, H, W, 3), the frame of each of the model's time steps.
         frame_names: N texts.
         title: of every picture.
         layer: the ARC layer whose states are drawn; None: the paper's.
@@ -43,14 +43,14 @@ Draw = Callable[[Path, Shown], None]
 
 
 def kinds_of(model: nn.Module) -> tuple[str, ...]:
-    """What can be drawn of a network: ``cam`` always, then those of its layers."""
+    """What can be drawn of a model: ``cam`` always, then those of its layers."""
     return ("cam", *(kind for kind, (classes, _, _) in _KINDS.items() if layer_names(model, classes)))
 
 
 def check_kinds(model: nn.Module, kinds: Sequence[str], layer: str | None = None) -> None:
-    """Raise ValueError where a network has nothing of a kind to show, or no ARC layer of that name."""
+    """Raise ValueError where a model has nothing of a kind to show, or no ARC layer of that name."""
     for kind in kinds:
-        if kind in _KINDS:  # maps of a class are of every network
+        if kind in _KINDS:  # maps of a class are of every model
             classes, method, _ = _KINDS[kind]
             find_layers(model, classes, method)
     if layer is not None and "states" not in kinds:
@@ -63,7 +63,7 @@ def draw_kind(kind: str, path: Path, shown: Shown) -> None:
     """Draw ``states``, ``attention``, ``norms``, ``motion`` or ``kernels``.
 
     Raises:
-        ValueError: the network has no such layer, or no layer of the given name.
+        ValueError: the model has no such layer, or no layer of the given name.
         CheckpointError: the disk refused.
     """
     _KINDS[kind][2](path, shown)
@@ -72,7 +72,7 @@ def draw_kind(kind: str, path: Path, shown: Shown) -> None:
 def _draw_states(path: Path, shown: Shown) -> None:
     (trace,) = arc_states(shown.model, shown.video, shown.layer or default_arc_layer(shown.model))
     steps, count = trace.states.shape[2], len(shown.frames)
-    places = [step * count // steps for step in range(steps)]  # a 3-D network may stride over time
+    places = [step * count // steps for step in range(steps)]  # a 3-D model may stride over time
     names = [shown.frame_names[place] for place in places]
     plot_states(path, trace, shown.frames[places], names, shown.title)
 

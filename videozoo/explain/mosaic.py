@@ -1,4 +1,4 @@
-"""Clips as rows of frames: the first that a network is trained on, and the videos that it gets most wrong."""
+"""Clips as rows of frames: the first that a model is trained on, and the videos that it gets most wrong."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -110,7 +110,7 @@ def _true_classes(result: EvalResult) -> Tensor:
 def plot_errors(
     path: Path, result: EvalResult, names: Callable[[int], str], read: Callable[[int], Tensor | None], what: str
 ) -> bool:
-    """Draw the videos that a network got most wrong, or remove an earlier picture where all are right.
+    """Draw the videos that a model got most wrong, or remove an earlier picture where all are right.
 
     Args:
         names: from a video's index to its name.
@@ -151,7 +151,7 @@ def clip_reader(
     """Return a function that reads the clip of a listed video that a test of one view takes.
 
     Args:
-        model: a network with ``pretrained_cfg``; sampling, size and crop are its own.
+        model: a model with ``pretrained_cfg``; sampling, size and crop are its own.
         records: of the videos.
         is_reversed: give the frames backwards.
     Returns:

@@ -21,12 +21,12 @@ class NormPairs:
     """The scale and the shift that a dynamic norm gave some clips.
 
     Args:
-        layer: its name in the network.
+        layer: its name in the model.
         relay: ``"time"``: one pair for each group of frames, the relay runs over time (cross-temporal); ``"depth"``:
             one pair for the clip, the relay runs over blocks (cross-layer); ``"none"``: one pair for the clip, without
-            a relay (a cross-layer place that has no neighbour of its width).
+            a relay (a cross-layer place that has no neighbor of its width).
         group_frames: frames in a group; None: all of the clip.
-        gamma, beta: float32 (B, G, C), what features are multiplied by and what is added, after standardisation; in the
+        gamma, beta: float32 (B, G, C), what features are multiplied by and what is added, after standardization; in the
             paper's form gamma = h lies in (0, 1), and beta = c has no bounds.
     """
 
@@ -38,7 +38,7 @@ class NormPairs:
 
 
 def norm_layers(model: nn.Module) -> list[str]:
-    """Names of a network's dynamic norms, in order.
+    """Names of a model's dynamic norms, in order.
 
     Raises:
         ValueError: there is none.
@@ -50,16 +50,16 @@ def norm_pairs(model: nn.Module, clips: Tensor, layers: str | list[str] | None =
     """The gammas and betas of DNR's norms, from the first to the last.
 
     Those of cross-temporal norms are recomputed from their input, those of cross-layer norms are the states that were
-    relayed; the network is not changed.
+    relayed; the model is not changed.
 
     Args:
-        model: a network of videozoo with DNR.
-        clips: normalised clips.
+        model: a model of videozoo with DNR.
+        clips: normalized clips.
         layers: names of norms, ``backbone.`` left out or not; None: all.
     Shape:
         clips (B, C, T, H, W).
     Raises:
-        ValueError: no DNR in the network, or no such norm.
+        ValueError: no DNR in the model, or no such norm.
     """
     found = []
     names = pick_layers(norm_layers(model), layers)

@@ -17,7 +17,7 @@ BATCH_SIZE = 8
 
 
 def count_forwards(num_frames: int) -> int:
-    """Return how many clips `occlusion_maps` runs through a network for one clip of so many frames: at most 201."""
+    """Return how many clips `occlusion_maps` runs through a model for one clip of so many frames: at most 201."""
     return 1 + GRID**2 * min(num_frames, MOST_MOMENTS)
 
 
@@ -29,7 +29,7 @@ def occlusion_maps(model: nn.Module, clips: Tensor, *, classes: int | Tensor | N
     exported files as well. It costs `count_forwards` forwards a clip. The model is not changed.
 
     Args:
-        model: turns clips into logits: a network of videozoo, an ``OnnxNet``, or any other.
+        model: turns clips into logits: a model of videozoo, an ``OnnxNet``, or any other.
         clips: normalized clips; 0 (the mean color of the training images) is the gray of the patch.
         classes: one class for all clips, or one for each; None: what the model predicts.
     Returns:

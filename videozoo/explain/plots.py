@@ -15,7 +15,7 @@ from torch import Tensor
 from videozoo.engine.figures import save_figure
 from videozoo.explain.arc_states import ArcStates
 from videozoo.explain.figures import draw_row, frame_grid, leaf, set_title, shown_frames
-from videozoo.explain.temporal_parts import Motion, TemporalKernels, flow_colours
+from videozoo.explain.temporal_parts import Motion, TemporalKernels, flow_colors
 
 __all__ = ["plot_kernels", "plot_motion", "plot_states"]
 
@@ -70,7 +70,7 @@ def plot_states(path: Path, trace: ArcStates, frames: Tensor, frame_names: Seque
 
 
 def plot_motion(path: Path, motion: Motion, frames: Tensor, frame_names: Sequence[str], title: str = "") -> None:
-    """Draw motion vectors as colours between the frames that they connect, with their confidence.
+    """Draw motion vectors as colors between the frames that they connect, with their confidence.
 
     Args:
         motion: of one module; the first clip is drawn, of more than eight pairs of frames eight.
@@ -86,9 +86,9 @@ def plot_motion(path: Path, motion: Motion, frames: Tensor, frame_names: Sequenc
     shown = shown_frames(len(vectors))
     height, width = frames.shape[1:3]
     figure, grid = frame_grid(3, len(shown) + 1, _CELL * (len(shown) + 1) + 1.6, 3 * _CELL * height / width + 1.0)
-    colours = flow_colours(vectors).permute(0, 2, 3, 1)
+    colors = flow_colors(vectors).permute(0, 2, 3, 1)
     draw_row(grid[0], "frame", frames[shown], [frame_names[place] for place in shown])
-    draw_row(grid[1], "motion to\nthe next", colours[shown], interpolation="nearest")
+    draw_row(grid[1], "motion to\nthe next", colors[shown], interpolation="nearest")
     gray: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
     draw_row(grid[2], "confidence\n(white: 1)", confidence[shown], **gray)
     _draw_wheel(grid[1, -1])
@@ -105,7 +105,7 @@ def _draw_wheel(axes: Axes) -> None:
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     wheel = torch.stack((x, y))
     wheel[:, wheel.norm(dim=0) > 1] = 0
-    axes.imshow(flow_colours(wheel).permute(1, 2, 0).numpy())
+    axes.imshow(flow_colors(wheel).permute(1, 2, 0).numpy())
 
 
 def plot_kernels(path: Path, kernels: Sequence[TemporalKernels], title: str = "") -> None:

@@ -10,15 +10,15 @@ from videozoo.explain.capture import find_layers, look_at_each, to_float
 from videozoo.layers import MotionSqueeze, TemporalAdaptive
 from videozoo.shapes import unfold_time
 
-__all__ = ["Motion", "TemporalKernels", "flow_colours", "motion_vectors", "temporal_kernels"]
+__all__ = ["Motion", "TemporalKernels", "flow_colors", "motion_vectors", "temporal_kernels"]
 
 
 @dataclass(frozen=True)
 class Motion:
-    """The motion that a motion-squeeze module found between neighbouring frames.
+    """The motion that a motion-squeeze module found between neighboring frames.
 
     Args:
-        layer: its name in the network.
+        layer: its name in the model.
         vectors: float32 (B, S - 1, 2, h, w): where each position of frame s lies in frame s + 1, x to the right and y
             down, in pixels of the clip.
         reach: the largest displacement that the module looks for, in the same unit.
@@ -37,7 +37,7 @@ class TemporalKernels:
     """The kernels and scales that a temporal adaptive module made for some clips.
 
     Args:
-        layer: its name in the network.
+        layer: its name in the model.
         kernels: float32 (B, C, 3): weights of the frame before, the frame itself and the frame after, in (0, 1), whose
             sum is 1.
         scales: float32 (B, S, C): the local branch, in (0, 1).
@@ -49,15 +49,15 @@ class TemporalKernels:
 
 
 def motion_vectors(model: nn.Module, clips: Tensor) -> list[Motion]:
-    """The motion vectors of a network's motion-squeeze modules (MSN has one); the network is not changed.
+    """The motion vectors of a model's motion-squeeze modules (MSN has one); the model is not changed.
 
     Args:
-        model: a network of videozoo with MSN.
-        clips: normalised clips.
+        model: a model of videozoo with MSN.
+        clips: normalized clips.
     Shape:
         clips (B, C, T, H, W).
     Raises:
-        ValueError: no such module in the network.
+        ValueError: no such module in the model.
     """
     found = []
     for name, layer, input, _ in look_at_each(model, clips, find_layers(model, MotionSqueeze, "MSN")):
@@ -70,15 +70,15 @@ def motion_vectors(model: nn.Module, clips: Tensor) -> list[Motion]:
 
 
 def temporal_kernels(model: nn.Module, clips: Tensor) -> list[TemporalKernels]:
-    """The kernels of a network's temporal adaptive modules, from the first to the last; the network is not changed.
+    """The kernels of a model's temporal adaptive modules, from the first to the last; the model is not changed.
 
     Args:
-        model: a network of videozoo with TANet.
-        clips: normalised clips.
+        model: a model of videozoo with TANet.
+        clips: normalized clips.
     Shape:
         clips (B, C, T, H, W).
     Raises:
-        ValueError: no such module in the network.
+        ValueError: no such module in the model.
     """
     found = []
     for name, layer, input, _ in look_at_each(model, clips, find_layers(model, TemporalAdaptive, "TANet")):
@@ -88,8 +88,8 @@ def temporal_kernels(model: nn.Module, clips: Tensor) -> list[TemporalKernels]:
     return found
 
 
-def flow_colours(vectors: Tensor) -> Tensor:
-    """Motion as colours: the hue is the direction, the saturation the length over the longest vector given.
+def flow_colors(vectors: Tensor) -> Tensor:
+    """Motion as colors: the hue is the direction, the saturation the length over the longest vector given.
 
     Args:
         vectors: x to the right, y down; all of them are drawn to one scale.

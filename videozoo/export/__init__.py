@@ -1,4 +1,4 @@
-"""Networks as one file for other programs: ONNX, torch.export or plain weights, and ONNX files that answer again."""
+"""Models as one file for other programs: ONNX, torch.export or plain weights, and ONNX files that answer again."""
 
 from .errors import ExportError
 from .files import Agreement, ExportReport, export_model

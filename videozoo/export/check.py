@@ -1,4 +1,4 @@
-"""Exported files are run and compared with the network before anybody gets them."""
+"""Exported files are run and compared with the model before anybody gets them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ Run = Callable[[Tensor], Tensor]
 BATCHES = (1, 2, 5)
 # Largest difference of the logits over the largest logit.
 TOLERANCE = 1e-4
-# Another size for networks that take several: by so much larger.
+# Another size for models that take several: by so much larger.
 _HIGHER, _WIDER = 32, 16
 
 
 def make_clips(model: torch.nn.Module, count: int = max(BATCHES)) -> Tensor:
-    """Random clips of the size that a network's videos are cut to in a test, a colour per frame.
+    """Random clips of the size that a model's videos are cut to in a test, a color per frame.
 
     Shape:
         (count, 3, T, H, W) float.
@@ -30,18 +30,18 @@ def make_clips(model: torch.nn.Module, count: int = max(BATCHES)) -> Tensor:
     config = resolve_data_config(model)
     height, width = test_size_of(config)
     draw = torch.Generator().manual_seed(0)
-    colours = torch.randn(count, 3, config["num_frames"], 1, 1, generator=draw)
-    return colours + torch.randn(count, 3, config["num_frames"], height, width, generator=draw)
+    colors = torch.randn(count, 3, config["num_frames"], 1, 1, generator=draw)
+    return colors + torch.randn(count, 3, config["num_frames"], height, width, generator=draw)
 
 
 def read_clips(model: torch.nn.Module, files: Sequence[str | Path]) -> Tensor:
-    """One clip of each video, as a test of the network takes it.
+    """One clip of each video, as a test of the model takes it.
 
     Args:
-        model: a network with ``pretrained_cfg``.
+        model: a model with ``pretrained_cfg``.
         files: video files or folders of frames.
     Shape:
-        (number of files, 3, T, H, W) float, normalised.
+        (number of files, 3, T, H, W) float, normalized.
     Raises:
         VideoError: a file cannot be read.
     """
@@ -49,7 +49,7 @@ def read_clips(model: torch.nn.Module, files: Sequence[str | Path]) -> Tensor:
 
 
 def check_equal(plain: Run, exported: Run, clips: Tensor, *, takes_any_size: bool) -> float:
-    """Compare an exported file with its network at every batch of ``BATCHES``.
+    """Compare an exported file with its model at every batch of ``BATCHES``.
 
     Args:
         plain, exported: what gives the logits of a batch.
@@ -70,11 +70,11 @@ def check_equal(plain: Run, exported: Run, clips: Tensor, *, takes_any_size: boo
     for batch in batches:
         expected, got = plain(batch), exported(batch)
         if got.shape != expected.shape:
-            raise ExportError(f"the exported file gives {tuple(got.shape)}, the network {tuple(expected.shape)}")
+            raise ExportError(f"the exported file gives {tuple(got.shape)}, the model {tuple(expected.shape)}")
         difference = ((got - expected).abs().max() / expected.abs().max().clamp_min(1e-12)).item()
         if not difference <= TOLERANCE:  # not a number is no agreement either
             raise ExportError(
-                f"the exported file differs from the network by {difference:.1e} of the largest logit for clips "
+                f"the exported file differs from the model by {difference:.1e} of the largest logit for clips "
                 f"{tuple(batch.shape)}; {TOLERANCE:.0e} is allowed. Nothing was written."
             )
         worst = max(worst, difference)

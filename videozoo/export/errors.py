@@ -4,4 +4,4 @@ __all__ = ["ExportError"]
 
 
 class ExportError(Exception):
-    """A network cannot be exported, or an exported file cannot be used; the message says why and what to do."""
+    """A model cannot be exported, or an exported file cannot be used; the message says why and what to do."""

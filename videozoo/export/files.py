@@ -1,4 +1,4 @@
-"""One network becomes one file, which is run and compared before it has its name."""
+"""One model becomes one file, which is run and compared before it has its name."""
 
 import os
 import tempfile
@@ -28,7 +28,7 @@ __all__ = ["Agreement", "ExportReport", "check_target", "export_model"]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a quantised file answers as the network does, on certain clips.
+    """How far a quantized file answers as the model does, on certain clips.
 
     Args:
         num_clips: clips asked.
@@ -51,8 +51,8 @@ class ExportReport:
         path: the file.
         num_bytes: its size.
         max_difference: largest difference of a logit over the largest logit, between the file (its float form, where
-            weights became int8) and the network.
-        agreement: of int8 weights with the network; None without them.
+            weights became int8) and the model.
+        agreement: of int8 weights with the model; None without them.
     """
 
     path: Path
@@ -103,9 +103,7 @@ def export_model(
     if int8 and clips is None:
         raise ExportError("int8 weights change the answers: give clips, on which the loss of agreement is measured.")
     if not model.num_classes:
-        raise ExportError(
-            "the network has no classifier (num_classes is 0); only networks that give logits are exported."
-        )
+        raise ExportError("the model has no classifier (num_classes is 0); only models that give logits are exported.")
     net = deepcopy(model).cpu().float().eval().requires_grad_(False)
     if fuse:
         from videozoo.models.fusion import fuse as fuse_network

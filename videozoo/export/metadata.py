@@ -31,7 +31,7 @@ class FileInfo:
 
     Args:
         num_classes: columns of the logits.
-        label_names: name of each class; None where the network has no names.
+        label_names: name of each class; None where the model has no names.
         data: how videos are sampled and transformed, as ``resolve_data_config`` gives it.
         multi_label: whether each class has a probability of its own, the sigmoid of its logit.
     """
@@ -43,13 +43,13 @@ class FileInfo:
 
 
 def describe(model: Any, *, fused: bool = False) -> str:
-    """The JSON text for a network.
+    """The JSON text for a model.
 
     Args:
-        model: a network of videozoo.
+        model: a model of videozoo.
         fused: whether its norms are folded into its convolutions.
     Raises:
-        ValueError: the network does not take videos of three channels.
+        ValueError: the model does not take videos of three channels.
     """
     cfg = model.pretrained_cfg
     names = cfg.get("label_names")

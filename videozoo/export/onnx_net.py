@@ -1,4 +1,4 @@
-"""An exported ONNX file as a network that answers clips; the network itself is never built."""
+"""An exported ONNX file as a model that answers clips; the model itself is never built."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ __all__ = ["OnnxNet", "open_session"]
 class OnnxNet(nn.Module):
     """An ONNX file that ``videozoo export`` wrote, run by onnxruntime on the processor.
 
-    It has what a predictor asks a network for (``num_classes``, ``num_frames``, ``pretrained_cfg``), all from the
+    It has what a predictor asks a model for (``num_classes``, ``num_frames``, ``pretrained_cfg``), all from the
     file's metadata, which are checked. The only buffer is the file's hash.
 
     Args:

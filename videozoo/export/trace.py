@@ -1,4 +1,4 @@
-"""From a network to a graph: torch.export with free sizes, and its translation to ONNX."""
+"""From a model to a graph: torch.export with free sizes, and its translation to ONNX."""
 
 import contextlib
 import logging
@@ -20,19 +20,19 @@ _WHOLE = torch.iinfo(torch.int64).max
 
 
 def free_sizes(model: Any) -> dict[int, str]:
-    """Dimensions of the clips (B, C, T, H, W) that an exported network leaves open, by name.
+    """Dimensions of the clips (B, C, T, H, W) that an exported model leaves open, by name.
 
-    The batch; for a 3-D network height and width too. Folded networks are traced at one size: several of their parts
+    The batch; for a 3-D model height and width too. Folded models are traced at one size: several of their parts
     (ARC's pools, MSN's correlation) are written for the size of the maps.
     """
     return {0: "batch", **({3: "height", 4: "width"} if model.is_3d else {})}
 
 
 def trace_program(model: Any, example: Tensor) -> torch.export.ExportedProgram:
-    """Trace a network in evaluation with the sizes of `free_sizes` left open.
+    """Trace a model in evaluation with the sizes of `free_sizes` left open.
 
     Args:
-        model: a network of videozoo.
+        model: a model of videozoo.
         example: clips (2, C, T, H, W).
     Raises:
         ExportError: torch cannot trace an operation of it.
@@ -42,7 +42,7 @@ def trace_program(model: Any, example: Tensor) -> torch.export.ExportedProgram:
         with torch.no_grad(), _quiet():
             return torch.export.export(model, (example,), dynamic_shapes=shapes)
     except Exception as error:  # torch has no common type for what it cannot trace
-        raise ExportError(f"torch.export cannot trace this network: {_innermost(error)}") from error
+        raise ExportError(f"torch.export cannot trace this model: {_innermost(error)}") from error
 
 
 def translate(program: torch.export.ExportedProgram, sizes: dict[int, str]) -> Any:
@@ -67,13 +67,13 @@ def translate(program: torch.export.ExportedProgram, sizes: dict[int, str]) -> A
                 custom_translation_table=_translations(),
                 optimize=False,
             )
-            # The exporter's other passes take minutes for a deep network; a runtime does the same at loading.
+            # The exporter's other passes take minutes for a deep model; a runtime does the same at loading.
             optimizer.fold_constants(made.model)
             optimizer.remove_unused_nodes(made.model)
             # Every node carries the lines of code that it comes from, with the paths of this machine.
             ClearMetadataAndDocStringPass()(made.model)
     except Exception as error:  # the exporter's errors have no common type
-        raise ExportError(f"torch.onnx cannot translate this network: {_innermost(error)}") from error
+        raise ExportError(f"torch.onnx cannot translate this model: {_innermost(error)}") from error
     return made
 
 

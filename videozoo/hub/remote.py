@@ -32,7 +32,7 @@ class RemoteFolder:
     """Config and weights of one commit of a repository, on this disk.
 
     Args:
-        repo: ``organisation/name``.
+        repo: ``organization/name``.
         revision: the commit.
         config: what ``config.json`` holds.
         weights: the ``model.safetensors``; the config lies beside it.
@@ -45,7 +45,7 @@ class RemoteFolder:
 
 
 def split_repo(name: str) -> tuple[str, str | None]:
-    """Repository and revision of ``organisation/name[@revision]``."""
+    """Repository and revision of ``organization/name[@revision]``."""
     repo, _, revision = name.partition("@")
     return repo, revision or None
 
@@ -64,7 +64,7 @@ def download_repo(
     its way or in the cache, is fetched once more.
 
     Args:
-        repo: ``organisation/name``.
+        repo: ``organization/name``.
         revision: a branch, tag or commit; None for ``main``.
         cache_dir: where files are kept; None for the client's own cache.
         token: as in huggingface_hub; None takes that of ``HF_TOKEN`` or ``hf auth login``.
@@ -96,7 +96,7 @@ def download_repo(
 
 
 def is_cached(name: str, *, has_config: bool = True) -> bool:
-    """Return whether the cache holds the files of a repository ``organisation/name[@revision]``; nothing is asked.
+    """Return whether the cache holds the files of a repository ``organization/name[@revision]``; nothing is asked.
 
     Args:
         name: the repository.

@@ -59,7 +59,7 @@ def check_repo_name(repo: str) -> None:
         fits = False
     if not fits:
         raise WeightsError(
-            "not a repository's name; need organisation/name, letters, digits, '-', '_' and '.'", source=repo
+            "not a repository's name; need organization/name, letters, digits, '-', '_' and '.'", source=repo
         )
 
 

@@ -1,4 +1,4 @@
-"""Classes of videos nobody has labelled: a predictor for any program, and jobs over lists too long for one machine."""
+"""Classes of videos nobody has labeled: a predictor for any program, and jobs over lists too long for one machine."""
 
 from videozoo.jobs.errors import JobError
 from videozoo.jobs.extract import extract_list

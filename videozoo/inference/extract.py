@@ -20,12 +20,12 @@ Level = Literal["clip", "frame"]
 
 
 class FeatureNet(nn.Module):
-    """A network that gives pooled features of a layer instead of logits.
+    """A model that gives pooled features of a layer instead of logits.
 
     Maps are averaged over height and width.
 
     Args:
-        net: a network.
+        net: a model.
         layer: ``stage1``, ``stage2``, ... or the name of any module that gives a map or a vector per frame; None: what
             the classifier takes.
         level: ``clip``, averaged over time, or ``frame``.
@@ -38,7 +38,7 @@ class FeatureNet(nn.Module):
     def __init__(self, net: nn.Module, layer: str | None = None, level: Level = "clip") -> None:
         super().__init__()
         if not isinstance(net, VideoNet | Ensemble):
-            raise ValueError(f"extract: {type(net).__name__} has no layers to look into; give a network of videozoo.")
+            raise ValueError(f"extract: {type(net).__name__} has no layers to look into; give a model of videozoo.")
         if level not in ("clip", "frame"):
             raise ValueError(f"extract: level is {level!r}; choose clip or frame.")
         self.net: VideoNet | Ensemble = net
@@ -87,7 +87,7 @@ def _find_layer(net: VideoNet | Ensemble, layer: str) -> str:
             return name
     known = [*stages, *names, *(name.removeprefix("backbone.") for name in names)]
     hint = near_names(layer, known, cutoff=0.4) or "".join(f"; near: {stage}" for stage in [*stages][-1:])
-    raise ValueError(f"extract: the network has no layer {layer!r}{hint}.")
+    raise ValueError(f"extract: the model has no layer {layer!r}{hint}.")
 
 
 class Extractor(Predictor):

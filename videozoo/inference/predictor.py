@@ -190,17 +190,17 @@ class Predictor:
             row = scores.get(place)
             error = batch.errors[place].reason if place in batch.errors else None
             if row is not None and not np.isfinite(row).all():
-                row, error = None, "the network's scores are not finite"
+                row, error = None, "the model's scores are not finite"
             answers.append(Prediction(path, row, error, names, batch.notes.get(place)))
         return answers
 
     def _score(self, video: Tensor) -> np.ndarray:
-        """(B, V, 3, T, H, W) to (B, C): softmax (of a multi-label network, sigmoid) per view, averaged."""
+        """(B, V, 3, T, H, W) to (B, C): softmax (of a multi-label model, sigmoid) per view, averaged."""
         rows = self._batched_forward(video.flatten(0, 1))
         return self._join(rows.unflatten(0, video.shape[:2])).cpu().numpy()
 
     def _join(self, outputs: Tensor) -> Tensor:
-        """What is told of a video, from what the network gave for its views: (B, V, ...) to (B, ...)."""
+        """What is told of a video, from what the model gave for its views: (B, V, ...) to (B, ...)."""
         return probabilities(outputs, is_multi_label(self.model)).mean(dim=1)
 
     def _forward(self, clips: Tensor) -> Tensor:
@@ -290,16 +290,16 @@ class Predictor:
 
 
 def _copy(model: nn.Module, device: torch.device) -> nn.Module:
-    """A copy of a network's modules for a device; its tensors are the network's own where they are there already."""
+    """A copy of a model's modules for a device; its tensors are the model's own where they are there already."""
     is_there = all(tensor.device == device for tensor in (*model.parameters(), *model.buffers()))
     return shared_copy(model) if is_there else copy.deepcopy(model)
 
 
 def load_network(name: str) -> Any:
-    """Return a network with its weights, or an exported ONNX file, for use.
+    """Return a model with its weights, or an exported ONNX file, for use.
 
     Raises:
-        WeightsError, UnknownModelError, ExportError: no such network, weights or file.
+        WeightsError, UnknownModelError, ExportError: no such model, weights or file.
     """
     from videozoo.export import OnnxNet
     from videozoo.models import create_model

@@ -18,7 +18,7 @@ from videozoo.video.sequential_reader import IMAGES_FPS, WholeVideo
 
 from .sliding import ShownFrames, sliding_clips
 
-# Frames a second that a window has by default, where a network does not say how far its frames lie apart: its clips in
+# Frames a second that a window has by default, where a model does not say how far its frames lie apart: its clips in
 # training were whole videos of some seconds. `videozoo stream` takes as many.
 WINDOW_FPS = 4.0
 SHORTEST_SEC = 0.01
@@ -105,10 +105,10 @@ class WindowScorer:
     """What `score_windows` needs of a predictor.
 
     Args:
-        config: how its network wants videos, one clip.
+        config: how its model wants videos, one clip.
         score: from uint8 clips (N, num_crops, 3, T, h, w) to scores (N, C).
         score_whole: gives the scores (C,) of a short video, or raises VideoError.
-        open_stream: for a causal network a function from each next frame, uint8 (num_crops, 3, 1, h, w), to the scores
+        open_stream: for a causal model a function from each next frame, uint8 (num_crops, 3, 1, h, w), to the scores
             (C,) of the last T; None: there is no such form.
         max_clips: clips that are scored together.
     """
@@ -133,7 +133,7 @@ def score_windows(
 
     Args:
         record: the video.
-        scorer: of the network.
+        scorer: of the model.
         window_sec, stride_sec, on_progress: as for `Predictor.windows`.
     Raises:
         ValueError: a window or stride that is too short.
@@ -166,7 +166,7 @@ def score_windows(
     if not scores:  # the video is shorter than a window
         starts, ends, scores = [0.0], [duration_sec], [scorer.score_whole(record)]
     if not np.isfinite(scores).all():
-        raise VideoError(record.path, "the network's scores are not finite")
+        raise VideoError(record.path, "the model's scores are not finite")
     return WindowScores(
         str(record.path),
         np.array(starts, np.float64),
@@ -179,12 +179,12 @@ def score_windows(
 
 
 def default_window(config: Mapping[str, Any], fps: float) -> float:
-    """Return the seconds that a clip of the network spans in a video.
+    """Return the seconds that a clip of the model spans in a video.
 
     With dense sampling its frames lie ``frame_stride`` apart, else ``WINDOW_FPS`` of them fill a second.
 
     Args:
-        config: how the network wants videos.
+        config: how the model wants videos.
         fps: frames per second of the video.
     """
     num_places = config["num_frames"] // config["frames_per_segment"]

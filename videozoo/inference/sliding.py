@@ -16,7 +16,7 @@ from videozoo.video.frame_clock import SHORTEST_STEP_SEC
 from videozoo.video.sequential_reader import IMAGES_FPS, WholeVideo
 from videozoo.video.to_rgb import UprightRgb
 
-# Turns a frame, uint8 (H, W, 3), into what a network sees of it, uint8 (num_crops, 3, 1, h, w).
+# Turns a frame, uint8 (H, W, 3), into what a model sees of it, uint8 (num_crops, 3, 1, h, w).
 Look = Callable[[np.ndarray], Tensor]
 
 
@@ -30,7 +30,7 @@ class Window(NamedTuple):
 
 @dataclass
 class ShownFrames:
-    """What a network sees of a video at rising moments: the frames that are shown then, decoded once, in order.
+    """What a model sees of a video at rising moments: the frames that are shown then, decoded once, in order.
 
     Args:
         video: open, at its beginning.

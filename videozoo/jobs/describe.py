@@ -42,7 +42,7 @@ def describe_answers(predictor: AnswersVideos) -> dict[str, Any]:
 
 
 def describe_kind(model: nn.Module) -> dict[str, Any]:
-    """Return what a job keeps of a multi-label network beside its weights; nothing of another one."""
+    """Return what a job keeps of a multi-label model beside its weights; nothing of another one."""
     return {"multi_label": True} if is_multi_label(model) else {}
 
 

@@ -1,4 +1,4 @@
-"""Networks measured on labelled videos: scores are kept until all are there, so that a killed evaluation goes on."""
+"""Models measured on labeled videos: scores are kept until all are there, so that a killed evaluation goes on."""
 
 import contextlib
 import time
@@ -42,17 +42,17 @@ def evaluate_records(
     folder: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[list[EvalResult]]:
-    """Score every video once with each network, and give a result per network, as `videozoo.engine.evaluate` does.
+    """Score every video once with each model, and give a result per model, as `videozoo.engine.evaluate` does.
 
     Scores are kept in ``FOLDER/scores.safetensors.parts`` until the context is left without an error: killed at any
     moment and called again, it scores only the videos that are not kept yet. Several processes of one launch share the
     videos out; each gets all results.
 
     Args:
-        models: networks with the same classes; a file is read once for all of them. Multi-label ones measure a record's
+        models: models with the same classes; a file is read once for all of them. Multi-label ones measure a record's
             ``classes``, others its one label.
         class_names: of the labels.
-        views: clips and crops; None takes each network's own.
+        views: clips and crops; None takes each model's own.
         is_reversed: play every clip backwards.
         batch_size: videos that are decoded together.
         workers: decoding processes; 0 decodes in this one, which a file that crashes the decoder then ends.
@@ -60,7 +60,7 @@ def evaluate_records(
         folder: where scores are kept; None: nowhere.
         on_progress: called with the videos scored and the unread ones among them, of this process' share.
     Raises:
-        JobError: the scores kept are of other networks, videos or settings, or the disk refused.
+        JobError: the scores kept are of other models, videos or settings, or the disk refused.
         TrainingError, EngineError, ValueError: as in `videozoo.engine.evaluate`.
     """
     check_average(average)
@@ -141,7 +141,7 @@ def evaluate_records(
 
 
 def _score(batch: ClipBatch, scorers: Sequence[VideoScorer], device: torch.device) -> list[Prediction]:
-    """Return for each video both averages of each network, one behind the other."""
+    """Return for each video both averages of each model, one behind the other."""
     answers = [Prediction(path, None) for path in batch.paths]
     for place, error in batch.errors.items():
         answers[place] = Prediction(batch.paths[place], None, str(error))

@@ -35,7 +35,7 @@ def extract_list(
     ``NAME.csv`` beside it, row by row, and what the rows are of in ``NAME.json``; NAME is the file's whole name.
 
     Args:
-        extractor: the network.
+        extractor: the model.
         listing: what `open_listing` gives.
         output: the file; its ending says which of the three.
         on_progress: as in `predict_list`.

@@ -189,7 +189,7 @@ def open_listing(
     data_root: str | os.PathLike[str] | None = None,
     **source_options: str | None,
 ) -> Listing:
-    """Open a text file of one path a line, or anything labelled that `load_source` knows.
+    """Open a text file of one path a line, or anything labeled that `load_source` knows.
 
     A text file counts as one of paths if its first line is a path: it ends like a video, or is there. A folder with
     videos right inside is a list of all videos in it, at any depth. What is missing or empty costs its row only.
@@ -197,7 +197,7 @@ def open_listing(
     Args:
         data: the list or folder.
         data_root: folder that its paths start from, instead of the list's own.
-        source_options: for `load_source`; naming a format settles that the list is labelled.
+        source_options: for `load_source`; naming a format settles that the list is labeled.
     Raises:
         SourceError: it cannot be read, or `load_source` refuses it.
     """

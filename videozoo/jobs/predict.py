@@ -59,12 +59,12 @@ def predict_list(
     them.
 
     Args:
-        predictor: the network.
+        predictor: the model.
         listing: what `open_listing` gives.
         output: the file; with several shards each writes a file of its own, see `shard_path`.
         on_progress: called with the videos answered and the errors among them, this run's and earlier ones'.
     Raises:
-        JobError: another ending; the output belongs to another run (list, network, settings, number of shards), or is
+        JobError: another ending; the output belongs to another run (list, model, settings, number of shards), or is
             finished and a video's file changed since; another process is writing it, or the disk refused.
         MissingPackageError: a Parquet file, and pyarrow is not installed.
     """

@@ -1,4 +1,4 @@
-"""A data set written anew for training: small videos with short GOPs, as files with a list or as tar shards."""
+"""A data set written again for training: small videos with short GOPs, as files with a list or as tar shards."""
 
 import hashlib
 import io
@@ -57,7 +57,7 @@ def prepare_source(
     limit_sec: float = 600.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
-    """Write every video of a source anew; killed and called again, it goes on with those that are not there yet.
+    """Write every video of a source again; killed and called again, it goes on with those that are not there yet.
 
     Args:
         source: what ``load_source`` gives.

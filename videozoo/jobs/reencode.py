@@ -1,4 +1,4 @@
-"""A video written anew: small, with keyframes close to each other, so that any frame of it is near at hand."""
+"""A video written again: small, with keyframes close to each other, so that any frame of it is near at hand."""
 
 import contextlib
 import errno
@@ -32,7 +32,7 @@ DISK_ERRORS = frozenset(
 )
 
 
-# Of standard definition, as the encoder numbers colour spaces; readers assume it of files that say nothing, too.
+# Of standard definition, as the encoder numbers color spaces; readers assume it of files that say nothing, too.
 BT601 = 6
 
 

@@ -1,4 +1,4 @@
-"""Labelled videos written as a list that ``load_source`` reads with the same classes."""
+"""Labeled videos written as a list that ``load_source`` reads with the same classes."""
 
 import os
 from collections.abc import Sequence

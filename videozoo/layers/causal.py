@@ -107,7 +107,7 @@ class CausalShift(Causal):
     """TSM for frames as they come: some channels are taken from the frame before, all others stay.
 
     Lin et al., 2019 (arXiv:1811.08383), online models: one eighth of the channels comes from the frame before. The
-    authors' online network takes the first eighth; here it is the second, which a network trained in both directions
+    authors' online model takes the first eighth; here it is the second, which a model trained in both directions
     takes from the past already, so that its weights keep their meaning: with f = C // shift_div,
     y[s, f:2f] = x[s-1, f:2f], zeros before the first frame. The first eighth, which came from the future, stays.
 

@@ -1,4 +1,4 @@
-"""The correlation of MSNet: each position of a map with its neighbourhood in another, and the displacement it shows."""
+"""The correlation of MSNet: each position of a map with its neighborhood in another, and the displacement it shows."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ __all__ = ["displacements", "local_correlation"]
 
 
 def local_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
-    """Correlation of each position of ``a`` with its neighbourhood in ``b``, zeros outside the frame.
+    """Correlation of each position of ``a`` with its neighborhood in ``b``, zeros outside the frame.
 
     out[:, dy, dx, y, x] = sum_c a[:, c, y, x] b[:, c, y + dy - reach, x + dx - reach]
 

@@ -1,4 +1,4 @@
-"""The motion-squeeze module of MSNet: displacements between neighbouring frames, turned into features."""
+"""The motion-squeeze module of MSNet: displacements between neighboring frames, turned into features."""
 
 import torch
 from torch import Tensor, fx, nn
@@ -27,7 +27,7 @@ def _separable(in_channels: int, out_channels: int, kernel: int) -> nn.Sequentia
 class MotionSqueeze(nn.Module):
     """Add features of the motion from each frame to the next.
 
-    Kwon et al., 2020 (arXiv:2007.09933), section 3. Squeezed features of neighbouring frames are correlated locally;
+    Kwon et al., 2020 (arXiv:2007.09933), section 3. Squeezed features of neighboring frames are correlated locally;
     displacement and confidence go through four depth-wise separable convolutions and are added to the input. The last
     frame takes the motion of the one before it.
 

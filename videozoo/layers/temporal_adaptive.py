@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from videozoo.layers.temporal_conv import mix_neighbours
+from videozoo.layers.temporal_conv import mix_neighbors
 from videozoo.shapes import frame_means, unfold_time
 
 __all__ = ["TemporalAdaptive"]
 
 
 fx.wrap("frame_means")
-fx.wrap("mix_neighbours")
+fx.wrap("mix_neighbors")
 
 
 class TemporalAdaptive(nn.Module):
@@ -61,9 +61,9 @@ class TemporalAdaptive(nn.Module):
         kernel, local = self.attend(x)
         local = F.pad(local, (0, 0, 1, 1))  # (B, S + 2, C)
         # The kernel meets the small factors, not the map: the scaled map never exists.
-        before, centre, after = kernel[:, None].unbind(3)
-        taps = torch.stack([before * local[:, :-2], centre * local[:, 1:-1], after * local[:, 2:]])
-        return mix_neighbours(unfold_time(x, self.num_segments), taps).flatten(0, 1)
+        before, center, after = kernel[:, None].unbind(3)
+        taps = torch.stack([before * local[:, :-2], center * local[:, 1:-1], after * local[:, 2:]])
+        return mix_neighbors(unfold_time(x, self.num_segments), taps).flatten(0, 1)
 
     def extra_repr(self) -> str:
         return f"num_segments={self.num_segments}"

@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from videozoo.autograd import OwnGradient
 from videozoo.shapes import unfold_time
 
-__all__ = ["TemporalConv", "mix_neighbours", "temporal_conv"]
+__all__ = ["TemporalConv", "mix_neighbors", "temporal_conv"]
 
 
 def temporal_conv(x: Tensor, kernel: Tensor) -> Tensor:
@@ -20,10 +20,10 @@ def temporal_conv(x: Tensor, kernel: Tensor) -> Tensor:
     Shape:
         x (B, S, C, H, W), kernel (B, C, 3) or (1, C, 3); output as x.
     """
-    return mix_neighbours(x, kernel.permute(2, 0, 1)[:, :, None])
+    return mix_neighbors(x, kernel.permute(2, 0, 1)[:, :, None])
 
 
-def mix_neighbours(x: Tensor, taps: Tensor) -> Tensor:
+def mix_neighbors(x: Tensor, taps: Tensor) -> Tensor:
     """Add the steps before and after to every step, each with its own factor per channel; zeros past the ends.
 
     y[s] = taps[0, s] x[s-1] + taps[1, s] x[s] + taps[2, s] x[s+1]
@@ -31,26 +31,26 @@ def mix_neighbours(x: Tensor, taps: Tensor) -> Tensor:
     Shape:
         x (B, S, C, H, W), taps (3, B or 1, S or 1, C); output as x.
     """
-    return _MixNeighbours.apply(x, taps.to(x.dtype))
+    return _MixNeighbors.apply(x, taps.to(x.dtype))
 
 
-fx.wrap("mix_neighbours")
+fx.wrap("mix_neighbors")
 
 
-class _MixNeighbours(OwnGradient):
+class _MixNeighbors(OwnGradient):
     """The gradient to the map is a mix again; autograd's own copies the map for every write into a part of it."""
 
     @staticmethod
     def plain(x: Tensor, taps: Tensor) -> Tensor:
         padded = F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1))
-        before, centre, after = taps[..., None, None].unbind(0)
-        return before * padded[:, :-2] + centre * x + after * padded[:, 2:]
+        before, center, after = taps[..., None, None].unbind(0)
+        return before * padded[:, :-2] + center * x + after * padded[:, 2:]
 
     @staticmethod
     def run(_: Any, x: Tensor, taps: Tensor) -> Tensor:
-        before, centre, after = taps.contiguous()[..., None, None].unbind(0)
+        before, center, after = taps.contiguous()[..., None, None].unbind(0)
         first, last = (slice(1, None), slice(None, -1)) if taps.shape[2] > 1 else (slice(None), slice(None))
-        y = x * centre
+        y = x * center
         y[:, 1:].addcmul_(x[:, :-1], before[:, first])
         y[:, :-1].addcmul_(x[:, 1:], after[:, last])
         return y
@@ -60,7 +60,7 @@ class _MixNeighbours(OwnGradient):
         of_x = of_taps = None
         if needed[0]:
             # x[s] meets taps[0] at step s + 1 and taps[2] at step s - 1; what rolls over the ends meets only zeros
-            of_x = _MixNeighbours.run(None, grad, torch.stack([taps[2].roll(1, 1), taps[1], taps[0].roll(-1, 1)]))
+            of_x = _MixNeighbors.run(None, grad, torch.stack([taps[2].roll(1, 1), taps[1], taps[0].roll(-1, 1)]))
         if needed[1]:
             before = F.pad((grad[:, 1:] * x[:, :-1]).sum((3, 4)), (0, 0, 1, 0))
             after = F.pad((grad[:, :-1] * x[:, 1:]).sum((3, 4)), (0, 0, 0, 1))

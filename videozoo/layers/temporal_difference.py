@@ -1,4 +1,4 @@
-"""Excitation by feature differences between neighbouring time steps: TDN's long-term module and TEA's."""
+"""Excitation by feature differences between neighboring time steps: TDN's long-term module and TEA's."""
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ class TemporalDifference(_Excitation):
     """Gate features by their differences to the steps before and after, seen at three scales.
 
     The long-term module of TDN: Wang et al., 2021 (arXiv:2012.10071), section 3.3. Squeezed features b are compared
-    with a depth-wise 3x3 map of the neighbouring step; a difference d becomes sigmoid(BN(conv(d/3 + up(BN(conv(pool
+    with a depth-wise 3x3 map of the neighboring step; a difference d becomes sigmoid(BN(conv(d/3 + up(BN(conv(pool
     d)))/3 + BN(conv(d))/3))) - 0.5; the mean of both directions scales x, which is added to it. As in the authors'
     code the third scale is at full resolution, and the zeros past the ends go through the convolutions too.
 

@@ -37,13 +37,13 @@ def time_aware_layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, T
 
 
 def check_num_segments(net: nn.Module, num_segments: int, num_frames: int, prefix: str = "") -> None:
-    """Raise where a module of a network cannot see so many time steps.
+    """Raise where a module of a model cannot see so many time steps.
 
     Args:
-        net: the network, or a part of it.
+        net: the model, or a part of it.
         num_segments: time steps S.
         num_frames: frames of the clip, for the message.
-        prefix: name of the part in the network, for the message.
+        prefix: name of the part in the model, for the message.
     Raises:
         ValueError: weights made for another number of time steps, or a module that needs more.
     """
@@ -52,7 +52,7 @@ def check_num_segments(net: nn.Module, num_segments: int, num_frames: int, prefi
         fixed = getattr(layer, "fixed_segments", TimeAware.fixed_segments)
         if fixed not in (None, num_segments):
             raise ValueError(
-                f"{where} has weights for {fixed} time steps, not {num_segments}; build the network with "
+                f"{where} has weights for {fixed} time steps, not {num_segments}; build the model with "
                 f"num_frames={num_frames} instead."
             )
         least = getattr(layer, "min_segments", TimeAware.min_segments)
@@ -61,13 +61,13 @@ def check_num_segments(net: nn.Module, num_segments: int, num_frames: int, prefi
 
 
 def set_num_segments(net: nn.Module, num_segments: int) -> None:
-    """Let every module of a network that knows the number of time steps see so many."""
+    """Let every module of a model that knows the number of time steps see so many."""
     for _, layer in time_aware_layers(net):
         layer.num_segments = num_segments
 
 
 def mixes_time(net: nn.Module) -> bool:
-    """Return whether some module of a network sees several frames at once, in their order."""
+    """Return whether some module of a model sees several frames at once, in their order."""
     return any(getattr(module, "mixes_time", TimeAware.mixes_time) for module in net.modules())
 
 

@@ -54,5 +54,5 @@ __all__ = [
     "stream",
 ]
 
-# Streams lie on top of the networks, which do not know them; here their users get the method.
+# Streams lie on top of the models, which do not know them; here their users get the method.
 VideoNet.streaming = Ensemble.streaming = stream

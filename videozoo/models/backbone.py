@@ -37,12 +37,12 @@ def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir:
     if tag:
         raise ValueError(f"build: backbone is {spec.backbone!r}; pass backbone={arch!r}, backbone_weights={tag!r}.")
     if is_model(arch):  # timm knows our names too
-        raise ValueError(f"build: {arch} is a network of videozoo itself; pass its backbone, an image model of timm.")
+        raise ValueError(f"build: {arch} is a model of videozoo itself; pass its backbone, an image model of timm.")
     if not timm.is_model(arch):
         known = [name for name in timm.list_models() if not is_model(name)]
         raise ValueError(f"build: timm has no model {arch!r}{near_names(arch, known, most=5)}.")
     kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": spec.in_chans}
-    if spec.drop_path_rate:  # networks without residual branches do not take it
+    if spec.drop_path_rate:  # models without residual branches do not take it
         kwargs["drop_path_rate"] = spec.drop_path_rate
     is_file = weights is not None and (
         isinstance(weights, Path) or re.search(r"[/\\]|\.\w+$", str(weights)) is not None

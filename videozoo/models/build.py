@@ -51,7 +51,7 @@ def build(spec: Spec, backbone_weights: Place = None, cache_dir: Place = None) -
     check_num_frames(backbone, spec, spec.num_frames)
     if is_3d(backbone) and type(spec.temporal) is not TSN:
         raise ValueError(
-            f"build: {spec.backbone} is a 3-D network and mixes time itself; {type(spec.temporal).__name__} is for 2-D "
+            f"build: {spec.backbone} is a 3-D model and mixes time itself; {type(spec.temporal).__name__} is for 2-D "
             "backbones. Leave temporal out."
         )
     plain = set(backbone.state_dict())

@@ -70,7 +70,7 @@ def make_causal(net: VideoNet, *, nearest: bool = False) -> list[str]:
     name = net.spec.title
     if net.is_3d:
         raise ValueError(
-            f"{name} cannot be causal: a 3-D network's convolutions over time look at frames to come; take TSN, TSM or "
+            f"{name} cannot be causal: a 3-D model's convolutions over time look at frames to come; take TSN, TSM or "
             "DNR on a 2-D backbone."
         )
     if net.head_takes_frames:
@@ -123,7 +123,7 @@ def _cross_temporal(layer: Any) -> nn.Module:
 
 def _arc(layer: Any) -> nn.Module:
     if layer.weight is None:
-        raise ValueError("ARC cannot be causal once it is fused; make the stream of the network that it was made from.")
+        raise ValueError("ARC cannot be causal once it is fused; make the stream of the model that it was made from.")
     if layer.gru is not None:
         raise ValueError("ARC cannot be causal with attention_layer='gru'; build it with attention_layer='fc'.")
     return adopt(CausalArcConv2d, layer)

@@ -27,17 +27,17 @@ def check_clips(net: Any, x: Tensor) -> None:
         )
     if x.shape[1] != net.in_chans:
         raise ValueError(
-            f"{name}: input (B, C, T, H, W) has {x.shape[1]} channels, the network takes {net.in_chans}; "
+            f"{name}: input (B, C, T, H, W) has {x.shape[1]} channels, the model takes {net.in_chans}; "
             "for (B, T, C, H, W) pass x.transpose(1, 2), for other channels build it with in_chans=."
         )
     if not x.is_floating_point():
         raise ValueError(
-            f"{name}: input is {x.dtype}, the network takes floating-point numbers; scale and normalize frames first, "
+            f"{name}: input is {x.dtype}, the model takes floating-point numbers; scale and normalize frames first, "
             "as the transforms of videozoo.data do: (x / 255 - mean) / std, with mean and std of model.pretrained_cfg."
         )
     if x.shape[2] != net.num_frames:
         raise ValueError(
-            f"{name}: input has {x.shape[2]} frames, the network takes {net.num_frames}; "
+            f"{name}: input has {x.shape[2]} frames, the model takes {net.num_frames}; "
             f"sample {net.num_frames} frames or call model.set_num_frames({x.shape[2]})."
         )
 

@@ -52,7 +52,7 @@ class Ensemble(nn.Module):
         super().__init__()
         others = [type(member).__name__ for member in members if not isinstance(member, VideoNet)]
         if others:
-            raise ValueError(f"Ensemble: members are {', '.join(others)}; need networks of videozoo (VideoNet).")
+            raise ValueError(f"Ensemble: members are {', '.join(others)}; need models of videozoo (VideoNet).")
         EnsembleSpec(tuple(member.spec for member in members))  # refuses members that do not go together
         self.members = nn.ModuleList(members)
         self.in_chans, self.frames_per_segment = members[0].in_chans, members[0].frames_per_segment

@@ -80,7 +80,7 @@ def create_model(
     with set_layer_config(scriptable=scriptable, exportable=exportable, no_jit=no_jit):
         if is_location(model_name):
             if "init_from" in kwargs:
-                raise ValueError(f"create_model: init_from starts a network by its name, not {model_name}.")
+                raise ValueError(f"create_model: init_from starts a model by its name, not {model_name}.")
             source = resolve_weights(model_name, cache_dir)
             model = _from_source(source, pretrained, pretrained_cfg_overlay, {**kwargs, "cache_dir": cache_dir})
         else:
@@ -218,7 +218,7 @@ def _from_source(
     except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         if set(kwargs) - {"num_classes"}:
             raise
-        raise source.error(f"its network cannot be built ({error})", CONFIG) from error
+        raise source.error(f"its model cannot be built ({error})", CONFIG) from error
     if pretrained:
         load_weights_from(model, source)
     return configure(model, merge_cfg(source.cfg, overlay), source.architecture)

@@ -54,8 +54,8 @@ class _Links:
     """Links of a recorded forward: modules whose output is read by one other module and by nothing else.
 
     The forward is seen operation by operation, whichever function called it. A link from one module to another
-    means: each ran once, each of their parameters and buffers was read by at most one operation, the second got the very tensor
-    that the first returned, and a single operation read it.
+    means: each ran once, each of their parameters and buffers was read by at most one operation, the second got the
+    very tensor that the first returned, and a single operation read it.
     """
 
     def __init__(self) -> None:

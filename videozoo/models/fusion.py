@@ -13,7 +13,7 @@ from videozoo.models.video_net import VideoNet
 __all__ = ["fuse"]
 
 Net = TypeVar("Net", bound=VideoNet | Ensemble)
-# How far the fused network may be from the given one, over the largest output: rounding (TF32 on a GPU included) stays
+# How far the fused model may be from the given one, over the largest output: rounding (TF32 on a GPU included) stays
 # below, a norm folded into the wrong convolution does not.
 _TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-2}
 _LOW_PRECISION = 0.2
@@ -23,8 +23,8 @@ class _ForInference(nn.Module):
     def train(self, mode: bool = True) -> Self:
         if mode:
             raise RuntimeError(
-                "a fused network cannot train: its batch norms lie in the weights of its convolutions; "
-                "train the network that was given to videozoo.fuse, and fuse that again."
+                "a fused model cannot train: its batch norms lie in the weights of its convolutions; "
+                "train the model that was given to videozoo.fuse, and fuse that again."
             )
         return super().train(False)
 
@@ -68,7 +68,7 @@ def fuse(model: Net) -> Net:
         ...     torch.testing.assert_close(fuse(model)(x), model(x), rtol=1e-3, atol=1e-3)
     """
     if not isinstance(model, VideoNet | Ensemble):
-        raise TypeError(f"fuse: {type(model).__name__} is no network of videozoo (VideoNet or Ensemble).")
+        raise TypeError(f"fuse: {type(model).__name__} is no model of videozoo (VideoNet or Ensemble).")
     with torch.inference_mode(False), torch.no_grad():
         copy = deepcopy(model)
         if isinstance(model, _ForInference):
@@ -95,8 +95,8 @@ def _fuse_checked(net: VideoNet) -> None:
     tolerance = _TOLERANCE.get(like.dtype, _LOW_PRECISION)
     if not difference <= tolerance * scale < float("inf"):  # false for what is not a number, too
         raise RuntimeError(
-            f"fuse: on a random clip the fused network differs by {difference:.3g} from the given one, whose largest "
-            f"output is {scale:.3g}; at most {tolerance:g} of that is rounding. Use the network as it is."
+            f"fuse: on a random clip the fused model differs by {difference:.3g} from the given one, whose largest "
+            f"output is {scale:.3g}; at most {tolerance:g} of that is rounding. Use the model as it is."
         )
 
 

@@ -18,7 +18,7 @@ from videozoo.text import some
 __all__ = ["InitReport", "build_from_base", "find_base"]
 
 _log = logging.getLogger(__name__)
-# Of the base alone: figures that another network does not have.
+# Of the base alone: figures that another model does not have.
 _NOT_INHERITED = ("metrics", "train_recipe", "tag", "description", "origin_url", "paper_name", "paper_ids", "notes")
 
 
@@ -97,7 +97,7 @@ def build_from_base(
         ValueError: the model is an ensemble, whose members have no common base.
     """
     if isinstance(spec, EnsembleSpec):
-        raise ValueError(f"{name}: init_from is for single networks; start the members of the ensemble one by one.")
+        raise ValueError(f"{name}: init_from is for single models; start the members of the ensemble one by one.")
     base = find_base(init_from, spec, cache_dir)
     own = base.spec
     if isinstance(own, EnsembleSpec):

@@ -77,7 +77,7 @@ def _is_whole(folder: Path, cfg: VideoCfg) -> bool:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         is_whole = is_same = False
     if not (is_whole and is_same):
-        _log.warning("%s: %s; made anew", folder, "damaged" if not is_whole else "made from another file")
+        _log.warning("%s: %s; made again", folder, "damaged" if not is_whole else "made from another file")
     return is_whole and is_same
 
 

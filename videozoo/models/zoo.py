@@ -72,7 +72,7 @@ _register("tsn_bninception", ModelSpec("bninception", TSN()), "TSN")
 _register("dnr_tsn_bninception", ModelSpec("bninception", TSN(), (DNR(),)), "DNR on TSN")
 _register("tsn_inception_v3", ModelSpec("inception_v3", TSN()), "TSN")
 
-# 3-D networks. MMAction2's SlowFast, on which the DNR paper builds and whose weights are public; the authors' own
+# 3-D models. MMAction2's SlowFast, on which the DNR paper builds and whose weights are public; the authors' own
 # differs in the lateral connections: compose(backbone="slowfast_resnet50_8x8").
 _register("r2plus1d_r34", ModelSpec("r2plus1d_resnet34"), "R(2+1)D")
 _register("dnr_r2plus1d_r34", ModelSpec("r2plus1d_resnet34", augmenters=(DNR(),)), "DNR in R(2+1)D")
@@ -87,7 +87,7 @@ _register(
 _register(
     "arc_tsm_r50_8f16f",
     EnsembleSpec(tuple(ModelSpec("resnet50", TSM(), (ARC(),), num_frames=frames) for frames in (8, 16))),
-    "ARC on TSM, the probabilities of two networks averaged,",
+    "ARC on TSM, the probabilities of two models averaged,",
 )
 
 _register("tsn_mbv2", ModelSpec("mobilenetv2_100", TSN()), "TSN")

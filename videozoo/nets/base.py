@@ -73,7 +73,7 @@ class StageByStage(nn.Module):
         Args:
             x: as in ``forward_features``.
             indices: rows of ``feature_info``; an int takes the last so many, None all.
-            norm: for timm's signature; the maps are normalised already.
+            norm: for timm's signature; the maps are normalized already.
             stop_early: do not run the stages behind the last wanted one.
             output_fmt: one of ``output_fmts``; the layout is that of the input either way.
             intermediates_only: leave the final features out.
@@ -96,7 +96,7 @@ class StageByStage(nn.Module):
 
 
 class Backbone(StageByStage):
-    """A stem and stages, and everything that timm and ``VideoNet`` ask of a network.
+    """A stem and stages, and everything that timm and ``VideoNet`` ask of a model.
 
     A subclass makes its modules, then calls :meth:`_finish`, and says what the stem and each stage do.
 
@@ -159,7 +159,7 @@ class Backbone(StageByStage):
 
 
 def init_convs(net: nn.Module) -> None:
-    """He initialisation of every convolution, by its fan-out; norms keep theirs (1 and 0)."""
+    """He initialization of every convolution, by its fan-out; norms keep theirs (1 and 0)."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""Residual blocks on clips (B, C, T, H, W), and the factorised convolution of R(2+1)D."""
+"""Residual blocks on clips (B, C, T, H, W), and the factorized convolution of R(2+1)D."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Stride = tuple[int, int]  # over time, over space
 
 @dataclass(frozen=True)
 class BlockOptions:
-    """What the networks of this family do differently inside a block.
+    """What the models of this family do differently inside a block.
 
     Args:
         temporal_kernel: frames that the temporal convolutions see: 1 or 3. In a bottleneck the first convolution is
@@ -30,14 +30,14 @@ class BlockOptions:
         eps: of the norms after whole convolutions; the one inside a (2+1)D convolution keeps 1e-5.
         is_middle_per_block: one middle width for both (2+1)D convolutions of a block, that of its first (torchvision),
             instead of each one's own.
-        is_shortcut_factorised: the shortcut of a (2+1)D block is a (2+1)D convolution too (MMAction2).
+        is_shortcut_factorized: the shortcut of a (2+1)D block is a (2+1)D convolution too (MMAction2).
         zero_init_last: start the last norm of each branch at zero.
     """
 
     temporal_kernel: int = 3
     eps: float = 1e-5
     is_middle_per_block: bool = False
-    is_shortcut_factorised: bool = False
+    is_shortcut_factorized: bool = False
     zero_init_last: bool = False
 
 
@@ -127,7 +127,7 @@ class BasicBlock3d(nn.Module):
 
 
 class BasicBlock2plus1d(BasicBlock3d):
-    """A basic block whose convolutions are factorised: :class:`Conv2plus1d`."""
+    """A basic block whose convolutions are factorized: :class:`Conv2plus1d`."""
 
     def _make_convs(self, inputs: int, width: int, options: BlockOptions, stride: Stride) -> None:
         kernel = (options.temporal_kernel, 3)
@@ -136,7 +136,7 @@ class BasicBlock2plus1d(BasicBlock3d):
         self.conv2 = Conv2plus1d(width, width, kernel, (1, 1), middle)
 
     def _shortcut(self, inputs: int, outputs: int, options: BlockOptions, stride: Stride) -> nn.Module | None:
-        conv = Conv2plus1d if options.is_shortcut_factorised else conv3d
+        conv = Conv2plus1d if options.is_shortcut_factorized else conv3d
         return _shortcut(inputs, outputs, options, stride, conv)
 
 

@@ -121,7 +121,7 @@ class _SecondStem(nn.Module):
 
 
 class BnInception(Backbone):
-    """Inception with batch normalisation, of the size that TSN uses.
+    """Inception with batch normalization, of the size that TSN uses.
 
     Ioffe and Szegedy, 2015 (arXiv:1502.03167), as in TSN's authors' code: max pools round their size up and have no
     padding, average pools count theirs. Differs in training only: norms have PyTorch's momentum 0.1, where that code

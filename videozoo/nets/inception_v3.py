@@ -40,6 +40,6 @@ class InceptionV3(TimmInceptionV3):
 
 
 def complete_backbone(net: nn.Module) -> None:
-    """Turn a network of timm that lacks a part of timm's interface into our subclass of it, in place."""
+    """Turn a model of timm that lacks a part of timm's interface into our subclass of it, in place."""
     if type(net) is TimmInceptionV3:
         net.__class__ = InceptionV3

@@ -35,7 +35,7 @@ def register_backbone(name: str, make: Callable[..., nn.Module], summary: str, *
 
     Args:
         name: the backbone's name.
-        make: gives the network for ``num_classes``, ``in_chans``, ``drop_rate`` and ``drop_path_rate``.
+        make: gives the model for ``num_classes``, ``in_chans``, ``drop_rate`` and ``drop_path_rate``.
         summary: the entry point's docstring.
         cfg: fields of timm's ``PretrainedCfg``.
     Raises:

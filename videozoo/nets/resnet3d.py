@@ -26,21 +26,21 @@ DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 
 
 @dataclass(frozen=True)
 class ResNet3dCfg:
-    """One network of the family.
+    """One model of the family.
 
     Args:
         depth: of the ResNet that it is made from; 50 and more have bottlenecks.
-        is_factorised: (2+1)D convolutions, the stem's too.
+        is_factorized: (2+1)D convolutions, the stem's too.
         temporal_kernels: of stages 1 to 4, see :class:`BlockOptions`.
         temporal_strides: of stages 1 to 4.
         stem_kernel: frames that the stem sees.
-        stem_middle: middle width of a factorised stem; None for the rule of the blocks.
+        stem_middle: middle width of a factorized stem; None for the rule of the blocks.
         has_stem_pool: (1, 3, 3) max pooling with stride 2 after the stem.
         block: what the blocks do differently; its ``temporal_kernel`` is set stage by stage.
     """
 
     depth: int
-    is_factorised: bool = False
+    is_factorized: bool = False
     temporal_kernels: tuple[int, int, int, int] = (3, 3, 3, 3)
     temporal_strides: tuple[int, int, int, int] = (1, 1, 1, 1)
     stem_kernel: int = 3
@@ -56,7 +56,7 @@ class ResNet3d(Backbone):
     Parameter names are those of timm's ResNets (``layer1.0.conv1.weight``).
 
     Args:
-        cfg: which network.
+        cfg: which model.
         num_classes: classes of its own classifier; 0 for none.
         in_chans: channels of a frame.
         drop_rate: dropout before the classifier.
@@ -81,7 +81,7 @@ class ResNet3d(Backbone):
         kernel, stride = (cfg.stem_kernel, 7), (1, 2)
         self.conv1: nn.Module = (
             Conv2plus1d(in_chans, 64, kernel, stride, cfg.stem_middle)
-            if cfg.is_factorised
+            if cfg.is_factorized
             else conv3d(in_chans, 64, kernel, stride)
         )
         self.bn1 = nn.BatchNorm3d(64, cfg.block.eps)
@@ -94,7 +94,7 @@ class ResNet3d(Backbone):
         self._finish("act1", maps, num_classes, drop_rate)
 
     def _make_stages(self, cfg: ResNet3dCfg, drop_path_rate: float) -> None:
-        small = BasicBlock2plus1d if cfg.is_factorised else BasicBlock3d
+        small = BasicBlock2plus1d if cfg.is_factorized else BasicBlock3d
         block: type[BasicBlock3d] | type[Bottleneck3d] = Bottleneck3d if cfg.depth >= 50 else small
         rates: Any = calculate_drop_path_rates(drop_path_rate, DEPTHS[cfg.depth], stagewise=True)
         inputs = 64
@@ -113,15 +113,15 @@ class ResNet3d(Backbone):
 
 
 def _register(name: str, cfg: ResNet3dCfg, summary: str) -> None:
-    first = "conv1.spatial" if cfg.is_factorised else "conv1"
+    first = "conv1.spatial" if cfg.is_factorized else "conv1"
     register_backbone(name, partial(ResNet3d, cfg), summary, first_conv=first)
 
 
-_r2plus1d = partial(ResNet3dCfg, is_factorised=True, temporal_strides=(1, 2, 2, 2))
+_r2plus1d = partial(ResNet3dCfg, is_factorized=True, temporal_strides=(1, 2, 2, 2))
 _register(
     "r2plus1d_resnet34",
-    _r2plus1d(34, block=BlockOptions(eps=1e-3, is_shortcut_factorised=True)),
-    "R(2+1)D-34 as in MMAction2: max pooling after the stem, factorised shortcuts, norms with eps 1e-3.",
+    _r2plus1d(34, block=BlockOptions(eps=1e-3, is_shortcut_factorized=True)),
+    "R(2+1)D-34 as in MMAction2: max pooling after the stem, factorized shortcuts, norms with eps 1e-3.",
 )
 for _depth in (18, 34):
     _register(

@@ -21,9 +21,9 @@ _SLOW_KERNELS = (1, 1, 3, 3)  # temporal kernels of stages 1 to 4; the fast path
 
 @dataclass(frozen=True)
 class SlowFastCfg:
-    """One network of the family.
+    """One model of the family.
 
-    The last three differ between the authors' code (the defaults) and MMAction2: the two are different networks.
+    The last three differ between the authors' code (the defaults) and MMAction2: the two are different models.
 
     Args:
         depth: of the ResNet; 50 and more have bottlenecks. ``fast_depth`` None: the same for the fast pathway.
@@ -117,7 +117,7 @@ class SlowFast(Backbone):
     is then the concatenation of both pathways' averages, which is what the classifier takes.
 
     Args:
-        cfg: which network.
+        cfg: which model.
         num_classes, in_chans, drop_rate, drop_path_rate: as in :class:`ResNet3d`.
     Shape:
         input (B, C, T, H, W), T a multiple of ``alpha``; features (B, num_features, T / alpha, H / 32, W / 32).
@@ -193,7 +193,7 @@ class SlowFast(Backbone):
 
 
 _STEMS = ("stem.slow.conv", "stem.fast.conv")
-_HALF = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what the authors normalise by
+_HALF = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what the authors normalize by
 
 _NETWORKS = {  # as their authors build them
     "slowfast_resnet18_8x8": SlowFastCfg(18),

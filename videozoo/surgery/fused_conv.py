@@ -23,7 +23,7 @@ class _Fused:
     """``act(conv(pre(x)))``, without gradients for its own parameters.
 
     On a CPU, in float32, oneDNN's kernel takes bias and activation in, and a weight in the layout that it wants: a
-    plain weight is laid out anew at every call. A fused network takes 7 to 62 % less time with it than with the plain
+    plain weight is laid out again at every call. A fused model takes 7 to 62 % less time with it than with the plain
     operations on the same folded weights (2 cores, 8 frames of 224 pixels); torch has no public way to it. That second
     copy of the weight is made at the first call, and again where the weight has changed; it is in no state dict, copy
     or pickle. Everywhere else (other devices and types, autocast, gradients, ``torch.compile``, export, tracing,

@@ -20,7 +20,7 @@ def has_hooks(module: nn.Module) -> bool:
 def adopt(cls: type[M], module: nn.Module) -> M:
     """A new ``cls`` that shares every attribute, parameter, buffer and child of ``module``.
 
-    The objects are shared, not copied: an optimiser that was made for ``module`` stays valid.
+    The objects are shared, not copied: an optimizer that was made for ``module`` stays valid.
 
     Raises:
         ValueError: ``module`` has hooks, which would be lost or run twice.

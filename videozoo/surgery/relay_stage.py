@@ -29,7 +29,7 @@ def hand_over(run: int, step: Callable[[Any, Any], tuple[Tensor, Any]]) -> Tenso
     if exchange is None:
         raise RuntimeError(
             "relay: a block with a cross-layer norm was called outside the forward of its stage, which hands it the "
-            "state of the block before. Call the stage as a whole, use the network's set_grad_checkpointing() for "
+            "state of the block before. Call the stage as a whole, use the model's set_grad_checkpointing() for "
             "gradient checkpointing, or place DNR without a cross-layer part (order='bn_ct')."
         )
     given, cells, new = exchange
@@ -152,7 +152,7 @@ class RelayStage(nn.Sequential):
 
 
 class _StageCheckpointing:
-    """``set_grad_checkpointing`` of a network with relay stages: they recompute their blocks, one by one."""
+    """``set_grad_checkpointing`` of a model with relay stages: they recompute their blocks, one by one."""
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
@@ -164,7 +164,7 @@ class _StageCheckpointing:
 
 
 def take_over_checkpointing(net: nn.Module) -> None:
-    """Let ``set_grad_checkpointing`` of ``net``, and of networks inside it, go by its relay stages.
+    """Let ``set_grad_checkpointing`` of ``net``, and of models inside it, go by its relay stages.
 
     timm's own takes stages apart and would call each block outside its stage.
     """

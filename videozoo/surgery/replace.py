@@ -1,4 +1,4 @@
-"""The functions by which a method changes a network: each finds and makes everything first and writes last."""
+"""The functions by which a method changes a model: each finds and makes everything first and writes last."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def replace_modules(
     """Replace every submodule that ``match(module, name)`` accepts by ``make(module, name)``.
 
     All are found and made before the first is replaced: ``make`` never sees its own work, and where it raises the
-    network is left as it was. A module with several names is made once and replaced under all of them.
+    model is left as it was. A module with several names is made once and replaced under all of them.
 
     Returns:
         the names of what was replaced, in order of registration; empty if nothing matched.
@@ -97,7 +97,7 @@ def insert_before(
     without a shortcut, are left as they are (:class:`~videozoo.surgery.sites.BlockSites`).
 
     Args:
-        net: the network, changed in place; original parameters and keys stay.
+        net: the model, changed in place; original parameters and keys stay.
         make: gives the module for one convolution; its keys lie under ``<conv>.pre``.
         site: which convolution.
         stages: numbers of the stages to change; None for all.
@@ -105,7 +105,7 @@ def insert_before(
     Returns:
         the names of the convolutions that were changed.
     Raises:
-        ValueError: no block is known, a convolution already runs something first, or its class is unknown. The network
+        ValueError: no block is known, a convolution already runs something first, or its class is unknown. The model
             is left as it was.
     """
     return write_plan(net, plan_before(net, make, site=site, stages=stages, every_other=every_other))
@@ -184,7 +184,7 @@ def stage_names(net: nn.Module, stage: int) -> list[str]:
     """Return the names of the top-level modules of one stage, 1 to 4.
 
     Raises:
-        ValueError: the network does not give its stages, or has no such stage.
+        ValueError: the model does not give its stages, or has no such stage.
     """
     stages = stage_modules(net)
     if stages is None or not 1 <= stage <= len(stages):
@@ -197,7 +197,7 @@ def plan_append(net: nn.Module, stage: int, name: str, make: Callable[[int], nn.
     """Make modules that run at the end of a stage, as children of it, and change nothing.
 
     Args:
-        net: the network; each backbone in it gets a module of its own.
+        net: the model; each backbone in it gets a module of its own.
         stage: 1 to 4.
         name: of the new child.
         make: gives the module for the stage's number of output channels.

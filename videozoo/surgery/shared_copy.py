@@ -1,4 +1,4 @@
-"""A copy of a network's modules that shares its tensors."""
+"""A copy of a model's modules that shares its tensors."""
 
 import copy
 from collections.abc import Callable
@@ -12,7 +12,7 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def shared_copy(net: N, tensor: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> N:
-    """Copy the modules of a network, not its parameters and buffers.
+    """Copy the modules of a model, not its parameters and buffers.
 
     What is done to the copy's modules (hooks, modes, attributes, replacements) is not seen by ``net``, nor by threads
     that use it at the same time.

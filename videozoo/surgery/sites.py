@@ -61,7 +61,7 @@ _OF_A_BLOCK = ("conv1", "conv2", "conv3", "downsample", "shortcut")  # may hold 
 
 @dataclass(frozen=True)
 class Block:
-    """One residual block of a network: its dotted name, the module, its place in its stage, and its sites.
+    """One residual block of a model: its dotted name, the module, its place in its stage, and its sites.
 
     A module with several branches (:data:`BRANCH_SITES`) appears once for each, under the same name.
     """

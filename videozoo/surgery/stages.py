@@ -1,4 +1,4 @@
-"""The stages of a network: which modules lie between one feature map and the next."""
+"""The stages of a model: which modules lie between one feature map and the next."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -21,13 +21,13 @@ def feature_rows(net: nn.Module) -> list[dict[str, Any]] | None:
 
 
 def stage_modules(net: nn.Module) -> list[list[str]] | None:
-    """Return the names of the modules of each stage, stage 1 first; None where nothing in the network gives them.
+    """Return the names of the modules of each stage, stage 1 first; None where nothing in the model gives them.
 
     A backbone of :mod:`videozoo.nets` gives them itself (``stage_names``). Else they are read from timm's
     ``feature_info``: a stage ends where a feature map is taken, and features of less than a quarter of the resolution
     belong to the stem. So stage 1 is the papers' res2 (``layer1`` of a ResNet), stage 4 their res5. A MobileNet's
     stage may span several of its ``blocks.N``. Backbones inside the user's own modules are found at any depth; stage k
-    of a network with several backbones is stage k of each.
+    of a model with several backbones is stage k of each.
     """
     found = [
         [[f"{name}.{module}" if name else module for module in stage] for stage in _own_stages(backbone) or []]
@@ -37,7 +37,7 @@ def stage_modules(net: nn.Module) -> list[list[str]] | None:
 
 
 def find_backbones(net: nn.Module, name: str = "") -> list[tuple[str, Any]]:
-    """Return the outermost modules that give their stages, with their names: the network itself, or modules in it."""
+    """Return the outermost modules that give their stages, with their names: the model itself, or modules in it."""
     if _own_stages(net):
         return [(name, net)]
     children = ((f"{name}.{key}" if name else key, child) for key, child in net.named_children())
@@ -71,7 +71,7 @@ def _feature_modules(net: nn.Module) -> Iterator[tuple[str, int]]:
     names = {name for name, _ in net.named_modules() if name}
     for row in rows:
         name = _RENAMED.get(type(net).__name__, {}).get(row["module"], row["module"])
-        # timm's features_only networks are flat: stages.0 is their child stages_0
+        # timm's features_only models are flat: stages.0 is their child stages_0
         yield from ((have, row["reduction"]) for have in (name, name.replace(".", "_")) if have in names)
 
 

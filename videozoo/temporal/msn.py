@@ -1,4 +1,4 @@
-"""MotionSqueeze network (MSN)."""
+"""MotionSqueeze model (MSN)."""
 
 from dataclasses import dataclass
 

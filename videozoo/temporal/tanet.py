@@ -1,4 +1,4 @@
-"""Temporal adaptive network (TANet)."""
+"""Temporal adaptive model (TANet)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Temporal difference network (TDN)."""
+"""Temporal difference model (TDN)."""
 
 from collections import OrderedDict
 from copy import deepcopy
@@ -58,7 +58,7 @@ class TDN:
                 f"TDN: needs a timm ResNet with a plain stem (resnet18, resnet50, ...), not {type(net).__name__}."
             )
         if any(isinstance(module, PreConv2d) for module in net.modules()):
-            raise ValueError("TDN: the network was changed before; apply TDN first, as every convolution gets a bias.")
+            raise ValueError("TDN: the model was changed before; apply TDN first, as every convolution gets a bias.")
         plan = plan_before(
             net,
             lambda conv: nn.Sequential(
@@ -121,7 +121,7 @@ class DifferenceResNet(StageByStage, ResNet):
         stem = nn.Conv2d(
             4 * conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=False, **like
         )
-        with torch.no_grad():  # as the authors: the mean over colours of the trained stem
+        with torch.no_grad():  # as the authors: the mean over colors of the trained stem
             stem.weight.copy_(conv.weight.mean(1, keepdim=True).expand_as(stem.weight))
         net.diff_stem = nn.Sequential(
             *(_PooledDifferences(), stem, nn.BatchNorm2d(conv.out_channels, **like), nn.ReLU(inplace=True)),

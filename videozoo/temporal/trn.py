@@ -1,4 +1,4 @@
-"""Temporal relation network (TRN)."""
+"""Temporal relation model (TRN)."""
 
 from dataclasses import dataclass
 

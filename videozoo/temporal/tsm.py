@@ -35,7 +35,7 @@ class TSM:
     shift_div: int = 8
 
     def __post_init__(self) -> None:
-        TemporalShift(1, self.shift_div)  # raises for a wrong shift_div now, not when the network is built
+        TemporalShift(1, self.shift_div)  # raises for a wrong shift_div now, not when the model is built
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
         """Insert the shifts in place.

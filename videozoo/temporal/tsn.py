@@ -1,4 +1,4 @@
-"""Temporal segment network (TSN)."""
+"""Temporal segment model (TSN)."""
 
 from dataclasses import dataclass
 

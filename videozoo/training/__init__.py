@@ -1,1 +1,1 @@
-"""Training and evaluation of named models on labelled videos, from settings to results: `finetune` and `evaluate`."""
+"""Training and evaluation of named models on labeled videos, from settings to results: `finetune` and `evaluate`."""

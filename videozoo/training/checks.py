@@ -56,7 +56,7 @@ def check_frozen(settings: Settings) -> None:
 
 
 def whole_starts(values: Mapping[str, Any]) -> list[str]:
-    """Return the settings that give weights to the whole network, not to its backbone alone."""
+    """Return the settings that give weights to the whole model, not to its backbone alone."""
     from videozoo.models.load import brings_weights
 
     given = [name for name in ("initial_checkpoint", "init_from", "pretrained") if values.get(name)]

@@ -32,7 +32,7 @@ class EvaluationSettings:
 
     Args:
         model: names with weights, folders or ONNX files; several are averaged.
-        data, data_root, data_format, split: labelled videos; ``data`` may be a list of (path, label) too.
+        data, data_root, data_format, split: labeled videos; ``data`` may be a list of (path, label) too.
         class_names: file of class names, one a line, that the indices of a list mean; a ``classes.txt`` beside the list
             is found by itself.
         scores: files ``scores.safetensors`` of earlier evaluations, in place of ``model`` and ``data``.
@@ -128,7 +128,7 @@ def run_evaluation(settings: EvaluationSettings, job_bar: JobBar = no_bar) -> It
             read_clip = clip_reader(setup.models[0], setup.source.records, is_reversed=settings.reverse)
         is_multi = members[0].result.multi_label if settings.scores else setup.source.multi_label
         if settings.groups and is_multi:
-            raise UsageError("evaluate: --groups is for videos with one class; a multi-label network has no confusion.")
+            raise UsageError("evaluate: --groups is for videos with one class; a multi-label model has no confusion.")
         groups = load_groups(Path(settings.groups), class_names) if settings.groups else {}
         if not settings.scores:
             scored = setup.measure(

@@ -43,7 +43,7 @@ def make_config(settings: Settings) -> "FitConfig":
 def fit_model(
     settings: Settings, model: "VideoNet | Ensemble", config: "FitConfig", train: "VideoSource", val: "VideoSource"
 ) -> "FitResult":
-    """Train a network on videos into the run folder.
+    """Train a model on videos into the run folder.
 
     Raises:
         Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM, after the folder is in order.

@@ -19,7 +19,7 @@ WORKER_GRACE_SEC = 30
 
 
 def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "DataLoader[Any]":
-    """A shuffled loader of random clips as bytes, as the network's config wants them; broken videos are replaced."""
+    """A shuffled loader of random clips as bytes, as the model's config wants them; broken videos are replaced."""
     from videozoo.data import BalancedSampler
 
     names = train.class_names

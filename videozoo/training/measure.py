@@ -1,4 +1,4 @@
-"""Networks measured together on labelled videos. Heavy imports inside."""
+"""Models measured together on labeled videos. Heavy imports inside."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ def no_bar(total: int, kept: Path | None, title: str | None) -> contextlib.Abstr
 
 
 class Setup:
-    """Networks with the same classes, and the videos they are measured on; ``where`` is for ``load_source``."""
+    """Models with the same classes, and the videos they are measured on; ``where`` is for ``load_source``."""
 
     def __init__(self, names: Sequence[str], data: Data, *, device: str, **where: Any) -> None:
         from videozoo.data import load_source
@@ -60,7 +60,7 @@ class Setup:
         self.class_names = [*known, *(str(label) for label in range(len(known), self.models[0].num_classes))]
 
     def _check_kind(self) -> bool:
-        """Whether the networks are multi-label, all or none of them."""
+        """Whether the models are multi-label, all or none of them."""
         from videozoo.probabilities import is_multi_label
 
         kinds = [is_multi_label(model) for model in self.models]
@@ -73,20 +73,20 @@ class Setup:
         return kinds[0]
 
     def _check_classes(self) -> list[str] | None:
-        """The class names that the networks agree on."""
+        """The class names that the models agree on."""
         labels = [list(model.pretrained_cfg.get("label_names") or ()) for model in self.models]
         first, count = next((k for k, own in enumerate(labels) if own), 0), self.models[0].num_classes
         for name, model, own in zip(self.names, self.models, labels, strict=True):
             if model.num_classes != count:
                 raise UsageError(
-                    f"{self.names[0]} tells {count} classes apart and {name} {model.num_classes}; networks that vote "
+                    f"{self.names[0]} tells {count} classes apart and {name} {model.num_classes}; models that vote "
                     "need the same classes."
                 )
             other = [k for k, pair in enumerate(zip(labels[first], own, strict=False)) if pair[0] != pair[1]]
             if other:
                 raise UsageError(
                     f"class {other[0]} is {labels[first][other[0]]!r} for {self.names[first]} and {own[other[0]]!r} "
-                    f"for {name}; networks that vote need the same classes in the same order."
+                    f"for {name}; models that vote need the same classes in the same order."
                 )
         return labels[first] or None
 
@@ -100,7 +100,7 @@ class Setup:
         job_bar: JobBar = no_bar,
         **options: Any,
     ) -> "Iterator[list[Scores]]":
-        """Give each network's scores, from one pass over the videos; see `evaluate_records` for the options."""
+        """Give each model's scores, from one pass over the videos; see `evaluate_records` for the options."""
         from videozoo.data import resolve_data_config
         from videozoo.devices import describe_device
         from videozoo.engine import Scores, name_videos

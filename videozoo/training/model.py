@@ -1,4 +1,4 @@
-"""The network that ``videozoo finetune`` trains: made from its settings, and described. Heavy imports inside."""
+"""The model that ``videozoo finetune`` trains: made from its settings, and described. Heavy imports inside."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ _NOT_OF_THIS_RUN = ("tag", "dataset", "train_recipe", "description", "origin_url
 
 
 def make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | Ensemble":
-    """The network with the sampling and size of the flags in its config, as the run folder will keep it."""
+    """The model with the sampling and size of the flags in its config, as the run folder will keep it."""
     import torch
 
     from videozoo.data import resolve_data_config
@@ -128,7 +128,7 @@ def _config_overlay(settings: Settings) -> dict[str, Any]:
         overlay |= dict.fromkeys(_NOT_OF_THIS_RUN)
     if settings.img_size is not None:
         overlay |= {"input_size": (3, settings.img_size, settings.img_size)}
-        # The network's own are for its own size.
+        # The model's own are for its own size.
         overlay |= {"test_crop_size": settings.test_crop_size, "test_resize": parse_frame_size(settings.test_resize)}
     return overlay
 

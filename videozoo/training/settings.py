@@ -103,9 +103,9 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Switch("--pretrained", help="start from the name's published weights"),
         Setting("--backbone-weights", metavar="TAG_OR_FILE",
                 help="image weights for the backbone: a timm tag such as tv_in1k, a .safetensors file, or none"),
-        Setting("--initial-checkpoint", metavar="FILE", help="start from this .safetensors file of the whole network"),
+        Setting("--initial-checkpoint", metavar="FILE", help="start from this .safetensors file of the whole model"),
         Setting("--init-from", metavar="NAME",
-                help="start an ARC or DNR network from its base: a name with weights, a folder or hf-hub:ORG/NAME"
+                help="start an ARC or DNR model from its base: a name with weights, a folder or hf-hub:ORG/NAME"
                 "; frames and sampling are then the base's where no flag says otherwise"),
         Setting("--drop", type=float, metavar="P", help="dropout before the classifier"),
         Setting("--drop-path", type=float, metavar="P", help="stochastic depth of the backbone"),
@@ -122,8 +122,8 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("-b", "--batch-size", type=_int_or_auto, default=8, metavar="N",
                 help="clips per batch (and process); auto: the largest power of two that there is memory for"),
         Setting("--grad-accum-steps", type=int, default=FitConfig.grad_accum_steps, metavar="N",
-                help="batches per optimiser step"),
-        Setting("--opt", default=FitConfig.opt, metavar="NAME", help="any of timm's optimisers"),
+                help="batches per optimizer step"),
+        Setting("--opt", default=FitConfig.opt, metavar="NAME", help="any of timm's optimizers"),
         Setting("--lr", type=float, metavar="F", help=f"peak learning rate, as it is [{DEFAULT_LR:g}]"),
         Setting("--lr-base", type=float, metavar="F",
                 help="peak learning rate for --lr-base-size clips a step, scaled in proportion; --lr wins"),
@@ -131,9 +131,9 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
                 help="clips a step that --lr-base is for (batch size x batches per step x processes)"),
         Setting("--weight-decay", type=float, default=FitConfig.weight_decay, metavar="F",
                 help="not applied to norms and biases"),
-        Setting("--momentum", type=float, default=FitConfig.momentum, metavar="F", help="for optimisers that have one"),
-        Setting("--opt-betas", type=float, nargs="+", metavar="F", help="for optimisers that have them"),
-        Setting("--opt-eps", type=float, metavar="F", help="for optimisers that have one"),
+        Setting("--momentum", type=float, default=FitConfig.momentum, metavar="F", help="for optimizers that have one"),
+        Setting("--opt-betas", type=float, nargs="+", metavar="F", help="for optimizers that have them"),
+        Setting("--opt-eps", type=float, metavar="F", help="for optimizers that have one"),
         Setting("--layer-decay", type=float, metavar="F", help="factor of the learning rate per layer, head to stem"),
         Setting("--head-lr-scale", type=float, default=FitConfig.head_lr_scale, metavar="F",
                 help="factor of the classifier's learning rate; TSM's authors take 5"),
@@ -164,15 +164,15 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Switch("--balanced-sampling", help="show every class equally often"),
     ),
     "clips": (
-        Setting("--num-frames", type=int, metavar="N", help="frames of a clip, instead of the network's own (8)"),
-        Setting("--img-size", type=int, metavar="N", help="height and width, instead of the network's own (224)"),
+        Setting("--num-frames", type=int, metavar="N", help="frames of a clip, instead of the model's own (8)"),
+        Setting("--img-size", type=int, metavar="N", help="height and width, instead of the model's own (224)"),
         Setting("--frame-sampling", choices=CHOICES["frame_sampling"],
                 help="spread over the video, or --frame-stride apart"),
         Setting("--frame-stride", type=int, metavar="N", help="video frames from one to the next, for dense"),
         Setting("--crop-pct", type=float, metavar="F", help="side of the test crop over the short side of the frame"),
         Setting("--val-views", default="1x1", metavar="CxK", help="clips x crops of each video while training"),
         Setting("--test-views", metavar="CxK",
-                help="clips x crops that `evaluate` takes, instead of the network's own"),
+                help="clips x crops that `evaluate` takes, instead of the model's own"),
         Setting("--test-crop-size", type=int, metavar="N", help="test crop, where it is not --img-size"),
         Setting("--test-resize", metavar="HxW", help="size of the frames before the test crop, instead of --crop-pct"),
     ),
@@ -234,5 +234,5 @@ class Settings(argparse.Namespace):
 
     @property
     def global_batch(self) -> int:
-        """Clips per optimiser step, over all processes."""
+        """Clips per optimizer step, over all processes."""
         return int(self.batch_size * self.grad_accum_steps * num_processes())

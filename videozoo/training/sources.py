@@ -1,4 +1,4 @@
-"""Labelled videos for the commands: the parts of a folder, and both sources of a training. Heavy imports inside."""
+"""Labeled videos for the commands: the parts of a folder, and both sources of a training. Heavy imports inside."""
 
 from collections.abc import Sequence
 from pathlib import Path

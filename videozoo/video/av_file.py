@@ -177,7 +177,7 @@ class AvFile:
         return IndexedFrames(self._stream, self._narrowed(index))
 
     def _index_again(self) -> IndexedFrames | ExactFrames:
-        """Read the index anew: in some formats FFmpeg finds a packet only after it has read what lies before it."""
+        """Read the index again: in some formats FFmpeg finds a packet only after it has read what lies before it."""
         self._is_kept = False
         self._stream.close()
         self._stream, self._begin = self._open(), []

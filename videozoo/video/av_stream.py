@@ -138,7 +138,7 @@ class AvStream:
         return self.packets()
 
     def forget(self) -> None:
-        """Let the decoder begin anew, with a keyframe's packet next."""
+        """Let the decoder begin again, with a keyframe's packet next."""
         self.stream.codec_context.flush_buffers()
         self.shows_damage = False
 

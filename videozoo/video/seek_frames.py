@@ -47,7 +47,7 @@ class SeekDoubtError(Exception):
 
 
 def can_note(source: AvStream) -> bool:
-    """Return True where frames may be found again: packets state when they are shown, and a keyframe begins anew."""
+    """Return True where frames may be found again: packets state when they are shown, and a keyframe begins again."""
     context = source.stream.codec_context
     return (source.has_pts or not context.has_b_frames) and context.codec.canonical_name in SOUGHT_CODECS
 

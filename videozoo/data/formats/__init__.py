@@ -1,4 +1,4 @@
-"""The formats that lists of videos come in: one file each, recognised by their content."""
+"""The formats that lists of videos come in: one file each, recognized by their content."""
 
 from collections.abc import Callable
 

@@ -19,7 +19,7 @@ from .train_test_splits import HMDB51_FILE, UCF101_FILE
 HEAD = 50
 
 
-def recognise(file: ListFile) -> str:
+def detect_format(file: ListFile) -> str:
     """Name of the format of a list, or of a folder.
 
     Raises:
@@ -52,7 +52,7 @@ def recognise(file: ListFile) -> str:
     return _recognise_columns(file)
 
 
-def recognise_multi_label(file: ListFile, data_format: str | None) -> str:
+def detect_multi_label(file: ListFile, data_format: str | None) -> str:
     """Name of the format of a list with several labels a video, the given one if it is fit.
 
     Raises:

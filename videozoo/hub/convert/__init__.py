@@ -9,11 +9,11 @@ __all__ = ["convert_backbone"]
 
 
 def convert_backbone(state: dict[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:
-    """A backbone's state dict under timm's key names, recognised from its keys.
+    """A backbone's state dict under timm's key names, recognized from its keys.
 
     Args:
         state: tensors by key, with timm's or torchvision's names (of a ResNet they are the same).
-        wanted: keys of the network that they are for.
+        wanted: keys of the model that they are for.
     Returns:
         ``state`` itself where nothing needs another name. Keys without a counterpart stay: strict loading names them.
     """

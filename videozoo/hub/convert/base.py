@@ -33,11 +33,11 @@ class Converted:
     """A foreign checkpoint under our names.
 
     Args:
-        state: all tensors of the network, by the keys of ``VideoNet``.
+        state: all tensors of the model, by the keys of ``VideoNet``.
         spec: fields of ``ModelSpec.to_dict`` that the checkpoint implies; what no key or shape tells (how many frames)
             is the source's usual value.
         dropped: names of tensors that only training needs and that have no counterpart.
-        cfg: fields of the network's config that the source implies (mean, std).
+        cfg: fields of the model's config that the source implies (mean, std).
     """
 
     state: dict[str, Tensor]

@@ -36,7 +36,7 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 def convert(state: Mapping[str, Tensor]) -> Converted:
     """The checkpoint under our names.
 
-    The network expects what its authors feed it: blue, green, red from 0 to 255, minus (104, 117, 128). Channel order,
+    The model expects what its authors feed it: blue, green, red from 0 to 255, minus (104, 117, 128). Channel order,
     mean and std of the config say so for values from 0 to 1. The number of frames cannot be read from the keys; 8 is
     assumed.
 

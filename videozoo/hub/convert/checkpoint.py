@@ -33,7 +33,7 @@ __all__ = ["SOURCES", "convert_checkpoint", "open_checkpoint", "unwrap", "withou
 
 # Two rows of one source share its name; the keys tell which of them it is.
 _CONVERTERS: list[tuple[str, ModuleType]] = [
-    ("trn", trn),  # before those whose networks it is built on
+    ("trn", trn),  # before those whose models it is built on
     ("tsm", tsm),
     ("tsm", bninception),
     ("tanet", tanet),
@@ -85,7 +85,7 @@ def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
             gives them.
         averaged: take the moving average of the weights.
     Returns:
-        tensors by key, without the ``module.`` of data-parallel training and the ``_orig_mod.`` of a compiled network.
+        tensors by key, without the ``module.`` of data-parallel training and the ``_orig_mod.`` of a compiled model.
     Raises:
         ConvertError: there is no state dict, or no average.
     """
@@ -137,7 +137,7 @@ def convert_checkpoint(state: Mapping[str, Tensor], source: str | None = None) -
 
     Args:
         state: tensors by the source's keys, as :func:`unwrap` gives them.
-        source: one of ``SOURCES``; None recognises it from the keys.
+        source: one of ``SOURCES``; None recognizes it from the keys.
     Returns:
         the converted checkpoint and the name of its source.
     Raises:

@@ -1,4 +1,4 @@
-"""MMAction2's 2-D networks, 0.x and 1.x: TSN, TSM, TANet and TRN on ResNets, TSN and TSM on MobileNetV2.
+"""MMAction2's 2-D models, 0.x and 1.x: TSN, TSM, TANet and TRN on ResNets, TSN and TSM on MobileNetV2.
 
 TSN also on a backbone of its sister library: a ResNet or ResNeXt whose names are torchvision's.
 """
@@ -50,7 +50,7 @@ _MOBILENET = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of one of MMAction2's 2-D networks."""
+    """Whether the keys are those of one of MMAction2's 2-D models."""
     first = state.get("backbone.conv1.conv.weight")
     if first is None and "cls_head.fc_cls.weight" in state:
         first = state.get("backbone.conv1.weight")

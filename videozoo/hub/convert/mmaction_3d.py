@@ -1,4 +1,4 @@
-"""3-D networks of MMAction2, 0.x and 1.x: SlowFast, SlowOnly, R(2+1)D."""
+"""3-D models of MMAction2, 0.x and 1.x: SlowFast, SlowOnly, R(2+1)D."""
 
 from collections.abc import Mapping
 
@@ -56,7 +56,7 @@ _SLOWFAST = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of one of these networks."""
+    """Whether the keys are those of one of these models."""
     weight = state.get("backbone.conv1.conv.weight")
     return (
         "backbone.slow_path.conv1.conv.weight" in state
@@ -78,12 +78,12 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     if "backbone.slow_path.conv1.conv.weight" in state:
         new, dropped = rename_all(state, _SLOWFAST, SOURCE)
         return compose(new, dropped, _slowfast_name(new), num_frames=32)
-    is_factorised = "backbone.conv1.conv.conv_s.weight" in state
-    new, dropped = rename_all(state, _FACTORISED if is_factorised else _PLAIN, SOURCE)
+    is_factorized = "backbone.conv1.conv.conv_s.weight" in state
+    new, dropped = rename_all(state, _FACTORISED if is_factorized else _PLAIN, SOURCE)
     depth = _depth(new)
-    if is_factorised and depth != 34:
+    if is_factorized and depth != 34:
         raise ConvertError(f"{SOURCE}: R(2+1)D of depth {depth}; only 34 is published and registered.")
-    return compose(new, dropped, "r2plus1d_resnet34" if is_factorised else f"slowonly_resnet{depth}")
+    return compose(new, dropped, "r2plus1d_resnet34" if is_factorized else f"slowonly_resnet{depth}")
 
 
 def _depth(new: Mapping[str, Tensor], path: str = "") -> int:

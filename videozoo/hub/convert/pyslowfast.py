@@ -46,7 +46,7 @@ _SLOWFAST = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of PySlowFast's networks of one or two pathways."""
+    """Whether the keys are those of PySlowFast's models of one or two pathways."""
     return "s1.pathway0_stem.conv.weight" in state
 
 
