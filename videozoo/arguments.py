@@ -1,4 +1,4 @@
-"""What users give, as flags of a command or arguments of a function: the errors about it, and checks of numbers."""
+"""Errors about arguments and flags, and checks of numbers."""
 
 import os
 import re
@@ -27,7 +27,7 @@ INDEX_CACHE_VARIABLE = "VIDEOZOO_INDEX_CACHE"
 
 
 class UsageError(ValueError):
-    """A setting, or what it names, cannot be used; the message says which, what came and what is needed."""
+    """A setting, or what it names, cannot be used. The message says which, what came and what is needed."""
 
 
 def flag_of(name: str) -> str:
@@ -40,7 +40,7 @@ def name_arguments(text: str, settings: Mapping[str, Any]) -> str:
 
     Args:
         text: a message in the words of the command line.
-        settings: defaults by name. Switches are those that are False; ``--resume`` becomes ``resume=True``.
+        settings: defaults by name. Switches are those that are False. ``--resume`` becomes ``resume=True``.
     """
 
     def write(match: re.Match[str]) -> str:
@@ -69,7 +69,7 @@ def check_ranges(command: str, values: Mapping[str, Any]) -> None:
 
     Args:
         command: named in the error.
-        values: by the names of settings; other values than numbers are passed over.
+        values: by the names of settings. Other values than numbers are passed over.
     Raises:
         UsageError: names the flag.
     """

@@ -32,9 +32,9 @@ class OwnGradient:
     A subclass has three static methods on the same inputs, which are tensors and others:
 
     * ``plain(*inputs)``: the reference, in operations that autograd differentiates. It is what runs for compilers,
-      tracers and ``torch.func``, and what is differentiated where a gradient is to be differentiated again;
+      tracers and ``torch.func``, and what is differentiated where a gradient is to be differentiated again.
     * ``run(kept, *inputs)``: the same, fast. Tensors that the gradient needs beside the inputs are appended to the list
-      ``kept``; it is None where nothing is recorded;
+      ``kept``. It is None where nothing is recorded.
     * ``gradient(grad, needed, kept, *inputs)``: from the gradient of the output one for each input, or None. ``needed``
       tells which are asked for.
 

@@ -25,7 +25,7 @@ class BatchedForward:
         self.forward, self.size = forward, size
 
     def __call__(self, clips: Tensor) -> Tensor:
-        """Return the answers (N, F) to clips (N, ...); an error if there is not even memory for one clip."""
+        """Return the answers (N, F) to clips (N, ...). An error if there is not even memory for one clip."""
         answers: list[Tensor] = []
         done = 0
         while done < len(clips):
@@ -47,5 +47,5 @@ class BatchedForward:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that a device, or the machine, has no memory left."""
+    """Return whether an error says that a device, or the machine, has no memory left."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or should_reduce_batch_size(error)

@@ -23,7 +23,7 @@ Catalog = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def read_catalog() -> Catalog | None:
-    """Return the architectures in natural order with the tags of their weights; None where the file is out of date."""
+    """Return the architectures in natural order with the tags of their weights, or None if the file is out of date."""
     try:
         content = json.loads(NAMES_FILE.read_text(encoding="utf-8"))
         names: Catalog = content["names"]
@@ -33,7 +33,7 @@ def read_catalog() -> Catalog | None:
 
 
 def read_costs() -> dict[str, dict[str, Any]]:
-    """Return ``clip_shape`` (C, T, H, W), ``params`` and ``macs`` of a view by architecture; empty where unreadable."""
+    """Return ``clip_shape`` (C, T, H, W), ``params`` and ``macs`` of a view by architecture, empty if unreadable."""
     try:
         costs: dict[str, dict[str, Any]] = json.loads(_COSTS.read_text(encoding="utf-8"))
         return costs
@@ -54,7 +54,7 @@ def select_names(names: Sequence[str], filter: str | Sequence[str], exclude_filt
     """Return the names that fit a wildcard pattern, or one of several, and none of those that exclude.
 
     Args:
-        names: ``arch`` or ``arch.tag``; a pattern may be of the whole name or of the architecture.
+        names: ``arch`` or ``arch.tag``. A pattern may be of the whole name or of the architecture.
         filter: empty for all.
         exclude_filters: empty for none.
     """

@@ -1,4 +1,4 @@
-"""Where torch computes: devices by their names, and on one thread."""
+"""Devices by name, and computing on one thread."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +71,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _here() -> str:
-    """The devices of this machine, in words."""
+    """Return the devices of this machine, in words."""
     names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     other = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     names += [other.type] if other is not None and other.type != "cuda" else []

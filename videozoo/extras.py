@@ -17,7 +17,7 @@ EXTRAS = {
 
 
 class MissingPackageError(ImportError):
-    """A feature needs a package that is not installed; the message says which, and how to install it."""
+    """A feature needs a package that is not installed. The message says which, and how to install it."""
 
 
 def check_installed(purpose: str, *packages: str) -> None:

@@ -1,6 +1,6 @@
 """Files and folders on disk: written whole or not at all, held by one process, filled with one kind of result.
 
-What the disk refuses is raised as an ``OSError`` with its file name; callers turn it into an error of their own.
+What the disk refuses is raised as an ``OSError`` with its file name. Callers turn it into an error of their own.
 """
 
 import contextlib
@@ -48,11 +48,11 @@ def write_file(path: Path, content: str | bytes | Callable[[BinaryIO], Any], sid
     """Write a file under a side name, flush it to the disk and rename it: readers see the old content or the new.
 
     Args:
-        path: the file; its folder exists.
+        path: the file. Its folder exists.
         content: text, bytes, or a function that writes into the open file. Text may hold paths of any bytes.
-        side: where it is written before it has its name, on the same disk; None for a hidden name beside it.
+        side: where it is written before it has its name, on the same disk. None for a hidden name beside it.
     Raises:
-        OSError: the disk refused; the old file is still in place.
+        OSError: the disk refused. The old file is still in place.
     """
     temporary = side or side_name(path)
     try:
@@ -74,7 +74,7 @@ def install_file(temporary: Path, path: Path) -> None:
     """Give a file that a library has written its mode and its name, once it is on the disk.
 
     Raises:
-        OSError: the disk refused; the old file is still in place.
+        OSError: the disk refused. The old file is still in place.
     """
     mode = _new_file_mode(path.parent)
     _settle_file(temporary, mode)
@@ -88,7 +88,7 @@ def replace_folder(folder: Path, fill: Callable[[Path], Any]) -> None:
     folder under its side name, and `recover_folder` puts it back. The files in it get the mode that the umask gives.
 
     Raises:
-        OSError: the disk refused; the old folder is still in place.
+        OSError: the disk refused. The old folder is still in place.
     """
     temporary, previous = side_name(folder), _old_name(folder)
     try:
@@ -148,14 +148,14 @@ def side_name(path: Path) -> Path:
 
 
 def remove_leftovers(paths: Iterable[Path]) -> None:
-    """Remove those of ``paths`` that a killed process had begun to write; nobody else may be writing there."""
+    """Remove those of ``paths`` that a killed process had begun to write. Nobody else may be writing there."""
     for path in list(paths):
         if re.fullmatch(r"\..+\.[0-9]+\.tmp", path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 
 class FolderTaken(OSError):
-    """Another process writes into a folder, or it holds another kind of result; ``strerror`` says what to do."""
+    """Another process writes into a folder, or it holds another kind of result. ``strerror`` says what to do."""
 
 
 class Lock:

@@ -1,4 +1,4 @@
-"""What a launcher, torchrun or accelerate, says to each of the processes that it starts."""
+"""Environment of a process started by a launcher (torchrun or accelerate)."""
 
 import os
 
@@ -6,7 +6,7 @@ __all__ = ["is_main_process", "local_rank", "num_processes", "rank"]
 
 
 def num_processes() -> int:
-    """Return how many processes work together; 1 without a launcher."""
+    """Return how many processes work together. 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 

@@ -18,7 +18,7 @@ def clean_name(name: str) -> str:
 
 
 def find_name_fault(name: str) -> str:
-    """Return why a cleaned text can be no class name, as words that follow the name; empty if it can."""
+    """Return why a cleaned text can be no class name, as words that follow the name, empty if it can."""
     if not name:
         return "is empty"
     if len(name) > MAX_NAME:
@@ -37,7 +37,7 @@ def clean_names(names: Sequence[str], where: str = "class names") -> tuple[str, 
 
     Args:
         names: a name for each class.
-        where: what holds them, for the error; the number of the name, from 1, is put behind it.
+        where: what holds them, for the error. The number of the name, from 1, is put behind it.
     Raises:
         ValueError: no names, an empty one, one of several lines or with other control characters, one that is not
             UTF-8 or too long, or one that comes twice.

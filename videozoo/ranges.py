@@ -1,4 +1,4 @@
-"""The range of every number of the command line and of the training; those of a model's config are in ``bounds``."""
+"""The range of every number of the command line and of the training. Those of a model's config are in ``bounds``."""
 
 import math
 from collections.abc import Iterable

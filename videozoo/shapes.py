@@ -43,7 +43,7 @@ def unfold_time(x: Tensor, num_segments: int) -> Tensor:
     """Give folded rows their own time axis, next to the batch.
 
     Shape:
-        input (B*S, ...), output (B, S, ...); a view.
+        input (B*S, ...), output (B, S, ...). A view.
     Raises:
         ValueError: the first dimension is not a multiple of ``num_segments``.
     """
@@ -67,7 +67,7 @@ def to_clips(x: Tensor, num_segments: int) -> Tensor:
 
 
 def frame_means(x: Tensor, num_segments: int) -> Tensor:
-    """Mean of every frame of folded maps: (B*S, C, H, W) -> (B, S, C)."""
+    """Return the mean of every frame of folded maps: (B*S, C, H, W) -> (B, S, C)."""
     # A sum, whose gradient is a view: that of a mean is a whole map, and never a channels_last one. In half precision a
     # sum may be beyond the range of what is summed.
     total = x.sum((2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
@@ -75,15 +75,15 @@ def frame_means(x: Tensor, num_segments: int) -> Tensor:
 
 
 def clip_frame_means(x: Tensor) -> Tensor:
-    """Mean of every frame of clips: (B, C, T, H, W) -> (B, T, C)."""
+    """Return the mean of every frame of clips: (B, C, T, H, W) -> (B, T, C)."""
     return x.mean((3, 4)).transpose(1, 2)
 
 
 def per_frame(v: Tensor, num_segments: int) -> Tensor:
-    """A row per frame, or one per clip, in the shape of folded maps: (B, S or 1, C) -> (B*S, C, 1, 1)."""
+    """Return a row per frame, or one per clip, in the shape of folded maps: (B, S or 1, C) -> (B*S, C, 1, 1)."""
     return v.expand(-1, num_segments, -1).flatten(0, 1)[:, :, None, None]
 
 
 def per_clip_frame(v: Tensor) -> Tensor:
-    """A row per frame, or one per clip, in the shape of clips: (B, T or 1, C) -> (B, C, T or 1, 1, 1)."""
+    """Return a row per frame, or one per clip, in the shape of clips: (B, T or 1, C) -> (B, C, T or 1, 1, 1)."""
     return v.transpose(1, 2)[..., None, None]

@@ -1,4 +1,4 @@
-"""What every layer that ARC puts in place shares: the recursion, on whatever layout the layer has."""
+"""Base of the layers that ARC inserts: the recursion, for any memory layout."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -22,8 +22,8 @@ class ArcLayer(nn.Module):
     """A layer whose output parts are made one after the other, each from a refined input.
 
     With the weight cut along its output channels into w_1..w_n (eq. 2-7 of the paper):
-    Z_1 = X;  Z_i = max(X + W_e X + sum_{j<i} W_f,j Y_j + sum_{j<i} W_a,j (Pool_S(Y_j) (+) Pool_T(Y_j)), min(X, 0));
-    Y_i = layer(Z_i; w_i);  Y = concat(Y_1..Y_n).
+    Z_1 = X.  Z_i = max(X + W_e X + sum_{j<i} W_f,j Y_j + sum_{j<i} W_a,j (Pool_S(Y_j) (+) Pool_T(Y_j)), min(X, 0)).
+    Y_i = layer(Z_i, w_i).  Y = concat(Y_1..Y_n).
     All of W_e, W_f, W_a start at zero (the paper writes it of W_e and W_f alone): at first Z_i = X, and the layer
     equals the plain one exactly, whatever X is.
 
@@ -34,7 +34,7 @@ class ArcLayer(nn.Module):
 
     The 1x1 maps of Y_j come before its (nearest) upsampling to the size of X, with which they commute.
 
-    New parameters: ``embed`` (C_in, C_in); ``fuse`` and ``attend`` (C_in, C_out - |w_n|), whose columns are W_f,j
+    New parameters: ``embed`` (C_in, C_in). ``fuse`` and ``attend`` (C_in, C_out - |w_n|), whose columns are W_f,j
     (W_a,j) side by side, with ones for the kernel behind. C_out need not be a multiple of n: the first parts get one
     more channel.
 
@@ -69,7 +69,7 @@ class ArcLayer(nn.Module):
 
     @classmethod
     def from_layer(cls, layer: Any, num_segments: int, options: ArcOptions) -> Self:
-        """Take over ``layer``, sharing its parameters; its key names and ``pre`` (a temporal shift) are kept.
+        """Take over ``layer``, sharing its parameters. Its key names and ``pre`` (a temporal shift) are kept.
 
         Args:
             layer: a plain layer of the class's kind.
@@ -149,7 +149,7 @@ class ArcLayer(nn.Module):
         return self._refined(x)
 
     def _refined(self, x: Tensor) -> Tensor:
-        """The layer's output, from what ``pre`` gave."""
+        """Return the layer's output, from what ``pre`` gave."""
         base = x
         if self.embed is not None:
             base = self._map(x, self.embed) if self.embed_has_identity else x + self._map(x, self.embed)
@@ -252,7 +252,7 @@ class ArcLayer(nn.Module):
         return torch.where(state <= floor, floor, state)
 
     def _grow(self, x: Tensor, like: Tensor) -> Tensor:
-        """Nearest upsampling to the size of ``like``; where x has a single position it is left to broadcasting."""
+        """Nearest upsampling to the size of ``like``. Where x has a single position it is left to broadcasting."""
         wanted = [1 if have == 1 else want for have, want in zip(x.shape[2:], like.shape[2:], strict=True)]
         return x if list(x.shape[2:]) == wanted else F.interpolate(x, size=wanted, mode="nearest")
 

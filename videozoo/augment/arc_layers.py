@@ -45,7 +45,7 @@ class _Folded(ArcLayer):
 
 
 class ArcConv2d(_Folded, PreConv2d):
-    """ARC's convolution on folded frames; see :class:`ArcLayer` for what it computes.
+    """ARC's convolution on folded frames. See :class:`ArcLayer` for what it computes.
 
     Shape:
         input (B*S, C_in, H, W), output that of the convolution.
@@ -87,7 +87,7 @@ class ArcConv2d(_Folded, PreConv2d):
         return self._join(run_parts(x, self._part, Updater(embed, fuse, attend, self.embed_has_identity), plan))
 
     def _plain_steps(self, x: Tensor, *tensors: Tensor | None) -> Tensor:
-        """The layer's steps with other tensors in place of its matrices, weight and bias."""
+        """Return the layer's steps with other tensors in place of its matrices, weight and bias."""
         embed, fuse, attend, weight, bias = tensors
         layer = copy.copy(self)
         layer._parameters = {"weight": weight, "bias": bias}  # type: ignore[dict-item]
@@ -116,7 +116,7 @@ class ArcLinear(_Folded):
     """ARC's linear layer on the tokens of folded frames: Pool_S takes the maximum over a frame's tokens.
 
     Shape:
-        input (B*S, ..., C_in), output (B*S, ..., C_out); every dimension between is space. There may be none.
+        input (B*S, ..., C_in), output (B*S, ..., C_out). Every dimension between is space. There may be none.
     """
 
     in_features: int

@@ -23,7 +23,7 @@ _KINDS = get_args(LayerKind)
 
 @dataclass(frozen=True)
 class ArcOptions:
-    """What :class:`~videozoo.augment.ARC` changes, and how; its arguments, which are told there, and their check."""
+    """Options of :class:`~videozoo.augment.ARC`, which documents them, with their checks."""
 
     num_steps: int = 4
     stages: tuple[int, ...] | None = None

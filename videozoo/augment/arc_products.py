@@ -2,7 +2,7 @@
 
 What :class:`~videozoo.augment.arc_layer.ArcLayer` computes, for the paper's updater: additive, with one matrix for
 each part. A 1x1 map is one product: of rows (N*H*W, C) where channels lie last in memory, else of one matrix for each
-image (N, C, H*W). There is one running map of the state; every step adds to it in place, at the size of the output, and
+image (N, C, H*W). There is one running map of the state. Every step adds to it in place, at the size of the output, and
 only its maximum with min(X, 0) is a new map.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["ArcPlan", "ArcProducts", "Updater", "columns_of", "run_parts"]
 
 
 class ArcPlan(NamedTuple):
-    """What is fixed for a layer: sizes of the parts, time steps, the dimensions of (B, S, H*W, C) that each pooling
+    """Constants of a layer: sizes of the output groups, time steps, the dimensions of (B, S, H*W, C) that each pooling
     takes the maximum over, and stride, padding and dilation of the convolution."""
 
     sizes: tuple[int, ...]
@@ -30,7 +30,7 @@ class ArcPlan(NamedTuple):
 
 
 class Updater(NamedTuple):
-    """The matrices of ``embed``, ``fuse`` and ``attend``, where None is off; is ``embed`` W_e, or I + W_e?"""
+    """The matrices of ``embed``, ``fuse`` and ``attend``, where None is off. Is ``embed`` W_e, or I + W_e?"""
 
     embed: Tensor | None
     fuse: Tensor | None
@@ -39,18 +39,18 @@ class Updater(NamedTuple):
 
 
 def columns_of(sizes: Sequence[int], i: int) -> slice:
-    """Where part i (from 0) lies among the output channels, and its matrix among those that stand side by side."""
+    """Return the columns of output group i (from 0) and of its matrix."""
     start = sum(sizes[:i])
     return slice(start, start + sizes[i])
 
 
 def _flat(x: Tensor, last: bool) -> Tensor:
-    """(N, C, H, W) -> (N*H*W, C) if channels lie last, else (N, C, H*W); a view where memory is so."""
+    """(N, C, H, W) -> (N*H*W, C) if channels lie last, else (N, C, H*W). A view where memory is so."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]) if last else x.flatten(2)
 
 
 def _maps(flat: Tensor, like: Tensor) -> Tensor:
-    """The inverse, of the size of ``like``; a view."""
+    """Return the inverse, of the size of ``like``. A view."""
     n, _, h, w = like.shape
     return flat.view(n, -1, h, w) if flat.ndim == 3 else flat.view(n, h, w, -1).permute(0, 3, 1, 2)
 
@@ -66,7 +66,7 @@ def _sum_and_product(total: Tensor, matrix: Tensor, flat: Tensor, out: Tensor | 
 
 
 def _outer(a: Tensor, b: Tensor) -> Tensor:
-    """The gradient of the matrix of a 1x1 map from that of its output and from its input."""
+    """Return the gradient of the matrix of a 1x1 map from that of its output and from its input."""
     return a.t() @ b if a.ndim == 2 else torch.bmm(a, b.transpose(1, 2)).sum(0)
 
 
@@ -88,7 +88,7 @@ def _stack(pooled: Sequence[Tensor]) -> Tensor:
 
 
 def _unstack(rows: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """The pooled maps again, with the shapes of ``like`` but for their channels."""
+    """Return the pooled maps again, with the shapes of ``like`` but for their channels."""
     counts = [p.shape[0] * p.shape[1] * p.shape[2] for p in like]
     return [r.view(*p.shape[:3], -1) for r, p in zip(rows.split(counts), like, strict=True)]
 
@@ -141,7 +141,7 @@ def run_parts(
 
 
 class ArcProducts(OwnGradient):
-    """The layer with its gradient; see :func:`run_parts`.
+    """The layer with its gradient. See :func:`run_parts`.
 
     Autograd's own gradient of the same steps takes more passes over whole maps: it keeps apart what goes to the running
     map and to each pooled part, and fills what was cut with zeros.
@@ -230,7 +230,7 @@ class ArcProducts(OwnGradient):
 
 
 def _shrink(grad: Tensor, like: Tensor) -> Tensor:
-    """The gradient of nearest upsampling: sums over what one position was repeated to."""
+    """Return the gradient of nearest upsampling: sums over what one position was repeated to."""
     grad = grad.contiguous(memory_format=torch.channels_last)
     sizes = grad.shape[2:], [*grad.shape[:2], *like.shape[2:]]
     out: Tensor = torch.ops.aten.upsample_nearest2d_backward(grad, *sizes)
@@ -245,7 +245,7 @@ def _feed_back(
     attend: Tensor | None,
     plan: ArcPlan,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The gradient of Y_j and what came to it through the running map, and the gradients of W_f,j and W_a,j."""
+    """Return the gradient of Y_j and what came to it through the running map, and the gradients of W_f,j and W_a,j."""
     y, _, *pooled = step
     last = y.is_contiguous(memory_format=torch.channels_last)
     state = _flat(of_state, last)

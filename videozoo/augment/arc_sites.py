@@ -1,4 +1,4 @@
-"""Where ARC goes: the layers of the chosen stages by kind, and why the others stay as they are."""
+"""Selection of the layers that ARC changes in the chosen stages, and reasons why others stay."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def find_sites(net: nn.Module, stages: tuple[int, ...] | None, kinds: tuple[Laye
 
     Args:
         net: any model.
-        stages: numbers from 1; None: 2 and up, or every part of a model that does not give its stages.
+        stages: numbers from 1. None: 2 and up, or every part of a model that does not give its stages.
         kinds: kinds of layers.
     Raises:
         ValueError: no such stage, or a layer whose block merges weights for inference.
@@ -71,7 +71,7 @@ def why_none(sites: Sites, stages: tuple[int, ...] | None, kinds: tuple[LayerKin
 
 
 def _kind(layer: nn.Module) -> LayerKind | None:
-    """Return the kind of a layer; None where ARC has no form for it, such as a convolution over time alone."""
+    """Return the kind of a layer, or None if ARC has no form for it, such as a convolution over time alone."""
     if isinstance(layer, nn.Linear | ArcLinear):
         return "linear"
     if not isinstance(layer, nn.Conv2d | nn.Conv3d | PreConv2d | PreConv3d):
@@ -85,7 +85,10 @@ def _kind(layer: nn.Module) -> LayerKind | None:
 
 
 def _stems(net: nn.Module) -> set[str]:
-    """Names of the convolutions that see frames, or maps with no more channels (of an attention); else the first."""
+    """Return the names of the convolutions that see frames, or maps with no more channels (of an attention).
+
+    Else the first.
+    """
     convs: list[tuple[str, Any]] = [(n, m) for n, m in net.named_modules() if _kind(m) not in (None, "linear")]
     on_frames = (m for _, m in convs if m.in_channels <= _FRAME_CHANNELS and m.out_channels > m.in_channels)
     stem = next(on_frames, None)

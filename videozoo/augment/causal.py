@@ -32,7 +32,7 @@ class CausalCrossTemporalNorm2d(Causal, CrossTemporalNorm2d):
         return self.normalize(x, state, 1)
 
     def _relay(self, frames: Tensor, size: int) -> RelayState:
-        """Both results (B, S, C) from the means of frames (B, S, C)."""
+        """Return both results (B, S, C) from the means of frames (B, S, C)."""
         batch, _, channels = frames.shape
         total = self._recall("total", (batch, channels), frames)
         count = self._recall("count", (batch, 1), frames)
@@ -56,7 +56,7 @@ class CausalCrossLayerNorm2d(Causal, CrossLayerNorm2d):
     """Cross-layer DNR on the mean of the last frames of the window: every frame relays a state of its own over depth.
 
     Shape:
-        input (B*S, C, H, W), output the same; states are (B, S, C).
+        input (B*S, C, H, W), output the same. States are (B, S, C).
     """
 
     def advance(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
@@ -67,8 +67,8 @@ class CausalCrossLayerNorm2d(Causal, CrossLayerNorm2d):
 class CausalArcConv2d(Causal, ArcConv2d):
     """The nearest causal form of ARC's convolution, an extension: a maximum over the frames so far.
 
-    Pool_T takes the maximum over the last frames of the window instead of all frames of the clip; all else is as in
-    :class:`ArcConv2d`. With two parts it is that layer itself at the last frame of a clip; with more it is not, as the
+    Pool_T takes the maximum over the last frames of the window instead of all frames of the clip. All else is as in
+    :class:`ArcConv2d`. With two parts it is that layer itself at the last frame of a clip. With more it is not, as the
     later parts of earlier frames have seen less. Not for ``attention_layer="gru"``.
 
     Shape:

@@ -21,15 +21,15 @@ Statistics = Literal["batch", "group"]
 class CrossTemporalNorm2d(DynamicNorm2d):
     """Cross-temporal DNR: the relay runs over groups of frames of one layer.
 
-    x_bar of a group is the mean over its frames, height and width; every group is normalized with its own pair. With S
+    x_bar of a group is the mean over its frames, height and width. Every group is normalized with its own pair. With S
     not a multiple of the group's length the last group is shorter. In evaluation all groups are standardized by the
     same running statistics, whatever ``statistics`` says.
 
     Args:
         norm, num_segments, kind, keep_affine: as in :class:`DynamicNorm2d`.
         cell: the relay.
-        group_frames: frames in a group (the relay distance d_r); None: one group, the whole clip.
-        backward_cell: a second relay that runs from the last group to the first; the two pairs are averaged.
+        group_frames: frames in a group (the relay distance d_r). None: one group, the whole clip.
+        backward_cell: a second relay that runs from the last group to the first. The two pairs are averaged.
         statistics: what a batch norm standardizes by in training: ``"batch"``, all frames of the batch, as usual (the
             text of the paper), or ``"group"``, every group by its own frames of all clips, after which the running
             statistics are moved once per group, in time order (the authors' code).
@@ -90,7 +90,7 @@ class CrossTemporalNorm2d(DynamicNorm2d):
 
 
 def _group_means(frames: Tensor, size: int) -> Tensor:
-    """Mean over consecutive groups of ``size`` frames: (B, S, C) -> (B, ceil(S / size), C)."""
+    """Return the mean over consecutive groups of ``size`` frames: (B, S, C) -> (B, ceil(S / size), C)."""
     whole = frames.shape[1] // size * size
     means = [frames[:, :whole].unflatten(1, (-1, size)).mean(2)] if whole else []
     if whole < frames.shape[1]:
@@ -99,7 +99,7 @@ def _group_means(frames: Tensor, size: int) -> Tensor:
 
 
 def _run(cell: RelayCell, groups: Tensor) -> RelayState:
-    """The relay over (B, G, C), in order; both results (B, G, C)."""
+    """Return the relay over (B, G, C), in order. Both results (B, G, C)."""
     # With a single group phi_h would see no state and its weights no gradient, which DDP refuses: give it the zero.
     # (Not while torch.jit traces, which compares graphs with and without gradients.)
     if groups.shape[1] == 1 and torch.is_grad_enabled() and not torch.jit.is_tracing():
@@ -109,7 +109,7 @@ def _run(cell: RelayCell, groups: Tensor) -> RelayState:
 
 
 class CrossLayerNorm2d(DynamicNorm2d):
-    """Cross-layer DNR: the relay runs over depth; state and cell come from the stage and are shared by its blocks.
+    """Cross-layer DNR: the relay runs over depth. State and cell come from the stage and are shared by its blocks.
 
     A block calls it as it called the norm before, and :func:`~videozoo.surgery.hand_over` fetches and keeps the state.
 
@@ -117,7 +117,7 @@ class CrossLayerNorm2d(DynamicNorm2d):
         norm, num_segments, kind, keep_affine: as in :class:`DynamicNorm2d`.
         run: number of the relay in the stage.
     Shape:
-        input (B*S, C, H, W), output the same; given a cell, and the state of an earlier block or None for zero, the
+        input (B*S, C, H, W), output the same. Given a cell, and the state of an earlier block or None for zero, the
         output is (x, state).
     """
 
@@ -138,13 +138,13 @@ class CrossLayerNorm2d(DynamicNorm2d):
         return hand_over(self.run, lambda state, cell: self.advance(x, state, cell))
 
     def advance(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
-        """The normalized x, and the state after it."""
+        """Return the normalized x, and the state after it."""
         pair: RelayState = cell(self.pool(x).mean(1, keepdim=True), state)
         return self.normalize(x, pair), RelayState(pair.h[:, 0], pair.c[:, 0])
 
 
 class CrossTemporalNorm3d(ClipLayout, CrossTemporalNorm2d):
-    """:class:`CrossTemporalNorm2d` on clips (B, C, T, H, W); groups are cut along the T of the tensor."""
+    """:class:`CrossTemporalNorm2d` on clips (B, C, T, H, W). Groups are cut along the T of the tensor."""
 
 
 class CrossLayerNorm3d(ClipLayout, CrossLayerNorm2d):

@@ -1,4 +1,4 @@
-"""Where DNR finds the norms of a model: in known blocks by class, else in modules that look like a block."""
+"""Search for the norms that DNR changes: in known blocks by class, else in modules that look like a block."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ _LEAST_SHARE = 0.4
 
 
 def find_pairs(net: nn.Module) -> tuple[list[Block], bool]:
-    """Blocks with a first and a second norm, and whether their class is known.
+    """Return the blocks with a first and a second norm, and whether their class is known.
 
     In a model without known blocks these are the modules that hold two norms or more and a spatial convolution
     themselves, a list of norms counting as theirs. Stems, heads, shortcuts, what lies inside a block with a shortcut,
@@ -58,20 +58,20 @@ def _pairs_by_norms(net: nn.Module) -> Iterator[Block]:
 
 
 def _backbone_modules(net: nn.Module) -> list[tuple[str, nn.Module]]:
-    """All modules but those of the temporal modules, which have norms of their own."""
+    """Return all modules but those of the temporal modules, which have norms of their own."""
     added = [name for name, module in net.named_modules() if type(module).__module__.startswith("videozoo.layers.")]
     inside = tuple(f"{name}." for name in added)
     return [(name, module) for name, module in net.named_modules() if not f"{name}.".startswith(inside)]
 
 
 def _conv_size(module: nn.Module) -> tuple[int, ...]:
-    """Kernel of a convolution, also of one that runs something first; empty for another module."""
+    """Kernel of a convolution, also of one that runs something first. Empty for another module."""
     is_conv = hasattr(module, "in_channels") and isinstance(getattr(module, "kernel_size", None), tuple)
     return tuple(module.kernel_size) if is_conv else ()  # type: ignore[arg-type]
 
 
 def _own_norms(module: nn.Module) -> list[str]:
-    """Names of a module's own norms, if it has a spatial convolution beside them."""
+    """Return the names of a module's own norms, if it has a spatial convolution beside them."""
     if isinstance(module, _LISTS):
         return []
     own = dict(module.named_children())
@@ -85,7 +85,7 @@ def _own_norms(module: nn.Module) -> list[str]:
 
 
 def _is_apart(net: nn.Module, name: str) -> bool:
-    """Whether a module is a shortcut, a stem or a head, or a part of a block that has a shortcut."""
+    """Return whether a module is a shortcut, a stem or a head, or a part of a block that has a shortcut."""
     parts = name.split(".")
     if any(part in _SHORTCUTS or part.startswith(_ENDS) for part in parts):
         return True
@@ -129,7 +129,7 @@ def check_share(net: nn.Module, num_reached: int) -> None:
 
 
 def takes_clips(net: nn.Module, name: str) -> bool:
-    """Whether the norm of that name sees clips (B, C, T, H, W): its class says so, or the convolutions around it."""
+    """Return whether a norm sees clips (B, C, T, H, W), by its class or the convolutions around it."""
     norm = net.get_submodule(name)
     if isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
         return isinstance(norm, nn.BatchNorm3d)
@@ -142,13 +142,15 @@ def takes_clips(net: nn.Module, name: str) -> bool:
 
 
 def mixes_time(net: nn.Module) -> bool:
-    """Whether some layer sees several frames at once, in their order: it says so, or is a convolution over time."""
+    """Return whether some layer sees several frames in order: it is a convolution over time or declares it."""
     sizes = map(_conv_size, net.modules())
     return time_aware.mixes_time(net) or any(len(size) == 3 and size[0] > 1 for size in sizes)
 
 
 def runs_of(net: nn.Module, site: dict[Block, str]) -> dict[str, list[list[Block]]]:
-    """Blocks by parent, cut into runs that can share a relay: neighbors in a sequence, one branch, equal channels."""
+    """Return the blocks by parent, cut into runs that can share a relay: neighbors in a sequence, one branch, equal
+    channels.
+    """
 
     def channels(block: Block) -> int:
         return channels_of(net.get_submodule(site[block]))

@@ -22,7 +22,7 @@ _COUNTS = ("ct_group_frames", "cl_distance", "reduction", "depth")
 
 @dataclass(frozen=True)
 class DnrOptions:
-    """What :class:`~videozoo.augment.DNR` changes, and how; its arguments, which are told there, and their check."""
+    """Options of :class:`~videozoo.augment.DNR`, which documents them, with their checks."""
 
     order: Order = "cl_ct"
     ct_group_frames: int = 4

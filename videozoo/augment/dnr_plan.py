@@ -28,7 +28,7 @@ N = TypeVar("N", bound=nn.Module)
 
 @dataclass
 class NormPlan:
-    """What to write: the new norms by name, and the shared cells of each stage by the name of its sequence.
+    """Planned changes: the new norms by name, and the shared cells of each stage by the name of its sequence.
 
     Args:
         net: the model, which stays as it is.
@@ -115,7 +115,7 @@ class NormPlan:
 
 
 def _make(name: str, make: Callable[[], N]) -> N:
-    """A norm for the place of that name, which errors then tell."""
+    """Return a norm for the place of that name, which errors then tell."""
     try:
         return make()
     except ValueError as error:

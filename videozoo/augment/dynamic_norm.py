@@ -25,23 +25,23 @@ class DynamicNorm2d(ShownAsBatchNorm):
     """The part that all dynamic norms share: standardize as before, then scale and shift by what was predicted.
 
     What depends on the layout is in :meth:`pool`, :meth:`_per_frame` and :meth:`_as_folded` alone.
-    ``batch_norm_function`` standardizes; a trainer of several processes puts one with the same signature there that
+    ``batch_norm_function`` standardizes. A trainer of several processes puts one with the same signature there that
     takes the statistics over all of them.
 
     In training a batch norm and the scale and shift after it are one function, :func:`standardize_and_scale`. Where
     that has no place they are two steps with the same result: on other devices than the CPU, whose kernels it is made
-    of; in low precision; compiled or exported, where the compiler joins the steps itself; with another
-    ``batch_norm_function``; with statistics of groups; and for clips that are not in ``channels_last_3d`` memory.
+    of. In low precision. Compiled or exported, where the compiler joins the steps itself. With another
+    ``batch_norm_function``. With statistics of groups, and for clips that are not in ``channels_last_3d`` memory.
 
     Not a ``BatchNorm2d``: ``SyncBatchNorm.convert_sync_batchnorm`` would turn a subclass into a plain norm. It becomes
-    synchronized, or frozen, itself (:class:`~videozoo.augment.norm_types.ShownAsBatchNorm`); a frozen one keeps its
+    synchronized, or frozen, itself (:class:`~videozoo.augment.norm_types.ShownAsBatchNorm`). A frozen one keeps its
     statistics and its trained pair, and goes on training the predicted one.
 
     Args:
-        norm: the norm that is replaced; statistics, eps, momentum and a fused activation are taken over, with their
+        norm: the norm that is replaced. Statistics, eps, momentum and a fused activation are taken over, with their
             key names. Its affine pair is dropped, unless ``keep_affine``.
-        num_segments: time steps S; the 3-D norms see the number of frames in their input and take no notice of it.
-        kind: standardize over the batch (``"bn"``) or over groups of channels (``"gn"``); None keeps that of ``norm``.
+        num_segments: time steps S. The 3-D norms see the number of frames in their input and take no notice of it.
+        kind: standardize over the batch (``"bn"``) or over groups of channels (``"gn"``). None keeps that of ``norm``.
         keep_affine: start as ``norm``: gamma = weight (1 + h_scale h), beta = bias + c_scale c with both scales at
             zero. An extension: in the paper gamma = h and beta = c.
     Shape:
@@ -110,16 +110,16 @@ class DynamicNorm2d(ShownAsBatchNorm):
         return x
 
     def pair(self, state: RelayState) -> tuple[Tensor, Tensor]:
-        """Scale and shift (..., C) from what the relay gives; with ``keep_affine`` they change the trained pair."""
+        """Scale and shift (..., C) from what the relay gives. With ``keep_affine`` they change the trained pair."""
         h, c = state
         if self.weight is None:
             return h, c
         return self.weight * (1 + self.h_scale * h), self.bias + self.c_scale * c
 
     def normalize(self, x: Tensor, state: RelayState, row_frames: int | None = None) -> Tensor:
-        """Standardize x, then scale by h and shift by c, one row for ``row_frames`` frames; then the fused activation.
+        """Standardize x, then scale by h and shift by c, one row for ``row_frames`` frames. Then the fused activation.
 
-        h and c are (B, R, C); None: one row for the whole clip.
+        h and c are (B, R, C). None: one row for the whole clip.
         """
         gamma, beta = self.pair(state)
         frames = self.num_segments if self.is_folded else x.shape[2]
@@ -144,11 +144,11 @@ class DynamicNorm2d(ShownAsBatchNorm):
         return self.act(self.drop(x))
 
     def _trains(self) -> bool:
-        """Whether x is standardized by its own statistics."""
+        """Return whether x is standardized by its own statistics."""
         return self.training and not self.is_frozen
 
     def _is_plain(self, x: Tensor) -> bool:
-        """Whether standardizing x, scaling and shifting it can be one function."""
+        """Return whether standardizing x, scaling and shifting it can be one function."""
         return (
             x.device.type == "cpu"
             and x.dtype == self.running_mean.dtype
@@ -159,7 +159,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
         )
 
     def _batch_norm(self, x: Tensor) -> Tensor:
-        """Standardize x, folded or not; in training by its own statistics, towards which the running ones move."""
+        """Standardize x, folded or not. In training by its own statistics, towards which the running ones move."""
         return self.batch_norm_function(
             x, self.running_mean, self.running_var, training=self._trains(), momentum=self.momentum, eps=self.eps
         )
@@ -170,7 +170,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
 
 
 class ClipLayout(DynamicNorm2d):
-    """The same on clips: input (B, C, T, H, W), output the same; T may differ from layer to layer.
+    """The same on clips: input (B, C, T, H, W), output the same. T may differ from layer to layer.
 
     Group normalization (``kind="gn"``) standardizes over the frames of a clip together.
     """

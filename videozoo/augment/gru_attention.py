@@ -14,7 +14,7 @@ class GruAttention(nn.Module):
     The candidate's weights start at zero, so the hidden state, and with it the attention, starts at zero.
 
     Shape:
-        pooled maps and hidden state (..., C, ...) with the channels at ``channel_dim``; output as the hidden state.
+        pooled maps and hidden state (..., C, ...) with the channels at ``channel_dim``. Output as the hidden state.
     """
 
     def __init__(self, in_channels: int, hidden: int, make: Callable[[int, int], nn.Module], channel_dim: int) -> None:

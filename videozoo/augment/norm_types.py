@@ -36,7 +36,7 @@ _SHOWN = "batch_norm"
 
 
 def channels_of(norm: nn.Module) -> int:
-    """Channels of a norm."""
+    """Return the channels of a norm."""
     return int(getattr(norm, "num_features", 0) or getattr(norm, "num_channels", 0))
 
 
@@ -90,7 +90,7 @@ class ShownAsBatchNorm(nn.Module):
     bias: nn.Parameter
 
     def named_children(self) -> Iterator[tuple[str, nn.Module]]:
-        """The children, and after them a batch norm, unless groups of channels are standardized."""
+        """Yield the children, and after them a batch norm, unless groups of channels are standardized."""
         yield from super().named_children()
         if not self.num_groups and _SHOWN not in self._modules:
             yield _SHOWN, self._shown()
@@ -108,7 +108,7 @@ class ShownAsBatchNorm(nn.Module):
         return norm  # type: ignore[no-any-return]
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
-        """Become what was made of the batch norm that was shown; else add a child."""
+        """Become what was made of the batch norm that was shown. Else add a child."""
         if name != _SHOWN:
             super().add_module(name, module)
         elif isinstance(module, nn.SyncBatchNorm):

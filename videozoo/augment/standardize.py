@@ -42,11 +42,11 @@ def standardize_and_scale(
     Args:
         x: maps.
         gamma, beta: the pairs.
-        row_frames: frames in a row; the last row of a clip may be shorter.
+        row_frames: frames in a row. The last row of a clip may be shorter.
         num_segments: frames S in a clip.
-        running_mean, running_var, momentum, eps: as in ``F.batch_norm``; the first two are moved.
+        running_mean, running_var, momentum, eps: as in ``F.batch_norm``. The first two are moved.
     Shape:
-        x (B*S, C, H, W), in any memory format, gamma and beta (B, R, C) with R = ceil(S / row_frames); output like x.
+        x (B*S, C, H, W), in any memory format, gamma and beta (B, R, C) with R = ceil(S / row_frames). Output like x.
     """
     moving = _Moving(running_mean, running_var, momentum, eps)
     return _StandardizeAndScale.apply(x, gamma, beta, (row_frames, num_segments), moving)

@@ -1,4 +1,4 @@
-"""What the commands say of an accuracy: counts, interval, chance, the worst classes and confusions."""
+"""Lines about an accuracy: counts, interval, chance, the worst classes and confusions."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,8 @@ def describe_chance(results: Mapping[str, Any]) -> list[str]:
 
 
 def describe_average_precisions(results: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return rows of a title and a text for a multi-label evaluation: chance, and the classes of the lowest values."""
+    """Return the rows of a title and a text for a multi-label evaluation: chance, and the classes of the lowest values.
+    """
     pairs = zip(results["class_names"], results["per_class"], strict=True)
     worst = sorted((value, name) for name, value in pairs if value is not None)[:SHOWN]
     told = "; ".join(f"{name} {value:.1%}" for value, name in worst)
@@ -38,7 +39,7 @@ def describe_average_precisions(results: Mapping[str, Any]) -> list[tuple[str, s
 
 
 def describe_mistakes(confusion: "Tensor", names: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Return rows of a title and a text: the classes with the lowest accuracy and the worst confusions."""
+    """Return the rows of a title and a text: the classes with the lowest accuracy and the worst confusions."""
     from videozoo.engine.metrics import worst_classes, worst_confusions
 
     classes = [f"{names[label]} {hits} of {total}" for label, hits, total in worst_classes(confusion, SHOWN)]

@@ -46,7 +46,7 @@ def check_work_flags(args: argparse.Namespace, command: str) -> None:
 
 
 def load_listed(args: argparse.Namespace, *, needs_labels: bool = True) -> "dict[str, VideoSource]":
-    """The videos that ``SOURCE_FLAGS`` name; a file that is not there is one of the things to find.
+    """Return the videos that ``SOURCE_FLAGS`` name. A file that is not there is one of the things to find.
 
     Returns:
         a source by the name of its part: of a folder with train/ and val/ (and test/) each, else one without a name.
@@ -71,7 +71,7 @@ def load_listed(args: argparse.Namespace, *, needs_labels: bool = True) -> "dict
 
 
 def _folder_names(parts: "Iterable[str | Path]") -> tuple[str, ...] | None:
-    """The classes of all parts that are class folders: one that lacks a class is a thing to find."""
+    """Return the classes of all parts that are class folders: one that lacks a class is a thing to find."""
     from videozoo.data import load_source
     from videozoo.video.image_folder import natural_key
 

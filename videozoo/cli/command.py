@@ -1,4 +1,4 @@
-"""How a sub-command is declared: its words and its flags."""
+"""Declaration of a sub-command: its help text and its flags."""
 
 import argparse
 import itertools
@@ -35,12 +35,12 @@ class Command:
 
 
 def flag(*names: str, **options: Any) -> Flag:
-    """A flag or an argument, as `argparse` takes it."""
+    """Return a flag or an argument, as `argparse` takes it."""
     return lambda parser: parser.add_argument(*names, **options)
 
 
 def switch(*names: str, help: str) -> Flag:
-    """A flag without a value, which is off."""
+    """Return a flag without a value, which is off."""
     return flag(*names, action="store_true", help=help)
 
 

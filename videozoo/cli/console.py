@@ -1,4 +1,4 @@
-"""How the command talks: errors of one line, exit statuses, answers, log lines."""
+"""Output of the command line: one-line errors, exit statuses, results, log lines."""
 
 import contextlib
 import logging
@@ -29,14 +29,14 @@ _HEAR_FIRST_SEC = 20.0  # a process that has failed needs some of it to end
 
 
 class CommandError(Exception):
-    """Bad usage or bad input; the message says who, what came and what is needed."""
+    """Bad usage or bad input. The message says who, what came and what is needed."""
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, with a message that says what is kept and how to go on.
 
     Args:
-        stop: what was raised at first; the engine's has the ``number`` of the signal.
+        stop: what was raised at first. The engine's has the ``number`` of the signal.
     """
 
     def __init__(self, message: str, stop: KeyboardInterrupt | None = None) -> None:
@@ -83,7 +83,7 @@ def _let_first_process_speak() -> None:
 
 
 def say_error(message: str, kind: str = "error") -> None:
-    """One ``videozoo: error: ...`` on stderr; further lines, indented, only where a list of problems follows."""
+    """One ``videozoo: error: ...`` on stderr. Further lines, indented, only where a list of problems follows."""
     _write(f"videozoo: {kind}: {message}", sys.stderr, lines="indented")
 
 
@@ -110,7 +110,7 @@ def _describe(error: Exception) -> str:
 
 
 def _is_raised_here(error: Exception) -> bool:
-    """Whether videozoo raised it: then it is about an argument, and its message says what is needed."""
+    """Return whether videozoo raised it: then it is about an argument, and its message says what is needed."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -118,7 +118,7 @@ def _is_raised_here(error: Exception) -> bool:
 
 
 def known_errors() -> tuple[type[Exception], ...]:
-    """The error types that speak to the user, as far as their modules are loaded."""
+    """Return the error types that speak to the user, as far as their modules are loaded."""
     found: list[type[Exception]] = [CommandError, UsageError]
     for module, names in _KNOWN_ERRORS.items():
         if module in sys.modules:
@@ -132,7 +132,7 @@ def _show_traceback() -> None:
 
 
 def say(message: str = "", *, by_all: bool = False) -> None:
-    """Print a line of the answer, on stdout; ``by_all``: in every process, not in the first alone."""
+    """Print a line of the answer, on stdout. ``by_all``: in every process, not in the first alone."""
     if by_all or is_main_process():
         _write(message, sys.stdout, lines="none")
 
@@ -194,7 +194,7 @@ def _line_writer(total: int, title: str | None) -> Callable[[int, int], None]:
 
 
 def show_log() -> None:
-    """Send videozoo's log lines to stderr as they are; keep the libraries' chatter out."""
+    """Send videozoo's log lines to stderr as they are. Keep the libraries' chatter out."""
     log = logging.getLogger("videozoo")
     log.setLevel(logging.INFO if is_main_process() else logging.ERROR)
     log.propagate = False

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _place(args: argparse.Namespace, output: Path | None) -> int:
-    """A published file, whose record says all the rest."""
+    """Return a published file, whose record says all the rest."""
     from videozoo.models.pretrained import place_weights
 
     flags = {

@@ -122,7 +122,7 @@ class Explained:
         self.answer = ""
 
     def check_kinds(self, wanted: tuple[str, ...], *, as_model: bool = True) -> tuple[str, ...]:
-        """What to show: what is wanted, or else all that there is; told before anything is computed or written."""
+        """Return the figures to draw: those requested, or all. Raises before anything is computed or written."""
         from videozoo.explain.layer_figures import check_kinds, kinds_of
 
         if self.is_onnx:
@@ -168,7 +168,7 @@ class Explained:
         return FilmRow(self.title, about, frames, found.maps[0]), tuple(self.clip.indices[k] for k in found.frames)
 
     def write(self, kinds: tuple[str, ...], output: Path, other: "Explained | None") -> list[str]:
-        """Draw what is wanted; gives the names of the files."""
+        """Draw what is wanted. Gives the names of the files."""
         from videozoo.explain.layer_figures import Shown, draw_kind
 
         written, names = [], FrameNames(Path(self.args.file), self.clip.num_frames)
@@ -207,7 +207,7 @@ class Explained:
         return [f"{kind}{ending}" for ending in (".png", *endings)]
 
     def _about_file(self) -> str:
-        """The file's name, with its class where a folder around it is called like one of the classes."""
+        """Return the file's name, with its class where a folder around it is called like one of the classes."""
         from videozoo.engine.fonts import number_names
         from videozoo.names import clean_name
 
@@ -218,7 +218,7 @@ class Explained:
         return path.name if true is None else f"{path.name} (true class: {true}, by its folder)"
 
     def _about_maps(self, kind: str, row: "FilmRow") -> str:
-        """What the maps are, in plain words."""
+        """Describe the maps."""
         from videozoo.explain.cam import find_stage
         from videozoo.surgery import stage_modules
 
@@ -231,7 +231,7 @@ class Explained:
 
 
 class FrameNames:
-    """What the frames of a file are called in pictures: the seconds at which they are shown, and their number."""
+    """Labels of a file's frames in figures: the time in seconds and the number."""
 
     def __init__(self, path: Path, num_frames: int) -> None:
         from videozoo.video.errors import VideoError

@@ -68,7 +68,7 @@ def _describe_accuracy(result: "FitResult") -> list[str]:
 
 
 def _say_result(result: "FitResult") -> None:
-    """What came out, and where it lies."""
+    """Print the result and its folder."""
     folder = result.output
     model = shlex.quote(str(folder / "best"))
     pictures = () if "map" in result.best else (f"confusion  {folder / 'confusion.png'}",)

@@ -67,7 +67,7 @@ def _gather(name: str) -> dict[str, Any]:
 
 
 def _published(name: str) -> dict[str, Any]:
-    """What the record of ``arch.tag`` says."""
+    """Return the rows of the record of ``arch.tag``."""
     import videozoo
 
     if not (videozoo.is_model(name) and "." in name):
@@ -104,7 +104,8 @@ def _say_facts(facts: dict[str, Any]) -> None:
 
 
 def _weights_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where the weights of a tag are, or which weights an architecture has; its default is the first."""
+    """Return the rows with the location of a tag's weights, or with the weights of an architecture, the default first.
+    """
     source = facts.get("url") or facts.get("hf_hub_id") or ("in this package" if "file" in facts else None)
     if source:
         kept = ("dataset", "license", "description")
@@ -116,7 +117,7 @@ def _weights_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _part_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
-    """The parts of a model, or of a member of an ensemble with the frames that it gets."""
+    """Return the parts of a model, or of a member of an ensemble with the frames that it gets."""
     frames = f", {network['num_frames']} frames" if "num_frames" in network else ""
     return [
         ("backbone", network["backbone"] + frames),

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _known() -> Catalog:
-    """All architectures and weights; the names alone, from the registry, where the file is out of date."""
+    """Return all architectures and weights. The names alone, from the registry, where the file is out of date."""
     catalog = read_catalog()
     if catalog is not None:
         return catalog

@@ -123,7 +123,7 @@ def _answer_files(args: argparse.Namespace) -> int:
 
 
 def _find_files(data_root: str | None, names: Sequence[str]) -> list[tuple[str, Path]]:
-    """Return names and paths of files; a folder without frames becomes the videos in it."""
+    """Return names and paths of files. A folder without frames becomes the videos in it."""
     from videozoo.data.files import find_videos, trouble_with
 
     files: list[tuple[str, Path]] = []
@@ -135,7 +135,7 @@ def _find_files(data_root: str | None, names: Sequence[str]) -> list[tuple[str, 
 
 
 def _expand_stdin(names: Sequence[str], data_root: str | None) -> list[str]:
-    """Put the lines of standard input in the place of ``-``, without comments; names of files may be of any bytes.
+    """Put the lines of standard input in the place of ``-``, without comments. Names of files may be of any bytes.
 
     Raises:
         CommandError: there are none.
@@ -166,7 +166,7 @@ def _answer_list(args: argparse.Namespace) -> int:
 
 
 def _list_files(args: argparse.Namespace) -> "Listing":
-    """The listing of the files that the command names, each once."""
+    """Return the listing of the files that the command names, each once."""
     from videozoo.data import VideoRecord
     from videozoo.jobs.listing import RecordList
 

@@ -50,7 +50,7 @@ def is_over_time(args: argparse.Namespace) -> bool:
 
 
 def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predictor: "Callable[[], Predictor]") -> int:
-    """Write what is asked and print the segments; gives the exit status.
+    """Write what is asked and print the segments. Gives the exit status.
 
     Args:
         videos: the files that the command names.
@@ -87,7 +87,7 @@ def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predicto
 
 
 def _check(args: argparse.Namespace, videos: list[Path]) -> list[Path]:
-    """The three files of ``--segments``, if they are asked."""
+    """Return the three files of ``--segments``, if they are asked."""
     asked = "--segments" if args.segments else "--annotate"
     for name in (*_FOR_LISTS, *_FOR_SEEKING):
         if getattr(args, name, None) is not None:

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, is_camera: bool) -> "Generator[LiveFrame]":
-    """The frames; the first one is read here, so that a source that cannot be read is told before all else."""
+    """Return the frames. The first one is read here, so that a source that cannot be read is told before all else."""
     from videozoo.video.live import address_frames, camera_frames, file_frames
     from videozoo.video.network_stream import is_address
 
@@ -113,7 +113,7 @@ def _join(first: "LiveFrame", rest: "Generator[LiveFrame]") -> "Generator[LiveFr
 
 
 def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torch.Tensor], tuple[str, ...]]":
-    """A function from a frame to the probabilities of now, and the classes."""
+    """Return a function from a frame to the probabilities of now, and the classes."""
     from videozoo.data import ClipNormalizer, create_transform, resolve_data_config
     from videozoo.devices import find_device
     from videozoo.inference.predictor import load_network

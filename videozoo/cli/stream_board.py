@@ -1,4 +1,4 @@
-"""How the answers of a stream are shown: a line each, JSON, or a board that a terminal draws in place."""
+"""Display of a stream's predictions: one line each, JSON, or a board drawn in place on a terminal."""
 
 import argparse
 import contextlib
@@ -20,7 +20,7 @@ BAR_CELLS = 24
 
 @dataclass
 class Tally:
-    """What there is to tell of the frames so far."""
+    """Counts of the frames so far."""
 
     source: str
     num_frames: int = 0
@@ -54,7 +54,7 @@ class Tally:
 def open_display(
     args: argparse.Namespace, tally: Tally, stack: contextlib.ExitStack
 ) -> Callable[[list[dict[str, Any]] | None], None]:
-    """How answers are shown; called with None at the end."""
+    """Return the function that displays a prediction. It is called with None at the end."""
     if args.json:
 
         def say_json(best: list[dict[str, Any]] | None) -> None:
@@ -91,7 +91,7 @@ class _Board:
         self._best: list[dict[str, Any]] | None = None
 
     def show(self, best: list[dict[str, Any]] | None) -> None:
-        """Draw, unless that was done a moment ago; None: draw the last answer."""
+        """Draw, unless that was done a moment ago. None: draw the last answer."""
         is_end = best is None
         self._best = best if best is not None else self._best
         if self._best is None or (not is_end and time.monotonic() - self._drawn < DRAW_SEC):
@@ -105,7 +105,7 @@ class _Board:
 
 
 def board(best: list[dict[str, Any]], tally: Tally, columns: int) -> list[str]:
-    """A line on the stream and one per class, none wider than the terminal."""
+    """Return a line on the stream and one per class, none wider than the terminal."""
     head = (
         f"{tally.time_sec:.1f} s  {tally.fps:.1f} frames/s  {1000 * tally.latency_sec:.1f} ms  "
         f"dropped {tally.num_dropped}  {printable(tally.source)}"
@@ -123,7 +123,7 @@ def _bar(score: float, cells: int) -> str:
 
 
 def _cut(text: str, cells: int) -> str:
-    """As much of the text as so many cells hold; letters of East Asia take two."""
+    """As much of the text as so many cells hold. Letters of East Asia take two."""
     width = 0
     for place, letter in enumerate(text):
         width += 0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")

@@ -34,7 +34,7 @@ class ColorJitter:
 
     @classmethod
     def of(cls, amounts: float | tuple[float, ...] | None) -> Self | None:
-        """Read timm's forms: one number for brightness, contrast and saturation, or three or four numbers; 0: none.
+        """Read timm's forms: one number for brightness, contrast and saturation, or three or four numbers. 0: none.
 
         Raises:
             ValueError: another number of numbers.
@@ -59,7 +59,7 @@ class RandAugment:
     so that nothing flickers.
 
     Args:
-        magnitude: strength, 0 to 10; every operation changes more the higher it is.
+        magnitude: strength, 0 to 10. Every operation changes more the higher it is.
         num_ops: operations in a row.
         prob: of each.
         magnitude_std: spread of a normal deviation of the strength, drawn for each operation.

@@ -112,7 +112,7 @@ class TrainBatch:
         return (self._erase(video) if self.reprob > 0 else video), target
 
     def _mix(self, video: Tensor, label: Tensor) -> Tensor:
-        """Mix in place; timm takes even batches of images, here of 3 * T channels."""
+        """Mix in place. timm takes even batches of images, here of 3 * T channels."""
         assert self.num_classes is not None
         even = len(video) - len(video) % 2
         is_several = label.ndim == 2  # classes a clip

@@ -20,11 +20,11 @@ class ClipTransform:
 
     Args:
         function: takes the clip, uint8 (T, 3, H, W), as torchvision's v2 transforms do, and gives a tensor of bytes or
-            floats, (T, 3, H, W) or (3, T, H, W); where T is 3 the former is assumed.
+            floats, (T, 3, H, W) or (3, T, H, W). Where T is 3 the former is assumed.
     Shape:
         uint8 (T, 3, H, W) to (3, T, height, width).
     Raises:
-        TypeError, ValueError: the function gave something else; the error names the function.
+        TypeError, ValueError: the function gave something else. The error names the function.
     """
 
     function: Callable[[Any], Any]

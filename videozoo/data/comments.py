@@ -17,7 +17,7 @@ def is_comment(line: str, base: str | os.PathLike[str], paths: Sequence[str] | N
     Args:
         line: stripped.
         base: the folder that paths start from.
-        paths: what the line names, where that is known; else everything from its start to a separator is tried.
+        paths: what the line names, where that is known. Else everything from its start to a separator is tried.
     """
     if not line.startswith("#"):
         return False

@@ -196,7 +196,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
         return {"video": None, "label": label, "index": place, "broken": broken, "note": ""}
 
     def _draw(self, num_video_frames: int, seed: int = 0) -> np.ndarray:
-        """Frames of a video's clips (num_clips, T)."""
+        """Return the frames of a video's clips (num_clips, T)."""
         return sample_clips(
             num_video_frames,
             num_frames=self.num_frames,
@@ -245,9 +245,9 @@ class JointDataset(Dataset[dict[str, Any]]):
     """The same test videos for several models, each file opened and read once.
 
     Args:
-        datasets: test data sets with the same records; the first one's ``on_broken`` counts.
+        datasets: test data sets with the same records. The first one's ``on_broken`` counts.
     Shape:
-        item: as ``VideoDataset``'s, but video is a list, one per data set; None if the file cannot be read.
+        item: as ``VideoDataset``'s, but video is a list, one per data set. None if the file cannot be read.
     Raises:
         ValueError: no data set, one for training, or other records.
     """
@@ -283,7 +283,7 @@ class JointDataset(Dataset[dict[str, Any]]):
 
 
 def _read_tests(datasets: Sequence[VideoDataset], record: VideoRecord, seed: int) -> tuple[list[Tensor], str]:
-    """Every view of a video for each data set."""
+    """Return every view of a video for each data set."""
     label = _labels_of(record)
     transforms = [dataset._clip_transform or _with_label(dataset.transform, label) for dataset in datasets]
     return read_views(record, [dataset._draw for dataset in datasets], transforms, seed)

@@ -20,7 +20,7 @@ EMPTY = "empty (0 bytes)"
 class FrameFolder(NamedTuple):
     """The frames of a folder: how many, the number in the name of the first, how many other images sort before them.
 
-    ``kinds`` are the different forms of their names; more than one means that they are not one video.
+    ``kinds`` are the different forms of their names. More than one means that they are not one video.
     """
 
     num_frames: int
@@ -30,12 +30,12 @@ class FrameFolder(NamedTuple):
 
 
 def is_video_name(name: str) -> bool:
-    """Whether a file of this name counts as a video."""
+    """Return whether a file of this name counts as a video."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """Return the video files in a folder, at any depth and in natural order; hidden ones are left out."""
+    """Return the video files in a folder, at any depth and in natural order. Hidden ones are left out."""
     found = []
     for here, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -58,7 +58,8 @@ def trouble_with(path: str | os.PathLike[str]) -> str | None:
 
 
 def look_into(folder: str) -> FrameFolder | None:
-    """The frames of a folder, optical flow beside them aside; None where it is no folder, or cannot be listed."""
+    """Return the frames of a folder, optical flow beside them aside, or None if it is no folder, or cannot be listed.
+    """
     try:
         names = [name for name in os.listdir(folder) if is_image_name(name)]
     except (OSError, ValueError):
@@ -86,7 +87,7 @@ def videos_by_stem(base: Path, folders: Sequence[str]) -> dict[str, list[str]]:
 
     Args:
         base: the folder that the others, and the paths found, are relative to.
-        folders: names of folders in it, ``""`` for itself; those that are not there are passed over.
+        folders: names of folders in it, ``""`` for itself. Those that are not there are passed over.
     """
     found: dict[str, list[str]] = {}
     for folder in folders:
@@ -108,7 +109,7 @@ def videos_by_stem(base: Path, folders: Sequence[str]) -> dict[str, list[str]]:
 
 
 class VideoFinder:
-    """Where the videos of a data set lie, by their names without ending.
+    """Finder of a data set's videos by their names without extension.
 
     Args:
         base, folders: as for ``videos_by_stem``.
@@ -129,7 +130,7 @@ class VideoFinder:
 
 
 def subfolders(base: Path, folder: str) -> list[str]:
-    """Folders inside a folder of the base, relative to the base, in order of their names; hidden ones left out."""
+    """Folders inside a folder of the base, relative to the base, in order of their names. Hidden ones left out."""
     try:
         with os.scandir(base / folder) as entries:
             names = sorted(entry.name for entry in entries if is_folder(entry) and not entry.name.startswith("."))
@@ -139,14 +140,14 @@ def subfolders(base: Path, folder: str) -> list[str]:
 
 
 def make_records(file: ListFile, listing: Listing, labels: Sequence[int | tuple[int, ...]]) -> list[VideoRecord]:
-    """Records of the rows; missing files and rows that come twice are noted as problems, empty files as a warning.
+    """Records of the rows. Missing files and rows that come twice are noted as problems, empty files as a warning.
 
     Where files are not checked, a row that comes twice is left out, with a warning.
 
     Args:
         file: the list.
         listing: its rows.
-        labels: class index of each row; all its class indices in a multi-label list.
+        labels: class index of each row. All its class indices in a multi-label list.
     """
     base = os.fspath(file.base)
     absolute = os.path.abspath(base)
@@ -198,7 +199,7 @@ def make_records(file: ListFile, listing: Listing, labels: Sequence[int | tuple[
 
 
 def _hint_columns(base: str, row: Row, multi_label: bool) -> str:
-    """A word on columns that have ended up in the path: a number of frames, or more labels."""
+    """Return a word on columns that have ended up in the path: a number of frames, or more labels."""
     if not row.path.isascii() and re.search("[\ud800-\udfff]", row.path):
         return " (the list is not UTF-8 text there; save it as UTF-8 if the name is not of these bytes)"
     fields = row.path.split()

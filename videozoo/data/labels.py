@@ -22,7 +22,7 @@ OTHER_NAMES = "if that is another list's file, name the right one: --class-names
 
 
 def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
-    """Return class names in their one spelling, as `videozoo.names.clean_names` does.
+    """Return the class names in their one spelling, as `videozoo.names.clean_names` does.
 
     Raises:
         SourceError: which name is not fit, and where.
@@ -34,7 +34,7 @@ def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
 
 
 def read_names(path: str | os.PathLike[str]) -> Vocabulary:
-    """Read class names, one a line; every file of names is read here.
+    """Read class names, one a line. Every file of names is read here.
 
     Raises:
         SourceError: it cannot be read, or its names are not fit.
@@ -121,7 +121,7 @@ def number_several(
     """Number the labels of a multi-label list, each of them as `number_labels` does.
 
     Returns:
-        class indices of each row, rising, none where it has no class; class names, warnings.
+        class indices of each row, rising, none where it has no class. Class names, warnings.
     """
     parts: list[list[str]] = []
     for row in listing.rows:
@@ -137,12 +137,12 @@ def number_several(
 
 
 def is_index(label: str) -> bool:
-    """Whether a label is written as a whole number."""
+    """Return whether a label is written as a whole number."""
     return re.fullmatch(r"[+-]?[0-9]{1,18}", label) is not None
 
 
 def warn_alike(where: Path, names: Sequence[str]) -> list[str]:
-    """A warning that names the classes whose names read the same."""
+    """Return a warning that names the classes whose names read the same."""
     pairs = [f"{a!r} and {b!r}" for a, b in find_alike(names)]
     if not pairs:
         return []
@@ -150,7 +150,7 @@ def warn_alike(where: Path, names: Sequence[str]) -> list[str]:
 
 
 class _Known:
-    """What is known of the classes before a list is read: which class a name means, and which an index.
+    """Class names known before a list is read: which names and which indices they have.
 
     Args:
         target: the names in whose order labels are numbered, where that is settled.
@@ -177,7 +177,7 @@ class _Known:
         return self.by_index[int(text)] if is_index(text) and 0 <= int(text) < len(self.by_index) else None
 
     def of_name(self, text: str) -> int | None:
-        """The class of a name, or of a number of the same value (1 for 01); None where there is none."""
+        """Return the class of a name, or of a number of the same value (1 for 01), or None if there is none."""
         return self.by_name.get(text, self._by_value.get(int(text)) if is_index(text) else None)
 
     def why_unknown(self, text: str, as_index: bool) -> str:
@@ -194,7 +194,7 @@ def _are_mere_numbers(names: Sequence[str]) -> bool:
 
 
 def _are_indices(texts: Mapping[str, str], labels_are: str, known: _Known, problems: Problems) -> bool:
-    """Whether labels (with a place for each) are indices; a problem if they can be names too, and then differ."""
+    """Return whether labels are indices. It is an error if they can be names too that mean other classes."""
     first = next(iter(texts), "")
     if labels_are or not texts:
         return labels_are == "indices"
@@ -230,7 +230,7 @@ def _names_beside(path: Path) -> Path | None:
 def _unused(
     file: ListFile, labels: list[int], names: tuple[str, ...], vocabulary: Vocabulary | None, beside: Path | None
 ) -> list[str]:
-    """A warning that names the classes without a video, and the lines on which they stand.
+    """Return a warning that names the classes without a video, and the lines on which they stand.
 
     Where a file of names ``beside`` the list has twice as many as the list uses, it is rather that of another list.
     """

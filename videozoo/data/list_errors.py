@@ -1,4 +1,4 @@
-"""What is wrong with lists of videos, line by line."""
+"""Errors in lists of videos, line by line."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ JOIN_LABELS = "join the labels of a video by |"
 
 
 class SourceError(ValueError):
-    """A list or folder of videos that training must not start with; the message has files and line numbers."""
+    """A list or folder of videos that training must not start with. The message has files and line numbers."""
 
 
 class RowFault(Exception):
@@ -19,7 +19,7 @@ class RowFault(Exception):
 
 @dataclass
 class Problems:
-    """What is wrong with a source, gathered to be told at once.
+    """Collected problems of a source, reported together.
 
     Args:
         where: the list or folder.

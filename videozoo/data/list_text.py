@@ -1,4 +1,4 @@
-"""The text of lists: lines, columns, csv, JSON; each part with its place."""
+"""The text of lists: lines, columns, csv, JSON. Each part with its place."""
 
 import csv
 import io
@@ -17,13 +17,13 @@ CSV_DELIMITERS = (",", "\t", ";")
 
 
 def expand_home(path: str | os.PathLike[str]) -> str:
-    """A path whose ``~`` is replaced by the home folder, as a shell does where it is not in quotes."""
+    """Return a path whose ``~`` is replaced by the home folder, as a shell does where it is not in quotes."""
     text = os.fspath(path)
     return os.path.expanduser(text) if text.startswith("~") and not os.path.lexists(text) else text
 
 
 def read_text(path: Path, errors: str = "strict") -> str:
-    """The text of a UTF-8 file, without a byte order mark.
+    """Return the text of a UTF-8 file, without a byte order mark.
 
     Args:
         errors: ``"surrogateescape"`` for lists, as the names of files may be of any bytes.
@@ -42,12 +42,12 @@ def read_text(path: Path, errors: str = "strict") -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """Lines ended by LF, CRLF or CR; no other character ends a line, as paths may hold it."""
+    """Return lines ended by LF, CRLF or CR. No other character ends a line, as paths may hold it."""
     return re.split(r"\r\n|\n|\r", text)
 
 
 def text_lines(path: Path, text: str | None = None) -> Iterator[tuple[str, str]]:
-    """Place and stripped text of each line of a file that is not blank; ``text`` where it has been read already."""
+    """Place and stripped text of each line of a file that is not blank. ``text`` where it has been read already."""
     for number, line in enumerate(split_lines(read_text(path) if text is None else text), 1):
         stripped = line.strip(BLANK)
         if stripped:
@@ -69,7 +69,7 @@ def csv_header(text: str) -> tuple[list[str], str]:
     """Return the column names of a csv in lower case, and what separates them: of comma, tab and semicolon the one that
     makes most columns.
 
-    Blank lines and comments before them are passed over; no names where the first line is no header.
+    Blank lines and comments before them are passed over. No names where the first line is no header.
     """
     lines = (line.strip(BLANK + "\r\n") for line in io.StringIO(text, newline=""))
     first = next((line for line in lines if line and not line.startswith("#")), "")
@@ -126,7 +126,7 @@ def json_items(path: Path, text: str) -> Iterator[tuple[str, Any]]:
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file.
+    """Return the value of a JSON file.
 
     Raises:
         SourceError: it cannot be read, or is not JSON.

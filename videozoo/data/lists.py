@@ -23,7 +23,7 @@ class Row(NamedTuple):
     """One video as listed.
 
     ``place`` is where it stands (``train.txt:12``), ``label`` as written, a class name or index (of a multi-label list
-    all of them, joined by ``|``), empty where there is none; ``trouble`` says why a format found no file for it.
+    all of them, joined by ``|``), empty where there is none. ``trouble`` says why a format found no file for it.
     """
 
     place: str
@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 
 def split_labels(text: str) -> list[str]:
-    """Return the labels of a video that a list joins by ``|``; none for an empty text.
+    """Return the labels of a video that a list joins by ``|``, or None for an empty text.
 
     Raises:
         RowFault: nothing stands beside a ``|``, or a label comes twice.
@@ -49,14 +49,14 @@ def split_labels(text: str) -> list[str]:
 
 
 class Vocabulary(NamedTuple):
-    """The classes as a file of the data set numbers them; ``places`` is where each is listed."""
+    """The classes as a file of the data set numbers them. ``places`` is where each is listed."""
 
     names: tuple[str, ...]
     places: tuple[str, ...]
 
 
 class Checks(TypedDict):
-    """How strictly a list is read, see :class:`ListFile`."""
+    """Strictness of reading a list, see :class:`ListFile`."""
 
     check_files: bool
     multi_label: bool
@@ -71,14 +71,14 @@ class ListFile:
     Args:
         path: the list, or the folder.
         base: the folder that paths start from.
-        split: which of several splits in it; None: there is one.
+        split: which of several splits in it. None: there is one.
         problems: takes what is wrong.
         check_files: look whether the files are there.
         multi_label: a video may have any number of labels, joined by ``|`` in its row.
         needs_labels: every video must have a label.
         vocabulary: what indices mean, in place of a file of names beside the list.
         comments: place and text of those found so far.
-        within: only rows whose paths are in this folder of the base are meant; empty: all.
+        within: only rows whose paths are in this folder of the base are meant. Empty: all.
     """
 
     path: Path
@@ -106,7 +106,7 @@ class ListFile:
                 yield place, line
 
     def rows(self, items: Iterable[tuple[str, Item]], make: Callable[[str, Item], Row | None]) -> list[Row]:
-        """Return what ``make`` makes of the places and contents of a list, except None; a RowFault is a problem."""
+        """Return what ``make`` makes of the places and contents of a list, except None. A RowFault is a problem."""
         rows = []
         for place, item in items:
             try:
@@ -117,9 +117,9 @@ class ListFile:
 
 
 class Listing(NamedTuple):
-    """What a format read: its rows, the classes where the data set lists them, and what its labels are.
+    """Result of reading a list: its rows, the classes if the data set lists them, and the kind of its labels.
 
-    ``labels_are`` is ``"names"`` or ``"indices"`` where the format says so; empty, the labels themselves say.
+    ``labels_are`` is ``"names"`` or ``"indices"`` where the format says so. Empty, the labels themselves say.
     """
 
     rows: list[Row]
@@ -128,10 +128,10 @@ class Listing(NamedTuple):
 
 
 def csv_rows(file: ListFile, columns: tuple[str, ...], path_column: str = "") -> Iterator[tuple[str, dict[str, str]]]:
-    """Place and fields of each row of a csv with a header; rows of another number of columns are noted as problems.
+    """Place and fields of each row of a csv with a header. Rows of another number of columns are noted as problems.
 
     Args:
-        file: the csv; commas, tabs or semicolons separate, as in its header.
+        file: the csv. Commas, tabs or semicolons separate, as in its header.
         columns: which must be in the header, once each.
         path_column: holds the path of a video. With it, lines that begin with ``#`` are comments, unless they are rows
             whose file is there.
@@ -178,7 +178,7 @@ def csv_rows(file: ListFile, columns: tuple[str, ...], path_column: str = "") ->
 
 
 class _CsvLines:
-    """The lines of a csv, without comments; ``number`` is that of the last one, ``at_start`` is set between rows."""
+    """The lines of a csv, without comments. ``number`` is that of the last one, ``at_start`` is set between rows."""
 
     def __init__(self, text: str, is_row: Callable[[int, str], bool]) -> None:
         self.text, self.is_row, self.number, self.at_start = text, is_row, 0, True

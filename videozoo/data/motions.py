@@ -25,12 +25,12 @@ Floats = NDArray[np.floating[Any]]
 
 
 def motion_classes() -> tuple[str, ...]:
-    """The class names in the order of the class folders, which is alphabetical."""
+    """Return the class names in the order of the class folders, which is alphabetical."""
     return tuple(sorted(name for pair in PAIRS for name in pair))
 
 
 def partner_of(name: str) -> str:
-    """The class that shows the same motion backwards.
+    """Return the class that shows the same motion backwards.
 
     Raises:
         ValueError: no motion of this set.
@@ -57,8 +57,8 @@ def write_motions(
 
     Args:
         clips_per_class, val_clips_per_class: files in each class folder of train and val.
-        size: height and width in pixels; even, at least 32.
-        num_frames: mean length; each scene has its own within a quarter of it.
+        size: height and width in pixels. Even, at least 32.
+        num_frames: mean length. Each scene has its own within a quarter of it.
     Raises:
         ValueError: an argument out of its range.
         FileExistsError: root/train or root/val is there already.
@@ -93,7 +93,7 @@ def write_example_video(path: str | Path, motion: str = "rising", seed: int = 0)
     """Write a generated video of one motion (h264, 240 pixels, about 2.4 s) and return its path.
 
     Args:
-        path: the file to write; an existing file is replaced.
+        path: the file to write. An existing file is replaced.
         motion: a class of the bundled models: falling, growing, moving_apart, moving_together, rising or shrinking.
         seed: gives the shape, the colors and the path of the motion.
     Raises:
@@ -143,7 +143,7 @@ class _Shape:
 
 
 def _phase(length: int, rng: np.random.Generator) -> Floats:
-    """How far the motion has come in each frame, rising within [0, 1]; start, end, pace and rests differ."""
+    """Return the progress of the motion in each frame, rising within [0, 1]. Start, end, pace and rests differ."""
     rest_before, rest_after = rng.uniform(0, 0.15, size=2)
     moving = np.clip((np.linspace(0, 1, length) - rest_before) / (1 - rest_before - rest_after), 0, 1)
     start, end = rng.uniform(0, 0.25), rng.uniform(0.75, 1)
@@ -152,7 +152,7 @@ def _phase(length: int, rng: np.random.Generator) -> Floats:
 
 
 def _rising(phase: Floats, ground_color: Floats, rng: np.random.Generator) -> list[_Shape]:
-    """One thing goes up, a little aslant."""
+    """Show one thing that goes up, a little aslant."""
     travel = rng.uniform(0.5, 0.62)
     top = rng.uniform(0.17, 0.83 - travel)
     y = top + travel * (1 - phase)
@@ -175,7 +175,7 @@ def _moving_apart(phase: Floats, ground_color: Floats, rng: np.random.Generator)
 
 
 def _growing(phase: Floats, ground_color: Floats, rng: np.random.Generator) -> list[_Shape]:
-    """One thing comes nearer."""
+    """Show one thing that comes nearer."""
     radius = rng.uniform(0.08, 0.11) * (1 + phase * rng.uniform(1.6, 2.2))
     center = rng.uniform(0.36, 0.64, size=2) + rng.uniform(-0.06, 0.06, size=2) * (phase[:, None] - 0.5)
     return [_look(center, radius, ground_color, rng)]
@@ -189,7 +189,7 @@ _MOTIONS: dict[str, Callable[[Floats, Floats, np.random.Generator], list[_Shape]
 
 
 def _look(center: Floats, radius: Floats, ground_color: Floats, rng: np.random.Generator) -> _Shape:
-    """Give a thing its shape, colors and texture; it stands out from the background."""
+    """Give a thing its shape, colors and texture. It stands out from the background."""
     color = rng.uniform(0, 1, size=3)
     while color.mean() - ground_color.mean() < 0.35:
         color = rng.uniform(0, 1, size=3)
@@ -219,7 +219,7 @@ def _draw_distractors(length: int, rng: np.random.Generator) -> list[_Shape]:
 
 
 def _draw_background(grid: Floats, length: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """A drifting pattern in two colors, float32 (T, H, W, 3), and their mean color."""
+    """Return a drifting pattern in two colors, float32 (T, H, W, 3), and their mean color."""
     mean = rng.uniform(0.05, 0.45, size=3)
     spread = rng.uniform(-0.12, 0.12, size=3)
     drift = rng.uniform(-0.05, 0.05, size=2)
@@ -258,7 +258,7 @@ def _draw_frame(background: Floats, grid: Floats, shapes: list[_Shape], t: int) 
 
 
 def _outside(kind: str, u: Floats, v: Floats) -> Floats:
-    """How far a point lies outside a shape of radius 1; negative inside."""
+    """Return the distance of a point from a shape of radius 1. It is negative inside."""
     from_center = np.hypot(u, v)
     if kind == "disc":
         return from_center - 1

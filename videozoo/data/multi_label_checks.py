@@ -21,7 +21,7 @@ def find_several_labels(labels: Iterable[str], known: Container[str]) -> list[st
 
     Args:
         labels: as listed.
-        known: names of classes; a label that is one of them is one label.
+        known: names of classes. A label that is one of them is one label.
     """
     texts = list(dict.fromkeys(labels))
     parts = {text: [part.strip() for part in re.split("[|;,]", text)] for text in texts}
@@ -43,7 +43,7 @@ def find_several_labels(labels: Iterable[str], known: Container[str]) -> list[st
 
 
 def fault_of_count(stated: int, counted: int, path: str) -> str:
-    """Return what is wrong with a number of frames that a list states; empty if it may be right.
+    """Return what is wrong with a number of frames that a list states, empty if it may be right.
 
     Lists are made by other decoders and at other rates, so only a number off by more than a factor of two is wrong.
     """
@@ -59,7 +59,7 @@ def check_counts(stated: list[tuple[str, str, int]], base: Path) -> list[tuple[s
         stated: place, path and number of frames of each.
         base: the folder that paths start from.
     Returns:
-        place and what is wrong; files that cannot be read are passed over.
+        place and what is wrong. Files that cannot be read are passed over.
     """
     step = max(len(stated) / COUNTED, 1.0)
     faults = [

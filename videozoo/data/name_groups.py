@@ -19,12 +19,12 @@ _SUFFIX = re.compile(r"[_. (-]")
 def find_groups(records: Sequence[VideoRecord], pattern: str) -> list[str | None]:
     """Return the group of each video, None where its name does not match.
 
-    The pattern is searched in the names of the files and, if none of these matches, in their paths as listed; both
+    The pattern is searched in the names of the files and, if none of these matches, in their paths as listed. Both
     without the ending of a video.
 
     Args:
         records: the videos.
-        pattern: a regular expression; a group is what it matches, or what its first pair of parentheses does.
+        pattern: a regular expression. A group is what it matches, or what its first pair of parentheses does.
     Raises:
         SourceError: it is no regular expression, or no name matches.
     """
@@ -42,7 +42,7 @@ def find_groups(records: Sequence[VideoRecord], pattern: str) -> list[str | None
 
 
 def hint_groups(train: VideoSource, val: VideoSource) -> str:
-    """Return a hint where names say that a split has parted what belongs together; empty where they do not.
+    """Return a hint where names say that a split has parted what belongs together, empty if they do not.
 
     That is so where twins such as ``a.mp4`` and ``a_mirror.mp4`` are on both sides, or where the first part of the
     names (``daria`` of ``daria_bend.mp4``) comes in several classes and on both sides.

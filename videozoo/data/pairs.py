@@ -16,12 +16,12 @@ WHERE = "the list of (path, label)"
 
 
 def is_pairs(data: object) -> TypeGuard[Sequence[Pair]]:
-    """Return whether data are a list of pairs; paths alone are shards."""
+    """Return whether data are a list of pairs. Paths alone are shards."""
     return isinstance(data, list | tuple) and (not data or any(isinstance(item, list | tuple) for item in data))
 
 
 def open_pairs(data_root: str | os.PathLike[str] | None, checks: Checks) -> ListFile:
-    """Return the list that pairs are rows of; their paths start from ``data_root``, else from the working directory.
+    """Return the list that pairs are rows of. Their paths start from ``data_root``, else from the working directory.
 
     Raises:
         SourceError: there is no such folder.
@@ -33,7 +33,10 @@ def open_pairs(data_root: str | os.PathLike[str] | None, checks: Checks) -> List
 
 
 def read_pairs(file: ListFile, items: Sequence[Pair]) -> Listing:
-    """Rows of pairs; all labels are class names or all are indices, in a multi-label list each a list of these."""
+    """Return the rows of pairs.
+
+    All labels are class names or all are indices, in a multi-label list each a list of these.
+    """
     kinds: dict[type, str] = {}
 
     def text_of(place: str, label: Any) -> str:

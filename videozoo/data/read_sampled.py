@@ -55,7 +55,7 @@ def read_record(
     """Return what ``make`` reads of a listed video, as ``read_sampled`` does, and the reader's note.
 
     Raises:
-        VideoError: the video cannot be read; it names the file and where it was listed.
+        VideoError: the video cannot be read. It names the file and where it was listed.
     """
     try:
         with open_record(record) as reader:

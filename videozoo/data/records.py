@@ -1,4 +1,4 @@
-"""What a source of labeled videos is made of."""
+"""Records: the entries of a source of labeled videos."""
 
 import json
 import os
@@ -29,15 +29,15 @@ class VideoRecord:
 
     Args:
         path: the file, or the folder of its frames.
-        label: class index; -1 where unknown, and in a multi-label source.
+        label: class index. -1 where unknown, and in a multi-label source.
         source: where it is listed, such as ``train.txt:12``, for errors.
-        name: its path relative to the list, the data root or the class folders' root, with ``/``; the same wherever the
+        name: its path relative to the list, the data root or the class folders' root, with ``/``. The same wherever the
             data lies.
-        span_sec: the part [start, end) of the file that is the video, in seconds; None: all of it.
-        frame_range: the half-open range of its frames, or of the folder's images; None: all of them.
-        member: (offset, size) in bytes of the file inside the tar shard ``path``; None: ``path`` is the file.
-        labels: in a multi-label source, the class indices of the video, rising, perhaps none; None elsewhere.
-        content: the video itself where it is in memory, as :class:`VideoReader` takes it; ``path`` is then but a name.
+        span_sec: the part [start, end) of the file that is the video, in seconds. None: all of it.
+        frame_range: the half-open range of its frames, or of the folder's images. None: all of them.
+        member: (offset, size) in bytes of the file inside the tar shard ``path``. None: ``path`` is the file.
+        labels: in a multi-label source, the class indices of the video, rising, perhaps none. None elsewhere.
+        content: the video itself where it is in memory, as :class:`VideoReader` takes it. ``path`` is then but a name.
     """
 
     path: Path
@@ -52,19 +52,19 @@ class VideoRecord:
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Every class index of the video, one or several; none where it has no class or its class is unknown."""
+        """Every class index of the video, one or several. None where it has no class or its class is unknown."""
         if self.labels is not None:
             return self.labels
         return (self.label,) if self.label >= 0 else ()
 
     @property
     def listed(self) -> str:
-        """The end of an error that says where the video is listed; empty where that is the video itself."""
+        """The end of an error that says where the video is listed. Empty where that is the video itself."""
         return "" if self.path.as_posix().endswith(self.source) else f" [listed in {self.source}]"
 
     @property
     def part(self) -> dict[str, Any]:
-        """What part of ``path`` it is, or what is in its place, as the keywords of :class:`VideoReader`."""
+        """Return the part of ``path`` to read, or its substitute, as keywords of :class:`VideoReader`."""
         part = {"span_sec": self.span_sec, "frame_range": self.frame_range, "member": self.member}
         return {**part, "content": self.content}
 
@@ -89,9 +89,9 @@ class VideoSource:
     Args:
         records: the videos in the order listed.
         class_names: name of each label.
-        data_format: one of ``DATA_FORMATS``; empty where the source was put together by hand.
+        data_format: one of ``DATA_FORMATS``. Empty where the source was put together by hand.
         warnings: what is odd but no fault, such as classes without a video.
-        multi_label: whether a video may have any number of classes; they are in ``labels`` of its record then.
+        multi_label: whether a video may have any number of classes. They are in ``labels`` of its record then.
     """
 
     records: tuple[VideoRecord, ...]

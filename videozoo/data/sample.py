@@ -1,4 +1,4 @@
-"""Which frames of a video make a clip."""
+"""Sampling of frames: segment, dense and uniform."""
 
 import operator
 
@@ -27,9 +27,9 @@ def sample_clips(
       frame of each. Testing takes frame ``int(tick * x + tick * offset)`` of segment x, tick = N / T, with offset 1/2
       for one clip, 1/2 then 0 for two (the order of TSM's authors), c / num_clips for clip c of more.
     - ``dense``: T frames ``frame_stride`` apart, a window of T * frame_stride frames as in the code of TSM's authors
-      and in MMAction2. Training starts anywhere the window fits; testing starts by linspace from the first to the last
+      and in MMAction2. Training starts anywhere the window fits. Testing starts by linspace from the first to the last
       place where it fits, rounded down, one clip in the middle.
-    - ``uniform``: linspace over the whole video, first and last frame included; several clips interleave; not
+    - ``uniform``: linspace over the whole video, first and last frame included. Several clips interleave. Not
       random in training either.
 
     Videos too short repeat rather than fail: ``segment`` and ``uniform`` repeat neighboring frames, ``dense`` starts
@@ -39,17 +39,17 @@ def sample_clips(
         num_video_frames: frames the video has, N >= 1.
         num_frames: frames of a clip, T >= 1.
         sampling: one of the three above.
-        num_clips: clips to take; in training each is a draw of its own.
+        num_clips: clips to take. In training each is a draw of its own.
         frame_stride: video frames from one sampled frame to the next, for ``dense`` only.
         frames_per_segment: frames in a row that are taken at each place, of which a clip then has
-            num_frames / frames_per_segment; 5 for TDN (Wang et al., 2021, arXiv:2012.10071).
+            num_frames / frames_per_segment. 5 for TDN (Wang et al., 2021, arXiv:2012.10071).
         is_training: draw at random.
-        generator: source of the draws; without one it is seeded from torch's random numbers.
+        generator: source of the draws. Without one it is seeded from torch's random numbers.
     Shape:
-        int64 (num_clips, num_frames), each in [0, N); sorted within a clip unless ``dense`` loops or runs overlap.
+        int64 (num_clips, num_frames), each in [0, N). Sorted within a clip unless ``dense`` loops or runs overlap.
     Raises:
         ValueError: an unknown sampling, a count below 1, or frames that do not fill whole segments.
-    Note: TSM's authors cut training segments of N // T frames and repeat frame 0 in videos shorter than T; here the
+    Note: TSM's authors cut training segments of N // T frames and repeat frame 0 in videos shorter than T. Here the
         segments reach the last frame, N * x // T to N * (x + 1) // T, and short videos repeat every frame they have.
     """
     counts = {

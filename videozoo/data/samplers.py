@@ -15,7 +15,7 @@ class BalancedSampler(Sampler[int]):
 
     Args:
         labels: class index of each video.
-        generator: source of the draws; without one it is seeded from torch's random numbers.
+        generator: source of the draws. Without one it is seeded from torch's random numbers.
     Raises:
         ValueError: no labels, or a negative one.
     """
@@ -55,7 +55,7 @@ def class_weights(labels: Sequence[int], num_classes: int) -> Tensor:
         labels: class index of each video, in [0, num_classes).
         num_classes: K.
     Shape:
-        float32 (K,); a class without a video has 1.
+        float32 (K,). A class without a video has 1.
     Raises:
         ValueError: no labels, or one out of range.
     """

@@ -1,6 +1,6 @@
 """Tar shards as the webdataset library writes and reads them, with random access.
 
-A shard is an uncompressed tar; members that follow each other and share the name up to the first dot are one sample:
+A shard is an uncompressed tar. Members that follow each other and share the name up to the first dot are one sample:
 ``000017.mp4`` and ``000017.cls``. A stream, which is how shards are mostly read, can neither visit every clip exactly
 once in a random order, nor be taken up again in the middle of an epoch, nor be shared evenly among processes. So the
 headers are read once, at start, and each video is then read at its offset.
@@ -35,7 +35,7 @@ LABEL_ENDINGS = ("cls", "json", "txt")
 
 
 def is_shards(data: object) -> bool:
-    """Whether a ``data`` argument means shards: files, patterns or addresses that end in ``.tar``."""
+    """Return whether a ``data`` argument means shards: files, patterns or addresses that end in ``.tar``."""
     if isinstance(data, str | os.PathLike):
         text = os.fspath(data)
         is_folder = os.path.isdir(text) if "\0" not in text else False
@@ -55,8 +55,8 @@ def load_shards(
         data: a pattern with braces, ``*`` or both, a tar, or a list of these.
         class_names: the classes, where they are settled already.
     Raises:
-        SourceError: missing, compressed, damaged or remote shards; samples without a label or with several videos, keys
-            that come twice; unknown classes.
+        SourceError: missing, compressed, damaged or remote shards. Samples without a label or with several videos, keys
+            that come twice. Unknown classes.
     """
     shards = expand_shards(data)
     base = os.path.commonpath([path.absolute().parent for path in shards])
@@ -89,7 +89,7 @@ def load_shards(
 
 
 def expand_shards(data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Files of a pattern, or of several, in order.
+    """Return the files of a pattern, or of several, in order.
 
     Args:
         data: ``"shards/{000000..000099}.tar"``, ``"shards/*.tar"``, one file, or a list of these.
@@ -152,7 +152,7 @@ def _choices(braces: str) -> Sequence[str]:
 
 
 def _read_shard(shard: Path, name: str, problems: Problems) -> Iterator[tuple[str, Member, tuple[str, bool]]]:
-    """Place, video and label of each sample that has them; of the label also whether it can be an index only."""
+    """Place, video and label of each sample that has them. Of the label also whether it can be an index only."""
     found = read_members(shard)
     try:
         with shard.open("rb") as opened:
@@ -189,7 +189,7 @@ def _samples(members: Sequence[Member], shard: str, problems: Problems) -> Itera
 
 
 def _key_and_ending(member: Member) -> tuple[str, str]:
-    """The name up to its first dot, and what follows it; empty for what is no part of a sample."""
+    """Return the name up to its first dot, and what follows it, empty for what is no part of a sample."""
     folder, _, name = member.name.removeprefix("./").rpartition("/")
     stem, dot, ending = name.partition(".")
     if not stem or not dot or (stem.startswith("__") and stem.endswith("__")):
@@ -230,7 +230,7 @@ def _take_label(parts: Mapping[str, Member], shard: BinaryIO) -> tuple[str, bool
 
 
 def _note_copies(rows: Sequence[Row], members: Sequence[tuple[Path, Member]], problems: Problems) -> None:
-    """Samples of the same key, size and bytes in two shards; keys alone may start again in each."""
+    """Samples of the same key, size and bytes in two shards. Keys alone may start again in each."""
     seen: dict[tuple[str, int], list[int]] = {}
     for number, (row, (shard, video)) in enumerate(zip(rows, members, strict=True)):
         alike = seen.setdefault((row.place.partition(":")[2], video.size), [])

@@ -164,7 +164,7 @@ def _make_source(file: ListFile, listing: Listing, kind: str, class_names: Seque
 
 
 def _settle_labels(file: ListFile, listing: Listing) -> Listing:
-    """Return the rows that can be numbered; those without a label are problems, unless all may lack one."""
+    """Return the rows that can be numbered. Those without a label are problems, unless all may lack one."""
     labelled = [row for row in listing.rows if row.label]
     if not labelled and not file.needs_labels:
         return listing

@@ -21,7 +21,7 @@ CUT_OF_KINETICS = re.compile(r"(.+)_[0-9]{6}_[0-9]{6}")
 
 
 def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
-    """What is wrong between a training and a validation source: classes that differ, and films in both.
+    """Return the problems between a training and a validation source: different classes, and films in both.
 
     Films are told apart by their files' device and inode, so that links and other spellings of a path are found, and
     by the identifier in the names of Kinetics' clips and the group in UCF101's. Copies of a file are not found.
@@ -29,7 +29,7 @@ def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
     Args:
         train, val: what ``load_source`` gives.
     Returns:
-        a sentence each, with the places in both lists, empty where all is well; of the videos in both the first five,
+        a sentence each, with the places in both lists, empty where all is well. Of the videos in both the first five,
         and the number of the rest.
     """
     found = []
@@ -53,7 +53,7 @@ def split_by_hash(
 
     The same files give the same split in any order, on any machine. The parts of a film go to one side: parts of one
     file, under whatever names and links, clips of one film of Kinetics, and of one group of UCF101. Of a class with
-    n >= 2 videos about ``n * val_frac`` validate, at least one and at most n - 1; a class with a single film trains.
+    n >= 2 videos about ``n * val_frac`` validate, at least one and at most n - 1. A class with a single film trains.
     A video with several classes counts for each of them, those without a class are split as one of their own.
     Videos that belong together otherwise (one person, one recording in several files) are kept together where
     ``val_group`` tells them by their names.
@@ -61,13 +61,13 @@ def split_by_hash(
     Args:
         source: what ``load_source`` gives.
         val_frac: fraction for validation, in (0, 1).
-        val_group: a regular expression; videos are of one group where it matches the same part of their names (or its
+        val_group: a regular expression. Videos are of one group where it matches the same part of their names (or its
             first pair of parentheses does), see ``find_groups``. Those whose names do not match are split as ever.
     Returns:
         training and validation sources, with all class names each.
     Raises:
         ValueError: ``val_frac`` is out of range.
-        SourceError: no class has videos of two films; or ``val_group`` is no regular expression, matches nothing, makes
+        SourceError: no class has videos of two films. Or ``val_group`` is no regular expression, matches nothing, makes
             one group, or leaves a class without validation.
     """
     if not 0 < val_frac < 1:
@@ -113,7 +113,7 @@ def split_by_hash(
 
 
 def _number_films(source: VideoSource, val_group: str | None) -> list[int]:
-    """Number what goes to one side whole: films, and with a pattern all films that share a group."""
+    """Number the groups that stay on one side: films, and with a pattern all films that share a group."""
     films = list(map(_FilmOf(source), source.records))
     numbers: dict[object, int] = {}
     if val_group is None:
@@ -154,12 +154,12 @@ def _check_validated(source: VideoSource, val_group: str, validating: Counter[in
 
 
 def _count_classes(records: Sequence[VideoRecord]) -> Counter[int]:
-    """Return the videos of each class; -1 stands for having none."""
+    """Return the videos of each class. -1 stands for having none."""
     return Counter(label for record in records for label in (record.classes or (-1,)))
 
 
 class _FilmOf:
-    """What tells the film of a record of some sources from others."""
+    """Key of a record's film, to compare it with other records."""
 
     def __init__(self, *sources: VideoSource) -> None:
         is_kinetics = any(source.data_format == "kinetics" for source in sources)
@@ -210,7 +210,7 @@ def _say_shared(b: VideoRecord, a: VideoRecord, is_overlapping: bool) -> str:
 
 
 def _find_file(path: str) -> object:
-    """What tells a file from others under whatever name."""
+    """Return a key of a file that is the same under every name."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Where the files inside a tar lie."""
+"""Index of the files inside a tar."""
 
 import tarfile
 from pathlib import Path
@@ -19,10 +19,10 @@ class Member(NamedTuple):
 
 
 def read_members(shard: Path) -> list[Member]:
-    """Files of an uncompressed tar, in order.
+    """Return the files of an uncompressed tar, in order.
 
     Raises:
-        SourceError: compressed, damaged, cut off, or no tar; the shard is named.
+        SourceError: compressed, damaged, cut off, or no tar. The shard is named.
     """
     members: list[Member] = []
     end = 0

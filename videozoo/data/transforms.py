@@ -28,7 +28,7 @@ INTERPOLATIONS: tuple[str, ...] = CHOICES["interpolation"]
 class TrainTransform:
     """Resizing, random crop, mirroring and colors, normalization: the same for all frames of a clip.
 
-    Draws come from torch's random numbers. See ``create_transform`` for the arguments; without a normalizer bytes come
+    Draws come from torch's random numbers. See ``create_transform`` for the arguments. Without a normalizer bytes come
     out.
 
     Shape:
@@ -82,7 +82,7 @@ class TrainTransform:
 class TestTransform:
     """Resize, one or several fixed crops, normalization.
 
-    See ``create_transform`` for the arguments; ``scale_size`` is what the resized frame must just cover, or exactly its
+    See ``create_transform`` for the arguments. ``scale_size`` is what the resized frame must just cover, or exactly its
     size where ``keeps_aspect`` is off. Without a normalizer bytes come out.
 
     Shape:
@@ -258,7 +258,10 @@ def _choose(options: list[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _covering_size(frames: Tensor, scale_size: tuple[int, int]) -> tuple[int, int]:
-    """The smallest size of the frames' aspect ratio that covers ``scale_size``; the other side is rounded down."""
+    """Return the smallest size of the frames' aspect ratio that covers ``scale_size``.
+
+    The other side is rounded down.
+    """
     height, width = frames.shape[-2:]
     want_height, want_width = scale_size
     if want_height * width >= want_width * height:

@@ -13,7 +13,7 @@ def parse_views(text: str) -> tuple[int, int]:
     """Read ``"10x3"`` as 10 clips x 3 crops.
 
     Args:
-        text: clips x crops; clips at least 1, crops 1, 3, 5 or 10.
+        text: clips x crops. Clips at least 1, crops 1, 3, 5 or 10.
     Raises:
         ValueError: the text is of another form, or there is no such number of crops.
     """
@@ -62,7 +62,7 @@ def multiscale_sizes(height: int, width: int, size: tuple[int, int]) -> list[tup
 
     Args:
         height, width: frame size in pixels.
-        size: (height, width) the crop is resized to; a side within 2 pixels of it is taken exactly, as the authors do.
+        size: (height, width) the crop is resized to. A side within 2 pixels of it is taken exactly, as the authors do.
     """
     sides = [int(min(height, width) * scale) for scale in TSN_SCALES]
 
@@ -78,7 +78,7 @@ def multiscale_sizes(height: int, width: int, size: tuple[int, int]) -> list[tup
 
 
 def fixed_offsets(height: int, width: int, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """The 13 fixed corners (top, left) of TSN's cropping: four corners, center, edge middles and quarter points.
+    """Return the 13 fixed corners (top, left) of TSN's cropping: four corners, center, edge middles and quarter points.
 
     Args:
         height, width: frame size in pixels.

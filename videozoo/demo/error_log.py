@@ -1,4 +1,4 @@
-"""What goes wrong in a request, for the terminal: nothing of bad requests, and each fault of the program once."""
+"""Log of errors in requests: bad requests are not logged, and each internal error is logged once."""
 
 import logging
 import os
@@ -45,7 +45,7 @@ class _Reporter:
             self._report(error)
 
     def keep(self, record: logging.LogRecord) -> bool:
-        """Whether a line of the server is kept; those with a traceback are reported here."""
+        """Return whether a line of the server is kept. Those with a traceback are reported here."""
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             self._report(error)

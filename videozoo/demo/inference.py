@@ -22,7 +22,7 @@ __all__ = ["Look", "look_at"]
 
 @dataclass(frozen=True)
 class Look:
-    """What a model says of a video.
+    """Result of a model for one video, for the page.
 
     Args:
         model: that looked.
@@ -30,7 +30,7 @@ class Look:
         best: the likeliest classes, name and probability.
         frames: uint8 (T, H, W, 3), as it saw them.
         indices, times_sec: T each, where in the video they are.
-        overlays: uint8 (N, H, W, 3), maps of the best class over frames; None: it has no such maps.
+        overlays: uint8 (N, H, W, 3), maps of the best class over frames. None: it has no such maps.
         mapped: the N frames of the T that ``overlays`` are of.
         decode_sec, forward_sec, explain_sec: for reading the clip, for the model's answer, for the maps.
     """
@@ -96,7 +96,7 @@ def look_at(path: str | os.PathLike[str], network: Network, limits: Limits = LIM
 
 
 def _check(path: Path, limits: Limits) -> list[float]:
-    """The times of a video's frames; VideoError beyond the limits, before a clip is decoded."""
+    """Return the times of a video's frames. VideoError beyond the limits, before a clip is decoded."""
     with VideoReader(path) as reader:
         size_mb = path.stat().st_size / 2**20
         if size_mb > limits.size_mb:

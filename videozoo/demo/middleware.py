@@ -1,4 +1,4 @@
-"""What stands before gradio's server: headers for the browser, and a quota for uploads."""
+"""Middleware before gradio's server: headers for the browser, and a quota for uploads."""
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping

@@ -1,4 +1,4 @@
-"""The models that the page offers; the last few that were used stay in memory."""
+"""The models that the page offers. The last few that were used stay in memory."""
 
 import logging
 import threading
@@ -43,17 +43,17 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device of the model."""
         device: torch.device = next(self.model.parameters()).device
         return device
 
 
 class Networks:
-    """Models by the titles that the page shows; nothing else is ever opened, whatever a visitor sends.
+    """Models by the titles that the page shows. Nothing else is ever opened, whatever a visitor sends.
 
     Args:
         names: as ``create_model`` takes them: ``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, or names with weights.
-        has_registry: offer all published weights too; without it, the bundled ones where ``names`` is empty.
+        has_registry: offer all published weights too. Without it, the bundled ones where ``names`` is empty.
         device: ``auto`` or a name of torch.
     Raises:
         UnknownModelError, WeightsError: a name that is unknown or has no weights, a folder that is not a model's.
@@ -71,11 +71,11 @@ class Networks:
 
     @property
     def titles(self) -> list[str]:
-        """What can be asked for; the first is the default."""
+        """Titles of the models on offer. The first is the default."""
         return list(self._names)
 
     def get(self, title: str) -> Network:
-        """The model of a title, from memory or loaded now.
+        """Return the model of a title, from memory or loaded now.
 
         Raises:
             UnknownModelError: a title that is not offered.
@@ -95,7 +95,7 @@ class Networks:
 
 
 def _checked(name: str) -> str:
-    """The name with its tag, after a look at what can be known without a network."""
+    """Return the name with its tag, after a look at what can be known without a network."""
     if is_location(name):
         if not name.lower().replace("_", "-").startswith("hf-hub:"):
             resolve_weights(name)
@@ -106,7 +106,7 @@ def _checked(name: str) -> str:
 
 
 def _by_title(names: Sequence[str] | dict[str, None]) -> dict[str, str]:
-    """Names by titles that differ and show no folder but the last."""
+    """Return names by titles that differ and show no folder but the last."""
     titles: dict[str, str] = {}
     for name in names:
         title = model_title(name) if is_location(name) else name

@@ -27,11 +27,11 @@ MOST_WAITING = 16
 
 
 def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) -> Any:
-    """The page as gradio's Blocks; ``launch`` serves it.
+    """Return the page as gradio's Blocks. ``launch`` serves it.
 
     Args:
         models: what it offers.
-        uploads: where visitors' files are; gradio's cache must be its folder.
+        uploads: where visitors' files are. gradio's cache must be its folder.
         limits: of visitors' videos.
     Raises:
         MissingPackageError: gradio is not installed.
@@ -106,7 +106,7 @@ def _refuse_addresses(gr: Any, video: Any) -> None:
 
 
 def _answer(title: str, path: str | None, page: str, networks: Networks, uploads: Uploads, limits: Limits) -> str:
-    """The HTML for a video; what is wrong with it is an answer too."""
+    """Return the HTML for a video. What is wrong with it is an answer too."""
     if path is None:
         uploads.release(page)
         return render_hint()
@@ -126,7 +126,7 @@ def _answer(title: str, path: str | None, page: str, networks: Networks, uploads
 
 
 def _write_generated(folder: Path) -> Path:
-    """A clip of a drawn motion, another one each time."""
+    """Return a clip of a drawn motion, another one each time."""
     rng = np.random.default_rng()
     path = Path(tempfile.mkdtemp(dir=folder)) / "generated.mp4"
     return write_example_video(path, str(rng.choice(motion_classes())), seed=int(rng.integers(2**31)))

@@ -1,4 +1,4 @@
-"""What the page shows of a look, as HTML: every text that is not ours is escaped, every picture is in the page."""
+"""HTML of a result: all foreign text is escaped, all pictures are embedded."""
 
 import base64
 import html
@@ -17,12 +17,12 @@ SIDE = 224  # pixels of the longer side of a shown frame
 
 
 def escape(text: str) -> str:
-    """Text for HTML that no template takes for a placeholder either."""
+    """Return the text for HTML that no template takes for a placeholder either."""
     return html.escape(text).translate({ord(sign): f"&#{ord(sign)};" for sign in "${}`"})
 
 
 def render_hint() -> str:
-    """What stands where the answer will be."""
+    """Return the placeholder shown before the first result."""
     return (
         '<div class="vz vz-hint"><p>Drop a video, record a clip, or take a generated one.</p>'
         "<p>Then here: the likeliest classes, the frames that the model saw and where it looked in them.</p></div>"
@@ -30,7 +30,7 @@ def render_hint() -> str:
 
 
 def render_error(message: str) -> str:
-    """A message where the answer would be."""
+    """Return a message where the answer would be."""
     return f'<div class="vz vz-error" role="alert"><b>No answer.</b> {escape(message)}</div>'
 
 

@@ -36,14 +36,14 @@ def launch(
     device: str = "auto",
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve the page until the process is stopped; what was uploaded is deleted then.
+    """Serve the page until the process is stopped. What was uploaded is deleted then.
 
     Args:
         models: what it offers: ``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, names with weights. On a page that only
-            this machine reaches the registry's published weights are offered too; on others these alone, or where
+            this machine reaches the registry's published weights are offered too. On others these alone, or where
             there are none, the tiny models of the package.
-        host: address to listen at; ``0.0.0.0`` for all.
-        port: 0 for any free one; None: the environment's GRADIO_SERVER_PORT, or 7860.
+        host: address to listen at. ``0.0.0.0`` for all.
+        port: 0 for any free one. None: the environment's GRADIO_SERVER_PORT, or 7860.
         limits: of visitors' videos.
         device: ``auto`` or a name of torch.
         on_ready: called with the page's address.
@@ -85,7 +85,7 @@ def serve(
     limits: Limits = LIMITS,
     device: str = "auto",
 ) -> Iterator[str]:
-    """As ``launch``, for as long as the context lasts; gives the page's address."""
+    """As ``launch``, for as long as the context lasts. Gives the page's address."""
     # No analytics and no questions for newer versions; read by gradio when it is imported and later.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -133,7 +133,7 @@ def _theme(gradio: Any) -> Any:
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port itself, or a free one for 0.
+    """Return the port itself, or a free one for 0.
 
     Raises:
         DemoError: it cannot be listened at.

@@ -1,4 +1,4 @@
-"""What the page's parts share: limits, and the error type of starting it."""
+"""Settings of the page: limits, and the error raised when it cannot start."""
 
 from dataclasses import dataclass
 
@@ -6,17 +6,17 @@ __all__ = ["LIMITS", "DemoError", "Limits"]
 
 
 class DemoError(Exception):
-    """The page cannot be served; the message says what to do."""
+    """The page cannot be served. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a video of a visitor may be at most.
+    """Limits of an uploaded video.
 
     Args:
         size_mb: of the file, in 2**20 bytes.
         duration_sec: of the video.
-        frame_pixels: of a frame; those of a clip are held in memory together.
+        frame_pixels: of a frame. Those of a clip are held in memory together.
         total_mb: of the files of all visitors together, in 2**20 bytes.
     """
 

@@ -1,4 +1,4 @@
-"""What visitors sent, kept as long as their page is open and no longer."""
+"""Uploaded files, deleted when their page is closed."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ class Uploads:
             self._delete_unowned(before)
 
     def reserve(self, num_bytes: int, most_bytes: float) -> bool:
-        """Take room for a file that is about to come; False where all files together would be too large.
+        """Take room for a file that is about to come. False where all files together would be too large.
 
         Files that no page has shown for a minute make room first. `give_back` returns it, when the file is there.
         """

@@ -17,7 +17,7 @@ NONE = "none"
 
 
 def choices_of(rows: Sequence[ZooRow], field: str) -> list[str]:
-    """What there is of a field, each once, in the zoo's order; ``none`` for an empty one."""
+    """Return the distinct values of a field, in the zoo's order. ``none`` is for an empty one."""
     return list(dict.fromkeys(getattr(row, field) or NONE for row in rows))
 
 
@@ -30,12 +30,12 @@ def filter_rows(
     has_weights: bool = False,
     has_papers: bool = False,
 ) -> list[ZooRow]:
-    """The rows that pass every filter.
+    """Return the rows that pass every filter.
 
     Args:
         text: words, each of which is a part of the name or of the backbone's.
-        temporal, augmenters: of which one must fit; empty: any.
-        most_gmacs: of one view; None or 0: any.
+        temporal, augmenters: of which one must fit. Empty: any.
+        most_gmacs: of one view. None or 0: any.
         has_weights: only with published weights.
         has_papers: only those that the papers' tables are about.
     """
@@ -53,7 +53,10 @@ def filter_rows(
 
 
 def zoo_cells(row: ZooRow) -> list[Any]:
-    """A row of the table; the papers' figures are those without options, with the number of frames where it differs."""
+    """Return a row of the table.
+
+    The papers' figures are those without options, with the number of frames where it differs.
+    """
     _, frames, height, width = row.clip_shape
     plain = [paper for paper in row.papers if not paper.options]
     plain.sort(key=lambda paper: paper.frames != frames)
@@ -72,13 +75,13 @@ def zoo_cells(row: ZooRow) -> list[Any]:
 
 
 def paper_cells(paper: PaperRow) -> list[Any]:
-    """A row of the table of one model's figures in the papers."""
+    """Return a row of the table of one model's figures in the papers."""
     figures = ["" if value is None else f"{value:g}" for value in (paper.params_m, paper.gflops, paper.top1)]
     return [paper.table, paper.dataset, str(paper.frames or ""), paper.options, *figures]
 
 
 def _best(papers: Sequence[PaperRow]) -> list[PaperRow]:
-    """The most accurate row of each data set and number of frames."""
+    """Return the most accurate row of each data set and number of frames."""
     best: dict[tuple[str, int | str | None], PaperRow] = {}
     for paper in papers:
         key = paper.dataset, paper.frames

@@ -18,8 +18,8 @@ class BrokenVideos:
 
     Args:
         folder: the run folder, which gets broken.csv.
-        num_videos: training videos; None where that is not known, and no cap then holds.
-        max_frac: fraction of them that may be broken; one always may.
+        num_videos: training videos. None where that is not known, and no cap then holds.
+        max_frac: fraction of them that may be broken. One always may.
         names: what to call them, by index.
         found: index and problem of those that are known already.
     """
@@ -40,12 +40,12 @@ class BrokenVideos:
         return [[index, self._found[index]] for index in sorted(self._found)]
 
     def news(self, batch: Mapping[str, Any]) -> dict[int, str]:
-        """What a batch tells of videos that are not known yet."""
+        """Return the failures of a batch that are not known yet."""
         told = {self._number(index): str(problem) for index, problem in batch.get("broken") or ()}
         return {index: problem for index, problem in told.items() if index not in self._found}
 
     def add(self, news: Iterable[Mapping[int, str]], is_main: bool) -> None:
-        """Take in what the processes found; the first one logs and writes it.
+        """Take in what the processes found. The first one logs and writes it.
 
         Raises:
             TrainingError: that is too many.
@@ -68,11 +68,11 @@ class BrokenVideos:
             )
 
     def examples(self, longest: int = 3) -> str:
-        """The first few, in words."""
+        """Return the first few, in words."""
         return "; ".join(list(self._found.values())[:longest])
 
     def _number(self, index: Any) -> int:
-        """Indices beyond the data set's size are further draws of the same videos."""
+        """Return a clip. Indices beyond the data set's size are further draws of the same videos."""
         return int(index) if self._num_videos is None else int(index) % self._num_videos
 
     def _named(self, index: int, problem: str) -> str:

@@ -10,7 +10,7 @@ class BatchShares(BatchSampler):
     """One process's share of the batches of a sampler.
 
     The batches of a step go to the processes in turn. Where they are not all there, or not equally long, their clips
-    are dealt out evenly; with fewer clips than processes some process takes one that another has too, so that every
+    are dealt out evenly. With fewer clips than processes some process takes one that another has too, so that every
     process has a batch in every step. A sampler that drops its last batch drops such a step.
     """
 

@@ -52,7 +52,7 @@ def find_batch_size(
     Returns:
         the batch size of each process, the smallest that one of them found, and why it is not larger.
     Raises:
-        EngineError: there is no memory for a single clip; or the model is sharded, which a trial cannot know.
+        EngineError: there is no memory for a single clip. Or the model is sharded, which a trial cannot know.
     """
     accelerator = make_accelerator(config.amp, config.device)
     if is_sharded(accelerator):

@@ -11,7 +11,7 @@ from videozoo.engine.results import EpochRow
 def describe_chance(history: Sequence[EpochRow], confusion: Tensor) -> str:
     """Return a line where the last epoch is the first whose validation is at chance while its training is not.
 
-    Chance for mean-class accuracy is 1 / C, also for a model that always gives the largest class; at chance is what is
+    Chance for mean-class accuracy is 1 / C, also for a model that always gives the largest class. At chance is what is
     less than two standard errors above it. Training is not at chance if its top-1 is well above both chance and the
     share of the largest class.
 

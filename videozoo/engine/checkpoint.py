@@ -137,7 +137,7 @@ def replace_file(path: Path, content: str | bytes) -> None:
     """Write a file as `videozoo.files.write_file` does.
 
     Raises:
-        CheckpointError: the disk refused; the old file is still in place.
+        CheckpointError: the disk refused. The old file is still in place.
     """
     with explain_disk(path):
         write_file(path, content)
@@ -145,7 +145,7 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def explain_disk(path: Path, kept: str = "") -> Iterator[None]:
-    """Turn what the disk refuses into a `CheckpointError`; ``kept`` goes on with what is still there."""
+    """Turn what the disk refuses into a `CheckpointError`. ``kept`` goes on with what is still there."""
     try:
         yield
     except (OSError, SafetensorError) as error:

@@ -35,8 +35,8 @@ class ComparedRun:
     Args:
         folder: where it is.
         results: the content of results.json: of the best epoch, or of the evaluation.
-        settings: of the training, as args.json has them; none for an evaluation.
-        history: a row per finished epoch; none for an evaluation.
+        settings: of the training, as args.json has them. None for an evaluation.
+        history: a row per finished epoch. None for an evaluation.
     """
 
     folder: Path
@@ -51,28 +51,28 @@ class ComparedRun:
 
     @property
     def counts(self) -> tuple[int, int] | None:
-        """The videos that were right, and all that have labels; None for mAP."""
+        """The videos that were right, and all that have labels. None for mAP."""
         top1, total = self.results.get("top1"), self.results.get("num_labelled")
         return (round(top1 * total), total) if top1 is not None and total else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of top-1; None for mAP."""
+        """The 95 % interval of top-1. None for mAP."""
         return wilson_interval(*self.counts) if self.counts else None
 
     def row_value(self, row: EpochRow) -> float | None:
-        """What an epoch measured, of `metric`."""
+        """Return an epoch's value of `metric`."""
         return row.val_map if self.metric == "map" else row.val_top1
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether epochs of the training are missing."""
+        """Return whether epochs of the training are missing."""
         epochs = self.settings.get("epochs")
         return len(self.history) < (epochs or 0) and not self.results.get("stopped_early")
 
     @property
     def validation(self) -> tuple[Any, ...]:
-        """What tells one validation set from another: where the videos are from, how many they are, their classes."""
+        """Return a key of the validation set: the source of its videos, their number, their classes."""
         settings = self.settings
         if not settings:
             source: list[Any] = [self.results.get("data"), None]

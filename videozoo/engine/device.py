@@ -54,13 +54,13 @@ def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
 
 
 def _has_other_device(device: str) -> bool:
-    """Whether an earlier run of this process computes on the CPU and this one shall not, or the other way round."""
+    """Return whether an earlier run of this process uses the CPU and this one does not, or the other way round."""
     before = PartialState._shared_state.get("device")
     return before is not None and device != "auto" and (device == "cpu") != (before.type == "cpu")
 
 
 def _choose(name: str) -> str:
-    """Make a device the one that accelerate will take; gives ``auto``, ``cpu`` or its name."""
+    """Make a device the one that accelerate will take. Gives ``auto``, ``cpu`` or its name."""
     if name == "auto":
         return name
     device = find_device(name)

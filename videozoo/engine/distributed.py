@@ -1,4 +1,4 @@
-"""What the processes of one run do together."""
+"""Communication between the processes of one run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,12 +22,12 @@ def sync_norms(net: nn.Module) -> list[str]:
 
     Parameters and keys stay: a checkpoint of it loads into a model that is not synchronized. Call it once the model
     is on its device, before accelerate prepares it. Batch norms become torch's ``SyncBatchNorm`` (timm's where an
-    activation is fused); on the CPU, which that refuses, one that does the same. A module of another class takes part
+    activation is fused). On the CPU, which that refuses, one that does the same. A module of another class takes part
     if it computes by an attribute ``batch_norm_function``, which has the signature of
     ``torch.nn.functional.batch_norm``: it is replaced by `sync_batch_norm`.
 
     Returns:
-        the names of the modules; none in a single process, where nothing is changed.
+        the names of the modules. None in a single process, where nothing is changed.
     Raises:
         ValueError: several processes and no norm with batch statistics.
     """

@@ -108,10 +108,10 @@ class VideoScorer:
     """Give a model's averages over the views of videos.
 
     Args:
-        model: turns (N, 3, T, H, W) into (N, C); it is moved to the accelerator's device.
+        model: turns (N, 3, T, H, W) into (N, C). It is moved to the accelerator's device.
         num_classes: C.
         accelerator: for its device and precision.
-        prepare: turns views as they come into what the model takes; None where they are that already.
+        prepare: turns views as they come into what the model takes. None where they are that already.
         max_clips: views that go through the model at a time, halved where memory runs out.
         multi_label: take the sigmoid in place of the softmax.
     Shape:
@@ -214,7 +214,7 @@ def _broken(batch: Batch) -> dict[int, str]:
 
 
 def _has_videos(batch: Batch) -> bool:
-    """Whether a video of the batch was read; a batch without the key is told by ``take``."""
+    """Return whether a video of the batch was read. A batch without the key is told by ``take``."""
     return not isinstance(batch, dict) or "video" not in batch or batch["video"] is not None
 
 
@@ -246,7 +246,7 @@ def _check_labels(labels: Tensor, num_classes: int, multi_label: bool) -> Tensor
 def _join(
     rows: Sequence[tuple[Tensor, ...]], unread: Mapping[int, str], accelerator: Accelerator
 ) -> tuple[list[Tensor], tuple[tuple[int, str], ...]]:
-    """Concatenate, bring the processes' rows together, order by index; each video stays once."""
+    """Concatenate, bring the processes' rows together, order by index. Each video stays once."""
     joined = [torch.cat(column) for column in zip(*rows, strict=True)]
     if accelerator.num_processes > 1:
         # Shares may differ in length; padding has index -1. Accelerate repeats videos to even the shares out.

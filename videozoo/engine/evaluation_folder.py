@@ -26,11 +26,12 @@ _OF_A_MEMBER = ("loss", "num_views")
 def evaluation_dict(
     scores: Scores, groups: Mapping[str, Sequence[int]] | None = None, members: Sequence[Scores] = ()
 ) -> dict[str, Any]:
-    """The content of results.json: ``about``, ``result_dict`` with the names of unread videos, groups and members.
+    """Return the content of results.json: ``about``, ``result_dict`` with the names of unread videos, groups and
+    members.
 
     Args:
         groups: numbers of each group's classes.
-        members: what an ensemble was joined from; each is told in ``models``.
+        members: what an ensemble was joined from. Each is told in ``models``.
     """
     result = scores.result
     content = {**scores.about, **result_dict(result)}
@@ -107,7 +108,7 @@ def _remove_earlier(folder: Path, has_groups: bool, num_members: int) -> None:
 
 
 def _video_rows(scores: Scores) -> Iterable[list[Any]]:
-    """A row for each video in the order of the data, the unread ones with their problem."""
+    """Yield a row for each video in the order of the data, the unread ones with their problem."""
     result = scores.result
     if result.multi_label:
         yield from _multi_label_rows(scores)
@@ -125,7 +126,7 @@ def _video_rows(scores: Scores) -> Iterable[list[Any]]:
 
 
 def _multi_label_rows(scores: Scores) -> Iterable[list[Any]]:
-    """A row for each video: its classes, joined by ``|`` as in lists, and its best class."""
+    """Yield a row for each video: its classes, joined by ``|`` as in lists, and its best class."""
     result = scores.result
     names = result.class_names
     best = rank_classes(result.scores)[:, 0].tolist()
@@ -175,7 +176,7 @@ def _group_rows(group: GroupResult) -> Iterable[list[Any]]:
 
 
 def model_title(name: str) -> str:
-    """The end of what a model is called: the part that differs between runs beside each other."""
+    """Return the end of what a model is called: the part that differs between runs beside each other."""
     return name.removesuffix("/").removesuffix("/best").rpartition("/")[2].removeprefix("local-dir:")
 
 

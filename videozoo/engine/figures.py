@@ -1,4 +1,4 @@
-"""What every figure needs: names that fit, and one way to write it."""
+"""Shared code of all figures: names that fit, and writing the file."""
 
 import io
 from pathlib import Path
@@ -17,7 +17,7 @@ def save_figure(figure: Figure, path: Path, dpi: int = 110, margin: float | None
     """Write a figure as PNG, in one piece, without a display.
 
     Args:
-        margin: inches around what is drawn; None: the figure as large as it was made.
+        margin: inches around what is drawn. None: the figure as large as it was made.
     Raises:
         CheckpointError: the disk refused.
     """
@@ -30,6 +30,6 @@ def save_figure(figure: Figure, path: Path, dpi: int = 110, margin: float | None
 
 
 def short(name: str, longest: int) -> str:
-    """A name that fits, with nothing in it that matplotlib would take for a formula."""
+    """Return a name that fits, with nothing in it that matplotlib would take for a formula."""
     name = " ".join(name.split()).replace("$", r"\$")
     return name if len(name) <= longest else name[: longest - 1] + "…"

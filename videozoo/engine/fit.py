@@ -143,7 +143,7 @@ def _fit_epochs(run: Run) -> None:
 
 
 def _fit_epoch(run: Run) -> EpochRow:
-    """Train, evaluate, write; ``run.progress`` moves on to the next epoch once the checkpoint is on the disk."""
+    """Train, evaluate, write. ``run.progress`` moves on to the next epoch once the checkpoint is on the disk."""
     train_epoch(run)
     started = time.perf_counter()
     result = _evaluate(run)
@@ -185,7 +185,7 @@ def _fit_epoch(run: Run) -> EpochRow:
 
 
 def _evaluate(run: Run) -> EvalResult:
-    """Evaluate what the epoch's training has made; where that is stopped, the training of the epoch is kept."""
+    """Evaluate what the epoch's training has made. Where that is stopped, the training of the epoch is kept."""
     broadcast_buffers(run.measured_net, run.accelerator)  # running statistics are each process's own
     try:
         return evaluate(
@@ -219,7 +219,7 @@ def _report_stop(run: Run, stop: KeyboardInterrupt) -> None:
 
 
 def _report_epoch(run: Run, row: EpochRow) -> None:
-    """Log the epoch and bring the tables up to date; pictures are drawn at most twice a minute."""
+    """Log the epoch and bring the tables up to date. Pictures are drawn at most twice a minute."""
     best_epoch = run.progress.best["epoch"] if run.progress.best else 0
     left = (run.config.epochs - row.epoch) * row.seconds
     run.say("epoch %d/%d done: train loss %.4f%s, val loss %.4f%s, %.1f s (data %.1f s), best epoch %d, about %s "

@@ -18,7 +18,7 @@ def find_families(texts: Iterable[str]) -> tuple[list[str], set[str]]:
     """Find fonts that have the letters of some texts: matplotlib's own, and those of this machine it needs besides.
 
     Returns:
-        names of the fonts, for matplotlib to take each letter from the first that has it; letters that none has.
+        names of the fonts, for matplotlib to take each letter from the first that has it. Letters that none has.
     """
     own = _letters(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")))
     lacking = {letter for text in texts for letter in text if not letter.isspace() and ord(letter) not in own}
@@ -34,7 +34,7 @@ def find_families(texts: Iterable[str]) -> tuple[list[str], set[str]]:
 
 
 def find_font_file(text: str) -> str | None:
-    """Return the file of a font that has all letters of a text; None: there is none."""
+    """Return the file of a font that has all letters of a text. None: there is none."""
     letters = {letter for letter in text if not letter.isspace()}
     own = str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
     files = [own, *(entry.fname for entry in _candidates())]
@@ -54,7 +54,7 @@ def number_names(names: Sequence[str]) -> tuple[list[str], str]:
 
 
 def fit_fonts(figure: Figure) -> None:
-    """Give each text of a figure the fonts that it needs; letters that none has become question marks."""
+    """Give each text of a figure the fonts that it needs. Letters that none has become question marks."""
     for axes in figure.axes:
         for labels in (axes.get_xticklabels, axes.get_yticklabels):
             labels()  # which writes them
@@ -71,7 +71,7 @@ def fit_fonts(figure: Figure) -> None:
 
 
 def _candidates() -> list[font_manager.FontEntry]:
-    """Upright fonts of this machine, the likely ones first; not those that draw a box for every letter."""
+    """Upright fonts of this machine, the likely ones first. Not those that draw a box for every letter."""
     upright = {
         entry.name: entry
         for entry in font_manager.fontManager.ttflist

@@ -25,7 +25,7 @@ class GroupResult:
     Args:
         class_names: of the group's k classes.
         counts: int64 (k, k + 1): videos by true class (rows) and best class (columns), the last for classes outside.
-        top1: share of the group's videos whose best class, of all classes, is the true one; None without videos.
+        top1: share of the group's videos whose best class, of all classes, is the true one. None without videos.
         within: the same where only the group's classes may be chosen.
     """
 
@@ -43,12 +43,12 @@ def load_groups(path: Path, class_names: Sequence[str]) -> dict[str, tuple[int, 
     """Read groups of classes: a json or yaml file with lists of class names or indices by the group's name.
 
     Args:
-        class_names: of the model; what is no name of theirs and no index is an error.
+        class_names: of the model. What is no name of theirs and no index is an error.
     Returns:
         the classes' numbers by the group's name, in the order of the file.
     Raises:
         EngineError: not readable, another form, or a class that is unknown (the nearest names are given) or twice in
-            its group; all such problems of the file at once.
+            its group. All such problems of the file at once.
     """
     content = _read(path)
     if not isinstance(content, dict) or not content:
@@ -69,7 +69,7 @@ def load_groups(path: Path, class_names: Sequence[str]) -> dict[str, tuple[int, 
 
 
 def measure_group(result: EvalResult, labels: Sequence[int]) -> GroupResult:
-    """The rows and columns of the confusion matrix that belong to a group, and the accuracies in it.
+    """Return the rows and columns of the confusion matrix that belong to a group, and the accuracies in it.
 
     Args:
         labels: numbers of the group's classes.
@@ -132,7 +132,7 @@ def _read(path: Path) -> Any:
 
 
 def _find(entry: Any, class_names: Sequence[str], group: str, problems: list[str]) -> int | None:
-    """The number of a class, of its name or index; a problem is noted."""
+    """Return the number of a class, of its name or index. A problem is noted."""
     text = str(entry) if isinstance(entry, str | int | float) and not isinstance(entry, bool) else ""
     by_name = _number_of(text, class_names) if text else None
     is_quoted = isinstance(entry, str) and not isinstance(entry, _Unquoted)
@@ -158,7 +158,7 @@ def _number_of(name: str, class_names: Sequence[str]) -> int | None:
 
 
 def group_dict(groups: Mapping[str, GroupResult]) -> dict[str, Any]:
-    """The JSON form: classes, num_videos, top1 and within by the group's name."""
+    """Return the JSON form: classes, num_videos, top1 and within by the group's name."""
     return {
         name: {
             "classes": list(group.class_names),

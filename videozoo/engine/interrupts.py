@@ -14,7 +14,7 @@ class Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM asked to stop.
 
     Args:
-        number: the signal's; a command that it stopped exits with 128 more.
+        number: the signal's. A command that it stopped exits with 128 more.
         is_safe: whether it was raised between two steps, so that what has been done is whole.
     """
 
@@ -24,11 +24,11 @@ class Stopped(KeyboardInterrupt):
 
 
 class Interrupts:
-    """A context in which the first SIGINT or SIGTERM is noted and raised by ``check``; a second one raises at once.
+    """A context in which the first SIGINT or SIGTERM is noted and raised by ``check``. A second one raises at once.
 
     An exception at any moment may fall where Python drops it (the hooks run while a loader forks its workers) or where
-    it leaves things half made (a loader's iterator, whose deletion then prints a traceback); between two steps neither
-    can be. Only Python's own handlers in the main thread are replaced; a context inside another shares its note.
+    it leaves things half made (a loader's iterator, whose deletion then prints a traceback). Between two steps neither
+    can be. Only Python's own handlers in the main thread are replaced. A context inside another shares its note.
     """
 
     def __init__(self) -> None:

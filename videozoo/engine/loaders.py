@@ -26,7 +26,7 @@ def check_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) ->
     Args:
         who: named in the errors.
     Raises:
-        ValueError: no batch; no length; something other than a DataLoader where there are several processes.
+        ValueError: no batch. No length. Something other than a DataLoader where there are several processes.
     """
     if not isinstance(loader, Sized):
         raise ValueError(f"{who}: {type(loader).__name__} has no length; the schedule needs the number of batches.")
@@ -37,14 +37,14 @@ def check_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) ->
 
 
 def prepare_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) -> Iterable[Batch]:
-    """Share a DataLoader's batches among the processes; in a single one any loader passes as it is.
+    """Share a DataLoader's batches among the processes. In a single one any loader passes as it is.
 
     Accelerate's own sharing fills the last step up with clips from the start, which then count twice.
 
     Args:
         who: named in the errors.
     Raises:
-        ValueError: as for ``check_loader``; several processes and a data set without indices, or no batches.
+        ValueError: as for ``check_loader``. Several processes and a data set without indices, or no batches.
     """
     check_loader(loader, accelerator, who)
     if not isinstance(loader, DataLoader):
@@ -63,12 +63,12 @@ def prepare_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) 
 
 
 def has_index_batches(loader: DataLoader) -> bool:
-    """Whether a loader's batches are lists of indices, which can be dealt out and passed over unread."""
+    """Return whether a loader's batches are lists of indices, which can be dealt out and passed over unread."""
     return loader.batch_sampler is not None and not isinstance(loader.dataset, IterableDataset)
 
 
 def own_batches(loader: DataLoader, accelerator: Accelerator) -> Any:
-    """The batch sampler of this process: the loader's own, or a share of it."""
+    """Return the batch sampler of this process: the loader's own, or a share of it."""
     sampler: Any = loader.batch_sampler
     if isinstance(sampler, BatchSamplerShard):  # of a loader that accelerate has shared out already
         sampler = sampler.batch_sampler
@@ -78,7 +78,7 @@ def own_batches(loader: DataLoader, accelerator: Accelerator) -> Any:
 
 
 def rebuild_loader(loader: DataLoader, dataset: Any, batch_sampler: Any) -> DataLoader:
-    """The same loader over another data set and other batches."""
+    """Return the same loader over another data set and other batches."""
     kept = {name: getattr(loader, name) for name in _KEPT if hasattr(loader, name)}
     return DataLoader(dataset, batch_sampler=batch_sampler, **kept)
 
@@ -92,7 +92,7 @@ def _why_empty(loader: object) -> str:
 def give_generators(loader: DataLoader) -> None:
     """Let the loader and its samplers draw from generators of their own, alike in all processes.
 
-    They draw a seed each time an iteration or a worker starts; that must not move torch's global state.
+    They draw a seed each time an iteration or a worker starts. That must not move torch's global state.
     """
     loader.generator = torch.Generator()
     for part in loader_parts(loader):
@@ -101,7 +101,7 @@ def give_generators(loader: DataLoader) -> None:
 
 
 def loader_parts(loader: object) -> list[Any]:
-    """The loader, its samplers and its data sets, however they are nested."""
+    """Return the loader, its samplers and its data sets, however they are nested."""
     found: list[Any] = []
     waiting: list[Any] = [loader]
     while waiting:
@@ -126,7 +126,7 @@ def timed_batches(loader: Iterable[Batch], device: torch.device) -> Iterator[tup
 
 
 def take(batch: Batch, key: str, who: str) -> Tensor:
-    """One tensor of a batch, or an error that says what the batch has."""
+    """Return one tensor of a batch, or an error that says what the batch has."""
     if not isinstance(batch, dict) or not isinstance(batch.get(key), Tensor):
         came = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
         raise ValueError(f"{who}: a batch must be a dict with tensors video, label and index; {key} is not in {came}.")

@@ -12,9 +12,9 @@ _CLASSES_AT_ONCE = 64  # whose scores are sorted
 
 
 def rank_classes(scores: Tensor) -> Tensor:
-    """Order the classes of each row by falling score; equal scores keep the order of their class numbers.
+    """Order the classes of each row by falling score. Equal scores keep the order of their class numbers.
 
-    Shape: scores (N, C); returns int64 (N, C), the best class first.
+    Shape: scores (N, C). Returns int64 (N, C), the best class first.
     """
     return scores.argsort(dim=1, descending=True, stable=True)
 
@@ -23,7 +23,7 @@ def topk_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
     """Share of the labeled rows whose label is among the ``k`` best scores.
 
     Args:
-        labels: int64 (N,); rows with label -1 are left out.
+        labels: int64 (N,). Rows with label -1 are left out.
         k: clamped to the number of classes, so that top-5 of three classes is 1.
     Shape: scores (N, C). Returns a ratio in [0, 1], nan where no row is labeled.
     """
@@ -34,9 +34,9 @@ def topk_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
 
 
 def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
-    """Count rows by (true class, best class); rows with label -1 are left out.
+    """Count rows by (true class, best class). Rows with label -1 are left out.
 
-    Shape: scores (N, C), labels (N,); returns int64 (C, C), a row per true class.
+    Shape: scores (N, C), labels (N,). Returns int64 (C, C), a row per true class.
     """
     num_classes = scores.shape[1]
     is_labelled = labels >= 0
@@ -46,7 +46,7 @@ def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def average_precisions(scores: Tensor, labels: Tensor) -> list[float | None]:
-    """Average precision of each class over all rows; None for a class that no row has.
+    """Average precision of each class over all rows. None for a class that no row has.
 
     The mean, over the rows that have the class, of the precision at their rank: of the rows with that score or a better
     one, the share that has the class. Rows with equal scores have one rank, as in scikit-learn, so that their order
@@ -55,7 +55,7 @@ def average_precisions(scores: Tensor, labels: Tensor) -> list[float | None]:
     Args:
         scores: of any monotone kind, such as logarithms of probabilities.
         labels: of zeros and ones.
-    Shape: scores (N, C), labels (N, C); returns C ratios in [0, 1].
+    Shape: scores (N, C), labels (N, C). Returns C ratios in [0, 1].
     """
     if not len(scores):
         return [None] * scores.shape[1]
@@ -78,7 +78,7 @@ def _average_precisions(scores: Tensor, labels: Tensor) -> list[float | None]:
 
 
 def mean_average_precision(precisions: Sequence[float | None]) -> float:
-    """Mean of `average_precisions` over the classes that some row has; nan where there is none."""
+    """Return the mean of `average_precisions` over the classes that some row has. Nan where there is none."""
     present = [value for value in precisions if value is not None]
     return sum(present) / len(present) if present else float("nan")
 
@@ -95,7 +95,7 @@ def pack_counts(confusion: Tensor) -> dict[str, Any]:
 
 
 def unpack_counts(packed: Mapping[str, Any] | Tensor | None) -> Tensor | None:
-    """Return the confusion matrix, int64 (C, C); as it is where it is whole, as in checkpoints of earlier versions."""
+    """Return the confusion matrix, int64 (C, C). As it is where it is whole, as in checkpoints of earlier versions."""
     if not isinstance(packed, Mapping):
         return packed
     size = int(packed["num_classes"])
@@ -105,9 +105,9 @@ def unpack_counts(packed: Mapping[str, Any] | Tensor | None) -> Tensor | None:
 
 
 def class_accuracies(confusion: Tensor) -> list[float | None]:
-    """Share of each class's videos that were given that class; None for a class without videos.
+    """Share of each class's videos that were given that class. None for a class without videos.
 
-    Shape: confusion (C, C), a row per true class; returns C ratios in [0, 1].
+    Shape: confusion (C, C), a row per true class. Returns C ratios in [0, 1].
     """
     totals = confusion.sum(dim=1).tolist()
     hits = confusion.diagonal().tolist()
@@ -115,7 +115,7 @@ def class_accuracies(confusion: Tensor) -> list[float | None]:
 
 
 def mean_class_accuracy(confusion: Tensor) -> float:
-    """Mean of the classes' accuracies over the classes that have videos; nan where none has.
+    """Return the mean of the classes' accuracies over the classes that have videos. Nan where none has.
 
     Shape: confusion (C, C), a row per true class.
     """
@@ -130,9 +130,9 @@ def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, 
     as independent draws, and knows nothing of a model that was chosen on them.
 
     Args:
-        z: quantile of the normal distribution; the default is that of 95 %.
+        z: quantile of the normal distribution. The default is that of 95 %.
     Returns:
-        both ends, in [0, 1], the ratio never outside of them; nan where ``total`` is 0.
+        both ends, in [0, 1], the ratio never outside of them. Nan where ``total`` is 0.
     Raises:
         ValueError: more hits than videos, or fewer than none.
     """

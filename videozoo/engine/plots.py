@@ -29,7 +29,7 @@ def plot_curves(path: Path, history: Sequence[EpochRow], best_epoch: int | None 
     """Draw loss, accuracies and learning rate over the epochs.
 
     Args:
-        best_epoch: counted from 1; marked by a dashed line.
+        best_epoch: counted from 1. Marked by a dashed line.
     Raises:
         ValueError: no epoch to draw.
         CheckpointError: the disk refused.
@@ -91,7 +91,7 @@ def _tidy(axes: Axes, epochs: list[int]) -> None:
 def plot_confusion(path: Path, confusion: Tensor, class_names: Sequence[str]) -> None:
     """Draw a confusion matrix, each row as shares of that class's videos.
 
-    Up to 20 classes each cell carries its percentage, up to 60 the axes carry the names; beyond, the axes carry class
+    Up to 20 classes each cell carries its percentage, up to 60 the axes carry the names. Beyond, the axes carry class
     numbers and a list names the most frequent confusions. Classes without videos are gray. Names whose letters no font
     of this machine has are numbers, with a note.
 
@@ -124,7 +124,7 @@ def plot_confusion(path: Path, confusion: Tensor, class_names: Sequence[str]) ->
 def plot_group(path: Path, title: str, panels: Sequence[tuple[str, GroupResult]]) -> None:
     """Draw the part of the confusion matrix that belongs to a group of classes, for one model or several.
 
-    Cells are shares of the true class's videos; what is missing to 100 % in a row went to classes outside the group,
+    Cells are shares of the true class's videos. What is missing to 100 % in a row went to classes outside the group,
     the last column. Columns are numbered as the rows are, as names are often long.
 
     Args:
@@ -163,7 +163,7 @@ def plot_group(path: Path, title: str, panels: Sequence[tuple[str, GroupResult]]
 
 
 def _named_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> Figure:
-    """Names on both axes; numbers in the cells where they fit."""
+    """Return names on both axes. Numbers in the cells where they fit."""
     num_classes = len(names)
     has_numbers = num_classes <= NUMBERS_UP_TO
     cell = 0.52 if has_numbers else 0.24  # inches
@@ -200,7 +200,7 @@ def _draw_borders(axes: Axes, num_rows: int, num_columns: int) -> None:
 
 
 def _numbered_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> Figure:
-    """Class numbers on the axes; the most frequent confusions and the weakest classes by name beside them."""
+    """Class numbers on the axes. The most frequent confusions and the weakest classes by name beside them."""
     figure = _figure(16.5, 9.6)
     axes, side = figure.subplots(1, 2, width_ratios=(1, 0.72))
     _image(figure, axes, shares, totals, gamma=0.6)  # a single small cell must still be seen
@@ -236,12 +236,12 @@ def _image(figure: Figure, axes: Axes, shares: np.ndarray, totals: np.ndarray, g
 
 
 def _show(axes: Axes, shares: np.ndarray, totals: np.ndarray, gamma: float = 1.0, **options: Any) -> AxesImage:
-    """Draw shares as colors; classes without videos are gray, and every cell keeps its own color however small."""
+    """Draw shares as colors. Classes without videos are gray, and every cell keeps its own color however small."""
     drawn = np.ma.masked_array(shares, np.broadcast_to(totals[:, None] == 0, shares.shape))
     colors = colormaps["Blues"].with_extremes(bad="#dcdee2")
     return axes.imshow(drawn, cmap=colors, norm=PowerNorm(gamma, 0, 1), interpolation="nearest", **options)
 
 
 def _figure(width: float, height: float) -> Figure:
-    """A figure of a size in inches, with white between its parts."""
+    """Return a figure of a size in inches, with white between its parts."""
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))

@@ -1,4 +1,4 @@
-"""How far a run has come: finished epochs, and the epoch under way."""
+"""Progress of a run: finished epochs and the current epoch."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from videozoo.fit_config import FitConfig
 
 @dataclass
 class EpochState:
-    """What the epoch under way has done so far; all that its row of summary.csv is made of.
+    """State of the current epoch, from which its row of summary.csv is made.
 
     Args:
         step: optimizer steps done.
@@ -36,12 +36,12 @@ class EpochState:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come.
+    """Progress of a run.
 
     Args:
         history: a row per finished epoch.
         best: the content of results.json: the best epoch's evaluation, with its ``epoch``.
-        best_confusion: counts (C, C) of the best epoch; None before the first, and in a multi-label run.
+        best_confusion: counts (C, C) of the best epoch. None before the first, and in a multi-label run.
         current: the epoch under way.
         stopped_early: whether ``patience`` ended the run before its last epoch.
     """
@@ -58,7 +58,7 @@ class Progress:
         return len(self.history)
 
     def add(self, row: EpochRow, results: dict[str, Any], confusion: Tensor | None, metric: str) -> "Progress":
-        """The progress after one more epoch; its evaluation becomes the best if the metric says so."""
+        """Return the progress after one more epoch. Its evaluation becomes the best if the metric says so."""
         done = replace(self, history=(*self.history, row), current=EpochState())
         if self.best is None or _merit(results, metric) > _merit(self.best, metric):
             return replace(done, best=results, best_confusion=confusion)
@@ -71,12 +71,12 @@ class Progress:
         return {row.epoch for row in rows[:count]}
 
     def is_over(self, config: FitConfig) -> bool:
-        """Whether all epochs are done, or ``patience`` epochs brought nothing better."""
+        """Return whether all epochs are done, or ``patience`` epochs brought nothing better."""
         if self.epoch >= config.epochs or config.patience is None or self.best is None:
             return self.epoch >= config.epochs
         return self.epoch - int(self.best["epoch"]) >= config.patience
 
 
 def _merit(results: Mapping[str, Any], metric: str) -> tuple[float, float]:
-    """The metric, then the lower loss; an equal epoch does not replace an earlier one."""
+    """Return the metric, then the lower loss. An equal epoch does not replace an earlier one."""
     return results[metric], -results["loss"]

@@ -1,4 +1,4 @@
-"""When a line about an epoch's progress is due, and how long the rest will take."""
+"""Progress lines: when to log one, and the estimate of the remaining time."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ class ProgressLines:
     """Decides after each optimizer step whether a line is due, and estimates the time that is left.
 
     Args:
-        interval: steps between lines; there are more of them where that takes longer than ``LONGEST_SECONDS``.
+        interval: steps between lines. There are more of them where that takes longer than ``LONGEST_SECONDS``.
         clock: seconds.
     """
 
@@ -25,7 +25,7 @@ class ProgressLines:
         self._first, self._said_at = None, self._clock()
 
     def is_due(self, step: int, num_steps: int) -> bool:
-        """Return whether there should be a line after ``step`` of an epoch's ``num_steps``; call it after every one."""
+        """Return whether there should be a line after ``step`` of an epoch's ``num_steps``. Call it after every one."""
         now = self._clock()
         if self._first is None:  # the first step also starts workers and tunes kernels
             self._first = step, now
@@ -38,11 +38,11 @@ class ProgressLines:
         return True
 
     def describe_left(self, step: int, num_steps: int, epochs_left: int, epoch_seconds: float | None) -> str:
-        """Return the time left in the epoch and in the run; empty where no speed is known yet.
+        """Return the time left in the epoch and in the run, empty if no speed is known yet.
 
         Args:
             epochs_left: after this one.
-            epoch_seconds: what the epoch before took with its evaluation; without one the steps' time is taken.
+            epoch_seconds: what the epoch before took with its evaluation. Without one the steps' time is taken.
         """
         if self._first is None or step <= self._first[0]:
             return ""

@@ -18,7 +18,7 @@ METRICS, MULTI_LABEL_METRICS = ("top1", "top5", "mean_class"), ("map",)
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One line of summary.csv; ``epoch`` counts from 1, accuracies are ratios, ``seconds`` take in the evaluation.
+    """One line of summary.csv. ``epoch`` counts from 1, accuracies are ratios, ``seconds`` take in the evaluation.
 
     A multi-label run has ``val_map`` in place of the accuracies, which are None there.
     """
@@ -66,7 +66,7 @@ class FitResult:
 
 
 def result_dict(result: EvalResult) -> dict[str, Any]:
-    """The JSON form of an evaluation: ratios in [0, 1], None where there is nothing to measure.
+    """Return the JSON form of an evaluation: ratios in [0, 1], None where there is nothing to measure.
 
     Keys: top1, top5 (top-C where C < 5), mean_class, loss, num_videos (those that were read), num_labelled, num_unread,
     num_views, num_clips (videos times views), average, seconds, class_names, per_class (accuracies in the order of
@@ -98,7 +98,7 @@ def _trust_of_map(result: EvalResult) -> dict[str, Any]:
 
 
 def _trust(result: EvalResult) -> dict[str, Any]:
-    """What says how far the accuracies can be trusted, and what is mistaken for what."""
+    """Return the fields on the reliability of the accuracies, and the confusions."""
     names = result.class_names
     return {
         "num_correct": result.num_correct,

@@ -1,4 +1,4 @@
-"""What may differ between a run and its continuation."""
+"""Settings that may differ between a run and its continuation."""
 
 import hashlib
 import logging
@@ -86,7 +86,7 @@ def digest_names(names: Sequence[str]) -> str:
 
 
 def _layout_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The layout that a run was saved with, also by earlier versions, which counted the batches of a process."""
+    """Return the layout that a run was saved with, also by earlier versions, which counted the batches of a process."""
     layout = dict(state["layout"])
     if "clips a step" not in layout:
         together, batches = layout.get("clips in the processes' batches"), layout.get("batches of a process")

@@ -1,4 +1,4 @@
-"""What the training loop holds on to, and its checkpoints."""
+"""State of the training loop, and its checkpoints."""
 
 import logging
 import time
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Calls:
-    """What the caller of `fit` lets it call; see there."""
+    """Callbacks of `fit`, documented there."""
 
     train_batch: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     eval_batch: Callable[[Tensor], Tensor] | None = None
@@ -90,7 +90,7 @@ class Run:
             _log.info(message, *values)
 
     def find_broken(self, weights: Mapping[str, Tensor]) -> str:
-        """Return the name of a weight that is not finite, or of a buffer with a nan in it; empty if there is none."""
+        """Return the name of a weight that is not finite, or of a buffer with a nan in it, empty if there is none."""
         parameters = {name for name, _ in self.net.named_parameters()}
         for name, tensor in weights.items():
             if tensor.isnan().any() or (name in parameters and tensor.isinf().any()):
@@ -98,7 +98,7 @@ class Run:
         return ""
 
     def describe_way_out(self) -> str:
-        """Say from where a run that has diverged can be started again; its own settings cannot change."""
+        """Say from where a run that has diverged can be started again. Its own settings cannot change."""
         best = self.folder.path / "best"
         start = f"from the weights in {best}" if best.exists() else "with another output folder"
         return (
@@ -109,14 +109,14 @@ class Run:
         )
 
     def is_save_due(self) -> bool:
-        """Whether the last checkpoint is ``checkpoint_minutes`` old."""
+        """Return whether the last checkpoint is ``checkpoint_minutes`` old."""
         return time.monotonic() - self.saved_at >= 60 * self.config.checkpoint_minutes
 
     def save_last(self, progress: Progress) -> None:
-        """Write ``last`` at the end of an epoch, or of a step in the middle of one; all processes call it together.
+        """Write ``last`` at the end of an epoch, or of a step in the middle of one. All processes call it together.
 
         Raises:
-            CheckpointError: the disk refused; the ``last`` before is intact.
+            CheckpointError: the disk refused. The ``last`` before is intact.
             TrainingError: the weights are not finite: no run could go on from them, and the ``last`` before is kept.
         """
         net = self.model if is_sharded(self.accelerator) else self.net
@@ -139,13 +139,13 @@ class Run:
         self.saved_at = time.monotonic()
 
     def save_measured(self, results: dict[str, Any], progress: Progress) -> None:
-        """Write ``best`` and ``epoch-K`` if an epoch is to be kept there; all processes call it together.
+        """Write ``best`` and ``epoch-K`` if an epoch is to be kept there. All processes call it together.
 
         Args:
             results: of the epoch that has just been evaluated.
             progress: after it.
         Raises:
-            CheckpointError: the disk refused; what was kept before is intact.
+            CheckpointError: the disk refused. What was kept before is intact.
         """
         is_best, count = progress.best is results, self.config.checkpoint_hist
         if not is_best and count == 1:

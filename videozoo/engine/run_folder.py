@@ -72,7 +72,7 @@ class RunFolder:
     model_config: dict[str, Any]
 
     def hold(self) -> Lock:
-        """Keep the folder for this process, and put in order what a killed run has left; the first process does this.
+        """Keep the folder for this process, and put in order what a killed run has left. The first process does this.
 
         Raises:
             CheckpointError: another process trains into it, it holds another kind of result, or it cannot be written.
@@ -154,7 +154,7 @@ class RunFolder:
         Args:
             state: what is not in the others: of the optimizer, the loader, ...
         Raises:
-            CheckpointError: the disk refused; the ``last`` before is intact.
+            CheckpointError: the disk refused. The ``last`` before is intact.
         """
         whole = {
             "config": config_dict(config),
@@ -175,7 +175,7 @@ class RunFolder:
         """Write ``best``: weights and config with the metrics.
 
         Raises:
-            CheckpointError: the disk refused; the ``best`` before is intact.
+            CheckpointError: the disk refused. The ``best`` before is intact.
         """
         self._save_measured(self.path / "best", weights, results)
 
@@ -194,7 +194,7 @@ class RunFolder:
         return {epoch for epoch in found if (self._epoch(epoch) / CONFIG).is_file()}
 
     def drop_epochs(self, kept: Collection[int]) -> None:
-        """Remove the folders of other epochs; a folder goes as a whole, also where the process is killed."""
+        """Remove the folders of other epochs. A folder goes as a whole, also where the process is killed."""
         for epoch in self.saved_epochs() - set(kept):
             try:
                 remove_folder(self._epoch(epoch))
@@ -209,7 +209,7 @@ class RunFolder:
         save_checkpoint(folder, weights, self._config(measured))
 
     def write_reports(self, progress: Progress) -> None:
-        """Write summary.csv, results.json, curves.png and confusion.png; nothing before the first epoch.
+        """Write summary.csv, results.json, curves.png and confusion.png. Nothing before the first epoch.
 
         A multi-label run has no confusion.
 
@@ -229,7 +229,7 @@ class RunFolder:
             write_results(self.path / "results.json", self._results(progress))
 
     def result(self, progress: Progress) -> FitResult:
-        """What `fit` gives back."""
+        """Return the result of `fit`."""
         best = self._results(progress)
         return FitResult(self.path, best["epoch"], best, progress.history, progress.stopped_early)
 

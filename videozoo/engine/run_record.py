@@ -1,4 +1,4 @@
-"""What a run folder tells about its best weights, or an evaluation about a model, for those who publish them."""
+"""Records of runs and evaluations, for model cards."""
 
 import csv
 import json
@@ -18,12 +18,12 @@ from videozoo.text import cause
 
 @dataclass(frozen=True)
 class RunRecord:
-    """How weights were trained, and what they measured.
+    """Training settings and results of some weights.
 
     Args:
         results: the content of results.json.
-        settings: those of the training, by the names of ``FitConfig``; none for an evaluation alone.
-        confusion: counts (C, C), a row per true class; None where they are not kept.
+        settings: those of the training, by the names of ``FitConfig``. None for an evaluation alone.
+        confusion: counts (C, C), a row per true class. None where they are not kept.
         picture: confusion.png, if it is there.
     """
 
@@ -34,7 +34,7 @@ class RunRecord:
 
 
 def read_run(path: Path) -> RunRecord:
-    """Read a run folder's results; of ``last`` only the settings and the confusion, no weights.
+    """Read a run folder's results. Of ``last`` only the settings and the confusion, no weights.
 
     Raises:
         CheckpointError: the run has not finished an epoch, a file is damaged, or ``best`` is of another epoch than the
@@ -78,7 +78,7 @@ def read_evaluation(folder: Path) -> RunRecord:
 
 
 def _read_counts(path: Path, class_names: list[str]) -> list[list[int]] | None:
-    """The rows of a confusion.csv; None where there is none."""
+    """Return the rows of a confusion.csv, or None if there is none."""
     if not path.is_file():
         return None
     with path.open(newline="", encoding="utf-8") as file:

@@ -29,7 +29,7 @@ class Scores:
 
     Args:
         result: the evaluation.
-        names: the name of each video by its index, of those that could not be read too; no name stands twice.
+        names: the name of each video by its index, of those that could not be read too. No name stands twice.
         about: what was measured: ``model``, ``data``, ``is_reversed`` and so on, as JSON holds it.
     """
 
@@ -39,7 +39,7 @@ class Scores:
 
 
 def name_videos(names: Sequence[str]) -> dict[int, str]:
-    """Names by index; one that stands again, as of another part of the same file, gets its count behind it."""
+    """Return names by index. One that stands again, as of another part of the same file, gets its count behind it."""
     counts: dict[str, int] = {}
     taken = set(names)
     found: dict[int, str] = {}
@@ -57,8 +57,8 @@ def name_videos(names: Sequence[str]) -> dict[int, str]:
 def save_scores(path: Path, scores: Scores) -> None:
     """Write a safetensors file, in one piece.
 
-    Tensors: ``scores`` (N, C), what was counted; ``log_probs`` and ``logits`` (N, C), the averages over the views that
-    they follow from; ``labels`` (N,), -1 where unlabeled, or multi-hot (N, C); ``indices`` (N,). Metadata: ``names``
+    Tensors: ``scores`` (N, C), what was counted. ``log_probs`` and ``logits`` (N, C), the averages over the views that
+    they follow from. ``labels`` (N,), -1 where unlabeled, or multi-hot (N, C). ``indices`` (N,). Metadata: ``names``
     of the N videos and ``class_names`` as JSON lists, ``unread`` as a list of [index, name, problem], ``average``,
     ``num_views``, ``about``.
 
@@ -125,10 +125,10 @@ def join_scores(parts: Sequence[Scores], average: str | None = None) -> Scores:
     Videos are matched by name. One that a part could not read is unread in the whole.
 
     Args:
-        parts: of the same videos with the same labels and classes; the first one gives the order.
-        average: ``prob`` or ``logit``; None for the parts' own.
+        parts: of the same videos with the same labels and classes. The first one gives the order.
+        average: ``prob`` or ``logit``. None for the parts' own.
     Raises:
-        EngineError: parts of other videos, labels or classes, or with different averages and none given; it names
+        EngineError: parts of other videos, labels or classes, or with different averages and none given. It names
             some.
     """
     first = parts[0]
@@ -164,7 +164,7 @@ def join_scores(parts: Sequence[Scores], average: str | None = None) -> Scores:
 
 
 def _joint_about(parts: Sequence[Scores]) -> dict[str, Any]:
-    """What differs between the parts, as lists."""
+    """Join the metadata of the parts. Values that differ become lists."""
     keys = dict.fromkeys(key for part in parts for key in part.about)
     values = {key: [part.about.get(key) for part in parts] for key in keys}
     is_same = {key: key != "model" and all(other == value[0] for other in value) for key, value in values.items()}

@@ -1,4 +1,4 @@
-"""What comes before the first step: everything is checked, put together and, in a continued run, loaded."""
+"""Set-up of a run before the first step: checks, construction and, in a continued run, loading."""
 
 import contextlib
 import logging
@@ -45,7 +45,7 @@ def start_run(
     train_names: Sequence[str] | None,
     stack: contextlib.ExitStack,
 ) -> Run:
-    """Make the run that `fit` goes through, see there; ``stack`` gives the folder back to other processes."""
+    """Make the run that `fit` goes through, see there. ``stack`` gives the folder back to other processes."""
     accelerator = make_accelerator(config.amp, config.device)
     with accelerator.main_process_first():  # it puts in order what a killed run has left
         if accelerator.is_main_process:

@@ -17,17 +17,17 @@ _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
-    """Whether each process holds a part of the model only; every process must then take part in the calls below."""
+    """Return whether each process holds a part of the model only. Then all must take part in the calls below."""
     return accelerator.distributed_type == DistributedType.FSDP
 
 
 def weights_of(net: nn.Module, accelerator: Accelerator) -> Mapping[str, Tensor]:
-    """The model's weights under its own keys; nothing is copied where they are not sharded."""
+    """Return the model's weights under its own keys. Nothing is copied where they are not sharded."""
     return accelerator.get_state_dict(net) if is_sharded(accelerator) else net.state_dict()
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, net: nn.Module, accelerator: Accelerator) -> dict[str, Any]:
-    """The optimizer's state, which `load_optimizer` takes."""
+    """Return the optimizer's state, which `load_optimizer` takes."""
     if is_sharded(accelerator):
         if not _bare(optimizer).state:  # torch would make one by a step of its own, which starts momenta and counts
             return {}
@@ -38,7 +38,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, net: nn.Module, accelerato
 def load_optimizer(
     optimizer: torch.optim.Optimizer, net: nn.Module, state: dict[str, Any], accelerator: Accelerator
 ) -> None:
-    """Load what `optimizer_state` gave; the optimizer has been prepared by accelerate."""
+    """Load what `optimizer_state` gave. The optimizer has been prepared by accelerate."""
     if is_sharded(accelerator):
         if state:
             set_optimizer_state_dict(net, _bare(optimizer), state, options=_WHOLE)
@@ -53,6 +53,6 @@ def load_optimizer(
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:
-    """The optimizer inside accelerate's."""
+    """Return the optimizer inside accelerate's."""
     bare: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
     return bare

@@ -24,7 +24,7 @@ def sync_batch_norm(
     the backward, so all of them must call it equally often.
 
     Args:
-        x: (B, C, ...); B may differ from process to process.
+        x: (B, C, ...). B may differ from process to process.
         running_mean, running_var, weight, bias, training, momentum, eps: as there.
     """
     if not training or not distributed.is_initialized() or distributed.get_world_size() == 1:
@@ -53,7 +53,7 @@ def sync_batch_norm(
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """The sum of a tensor over the processes; what comes back is the sum of what each of them has to say about it."""
+    """The sum of a tensor over the processes. What comes back is the sum of what each of them has to say about it."""
 
     @staticmethod
     def forward(_ctx: Any, x: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 class CpuSyncBatchNorm(_BatchNorm):
-    """What ``SyncBatchNorm`` is, torch's or timm's with an activation, on the CPU.
+    """Equivalent of ``SyncBatchNorm`` on the CPU, torch's or timm's with an activation.
 
     Not a subclass of torch's: on the CPU ``DistributedDataParallel`` refuses those.
     """

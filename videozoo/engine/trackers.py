@@ -21,10 +21,10 @@ class Trackers:
 
     Args:
         names: ``tensorboard`` writes to RUN/tensorboard, ``wandb`` to RUN/wandb, and to its service where a key for it
-            is known; ``WANDB_MODE`` and its other variables hold.
+            is known. ``WANDB_MODE`` and its other variables hold.
         folder: the run folder.
         settings: of the run.
-        is_main: whether this is the first process; the others track nothing.
+        is_main: whether this is the first process. The others track nothing.
     Raises:
         EngineError: a tracker cannot start.
         MissingPackageError: its package is not installed.

@@ -25,10 +25,10 @@ Group = list[tuple[Batch, float]]  # the batches of an optimizer step, each with
 
 
 def train_epoch(run: Run) -> None:
-    """Train to the end of the epoch under way, from the step it has come to; ``run.progress.current`` moves along.
+    """Train to the end of the epoch under way, from the step it has come to. ``run.progress.current`` moves along.
 
     Raises:
-        Stopped: that was asked for; the step before it has been kept.
+        Stopped: that was asked for. The step before it has been kept.
     """
     config, state, epoch = run.config, run.progress.current, run.progress.epoch
     run.model.train()
@@ -86,7 +86,7 @@ def _describe_left(run: Run) -> str:
 
 
 def _next_group(run: Run, batches: Iterator[tuple[Batch, float]]) -> Group:
-    """The batches of the next optimizer step; none at the end, and where a stop was asked for."""
+    """Return the batches of the next optimizer step. None at the end, and where a stop was asked for."""
     if run.interrupts.asked:
         return []
     try:
@@ -98,7 +98,7 @@ def _next_group(run: Run, batches: Iterator[tuple[Batch, float]]) -> Group:
 
 
 def _agree(run: Run, group: Group) -> tuple[float, int, bool]:
-    """What the processes need to know of one another before a step.
+    """Exchange the state of all processes before a step.
 
     Returns:
         the weight of all clips of the step, the number of the signal that asked to stop or 0, whether to save.
@@ -130,13 +130,13 @@ def _agree(run: Run, group: Group) -> tuple[float, int, bool]:
 
 
 def _weight(run: Run, labels: Tensor) -> float:
-    """What a batch weighs in the loss: its clips, or the sum of their classes' weights."""
+    """Return the weight of a batch in the loss: its clips, or the sum of their classes' weights."""
     _check_labels(labels, run.num_classes, run.config.multi_label)
     return len(labels) if run.class_weights is None else run.class_weights[labels].sum().item()
 
 
 def _step(run: Run, group: Group, weight: float, where: str) -> tuple[float, float, float]:
-    """One optimizer step over one or more batches, as if they were one.
+    """Return one optimizer step over one or more batches, as if they were one.
 
     Each clip counts by its class's weight alone, however the clips are spread over batches and processes.
 

@@ -126,7 +126,7 @@ def seed_step(seed: int, device: torch.device) -> None:
 
 
 class _SeededIndices(list[int]):
-    """The indices of a batch with the seed of its draws; it goes to the worker that makes the batch."""
+    """The indices of a batch with the seed of its draws. It goes to the worker that makes the batch."""
 
     seed: int
 
@@ -155,7 +155,7 @@ class _SeededBatches:
 
 
 class _SeededDataset(Dataset[Any]):
-    """A data set whose draws are seeded before each batch; to ``worker_init_fn`` it looks like the data set itself."""
+    """A data set whose draws are seeded before each batch. To ``worker_init_fn`` it looks like the data set itself."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset

@@ -1,4 +1,4 @@
-"""What a model sees: class maps, the states inside ARC, DNR's norms, motion, temporal kernels, confusions.
+"""Explanations of models: Grad-CAM, states inside ARC, DNR's norms, motion, temporal kernels, confusions.
 
 Everything is captured on a throw-away copy on the same weights: the model keeps no hook, gradient or mode of it, and
 other threads may use it meanwhile.

@@ -1,4 +1,4 @@
-"""What happens inside an ARC layer: its evolving input states and its backward attention, recomputed step by step."""
+"""States inside an ARC layer: evolving input states and backward attention, recomputed step by step."""
 
 import copy
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ ARC_LAYERS = (ArcConv2d, ArcConv3d, ArcLinear)
 
 @dataclass(frozen=True)
 class ArcSteps:
-    """Every step of an ARC layer, with all channels; tensors have an axis of time, whatever the layer's layout.
+    """Every step of an ARC layer, with all channels. Tensors have an axis of time, whatever the layer's layout.
 
     Args:
-        states: Z_1 to Z_n, each (B, C_in, T, H, W); Z_1 is the layer's input X, the others are not negative
+        states: Z_1 to Z_n, each (B, C_in, T, H, W). Z_1 is the layer's input X, the others are not negative
             where X is not.
-        attention: AM_2 to AM_n (eq. 7), each (B, C_in, T or 1, H or 1, W or 1) at the size of Y; empty without it.
+        attention: AM_2 to AM_n (eq. 7), each (B, C_in, T or 1, H or 1, W or 1) at the size of Y. Empty without it.
         output: Y, in the layer's own layout.
     """
 
@@ -34,15 +34,15 @@ class ArcSteps:
 
 @dataclass(frozen=True)
 class ArcStates:
-    """What an ARC layer showed for some clips.
+    """States of an ARC layer for some clips.
 
     Args:
         layer: its name in the model.
-        states: float32 (B, n, T, H, W), Z_1 to Z_n averaged over channels (Fig. 6); not negative in layers
+        states: float32 (B, n, T, H, W), Z_1 to Z_n averaged over channels (Fig. 6). Not negative in layers
             behind a ReLU.
         attention: float32 (B, n - 1, T, C_in), AM_2 to AM_n averaged over positions (Fig. 3), in units of the layer's
             input, to which they are added (before twice their sigmoid is taken where the interaction is
-            multiplicative); None in a layer without attention.
+            multiplicative). None in a layer without attention.
     """
 
     layer: str
@@ -51,7 +51,7 @@ class ArcStates:
 
 
 def arc_layers(model: nn.Module) -> list[str]:
-    """Names of a model's ARC layers, in order.
+    """Return the names of a model's ARC layers, in order.
 
     Raises:
         ValueError: there is none.
@@ -60,7 +60,8 @@ def arc_layers(model: nn.Module) -> list[str]:
 
 
 def default_arc_layer(model: nn.Module) -> str:
-    """The layer that the paper shows: the second convolution of the second block of res3, or else the second of all.
+    """Return the layer that the paper shows: the second convolution of the second block of res3, or else the second of
+    all.
 
     Raises:
         ValueError: the model has no ARC layer.
@@ -71,14 +72,14 @@ def default_arc_layer(model: nn.Module) -> str:
 
 
 def arc_states(model: nn.Module, clips: Tensor, layers: str | list[str] | None = None) -> list[ArcStates]:
-    """The evolving states and the backward attention of ARC layers.
+    """Return the evolving states and the backward attention of ARC layers.
 
-    They are recomputed from the layer's parameters and the input that it got; the model is not changed.
+    They are recomputed from the layer's parameters and the input that it got. The model is not changed.
 
     Args:
         model: a model of videozoo with ARC.
         clips: normalized clips.
-        layers: names of layers, ``backbone.`` left out or not; None: all.
+        layers: names of layers, ``backbone.`` left out or not. None: all.
     Shape:
         clips (B, C, T, H, W).
     Raises:
@@ -124,7 +125,7 @@ def retrace_arc(layer: Any, input: Tensor) -> ArcSteps:
 
 
 def _to_clips(layer: Any, view: Tensor) -> Tensor:
-    """A layer's view, which has an axis of time, as (B, C, T, ...)."""
+    """Return a layer's view, which has an axis of time, as (B, C, T, ...)."""
     if isinstance(layer, ArcConv3d):
         return view
     return view.movedim(2 if isinstance(layer, ArcConv2d) else -1, 1)

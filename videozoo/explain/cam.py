@@ -20,10 +20,10 @@ __all__ = ["ClassMaps", "find_class", "find_stage", "grad_cam", "wanted_classes"
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """Where each frame speaks for a class.
+    """Heat maps of the evidence for a class in each frame.
 
     Args:
-        maps: float32 (B, N, h, w) in [0, 1], a map for each of N frames: 1 is the largest value of its clip; all 0
+        maps: float32 (B, N, h, w) in [0, 1], a map for each of N frames: 1 is the largest value of its clip. All 0
             where nothing in the clip speaks for the class.
         frames: which frames of the clip (0 to T - 1) they belong to: all T, or the middle one of each segment (TDN).
         classes: int64 (B,), the class of each clip that is explained.
@@ -92,7 +92,7 @@ def grad_cam(
 
 
 def find_stage(model: Any, stage: int | str) -> int:
-    """The number of a stage, from 1, of its number or its name in the papers.
+    """Return the number of a stage, from 1, of its number or its name in the papers.
 
     Args:
         model: a model of videozoo.
@@ -111,13 +111,13 @@ def find_stage(model: Any, stage: int | str) -> int:
 
 
 def find_class(model: Any, wanted: int | str) -> int:
-    """The number of a class, of its name or its number.
+    """Return the number of a class, of its name or its number.
 
     Args:
-        model: a model with ``num_classes``; its class names are those of its ``pretrained_cfg``.
+        model: a model with ``num_classes``. Its class names are those of its ``pretrained_cfg``.
         wanted: the name, or the number as an int or a string.
     Raises:
-        ValueError: no such class; the nearest names are given.
+        ValueError: no such class. The nearest names are given.
     """
     names = list(model.pretrained_cfg.get("label_names") or ())
     text = clean_name(str(wanted))
@@ -132,7 +132,7 @@ def find_class(model: Any, wanted: int | str) -> int:
 
 
 def wanted_classes(logits: Tensor, classes: int | Tensor | None, who: str) -> Tensor:
-    """Return the class to explain of each clip: the given ones, or what is predicted; ``who`` begins an error."""
+    """Return the class to explain of each clip: the given ones, or what is predicted. ``who`` begins an error."""
     batch, count = logits.shape
     if classes is None:
         return logits.detach().argmax(1)
@@ -146,7 +146,7 @@ def wanted_classes(logits: Tensor, classes: int | Tensor | None, who: str) -> Te
 
 
 def _watch_stage(model: Any, stage: int) -> list[Tensor]:
-    """Cut the graph at a stage's features; gives the list that will hold them once the model has run."""
+    """Cut the graph at a stage's features. Gives the list that will hold them once the model has run."""
     leaves: list[Tensor] = []
 
     def cut(features: Any) -> Any:
@@ -188,7 +188,7 @@ def _to_frames(maps: Tensor, count: int, places: list[int] | None) -> Tensor:
     """Linear interpolation over time: (B, T', h, w) to (B, count, h, w).
 
     Args:
-        places: the frame at which each step lies; None: every (count / T')-th, as strides over time leave them.
+        places: the frame at which each step lies. None: every (count / T')-th, as strides over time leave them.
     """
     steps = maps.shape[1]
     if steps == count:

@@ -28,7 +28,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def private_copy(model: M) -> M:
-    """A copy of a model's modules on the same weights, in evaluation mode and without gradients."""
+    """Return a copy of a model's modules on the same weights, in evaluation mode and without gradients."""
 
     def frozen(tensor: Tensor) -> Tensor:
         is_trained = isinstance(tensor, nn.Parameter)
@@ -43,10 +43,10 @@ def private_copy(model: M) -> M:
 
 @dataclass
 class Seen:
-    """What went in and out of some modules during one forward, by the module's name.
+    """Inputs and outputs of some modules during one forward, by the module's name.
 
     Args:
-        copy: the copy that ran; its modules have the weights of the model.
+        copy: the copy that ran. Its modules have the weights of the model.
         inputs, outputs: positional arguments and result of each module that was looked at.
     """
 
@@ -64,7 +64,7 @@ def look(
     """Run a copy of the model and keep what the named modules take and give.
 
     Args:
-        model: any model; it is not changed.
+        model: any model. It is not changed.
         clips: what it takes.
         names: of modules in it.
         read: what is kept as a module's output, from the module and its output, when it has just been called.
@@ -87,7 +87,7 @@ def look_at_each(
     names: Sequence[str],
     read: Callable[[nn.Module, Any], Any] = lambda _, output: output,
 ) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Name, module, first input and output of each of some modules, in order, after one forward; let go one by one.
+    """Name, module, first input and output of each of some modules, in order, after one forward. Let go one by one.
 
     Args:
         model, clips, names, read: as in :func:`look`.
@@ -98,14 +98,14 @@ def look_at_each(
 
 
 def _kept(value: Any) -> Any:
-    """The same tensors as they are now: a later module may write into them."""
+    """Return the same tensors as they are now: a later module may write into them."""
     if isinstance(value, Tensor):
         return value.clone()
     return tuple(_kept(part) for part in value) if isinstance(value, tuple) else value
 
 
 def find_layers(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], what: str) -> list[str]:
-    """Names of a model's modules of some classes, in order.
+    """Return the names of a model's modules of some classes, in order.
 
     Args:
         kinds: the classes.
@@ -124,16 +124,19 @@ def find_layers(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module]
 
 
 def layer_names(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
-    """Names of a model's modules of some classes; causal forms, which compute something else, do not count."""
+    """Return the names of a model's modules of some classes.
+
+    Causal forms, which compute something else, do not count.
+    """
     modules = model.named_modules()
     return [name for name, module in modules if isinstance(module, kinds) and not isinstance(module, Causal)]
 
 
 def pick_layers(names: Sequence[str], wanted: str | Sequence[str] | None) -> list[str]:
-    """The wanted ones of some layers; ``backbone.`` may be left out. None: all.
+    """Return the wanted ones of some layers. ``backbone.`` may be left out. None: all.
 
     Raises:
-        ValueError: no such layer; the nearest names are given.
+        ValueError: no such layer. The nearest names are given.
     """
     if wanted is None:
         return list(names)

@@ -19,7 +19,8 @@ __all__ = [
 
 
 def load_evaluation(path: Path) -> Scores:
-    """The scores of an evaluation: of a folder that ``videozoo evaluate --output`` wrote, or of such a file itself.
+    """Return the scores of an evaluation: of a folder that ``videozoo evaluate --output`` wrote, or of such a file
+    itself.
 
     Raises:
         EngineError: there are none, or they are damaged.
@@ -32,13 +33,13 @@ def load_evaluation(path: Path) -> Scores:
 
 
 def group_confusion(scores: Sequence[Scores], labels: Sequence[int]) -> list[GroupResult]:
-    """The part of each evaluation that is about one group of classes.
+    """Return the part of each evaluation that is about one group of classes.
 
     Args:
-        scores: evaluations with the same classes, in any order; they may be of different videos.
+        scores: evaluations with the same classes, in any order. They may be of different videos.
         labels: numbers of the group's k classes in the first evaluation.
     Returns:
-        one for each evaluation; ``counts`` are int64 (k, k + 1): videos by true class (rows) and best class (columns),
+        one for each evaluation. ``counts`` are int64 (k, k + 1): videos by true class (rows) and best class (columns),
         the last column for classes outside the group.
     Raises:
         EngineError: the evaluations have different classes.
@@ -56,7 +57,7 @@ def group_confusion(scores: Sequence[Scores], labels: Sequence[int]) -> list[Gro
 
 
 def evaluation_titles(scores: Sequence[Scores]) -> list[str]:
-    """What each evaluation is called: the last part of its model's name, or else of its file's folder."""
+    """Return a title for each evaluation: the last part of its model's name, or of its file's folder."""
     titles = [model_title(str(part.about.get("model") or "")) for part in scores]
     if "" in titles or len(set(titles)) < len(titles):
         titles = [Path(str(part.about.get("scores", ""))).parent.name for part in scores]
@@ -64,7 +65,7 @@ def evaluation_titles(scores: Sequence[Scores]) -> list[str]:
 
 
 def write_confusions(folder: Path, titles: Sequence[str], groups: Mapping[str, Sequence[GroupResult]]) -> list[str]:
-    """Write GROUP.png and GROUP.csv of each group into a folder; in the csv the evaluations stand below each other.
+    """Write GROUP.png and GROUP.csv of each group into a folder. In the csv the evaluations stand below each other.
 
     Args:
         titles: what each evaluation is called.

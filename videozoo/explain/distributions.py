@@ -67,7 +67,7 @@ def plot_attention(path: Path, traces: Sequence[ArcStates], title: str = "") -> 
 def plot_norms(path: Path, pairs: Sequence[NormPairs], title: str = "") -> None:
     """Draw DNR's scales and shifts: of each norm their spread over channels, by group of frames where it has several.
 
-    Left, norms with a relay over time, in them a box per group of frames; right, norms with one pair for the clip, in
+    Left, norms with a relay over time, in them a box per group of frames. Right, norms with one pair for the clip, in
     the order of depth. Where one layer is much wider than the others, the scale is linear near 0 and logarithmic
     beyond. Of the first clip.
 
@@ -98,7 +98,7 @@ def plot_norms(path: Path, pairs: Sequence[NormPairs], title: str = "") -> None:
 
 
 def _draw_norms(axes: Axes, pairs: Sequence[NormPairs], key: str, *, is_timed: bool) -> list[Any]:
-    """Draw a row per norm with a box per group of frames; gives the colors of the groups."""
+    """Draw a row per norm with a box per group of frames. Gives the colors of the groups."""
     values = [getattr(pair, key)[0].numpy() for pair in pairs]
     most = max(len(groups) for groups in values)
     colors = [colormaps["viridis"](0.1 + 0.75 * k / max(1, most - 1)) for k in range(most)] if is_timed else [_ORANGE]

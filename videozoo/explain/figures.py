@@ -38,7 +38,7 @@ def draw_row(row: Any, label: str, pictures: Iterable[Any], names: Sequence[str]
         row: axes, at least as many as pictures.
         label: stands left of the row.
         pictures: (H, W) or (H, W, 3) each.
-        names: a text below each; none where there are none.
+        names: a text below each. None where there are none.
         style: as ``imshow`` takes it.
     """
     row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9, labelpad=6)
@@ -54,7 +54,7 @@ def set_title(figure: Figure, title: str, what: str, longest: int = 60) -> None:
 
 
 def shown_frames(count: int, most: int = MOST_COLUMNS) -> list[int]:
-    """Which of ``count`` frames are drawn where at most so many fit: all, or evenly spread ones."""
+    """Return the frames to draw of ``count`` if at most so many fit: all, or evenly spread ones."""
     if count <= most:
         return list(range(count))
     return [int((k + 0.5) * count / most) for k in range(most)]

@@ -22,7 +22,7 @@ class FilmRow:
 
     Args:
         title: what the model is called.
-        subtitle: the class that is explained, and how sure the model is; a second line is left out of animations.
+        subtitle: the class that is explained, and how sure the model is. A second line is left out of animations.
         frames: uint8 RGB (N, H, W, 3), as the model saw them.
         maps: float (N, h, w) in [0, 1].
     """

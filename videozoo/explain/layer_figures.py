@@ -28,7 +28,7 @@ class Shown:
         frames: uint8 (N, H, W, 3), the frame of each of the model's time steps.
         frame_names: N texts.
         title: of every picture.
-        layer: the ARC layer whose states are drawn; None: the paper's.
+        layer: the ARC layer whose states are drawn. None: the paper's.
     """
 
     model: nn.Module
@@ -43,7 +43,7 @@ Draw = Callable[[Path, Shown], None]
 
 
 def kinds_of(model: nn.Module) -> tuple[str, ...]:
-    """What can be drawn of a model: ``cam`` always, then those of its layers."""
+    """Return the figures that can be drawn of a model: ``cam`` always, then those of its layers."""
     return ("cam", *(kind for kind, (classes, _, _) in _KINDS.items() if layer_names(model, classes)))
 
 

@@ -31,7 +31,7 @@ class ClipRow:
     """A clip with what is said of it.
 
     Args:
-        lines: texts left of it; long ones are broken and cut.
+        lines: texts left of it. Long ones are broken and cut.
         frames: uint8 RGB (T, H, W, 3).
     """
 
@@ -61,7 +61,8 @@ def plot_clips(path: Path, rows: Sequence[ClipRow], title: str) -> None:
 
 
 def _join(frames: Tensor, columns: int) -> Tensor:
-    """Frames side by side as one picture, which takes a tenth of the time that one for each takes to draw."""
+    """Return the frames side by side as one picture, which takes a tenth of the time that one for each takes to draw.
+    """
     height = frames.shape[1]
     if height > _PIXELS:
         frames = resize(frames.movedim(-1, 1), [_PIXELS, max(1, frames.shape[2] * _PIXELS // height)]).movedim(1, -1)
@@ -101,7 +102,7 @@ def find_errors(result: EvalResult, most: int = MOST_ROWS) -> tuple[list[int], i
 
 
 def _true_classes(result: EvalResult) -> Tensor:
-    """Whether each class is one of the video's, bool (N, C)."""
+    """Return whether each class is one of the video's, bool (N, C)."""
     if result.multi_label:
         return result.labels > 0
     return result.labels[:, None] == torch.arange(len(result.class_names))
@@ -114,7 +115,7 @@ def plot_errors(
 
     Args:
         names: from a video's index to its name.
-        read: from a video's index to its frames, uint8 (T, H, W, 3); None where it cannot be read any more.
+        read: from a video's index to its frames, uint8 (T, H, W, 3). None where it cannot be read any more.
         what: begins the title, such as ``"validation, epoch 3"``.
     Returns:
         whether there is a picture.
@@ -151,7 +152,7 @@ def clip_reader(
     """Return a function that reads the clip of a listed video that a test of one view takes.
 
     Args:
-        model: a model with ``pretrained_cfg``; sampling, size and crop are its own.
+        model: a model with ``pretrained_cfg``. Sampling, size and crop are its own.
         records: of the videos.
         is_reversed: give the frames backwards.
     Returns:
@@ -172,5 +173,5 @@ def clip_reader(
 
 
 def _tail(name: str, longest: int) -> str:
-    """The end of a path that fits: it differs more often than the beginning."""
+    """Return the end of a path that fits: it differs more often than the beginning."""
     return name if len(name) <= longest else "…" + name[1 - longest :]

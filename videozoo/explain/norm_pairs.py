@@ -22,11 +22,11 @@ class NormPairs:
 
     Args:
         layer: its name in the model.
-        relay: ``"time"``: one pair for each group of frames, the relay runs over time (cross-temporal); ``"depth"``:
-            one pair for the clip, the relay runs over blocks (cross-layer); ``"none"``: one pair for the clip, without
+        relay: ``"time"``: one pair for each group of frames, the relay runs over time (cross-temporal). ``"depth"``:
+            one pair for the clip, the relay runs over blocks (cross-layer). ``"none"``: one pair for the clip, without
             a relay (a cross-layer place that has no neighbor of its width).
-        group_frames: frames in a group; None: all of the clip.
-        gamma, beta: float32 (B, G, C), what features are multiplied by and what is added, after standardization; in the
+        group_frames: frames in a group. None: all of the clip.
+        gamma, beta: float32 (B, G, C), what features are multiplied by and what is added, after standardization. In the
             paper's form gamma = h lies in (0, 1), and beta = c has no bounds.
     """
 
@@ -38,7 +38,7 @@ class NormPairs:
 
 
 def norm_layers(model: nn.Module) -> list[str]:
-    """Names of a model's dynamic norms, in order.
+    """Return the names of a model's dynamic norms, in order.
 
     Raises:
         ValueError: there is none.
@@ -47,15 +47,15 @@ def norm_layers(model: nn.Module) -> list[str]:
 
 
 def norm_pairs(model: nn.Module, clips: Tensor, layers: str | list[str] | None = None) -> list[NormPairs]:
-    """The gammas and betas of DNR's norms, from the first to the last.
+    """Return the gammas and betas of DNR's norms, from the first to the last.
 
     Those of cross-temporal norms are recomputed from their input, those of cross-layer norms are the states that were
-    relayed; the model is not changed.
+    relayed. The model is not changed.
 
     Args:
         model: a model of videozoo with DNR.
         clips: normalized clips.
-        layers: names of norms, ``backbone.`` left out or not; None: all.
+        layers: names of norms, ``backbone.`` left out or not. None: all.
     Shape:
         clips (B, C, T, H, W).
     Raises:
@@ -78,5 +78,5 @@ def norm_pairs(model: nn.Module, clips: Tensor, layers: str | list[str] | None =
 
 
 def _pair_or_output(norm: nn.Module, output: Any) -> Any:
-    """What is kept of a norm: the state that a cross-layer norm hands on, a cross-temporal norm's output."""
+    """Return the part of a norm's result to keep: a cross-layer norm's state, a cross-temporal norm's output."""
     return tuple(new_state(norm.run)) if isinstance(norm, CrossLayerNorm2d) else output

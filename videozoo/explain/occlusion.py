@@ -30,11 +30,11 @@ def occlusion_maps(model: nn.Module, clips: Tensor, *, classes: int | Tensor | N
 
     Args:
         model: turns clips into logits: a model of videozoo, an ``OnnxNet``, or any other.
-        clips: normalized clips; 0 (the mean color of the training images) is the gray of the patch.
-        classes: one class for all clips, or one for each; None: what the model predicts.
+        clips: normalized clips. 0 (the mean color of the training images) is the gray of the patch.
+        classes: one class for all clips, or one for each. None: what the model predicts.
     Returns:
-        maps (B, N, 5, 5), a map for each of N <= 8 moments; ``frames`` are the middle ones of these. 1 is the largest
-        drop of the clip, which is in ``peaks``; places that raise the probability are 0.
+        maps (B, N, 5, 5), a map for each of N <= 8 moments. ``frames`` are the middle ones of these. 1 is the largest
+        drop of the clip, which is in ``peaks``. Places that raise the probability are 0.
     Shape:
         clips (B, C, T, H, W).
     Raises:

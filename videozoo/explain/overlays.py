@@ -29,9 +29,9 @@ def overlay_maps(frames: Tensor, maps: Tensor) -> Tensor:
 
     Args:
         frames: uint8 RGB.
-        maps: float in [0, 1]; they are enlarged (bilinear).
+        maps: float in [0, 1]. They are enlarged (bilinear).
     Shape:
-        frames (N, H, W, 3), maps (N, h, w); output uint8 (N, H, W, 3).
+        frames (N, H, W, 3), maps (N, h, w). Output uint8 (N, H, W, 3).
     """
     size = list(frames.shape[1:3])
     large = F.interpolate(maps[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0].clamp(0, 1)
@@ -45,7 +45,7 @@ def join_panels(panels: Sequence[tuple[str, Tensor]]) -> Tensor:
     """Put clips of equally many frames side by side, each under its title.
 
     Args:
-        panels: title, of one or two lines, and uint8 (N, H, W, 3); sizes may differ.
+        panels: title, of one or two lines, and uint8 (N, H, W, 3). Sizes may differ.
     Shape:
         uint8 (N, H', W', 3), H' and W' even.
     """
@@ -86,7 +86,7 @@ def write_animation(path: Path, frames: Tensor, frame_rate: int = 4) -> None:
     """Write a moving picture, in one piece: mp4 (h264) or gif, by the ending of the name.
 
     Args:
-        frames: uint8 RGB; for mp4 an odd side loses its last pixel.
+        frames: uint8 RGB. For mp4 an odd side loses its last pixel.
         frame_rate: frames per second.
     Shape:
         frames (N, H, W, 3).

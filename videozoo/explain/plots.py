@@ -31,7 +31,7 @@ def plot_states(path: Path, trace: ArcStates, frames: Tensor, frame_names: Seque
     with more than eight frames eight are drawn.
 
     Args:
-        trace: of one layer; the first clip is drawn.
+        trace: of one layer. The first clip is drawn.
         frames: uint8 (T, H, W, 3), or one for each time step.
         frame_names: texts below the frames.
     Raises:
@@ -73,7 +73,7 @@ def plot_motion(path: Path, motion: Motion, frames: Tensor, frame_names: Sequenc
     """Draw motion vectors as colors between the frames that they connect, with their confidence.
 
     Args:
-        motion: of one module; the first clip is drawn, of more than eight pairs of frames eight.
+        motion: of one module. The first clip is drawn, of more than eight pairs of frames eight.
         frames: uint8 (S, H, W, 3).
         frame_names: S texts.
     Raises:

@@ -1,4 +1,4 @@
-"""What the temporal modules see: motion vectors of MSN, temporal kernels of TANet."""
+"""Internals of temporal modules: motion vectors of MSN, temporal kernels of TANet."""
 
 from dataclasses import dataclass
 
@@ -49,7 +49,7 @@ class TemporalKernels:
 
 
 def motion_vectors(model: nn.Module, clips: Tensor) -> list[Motion]:
-    """The motion vectors of a model's motion-squeeze modules (MSN has one); the model is not changed.
+    """Return the motion vectors of a model's motion-squeeze modules (MSN has one). The model is not changed.
 
     Args:
         model: a model of videozoo with MSN.
@@ -70,7 +70,7 @@ def motion_vectors(model: nn.Module, clips: Tensor) -> list[Motion]:
 
 
 def temporal_kernels(model: nn.Module, clips: Tensor) -> list[TemporalKernels]:
-    """The kernels of a model's temporal adaptive modules, from the first to the last; the model is not changed.
+    """Return the kernels of a model's temporal adaptive modules, from the first to the last. The model is not changed.
 
     Args:
         model: a model of videozoo with TANet.
@@ -92,7 +92,7 @@ def flow_colors(vectors: Tensor) -> Tensor:
     """Motion as colors: the hue is the direction, the saturation the length over the longest vector given.
 
     Args:
-        vectors: x to the right, y down; all of them are drawn to one scale.
+        vectors: x to the right, y down. All of them are drawn to one scale.
     Shape:
         (..., 2, h, w), output uint8 (..., 3, h, w), white where nothing moves.
     """

@@ -35,7 +35,7 @@ def make_clips(model: torch.nn.Module, count: int = max(BATCHES)) -> Tensor:
 
 
 def read_clips(model: torch.nn.Module, files: Sequence[str | Path]) -> Tensor:
-    """One clip of each video, as a test of the model takes it.
+    """Return one clip of each video, as a test of the model takes it.
 
     Args:
         model: a model with ``pretrained_cfg``.
@@ -53,7 +53,7 @@ def check_equal(plain: Run, exported: Run, clips: Tensor, *, takes_any_size: boo
 
     Args:
         plain, exported: what gives the logits of a batch.
-        clips: one or more; where there are fewer than a batch needs they are taken again.
+        clips: one or more. Where there are fewer than a batch needs they are taken again.
         takes_any_size: try clips of another height and width too.
     Returns:
         the largest difference of a logit, over the largest logit.
@@ -82,5 +82,5 @@ def check_equal(plain: Run, exported: Run, clips: Tensor, *, takes_any_size: boo
 
 
 def run_in_batches(run: Run, clips: Tensor) -> Tensor:
-    """Logits of any number of clips, a few at a time."""
+    """Return the logits of any number of clips, a few at a time."""
     return torch.cat([run(some) for some in clips.split(max(BATCHES))])

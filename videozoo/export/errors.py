@@ -1,7 +1,7 @@
-"""What goes wrong with exported files."""
+"""Errors of exported files."""
 
 __all__ = ["ExportError"]
 
 
 class ExportError(Exception):
-    """A model cannot be exported, or an exported file cannot be used; the message says why and what to do."""
+    """A model cannot be exported, or an exported file cannot be used. The message says why and what to do."""

@@ -28,7 +28,7 @@ __all__ = ["Agreement", "ExportReport", "check_target", "export_model"]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a quantized file answers as the model does, on certain clips.
+    """Agreement of a quantized file with the model on certain clips.
 
     Args:
         num_clips: clips asked.
@@ -45,14 +45,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written and how it was found.
+    """Report of an export.
 
     Args:
         path: the file.
         num_bytes: its size.
         max_difference: largest difference of a logit over the largest logit, between the file (its float form, where
             weights became int8) and the model.
-        agreement: of int8 weights with the model; None without them.
+        agreement: of int8 weights with the model. None without them.
     """
 
     path: Path
@@ -132,7 +132,7 @@ def export_model(
 
 
 def check_target(path: str | os.PathLike[str], format: str) -> Path:
-    """The file that an export will make.
+    """Return the file that an export will make.
 
     Raises:
         ExportError: an unknown format, or a name that is taken or ends otherwise.

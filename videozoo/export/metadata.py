@@ -1,4 +1,4 @@
-"""What travels with an exported file: classes, sampling and preprocessing, as one JSON text."""
+"""Metadata of an exported file: classes, sampling and preprocessing, as one JSON text."""
 
 import json
 from collections.abc import Mapping
@@ -27,11 +27,11 @@ _MULTI_LABEL_FORMAT = 2
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What an exported file says of itself, checked.
+    """Checked metadata of an exported file.
 
     Args:
         num_classes: columns of the logits.
-        label_names: name of each class; None where the model has no names.
+        label_names: name of each class. None where the model has no names.
         data: how videos are sampled and transformed, as ``resolve_data_config`` gives it.
         multi_label: whether each class has a probability of its own, the sigmoid of its logit.
     """
@@ -43,7 +43,7 @@ class FileInfo:
 
 
 def describe(model: Any, *, fused: bool = False) -> str:
-    """The JSON text for a model.
+    """Return the JSON text for a model.
 
     Args:
         model: a model of videozoo.
@@ -72,7 +72,7 @@ def read_description(text: str | None, source: str) -> FileInfo:
     """Check a text that `describe` made, or that somebody else did.
 
     Args:
-        text: what stands in the file; None where nothing does.
+        text: what stands in the file. None where nothing does.
         source: the file, for the message.
     Raises:
         ExportError: it is missing, damaged, of a newer version, or a value is out of range.

@@ -1,4 +1,4 @@
-"""An exported ONNX file as a model that answers clips; the model itself is never built."""
+"""An exported ONNX file as a model that answers clips. The model itself is never built."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ class OnnxNet(nn.Module):
     Args:
         path: the file.
     Shape:
-        input (B, 3, T, H, W) float; output (B, num_classes) logits on the input's device.
+        input (B, 3, T, H, W) float. Output (B, num_classes) logits on the input's device.
     Raises:
         ExportError: no such file, onnxruntime is missing, or this is no file of videozoo.
     """
@@ -86,7 +86,7 @@ class OnnxNet(nn.Module):
 
 
 def open_session(path: Path) -> Any:
-    """A session of onnxruntime for a file, with as many threads as torch takes.
+    """Return a session of onnxruntime for a file, with as many threads as torch takes.
 
     Raises:
         ExportError: no such file, onnxruntime is missing, or it cannot read the file.

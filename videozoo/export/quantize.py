@@ -14,7 +14,7 @@ _LEAST = 1024
 
 
 def write_int8(source: Path, target: Path) -> None:
-    """Store the weights of convolutions and linear layers as int8; a runtime makes floats of them again.
+    """Store the weights of convolutions and linear layers as int8. A runtime makes floats of them again.
 
     Computation stays in float32: integer convolutions of onnxruntime are slower on a CPU, and less exact.
 
@@ -47,7 +47,8 @@ def write_int8(source: Path, target: Path) -> None:
 
 
 def _weights(graph: Any) -> set[str]:
-    """Names of what convolutions and products take as their weights, cut into parts (ARC) or turned or not."""
+    """Return the names of what convolutions and products take as their weights, cut into parts (ARC) or turned or not.
+    """
     made_from = {
         output: node.input[0]
         for node in graph.node

@@ -22,7 +22,7 @@ _WHOLE = torch.iinfo(torch.int64).max
 def free_sizes(model: Any) -> dict[int, str]:
     """Dimensions of the clips (B, C, T, H, W) that an exported model leaves open, by name.
 
-    The batch; for a 3-D model height and width too. Folded models are traced at one size: several of their parts
+    The batch. For a 3-D model height and width too. Folded models are traced at one size: several of their parts
     (ARC's pools, MSN's correlation) are written for the size of the maps.
     """
     return {0: "batch", **({3: "height", 4: "width"} if model.is_3d else {})}
@@ -46,7 +46,7 @@ def trace_program(model: Any, example: Tensor) -> torch.export.ExportedProgram:
 
 
 def translate(program: torch.export.ExportedProgram, sizes: dict[int, str]) -> Any:
-    """The ONNX program of a traced one; input ``clips``, output ``logits``.
+    """Return the ONNX program of a traced one. Input ``clips``, output ``logits``.
 
     Raises:
         ExportError: an operation has no translation.

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def can_reach(url: str, seconds: float = 3.0) -> bool:
-    """Return whether the server of an address answers, whatever it says; it is asked once.
+    """Return whether the server of an address answers, whatever it says. It is asked once.
 
     Args:
         url: an address.
@@ -38,8 +38,8 @@ def download_file(url: str, path: Path, sha256_prefix: str | None = None) -> Non
 
     Args:
         url: its address.
-        path: where it goes, in a folder that exists; what a failed try leaves there is the caller's to remove.
-        sha256_prefix: what its SHA-256 starts with; None where nobody says.
+        path: where it goes, in a folder that exists. What a failed try leaves there is the caller's to remove.
+        sha256_prefix: what its SHA-256 starts with. None where nobody says.
     Raises:
         WeightsError: it cannot be had, or is not the file that it should be.
     """

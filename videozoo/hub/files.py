@@ -83,7 +83,7 @@ def refuse_no_file(path: Path) -> None:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a ``.safetensors`` file, on the CPU.
+    """Return all tensors of a ``.safetensors`` file, on the CPU.
 
     Raises:
         WeightsError: no such file, another format, or a damaged file.
@@ -117,7 +117,7 @@ def check_safetensors(path: Path) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A model's ``config.json``.
+    """Return a model's ``config.json``.
 
     Raises:
         WeightsError: it is not a JSON object with an architecture.
@@ -132,7 +132,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], Path]:
-    """Config and weights file of a model folder in timm's layout (``config.json``, ``model.safetensors``).
+    """Return the config and weights file of a model folder in timm's layout (``config.json``, ``model.safetensors``).
 
     Raises:
         WeightsError: a file is missing or the config is not a JSON object with an architecture.
@@ -156,5 +156,5 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], Path]:
 
 
 def how_to_convert(path: Path | str) -> str:
-    """The command that turns a checkpoint into a model folder, and the name of what it makes."""
+    """Return the command that turns a checkpoint into a model folder, and the name of what it makes."""
     return f"`videozoo convert {path} --output DIR`, then load local-dir:DIR"

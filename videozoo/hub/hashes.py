@@ -16,12 +16,12 @@ def file_sha256(path: Path) -> str:
 
 
 def file_hash(path: Path, like: str) -> str | None:
-    """A file's hash, of the kind that ``like`` is: SHA-256, or git's SHA-1; None if it is no hash."""
+    """Return a file's hash, of the kind that ``like`` is: SHA-256, or git's SHA-1, or None if it is no hash."""
     if len(like) == 64:
         return file_sha256(path)
     return git_hash(path.read_bytes()) if len(like) == 40 else None
 
 
 def listed_hashes(info: ModelInfo) -> dict[str, str]:
-    """What the Hub lists of the files of a commit, by name: SHA-256 in large storage, else git's SHA-1."""
+    """Return the hashes that the Hub lists for the files of a commit: SHA-256 in large storage, else git's SHA-1."""
     return {row.rfilename: str(row.lfs.sha256 if row.lfs else row.blob_id or "") for row in info.siblings or []}

@@ -35,7 +35,7 @@ class RemoteFolder:
         repo: ``organization/name``.
         revision: the commit.
         config: what ``config.json`` holds.
-        weights: the ``model.safetensors``; the config lies beside it.
+        weights: the ``model.safetensors``. The config lies beside it.
     """
 
     repo: str
@@ -45,7 +45,7 @@ class RemoteFolder:
 
 
 def split_repo(name: str) -> tuple[str, str | None]:
-    """Repository and revision of ``organization/name[@revision]``."""
+    """Return the repository and revision of ``organization/name[@revision]``."""
     repo, _, revision = name.partition("@")
     return repo, revision or None
 
@@ -58,20 +58,20 @@ def download_repo(
     token: str | bool | None = None,
     has_config: bool = True,
 ) -> RemoteFolder:
-    """Config and weights of a repository, both of one commit and both checked against the hub's hashes.
+    """Return the config and weights of a repository, both of one commit and both checked against the hub's hashes.
 
     Without a network (or with ``HF_HUB_OFFLINE=1``) the cache answers, if it holds that revision. A damaged file, on
     its way or in the cache, is fetched once more.
 
     Args:
         repo: ``organization/name``.
-        revision: a branch, tag or commit; None for ``main``.
-        cache_dir: where files are kept; None for the client's own cache.
-        token: as in huggingface_hub; None takes that of ``HF_TOKEN`` or ``hf auth login``.
-        has_config: False fetches the weights alone, as of an image model; ``config`` is then empty.
+        revision: a branch, tag or commit. None for ``main``.
+        cache_dir: where files are kept. None for the client's own cache.
+        token: as in huggingface_hub. None takes that of ``HF_TOKEN`` or ``hf auth login``.
+        has_config: False fetches the weights alone, as of an image model. ``config`` is then empty.
     Raises:
-        WeightsError: no such repository, revision or file; no access; no network and nothing cached; only a pickle;
-            a file that is damaged or not what it should be.
+        WeightsError: no such repository, revision or file. No access. No network and nothing cached. Only a pickle.
+            A file that is damaged or not what it should be.
     """
     cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser().resolve()
     place = Place(repo, revision or "main", cache, token, (CONFIG, WEIGHTS) if has_config else (WEIGHTS,))
@@ -96,7 +96,7 @@ def download_repo(
 
 
 def is_cached(name: str, *, has_config: bool = True) -> bool:
-    """Return whether the cache holds the files of a repository ``organization/name[@revision]``; nothing is asked.
+    """Return whether the cache holds the files of a repository ``organization/name[@revision]``. Nothing is asked.
 
     Args:
         name: the repository.
@@ -113,18 +113,18 @@ class _NoNetwork(Exception):
 
 
 def open_hub(token: str | bool | None = None) -> HfApi:
-    """The client library, as which program it asks."""
+    """Return the client library, as which program it asks."""
     return HfApi(token=token, library_name="videozoo", library_version=__version__)
 
 
 def ask_info(api: HfApi, repo: str, revision: str, patience: float = 60.0) -> ModelInfo:
-    """What the hub says of a revision and its files, asked again where that may help; raises the client's errors."""
+    """Return the Hub's info on a revision and its files, with retries. Raises the client's errors."""
     timeout = constants.HF_HUB_ETAG_TIMEOUT
     return attempt(lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout), patience)
 
 
 def _resolve(place: Place) -> tuple[str, dict[str, str]]:
-    """The commit of a revision, and the hash of each of its files."""
+    """Return the commit of a revision, and the hash of each of its files."""
     try:
         info = ask_info(open_hub(place.token), place.repo, place.asked, _PATIENCE)
     except OfflineModeIsEnabled as error:
@@ -152,7 +152,7 @@ def _check_listing(place: Place, commit: str, digests: dict[str, str]) -> None:
 
 
 def _fetch(place: Place, commit: str, name: str, digest: str) -> Path:
-    """A checked file of the cache, downloaded where it is missing or damaged."""
+    """Return a checked file of the cache, downloaded where it is missing or damaged."""
     for is_second in (False, True):
         try:
             path = _download(place, commit, name, force=is_second)
@@ -179,7 +179,7 @@ def _download(place: Place, commit: str, name: str, force: bool = False) -> Path
 
 
 def _open(place: Place, commit: str, paths: dict[str, Path]) -> RemoteFolder:
-    """Both files, looked at; one that was published broken does not stay in the cache."""
+    """Return both files, looked at. One that was published broken does not stay in the cache."""
     try:
         file = CONFIG
         config = read_config(paths[CONFIG]) if CONFIG in paths else {}
@@ -200,7 +200,7 @@ def _discard(path: Path) -> None:
 
 
 def _remember(place: Place, commit: str) -> None:
-    """Note which commit a branch or tag stood at, for when there is no network; only now that its files are here."""
+    """Note which commit a branch or tag stood at, for when there is no network. Only now that its files are here."""
     ref = place.folder / "refs" / place.asked
     try:
         if place.asked != commit and not (ref.is_file() and ref.read_text() == commit):
@@ -216,7 +216,7 @@ def _cached(place: Place, name: str) -> Path | None:
 
 
 def _from_cache(place: Place) -> RemoteFolder | None:
-    """What the cache holds of a revision, checked by the hashes that name its blobs; None if a file is missing."""
+    """Return the cached files of a revision, checked by the hashes in their blobs' names, or None if one is missing."""
     paths = {name: _cached(place, name) for name in place.files}
     there = {name: path for name, path in paths.items() if path is not None}
     if len(there) < len(paths):

@@ -64,12 +64,12 @@ def check_repo_name(repo: str) -> None:
 
 
 def is_reference(name: str) -> bool:
-    """Whether git may have a branch, tag or commit of this name."""
+    """Return whether git may have a branch, tag or commit of this name."""
     return not _BAD_REFERENCE.search(name)
 
 
 def raise_refused(place: Place, error: Exception, commit: str | None = None, file: str | None = None) -> None:
-    """The error for what the hub refuses; nothing where it was not the hub that said no."""
+    """The error for what the hub refuses. Nothing where it was not the hub that said no."""
     has_token = place.token is not False and bool(place.token if isinstance(place.token, str) else get_token())
     reason = None
     if isinstance(error, GatedRepoError):

@@ -34,7 +34,7 @@ def attempt(act: Callable[[], _T], patience: float = 60.0) -> _T:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether an error may be gone at the next try: a reset, a time-out, a short file, a 5xx."""
+    """Return whether an error may be gone at the next try: a reset, a time-out, a short file, a 5xx."""
     if isinstance(error, OfflineModeIsEnabled | HFValidationError):
         return False
     if isinstance(error, LocalEntryNotFoundError | ConnectionError | TimeoutError):
@@ -47,7 +47,7 @@ def is_passing(error: Exception) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """What happened, in one line."""
+    """Describe an error in one line."""
     while isinstance(error, LocalEntryNotFoundError | ValueError) and error.__cause__ is not None:
         error = error.__cause__  # the client wraps what really happened
     if isinstance(error, HfHubHTTPError):

@@ -24,10 +24,10 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Put a folder made by ``fill`` in the place of ``folder``, as `videozoo.files.replace_folder` does.
 
     Args:
-        folder: where; its parents are made.
+        folder: where. Its parents are made.
         fill: writes the files into the folder that it is given.
     Raises:
-        WeightsError: the disk refused; nothing half-written is left.
+        WeightsError: the disk refused. Nothing half-written is left.
     """
     try:
         files.replace_folder(folder, fill)

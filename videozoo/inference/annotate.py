@@ -35,13 +35,13 @@ def annotate_video(
 ) -> int:
     """Write a video with the best classes of each moment and their scores drawn on it, as mp4 (h264) without sound.
 
-    Frames keep their times and are turned upright; those with a short side below ``SMALLEST_SIDE`` are enlarged. The
+    Frames keep their times and are turned upright. Those with a short side below ``SMALLEST_SIDE`` are enlarged. The
     file is there whole or not at all. A moment has the mean scores of the windows that cover it.
 
     Args:
         video: as for `Predictor.windows`.
         windows: of this video.
-        output: the mp4; a file that is there is replaced, see `is_annotated`.
+        output: the mp4. A file that is there is replaced, see `is_annotated`.
         topk: classes drawn.
         on_progress: called with the seconds that are drawn.
     Returns:
@@ -71,7 +71,7 @@ def is_annotated(path: Path) -> bool:
 
 
 class _Labels:
-    """Draws the classes of a moment into the upper left corner of a frame; a panel is kept while it stays the same."""
+    """Draws the classes of a moment into the upper left corner of a frame. A panel is kept while it stays the same."""
 
     def __init__(self, windows: WindowScores, topk: int) -> None:
         self.windows, self.topk = windows, topk
@@ -91,7 +91,7 @@ class _Labels:
         return out
 
     def _make_panel(self, number: int, frame_width: int, frame_height: int) -> Image.Image:
-        """The best classes of a row of moments, RGBA, a line each, with a bar as long as the score."""
+        """Return the best classes of a row of moments, RGBA, a line each, with a bar as long as the score."""
         size = int(np.clip(min(frame_width, frame_height) / 24, 12, 44))
         line, pad = round(1.45 * size), round(0.4 * size)
         scores = self.windows.moments[number]
@@ -114,7 +114,7 @@ class _Labels:
 
 
 def _name_and_font(name: str, label: int, size: int) -> tuple[str, Any]:
-    """A class name and a font that has its letters; its number, where no font of this machine has them."""
+    """Return a class name and a font that has its letters. Its number, where no font of this machine has them."""
     if _find_font_file(name) is None:
         name = f"class {label}"
     return name, _font(name, size)

@@ -26,13 +26,13 @@ class FeatureNet(nn.Module):
 
     Args:
         net: a model.
-        layer: ``stage1``, ``stage2``, ... or the name of any module that gives a map or a vector per frame; None: what
+        layer: ``stage1``, ``stage2``, ... or the name of any module that gives a map or a vector per frame. None: what
             the classifier takes.
         level: ``clip``, averaged over time, or ``frame``.
     Shape:
-        input (B, C, T, H, W); output (B, F), or (B, T', F), T' the time steps of that layer.
+        input (B, C, T, H, W). Output (B, F), or (B, T', F), T' the time steps of that layer.
     Raises:
-        ValueError: an unknown layer; later, one that gives nothing of the kind.
+        ValueError: an unknown layer. Later, one that gives nothing of the kind.
     """
 
     def __init__(self, net: nn.Module, layer: str | None = None, level: Level = "clip") -> None:
@@ -77,7 +77,7 @@ class FeatureNet(nn.Module):
 
 
 def _find_layer(net: VideoNet | Ensemble, layer: str) -> str:
-    """The full name of a module."""
+    """Return the full name of a module."""
     names = [name for name, _ in net.named_modules() if name]
     stages = {}
     if isinstance(net, VideoNet):

@@ -1,4 +1,4 @@
-"""What a predictor may be asked of: paths, files that are open, bytes, frames in memory."""
+"""Inputs of a predictor: paths, open files, bytes, frames in memory."""
 
 import contextlib
 import io
@@ -63,7 +63,7 @@ def to_record(asked: Any) -> VideoRecord:
 
 
 def to_records(asked: Iterable[Any]) -> list[VideoRecord | VideoError]:
-    """Return the record of each video; in place of a file that cannot be read, the error.
+    """Return the record of each video. In place of a file that cannot be read, the error.
 
     Raises:
         TypeError: one is nothing of the kind.

@@ -200,7 +200,7 @@ class Predictor:
         return self._join(rows.unflatten(0, video.shape[:2])).cpu().numpy()
 
     def _join(self, outputs: Tensor) -> Tensor:
-        """What is told of a video, from what the model gave for its views: (B, V, ...) to (B, ...)."""
+        """Join the model's outputs for the views of each video: (B, V, ...) to (B, ...)."""
         return probabilities(outputs, is_multi_label(self.model)).mean(dim=1)
 
     def _forward(self, clips: Tensor) -> Tensor:
@@ -290,7 +290,7 @@ class Predictor:
 
 
 def _copy(model: nn.Module, device: torch.device) -> nn.Module:
-    """A copy of a model's modules for a device; its tensors are the model's own where they are there already."""
+    """Return a copy of a model's modules for a device. Its tensors are the model's own where they are there already."""
     is_there = all(tensor.device == device for tensor in (*model.parameters(), *model.buffers()))
     return shared_copy(model) if is_there else copy.deepcopy(model)
 

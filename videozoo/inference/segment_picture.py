@@ -78,7 +78,7 @@ def _draw_time(axes: Axes, duration_sec: float) -> None:
 
 
 def _fit_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:
-    """Names in two lines at most; those that would look alike when cut begin with their class number."""
+    """Return names in two lines at most. Those that would look alike when cut begin with their class number."""
     cut = [short(name, _LONGEST_NAME) for name in names]
     cut = [f"{label}: {name}" if cut.count(name) > 1 else name for label, name in zip(labels, cut, strict=True)]
     return [fill(name, _LINE_LETTERS, max_lines=2, placeholder="…") for name in cut]

@@ -44,7 +44,7 @@ class WindowScores:
 
     Args:
         path: the video, as asked.
-        start_sec, end_sec: of each window, float64 (N,), rising; seconds from the first frame on.
+        start_sec, end_sec: of each window, float64 (N,), rising. Seconds from the first frame on.
         scores: float32 (N, C).
         duration_sec: of the video.
         class_names: name of each class.
@@ -102,14 +102,14 @@ class WindowScores:
 
 @dataclass(frozen=True)
 class WindowScorer:
-    """What `score_windows` needs of a predictor.
+    """Functions of a predictor that `score_windows` needs.
 
     Args:
         config: how its model wants videos, one clip.
         score: from uint8 clips (N, num_crops, 3, T, h, w) to scores (N, C).
         score_whole: gives the scores (C,) of a short video, or raises VideoError.
         open_stream: for a causal model a function from each next frame, uint8 (num_crops, 3, 1, h, w), to the scores
-            (C,) of the last T; None: there is no such form.
+            (C,) of the last T. None: there is no such form.
         max_clips: clips that are scored together.
     """
 
@@ -224,7 +224,7 @@ def _stream(
 ) -> Rows:
     """Frame by frame: an answer is of the last window, so that each frame costs one step, however near windows lie.
 
-    Windows begin whole frames apart; the last one ends with the last frame.
+    Windows begin whole frames apart. The last one ends with the last frame.
     """
     part_sec = window_sec / num_places
     every = max(round(stride_sec / part_sec), 1)

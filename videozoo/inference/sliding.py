@@ -30,12 +30,12 @@ class Window(NamedTuple):
 
 @dataclass
 class ShownFrames:
-    """What a model sees of a video at rising moments: the frames that are shown then, decoded once, in order.
+    """Frames shown at increasing times of a video, each decoded once, in order.
 
     Args:
         video: open, at its beginning.
         look: is called once for a frame, and only where it is wanted.
-        run: frames in a row from each moment on; the last one is repeated where the video ends.
+        run: frames in a row from each moment on. The last one is repeated where the video ends.
         duration_sec: of what was read so far.
     """
 
@@ -73,7 +73,7 @@ class ShownFrames:
             yield torch.cat(frames + frames[-1:] * (self.run - len(frames)), 2)
 
     def _frames(self) -> Iterator[tuple[VideoFrame, float]]:
-        """Each frame and the time until which it is shown."""
+        """Yield each frame and the time until which it is shown."""
         frames = self.video.frames()
         shown = next(frames)
         start, step = shown.time or 0.0, float(1 / (self.video.fps or IMAGES_FPS))
@@ -90,7 +90,7 @@ def sliding_clips(shown: ShownFrames, num_places: int, window_sec: float, stride
     """Yield the clip of each window, in order: in the middle of each of ``num_places`` equal parts what is shown then.
 
     The first window begins with the video, each other one ``stride_sec`` later. Where they do not lie apart and
-    leave more than such a part of the end unseen, one more window ends with the video; its clip is made of what the
+    leave more than such a part of the end unseen, one more window ends with the video. Its clip is made of what the
     others saw, the nearest each. There is no window in a video that is shorter.
 
     Args:

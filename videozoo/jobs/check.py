@@ -27,14 +27,14 @@ CLEAN = "clean.csv"
 
 @dataclass(frozen=True)
 class Finding:
-    """What one video holds.
+    """Result of checking one video.
 
     Args:
         frames: frames that decode.
-        fps: mean frames per second; 0 for folders of images.
+        fps: mean frames per second. 0 for folders of images.
         width, height: of the first frame, after rotation.
-        seconds: from the first frame to the end of the last; 0 for folders of images.
-        error: why it cannot be used; empty where it can.
+        seconds: from the first frame to the end of the last. 0 for folders of images.
+        error: why it cannot be used. Empty where it can.
         note: what is wrong with a video that can be used.
     """
 
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How many videos of a class can be read, and how many cannot."""
+    """Number of readable and unreadable videos of a class."""
 
     name: str
     good: int
@@ -101,9 +101,9 @@ def check_source(
     checked only files of another size or time of change.
 
     Args:
-        source: what ``load_source`` gives; ``check_files=False`` lets it list files that are not there.
-        folder: for what is written; new, or of an earlier check.
-        workers: processes; one that crashes marks its file.
+        source: what ``load_source`` gives. ``check_files=False`` lets it list files that are not there.
+        folder: for what is written. New, or of an earlier check.
+        workers: processes. One that crashes marks its file.
         limit_sec: processor time that a file may take.
         on_progress: called with the videos checked and the broken ones among them.
     Raises:
@@ -147,7 +147,7 @@ def _write(folder: Path, source: VideoSource, findings: Sequence[Finding]) -> No
 
 
 def count_classes(source: VideoSource, findings: Sequence[Finding]) -> list[ClassCount]:
-    """Count the videos of each class, in the order of the classes; none where the source has no labels."""
+    """Count the videos of each class, in the order of the classes. None where the source has no labels."""
     pairs = list(zip(source.records, findings, strict=True))
     good = Counter(label for record, finding in pairs if not finding.error for label in record.classes)
     broken = Counter(label for record, finding in pairs if finding.error for label in record.classes)
@@ -155,7 +155,7 @@ def count_classes(source: VideoSource, findings: Sequence[Finding]) -> list[Clas
 
 
 def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
-    """What was found, as names and values."""
+    """Return the findings as names and values."""
     good = [finding for finding in findings if not finding.error]
     rows = [
         ("videos", str(len(findings))),

@@ -1,4 +1,4 @@
-"""What a check of videos says of their classes and sizes: counts, uneven classes, a cheaper image size."""
+"""Report on classes and sizes: videos per class, uneven classes, a cheaper image size."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +20,7 @@ def class_table(parts: Mapping[str, Sequence[ClassCount]]) -> list[str]:
     Of long sets the largest and the smallest classes of the first part are shown.
 
     Args:
-        parts: counts by the name of the part; the classes of the first one count.
+        parts: counts by the name of the part. The classes of the first one count.
     """
     columns = {part or "videos": {count.name: count for count in counts} for part, counts in parts.items()}
     first = next(iter(columns.values()), {})

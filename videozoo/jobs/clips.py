@@ -25,7 +25,7 @@ class ClipBatch:
 
     Args:
         paths: all of them.
-        videos: for each model uint8 (B, V, 3, T, H, W) of those that could be read; empty if none could.
+        videos: for each model uint8 (B, V, 3, T, H, W) of those that could be read. Empty if none could.
         read: their places in ``paths``.
         errors: why the others could not be, by place.
         notes: what is odd about videos that could be read, by place.
@@ -48,7 +48,7 @@ class _Item(NamedTuple):
 
 
 class _Views:
-    """Read every view of records by their places; ``configs`` has what each model wants to see."""
+    """Read every view of records by their places. ``configs`` has what each model wants to see."""
 
     def __init__(self, records: Sequence[VideoRecord], configs: Sequence[dict[str, Any]], is_reversed: bool) -> None:
         self.records, self.is_reversed = records, is_reversed
@@ -94,8 +94,8 @@ def iterate_batches(
     A file that kills the process that decodes it, or hangs it, becomes an error of that file.
 
     Args:
-        configs: what each model wants to see; a file is read once for all of them.
-        workers: decoding processes; 0 decodes in this one.
+        configs: what each model wants to see. A file is read once for all of them.
+        workers: decoding processes. 0 decodes in this one.
         pin_memory: give batches in pinned memory, from which a GPU copies while it computes.
         is_reversed: play every clip backwards.
     """
@@ -131,7 +131,7 @@ def _collate(items: Sequence[_Item]) -> ClipBatch:
 
 
 def _join(singles: Iterable[ClipBatch]) -> ClipBatch:
-    """One batch of batches of one video each."""
+    """Return one batch of batches of one video each."""
     return _collate(
         [
             _Item(one.paths[0], [video[0] for video in one.videos], one.errors.get(0), one.notes.get(0, ""))

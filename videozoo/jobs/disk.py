@@ -1,4 +1,4 @@
-"""Where a job writes: files that are there whole or not at all, folders that it holds."""
+"""Output of jobs: files written whole or not at all, and locked folders."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator

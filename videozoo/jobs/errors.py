@@ -1,5 +1,5 @@
-"""What a job raises when it cannot go on."""
+"""Errors of jobs."""
 
 
 class JobError(ValueError):
-    """A job over many files that cannot go on; the message says what to change."""
+    """A job over many files that cannot go on. The message says what to change."""

@@ -46,18 +46,18 @@ def evaluate_records(
 
     Scores are kept in ``FOLDER/scores.safetensors.parts`` until the context is left without an error: killed at any
     moment and called again, it scores only the videos that are not kept yet. Several processes of one launch share the
-    videos out; each gets all results.
+    videos out. Each gets all results.
 
     Args:
-        models: models with the same classes; a file is read once for all of them. Multi-label ones measure a record's
+        models: models with the same classes. A file is read once for all of them. Multi-label ones measure a record's
             ``classes``, others its one label.
         class_names: of the labels.
-        views: clips and crops; None takes each model's own.
+        views: clips and crops. None takes each model's own.
         is_reversed: play every clip backwards.
         batch_size: videos that are decoded together.
-        workers: decoding processes; 0 decodes in this one, which a file that crashes the decoder then ends.
+        workers: decoding processes. 0 decodes in this one, which a file that crashes the decoder then ends.
         amp, device, average: as in `videozoo.engine.evaluate`.
-        folder: where scores are kept; None: nowhere.
+        folder: where scores are kept. None: nowhere.
         on_progress: called with the videos scored and the unread ones among them, of this process' share.
     Raises:
         JobError: the scores kept are of other models, videos or settings, or the disk refused.

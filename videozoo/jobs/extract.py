@@ -32,12 +32,12 @@ def extract_list(
     A Parquet file has a row per video: index (place in the list), path, label (null where the list has none), error
     (null where fine) and features (float32, flat). A ``.npy`` or ``.safetensors`` file (tensor ``features``) holds the
     features alone, float32 (N, F) or (N, T', F), with NaN where a video could not be read. The other columns are in
-    ``NAME.csv`` beside it, row by row, and what the rows are of in ``NAME.json``; NAME is the file's whole name.
+    ``NAME.csv`` beside it, row by row, and what the rows are of in ``NAME.json``. NAME is the file's whole name.
 
     Args:
         extractor: the model.
         listing: what `open_listing` gives.
-        output: the file; its ending says which of the three.
+        output: the file. Its ending says which of the three.
         on_progress: as in `predict_list`.
     Raises:
         JobError: another ending, or what `predict_list` says.

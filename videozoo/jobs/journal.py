@@ -1,4 +1,4 @@
-"""What became of each file of a job, line by line, and the work on those files that have no line yet."""
+"""Journal of a job, one line per finished file, and the work on the remaining files."""
 
 import contextlib
 import json
@@ -13,10 +13,10 @@ from .process_pool import run_all
 
 
 class Journal:
-    """Lines of JSON that are added one by one; what a killed process left half written is passed over.
+    """Lines of JSON that are added one by one. What a killed process left half written is passed over.
 
     Args:
-        path: the file, in a folder that this process holds; made if it is not there.
+        path: the file, in a folder that this process holds. Made if it is not there.
     Raises:
         JobError: it cannot be written.
     """
@@ -29,7 +29,7 @@ class Journal:
             raise JobError(f"{path}: cannot be written ({error.strerror}).") from error
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """What is in it."""
+        """Return the content."""
         self._file.seek(0)
         for line in self._file:
             with contextlib.suppress(ValueError):
@@ -69,12 +69,12 @@ def finish_journal(
     limit_sec: float,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Work through what a journal lacks, in several processes; each answer is in it, and in ``done``, at once.
+    """Work through what a journal lacks, in several processes. Each answer is in it, and in ``done``, at once.
 
     Args:
-        done: what the journal says already, by key; an answer with a true ``error`` counts as broken.
+        done: what the journal says already, by key. An answer with a true ``error`` counts as broken.
         rest: the items that it lacks, by key.
-        function: gives the answer for an item; see `run_all`.
+        function: gives the answer for an item. See `run_all`.
         to_line: gives the journal's line of a key and its answer.
         on_progress: called with the number of answers and the broken ones among them.
     Raises:

@@ -24,7 +24,7 @@ class Listing(Sequence[VideoRecord]):
     """Records that are made when they are asked for, and what tells this list from another.
 
     Args:
-        digest: SHA-256 of what is listed; the same wherever the videos lie.
+        digest: SHA-256 of what is listed. The same wherever the videos lie.
         num_repeats: lines left out because their video is listed further up.
         warnings: what else is odd about the list.
     """
@@ -47,7 +47,7 @@ class Listing(Sequence[VideoRecord]):
 
 
 class Shard(Listing):
-    """What one of several processes does: every ``num_shards``-th record of a list, whose places are ``places``."""
+    """Share of one process: every ``num_shards``-th record of a list. ``places`` are their places in the list."""
 
     def __init__(self, listing: Sequence[VideoRecord], num_shards: int, shard: int) -> None:
         self.listing, self.places = listing, range(shard, len(listing), num_shards)
@@ -63,9 +63,9 @@ class PathList(Listing):
     """A text file of one path a line: 16 bytes of memory each, whatever its length.
 
     Args:
-        path: UTF-8 text, or with the very bytes of files' names; blank lines and comments are passed over, a path that
+        path: UTF-8 text, or with the very bytes of files' names. Blank lines and comments are passed over, a path that
             comes again is left out.
-        root: folder that relative paths start from; None: the list's own.
+        root: folder that relative paths start from. None: the list's own.
     Raises:
         SourceError: it cannot be read, is not UTF-8 text, or lists nothing.
     """
@@ -111,7 +111,7 @@ class PathList(Listing):
         self.num_repeats = len(repeats)
 
     def _lines(self) -> Iterator[bytes]:
-        """Lines with their ends; lists of old Macs have CR alone."""
+        """Yield lines with their ends. Lists of old Macs have CR alone."""
         start = 0
         while start < len(self._text):
             end = self._text.find(self._end, start) + 1 or len(self._text)
@@ -119,7 +119,7 @@ class PathList(Listing):
             start = end
 
     def _repeats(self, hashes: np.ndarray) -> list[int]:
-        """Places of paths that stand further up too; equal hashes are looked at."""
+        """Places of paths that stand further up too. Equal hashes are looked at."""
         order = np.argsort(hashes, kind="stable")
         is_again = np.flatnonzero(hashes[order][1:] == hashes[order][:-1]) + 1
         repeats, seen = [], {}
@@ -153,7 +153,7 @@ class PathList(Listing):
 
 
 def _decode(line: bytes) -> str:
-    """The path of a line; names of files may be of any bytes."""
+    """Return the path of a line. Names of files may be of any bytes."""
     return line.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape").strip()
 
 
@@ -166,7 +166,7 @@ def _is_utf8(line: bytes) -> bool:
 
 
 class RecordList(Listing):
-    """What `load_source` found."""
+    """Records that `load_source` found."""
 
     def __init__(self, records: Sequence[VideoRecord], warnings: Sequence[str] = ()) -> None:
         self.records, self.warnings = records, tuple(warnings)
@@ -197,7 +197,7 @@ def open_listing(
     Args:
         data: the list or folder.
         data_root: folder that its paths start from, instead of the list's own.
-        source_options: for `load_source`; naming a format settles that the list is labeled.
+        source_options: for `load_source`. Naming a format settles that the list is labeled.
     Raises:
         SourceError: it cannot be read, or `load_source` refuses it.
     """

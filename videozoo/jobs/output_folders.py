@@ -14,7 +14,7 @@ def refuse_inside_data(output: Path, data: str | None, flag: str = "--data") -> 
 
     Args:
         output: file or folder to be written.
-        data: what ``flag`` names; a list may be beside the output.
+        data: what ``flag`` names. A list may be beside the output.
     Raises:
         UsageError: names both.
     """
@@ -37,7 +37,7 @@ def refuse_file(output: Path) -> None:
 
 
 def hold_output(output: Path, kind: str, *, beside: tuple[str, ...] = ()) -> contextlib.AbstractContextManager[None]:
-    """Make an output folder and keep other commands out of it; of several processes the first one does.
+    """Make an output folder and keep other commands out of it. Of several processes the first one does.
 
     Args:
         output, kind, beside: as for `hold_folder`.

@@ -36,7 +36,7 @@ class Rows:
 
     Args:
         columns: ``index`` (place in the list), ``path``, ``label``, ``error``, ``note`` and ``stamp`` (what
-            `stamp_file` gave; parts of earlier versions lack it), each with a value or None per video.
+            `stamp_file` gave, parts of earlier versions lack it), each with a value or None per video.
         values: its scores or features, float32 (N, D), NaN where it could not be read.
     """
 
@@ -64,7 +64,7 @@ class Parts:
 
     Args:
         output: the file that is to be.
-        job: what the rows are; a folder of another job is refused.
+        job: what the rows are. A folder of another job is refused.
     Raises:
         JobError: another job, or another process at work on this one.
     """
@@ -122,7 +122,7 @@ class Parts:
             yield rows
 
     def stamps(self) -> str:
-        """Join the stamps of all rows; empty where some lack one."""
+        """Join the stamps of all rows. Empty where some lack one."""
         found = []
         for path in self._paths():
             stamps = _read_columns(path).get("stamp")
@@ -132,7 +132,7 @@ class Parts:
         return "".join(found)
 
     def redo_changed(self, shard: Shard, answers: "Answers", size: int) -> int:
-        """Answer those videos again whose files changed since; gives their number."""
+        """Answer those videos again whose files changed since. Gives their number."""
         count = 0
         for path in self._paths():
             first, stop = map(int, path.stem.split("-"))
@@ -246,7 +246,7 @@ def _to_rows(
     stamps: Sequence[str],
     size: int,
 ) -> Rows:
-    """Return the rows of the answers to some records; file names that are no UTF-8 are escaped."""
+    """Return the rows of the answers to some records. File names that are no UTF-8 are escaped."""
     values = np.full((len(answers), size), np.nan, np.float32)
     for row, answer in zip(values, answers, strict=True):
         if answer.scores is not None:
@@ -268,7 +268,7 @@ def _as_utf8(text: str) -> str:
 
 
 def parts_folder(output: Path) -> Path:
-    """Where the rows of an unfinished file are."""
+    """Return the folder with the rows of an unfinished file."""
     return output.with_name(f"{output.name}.parts")
 
 

@@ -27,10 +27,10 @@ GROUP_ROWS = 4096
 
 @dataclass(frozen=True)
 class Finished:
-    """What a finished output says of itself.
+    """Metadata of a finished output.
 
     Args:
-        stamps: of the videos' files, joined; empty in files of earlier versions.
+        stamps: of the videos' files, joined. Empty in files of earlier versions.
     """
 
     job: dict[str, Any]
@@ -41,13 +41,13 @@ class Finished:
 
 @dataclass(frozen=True)
 class Output:
-    """What the rows of a job become.
+    """Kind of output that the rows of a job become.
 
     Args:
         job: all that the rows depend on.
         about: what the file says of itself.
         fill: gives the columns of some rows, by name.
-        types: of a Parquet file's columns; name -> a function of pyarrow.
+        types: of a Parquet file's columns. Name -> a function of pyarrow.
         shape: of the values of one video.
     """
 
@@ -71,7 +71,7 @@ class Output:
 
 
 class ParquetFile(Output):
-    """One Parquet file; the job is in its metadata.
+    """One Parquet file. The job is in its metadata.
 
     Raises:
         MissingPackageError: pyarrow is not installed.
@@ -118,7 +118,7 @@ class ParquetFile(Output):
 
 
 class _FileWithJob(Output):
-    """A file that cannot say what it is of; ``NAME.json`` beside it does, and is written last."""
+    """A file that cannot say what it is of. ``NAME.json`` beside it does, and is written last."""
 
     def find(self, path: Path) -> Finished | None:
         if not path.exists():
@@ -178,7 +178,7 @@ class JsonLinesFile(_FileWithJob):
 
 
 class ArrayFile(_FileWithJob):
-    """The values alone as ``.npy`` or ``.safetensors``; ``NAME.csv`` beside it has the columns."""
+    """The values alone as ``.npy`` or ``.safetensors``. ``NAME.csv`` beside it has the columns."""
 
     def _is_whole(self, path: Path, num_rows: int) -> bool:
         """Return whether the array has its length and its table is there."""

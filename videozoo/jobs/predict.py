@@ -23,7 +23,7 @@ from .shards import check_shard, check_suffix, shard_path
 
 @dataclass(frozen=True)
 class JobResult:
-    """What became of a shard.
+    """Result of a shard.
 
     Args:
         path: its file of scores.
@@ -51,21 +51,21 @@ def predict_list(
     """Answer each video of a shard once and write the answers as one file, Parquet, csv or jsonl by its ending.
 
     Video ``i`` of the list belongs to shard ``i % num_shards``. Answers are kept in ``OUTPUT.parts`` until all are
-    there; killed at any moment and called again, it goes on after the last ones kept, and answers videos again whose
+    there. Killed at any moment and called again, it goes on after the last ones kept, and answers videos again whose
     files changed since. A file that is finished stays as it is. Columns: index (place in the list), path, error (null
     where fine), note (what is odd about a video that was read, else null), classes and class_scores (the best
     ``topk``), scores (all of them, float32). A csv file has class_1, score_1, class_2, ... of the best ``topk``
-    instead, a jsonl file predictions, a list of class, label and score; what they are of is in ``NAME.json`` beside
+    instead, a jsonl file predictions, a list of class, label and score. What they are of is in ``NAME.json`` beside
     them.
 
     Args:
         predictor: the model.
         listing: what `open_listing` gives.
-        output: the file; with several shards each writes a file of its own, see `shard_path`.
+        output: the file. With several shards each writes a file of its own, see `shard_path`.
         on_progress: called with the videos answered and the errors among them, this run's and earlier ones'.
     Raises:
-        JobError: another ending; the output belongs to another run (list, model, settings, number of shards), or is
-            finished and a video's file changed since; another process is writing it, or the disk refused.
+        JobError: another ending. The output belongs to another run (list, model, settings, number of shards), or is
+            finished and a video's file changed since. Another process is writing it, or the disk refused.
         MissingPackageError: a Parquet file, and pyarrow is not installed.
     """
     names = predictor.class_names
@@ -121,7 +121,7 @@ def answer_list(
     shard: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> JobResult:
-    """What `predict_list` does, for any kind of output.
+    """Predict a list as `predict_list` does, for any kind of output.
 
     Raises:
         JobError: as there.

@@ -11,7 +11,7 @@ from videozoo.data import VideoRecord
 
 
 def best_classes(scores: np.ndarray, k: int) -> np.ndarray:
-    """Return the numbers of the ``k`` best classes, best first, (..., C) -> int64 (..., k); of equal ones the first."""
+    """Return the numbers of the ``k`` best classes, best first, (..., C) -> int64 (..., k). Of equal ones the first."""
     return np.argsort(-scores, axis=-1, kind="stable")[..., :k]
 
 
@@ -80,7 +80,7 @@ class Prediction:
 
 
 class AnswersVideos(Protocol):
-    """What a job needs of a `Predictor`: answers in the list's order, and what they depend on."""
+    """Protocol of a `Predictor` in a job: predictions in the list's order, and a description of its settings."""
 
     source: Any
     model: nn.Module
@@ -98,7 +98,7 @@ class AnswersVideos(Protocol):
 
 
 class GivesFeatures(AnswersVideos, Protocol):
-    """What a job needs of an `Extractor` beside that."""
+    """Protocol of an `Extractor` in a job."""
 
     layer: str | None
     level: Any

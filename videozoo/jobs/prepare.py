@@ -33,7 +33,7 @@ TAR_BLOCK = 512
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of a data set.
+    """Result of `prepare`.
 
     Args:
         written: the list, or the shards.
@@ -57,19 +57,19 @@ def prepare_source(
     limit_sec: float = 600.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
-    """Write every video of a source again; killed and called again, it goes on with those that are not there yet.
+    """Write every video of a source again. Killed and called again, it goes on with those that are not there yet.
 
     Args:
         source: what ``load_source`` gives.
-        folder: for what is written; new, or of an earlier run with the same settings and list.
+        folder: for what is written. New, or of an earlier run with the same settings and list.
         short_side, gop: see ``reencode``.
-        shard_bytes: size of tar shards, about; None writes files and ``list.csv``.
+        shard_bytes: size of tar shards, about. None writes files and ``list.csv``.
         workers: videos worked on at a time.
         limit_sec: processor time that one may take.
         on_progress: called with the videos done and the broken ones among them.
     Raises:
         JobError: the folder holds other things or another run's, another process writes it, a file changed in between,
-            or the disk refused; shards of a multi-label source.
+            or the disk refused. Shards of a multi-label source.
     """
     if shard_bytes is not None and source.multi_label:
         raise JobError(f"{folder}: shards hold one class a video; prepare a multi-label list as files, without shards.")
@@ -118,7 +118,7 @@ def _encode(task: _Task) -> dict[str, Any]:
 
 
 def output_names(records: Sequence[VideoRecord], *, has_shards: bool = False) -> list[str]:
-    """Where each record is written, relative to the folder: its own relative name where that can be, never outside.
+    """Return each record's output path relative to the folder: its own relative name if possible, never outside.
 
     Args:
         records: names that differ in nothing but case, ending or part get numbers.
@@ -233,7 +233,7 @@ def _has_shards(folder: Path) -> bool:
 
 
 def _write_shards(folder: Path, records: Sequence[VideoRecord], sizes: dict[str, int], limit: int) -> list[Path]:
-    """Tars of KEY.mp4 and KEY.cls, in an order that mixes the classes; each is there whole or not at all."""
+    """Tars of KEY.mp4 and KEY.cls, in an order that mixes the classes. Each is there whole or not at all."""
     order = sorted(records, key=lambda record: hashlib.sha256(os.fsencode(record.name)).digest())
     groups: list[list[VideoRecord]] = []
     filled = 0

@@ -26,11 +26,11 @@ IDLE_FACTOR = 1 if not CAN_WATCH or Path("/proc/self/stat").exists() else 10
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item.
+    """Outcome of an item.
 
     Args:
         item: as given.
-        value: what the function gave; None where it did not.
+        value: what the function gave. None where it did not.
         trouble: why it did not: the process died, or took too much time.
     """
 
@@ -53,10 +53,10 @@ def run_all(
         function: gives something small, or tensors (their memory is shared), and raises only where all shall stop.
         items: taken as workers become free.
         workers: processes, at least 1.
-        limit_sec: an item that takes more processor time has its process killed; see `limits.watched`.
-        in_order: give the outcomes in the order of the items, few of which are then worked on ahead; else as they end.
+        limit_sec: an item that takes more processor time has its process killed. See `limits.watched`.
+        in_order: give the outcomes in the order of the items, few of which are then worked on ahead. Else as they end.
     Raises:
-        JobError: the function raised; with its message.
+        JobError: the function raised. With its message.
     """
     waiting = enumerate(items)
     crew = [_Worker(function, limit_sec) for _ in range(workers)]
@@ -122,7 +122,7 @@ class _Worker:
             return
 
     def outcome(self) -> Outcome | None:
-        """What became of the item, if that is known by now."""
+        """Return the outcome of the item, or None if it is not known yet."""
         try:
             if self.connection.poll():
                 is_fine, value = self.connection.recv()
@@ -143,7 +143,7 @@ class _Worker:
         self.deadline = time.monotonic() + self._limit_sec * IDLE_FACTOR
 
     def _has_worked(self) -> bool:
-        """Return True where the process has used processor time since the last look; False where no one can say."""
+        """Return True where the process has used processor time since the last look. False where no one can say."""
         before, self._num_ticks = self._num_ticks, self._num_ticks_now()
         return CAN_WATCH and self._num_ticks != before
 
@@ -188,7 +188,7 @@ class _Worker:
 
 
 def _serve(connection: Connection, other_end: Connection, function: Callable[[Any], Any], limit_sec: float) -> None:
-    """A worker's life; it ends with its parent."""
+    """A worker's life. It ends with its parent."""
     with contextlib.suppress(OSError):
         other_end.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -213,6 +213,6 @@ def _serve(connection: Connection, other_end: Connection, function: Callable[[An
 
 
 def is_orphan() -> bool:
-    """Whether this process was started by one that is gone."""
+    """Return whether this process was started by one that is gone."""
     parent = multiprocessing.parent_process()
     return parent is not None and not parent.is_alive()

@@ -62,7 +62,7 @@ def reencode(
     Args:
         record: what ``load_source(...).records`` gives.
         target: the mp4.
-        short_side: of the frames, in pixels; smaller ones keep their size. None: all do. Sides end up even.
+        short_side: of the frames, in pixels. Smaller ones keep their size. None: all do. Sides end up even.
         gop: frames from one keyframe to the next, at most.
         enlarge_to: the short side that smaller frames get.
         draw: changes each frame at its new size.

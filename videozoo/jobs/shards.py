@@ -34,7 +34,7 @@ def check_shard(output: Path, num_shards: int, shard: int) -> None:
 
 
 def shard_path(output: Path, num_shards: int, shard: int) -> Path:
-    """The file of a shard: the output itself if it is the only one, else ``scores-00000-of-00004.parquet``."""
+    """Return the file of a shard: the output itself if it is the only one, else ``scores-00000-of-00004.parquet``."""
     if num_shards == 1:
         return output
     return output.with_name(f"{output.stem}-{shard:05d}-of-{num_shards:05d}{output.suffix}")

@@ -25,7 +25,7 @@ def write_list(path: Path, records: Sequence[VideoRecord], class_names: Sequence
 
     Args:
         path: the csv.
-        records: of files, not of members of shards; paths inside the csv's folder are written relative to it.
+        records: of files, not of members of shards. Paths inside the csv's folder are written relative to it.
         class_names: of all classes.
     Raises:
         JobError: the disk refused.

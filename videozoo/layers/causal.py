@@ -13,7 +13,7 @@ __all__ = ["Causal", "CausalMean", "CausalShift", "CausalTemporalAdaptive", "Mem
 
 
 class Memory:
-    """What one layer keeps of the frames that have passed: tensors whose first dimension is the streams.
+    """Memory of one layer for past frames: tensors whose first dimension is the streams.
 
     Args:
         window: frames that a mean or a maximum over "the clip" reaches back over, the present one counted.
@@ -24,11 +24,11 @@ class Memory:
         self._kept: dict[str, tuple[Tensor, float]] = {}
 
     def recall(self, name: str) -> Tensor | None:
-        """What was kept under a name; None before the first frame."""
+        """Return the tensor kept under a name, or None before the first frame."""
         return self._kept[name][0] if name in self._kept else None
 
     def keep(self, name: str, value: Tensor, fill: float) -> None:
-        """Keep a tensor; ``fill`` stands for frames that there were not."""
+        """Keep a tensor. ``fill`` stands for frames that there were not."""
         self._kept[name] = (value, fill)
 
     def reset(self, rows: Iterable[int] | None = None) -> None:
@@ -79,7 +79,7 @@ class Causal(nn.Module):
         return both
 
     def _mean_so_far(self, x: Tensor, name: str = "mean") -> Tensor:
-        """Mean over the last frames of the window, or as many as there are: (B, S, C) -> (B, S, C)."""
+        """Return the mean over the last frames of the window, or as many as there are: (B, S, C) -> (B, S, C)."""
         window = self._window(x.shape[1])
         counted = torch.cat([x, x.new_ones(*x.shape[:2], 1)], -1)
         sums = self._with_past(counted, window - 1, name).unfold(1, window, 1).sum(-1)
@@ -107,7 +107,7 @@ class CausalShift(Causal):
     """TSM for frames as they come: some channels are taken from the frame before, all others stay.
 
     Lin et al., 2019 (arXiv:1811.08383), online models: one eighth of the channels comes from the frame before. The
-    authors' online model takes the first eighth; here it is the second, which a model trained in both directions
+    authors' online model takes the first eighth. Here it is the second, which a model trained in both directions
     takes from the past already, so that its weights keep their meaning: with f = C // shift_div,
     y[s, f:2f] = x[s-1, f:2f], zeros before the first frame. The first eighth, which came from the future, stays.
 

@@ -23,13 +23,13 @@ def local_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
         a, b: feature maps.
         reach: largest displacement in pixels.
     Shape:
-        a, b (N, C, H, W); output (N, 2 reach + 1, 2 reach + 1, H, W).
+        a, b (N, C, H, W). Output (N, 2 reach + 1, 2 reach + 1, H, W).
     """
     return _Correlation.apply(a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1), reach).permute(0, 3, 4, 1, 2)
 
 
 class _Correlation(OwnGradient):
-    """The correlation of maps (N, H, W, C) as (N, H, W, 2 reach + 1, 2 reach + 1); the gradient needs the maps alone.
+    """The correlation of maps (N, H, W, C) as (N, H, W, 2 reach + 1, 2 reach + 1). The gradient needs the maps alone.
 
     Autograd's own keeps the products, a band of which is the output.
     """
@@ -78,14 +78,18 @@ def _pad(b: Tensor, reach: int) -> Tensor:
 
 
 def _windows(padded: Tensor, height: int, reach: int) -> Tensor:
-    """The rows that each row of a map can reach, one after the other: a view (N, H, (2 reach + 1) (W + 2 reach), C)."""
+    """Return the rows that each row of a map can reach, one after the other: a view (N, H, (2 reach + 1) (W + 2 reach),
+    C).
+    """
     n, _, row, channels = padded.shape
     size = (n, height, (2 * reach + 1) * row, channels)
     return padded.as_strided(size, (padded.stride(0), row * channels, channels, 1))
 
 
 def _band(products: Tensor, reach: int) -> Tensor:
-    """The wanted pairs of positions among those of each row and the rows that it can reach: a view of the output."""
+    """Return the wanted pairs of positions among those of each row and the rows that it can reach: a view of the
+    output.
+    """
     n, height, width, length = products.shape
     side, row = 2 * reach + 1, width + 2 * reach
     strides = (height * width * length, width * length, length + 1, row, 1)
@@ -102,7 +106,7 @@ def displacements(correlation: Tensor, temperature: float = 100.0, sigma: float 
         temperature: factor before the softmax.
         sigma: width of the Gaussian in pixels.
     Shape:
-        correlation (N, K, K, H, W); output (N, 3, H, W): x and y displacement over reach, in [-1, 1], and the largest
+        correlation (N, K, K, H, W). Output (N, 3, H, W): x and y displacement over reach, in [-1, 1], and the largest
         correlation.
     """
     side = correlation.shape[1]

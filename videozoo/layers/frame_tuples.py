@@ -44,7 +44,7 @@ def tuples_of_ranks(ranks: Tensor, num_frames: int) -> dict[int, Tensor]:
     """Return the tuples of these ranks in the order of ``itertools.combinations``, without making the others.
 
     Shape:
-        ranks (S - 2, R): a row for each size from S - 1 down to 2; output by size (R, size).
+        ranks (S - 2, R): a row for each size from S - 1 down to 2. Output by size (R, size).
     """
     table = torch.tensor([[comb(n, k) for k in range(num_frames)] for n in range(num_frames)], device=ranks.device)
     sizes = range(num_frames - 1, 1, -1)

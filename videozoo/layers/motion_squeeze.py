@@ -27,8 +27,8 @@ def _separable(in_channels: int, out_channels: int, kernel: int) -> nn.Sequentia
 class MotionSqueeze(nn.Module):
     """Add features of the motion from each frame to the next.
 
-    Kwon et al., 2020 (arXiv:2007.09933), section 3. Squeezed features of neighboring frames are correlated locally;
-    displacement and confidence go through four depth-wise separable convolutions and are added to the input. The last
+    Kwon et al., 2020 (arXiv:2007.09933), section 3. Squeezed features of neighboring frames are correlated locally.
+    Displacement and confidence go through four depth-wise separable convolutions and are added to the input. The last
     frame takes the motion of the one before it.
 
     Args:

@@ -35,24 +35,24 @@ class RelayCell(nn.Module):
     """Predict a scale h and a shift c from pooled features and from the pair predicted before.
 
     Cai et al., NeurIPS 2021, eq. 3-7. ``relay="lstm"``:
-    (f, i, g, o) = phi_h(h') + phi_x(x_bar) + b;  c = sigmoid(f) c' + sigmoid(i) tanh(g);  h = sigmoid(o) sigmoid(c),
+    (f, i, g, o) = phi_h(h') + phi_x(x_bar) + b.  C = sigmoid(f) c' + sigmoid(i) tanh(g).  H = sigmoid(o) sigmoid(c),
     phi(v) = W2 ReLU(W1 v) with W1: C -> C/r and W2: C/r -> 4C. Eq. 7 prints W2 as C/r -> C, which would leave a quarter
-    of the four gates of eq. 3; the authors' code has 4C, as here.
+    of the four gates of eq. 3. The authors' code has 4C, as here.
 
     The other kinds are Table 1d's. ``"none"`` is the same cell with a state that is always zero. For ``"fc"`` and
-    ``"se"`` the paper gives no equation; here (u, v) = phi_h(h' + c') + phi_x(x_bar) + b, h = sigmoid(u), c = v,
+    ``"se"`` the paper gives no equation. Here (u, v) = phi_h(h' + c') + phi_x(x_bar) + b, h = sigmoid(u), c = v,
     where phi is one linear map ("fc") or the bottleneck ("se").
 
     Args:
         channels: C.
-        reduction: r >= 1; the bottleneck has max(1, C // r) units.
+        reduction: r >= 1. The bottleneck has max(1, C // r) units.
         depth: bottleneck units in phi, at least 1.
         relay: kind of relay.
         linear_bias: every linear map has a bias of its own, as in the authors' code, instead of the one b of eq. 3.
         recurrent: False leaves phi_h out, for a place that never sees a state (and would hold weights without use).
     Shape:
         means of G groups (B, G, C) and the state before the first, two (B, C) or None for zero -> states after each
-        group, two (B, G, C); ``embed``: (..., C) -> (..., 4C) ("lstm", "none") or (..., 2C) ("fc", "se");
+        group, two (B, G, C). ``embed``: (..., C) -> (..., 4C) ("lstm", "none") or (..., 2C) ("fc", "se").
         ``step``: embedded (B, .) and a state of two (B, C), or None for zero -> state of two (B, C).
     Raises:
         ValueError: an unknown ``relay``, ``reduction`` or ``depth`` below 1.
@@ -88,7 +88,7 @@ class RelayCell(nn.Module):
         self.register_parameter("bias", None if linear_bias else nn.Parameter(torch.zeros(out)))
 
     def forward(self, groups: Tensor, state: RelayState | None = None) -> RelayState:
-        """The states after each group, one after the other."""
+        """Return the states after each group, one after the other."""
         states = []
         for embedded in self.embed(groups).unbind(1):
             state = self.step(embedded, state)
@@ -103,7 +103,9 @@ class RelayCell(nn.Module):
         return embedded if self.bias is None else embedded + self.bias
 
     def step(self, embedded: Tensor, state: RelayState | None = None) -> RelayState:
-        """One step of the recurrence; phi_h of the zero state is zero, unless it has biases, and is not computed."""
+        """Return one step of the recurrence. phi_h of the zero state is zero, unless it has biases, and is not
+        computed.
+        """
         if state is None and self.phi_h is not None and self.linear_bias:
             zero = embedded.new_zeros(*embedded.shape[:-1], self.channels)
             state = RelayState(zero, zero)

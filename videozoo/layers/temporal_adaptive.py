@@ -18,12 +18,12 @@ class TemporalAdaptive(nn.Module):
     """Scale features by a local attention, then convolve them over time with a kernel made for this clip.
 
     Liu et al., 2021 (arXiv:2005.06803), section 3. With theta = mean over H, W of x, per channel a series of S values:
-    local = sigmoid(W2 ReLU(BN(conv3(theta)))) scales x; kernel = softmax(W4 ReLU(BN(W3 theta))) has three taps per
-    channel and clip; y = kernel * (local x).
+    local = sigmoid(W2 ReLU(BN(conv3(theta)))) scales x. Kernel = softmax(W4 ReLU(BN(W3 theta))) has three taps per
+    channel and clip. Y = kernel * (local x).
 
     Args:
         channels: C.
-        num_segments: time steps S; the kernel's branch has weights for exactly S steps.
+        num_segments: time steps S. The kernel's branch has weights for exactly S steps.
         reduction: of the local branch's channels.
         expansion: of the kernel's branch.
     Shape:
@@ -52,7 +52,7 @@ class TemporalAdaptive(nn.Module):
         )
 
     def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The kernel (B, C, 3) and the local scales (B, S, C) that are made for x."""
+        """Return the kernel (B, C, 3) and the local scales (B, S, C) that are made for x."""
         theta = frame_means(x, self.num_segments).transpose(1, 2)  # (B, C, S)
         kernel = self.kernel(theta.flatten(0, 1)).unflatten(0, (-1, x.shape[1]))
         return kernel, self.local(theta).transpose(1, 2)

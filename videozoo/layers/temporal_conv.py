@@ -18,18 +18,18 @@ def temporal_conv(x: Tensor, kernel: Tensor) -> Tensor:
     y[s] = k_0 x[s-1] + k_1 x[s] + k_2 x[s+1]
 
     Shape:
-        x (B, S, C, H, W), kernel (B, C, 3) or (1, C, 3); output as x.
+        x (B, S, C, H, W), kernel (B, C, 3) or (1, C, 3). Output as x.
     """
     return mix_neighbors(x, kernel.permute(2, 0, 1)[:, :, None])
 
 
 def mix_neighbors(x: Tensor, taps: Tensor) -> Tensor:
-    """Add the steps before and after to every step, each with its own factor per channel; zeros past the ends.
+    """Add the steps before and after to every step, each with its own factor per channel. Zeros past the ends.
 
     y[s] = taps[0, s] x[s-1] + taps[1, s] x[s] + taps[2, s] x[s+1]
 
     Shape:
-        x (B, S, C, H, W), taps (3, B or 1, S or 1, C); output as x.
+        x (B, S, C, H, W), taps (3, B or 1, S or 1, C). Output as x.
     """
     return _MixNeighbors.apply(x, taps.to(x.dtype))
 
@@ -38,7 +38,7 @@ fx.wrap("mix_neighbors")
 
 
 class _MixNeighbors(OwnGradient):
-    """The gradient to the map is a mix again; autograd's own copies the map for every write into a part of it."""
+    """The gradient to the map is a mix again. Autograd's own copies the map for every write into a part of it."""
 
     @staticmethod
     def plain(x: Tensor, taps: Tensor) -> Tensor:
@@ -77,10 +77,10 @@ class TemporalConv(nn.Module):
     Args:
         channels: C.
         num_segments: time steps S folded into the first dimension.
-        shift_div: the first C // shift_div channels start by taking x[s+1], the next by x[s-1], the rest by x[s];
+        shift_div: the first C // shift_div channels start by taking x[s+1], the next by x[s-1], the rest by x[s].
             None: every channel starts by x[s].
     Shape:
-        input (B*S, C, H, W), output the same; ``weight`` (C, 1, 3).
+        input (B*S, C, H, W), output the same. ``weight`` (C, 1, 3).
     """
 
     mixes_time = True

@@ -10,7 +10,7 @@ __all__ = ["MotionExcitation", "TemporalDifference"]
 
 
 def _difference(now: Tensor, mapped: Tensor, num_segments: int, step: int) -> Tensor:
-    """mapped[s + step] - now[s] for a step of 1 or -1, zero where there is no such frame; all (B*S, C, H, W)."""
+    """mapped[s + step] - now[s] for a step of 1 or -1, zero where there is no such frame. All (B*S, C, H, W)."""
     # As clips, since padding keeps channels_last_3d, and would lose the memory format of any other five dimensions.
     now, mapped = to_clips(now, num_segments), to_clips(mapped, num_segments)
     if step > 0:
@@ -39,8 +39,8 @@ class TemporalDifference(_Excitation):
     """Gate features by their differences to the steps before and after, seen at three scales.
 
     The long-term module of TDN: Wang et al., 2021 (arXiv:2012.10071), section 3.3. Squeezed features b are compared
-    with a depth-wise 3x3 map of the neighboring step; a difference d becomes sigmoid(BN(conv(d/3 + up(BN(conv(pool
-    d)))/3 + BN(conv(d))/3))) - 0.5; the mean of both directions scales x, which is added to it. As in the authors'
+    with a depth-wise 3x3 map of the neighboring step. A difference d becomes sigmoid(BN(conv(d/3 + up(BN(conv(pool
+    d)))/3 + BN(conv(d))/3))) - 0.5. The mean of both directions scales x, which is added to it. As in the authors'
     code the third scale is at full resolution, and the zeros past the ends go through the convolutions too.
 
     Args:

@@ -17,14 +17,14 @@ class TemporalRelation(nn.Module):
     """Classify a clip from ordered tuples of frames of every length.
 
     Zhou et al., 2018 (arXiv:1711.08496), eq. 3: for each scale k = S..2 a small model looks at the features of k
-    frames in order; the scores of all looked-at tuples are added. Every forward of the authors' code draws up to three
-    tuples per scale. So does training here; testing always takes those that their code draws after
+    frames in order. The scores of all looked-at tuples are added. Every forward of the authors' code draws up to three
+    tuples per scale. So does training here. Testing always takes those that their code draws after
     ``numpy.random.seed(0)``, so that it gives one answer, and one that their code can give too. Of lengths that have
     more than three million tuples, which their code cannot list, it takes three random ones, always the same.
 
     Args:
         in_features: features of a frame.
-        num_segments: frames S, 2 to 64; there are weights for exactly S frames.
+        num_segments: frames S, 2 to 64. There are weights for exactly S frames.
         num_classes: classes.
         hidden: features of a frame after the first linear map.
         bottleneck: width of each scale's model.

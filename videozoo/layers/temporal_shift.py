@@ -12,7 +12,7 @@ __all__ = ["ClipShift", "TemporalShift", "shift_frames"]
 
 
 def shift_frames(x: Tensor, fold: int) -> Tensor:
-    """Move channels [0, fold) one step back and [fold, 2 fold) one step forward in time; zeros past the ends.
+    """Move channels [0, fold) one step back and [fold, 2 fold) one step forward in time. Zeros past the ends.
 
     Shape:
         input (B, S, C, ...), output the same, in the same memory format.
@@ -26,7 +26,7 @@ fx.wrap("shift_frames")  # one call for torch.fx, which cannot follow writes
 
 
 class _Shift(OwnGradient):
-    """The gradient of a shift is the shift the other way; that of its five writes would copy the map once for each."""
+    """The gradient of a shift is the shift the other way. That of its five writes would copy the map once for each."""
 
     is_linear = True
 
@@ -51,16 +51,16 @@ class _Shift(OwnGradient):
 
 
 class TemporalShift(nn.Module):
-    """Move some channels one step forward or back in time; the rest stay.
+    """Move some channels one step forward or back in time. The rest stay.
 
     Lin et al., 2019 (arXiv:1811.08383), section 3. With f = C // shift_div and zeros past the ends:
-    y[s, :f] = x[s+1, :f];  y[s, f:2f] = x[s-1, f:2f];  y[s, 2f:] = x[s, 2f:].
+    y[s, :f] = x[s+1, :f].  Y[s, f:2f] = x[s-1, f:2f].  Y[s, 2f:] = x[s, 2f:].
 
     Args:
         num_segments: time steps S folded into the first dimension.
-        shift_div: 1 / the fraction of channels moved each way, at least 2; with C < shift_div nothing moves.
+        shift_div: 1 / the fraction of channels moved each way, at least 2. With C < shift_div nothing moves.
     Shape:
-        input (B*S, C, H, W), output the same; dtype, device and memory format kept. No parameters.
+        input (B*S, C, H, W), output the same. Dtype, device and memory format kept. No parameters.
     Raises:
         ValueError: ``shift_div`` is no whole number of at least 2, or the first dimension is not a multiple of
             ``num_segments``.

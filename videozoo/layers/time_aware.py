@@ -1,4 +1,4 @@
-"""What a layer says of time, and the functions that ask it."""
+"""Temporal properties of layers, and the functions that read them."""
 
 from collections.abc import Iterator
 from typing import Protocol, cast
@@ -12,11 +12,11 @@ class TimeAware(Protocol):
     """A module that knows the number of time steps S of a clip, on folded frames (B*S, C, H, W) or as a head.
 
     It has ``num_segments``, a plain int. The rest it states, on its class or itself, where it differs from the values
-    here; no base class is needed. Other modules may state ``mixes_time`` and ``takes_frames`` too.
+    here. No base class is needed. Other modules may state ``mixes_time`` and ``takes_frames`` too.
 
     Attributes:
-        num_segments: time steps S; :func:`set_num_segments` changes it.
-        fixed_segments: the only S that its weights are made for; None: any.
+        num_segments: time steps S. :func:`set_num_segments` changes it.
+        fixed_segments: the only S that its weights are made for. None: any.
         min_segments: least S that it can work with.
         mixes_time: whether it sees several frames at once, in their order.
         takes_frames: a head that takes the features of every frame (B, S, F) instead of their mean.
@@ -30,7 +30,7 @@ class TimeAware(Protocol):
 
 
 def time_aware_layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, TimeAware]]:
-    """Names and modules, ``net`` itself among them, that know the number of time steps."""
+    """Yield names and modules, ``net`` itself among them, that know the number of time steps."""
     for name, module in net.named_modules(prefix=prefix):
         if hasattr(module, "num_segments"):
             yield name, cast(TimeAware, module)

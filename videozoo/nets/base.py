@@ -22,7 +22,7 @@ class StageByStage(nn.Module):
     """Feature maps of a stem and stages, the last one or several.
 
     A subclass says what the stem and each stage do (:meth:`_begin`, :meth:`_between`, :meth:`_advance`). What runs from
-    stage to stage may be more than one tensor; :meth:`_map` makes the feature map of it.
+    stage to stage may be more than one tensor. :meth:`_map` makes the feature map of it.
 
     Attributes:
         stage_names: the modules of the stages, stage 1 (the papers' res2) first.
@@ -44,7 +44,7 @@ class StageByStage(nn.Module):
         return state
 
     def _between(self, index: int, state: Any) -> Any:
-        """What happens before the stage of that index, outside its module: pooling of the stem's map."""
+        """Run the operations before the stage of that index, outside its module: pooling of the stem's map."""
         return state
 
     def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class StageByStage(nn.Module):
         return stage(x)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """The last feature map: (B, C, [T,] H, W) -> (B, num_features, [T',] H', W')."""
+        """Return the last feature map: (B, C, [T,] H, W) -> (B, num_features, [T',] H', W')."""
         state = self._begin(x)
         for index, name in enumerate(self.stage_names):
             state = self._advance(getattr(self, name), self._between(index, state))
@@ -72,10 +72,10 @@ class StageByStage(nn.Module):
 
         Args:
             x: as in ``forward_features``.
-            indices: rows of ``feature_info``; an int takes the last so many, None all.
-            norm: for timm's signature; the maps are normalized already.
+            indices: rows of ``feature_info``. An int takes the last so many, None all.
+            norm: for timm's signature. The maps are normalized already.
             stop_early: do not run the stages behind the last wanted one.
-            output_fmt: one of ``output_fmts``; the layout is that of the input either way.
+            output_fmt: one of ``output_fmts``. The layout is that of the input either way.
             intermediates_only: leave the final features out.
         Raises:
             ValueError: another ``output_fmt``.
@@ -115,7 +115,7 @@ class Backbone(StageByStage):
     block_pattern = r"^layer(\d+)\.(\d+)"
 
     def _finish(self, stem: str, maps: Iterable[tuple[int, int]], num_classes: int, drop_rate: float) -> None:
-        """Set what the interface promises; ``maps`` are (channels, reduction) of the stem and of every stage."""
+        """Set what the interface promises. ``maps`` are (channels, reduction) of the stem and of every stage."""
         rows = zip((stem, *self.stage_names), maps, strict=True)
         self.feature_info: list[dict[str, Any]] = [
             {"num_chs": channels, "reduction": reduction, "module": module} for module, (channels, reduction) in rows
@@ -127,7 +127,7 @@ class Backbone(StageByStage):
         self.reset_classifier(num_classes)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Global average over time and space, dropout, classifier."""
+        """Return the global average over time and space, dropout, classifier."""
         x = F.dropout(x.flatten(2).mean(2), self.drop_rate, self.training)
         return x if pre_logits else self.fc(x)
 
@@ -135,11 +135,11 @@ class Backbone(StageByStage):
         return self.forward_head(self.forward_features(x))
 
     def get_classifier(self) -> nn.Module:
-        """The classifier, or an identity."""
+        """Return the classifier, or an identity."""
         return self.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh classifier; 0 for none."""
+        """A fresh classifier. 0 for none."""
         self.num_classes = num_classes
         like = next(self.parameters())
         fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
@@ -159,7 +159,7 @@ class Backbone(StageByStage):
 
 
 def init_convs(net: nn.Module) -> None:
-    """He initialization of every convolution, by its fan-out; norms keep theirs (1 and 0)."""
+    """He initialization of every convolution, by its fan-out. Norms keep theirs (1 and 0)."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -22,12 +22,12 @@ Stride = tuple[int, int]  # over time, over space
 
 @dataclass(frozen=True)
 class BlockOptions:
-    """What the models of this family do differently inside a block.
+    """Options of a block that differ between the models of this family.
 
     Args:
         temporal_kernel: frames that the temporal convolutions see: 1 or 3. In a bottleneck the first convolution is
             (k, 1, 1), in a basic block both are (k, 3, 3).
-        eps: of the norms after whole convolutions; the one inside a (2+1)D convolution keeps 1e-5.
+        eps: of the norms after whole convolutions. The one inside a (2+1)D convolution keeps 1e-5.
         is_middle_per_block: one middle width for both (2+1)D convolutions of a block, that of its first (torchvision),
             instead of each one's own.
         is_shortcut_factorized: the shortcut of a (2+1)D block is a (2+1)D convolution too (MMAction2).
@@ -42,15 +42,15 @@ class BlockOptions:
 
 
 def conv3d(inputs: int, outputs: int, kernel: tuple[int, int], stride: Stride = (1, 1)) -> nn.Conv3d:
-    """A convolution without bias; kernel and stride are (time, space), padding keeps the size."""
+    """Return a convolution without bias. Kernel and stride are (time, space), padding keeps the size."""
     (kt, ks), (st, ss) = kernel, stride
     return nn.Conv3d(inputs, outputs, (kt, ks, ks), (st, ss, ss), (kt // 2, ks // 2, ks // 2), bias=False)
 
 
 def middle_channels(inputs: int, outputs: int, kernel: int = 3) -> int:
-    """Channels between the halves, so that they weigh as much as a full 3 x k x k convolution.
+    """Return the channels between the halves, so that they weigh as much as a full 3 x k x k convolution.
 
-    Tran et al., 2018 (arXiv:1711.11248), section 3.5; three frames whatever the temporal kernel is, as everywhere.
+    Tran et al., 2018 (arXiv:1711.11248), section 3.5. Three frames whatever the temporal kernel is, as everywhere.
     """
     area = kernel * kernel
     return 3 * inputs * outputs * area // (inputs * area + 3 * outputs)
@@ -83,7 +83,7 @@ class Conv2plus1d(nn.Module):
 def _shortcut(
     inputs: int, outputs: int, options: BlockOptions, stride: Stride, conv: Callable[..., nn.Module] = conv3d
 ) -> nn.Module | None:
-    """Return a convolution of one pixel and a norm; None where the input can be added as it is."""
+    """Return a convolution of one pixel and a norm, or None if the input can be added as it is."""
     if inputs == outputs and stride == (1, 1):
         return None
     return nn.Sequential(conv(inputs, outputs, (1, 1), stride), nn.BatchNorm3d(outputs, options.eps))
@@ -141,7 +141,7 @@ class BasicBlock2plus1d(BasicBlock3d):
 
 
 class Bottleneck3d(nn.Module):
-    """(k, 1, 1), (1, 3, 3) and (1, 1, 1) convolutions and a shortcut; the stride is that of the second.
+    """(k, 1, 1), (1, 3, 3) and (1, 1, 1) convolutions and a shortcut. The stride is that of the second.
 
     Feichtenhofer et al., 2019 (arXiv:1812.03982), table 1.
 
@@ -186,7 +186,7 @@ def make_stage(
     stride: Stride,
     drop_paths: list[float],
 ) -> nn.Sequential:
-    """Blocks in a row, as many as there are drop rates; the first one has the stride."""
+    """Return blocks in a row, as many as there are drop rates. The first one has the stride."""
     blocks: list[nn.Module] = []
     for drop_path in drop_paths:
         blocks.append(block(inputs, width, options, stride if not blocks else (1, 1), drop_path))

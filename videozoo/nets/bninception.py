@@ -16,10 +16,10 @@ class InceptionCfg:
     """Output channels of one module's branches, each (reducing 1x1, 3x3).
 
     Args:
-        conv1x1: of the 1x1 branch; None where there is none and the module has stride 2.
+        conv1x1: of the 1x1 branch. None where there is none and the module has stride 2.
         conv3x3: of the 3x3 branch.
         double: of the branch with two 3x3 convolutions.
-        pool: of the projection behind the pooling; None: the pooled map itself.
+        pool: of the projection behind the pooling. None: the pooled map itself.
         is_pool_max: maximum instead of average.
     """
 
@@ -30,7 +30,7 @@ class InceptionCfg:
     is_pool_max: bool = False
 
     def outputs(self, inputs: int) -> int:
-        """Channels of the module's output."""
+        """Return the channels of the module's output."""
         return (self.conv1x1 or 0) + self.conv3x3[1] + self.double[1] + (self.pool or inputs)
 
 
@@ -62,7 +62,7 @@ class Inception(nn.Module):
 
     Args:
         inputs: input channels.
-        cfg: channels of the branches; without a 1x1 branch the module halves the resolution.
+        cfg: channels of the branches. Without a 1x1 branch the module halves the resolution.
     Shape:
         input (B, inputs, H, W), output (B, cfg.outputs(inputs), H', W').
     """
@@ -128,12 +128,12 @@ class BnInception(Backbone):
     has 0.9.
 
     Args:
-        num_classes: classes of its own classifier; 0 for none.
+        num_classes: classes of its own classifier. 0 for none.
         in_chans: channels of a frame.
         drop_rate: dropout before the classifier.
-        drop_path_rate: for timm's signature; there are no residual branches to drop, so only 0.
+        drop_path_rate: for timm's signature. There are no residual branches to drop, so only 0.
     Shape:
-        input (B, C, H, W); features (B, 1024, H / 32, W / 32).
+        input (B, C, H, W). Features (B, 1024, H / 32, W / 32).
     Raises:
         ValueError: a ``drop_path_rate`` other than 0.
     """

@@ -1,4 +1,4 @@
-"""What timm's Inception-V3 lacks of timm's own interface."""
+"""Parts of timm's interface that timm's Inception-V3 lacks."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class InceptionV3(TimmInceptionV3):
     Szegedy et al., 2016 (arXiv:1512.00567). Its convolutions without padding want images of 75 pixels or more.
 
     Shape:
-        input (B, C, H, W); features (B, 2048, H', W').
+        input (B, C, H, W). Features (B, 2048, H', W').
     """
 
     grad_checkpointing = False

@@ -18,7 +18,7 @@ def register_with_timm(entry: Callable[..., Any], cfgs: Mapping[str, PretrainedC
 
     Args:
         entry: ``entry(pretrained=False, **kwargs)``.
-        cfgs: its configs by tag, the default first; ``""`` is no tag.
+        cfgs: its configs by tag, the default first. ``""`` is no tag.
     """
     # timm's decorator reads the configs of the module that the function says it is from. Its generate_default_cfgs has
     # no place here: it would make the first weights the architecture's own config.
@@ -55,5 +55,5 @@ def register_backbone(name: str, make: Callable[..., nn.Module], summary: str, *
 
 
 def list_backbones() -> list[str]:
-    """Names of the backbones of this package, in the order of their registration."""
+    """Return the names of the backbones of this package, in the order of their registration."""
     return list(_NAMES)

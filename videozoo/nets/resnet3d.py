@@ -29,14 +29,14 @@ class ResNet3dCfg:
     """One model of the family.
 
     Args:
-        depth: of the ResNet that it is made from; 50 and more have bottlenecks.
+        depth: of the ResNet that it is made from. 50 and more have bottlenecks.
         is_factorized: (2+1)D convolutions, the stem's too.
         temporal_kernels: of stages 1 to 4, see :class:`BlockOptions`.
         temporal_strides: of stages 1 to 4.
         stem_kernel: frames that the stem sees.
-        stem_middle: middle width of a factorized stem; None for the rule of the blocks.
+        stem_middle: middle width of a factorized stem. None for the rule of the blocks.
         has_stem_pool: (1, 3, 3) max pooling with stride 2 after the stem.
-        block: what the blocks do differently; its ``temporal_kernel`` is set stage by stage.
+        block: what the blocks do differently. Its ``temporal_kernel`` is set stage by stage.
     """
 
     depth: int
@@ -57,12 +57,12 @@ class ResNet3d(Backbone):
 
     Args:
         cfg: which model.
-        num_classes: classes of its own classifier; 0 for none.
+        num_classes: classes of its own classifier. 0 for none.
         in_chans: channels of a frame.
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth.
     Shape:
-        input (B, C, T, H, W); features (B, num_features, T', H', W'), T' = ceil(T / product of the temporal strides).
+        input (B, C, T, H, W). Features (B, num_features, T', H', W'), T' = ceil(T / product of the temporal strides).
     """
 
     is_3d = True

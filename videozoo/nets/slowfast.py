@@ -26,13 +26,13 @@ class SlowFastCfg:
     The last three differ between the authors' code (the defaults) and MMAction2: the two are different models.
 
     Args:
-        depth: of the ResNet; 50 and more have bottlenecks. ``fast_depth`` None: the same for the fast pathway.
+        depth: of the ResNet. 50 and more have bottlenecks. ``fast_depth`` None: the same for the fast pathway.
         alpha: frames of the fast pathway for one of the slow.
         beta_inv: channels of the slow pathway for one of the fast.
         fusion_kernel: frames that a lateral connection sees.
         fusion_ratio: its output channels for one of the fast pathway.
         has_lateral_norm: norm and ReLU after a lateral convolution.
-        slow_frames: ``"linspace"``: from the first to the last frame, evenly, rounded down; ``"stride"``: every
+        slow_frames: ``"linspace"``: from the first to the last frame, evenly, rounded down. ``"stride"``: every
             ``alpha``-th frame, from the first.
         is_fast_first: order of the two in the features.
     """
@@ -49,7 +49,7 @@ class SlowFastCfg:
 
 
 def slow_frame_indices(num_frames: int, alpha: int, how: Literal["linspace", "stride"]) -> list[int]:
-    """Which frames of a clip the slow pathway sees."""
+    """Return the frames of a clip that the slow pathway takes."""
     count = num_frames // alpha
     if how == "stride" or count == 1:
         return [i * alpha for i in range(count)]
@@ -68,7 +68,7 @@ class _Stem(nn.Module):
 
 
 class _Stems(nn.Module):
-    """Both stems; neither looks at the other."""
+    """Both stems. Neither looks at the other."""
 
     def __init__(self, in_chans: int, cfg: SlowFastCfg) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class SlowFast(Backbone):
         cfg: which model.
         num_classes, in_chans, drop_rate, drop_path_rate: as in :class:`ResNet3d`.
     Shape:
-        input (B, C, T, H, W), T a multiple of ``alpha``; features (B, num_features, T / alpha, H / 32, W / 32).
+        input (B, C, T, H, W), T a multiple of ``alpha``. Features (B, num_features, T / alpha, H / 32, W / 32).
     """
 
     is_3d = True

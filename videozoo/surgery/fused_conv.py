@@ -24,8 +24,8 @@ class _Fused:
 
     On a CPU, in float32, oneDNN's kernel takes bias and activation in, and a weight in the layout that it wants: a
     plain weight is laid out again at every call. A fused model takes 7 to 62 % less time with it than with the plain
-    operations on the same folded weights (2 cores, 8 frames of 224 pixels); torch has no public way to it. That second
-    copy of the weight is made at the first call, and again where the weight has changed; it is in no state dict, copy
+    operations on the same folded weights (2 cores, 8 frames of 224 pixels). torch has no public way to it. That second
+    copy of the weight is made at the first call, and again where the weight has changed. It is in no state dict, copy
     or pickle. Everywhere else (other devices and types, autocast, gradients, ``torch.compile``, export, tracing,
     counting of operations) the plain operations run.
     """
@@ -112,7 +112,7 @@ class _Fused:
 
 
 class FusedConv2d(_Fused, PreConv2d):  # type: ignore[misc]  # mypy compares the annotations of both
-    """A 2-D convolution for inference; see :class:`_Fused`.
+    """A 2-D convolution for inference. See :class:`_Fused`.
 
     Shape:
         input and output of the convolution.
@@ -120,7 +120,7 @@ class FusedConv2d(_Fused, PreConv2d):  # type: ignore[misc]  # mypy compares the
 
 
 class FusedConv3d(_Fused, PreConv3d):  # type: ignore[misc]
-    """A 3-D convolution for inference; see :class:`_Fused`.
+    """A 3-D convolution for inference. See :class:`_Fused`.
 
     Shape:
         input and output of the convolution.

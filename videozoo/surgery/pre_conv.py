@@ -13,12 +13,12 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether something runs before or after the module's forward or backward."""
+    """Return whether something runs before or after the module's forward or backward."""
     return any(getattr(module, hooks) for hooks in _HOOKS)
 
 
 def adopt(cls: type[M], module: nn.Module) -> M:
-    """A new ``cls`` that shares every attribute, parameter, buffer and child of ``module``.
+    """Return a new ``cls`` that shares every attribute, parameter, buffer and child of ``module``.
 
     The objects are shared, not copied: an optimizer that was made for ``module`` stays valid.
 
@@ -90,10 +90,10 @@ def is_same_conv(conv: Any) -> bool:
 
 
 class PreConv2d(_PreConv):
-    """A 2-D convolution with a module before it; see :class:`_PreConv`.
+    """A 2-D convolution with a module before it. See :class:`_PreConv`.
 
     Shape:
-        input and output of the convolution; ``pre`` must keep the shape.
+        input and output of the convolution. ``pre`` must keep the shape.
     """
 
     known: tuple[type[nn.Module], ...] = (nn.Conv2d, Conv2dSame)

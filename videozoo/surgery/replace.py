@@ -74,7 +74,7 @@ def replace_modules(
     model is left as it was. A module with several names is made once and replaced under all of them.
 
     Returns:
-        the names of what was replaced, in order of registration; empty if nothing matched.
+        the names of what was replaced, in order of registration. Empty if nothing matched.
     """
     found = [(name, module) for name, module in net.named_modules() if name and match(module, name)]
     return write_plan(net, {name: make(module, name) for name, module in found})
@@ -97,10 +97,10 @@ def insert_before(
     without a shortcut, are left as they are (:class:`~videozoo.surgery.sites.BlockSites`).
 
     Args:
-        net: the model, changed in place; original parameters and keys stay.
-        make: gives the module for one convolution; its keys lie under ``<conv>.pre``.
+        net: the model, changed in place. Original parameters and keys stay.
+        make: gives the module for one convolution. Its keys lie under ``<conv>.pre``.
         site: which convolution.
-        stages: numbers of the stages to change; None for all.
+        stages: numbers of the stages to change. None for all.
         every_other: take blocks 0, 2, 4, ... of each stage only.
     Returns:
         the names of the convolutions that were changed.
@@ -197,7 +197,7 @@ def plan_append(net: nn.Module, stage: int, name: str, make: Callable[[int], nn.
     """Make modules that run at the end of a stage, as children of it, and change nothing.
 
     Args:
-        net: the model; each backbone in it gets a module of its own.
+        net: the model. Each backbone in it gets a module of its own.
         stage: 1 to 4.
         name: of the new child.
         make: gives the module for the stage's number of output channels.

@@ -18,7 +18,7 @@ def shared_copy(net: N, tensor: Callable[[Tensor], Tensor] = lambda tensor: tens
     that use it at the same time.
 
     Args:
-        net: any module; it stays as it is.
+        net: any module. It stays as it is.
         tensor: what stands in the copy for each parameter and buffer.
     """
     # What deepcopy is told to have copied already, it takes.

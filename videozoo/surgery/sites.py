@@ -1,4 +1,4 @@
-"""Where things are inside the blocks of a backbone: one row per block class."""
+"""Sites inside the blocks of backbones, one row per block class."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ["BLOCK_SITES", "BRANCH_SITES", "SEQUENCES", "Block", "BlockSites", "f
 class BlockSites:
     """Names, inside one block, of what a method may want to change.
 
-    ``first_conv`` is None where a block has no convolution that opens its branch (a depth-wise separable block);
+    ``first_conv`` is None where a block has no convolution that opens its branch (a depth-wise separable block).
     ``only_with_skip``: methods that work before the first convolution act only in blocks with a shortcut
     (TSM on MobileNetV2).
     """
@@ -84,7 +84,7 @@ def _sites_of(module: nn.Module) -> tuple[BlockSites, ...]:
 
 
 def _is_block_by_names(module: nn.Module) -> bool:
-    """Whether a module has a block's four names, and no blocks of its own: HRNet and Xception call their stems so."""
+    """Return whether a module has a block's four names and no blocks in it, unlike HRNet's and Xception's stems."""
     if not all(isinstance(getattr(module, name, None), nn.Module) for name in _RESIDUAL_NAMES):
         return False
     parts = [child for name, child in module.named_children() if name not in _OF_A_BLOCK]
@@ -92,7 +92,7 @@ def _is_block_by_names(module: nn.Module) -> bool:
 
 
 def find_blocks(net: nn.Module) -> list[Block]:
-    """All blocks of ``net`` whose sites are known, in order; ``index`` counts within the parent (the stage)."""
+    """Return all blocks of ``net`` whose sites are known, in order. ``index`` counts within the parent (the stage)."""
     return list(_walk(net, "", "", 0))
 
 

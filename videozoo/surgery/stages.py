@@ -15,18 +15,18 @@ _RENAMED = {"HighResolutionNet": {"stem": "act2", "stage1": "layer1"}}
 
 
 def feature_rows(net: nn.Module) -> list[dict[str, Any]] | None:
-    """Return timm's rows (``num_chs``, ``reduction``, ``module``) of the feature maps; None where there are none."""
+    """Return timm's rows (``num_chs``, ``reduction``, ``module``) of the feature maps, or None if there are none."""
     info: Any = getattr(net, "feature_info", None)
     return info if info is None or isinstance(info, list) else info.info
 
 
 def stage_modules(net: nn.Module) -> list[list[str]] | None:
-    """Return the names of the modules of each stage, stage 1 first; None where nothing in the model gives them.
+    """Return the names of the modules of each stage, stage 1 first, or None if nothing in the model gives them.
 
     A backbone of :mod:`videozoo.nets` gives them itself (``stage_names``). Else they are read from timm's
     ``feature_info``: a stage ends where a feature map is taken, and features of less than a quarter of the resolution
     belong to the stem. So stage 1 is the papers' res2 (``layer1`` of a ResNet), stage 4 their res5. A MobileNet's
-    stage may span several of its ``blocks.N``. Backbones inside the user's own modules are found at any depth; stage k
+    stage may span several of its ``blocks.N``. Backbones inside the user's own modules are found at any depth. Stage k
     of a model with several backbones is stage k of each.
     """
     found = [
@@ -60,7 +60,10 @@ def _own_stages(net: nn.Module) -> list[list[str]] | None:
 
 
 def _feature_modules(net: nn.Module) -> Iterator[tuple[str, int]]:
-    """Names of the modules that give feature maps, and the maps' reductions; rows without a module are left out."""
+    """Yield the names of the modules that give feature maps, and the maps' reductions.
+
+    Rows without a module are left out.
+    """
     rows = feature_rows(net)
     if rows is None:  # torchvision's ResNets and their likes have the names, but no feature_info
         children = [name for name, _ in net.named_children()]
@@ -76,7 +79,10 @@ def _feature_modules(net: nn.Module) -> Iterator[tuple[str, int]]:
 
 
 def _parts(net: nn.Module, name: str, ends: dict[str, int]) -> Iterator[str]:
-    """Names of the children of a module, in order; one in which a feature map is taken (``blocks.3``) is opened."""
+    """Yield the names of the children of a module, in order.
+
+    One in which a feature map is taken (``blocks.3``) is opened.
+    """
     for key, child in net.named_children():
         full = f"{name}.{key}" if name else key
         if any(end.startswith(f"{full}.") for end in ends):

@@ -103,7 +103,7 @@ class DifferenceResNet(StageByStage, ResNet):
     stage 1.
 
     Shape:
-        input (B*S, 5 * C, H, W), see ``videozoo.shapes.fold_segments``; features as the ResNet's.
+        input (B*S, 5 * C, H, W), see ``videozoo.shapes.fold_segments``. Features as the ResNet's.
     """
 
     num_segments: int
@@ -115,7 +115,7 @@ class DifferenceResNet(StageByStage, ResNet):
 
     @classmethod
     def take_over(cls, net: Any, num_segments: int, main_weight: float | None) -> list[str]:
-        """Turn ``net`` itself into this class, keeping its modules and keys; returns the names of the new modules."""
+        """Turn ``net`` itself into this class, keeping its modules and keys. Returns the names of the new modules."""
         conv = net.conv1
         like = {"device": conv.weight.device, "dtype": conv.weight.dtype}
         stem = nn.Conv2d(
@@ -134,7 +134,7 @@ class DifferenceResNet(StageByStage, ResNet):
 
     @property
     def main_weight(self) -> float:
-        """Share of the middle frame's path; see :class:`TDN`."""
+        """Share of the middle frame's path. See :class:`TDN`."""
         if self.given_weight is not None:
             return self.given_weight
         return 0.5 if self.num_segments == 8 else 0.75
@@ -143,7 +143,7 @@ class DifferenceResNet(StageByStage, ResNet):
         return torch.lerp(F.interpolate(difference, main.shape[-2:]), main, self.main_weight)
 
     def _begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The stem's map of the middle frame, and the pooled one of the differences."""
+        """Return the stem's map of the middle frame, and the pooled one of the differences."""
         return self.act1(self.bn1(self.conv1(x.unflatten(1, (5, -1))[:, 2]))), self.diff_stem(x)
 
     def _between(self, index: int, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -134,7 +134,7 @@ def evaluate(
 
 
 def _check_kinds(values: dict[str, Any]) -> None:
-    """Refuse values of another kind than an argument of `evaluate` has; NumPy's integers become Python's.
+    """Refuse values of another kind than an argument of `evaluate` has. NumPy's integers become Python's.
 
     Raises:
         UsageError: names the argument and its value.

@@ -28,20 +28,20 @@ _OF_A_NEW_EVALUATION = (
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """What to measure, and how; names and meanings are those of the flags of ``videozoo evaluate``.
+    """Settings of an evaluation. Names and meanings are those of the flags of ``videozoo evaluate``.
 
     Args:
-        model: names with weights, folders or ONNX files; several are averaged.
-        data, data_root, data_format, split: labeled videos; ``data`` may be a list of (path, label) too.
-        class_names: file of class names, one a line, that the indices of a list mean; a ``classes.txt`` beside the list
+        model: names with weights, folders or ONNX files. Several are averaged.
+        data, data_root, data_format, split: labeled videos. ``data`` may be a list of (path, label) too.
+        class_names: file of class names, one a line, that the indices of a list mean. A ``classes.txt`` beside the list
             is found by itself.
         scores: files ``scores.safetensors`` of earlier evaluations, in place of ``model`` and ``data``.
-        views: clips x crops, such as ``10x3``; None: each model's own.
+        views: clips x crops, such as ``10x3``. None: each model's own.
         average: over views and models, ``prob`` (None is the same) or ``logit``.
         reverse: play every clip backwards.
         groups: a json or yaml file of group names with lists of classes.
-        batch_size: videos per batch; None: 8, fewer for many views.
-        workers: decoding processes; None: 2.
+        batch_size: videos per batch. None: 8, fewer for many views.
+        workers: decoding processes. None: 2.
         amp: mixed precision (bfloat16).
         device: ``auto`` or a device of torch.
         max_frames: frames that may be decoded for one video.
@@ -71,13 +71,13 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured.
+    """Result of an evaluation.
 
     Args:
         scores: of the model, or of several together.
         members: of each of several models, else none.
         groups: numbers of each group's classes.
-        read_clip: from a video's index to its frames, for the picture of the worst errors; None without the videos.
+        read_clip: from a video's index to its frames, for the picture of the worst errors. None without the videos.
     """
 
     scores: "Scores"
@@ -107,7 +107,7 @@ class Evaluation:
 
 @contextlib.contextmanager
 def run_evaluation(settings: EvaluationSettings, job_bar: JobBar = no_bar) -> Iterator[Evaluation]:
-    """Measure, or join what was measured, and give the result; kept scores are removed once the context is left.
+    """Measure, or join what was measured, and give the result. Kept scores are removed once the context is left.
 
     Raises:
         UsageError: settings, models or videos that do not fit.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def make_config(settings: Settings) -> "FitConfig":
-    """What the engine is told; the weights of the classes come with the videos."""
+    """Return the engine's config. The weights of the classes come with the videos."""
     import torch
 
     from videozoo.engine import FitConfig

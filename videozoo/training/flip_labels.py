@@ -26,12 +26,12 @@ def mirror_labels(class_names: Sequence[str]) -> dict[int, int | None]:
     """Map each one-sided class to its mirror class, or to None where the set has none: it must not be flipped.
 
     ``turn_left`` and ``TurnRight`` change places, as do ``clockwise`` and ``counterclockwise``. Words are found between
-    spaces and signs, in CamelCase and beside digits; L, R, CW and CCW count as words of their own. Within a word of
+    spaces and signs, in CamelCase and beside digits. L, R, CW and CCW count as words of their own. Within a word of
     small letters (``swipeleft``) a side counts if its opposite is a class too. Every sense of a word counts, so that
     ``right answer`` is not flipped either, which costs little.
 
     Returns:
-        label to label or None, only for classes with such a word; as ``create_transform(flip_labels=...)`` wants it.
+        label to label or None, only for classes with such a word. As ``create_transform(flip_labels=...)`` wants it.
     """
     numbers = {_spell(name): label for label, name in enumerate(class_names)}
     mirrors: dict[int, int | None] = {}
@@ -61,7 +61,7 @@ def vertical_labels(class_names: Sequence[str]) -> dict[int, int | None]:
     """Map each class that names up, down or a sense of turning to None: its clips must not be turned upside down.
 
     Returns:
-        only those classes; as ``create_transform(vflip_labels=...)`` wants it.
+        only those classes. As ``create_transform(vflip_labels=...)`` wants it.
     """
     found: dict[int, int | None] = {}
     for label, name in enumerate(class_names):
@@ -84,7 +84,7 @@ def _plain(name: str) -> str:
 
 
 def _spell(name: str, replace: Mapping[str, str] | None = None) -> str:
-    """One spelling of a class name, in small letters and without abbreviations.
+    """Return one spelling of a class name, in small letters and without abbreviations.
 
     Args:
         replace: put these in the place of the words for sides.

@@ -19,7 +19,10 @@ WORKER_GRACE_SEC = 30
 
 
 def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "DataLoader[Any]":
-    """A shuffled loader of random clips as bytes, as the model's config wants them; broken videos are replaced."""
+    """Return a shuffled loader of random clips as bytes, as the model's config wants them.
+
+    Broken videos are replaced.
+    """
     from videozoo.data import BalancedSampler
 
     names = train.class_names
@@ -33,7 +36,7 @@ def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "
 
 
 def make_train_dataset(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "VideoDataset":
-    """Random clips as bytes; broken videos are replaced."""
+    """Random clips as bytes. Broken videos are replaced."""
     from videozoo.data import VideoDataset, create_transform, resolve_data_config, sampling_options
 
     cfg = resolve_data_config(model)
@@ -69,7 +72,7 @@ def _crop_ranges(settings: Settings) -> dict[str, Any]:
 
 
 def make_val_loader(settings: Settings, model: "VideoNet | Ensemble", val: "VideoSource") -> "DataLoader[Any]":
-    """A loader of every view of each video as bytes, in the order of the records; broken videos are reported."""
+    """Return a loader of every view of each video as bytes, in the order of the records. Broken videos are reported."""
     from videozoo.data import VideoDataset, create_transform, resolve_data_config, sampling_options
 
     num_clips, num_crops = parse_views(settings.val_views, "--val-views") or (None, None)

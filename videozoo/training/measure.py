@@ -29,7 +29,7 @@ def no_bar(total: int, kept: Path | None, title: str | None) -> contextlib.Abstr
 
 
 class Setup:
-    """Models with the same classes, and the videos they are measured on; ``where`` is for ``load_source``."""
+    """Models with the same classes, and the videos they are measured on. ``where`` is for ``load_source``."""
 
     def __init__(self, names: Sequence[str], data: Data, *, device: str, **where: Any) -> None:
         from videozoo.data import load_source
@@ -60,7 +60,7 @@ class Setup:
         self.class_names = [*known, *(str(label) for label in range(len(known), self.models[0].num_classes))]
 
     def _check_kind(self) -> bool:
-        """Whether the models are multi-label, all or none of them."""
+        """Return whether the models are multi-label, all or none of them."""
         from videozoo.probabilities import is_multi_label
 
         kinds = [is_multi_label(model) for model in self.models]
@@ -73,7 +73,7 @@ class Setup:
         return kinds[0]
 
     def _check_classes(self) -> list[str] | None:
-        """The class names that the models agree on."""
+        """Return the class names that the models agree on."""
         labels = [list(model.pretrained_cfg.get("label_names") or ()) for model in self.models]
         first, count = next((k for k, own in enumerate(labels) if own), 0), self.models[0].num_classes
         for name, model, own in zip(self.names, self.models, labels, strict=True):
@@ -100,7 +100,7 @@ class Setup:
         job_bar: JobBar = no_bar,
         **options: Any,
     ) -> "Iterator[list[Scores]]":
-        """Give each model's scores, from one pass over the videos; see `evaluate_records` for the options."""
+        """Give each model's scores, from one pass over the videos. See `evaluate_records` for the options."""
         from videozoo.data import resolve_data_config
         from videozoo.devices import describe_device
         from videozoo.engine import Scores, name_videos
@@ -143,14 +143,14 @@ class Setup:
 
 
 def _are_other_numbers(names: Sequence[str]) -> bool:
-    """Whether all names are numbers, and not just the indices of the classes."""
+    """Return whether all names are numbers, and not just the indices of the classes."""
     from videozoo.data.labels import is_index
 
     return all(map(is_index, names)) and list(names) != [str(label) for label in range(len(names))]
 
 
 def name_record(record: "VideoRecord") -> str:
-    """What a video is called wherever the data lies, with the part of the file it is."""
+    """Return the name of a video, with its part of the file, which is the same wherever the data is stored."""
     name = record.name or str(record.path)
     for part, unit in ((record.span_sec, " s"), (record.frame_range, " frames")):
         name += f" [{part[0]:g}-{part[1]:g}{unit}]" if part else ""

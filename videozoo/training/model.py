@@ -25,7 +25,7 @@ _NOT_OF_THIS_RUN = ("tag", "dataset", "train_recipe", "description", "origin_url
 
 
 def make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | Ensemble":
-    """The model with the sampling and size of the flags in its config, as the run folder will keep it."""
+    """Return the model with the sampling and size of the flags in its config, as the run folder will keep it."""
     import torch
 
     from videozoo.data import resolve_data_config
@@ -72,7 +72,7 @@ def make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | En
 
 
 def _match_classifier(model: "VideoNet | Ensemble", class_names: Sequence[str]) -> None:
-    """Bring the classifier of the start into the order of the classes of the data; of other classes, replace it."""
+    """Bring the classifier of the start into the order of the classes of the data. Of other classes, replace it."""
     import torch
 
     from videozoo.names import clean_name

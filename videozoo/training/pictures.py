@@ -23,17 +23,17 @@ _DRAWN_EVERY_SEC = 120.0
 
 @dataclass
 class RunPictures:
-    """Draw ``train_clips.png`` at the first step and ``val_errors.png`` of the best epoch; in the first process alone.
+    """Draw ``train_clips.png`` at the first step and ``val_errors.png`` of the best epoch. In the first process alone.
 
     A picture that the disk refuses is logged and the run goes on. No random number is drawn.
 
     Args:
         folder: of the run.
         model: for the sampling and the crop of its clips.
-        make_batch: makes batches ready to train on; it is called by `train_batch`.
+        make_batch: makes batches ready to train on. It is called by `train_batch`.
         class_names: of the labels.
         val: records of the validation videos.
-        is_continued: whether the run was begun earlier; its picture of the first clips stays.
+        is_continued: whether the run was begun earlier. Its picture of the first clips stays.
     """
 
     folder: Path

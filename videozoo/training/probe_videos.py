@@ -25,7 +25,7 @@ def open_all(train: "Sequence[VideoRecord]", val: "Sequence[VideoRecord]", *, ma
     training video is always allowed, however small the set.
 
     Raises:
-        UsageError: more of the training videos are broken than may be, or all validation videos; it names them and
+        UsageError: more of the training videos are broken than may be, or all validation videos. It names them and
             where they are listed.
     """
     if len(train) + len(val) > OPENED_BEFORE_TRAINING or not is_main_process():

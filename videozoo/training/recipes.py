@@ -23,12 +23,12 @@ _TEXTS = ("description", "start_from")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a recipe sets, by the names of the flags, and what it says.
+    """Recipe: settings by the names of the flags, and a description.
 
     Args:
         settings: values by name, of the kinds that the flags give.
         description: what it reproduces.
-        start_from: the weights that the paper starts from, where no name can give them; told to who starts without.
+        start_from: the weights that the paper starts from, where no name can give them. Told to who starts without.
     """
 
     settings: dict[str, Any]
@@ -59,7 +59,7 @@ def read_recipe(name: str) -> Recipe:
 
 
 def is_recipe_file(name: str) -> bool:
-    """Whether a value of ``--recipe`` is meant as a path."""
+    """Return whether a value of ``--recipe`` is meant as a path."""
     return name.endswith((".yaml", ".yml")) or "/" in name or "\\" in name
 
 

@@ -29,7 +29,7 @@ _PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "outp
 
 
 def settle(given: Mapping[str, Any]) -> Settings:
-    """Join what is given, the continued run's settings or the recipe, and the defaults; check what can be at once.
+    """Join what is given, the continued run's settings or the recipe, and the defaults. Check what can be at once.
 
     Args:
         given: values by the names of settings, of the kinds that the flags give.
@@ -82,7 +82,7 @@ def settle(given: Mapping[str, Any]) -> Settings:
 
 
 def _start(given: dict[str, Any]) -> Settings:
-    """The settings of a new run: a flag goes before the recipe, the recipe before the default."""
+    """Return the settings of a new run: a flag goes before the recipe, the recipe before the default."""
     values, start_from = dict(DEFAULTS), ""
     if given.get("recipe"):
         recipe = read_recipe(given["recipe"])
@@ -100,7 +100,7 @@ def _start(given: dict[str, Any]) -> Settings:
 
 
 def _scaled_test_sizes(recipe: dict[str, Any], img_size: int | None) -> dict[str, Any]:
-    """A recipe's test crop and test frames for another image size than its own: in proportion."""
+    """Return a recipe's test crop and test frames for another image size than its own: in proportion."""
     if not recipe["img_size"] or not img_size:
         return {}
     factor, frame = img_size / recipe["img_size"], parse_frame_size(recipe["test_resize"])
@@ -119,7 +119,7 @@ def settle_lr(settings: Settings) -> None:
 
 
 def describe_lr(settings: Settings) -> str:
-    """Where the learning rate comes from, for the user; empty where it was given as it is."""
+    """Describe how the learning rate was chosen. Empty if it was given."""
     if settings.lr_base is None or settings.is_continued:
         return ""
     scaled = settings.lr_base * settings.global_batch / settings.lr_base_size
@@ -171,7 +171,7 @@ def _check_continues(output: Path) -> None:
 
 
 def write_settings(settings: Settings) -> None:
-    """Write args.json into the run folder, for people and for ``--resume``; paths become absolute.
+    """Write args.json into the run folder, for people and for ``--resume``. Paths become absolute.
 
     Raises:
         CheckpointError: the disk refused.
@@ -190,7 +190,7 @@ def write_settings(settings: Settings) -> None:
 
 
 def _read(output: Path) -> dict[str, Any]:
-    """The settings in a run's args.json; nothing where there is none."""
+    """Return the settings in a run's args.json. Nothing where there is none."""
     path = output / FILE_NAME
     if not path.exists():
         return {}

@@ -33,7 +33,7 @@ def run_training(settings: Settings) -> "FitResult":
     Raises:
         UsageError: settings or videos that do not fit.
         WeightsError, UnknownModelError, SourceError, JobError, EngineError: as of the parts that it uses.
-        Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM; the run can be continued.
+        Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM. The run can be continued.
     """
     from videozoo.engine.distributed import first_process_first
     from videozoo.models import model_entrypoint

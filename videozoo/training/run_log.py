@@ -1,4 +1,4 @@
-"""What a training says while it prepares: lines of the log ``videozoo``, of the first process alone."""
+"""Log lines of a training's set-up, from the first process alone, in the log ``videozoo``."""
 
 import logging
 

@@ -25,7 +25,7 @@ class Setting:
     ``none`` takes back what a recipe sets, where nothing is the default.
 
     Args:
-        default: its value where neither a flag nor a recipe gives one; it is in the help.
+        default: its value where neither a flag nor a recipe gives one. It is in the help.
     """
 
     def __init__(self, *names: str, default: Any = None, help: str, **options: Any) -> None:

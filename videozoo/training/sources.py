@@ -20,7 +20,7 @@ TEST_FOLDERS = ("test", "testing")
 
 
 def find_split(data: Data, names: Sequence[str]) -> Path | None:
-    """The sub-folder train (or val) of a folder that has both, else None."""
+    """Return the sub-folder train (or val) of a folder that has both, else None."""
     if not isinstance(data, str | Path):
         return None
     has_both = all(_sub_folder(data, group) for group in (TRAIN_FOLDERS, VAL_FOLDERS))
@@ -28,7 +28,7 @@ def find_split(data: Data, names: Sequence[str]) -> Path | None:
 
 
 def find_parts(data: str) -> list[Path]:
-    """The sub-folders train, val and test of a folder that has the first and another one; else none."""
+    """Return the sub-folders train, val and test of a folder that has the first and another one. Else none."""
     from videozoo.data.metadata import find_metadata
 
     folders = [_sub_folder(Path(data), names) for names in (TRAIN_FOLDERS, VAL_FOLDERS, TEST_FOLDERS)]
@@ -63,7 +63,7 @@ def load_train_and_val(
     splits: tuple[str | None, str | None] = (None, None),
     multi_label: bool = False,
 ) -> "tuple[VideoSource, VideoSource]":
-    """Both sources, with the same classes: given, found as train/ and val/ in ``data``, or split by hash.
+    """Return both sources, with the same classes: given, found as train/ and val/ in ``data``, or split by hash.
 
     Args:
         val_group: keeps videos of one group on one side, see `split_by_hash`.
@@ -120,7 +120,7 @@ def _split(source: "VideoSource", val_frac: float, val_group: str | None) -> "tu
 
 
 def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
-    """Two classes at least; what else is odd, about the two sources and between them, is told."""
+    """Two classes at least. What else is odd, about the two sources and between them, is told."""
     from videozoo.data import check_splits
 
     names = train.class_names

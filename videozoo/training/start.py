@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def make_started_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | Ensemble":
     """Make the model that is trained, where no start is named with the best weights that can be had.
 
-    These are the published weights of the name, those of its base (ARC and DNR) or ImageNet weights of its backbone;
-    offline, those of them that are cached. What was taken is set in ``settings``, as if it had been given. The clips
-    stay those of the name, whatever the weights were trained on; weights that do not fit them are passed over.
+    These are the published weights of the name, those of its base (ARC and DNR) or ImageNet weights of its backbone.
+    Offline, those of them that are cached. What was taken is set in ``settings``, as if it had been given. The clips
+    stay those of the name, whatever the weights were trained on. Weights that do not fit them are passed over.
     """
     from videozoo.models import WeightsError
     from videozoo.models.default_start import default_starts

@@ -27,10 +27,10 @@ class AvFile:
 
     Args:
         path: an existing file.
-        span_sec: only the frames of [start, end) seconds; None: all.
-        member: what part of the file is the video, or its bytes; None: all of it.
+        span_sec: only the frames of [start, end) seconds. None: all.
+        member: what part of the file is the video, or its bytes. None: all of it.
         limit: what one open and read may cost.
-        index_folder: where indexes are kept on disk, too; None: in memory only.
+        index_folder: where indexes are kept on disk, too. None: in memory only.
     Raises:
         VideoError: the file cannot be opened, has no video stream, or no frame of it decodes.
     """
@@ -68,7 +68,7 @@ class AvFile:
 
     @property
     def fps(self) -> float:
-        """Mean frames per second; see ``mean_rate``."""
+        """Mean frames per second. See ``mean_rate``."""
         times = self.times() or self._packet_times()
         return mean_rate(self._stated_fps, len(times), max(times, default=0.0) - min(times, default=0.0))
 
@@ -77,12 +77,12 @@ class AvFile:
             return [stream.time_of(packet.pts) for packet in stream.packets() if packet.pts is not None]
 
     def times(self) -> list[float] | None:
-        """Seconds at which each frame is shown; None where there is no index that can be trusted."""
+        """Return the seconds at which each frame is shown, or None if there is no index that can be trusted."""
         index = self.index()
         return None if index is None else [self._stream.time_of(pts) for pts in index.pts[index.first : index.stop]]
 
     def index(self) -> PacketIndex | None:
-        """The index of its frames; None where there is none that can be trusted."""
+        """Return the index of its frames, or None if there is none that can be trusted."""
         frames = self._frames()
         return frames.index if isinstance(frames, IndexedFrames) else None
 
@@ -92,13 +92,13 @@ class AvFile:
         return self._reading.damaged if isinstance(self._reading, ExactFrames) else frozenset()
 
     def close(self) -> None:
-        """Close the file; frames are no longer to be had."""
+        """Close the file. Frames are no longer to be had."""
         self._stream.close()
         if isinstance(self._reading, ExactFrames):
             self._reading.close()
 
     def count(self) -> int:
-        """Number of frames: by the index where there is one, else of those that decode."""
+        """Return the number of frames: by the index where there is one, else of those that decode."""
         count = self._frames().count()
         index = None if self._notes is None else self._notes.index()
         if index is not None:
@@ -125,14 +125,14 @@ class AvFile:
             self._fall_back().read(wanted, take)
 
     def _noted_packets(self) -> Iterator[Packet]:
-        """Packets from the file's start on, noted for the index."""
+        """Yield the packets from the file's start on, noted for the index."""
         nals = nal_format(self._stream.stream.codec_context)
         for packet in self._stream.packets():
             self._begin.append(PacketRow.of(packet, self._stream.place, nals))
             yield packet
 
     def _frames(self) -> IndexedFrames | ExactFrames:
-        """Index the file, once; without an index it is decoded from before the span, or from its start."""
+        """Index the file, once. Without an index it is decoded from before the span, or from its start."""
         if self._reading is None:
             kept = self._kept_index()
             indexed = self._make_index() if kept is None else IndexedFrames(self._stream, kept)
@@ -149,7 +149,7 @@ class AvFile:
         return self._reading
 
     def _kept_index(self) -> PacketIndex | None:
-        """The index kept from an earlier time, if the file has not changed since."""
+        """Return the index kept from an earlier time, if the file has not changed since."""
         index = None if self._key is None else kept_index(self._key, self._index_folder)
         self._is_kept = index is not None
         return None if index is None else self._narrowed(index)
@@ -185,7 +185,7 @@ class AvFile:
         return self._reading
 
     def _seek_span(self, span_sec: tuple[float, float]) -> ExactFrames | None:
-        """The frames of the span, decoded from the keyframe before; None on any doubt."""
+        """Return the frames of the span, decoded from the keyframe before. None on any doubt."""
         if self._stream.is_damaged or self._stream.may_be_joined or not can_note(self._stream):
             return None
         begin = functools.partial(shown_from, start_sec=span_sec[0], first_pts=self._first_pts)

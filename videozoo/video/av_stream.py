@@ -24,11 +24,11 @@ TS_DISCONT = 0x0200
 
 
 class Place(NamedTuple):
-    """Where in a file a packet is.
+    """Position of a packet in a file.
 
     Args:
         stamp: its decoding time, or in formats without one the time at which its frame is shown.
-        byte: where it begins, or a packet before it; None: not known.
+        byte: where it begins, or a packet before it. None: not known.
         shift: how far the clock has moved its time stamps.
     """
 
@@ -45,9 +45,9 @@ class AvStream:
 
     Args:
         path: an existing file.
-        member: what part of it is the video, or its bytes; None: the file is the video.
+        member: what part of it is the video, or its bytes. None: the file is the video.
         limit: counts packets and frames.
-        container: what is read, where it is no file; None: the file is opened.
+        container: what is read, where it is no file. None: the file is opened.
     Raises:
         VideoError: the file cannot be opened, has no video stream that can be decoded, or has frames too large.
     """
@@ -84,42 +84,42 @@ class AvStream:
 
     @property
     def may_be_joined(self) -> bool:
-        """Whether files of this kind are joined end to end: their times do not show where a frame is."""
+        """Return whether files of this kind are joined end to end: their times do not show where a frame is."""
         return bool(self.container.format.flags & TS_DISCONT)
 
     @property
     def is_joined(self) -> bool:
-        """Whether time stamps began again at a packet read so far."""
+        """Return whether time stamps began again at a packet read so far."""
         return self._timeline.num_breaks > 0
 
     @property
     def lacks_data(self) -> bool:
-        """Whether packets read so far are incomplete; those before a joint of two files only seem so."""
+        """Return whether packets read so far are incomplete. Those before a joint of two files only seem so."""
         return self._num_incomplete > self._timeline.num_breaks
 
     def is_cut_short(self) -> bool:
-        """Whether the file ends before its container does."""
+        """Return whether the file ends before its container does."""
         with ByteWindow(self.path, self._member) as data:
             return is_cut_short(data)
 
     def rate(self) -> Fraction:
-        """Mean frames per second, as stated."""
+        """Return the mean frames per second, as stated."""
         unit, duration = self.stream.time_base, self._packet_duration
         return stated_rate(self.stream, float(duration * unit) if duration and unit else None)
 
     def time_of(self, pts: int) -> float:
-        """Seconds of a time stamp, counted from the container's start as ffmpeg's ``-ss`` does."""
+        """Return the seconds of a time stamp, counted from the container's start as ffmpeg's ``-ss`` does."""
         start = (self.container.start_time or 0) / 1e6
         # The start is known in microseconds only.
         return round(float(pts * (self.stream.time_base or 0)) - start, 5)
 
     def pts_of(self, seconds: float) -> int:
-        """The time stamp of a time."""
+        """Return the time stamp of a time."""
         start = (self.container.start_time or 0) / 1e6
         return round((seconds + start) / float(self.stream.time_base or 1))
 
     def seek(self, place: Place, back_sec: float = 0) -> Iterator[Packet]:
-        """Packets from a place on, or from a keyframe before; none where the file does not allow it.
+        """Return the packets from a place on, or from a keyframe before, or None if the file does not allow it.
 
         Args:
             place: a packet's. Files that may be joined are sought by bytes, as a time may come twice in them.
@@ -147,7 +147,8 @@ class AvStream:
         self.container.close()
 
     def packets(self) -> Iterator[Packet]:
-        """Packets from the present position on, their time stamps made to rise; ends where no more can be read.
+        """Yield the packets from the present position on, their time stamps made to rise. Ends where no more can be
+        read.
 
         Empty packets are left out: in Theora they repeat the frame before, which is shown on until the next one comes.
         """
@@ -173,13 +174,18 @@ class AvStream:
                 yield packet
 
     def frames(self, packets: Iterator[Packet] | None = None) -> Iterator[VideoFrame]:
-        """Frames of packets, by default of those from the present position on; damage is skipped and remembered."""
+        """Yield the frames of packets, by default of those from the present position on.
+
+        Damage is skipped and remembered.
+        """
         for packet in self.packets() if packets is None else packets:
             yield from self._decode(packet)
         yield from self._decode(None)  # flushes the decoder
 
     def shown(self, packets: Iterator[Packet] | None = None) -> Iterator[tuple[float, VideoFrame]]:
-        """Frames of packets, as for ``frames``, and their seconds, with the time stamps that the clock gives them."""
+        """Yield the frames of packets, as for ``frames``, and their seconds, with the time stamps that the clock gives
+        them.
+        """
         step = max(round(1 / (self.rate() * (self.stream.time_base or 1))), 1)
         clock = FrameClock(step, has_pts=self.has_pts)
 

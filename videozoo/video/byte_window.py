@@ -13,11 +13,11 @@ Member = tuple[int, int] | bytes
 
 
 class ByteWindow:
-    """The bytes [offset, offset + size) of a file, read at any place; use it in a ``with`` statement.
+    """The bytes [offset, offset + size) of a file, read at any place. Use it in a ``with`` statement.
 
     Args:
         path: an existing file, such as a tar shard.
-        member: what part of it; None: all of the file.
+        member: what part of it. None: all of the file.
     Raises:
         VideoError: the file ends before the window does, or cannot be opened.
     """

@@ -16,7 +16,7 @@ FLV_HEADER_BYTES, FLV_TAG_BYTES = 13, 15  # the latter with the size that follow
 def is_cut_short(data: ByteWindow) -> bool:
     """Return True where a file's container states more bytes than there are.
 
-    Of mp4, avi, mkv, flv and ogg; the others state nothing, nor do recordings that were never finished.
+    Of mp4, avi, mkv, flv and ogg. The others state nothing, nor do recordings that were never finished.
     """
     head = data.read_at(0, 64)
     if head[4:8] in FIRST_BOXES:
@@ -25,7 +25,7 @@ def is_cut_short(data: ByteWindow) -> bool:
 
 
 def _end_of_riff(data: ByteWindow) -> int:
-    """Files of more than a gigabyte are several lists, one after the other."""
+    """Read the boxes. Files of more than a gigabyte have several lists, one after the other."""
     end = 0
     while True:
         head = data.read_at(end, 8)

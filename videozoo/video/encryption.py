@@ -24,7 +24,7 @@ HEAD_BYTES = 2**18
 def encrypted_tracks(data: ByteWindow) -> list[bool]:
     """Return for each track of an ISO media file (mp4, mov, 3gp), in FFmpeg's order, if it is an encrypted video.
 
-    Damage ends the search; what was found until then is returned.
+    Damage ends the search. What was found until then is returned.
     """
     tracks = []
     for moov in find_boxes(data, b"moov", 0, data.size):

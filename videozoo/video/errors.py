@@ -9,8 +9,8 @@ from pathlib import Path
 class VideoError(Exception):
     """A video that cannot be read: which file, and why in plain words.
 
-    ``str(error)`` is ``"<path>: <reason>"``; a reason holds no ``": "``, so that the message can be taken apart again.
-    A DataLoader raises a worker's error again from the text of its traceback alone; given such a text and no reason,
+    ``str(error)`` is ``"<path>: <reason>"``. A reason holds no ``": "``, so that the message can be taken apart again.
+    A DataLoader raises a worker's error again from the text of its traceback alone. Given such a text and no reason,
     the path and the reason are read back from its last line.
 
     Args:

@@ -18,13 +18,13 @@ TakeFrame = Callable[[int, VideoFrame], None]
 class ExactFrames:
     """Frame ``i`` is the i-th that really decodes, in the order in which the decoder puts them out.
 
-    A packet that does not decode is skipped, as ffmpeg does; so what a damaged file holds is only known once the frames
+    A packet that does not decode is skipped, as ffmpeg does. So what a damaged file holds is only known once the frames
     before have been decoded.
 
     Args:
         stream: just opened.
         open_again: opens the same file once more.
-        span_sec: only the frames of [start, end) seconds, counted from its first one; None: all.
+        span_sec: only the frames of [start, end) seconds, counted from its first one. None: all.
         begin: gives the frames of such a stream and their seconds, from its start or from before the span.
     """
 
@@ -49,19 +49,19 @@ class ExactFrames:
             self._skip_to(span_sec[0])
 
     def close(self) -> None:
-        """Close the file; frames are no longer to be had."""
+        """Close the file. Frames are no longer to be had."""
         self._kept.clear()
         self._front = iter(())
         self._stream.close()
 
     def count(self) -> int:
-        """Number of frames; all are decoded on the first call."""
+        """Return the number of frames. All are decoded on the first call."""
         for index, frame in self._advance():
             self._keep(index, frame)
         return self._num_decoded - self._first
 
     def read(self, indices: list[int], take: TakeFrame) -> bool:
-        """Hand the frames of ascending indices to ``take``; True.
+        """Hand the frames of ascending indices to ``take``. True.
 
         Raises:
             NoSuchFrameError: an index is not below the number of frames.
@@ -95,7 +95,7 @@ class ExactFrames:
             raise VideoError(stream.path, f"frame {min(wanted)} decoded once but not again; did the file change?")
 
     def _advance(self) -> Iterator[tuple[int, VideoFrame]]:
-        """Frames decoded for the first time, with their place among all, up to the end of the span."""
+        """Yield frames decoded for the first time, with their place among all, up to the end of the span."""
         for seconds, frame in self._front:
             if self._span_sec is not None and seconds >= self._span_sec[1]:
                 break

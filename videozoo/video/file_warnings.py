@@ -1,4 +1,4 @@
-"""What is odd about a video that can be read, in words."""
+"""Descriptions of oddities of a readable video."""
 
 from collections.abc import Sequence
 

@@ -30,7 +30,7 @@ class Timeline:
 
     Args:
         unit: seconds of one unit of time stamps.
-        has_pts: whether packets state when they are shown; else their decoding times are taken for it.
+        has_pts: whether packets state when they are shown. Else their decoding times are taken for it.
         has_dts: whether they state when they are decoded, or FFmpeg makes that up.
     """
 
@@ -43,7 +43,7 @@ class Timeline:
         self._last: deque[int] = deque(maxlen=LONGEST_REORDER)  # what the next packet is compared with
 
     def restart(self, shift: int) -> None:
-        """Go on with any packet next, shifted by so many units; for use after a seek."""
+        """Go on with any packet next, shifted by so many units. For use after a seek."""
         self.shift = shift
         self._last.clear()
 

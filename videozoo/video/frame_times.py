@@ -1,4 +1,4 @@
-"""When the frames of a video file are shown."""
+"""Times at which the frames of a video file are shown."""
 
 import os
 from collections.abc import Iterable
@@ -15,11 +15,12 @@ from .limits import WorkLimit, default_max_frames
 def frame_times(
     path: str | os.PathLike[str], num_frames: int | None = None, most_sec: float | None = None
 ) -> list[float]:
-    """Seconds at which each frame of a file is shown, counted from its first one, in ``VideoReader``'s numbering.
+    """Return the seconds at which each frame of a file is shown, counted from its first one, in ``VideoReader``'s
+    numbering.
 
     Args:
         path: a video file.
-        num_frames: frames that ``VideoReader`` found by reading; where the packets of a damaged file promise another
+        num_frames: frames that ``VideoReader`` found by reading. Where the packets of a damaged file promise another
             number, the file is decoded to its end. None: by the packets, if these can be trusted.
         most_sec: what a file may last.
     Raises:

@@ -26,13 +26,13 @@ def natural_key(name: str) -> list[tuple[int, int | str]]:
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:
-    """Names of a folder's images in natural order; hidden files and other files are left out."""
+    """Return the names of a folder's images in natural order. Hidden files and other files are left out."""
     names = [entry.name for entry in os.scandir(folder) if is_image_name(entry.name) and not is_folder(entry)]
     return sorted(names, key=lambda name: (natural_key(name), name))
 
 
 def is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Return True for a folder or a link to one; False where the link cannot be followed (it leads to itself)."""
+    """Return True for a folder or a link to one. False where the link cannot be followed (it leads to itself)."""
     try:
         return entry.is_dir()
     except OSError:
@@ -40,7 +40,7 @@ def is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name counts as a frame."""
+    """Return whether a file of this name counts as a frame."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
 
 
@@ -71,7 +71,7 @@ def is_frame_folder(path: Path, span_sec: tuple[float, float] | None) -> bool:
 
 
 class ImageFolder:
-    """The frames of a folder in natural order; images are opened when read.
+    """The frames of a folder in natural order. Images are opened when read.
 
     Args:
         path: an existing folder.
@@ -96,7 +96,7 @@ class ImageFolder:
         """Nothing is kept open."""
 
     def count(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self._names)
 
     def read_into(self, slots: dict[int, list[int]], out: np.ndarray) -> None:
@@ -127,7 +127,7 @@ class ImageFolder:
 
 
 def to_rgb(image: Image.Image, format_name: str | None) -> np.ndarray:
-    """Return uint8 (H, W, 3); alpha is dropped, 16-bit gray is scaled. Pillow's own conversion would clip it to 255.
+    """Return uint8 (H, W, 3). Alpha is dropped, 16-bit gray is scaled. Pillow's own conversion would clip it to 255.
 
     Raises:
         ValueError: pixels are numbers without a known range.

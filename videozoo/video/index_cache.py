@@ -35,7 +35,7 @@ class IndexCache:
     """The indexes used last, by the keys of their files.
 
     Args:
-        max_bytes: what they may take together; the one used longest ago goes first.
+        max_bytes: what they may take together. The one used longest ago goes first.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -44,7 +44,7 @@ class IndexCache:
         self._num_bytes = 0
 
     def get(self, key: str) -> PacketIndex | None:
-        """Return a file's index; None if it is not kept."""
+        """Return a file's index, or None if it is not kept."""
         index = self._take(key)
         if index is not None:
             self.put(key, index)
@@ -69,13 +69,13 @@ _memory = IndexCache(MAX_BYTES)
 
 
 def default_folder() -> Path | None:
-    """Return the folder of ``VIDEOZOO_INDEX_CACHE``; None where it is not set."""
+    """Return the folder of ``VIDEOZOO_INDEX_CACHE``, or None if it is not set."""
     name = os.environ.get(INDEX_CACHE_VARIABLE, "")
     return Path(name) if name else None
 
 
 def file_key(path: Path, member: Member | None) -> str | None:
-    """Return what names the present content of a file, or of a member; None where it may change, or is in memory.
+    """Return what names the present content of a file, or of a member, or None if it may change, or is in memory.
 
     Args:
         path: an existing file.
@@ -93,7 +93,7 @@ def file_key(path: Path, member: Member | None) -> str | None:
 
 
 def kept_index(key: str, folder: Path | None) -> PacketIndex | None:
-    """Return the index kept under a key; None where there is none.
+    """Return the index kept under a key, or None if there is none.
 
     Args:
         key: of ``file_key``.
@@ -138,7 +138,8 @@ def _digest(key: str, rows: np.ndarray) -> bytes:
 
 
 def _to_bytes(index: PacketIndex, key: str) -> bytes:
-    """An int64 array: a digest of key and content, the numbers of frames and keys, then pts, keys, seeks, flags."""
+    """Return an int64 array: a digest of key and content, the numbers of frames and keys, then pts, keys, seeks, flags.
+    """
     flags = np.packbits(np.frombuffer(index.unreferenced, np.uint8))
     words = np.pad(flags, (0, -len(flags) % 8)).view("<i8")
     parts = [[len(index.pts), len(index.keys)], index.pts, index.keys, index.seeks, words]
@@ -149,7 +150,7 @@ def _to_bytes(index: PacketIndex, key: str) -> bytes:
 
 
 def _read(path: Path, key: str) -> PacketIndex | None:
-    """An entry of the folder; None if there is none, or it is damaged or another file's."""
+    """Return an entry of the folder, or None if there is none, or it is damaged or another file's."""
     try:
         with open(path, "rb") as file:
             rows: Any = np.lib.format.read_array(file, allow_pickle=False)

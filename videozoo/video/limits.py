@@ -1,4 +1,4 @@
-"""What one file may cost at most: frames decoded, packets read, and pixels of a frame."""
+"""Limits on the cost of one file: frames decoded, packets read, and pixels of a frame."""
 
 import os
 import signal
@@ -68,11 +68,11 @@ def _restart_watch() -> None:
 
 
 class WorkLimit:
-    """Counts the frames decoded and the packets read of a file; the same on every machine, however busy it is.
+    """Counts the frames decoded and the packets read of a file. The same on every machine, however busy it is.
 
     Args:
         path: the file that the error names.
-        max_frames: frames that may be decoded; None: no limit but that of ``watched``, for all of the file.
+        max_frames: frames that may be decoded. None: no limit but that of ``watched``, for all of the file.
     Raises:
         VideoError: from the counting methods, when there are more.
     """

@@ -36,7 +36,7 @@ class LiveFrame:
 
 
 def file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
-    """Frames of a video file by their time stamps, at most ``fps`` a second; of a folder of images every one.
+    """Yield the frames of a video file by their time stamps, at most ``fps`` a second. Of a folder of images every one.
 
     Raises:
         VideoError: it cannot be read, or no frame of it decodes.
@@ -50,7 +50,7 @@ def file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
 
 
 def address_frames(address: str, fps: float) -> Generator[LiveFrame]:
-    """Frames of a network stream, at most ``fps`` a second; see ``network_frames``.
+    """Yield the frames of a network stream, at most ``fps`` a second. See ``network_frames``.
 
     Raises:
         NetworkError: it cannot be read.
@@ -60,7 +60,7 @@ def address_frames(address: str, fps: float) -> Generator[LiveFrame]:
 
 
 def camera_frames(index: int, fps: float) -> Generator[LiveFrame]:
-    """Frames of a camera through Video4Linux, at most ``fps`` a second, until it is gone.
+    """Yield the frames of a camera through Video4Linux, at most ``fps`` a second, until it is gone.
 
     Raises:
         VideoError: there is no such camera, or it cannot be read.
@@ -80,7 +80,7 @@ def camera_frames(index: int, fps: float) -> Generator[LiveFrame]:
 
 
 def in_real_time(frames: Iterator[LiveFrame]) -> Generator[LiveFrame]:
-    """Each frame when it is due, counted from the first."""
+    """Yield each frame when it is due, counted from the first."""
     start = None
     for frame in frames:
         now = time.monotonic()
@@ -96,7 +96,7 @@ class LatestFrames:
     A thread reads ahead, and keeps one frame. Use it in a ``with`` statement.
 
     Args:
-        frames: what is read; it is closed by the thread.
+        frames: what is read. It is closed by the thread.
     """
 
     def __init__(self, frames: Generator[LiveFrame]) -> None:
@@ -147,7 +147,7 @@ class LatestFrames:
 
 
 def _thin_out(path: Path, frames: Iterator[tuple[float, VideoFrame]], fps: float) -> Generator[LiveFrame]:
-    """At most ``fps`` frames a second: the first one of each period; only these are turned into RGB."""
+    """At most ``fps`` frames a second: the first one of each period. Only these are turned into RGB."""
     to_rgb: UprightRgb | None = None
     start: float | None = None
     taken = -1

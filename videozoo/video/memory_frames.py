@@ -21,12 +21,12 @@ Frames = np.ndarray | Tensor | Sequence[Any]
 def open_images(
     path: Path, span_sec: tuple[float, float] | None, content: bytes | Frames | None
 ) -> "ImageFolder | MemoryFrames | None":
-    """Return the frames of a folder of images, or those in memory; None where the video is a file or its bytes.
+    """Return the frames of a folder of images, or those in memory, or None if the video is a file or its bytes.
 
     Args:
         path, span_sec, content: as for :class:`VideoReader`.
     Raises:
-        VideoError: there are no frames, or no file; or a part in seconds is asked of frames, which have no times.
+        VideoError: there are no frames, or no file. Or a part in seconds is asked of frames, which have no times.
     """
     if isinstance(content, bytes):
         if not content:
@@ -40,12 +40,12 @@ def open_images(
 
 
 class MemoryFrames:
-    """The frames of an array, a tensor or a sequence of images; they have no times.
+    """The frames of an array, a tensor or a sequence of images. They have no times.
 
     Args:
         path: the name that errors give them.
         frames: uint8 RGB (T, H, W, 3) or (T, 3, H, W), or a sequence of images of one size: Pillow's, or uint8 RGB
-            (H, W, 3) or (3, H, W). Values are taken as they are, 0 to 255; Pillow's images are turned as their EXIF
+            (H, W, 3) or (3, H, W). Values are taken as they are, 0 to 255. Pillow's images are turned as their EXIF
             says, their alpha is dropped.
     Raises:
         VideoError: they are of another type or shape, or there are none.
@@ -74,7 +74,7 @@ class MemoryFrames:
         """Nothing is kept open."""
 
     def count(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
         return len(self._frames)
 
     def read_into(self, slots: dict[int, list[int]], out: np.ndarray) -> None:

@@ -12,7 +12,7 @@ BESIDE = frozenset({6, 9, 12})
 
 @dataclass(frozen=True)
 class NalFormat:
-    """How a stream's packets are divided, in containers that put lengths before the units (mp4, mov, mkv).
+    """Division of a stream's packets, in containers that put lengths before the units (mp4, mov, mkv).
 
     Args:
         is_h264: else HEVC.
@@ -23,7 +23,7 @@ class NalFormat:
     prefix: int
 
     def look(self, packet: Packet) -> tuple[bool, bool]:
-        """Whether the lengths add up to the packet, and whether no other frame refers to this one (H.264 only)."""
+        """Return whether the lengths add up to the packet, and whether no frame refers to this one (H.264 only)."""
         data, size, at = memoryview(packet), packet.size, 0
         is_unreferenced = self.is_h264
         while at + self.prefix < size:
@@ -37,7 +37,7 @@ class NalFormat:
 
 
 def nal_format(context: VideoCodecContext) -> NalFormat | None:
-    """The division of a stream's packets; None for other codecs and for start codes (mpegts, avi)."""
+    """Return the division of a stream's packets, or None for other codecs and for start codes (mpegts, avi)."""
     head, name = context.extradata or b"", context.codec.canonical_name
     place = {"h264": 4, "hevc": 21}.get(name)
     if place is None or len(head) <= place or head[0] != 1:

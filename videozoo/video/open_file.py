@@ -24,7 +24,7 @@ def open_file(path: Path, member: Member | None) -> InputContainer:
     """Open a file, a member of it, or bytes in memory.
 
     Raises:
-        VideoError: FFmpeg cannot; it says why.
+        VideoError: FFmpeg cannot. It says why.
     """
     try:
         # Only files of this machine: a play list must not fetch anything. One in memory must not open files either.
@@ -35,11 +35,11 @@ def open_file(path: Path, member: Member | None) -> InputContainer:
 
 
 def open_container(name: str | BinaryIO, timeout: tuple[float, float] | None = None, **options: str) -> InputContainer:
-    """Open a name of FFmpeg with its options; PyAV's errors are the caller's.
+    """Open a name of FFmpeg with its options. PyAV's errors are the caller's.
 
     Args:
         name: a file or an address, or an open file.
-        timeout: seconds to wait for opening and for each read; None: no limit.
+        timeout: seconds to wait for opening and for each read. None: no limit.
         options: FFmpeg's.
     """
     # Opening decodes some frames: two of 81 million pixels took 350 MB without the limit.
@@ -51,7 +51,7 @@ def open_container(name: str | BinaryIO, timeout: tuple[float, float] | None = N
 def choose_stream(
     path: Path, container: InputContainer, member: Member | None = None, *, is_file: bool = True
 ) -> VideoStream:
-    """Return a container's first video stream, ready to be decoded; the others are left out.
+    """Return a container's first video stream, ready to be decoded. The others are left out.
 
     Args:
         path: the file that errors name.

@@ -28,10 +28,10 @@ SEEK_BACK_SEC = (0, 1, 8)
 
 
 class PacketRow(NamedTuple):
-    """What the index takes of a packet.
+    """Row of a packet in the index.
 
     Args:
-        pts, dts: time stamps; None: not stated.
+        pts, dts: time stamps. None: not stated.
         place: where a seek finds it.
         is_key: decoding can start here.
         is_odd: the packet is damaged, or not to be shown.
@@ -47,7 +47,7 @@ class PacketRow(NamedTuple):
 
     @classmethod
     def of(cls, packet: Packet, place: Place, nals: NalFormat | None) -> "PacketRow":
-        """The row of a packet."""
+        """Return the row of a packet."""
         is_whole, is_unreferenced = (True, False) if nals is None else nals.look(packet)
         is_odd = packet.is_corrupt or packet.is_discard or not is_whole or _may_show_nothing(packet)
         return cls(packet.pts, packet.dts, place, packet.is_keyframe, is_odd, is_unreferenced)
@@ -64,7 +64,7 @@ class PacketIndex:
 
     Args:
         pts: their time stamps, ascending.
-        keys: places in ``pts`` of those at which decoding can start; the first one is 0.
+        keys: places in ``pts`` of those at which decoding can start. The first one is 0.
         seeks: for each key, where a seek finds its packet: stamp, byte (-1: not known) and shift of a ``Place``.
         unreferenced: for each frame 1 if no other frame needs it, else 0.
         first, stop: places in ``pts`` of the frames that can be read.
@@ -79,7 +79,7 @@ class PacketIndex:
 
     @classmethod
     def of(cls, pts: list[int], keys: dict[int, Place], unreferenced: bytes) -> "PacketIndex":
-        """The index of all frames, from where the packets of the keys are."""
+        """Return the index of all frames, from where the packets of the keys are."""
         seeks = array("q")
         for stamp, byte, shift in keys.values():
             seeks.extend((stamp, -1 if byte is None else byte, shift))
@@ -102,7 +102,7 @@ class PacketIndex:
 
 
 def index_file(source: AvStream, begin: list[PacketRow]) -> PacketIndex | None:
-    """Index all frames by reading the rest of the packets; None where a packet casts doubt on them.
+    """Index all frames by reading the rest of the packets. None where a packet casts doubt on them.
 
     Args:
         source: behind the packets of ``begin``.
@@ -121,7 +121,7 @@ def index_file(source: AvStream, begin: list[PacketRow]) -> PacketIndex | None:
 def index_span(
     source: AvStream, span_sec: tuple[float, float], first_pts: int | None
 ) -> tuple[PacketIndex, list[Packet]] | None:
-    """Seek to a span and index its frames and those that they need, and return their packets; None on any doubt.
+    """Seek to a span and index its frames and those that they need, and return their packets. None on any doubt.
 
     Of a span that takes more than ``KEEP_BYTES`` no packets are returned.
 
@@ -169,7 +169,7 @@ def _index_rows(rows: list[PacketRow]) -> PacketIndex | None:
 
 
 def seek_before(source: AvStream, start_sec: float, first_pts: int | None) -> Iterator[Packet]:
-    """Return packets from the last keyframe that is shown at ``start_sec`` or before; none if it is not found.
+    """Return the packets from the last keyframe that is shown at ``start_sec`` or before, or None if it is not found.
 
     Args:
         source: anywhere.
@@ -189,14 +189,14 @@ def seek_before(source: AvStream, start_sec: float, first_pts: int | None) -> It
 
 
 class IndexedFrames:
-    """Reads the frames of an index; every frame that decodes is compared with it.
+    """Reads the frames of an index. Every frame that decodes is compared with it.
 
     Frames that were not asked and that no other frame needs are not decoded.
 
     Args:
         source: the file.
         index: of this file.
-        packets: all that the index is of, if they are at hand; else they are sought.
+        packets: all that the index is of, if they are at hand. Else they are sought.
     """
 
     def __init__(self, source: AvStream, index: PacketIndex, packets: Sequence[Packet] = ()) -> None:
@@ -209,11 +209,11 @@ class IndexedFrames:
         self._left_out: set[int] = set()  # time stamps of packets not decoded since the last seek
 
     def count(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
         return self.index.stop - self.index.first
 
     def read(self, indices: list[int], take: TakeFrame) -> bool:
-        """Hand the frames of ascending indices to ``take``; False where the file is not what its index says.
+        """Hand the frames of ascending indices to ``take``. False where the file is not what its index says.
 
         Raises:
             NoSuchFrameError: an index is not below the number of frames.
@@ -236,7 +236,7 @@ class IndexedFrames:
         return True
 
     def _decode_to(self, target: int) -> VideoFrame | None:
-        """Frame ``target``; None if it or one before it is not what the index says."""
+        """Frame ``target``. None if it or one before it is not what the index says."""
         pts, place, self._next = self.index.pts, self._next or 0, None
         for frame in self._frames:
             while place < target and pts[place] in self._left_out:
@@ -250,7 +250,7 @@ class IndexedFrames:
         return None
 
     def _seek(self, number: int) -> bool:
-        """Go to a keyframe, whose frame is the next one; False if the file does not have it where it should be."""
+        """Go to a keyframe, whose frame is the next one. False if the file does not have it where it should be."""
         key = self.index.keys[number]
         key_pts = self.index.pts[key]
         packets = self._packets_from(number, key_pts)
@@ -264,7 +264,7 @@ class IndexedFrames:
         return True
 
     def _packets_from(self, number: int, key_pts: int) -> Iterator[Packet] | None:
-        """Packets from a keyframe's on; None if it is not where the index says."""
+        """Return the packets from a keyframe's on, or None if it is not where the index says."""
         if self._packets:
             self._source.forget()
             return itertools.dropwhile(lambda packet: packet.pts != key_pts, self._packets)

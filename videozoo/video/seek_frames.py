@@ -97,7 +97,7 @@ class FrameNotes:
         self._is_begun = self._is_whole = self._is_doubtful = False
 
     def shown(self, source: AvStream) -> Iterator[tuple[float, VideoFrame]]:
-        """Yield a stream's frames and their seconds, as ``AvStream.shown`` does; noted the first time only."""
+        """Yield a stream's frames and their seconds, as ``AvStream.shown`` does. Noted the first time only."""
         return source.shown() if self._is_begun else self._noted(source)
 
     def _noted(self, source: AvStream) -> Iterator[tuple[float, VideoFrame]]:
@@ -125,7 +125,7 @@ class FrameNotes:
         self._is_whole = True
 
     def index(self) -> PacketIndex | None:
-        """The index of the frames; None before all were decoded, and where one was not where its packet says."""
+        """Return the index of the frames. None before all were decoded, and where one was not where its packet says."""
         if not self._is_whole or self._is_doubtful or self._keys[:1] != [0]:
             return None
         places = {number: self._places[self._pts[number]] for number in self._keys}
@@ -133,5 +133,5 @@ class FrameNotes:
 
 
 def _is_key(frame: VideoFrame) -> bool:
-    """Return True for frames that need no other; some decoders say so by their type only."""
+    """Return True for frames that need no other. Some decoders say so by their type only."""
     return frame.key_frame or frame.pict_type == PictureType.I

@@ -48,17 +48,17 @@ class WholeVideo:
 
     @property
     def fps(self) -> Fraction | None:
-        """Frames per second as stated; None for images."""
+        """Frames per second as stated. None for images."""
         return None if self._stream is None else self._stream.rate()
 
     @property
     def pixel_aspect(self) -> Fraction:
-        """Width of a pixel as it is stored over its height; frames are given without it."""
+        """Width of a pixel as it is stored over its height. Frames are given without it."""
         return (self._stream and self._stream.stream.sample_aspect_ratio) or Fraction(1)
 
     @property
     def note(self) -> str:
-        """What is odd about the video as far as it was read, empty where nothing is."""
+        """Return the oddities of the video as far as it was read, empty if there are none."""
         faults = []
         if self._stream is not None:
             is_whole = self._span_sec is None and self._frame_range is None
@@ -72,7 +72,7 @@ class WholeVideo:
         return describe_oddities(self._num_damaged, f"{self._num_frames} frames", faults, is_still=is_still)
 
     def frames(self) -> Iterator[VideoFrame]:
-        """The frames with rising time stamps; images follow each other at ``IMAGES_FPS``.
+        """Yield the frames with rising time stamps. Images follow each other at ``IMAGES_FPS``.
 
         Raises:
             VideoError: none is in the part that is asked, an image cannot be read, or the range goes beyond.

@@ -32,8 +32,8 @@ class UprightRgb:
     Args:
         path: the file that errors name.
         first: the first frame.
-        size: (width, height) of the images; None: those of the first frame.
-        interpolation: how frames of another size are scaled, by PyAV's name; None: FFmpeg's own choice.
+        size: (width, height) of the images. None: those of the first frame.
+        interpolation: how frames of another size are scaled, by PyAV's name. None: FFmpeg's own choice.
     Raises:
         VideoError: from a call: the frame is too large, its pixels are floating-point numbers, or FFmpeg cannot convert
             them.
@@ -49,7 +49,7 @@ class UprightRgb:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> np.ndarray:
-        """Return the image, uint8 (height, width, 3); it may be a view of a buffer that is kept alive."""
+        """Return the image, uint8 (height, width, 3). It may be a view of a buffer that is kept alive."""
         check_frame_size(self._path, frame.width, frame.height)
         if re.search(r"f(16|32)[lb]e$", frame.format.name):
             # FFmpeg takes 0 to 1 for them, clips the rest without a word, and gets gray wrong by up to 21 levels.
@@ -72,7 +72,7 @@ class UprightRgb:
 def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """Return (transpose, then flip x, flip y) that turn a stored frame as its display matrix asks.
 
-    FFmpeg's matrix maps (x, y) to (a x + c y, b x + d y), y downwards; angles are taken to the next quarter turn.
+    FFmpeg's matrix maps (x, y) to (a x + c y, b x + d y), y downwards. Angles are taken to the next quarter turn.
     """
     matrix = _side_data(frame).get("DISPLAYMATRIX")
     if not isinstance(matrix, SideData):

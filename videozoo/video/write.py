@@ -15,7 +15,7 @@ def write_mp4(out: str | IO[bytes], frames: NDArray[np.uint8], frame_rate: int, 
 
     Args:
         out: a path, or an open file that can be wound back.
-        frames: RGB (T, H, W, 3); an odd side loses its last pixel.
+        frames: RGB (T, H, W, 3). An odd side loses its last pixel.
         frame_rate: frames per second.
         options: of x264.
     """

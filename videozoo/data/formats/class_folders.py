@@ -16,10 +16,10 @@ from ..records import VideoSource
 
 
 def load_class_folders(file: ListFile, class_names: Sequence[str] | None) -> VideoSource:
-    """Videos in class folders; classes in natural order of their folders unless given.
+    """Videos in class folders. Classes in natural order of their folders unless given.
 
     A folder of images inside a class folder is one video. Where files are not checked, folders without videos are left
-    out, with a warning. Hidden files are passed over; a warning names what else is no video by its ending.
+    out, with a warning. Hidden files are passed over. A warning names what else is no video by its ending.
 
     Raises:
         SourceError: no class folders, unknown classes, empty folders, videos one folder too deep.
@@ -59,7 +59,7 @@ def load_class_folders(file: ListFile, class_names: Sequence[str] | None) -> Vid
 
 
 def _class_videos(folder: Path, file: ListFile, left_out: list[str]) -> list[str]:
-    """Videos right inside a class folder; a folder without any is a problem, files that are none are ``left_out``."""
+    """Videos right inside a class folder. A folder without any is a problem, files that are none are ``left_out``."""
     videos, nested, has_images = [], None, False
     for path in _entries(folder):
         name = f"{folder.name}/{path.name}"

@@ -1,4 +1,4 @@
-"""Which format a list is in, by its content."""
+"""Detection of a list's format from its content."""
 
 import re
 from collections import Counter
@@ -23,7 +23,7 @@ def detect_format(file: ListFile) -> str:
     """Name of the format of a list, or of a folder.
 
     Raises:
-        SourceError: none fits, or several do; it says which, and how to choose.
+        SourceError: none fits, or several do. It says which, and how to choose.
     """
     if file.path.is_dir():
         return _recognise_folder(file)

@@ -1,6 +1,6 @@
 """Diving48: ``Diving48_V2_train.json`` and ``Diving48_V2_test.json``, ``Diving48_vocab.json``, mp4 files in ``rgb``.
 
-As published by its authors (SVCL, University of California San Diego; RESOUND, ECCV 2018): a list of objects with
+As published by its authors (SVCL, University of California San Diego, RESOUND, ECCV 2018): a list of objects with
 ``vid_name``, ``label``, ``start_frame`` and ``end_frame``, and the vocabulary, a list of the four parts of each class.
 """
 

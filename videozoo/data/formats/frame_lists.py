@@ -2,7 +2,7 @@
 
 - ``path frames label``: TSN's, TRN's and TSM's lists (``ops/dataset.py`` there) and MMAction2's rawframe lists
   (``mmaction/datasets/rawframe_dataset.py``).
-- ``path offset frames label``: MMAction2's rawframe lists ``with_offset``; the offset counts from the first frame.
+- ``path offset frames label``: MMAction2's rawframe lists ``with_offset``. The offset counts from the first frame.
 - ``path start end label``: the first and the last frame by the numbers in their names, both counted.
 """
 
@@ -24,26 +24,26 @@ COLUMNS = {
 
 
 def read_frame_list(file: ListFile) -> Listing:
-    """Rows of ``path frames label``; more images than listed are left out, fewer are a problem.
+    """Return the rows of ``path frames label``. More images than listed are left out, fewer are a problem.
 
-    A path may also be a video file, as decoders made of TSM's lists; all of it is the video. A number of frames that is
+    A path may also be a video file, as decoders made of TSM's lists. All of it is the video. A number of frames that is
     off by more than a factor of two is a problem: it may be the first of several labels.
     """
     return _read(file, "frame_list")
 
 
 def read_offset_list(file: ListFile) -> Listing:
-    """Rows of ``path offset frames label``."""
+    """Return the rows of ``path offset frames label``."""
     return _read(file, "offset_list")
 
 
 def read_range_list(file: ListFile) -> Listing:
-    """Rows of ``path start end label``."""
+    """Return the rows of ``path start end label``."""
     return _read(file, "range_list")
 
 
 def split_fields(line: str, num_columns: int) -> list[str] | None:
-    """Fields from the right, as the path may hold spaces; None unless all but the path are whole numbers."""
+    """Fields from the right, as the path may hold spaces. None unless all but the path are whole numbers."""
     fields = split_columns(line, num_columns)
     is_fine = len(fields) == num_columns and all(_is_count(part) for part in fields[1:]) and bool(fields[0])
     return fields if is_fine else None

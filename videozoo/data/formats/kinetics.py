@@ -19,7 +19,7 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "validate": "val"
 
 
 def read_kinetics(file: ListFile) -> Listing:
-    """Rows of a Kinetics csv.
+    """Return the rows of a Kinetics csv.
 
     Videos lie in the base, in its ``train``, ``val`` and ``test`` or other folders, or in class folders inside any of
     these. Of a whole film only the seconds that are listed are the video.
@@ -69,7 +69,7 @@ def _choose_split(file: ListFile, counts: Counter[str]) -> str | None:
 
 
 def _nearest(paths: list[str], label: str, split: str) -> str | None:
-    """Of files of one name the one in the class's folder, else in the split's; None if that leaves several."""
+    """Of files of one name the one in the class's folder, else in the split's. None if that leaves several."""
     for wanted in (lambda parts: _plain(label) in map(_plain, parts), lambda parts: split in map(SPLITS.get, parts)):
         if len(paths) > 1:
             paths = [path for path in paths if wanted(PurePath(path).parts[:-1])] or paths
@@ -77,5 +77,5 @@ def _nearest(paths: list[str], label: str, split: str) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """A class name as folders have it: some put underscores for spaces, or leave out quotes and brackets."""
+    """Return a class name as folders have it: some put underscores for spaces, or leave out quotes and brackets."""
     return "".join(c for c in name.lower().replace("_", " ") if c not in "\"'()")

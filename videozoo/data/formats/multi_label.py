@@ -18,7 +18,7 @@ COUNTED = 30
 
 
 def read_multi_label(file: ListFile) -> Listing:
-    """Rows of ``path label label ...``: a video may have any number of labels, or none.
+    """Return the rows of ``path label label ...``: a video may have any number of labels, or none.
 
     Labels are indices, each a field, or names, joined by ``|``. A tab, where a line has one, separates the fields
     instead of blanks, and then labels may hold blanks.

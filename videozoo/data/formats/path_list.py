@@ -20,10 +20,10 @@ _NAMES = {"\t": "tab", ";": "semicolon", ",": "comma"}
 
 
 def read_path_list(file: ListFile) -> Listing:
-    """Rows of ``path label``, or of paths.
+    """Return the rows of ``path label``, or of paths.
 
-    The label is the last field; the path before it may hold spaces. A tab, where a line has one, separates instead, and
-    a semicolon or a comma, where one is in every line; then labels may hold spaces too. Blank lines are passed over. A
+    The label is the last field. The path before it may hold spaces. A tab, where a line has one, separates instead, and
+    a semicolon or a comma, where one is in every line. Then labels may hold spaces too. Blank lines are passed over. A
     byte order mark and CRLF are fine.
     """
     separator = find_separator(file)
@@ -51,7 +51,7 @@ def read_path_list(file: ListFile) -> Listing:
 
 
 def find_separator(file: ListFile) -> str:
-    """Return the tab, semicolon or comma that separates path and label in every line; empty where blanks do."""
+    """Return the tab, semicolon or comma that separates path and label in every line, empty if blanks do."""
     lines = [line for _, line in islice(file.lines(), HEAD)]
     for sign in _NAMES:
         if lines and all(_is_separated(file, line, sign) for line in lines):

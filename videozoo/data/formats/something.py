@@ -1,7 +1,7 @@
 """Something-Something, V1 (and Jester) as ``id;label`` with folders of frames, V2 as JSON with webm files.
 
 As the data sets were published, by TwentyBN, later Qualcomm: ``something-something-v1-{train,validation,test}.csv``
-and ``something-something-v1-labels.csv``; ``something-something-v2-{train,validation,test,labels}.json``, now
+and ``something-something-v1-labels.csv``. ``something-something-v2-{train,validation,test,labels}.json``, now
 ``train.json``, ``validation.json``, ``test.json`` and ``labels.json``.
 """
 
@@ -25,10 +25,11 @@ V2_FOLDERS = ("", "20bn-something-something-v2")
 
 
 def read_something_v1(file: ListFile) -> Listing:
-    """Rows of ``id;label`` (or ``id,label``), without a header; the frames of a video are the folder of its id.
+    """Return the rows of ``id;label`` (or ``id,label``), without a header. The frames of a video are the folder of its
+    id.
 
     Classes are those of ``...-labels.csv`` beside the list in alphabetical order, which is how TRN, TSM and what is
-    built on them number them; the file itself is not in that order.
+    built on them number them. The file itself is not in that order.
 
     Raises:
         SourceError: the file of labels is not fit.
@@ -56,13 +57,13 @@ def read_something_v1(file: ListFile) -> Listing:
 
 
 def read_something_v2(file: ListFile) -> Listing:
-    """Items with ``id`` and ``template``; the class is the template without its brackets.
+    """Items with ``id`` and ``template``. The class is the template without its brackets.
 
     Videos are ``ID.webm`` (or any other ending, or folders of frames). Classes are numbered by ``labels.json`` (or
     ``...-labels.json``) beside the list.
 
     Raises:
-        SourceError: not such JSON; the labels are missing or not fit.
+        SourceError: not such JSON. The labels are missing or not fit.
     """
     find = VideoFinder(file.base, V2_FOLDERS, ".webm")
 

@@ -1,7 +1,7 @@
 """Tables with a name for each column: csv, text separated by tabs or semicolons, JSON lines.
 
 Names of columns are those of pandas users and of Hugging Face's ``VideoFolder`` (``metadata.csv`` and
-``metadata.jsonl`` with ``file_name``; ``packaged_modules/folder_based_builder`` of datasets).
+``metadata.jsonl`` with ``file_name``, ``packaged_modules/folder_based_builder`` of datasets).
 """
 
 import json
@@ -35,12 +35,12 @@ def find_label_column(columns: Iterable[str]) -> str | None:
 
 
 def read_csv(file: ListFile) -> Listing:
-    """Rows of a csv with a header, separated by commas, tabs or semicolons.
+    """Return the rows of a csv with a header, separated by commas, tabs or semicolons.
 
     Files are in the column ``path`` (or ``file_name``, ``filename``, ``video``). The column ``label`` holds class names
-    or indices; ``class`` in its place holds names alone, ``class_index`` indices alone. Columns ``start`` and ``end``
+    or indices. ``class`` in its place holds names alone, ``class_index`` indices alone. Columns ``start`` and ``end``
     (seconds) give the part of the file that is the video, ``start_frame`` and ``end_frame`` (from 0, the end not
-    counted) its frames; empty, all of it. Other columns are passed over. In a multi-label list the labels of a video
+    counted) its frames. Empty, all of it. Other columns are passed over. In a multi-label list the labels of a video
     are joined by ``|``, and none is a video without a class.
 
     Raises:
@@ -62,7 +62,7 @@ def read_csv(file: ListFile) -> Listing:
 
 
 def read_jsonl(file: ListFile) -> Listing:
-    """Rows of JSON lines, an object each, with the keys that are the columns of a csv; null counts as empty.
+    """Return the rows of JSON lines, an object each, with the keys that are the columns of a csv. Null counts as empty.
 
     Numbers without quotes are class indices where all labels are. A list of labels is several labels.
 

@@ -19,7 +19,7 @@ HMDB51_FILE = re.compile(r"(.+)_test_split([0-9])\.txt")
 
 
 def read_ucf101(file: ListFile) -> Listing:
-    """Rows of ``Class/video.avi 1`` (training) or ``Class/video.avi`` (test).
+    """Return the rows of ``Class/video.avi 1`` (training) or ``Class/video.avi`` (test).
 
     ``classInd.txt`` beside the list numbers the classes, from 1. Given the folder, ``split`` says which list:
     ``train1`` is ``trainlist01.txt``.
@@ -53,9 +53,9 @@ def read_ucf101(file: ListFile) -> Listing:
 
 
 def read_hmdb51(file: ListFile) -> Listing:
-    """Rows of ``video.avi N`` in a file for each class: 1 is for training, 2 for test, 0 for neither.
+    """Return the rows of ``video.avi N`` in a file for each class: 1 is for training, 2 for test, 0 for neither.
 
-    Videos are ``CLASS/video.avi`` from the base; ``split`` is ``train1`` to ``test3``.
+    Videos are ``CLASS/video.avi`` from the base. ``split`` is ``train1`` to ``test3``.
 
     Raises:
         SourceError: not the folder of these files, or no such split.

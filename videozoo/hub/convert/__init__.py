@@ -1,4 +1,4 @@
-"""Key names of other libraries turned into timm's; pure functions from state dict to state dict."""
+"""Key names of other libraries turned into timm's. Pure functions from state dict to state dict."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ __all__ = ["convert_backbone"]
 
 
 def convert_backbone(state: dict[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:
-    """A backbone's state dict under timm's key names, recognized from its keys.
+    """Return a backbone's state dict under timm's key names, recognized from its keys.
 
     Args:
         state: tensors by key, with timm's or torchvision's names (of a ResNet they are the same).

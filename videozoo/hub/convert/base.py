@@ -1,4 +1,4 @@
-"""What a converter gives, how it renames keys, and how it says that something does not fit."""
+"""Base of the converters: their result, renaming of keys, and errors for keys that do not fit."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ class Converted:
 
     Args:
         state: all tensors of the model, by the keys of ``VideoNet``.
-        spec: fields of ``ModelSpec.to_dict`` that the checkpoint implies; what no key or shape tells (how many frames)
+        spec: fields of ``ModelSpec.to_dict`` that the checkpoint implies. What no key or shape tells (how many frames)
             is the source's usual value.
         dropped: names of tensors that only training needs and that have no counterpart.
         cfg: fields of the model's config that the source implies (mean, std).
@@ -47,7 +47,7 @@ class Converted:
 
 
 def rename(key: str, rules: Rules) -> str | None:
-    """Return our key by the first rule whose pattern is the whole key but its last part; None where none is."""
+    """Return our key by the first rule whose pattern is the whole key but its last part, or None if none is."""
     start, _, leaf = key.rpartition(".")
     for pattern, replacement in rules:
         match = re.fullmatch(pattern, start)
@@ -91,7 +91,7 @@ def compose(
     num_frames: int = 8,
     cfg: Mapping[str, Any] | None = None,
 ) -> Converted:
-    """Put state and composition together; the classes are counted on the classifier.
+    """Put state and composition together. The classes are counted on the classifier.
 
     Args:
         state, dropped: as `rename_all` gives them.

@@ -29,15 +29,15 @@ _RULES = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of the authors' TSN on BN-Inception."""
+    """Return whether the keys are those of the authors' TSN on BN-Inception."""
     return "base_model.conv1_7x7_s2.weight" in state
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names.
+    """Convert the checkpoint to videozoo's keys.
 
     The model expects what its authors feed it: blue, green, red from 0 to 255, minus (104, 117, 128). Channel order,
-    mean and std of the config say so for values from 0 to 1. The number of frames cannot be read from the keys; 8 is
+    mean and std of the config say so for values from 0 to 1. The number of frames cannot be read from the keys. 8 is
     assumed.
 
     Raises:

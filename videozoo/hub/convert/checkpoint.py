@@ -55,7 +55,7 @@ _COUNTERS = ("n_averaged", "steps")  # of a moving average, beside its weights (
 
 
 def open_checkpoint(path: Path) -> Any:
-    """What a checkpoint file holds: tensors, plain containers, and stand-ins for objects of other classes.
+    """Read a checkpoint file: tensors, plain containers, and placeholders for objects of other classes.
 
     This is the one place where a pickle is opened, and nothing in it is run: see `inert_pickle`.
 
@@ -78,7 +78,7 @@ def open_checkpoint(path: Path) -> Any:
 
 
 def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
-    """The state dict inside what a training script saved.
+    """Return the state dict inside what a training script saved.
 
     Args:
         checkpoint: a state dict, a mapping that holds one under a usual name, or a whole model, as `open_checkpoint`
@@ -110,7 +110,8 @@ def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
 
 
 def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict without the first part of its keys where that is the same in all: Lightning's ``model.``."""
+    """Return the state dict without the first part of its keys where that is the same in all: Lightning's ``model.``.
+    """
     first = {key.partition(".")[0] for key in state}
     return {key.partition(".")[2]: value for key, value in state.items()} if len(first) == 1 else dict(state)
 
@@ -120,7 +121,7 @@ def _kind(value: Any) -> str:
 
 
 def _weights_of(module: Inert, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
-    """The state dict of a whole model that was saved: parameters and buffers of its modules."""
+    """Yield the state dict of a whole model that was saved: parameters and buffers of its modules."""
     state = module.state if isinstance(module.state, dict) else {}
     skipped = state.get("_non_persistent_buffers_set") or ()
     for kind in ("_parameters", "_buffers"):
@@ -137,11 +138,11 @@ def convert_checkpoint(state: Mapping[str, Tensor], source: str | None = None) -
 
     Args:
         state: tensors by the source's keys, as :func:`unwrap` gives them.
-        source: one of ``SOURCES``; None recognizes it from the keys.
+        source: one of ``SOURCES``. None recognizes it from the keys.
     Returns:
         the converted checkpoint and the name of its source.
     Raises:
-        ConvertError: an unknown source, or keys that have no place; lists some of them.
+        ConvertError: an unknown source, or keys that have no place. Lists some of them.
     """
     if source is not None and source not in SOURCES:
         raise ConvertError(f"unknown source {source!r}; known are {', '.join(SOURCES)}.")

@@ -29,12 +29,12 @@ _RULES = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of the authors' DNR."""
+    """Return whether the keys are those of the authors' DNR."""
     return "backbone.layer1.ModuleList.0.conv1.weight" in state
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names.
+    """Convert the checkpoint to videozoo's keys.
 
     The code differs from the paper where ``DNR``'s options say: groups of two frames, each with batch statistics of its
     own in training, no interlacing, biases in every linear map. Its gates stand in the order i, f, g, o, ours

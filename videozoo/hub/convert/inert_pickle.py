@@ -29,7 +29,7 @@ _MOST_EXPANDED = 2**28
 
 
 class Inert(dict[Any, Any]):
-    """What stands in for an object of a foreign class; each class has a subclass of its own.
+    """Placeholder for an object of a foreign class. Each class has its own subclass.
 
     ``name`` is that of the class or function, ``args`` are of the call that was not made, ``state`` is what
     ``__setstate__`` would have got. The entries of a subclass of ``dict`` are the entries here.
@@ -102,7 +102,7 @@ class InertUnpickler(pickle._Unpickler):
 
     Args:
         file: the pickle.
-        load_storage: gives what a persistent id stands for; the class of a storage in it is the type of its numbers.
+        load_storage: gives what a persistent id stands for. The class of a storage in it is the type of its numbers.
         load_bytes: reads a checkpoint that is nested as bytes (tensors that were pickled without ``torch.save``).
     """
 

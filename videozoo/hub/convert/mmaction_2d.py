@@ -50,7 +50,7 @@ _MOBILENET = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of one of MMAction2's 2-D models."""
+    """Return whether the keys are those of one of MMAction2's 2-D models."""
     first = state.get("backbone.conv1.conv.weight")
     if first is None and "cls_head.fc_cls.weight" in state:
         first = state.get("backbone.conv1.weight")
@@ -58,9 +58,9 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names.
+    """Convert the checkpoint to videozoo's keys.
 
-    The number of frames is read from TANet's and TRN's weights; elsewhere 8 is assumed.
+    The number of frames is read from TANet's and TRN's weights. Elsewhere 8 is assumed.
 
     Raises:
         ConvertError: a key has no place.

@@ -14,7 +14,7 @@ _DEPTHS: dict[tuple[int, ...], int] = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 50, (3, 4
 
 
 def _block_rules(old: str, new: str) -> Rules:
-    """Rules for a stage's blocks: ``old`` and ``new`` have one group, the stage's number."""
+    """Return the rules for a stage's blocks: ``old`` and ``new`` have one group, the stage's number."""
     return [
         (rf"{old}\.(\d+)\.conv(\d)\.(conv|bn)", rf"{new}.\2.\4\3"),
         (rf"{old}\.(\d+)\.downsample\.conv", rf"{new}.\2.downsample.0"),
@@ -56,7 +56,7 @@ _SLOWFAST = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of one of these models."""
+    """Return whether the keys are those of one of these models."""
     weight = state.get("backbone.conv1.conv.weight")
     return (
         "backbone.slow_path.conv1.conv.weight" in state
@@ -66,11 +66,11 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names.
+    """Convert the checkpoint to videozoo's keys.
 
     Depth and lateral kernel are read from the keys and shapes. How many frames the slow pathway leaves out is not in
     them: a lateral kernel of 5 means 4x16, one of 7 means 8x8, as in every configuration that is published. R(2+1)D
-    and SlowOnly take any number of frames; 8 is assumed.
+    and SlowOnly take any number of frames. 8 is assumed.
 
     Raises:
         ConvertError: a key has no place, or a variant that is not registered.

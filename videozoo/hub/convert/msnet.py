@@ -20,14 +20,14 @@ _RULES = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of the authors' MSNet or TSM; both register a norm that they never use."""
+    """Return whether the keys are those of the authors' MSNet or TSM. Both register a norm that they never use."""
     return _MOTION in state or "base_model.bn2.weight" in state
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names; their classifier, a convolution of kernel 1, becomes a linear map.
+    """Convert the checkpoint to videozoo's keys. Their classifier, a convolution of kernel 1, becomes a linear map.
 
-    The number of frames cannot be read from the keys; 8 is assumed.
+    The number of frames cannot be read from the keys. 8 is assumed.
 
     Raises:
         ConvertError: a key has no place, or TSM on a ResNet-101.

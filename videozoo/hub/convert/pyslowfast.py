@@ -14,7 +14,7 @@ _NORMALISED_BY = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}
 
 
 def _block_rules(pathway: int, new: str) -> Rules:
-    """Rules for the blocks of stages s2 to s5; ``new`` takes our stage's number."""
+    """Return the rules for the blocks of stages s2 to s5. ``new`` takes our stage's number."""
     rules = []
     for stage in (2, 3, 4, 5):
         old, ours = rf"s{stage}\.pathway{pathway}_res(\d+)", new.format(stage - 1)
@@ -46,16 +46,16 @@ _SLOWFAST = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of PySlowFast's models of one or two pathways."""
+    """Return whether the keys are those of PySlowFast's models of one or two pathways."""
     return "s1.pathway0_stem.conv.weight" in state
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names.
+    """Convert the checkpoint to videozoo's keys.
 
     How many frames the slow pathway leaves out is not in the shapes: with ResNet-50 a lateral kernel of 5 means 4x16
     and one of 7 means 8x8, with ResNet-101 a kernel of 5 means 8x8, as in every configuration that is published. Slow
-    takes any number of frames; 8 is assumed.
+    takes any number of frames. 8 is assumed.
 
     Raises:
         ConvertError: a key has no place (non-local blocks), or a variant that is not registered.

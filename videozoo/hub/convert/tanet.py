@@ -21,12 +21,12 @@ _KERNEL = "base_model.layer1.0.tam.G.0.weight"
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of the authors' TANet."""
+    """Return whether the keys are those of the authors' TANet."""
     return _KERNEL in state
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names; the number of frames is read from the kernel's branch.
+    """Convert the checkpoint to videozoo's keys. The number of frames is read from the kernel's branch.
 
     Raises:
         ConvertError: a key has no place.

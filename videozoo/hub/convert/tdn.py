@@ -33,14 +33,14 @@ _RULES = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of the authors' TDN."""
+    """Return whether the keys are those of the authors' TDN."""
     return "base_model.conv1_5.0.weight" in state
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names.
+    """Convert the checkpoint to videozoo's keys.
 
-    The number of segments cannot be read from the keys; 8 (40 frames) is assumed. Another number changes the weights
+    The number of segments cannot be read from the keys. 8 (40 frames) is assumed. Another number changes the weights
     of the fusion too, which ``TDN`` sets by the number of segments.
 
     Raises:

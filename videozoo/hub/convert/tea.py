@@ -23,12 +23,12 @@ _RULES = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of the authors' TEA."""
+    """Return whether the keys are those of the authors' TEA."""
     return "base_model.layer1.0.me.conv1.weight" in state
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names. The number of frames cannot be read from the keys; 8 is assumed.
+    """Convert the checkpoint to videozoo's keys. The number of frames cannot be read from the keys. 8 is assumed.
 
     Raises:
         ConvertError: a key has no place.

@@ -1,4 +1,4 @@
-"""The file formats of ``torch.save``, old and new, and plain pickles; nothing in them is run."""
+"""The file formats of ``torch.save``, old and new, and plain pickles. Nothing in them is run."""
 
 import pickle
 import sys

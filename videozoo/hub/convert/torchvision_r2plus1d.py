@@ -22,12 +22,12 @@ _DEPTHS: dict[tuple[int, ...], int] = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34}
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of ``torchvision.models.video.r2plus1d_18`` or its deeper relative."""
+    """Return whether the keys are those of ``torchvision.models.video.r2plus1d_18`` or its deeper relative."""
     return "stem.3.weight" in state and "layer1.0.conv1.0.3.weight" in state
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names; 16 frames are assumed, as torchvision's weights were trained.
+    """Convert the checkpoint to videozoo's keys. 16 frames are assumed, as torchvision's weights were trained.
 
     Raises:
         ConvertError: a key has no place, or another depth than 18 or 34.

@@ -17,12 +17,12 @@ _RULES = [(r"consensus\.fc_fusion_scales\.(\d+)\.([13])", r"fc.scales.\1.\2")]
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of the authors' multi-scale TRN."""
+    """Return whether the keys are those of the authors' multi-scale TRN."""
     return _LAST in state and any(source.matches(state) for source in (bninception, tsm))
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names: below the head it is the authors' TSN.
+    """Convert the checkpoint to videozoo's keys: below the head it is the authors' TSN.
 
     The number of frames is read from the head.
 

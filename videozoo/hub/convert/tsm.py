@@ -25,14 +25,14 @@ _RULES = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of the authors' TSN or TSM on a ResNet or a MobileNetV2."""
+    """Return whether the keys are those of the authors' TSN or TSM on a ResNet or a MobileNetV2."""
     resnet = any(f"base_model.layer1.0.conv1{net}.weight" in state for net in ("", ".net"))
     foreign = re.compile(r"base_model\.(bn2\.|layer\d\.\d+\.(tam|me)\b)")
     return _STEM in state or (resnet and not any(map(foreign.match, state)))
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """The checkpoint under our names. The number of frames cannot be read from the keys; 8 is assumed.
+    """Convert the checkpoint to videozoo's keys. The number of frames cannot be read from the keys. 8 is assumed.
 
     Raises:
         ConvertError: a key has no place (non-local blocks, another backbone).
