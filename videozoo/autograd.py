@@ -36,7 +36,7 @@ class OwnGradient:
     * ``run(kept, *inputs)``: the same, fast. Tensors that the gradient needs beside the inputs are appended to the list
       ``kept``. It is None where nothing is recorded.
     * ``gradient(grad, needed, kept, *inputs)``: from the gradient of the output one for each input, or None. ``needed``
-      tells which are asked for.
+      says which are required.
 
     A linear operation says ``is_linear``: its gradient does not depend on the inputs, of which nothing is kept then
     (tensors are None in ``gradient``), and is differentiable itself.

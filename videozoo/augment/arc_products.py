@@ -143,7 +143,7 @@ def run_parts(
 class ArcProducts(OwnGradient):
     """The layer with its gradient. See :func:`run_parts`.
 
-    Autograd's own gradient of the same steps takes more passes over whole maps: it keeps apart what goes to the running
+    Autograd's own gradient of the same steps takes more passes over whole maps: it separates what goes to the running
     map and to each pooled part, and fills what was cut with zeros.
 
     The inputs of ``apply`` are x (B*S, C, H, W), contiguous or with channels last, the matrices ``embed``, ``fuse`` and

@@ -1,4 +1,4 @@
-"""``videozoo check-data``: decodes every file of a data set and tells what is wrong."""
+"""``videozoo check-data``: decodes every file of a data set and reports problems."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``videozoo evaluate``: accuracy of a model, or of several that vote, on labeled videos."""
+"""``videozoo evaluate``: accuracy of a model or an ensemble on labeled videos."""
 
 import argparse
 import json

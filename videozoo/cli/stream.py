@@ -1,4 +1,4 @@
-"""``videozoo stream``: the classes of now, while a file plays or a camera runs."""
+"""``videozoo stream``: current predictions while a file plays or a camera runs."""
 
 import argparse
 import contextlib
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, is_camera: bool) -> "Generator[LiveFrame]":
-    """Return the frames. The first one is read here, so that a source that cannot be read is told before all else."""
+    """Return the frames. The first one is read here, so that an unreadable source raises before all else."""
     from videozoo.video.live import address_frames, camera_frames, file_frames
     from videozoo.video.network_stream import is_address
 

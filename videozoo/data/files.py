@@ -44,7 +44,7 @@ def find_videos(folder: Path) -> list[Path]:
 
 
 def trouble_with(path: str | os.PathLike[str]) -> str | None:
-    """Why a path cannot be a video, as far as can be told without opening it: one stat, and a look into a folder."""
+    """Return why a path cannot be a video, without opening it: one stat, and a look into a folder."""
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -58,8 +58,7 @@ def trouble_with(path: str | os.PathLike[str]) -> str | None:
 
 
 def look_into(folder: str) -> FrameFolder | None:
-    """Return the frames of a folder, optical flow beside them aside, or None if it is no folder, or cannot be listed.
-    """
+    """Return the frames of a folder, optical flow beside them aside, or None if it is no folder, or cannot be listed."""
     try:
         names = [name for name in os.listdir(folder) if is_image_name(name)]
     except (OSError, ValueError):

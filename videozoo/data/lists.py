@@ -22,7 +22,7 @@ _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{0,30})?(e-[0-9]{1,2})?")
 class Row(NamedTuple):
     """One video as listed.
 
-    ``place`` is where it stands (``train.txt:12``), ``label`` as written, a class name or index (of a multi-label list
+    ``place`` is its position (``train.txt:12``), ``label`` as written, a class name or index (of a multi-label list
     all of them, joined by ``|``), empty where there is none. ``trouble`` says why a format found no file for it.
     """
 
@@ -38,7 +38,7 @@ def split_labels(text: str) -> list[str]:
     """Return the labels of a video that a list joins by ``|``, or None for an empty text.
 
     Raises:
-        RowFault: nothing stands beside a ``|``, or a label comes twice.
+        RowFault: nothing is next to a ``|``, or a label comes twice.
     """
     labels = [part.strip(BLANK) for part in text.split("|")] if text.strip(BLANK) else []
     if not all(labels):
@@ -202,7 +202,7 @@ def bounds_of(start: str, end: str, told: str) -> tuple[float, float]:
 
     Args:
         start, end: as listed.
-        told: what they are, for the error.
+        told: name of the values, for the error.
     Raises:
         RowFault: anything else.
     """

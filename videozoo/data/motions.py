@@ -2,7 +2,7 @@
 
 The classes come in pairs, and a clip of one class is a clip of its partner played backwards. Frames are encoded one by
 one (all key frames, constant quantizer), so that this holds to the last bit of what a reader decodes: without the
-order of its frames no clip tells which of the two it is, and a model that averages over frames can only guess.
+order of its frames, a clip of one is like a clip of the other, and a model that averages over frames can only guess.
 """
 
 from collections.abc import Callable
@@ -189,7 +189,7 @@ _MOTIONS: dict[str, Callable[[Floats, Floats, np.random.Generator], list[_Shape]
 
 
 def _look(center: Floats, radius: Floats, ground_color: Floats, rng: np.random.Generator) -> _Shape:
-    """Give a thing its shape, colors and texture. It stands out from the background."""
+    """Draw the shape, colors and texture of a thing, in contrast to the background."""
     color = rng.uniform(0, 1, size=3)
     while color.mean() - ground_color.mean() < 0.35:
         color = rng.uniform(0, 1, size=3)

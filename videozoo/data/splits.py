@@ -23,7 +23,7 @@ CUT_OF_KINETICS = re.compile(r"(.+)_[0-9]{6}_[0-9]{6}")
 def check_splits(train: VideoSource, val: VideoSource) -> list[str]:
     """Return the problems between a training and a validation source: different classes, and films in both.
 
-    Films are told apart by their files' device and inode, so that links and other spellings of a path are found, and
+    Films are distinguished by their files' device and inode, so that links and other spellings of a path are found, and
     by the identifier in the names of Kinetics' clips and the group in UCF101's. Copies of a file are not found.
 
     Args:
@@ -56,7 +56,7 @@ def split_by_hash(
     n >= 2 videos about ``n * val_frac`` validate, at least one and at most n - 1. A class with a single film trains.
     A video with several classes counts for each of them, those without a class are split as one of their own.
     Videos that belong together otherwise (one person, one recording in several files) are kept together where
-    ``val_group`` tells them by their names.
+    ``val_group`` finds them by their names.
 
     Args:
         source: what ``load_source`` gives.
@@ -154,7 +154,7 @@ def _check_validated(source: VideoSource, val_group: str, validating: Counter[in
 
 
 def _count_classes(records: Sequence[VideoRecord]) -> Counter[int]:
-    """Return the videos of each class. -1 stands for having none."""
+    """Return the videos of each class. -1 means no class."""
     return Counter(label for record in records for label in (record.classes or (-1,)))
 
 

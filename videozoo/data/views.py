@@ -31,8 +31,8 @@ def parse_views(text: str) -> tuple[int, int]:
 def crop_offsets(height: int, width: int, size: tuple[int, int], num_crops: int) -> list[tuple[int, int]]:
     """Corners (top, left) of the test crops.
 
-    One crop lies in the center. Three lie along the longer side, at its start, center and end, centred across it. Five
-    lie in the corners and the center. Ten are these five and their mirrors, so their corners are those of five.
+    One crop is in the center. Three are along the longer side, at its start, center and end, centered across it. Five
+    are in the corners and the center. Ten are these five and their flips, so their corners are those of five.
 
     Args:
         height, width: frame size in pixels, at least the crop's.

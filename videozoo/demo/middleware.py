@@ -36,7 +36,7 @@ class Policy:
 
 
 class Quota:
-    """Refuse an upload that is larger than a file may be, says no length, or finds no room beside the others."""
+    """Refuse an upload that is larger than a file may be, has no length, or does not fit with the others."""
 
     def __init__(self, app: Callable[..., Awaitable[None]], uploads: Uploads, limits: Limits) -> None:
         self.app, self.uploads = app, uploads

@@ -95,7 +95,7 @@ class Networks:
 
 
 def _checked(name: str) -> str:
-    """Return the name with its tag, after a look at what can be known without a network."""
+    """Return the name with its tag, after the checks that are possible offline."""
     if is_location(name):
         if not name.lower().replace("_", "-").startswith("hf-hub:"):
             resolve_weights(name)

@@ -1,4 +1,4 @@
-"""One door to accelerate: the accelerator of a run, made so that a process can hold several runs one after another."""
+"""The accelerator of a run, for several runs in one process."""
 
 import logging
 

@@ -214,7 +214,7 @@ def _broken(batch: Batch) -> dict[int, str]:
 
 
 def _has_videos(batch: Batch) -> bool:
-    """Return whether a video of the batch was read. A batch without the key is told by ``take``."""
+    """Return whether a video of the batch was read. ``take`` reports a batch without the key."""
     return not isinstance(batch, dict) or "video" not in batch or batch["video"] is not None
 
 

@@ -31,7 +31,7 @@ def evaluation_dict(
 
     Args:
         groups: numbers of each group's classes.
-        members: what an ensemble was joined from. Each is told in ``models``.
+        members: members of an ensemble. Each is listed in ``models``.
     """
     result = scores.result
     content = {**scores.about, **result_dict(result)}

@@ -1,4 +1,4 @@
-"""Groups of classes that are easily taken for each other, and how well a model tells them apart."""
+"""Groups of similar classes, and a model's accuracy within them."""
 
 import json
 import re

@@ -59,7 +59,7 @@ def read_evaluation(folder: Path) -> RunRecord:
     """Read what ``videozoo evaluate --output`` wrote: results.json, with confusion.csv or a ``confusion`` in it.
 
     Raises:
-        CheckpointError: a file is damaged, the clips were played backwards, or it is the vote of several models.
+        CheckpointError: a file is damaged, the clips were played backwards, or it is an ensemble.
     """
     results = _read_json(folder / "results.json")
     if results.get("is_reversed"):

@@ -1,4 +1,4 @@
-"""Scores of videos as a file from which every result follows without the videos, and the vote of several."""
+"""Files of scores, from which all results follow without the videos, and ensembles of them."""
 
 import json
 import math
@@ -29,7 +29,7 @@ class Scores:
 
     Args:
         result: the evaluation.
-        names: the name of each video by its index, of those that could not be read too. No name stands twice.
+        names: the name of each video by its index, also of unreadable ones. Names are unique.
         about: what was measured: ``model``, ``data``, ``is_reversed`` and so on, as JSON holds it.
     """
 
@@ -39,7 +39,7 @@ class Scores:
 
 
 def name_videos(names: Sequence[str]) -> dict[int, str]:
-    """Return names by index. One that stands again, as of another part of the same file, gets its count behind it."""
+    """Return names by index. A repeated name, as of another part of the same file, gets a number."""
     counts: dict[str, int] = {}
     taken = set(names)
     found: dict[int, str] = {}
@@ -120,7 +120,7 @@ def load_scores(path: Path, average: str | None = None) -> Scores:
 
 
 def join_scores(parts: Sequence[Scores], average: str | None = None) -> Scores:
-    """Let several models vote: the mean of their probabilities, and of their logits, video by video.
+    """Average the predictions of several models: the mean of their probabilities, and of their logits.
 
     Videos are matched by name. One that a part could not read is unread in the whole.
 

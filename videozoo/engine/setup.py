@@ -146,7 +146,7 @@ def _load_states(
 
 
 def _warn_of_other_validation(folder: RunFolder, progress: Progress, val: Iterable[Batch]) -> None:
-    """Say that the best epoch was found on another number of validation videos, where that can be told."""
+    """Log that the best epoch was found on another number of validation videos, if that is known."""
     try:
         count = len(val.dataset)  # type: ignore[attr-defined]
     except (AttributeError, TypeError):  # any iterable, or a data set that streams

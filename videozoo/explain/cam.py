@@ -24,7 +24,7 @@ class ClassMaps:
 
     Args:
         maps: float32 (B, N, h, w) in [0, 1], a map for each of N frames: 1 is the largest value of its clip. All 0
-            where nothing in the clip speaks for the class.
+            where nothing in the clip is evidence for the class.
         frames: which frames of the clip (0 to T - 1) they belong to: all T, or the middle one of each segment (TDN).
         classes: int64 (B,), the class of each clip that is explained.
         logits: float32 (B, K), what the model answers.

@@ -36,7 +36,7 @@ def draw_row(row: Any, label: str, pictures: Iterable[Any], names: Sequence[str]
 
     Args:
         row: axes, at least as many as pictures.
-        label: stands left of the row.
+        label: text left of the row.
         pictures: (H, W) or (H, W, 3) each.
         names: a text below each. None where there are none.
         style: as ``imshow`` takes it.

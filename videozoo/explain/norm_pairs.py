@@ -27,7 +27,7 @@ class NormPairs:
             a relay (a cross-layer place that has no neighbor of its width).
         group_frames: frames in a group. None: all of the clip.
         gamma, beta: float32 (B, G, C), what features are multiplied by and what is added, after standardization. In the
-            paper's form gamma = h lies in (0, 1), and beta = c has no bounds.
+            paper's form gamma = h is in (0, 1), and beta = c has no bounds.
     """
 
     layer: str

@@ -19,7 +19,7 @@ class Motion:
 
     Args:
         layer: its name in the model.
-        vectors: float32 (B, S - 1, 2, h, w): where each position of frame s lies in frame s + 1, x to the right and y
+        vectors: float32 (B, S - 1, 2, h, w): where each position of frame s is in frame s + 1, x to the right and y
             down, in pixels of the clip.
         reach: the largest displacement that the module looks for, in the same unit.
         confidence: float32 (B, S - 1, h, w), the largest correlation, in [0, 1]: features are of unit length and not

@@ -72,7 +72,7 @@ def read_description(text: str | None, source: str) -> FileInfo:
     """Check a text that `describe` made, or that somebody else did.
 
     Args:
-        text: what stands in the file. None where nothing does.
+        text: the text in the file, or None.
         source: the file, for the message.
     Raises:
         ExportError: it is missing, damaged, of a newer version, or a value is out of range.

@@ -104,7 +104,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def check_safetensors(path: Path) -> None:
-    """Look at the header of a ``.safetensors`` file, which tells how long the file must be.
+    """Check the header of a ``.safetensors`` file, from which the size of the file follows.
 
     Raises:
         WeightsError: the file is damaged.

@@ -60,7 +60,7 @@ def download_repo(
 ) -> RemoteFolder:
     """Return the config and weights of a repository, both of one commit and both checked against the hub's hashes.
 
-    Without a network (or with ``HF_HUB_OFFLINE=1``) the cache answers, if it holds that revision. A damaged file, on
+    Offline (or with ``HF_HUB_OFFLINE=1``) the cache is used, if it holds that revision. A damaged file, on
     its way or in the cache, is fetched once more.
 
     Args:
@@ -70,7 +70,7 @@ def download_repo(
         token: as in huggingface_hub. None takes that of ``HF_TOKEN`` or ``hf auth login``.
         has_config: False fetches the weights alone, as of an image model. ``config`` is then empty.
     Raises:
-        WeightsError: no such repository, revision or file. No access. No network and nothing cached. Only a pickle.
+        WeightsError: no such repository, revision or file. No access. Offline and nothing cached. Only a pickle.
             A file that is damaged or not what it should be.
     """
     cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser().resolve()
@@ -200,7 +200,7 @@ def _discard(path: Path) -> None:
 
 
 def _remember(place: Place, commit: str) -> None:
-    """Note which commit a branch or tag stood at, for when there is no network. Only now that its files are here."""
+    """Record the commit of a branch or tag for offline use, once its files are here."""
     ref = place.folder / "refs" / place.asked
     try:
         if place.asked != commit and not (ref.is_file() and ref.read_text() == commit):

@@ -1,4 +1,4 @@
-"""Trying again what a network may have spoilt."""
+"""Retries after transient errors."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ DELAYS = (0.5, 2.0)  # waits between tries, in seconds
 
 
 def attempt(act: Callable[[], _T], patience: float = 60.0) -> _T:
-    """Do something over the network, again where that may help and not more than ``patience`` seconds have passed.
+    """Call a function that uses the internet, with retries after transient errors for ``patience`` seconds.
 
     The client itself only takes up a download that broke off, and asks again for the headers of a file.
     """

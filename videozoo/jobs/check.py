@@ -97,7 +97,7 @@ def check_source(
 ) -> list[Finding]:
     """Check every video of a source in parallel and write ``report.csv``, ``classes.csv`` and ``clean.csv``.
 
-    What is found stands in ``checked.jsonl`` at once: killed and called again, it checks the rest, and of what was
+    Each finding is written to ``checked.jsonl`` at once: killed and called again, it checks the rest, and of what was
     checked only files of another size or time of change.
 
     Args:

@@ -21,7 +21,7 @@ LABELLED_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".tar")
 
 
 class Listing(Sequence[VideoRecord]):
-    """Records that are made when they are asked for, and what tells this list from another.
+    """Records that are created on access, and the key of their list.
 
     Args:
         digest: SHA-256 of what is listed. The same wherever the videos lie.

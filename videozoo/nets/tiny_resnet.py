@@ -1,4 +1,4 @@
-"""A ResNet of some 50 thousand parameters, for weights that travel with the package and for tests."""
+"""A ResNet of about 50,000 parameters, for the bundled weights and for tests."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Convolutions for inference: what stood behind them taken in, their weights laid out once for the CPU's kernels."""
+"""Convolutions for inference: with the fused norm and activation, and weights laid out once for the CPU's kernels."""
 
 from typing import Any
 

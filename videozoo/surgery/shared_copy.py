@@ -19,7 +19,7 @@ def shared_copy(net: N, tensor: Callable[[Tensor], Tensor] = lambda tensor: tens
 
     Args:
         net: any module. It stays as it is.
-        tensor: what stands in the copy for each parameter and buffer.
+        tensor: function that returns the copy's tensor for each parameter and buffer.
     """
     # What deepcopy is told to have copied already, it takes.
     return copy.deepcopy(net, {id(one): tensor(one) for one in (*net.parameters(), *net.buffers())})

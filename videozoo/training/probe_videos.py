@@ -19,7 +19,7 @@ OPENED_BEFORE_TRAINING = 2000
 
 
 def open_all(train: "Sequence[VideoRecord]", val: "Sequence[VideoRecord]", *, max_bad_frac: float) -> None:
-    """Open every video of a small set once, so that broken ones are told before training, not hours into it.
+    """Open every video of a small set once, so that broken ones are reported before training starts.
 
     They stay in the set: in training another video takes their place, in validation they are counted. One broken
     training video is always allowed, however small the set.

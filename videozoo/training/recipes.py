@@ -28,7 +28,8 @@ class Recipe:
     Args:
         settings: values by name, of the kinds that the flags give.
         description: what it reproduces.
-        start_from: the weights that the paper starts from, where no name can give them. Told to who starts without.
+        start_from: the weights that the paper starts from, where no name can give them. Logged when a run starts
+            without them.
     """
 
     settings: dict[str, Any]

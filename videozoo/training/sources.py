@@ -120,7 +120,7 @@ def _split(source: "VideoSource", val_frac: float, val_group: str | None) -> "tu
 
 
 def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
-    """Two classes at least. What else is odd, about the two sources and between them, is told."""
+    """Require two classes. Other oddities, in the two sources and between them, are logged."""
     from videozoo.data import check_splits
 
     names = train.class_names

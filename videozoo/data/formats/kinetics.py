@@ -21,7 +21,7 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "validate": "val"
 def read_kinetics(file: ListFile) -> Listing:
     """Return the rows of a Kinetics csv.
 
-    Videos lie in the base, in its ``train``, ``val`` and ``test`` or other folders, or in class folders inside any of
+    Videos are in the base, in its ``train``, ``val`` and ``test`` or other folders, or in class folders inside any of
     these. Of a whole film only the seconds that are listed are the video.
 
     Raises:

@@ -34,7 +34,8 @@ class Converted:
 
     Args:
         state: all tensors of the model, by the keys of ``VideoNet``.
-        spec: fields of ``ModelSpec.to_dict`` that the checkpoint implies. What no key or shape tells (how many frames)
+        spec: fields of ``ModelSpec.to_dict`` that the checkpoint implies. What no key or shape shows (the number of
+            frames)
             is the source's usual value.
         dropped: names of tensors that only training needs and that have no counterpart.
         cfg: fields of the model's config that the source implies (mean, std).

@@ -1,4 +1,4 @@
-"""One door to the converters: a checkpoint of any known source under our names."""
+"""Entry point of the converters: a checkpoint of any known source with videozoo's keys."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -110,8 +110,7 @@ def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
 
 
 def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict without the first part of its keys where that is the same in all: Lightning's ``model.``.
-    """
+    """Return the state dict without the first part of its keys where that is the same in all: Lightning's ``model.``."""
     first = {key.partition(".")[0] for key in state}
     return {key.partition(".")[2]: value for key, value in state.items()} if len(first) == 1 else dict(state)
 

@@ -102,7 +102,7 @@ class InertUnpickler(pickle._Unpickler):
 
     Args:
         file: the pickle.
-        load_storage: gives what a persistent id stands for. The class of a storage in it is the type of its numbers.
+        load_storage: returns the storage of a persistent id, whose class is the type of its numbers.
         load_bytes: reads a checkpoint that is nested as bytes (tensors that were pickled without ``torch.save``).
     """
 

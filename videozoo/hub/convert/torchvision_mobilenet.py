@@ -17,7 +17,7 @@ def mobilenet_v2_rules(old: str, new: str, first: Sequence[str], others: Sequenc
     """Return the rules for all but the classifier.
 
     Args:
-        old, new: patterns of what stands before ``features``, and what stands before timm's names.
+        old, new: patterns of the prefix before ``features``, and the prefix of timm's names.
         first, others: patterns of the layers of the first block and of the others, as their source names them: each
             convolution followed by its norm.
     """
