@@ -28,7 +28,7 @@ def describe_chance(results: Mapping[str, Any]) -> list[str]:
 
 
 def describe_average_precisions(results: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the rows of a title and a text for a multi-label evaluation: chance, and the classes of the lowest values."""
+    """Return rows (title, text) for a multi-label evaluation: chance, and the classes with the lowest values."""
     pairs = zip(results["class_names"], results["per_class"], strict=True)
     worst = sorted((value, name) for name, value in pairs if value is not None)[:SHOWN]
     told = "; ".join(f"{name} {value:.1%}" for value, name in worst)

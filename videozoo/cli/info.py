@@ -104,7 +104,7 @@ def _say_facts(facts: dict[str, Any]) -> None:
 
 
 def _weights_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the rows with the location of a tag's weights, or with the weights of an architecture, the default first."""
+    """Return the rows on the location of a tag's weights, or on an architecture's weights, the default first."""
     source = facts.get("url") or facts.get("hf_hub_id") or ("in this package" if "file" in facts else None)
     if source:
         kept = ("dataset", "license", "description")

@@ -58,7 +58,7 @@ def trouble_with(path: str | os.PathLike[str]) -> str | None:
 
 
 def look_into(folder: str) -> FrameFolder | None:
-    """Return the frames of a folder, optical flow beside them aside, or None if it is no folder, or cannot be listed."""
+    """Return the frames of a folder without optical flow, or None if it is no folder or cannot be listed."""
     try:
         names = [name for name in os.listdir(folder) if is_image_name(name)]
     except (OSError, ValueError):

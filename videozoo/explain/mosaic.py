@@ -61,7 +61,7 @@ def plot_clips(path: Path, rows: Sequence[ClipRow], title: str) -> None:
 
 
 def _join(frames: Tensor, columns: int) -> Tensor:
-    """Return the frames side by side as one picture, which takes a tenth of the time that one for each takes to draw."""
+    """Return the frames side by side as one picture, which is drawn ten times faster than one for each."""
     height = frames.shape[1]
     if height > _PIXELS:
         frames = resize(frames.movedim(-1, 1), [_PIXELS, max(1, frames.shape[2] * _PIXELS // height)]).movedim(1, -1)

@@ -47,7 +47,7 @@ def write_int8(source: Path, target: Path) -> None:
 
 
 def _weights(graph: Any) -> set[str]:
-    """Return the names of what convolutions and products take as their weights, cut into parts (ARC) or turned or not."""
+    """Return the names of the weights of convolutions and products, also if sliced (ARC) or transposed."""
     made_from = {
         output: node.input[0]
         for node in graph.node

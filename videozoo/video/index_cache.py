@@ -138,7 +138,7 @@ def _digest(key: str, rows: np.ndarray) -> bytes:
 
 
 def _to_bytes(index: PacketIndex, key: str) -> bytes:
-    """Return an int64 array: a digest of key and content, the numbers of frames and keys, then pts, keys, seeks, flags."""
+    """Return an int64 array: digest of key and content, number of frames and keys, pts, keys, seeks, flags."""
     flags = np.packbits(np.frombuffer(index.unreferenced, np.uint8))
     words = np.pad(flags, (0, -len(flags) % 8)).view("<i8")
     parts = [[len(index.pts), len(index.keys)], index.pts, index.keys, index.seeks, words]

@@ -110,7 +110,7 @@ def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
 
 
 def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict without the first part of its keys where that is the same in all: Lightning's ``model.``."""
+    """Return the state dict without the first part of its keys if all share it: Lightning's ``model.``."""
     first = {key.partition(".")[0] for key in state}
     return {key.partition(".")[2]: value for key, value in state.items()} if len(first) == 1 else dict(state)
 
