@@ -27,7 +27,10 @@ INDEX_CACHE_VARIABLE = "VIDEOZOO_INDEX_CACHE"
 
 
 class UsageError(ValueError):
-    """A setting, or what it names, cannot be used. The message says which, what came and what is needed."""
+    """A setting, or what it names, cannot be used.
+
+    The message says which, what came and what is needed.
+    """
 
 
 def flag_of(name: str) -> str:

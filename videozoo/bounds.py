@@ -1,4 +1,6 @@
-"""The one table of what a model's config may ask for. Configs of the Hub, of ONNX files and of flags are checked by it.
+"""The one table of what a model's config may ask for.
+
+Configs of the Hub, of ONNX files and of flags are checked by it.
 
 A config from elsewhere must not make a reader ask for all memory, and what is wrong with it must not look like a fault
 of the video.
@@ -33,7 +35,9 @@ _MOST_PIXELS = 2**30
 
 
 def check_fields(config: Mapping[str, Any]) -> None:
-    """Refuse a field of a config that has another type than it must have, or is out of range. Unknown fields may stay.
+    """Refuse a field of a config that has another type than it must have, or is out of range.
+
+    Unknown fields may stay.
 
     Args:
         config: fields by name, lists or tuples alike. ``test_crop_size``, ``test_resize`` and

@@ -17,11 +17,16 @@ EXTRAS = {
 
 
 class MissingPackageError(ImportError):
-    """A feature needs a package that is not installed. The message says which, and how to install it."""
+    """A feature needs a package that is not installed.
+
+    The message says which, and how to install it.
+    """
 
 
 def check_installed(purpose: str, *packages: str) -> None:
-    """Raise where an optional package is missing. Nothing is imported, so this is quick enough to ask first.
+    """Raise where an optional package is missing.
+
+    Nothing is imported, so this is quick enough to ask first.
 
     Args:
         purpose: what needs them, the beginning of the message.

@@ -148,14 +148,20 @@ def side_name(path: Path) -> Path:
 
 
 def remove_leftovers(paths: Iterable[Path]) -> None:
-    """Remove those of ``paths`` that a killed process had begun to write. Nobody else may be writing there."""
+    """Remove those of ``paths`` that a killed process had begun to write.
+
+    Nobody else may be writing there.
+    """
     for path in list(paths):
         if re.fullmatch(r"\..+\.[0-9]+\.tmp", path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 
 class FolderTaken(OSError):
-    """Another process writes into a folder, or it holds another kind of result. ``strerror`` says what to do."""
+    """Another process writes into a folder, or it holds another kind of result.
+
+    ``strerror`` says what to do.
+    """
 
 
 class Lock:

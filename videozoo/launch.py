@@ -6,7 +6,10 @@ __all__ = ["is_main_process", "local_rank", "num_processes", "rank"]
 
 
 def num_processes() -> int:
-    """Return how many processes work together. 1 without a launcher."""
+    """Return how many processes work together.
+
+    1 without a launcher.
+    """
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 

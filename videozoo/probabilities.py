@@ -10,7 +10,10 @@ __all__ = ["is_multi_label", "join_logits", "log_probabilities", "probabilities"
 
 
 def is_multi_label(model: Any) -> bool:
-    """Return whether a video may have several of a model's classes. Its config (or the given one) says so."""
+    """Return whether a video may have several of a model's classes.
+
+    Its config (or the given one) says so.
+    """
     cfg = getattr(model, "pretrained_cfg", model)
     value = cfg.get("multi_label") if hasattr(cfg, "get") else getattr(cfg, "multi_label", None)
     return bool(value)

@@ -1,4 +1,7 @@
-"""The range of every number of the command line and of the training. Those of a model's config are in ``bounds``."""
+"""The range of every number of the command line and of the training.
+
+Those of a model's config are in ``bounds``.
+"""
 
 import math
 from collections.abc import Iterable
@@ -11,7 +14,9 @@ __all__ = ["RANGES", "Range", "describe_problem"]
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that a setting may have. ``nan`` and infinities are in no range.
+    """The numbers that a setting may have.
+
+    ``nan`` and infinities are in no range.
 
     Args:
         least, most: the smallest and the largest one.

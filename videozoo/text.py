@@ -61,13 +61,19 @@ def printable(text: str, lines: str = "none", encoding: str | None = None) -> st
 
 
 def json_text(value: Any, indent: int | None = None, *, allow_nan: bool = True) -> str:
-    """Return JSON with letters as they are. Bytes of file names that are not UTF-8 become the escapes of JSON."""
+    """Return JSON with letters as they are.
+
+    Bytes of file names that are not UTF-8 become the escapes of JSON.
+    """
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def csv_text(rows: Iterable[Iterable[Any]]) -> str:
-    """Return the rows as csv, a line each, ended by LF. Fields that hold a CR or LF are in quotes."""
+    """Return the rows as csv, a line each, ended by LF.
+
+    Fields that hold a CR or LF are in quotes.
+    """
     lines = _Lines()
     # Before Python 3.13 a writer puts a field with a CR in quotes only if its lines end in one.
     csv.writer(lines, lineterminator="\r\n").writerows(rows)
@@ -111,7 +117,10 @@ def near_names(
 
 
 def count_of(items: Sequence[object], one: str, many: str = "") -> str:
-    """Return how many items there are, as ``1 video`` or ``3 videos``. ``many`` where the plural has no plain s."""
+    """Return how many items there are, as ``1 video`` or ``3 videos``.
+
+    ``many`` where the plural has no plain s.
+    """
     return f"1 {one}" if len(items) == 1 else f"{len(items)} {many or one + 's'}"
 
 
@@ -126,12 +135,17 @@ def first_few(items: Sequence[str], most: int = 20, rest: str = "") -> list[str]
 
 
 def gmacs_text(macs: int) -> str:
-    """Return MACs in billions as text, such as ``36.29``. The caller adds the unit, GMACs."""
+    """Return MACs in billions as text, such as ``36.29``.
+
+    The caller adds the unit, GMACs.
+    """
     return f"{macs / 1e9:.2f}" if macs >= 1e7 else f"{macs / 1e9:.2g}"
 
 
 def columns_text(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> list[str]:
-    """Return the lines of a table with aligned columns, the head first. Columns without a value are left out.
+    """Return the lines of a table with aligned columns, the head first.
+
+    Columns without a value are left out.
 
     Args:
         head: names of the columns.

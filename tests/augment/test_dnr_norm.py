@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import randomize
-from reference_dnr import State, apply_pairs, cross_temporal, standardise, step, under, zero_state
+from reference_dnr import State, apply_pairs, cross_temporal, standardize, step, under, zero_state
 from timm.layers import BatchNormAct2d, GroupNormAct
 from torch import Tensor, nn
 

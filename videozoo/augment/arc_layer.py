@@ -69,7 +69,9 @@ class ArcLayer(nn.Module):
 
     @classmethod
     def from_layer(cls, layer: Any, num_segments: int, options: ArcOptions) -> Self:
-        """Take over ``layer``, sharing its parameters. Its key names and ``pre`` (a temporal shift) are kept.
+        """Take over ``layer``, sharing its parameters.
+
+        Its key names and ``pre`` (a temporal shift) are kept.
 
         Args:
             layer: a plain layer of the class's kind.

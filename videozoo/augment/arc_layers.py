@@ -45,7 +45,9 @@ class _Folded(ArcLayer):
 
 
 class ArcConv2d(_Folded, PreConv2d):
-    """ARC's convolution on folded frames. See :class:`ArcLayer` for what it computes.
+    """ARC's convolution on folded frames.
+
+    See :class:`ArcLayer` for what it computes.
 
     Shape:
         input (B*S, C_in, H, W), output that of the convolution.

@@ -30,7 +30,10 @@ class ArcPlan(NamedTuple):
 
 
 class Updater(NamedTuple):
-    """The matrices of ``embed``, ``fuse`` and ``attend``, where None is off. Is ``embed`` W_e, or I + W_e?"""
+    """The matrices of ``embed``, ``fuse`` and ``attend``, where None is off.
+
+    Is ``embed`` W_e, or I + W_e?
+    """
 
     embed: Tensor | None
     fuse: Tensor | None
@@ -141,7 +144,9 @@ def run_parts(
 
 
 class ArcProducts(OwnGradient):
-    """The layer with its gradient. See :func:`run_parts`.
+    """The layer with its gradient.
+
+    See :func:`run_parts`.
 
     Autograd's own gradient of the same steps takes more passes over whole maps: it separates what goes to the running
     map and to each pooled part, and fills what was cut with zeros.

@@ -62,7 +62,10 @@ class CrossTemporalNorm2d(DynamicNorm2d):
         return self.normalize(x, self.relay(frames), self.group_frames or frames.shape[1])
 
     def relay(self, frames: Tensor) -> RelayState:
-        """h and c of each group, both (B, G, C), from the means of frames (B, S, C) (eq. 3 to 7)."""
+        """Return h and c of each group, both (B, G, C), from the means of frames (B, S, C).
+
+        Equations 3 to 7 of the paper.
+        """
         groups = _group_means(frames, self.group_frames or frames.shape[1])
         state = _run(self.cell, groups)
         if self.backward_cell is None:
@@ -109,7 +112,9 @@ def _run(cell: RelayCell, groups: Tensor) -> RelayState:
 
 
 class CrossLayerNorm2d(DynamicNorm2d):
-    """Cross-layer DNR: the relay runs over depth. State and cell come from the stage and are shared by its blocks.
+    """Cross-layer DNR: the relay runs over depth.
+
+    State and cell come from the stage and are shared by its blocks.
 
     A block calls it as it called the norm before, and :func:`~videozoo.surgery.hand_over` fetches and keeps the state.
 
@@ -144,7 +149,10 @@ class CrossLayerNorm2d(DynamicNorm2d):
 
 
 class CrossTemporalNorm3d(ClipLayout, CrossTemporalNorm2d):
-    """:class:`CrossTemporalNorm2d` on clips (B, C, T, H, W). Groups are cut along the T of the tensor."""
+    """:class:`CrossTemporalNorm2d` on clips (B, C, T, H, W).
+
+    Groups are cut along the T of the tensor.
+    """
 
 
 class CrossLayerNorm3d(ClipLayout, CrossLayerNorm2d):

@@ -110,14 +110,19 @@ class DynamicNorm2d(ShownAsBatchNorm):
         return x
 
     def pair(self, state: RelayState) -> tuple[Tensor, Tensor]:
-        """Scale and shift (..., C) from what the relay gives. With ``keep_affine`` they change the trained pair."""
+        """Scale and shift (..., C) from what the relay gives.
+
+        With ``keep_affine`` they change the trained pair.
+        """
         h, c = state
         if self.weight is None:
             return h, c
         return self.weight * (1 + self.h_scale * h), self.bias + self.c_scale * c
 
     def normalize(self, x: Tensor, state: RelayState, row_frames: int | None = None) -> Tensor:
-        """Standardize x, then scale by h and shift by c, one row for ``row_frames`` frames. Then the fused activation.
+        """Standardize x, then scale by h and shift by c, one row for ``row_frames`` frames.
+
+        Then the fused activation.
 
         h and c are (B, R, C). None: one row for the whole clip.
         """
@@ -170,7 +175,9 @@ class DynamicNorm2d(ShownAsBatchNorm):
 
 
 class ClipLayout(DynamicNorm2d):
-    """The same on clips: input (B, C, T, H, W), output the same. T may differ from layer to layer.
+    """The same on clips: input (B, C, T, H, W), output the same.
+
+    T may differ from layer to layer.
 
     Group normalization (``kind="gn"``) standardizes over the frames of a clip together.
     """

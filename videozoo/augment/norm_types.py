@@ -108,7 +108,10 @@ class ShownAsBatchNorm(nn.Module):
         return norm  # type: ignore[no-any-return]
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
-        """Become what was made of the batch norm that was shown. Else add a child."""
+        """Become what was made of the batch norm that was shown.
+
+        Else add a child.
+        """
         if name != _SHOWN:
             super().add_module(name, module)
         elif isinstance(module, nn.SyncBatchNorm):

@@ -38,7 +38,9 @@ def open_closed_streams() -> None:
 
 
 def bound_spinning() -> None:
-    """Bound how long OpenMP threads spin while they wait, unless the user has set it. Read when torch is loaded.
+    """Bound how long OpenMP threads spin while they wait, unless the user has set it.
+
+    Read when torch is loaded.
 
     By default libgomp spins 300,000 times, which on a busy machine takes the processor from the thread that is waited
     for. With 3,000 an idle machine loses nothing and a busy one is about as fast as with passive waiting
@@ -49,7 +51,10 @@ def bound_spinning() -> None:
 
 
 def run_command(argv: Sequence[str] | None = None) -> int:
-    """Parse a command line and run its sub-command. Errors come out as exceptions."""
+    """Parse a command line and run its sub-command.
+
+    Errors come out as exceptions.
+    """
     args = build_parser().parse_args(argv)
     status: int = args.run(args)
     return status

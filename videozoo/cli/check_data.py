@@ -46,7 +46,9 @@ def check_work_flags(args: argparse.Namespace, command: str) -> None:
 
 
 def load_listed(args: argparse.Namespace, *, needs_labels: bool = True) -> "dict[str, VideoSource]":
-    """Return the videos that ``SOURCE_FLAGS`` name. A file that is not there is one of the things to find.
+    """Return the videos that ``SOURCE_FLAGS`` name.
+
+    A file that is not there is one of the things to find.
 
     Returns:
         a source by the name of its part: of a folder with train/ and val/ (and test/) each, else one without a name.

@@ -124,13 +124,19 @@ def _shorten(name: str, longest: int = 28) -> str:
 
 
 class Costs:
-    """Parameters and MACs of a view, and how a model wants its videos. Runs of the same model are counted once."""
+    """Parameters and MACs of a view, and how a model wants its videos.
+
+    Runs of the same model are counted once.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[int | None, int | None, dict[str, Any]]] = {}
 
     def of(self, folder: Path) -> tuple[int | None, int | None, dict[str, Any]]:
-        """Return those of the model in a folder. Nothing where there is none or it cannot be built."""
+        """Return those of the model in a folder.
+
+        Nothing where there is none or it cannot be built.
+        """
         from videozoo.hub import WeightsError
 
         try:

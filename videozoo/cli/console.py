@@ -29,7 +29,10 @@ _HEAR_FIRST_SEC = 20.0  # a process that has failed needs some of it to end
 
 
 class CommandError(Exception):
-    """Bad usage or bad input. The message says who, what came and what is needed."""
+    """Bad usage or bad input.
+
+    The message says who, what came and what is needed.
+    """
 
 
 class Interrupted(KeyboardInterrupt):
@@ -83,7 +86,10 @@ def _let_first_process_speak() -> None:
 
 
 def say_error(message: str, kind: str = "error") -> None:
-    """One ``videozoo: error: ...`` on stderr. Further lines, indented, only where a list of problems follows."""
+    """One ``videozoo: error: ...`` on stderr.
+
+    Further lines, indented, only where a list of problems follows.
+    """
     _write(f"videozoo: {kind}: {message}", sys.stderr, lines="indented")
 
 
@@ -132,7 +138,10 @@ def _show_traceback() -> None:
 
 
 def say(message: str = "", *, by_all: bool = False) -> None:
-    """Print a line of the answer, on stdout. ``by_all``: in every process, not in the first alone."""
+    """Print a line of the answer, on stdout.
+
+    ``by_all``: in every process, not in the first alone.
+    """
     if by_all or is_main_process():
         _write(message, sys.stdout, lines="none")
 
@@ -144,7 +153,10 @@ def say_text(text: str) -> None:
 
 
 def note(message: str) -> None:
-    """Print a line on what is being done, on stderr. Further lines must be indented."""
+    """Print a line on what is being done, on stderr.
+
+    Further lines must be indented.
+    """
     if is_main_process():
         _write(message, sys.stderr, lines="indented")
 
@@ -194,7 +206,10 @@ def _line_writer(total: int, title: str | None) -> Callable[[int, int], None]:
 
 
 def show_log() -> None:
-    """Send videozoo's log lines to stderr as they are. Keep the libraries' chatter out."""
+    """Send videozoo's log lines to stderr as they are.
+
+    Keep the libraries' chatter out.
+    """
     log = logging.getLogger("videozoo")
     log.setLevel(logging.INFO if is_main_process() else logging.ERROR)
     log.propagate = False

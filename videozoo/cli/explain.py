@@ -122,7 +122,10 @@ class Explained:
         self.answer = ""
 
     def check_kinds(self, wanted: tuple[str, ...], *, as_model: bool = True) -> tuple[str, ...]:
-        """Return the figures to draw: those requested, or all. Raises before anything is computed or written."""
+        """Return the figures to draw: those requested, or all.
+
+        Raises before anything is computed or written.
+        """
         from videozoo.explain.layer_figures import check_kinds, kinds_of
 
         if self.is_onnx:
@@ -168,7 +171,10 @@ class Explained:
         return FilmRow(self.title, about, frames, found.maps[0]), tuple(self.clip.indices[k] for k in found.frames)
 
     def write(self, kinds: tuple[str, ...], output: Path, other: "Explained | None") -> list[str]:
-        """Draw what is wanted. Gives the names of the files."""
+        """Draw what is wanted.
+
+        Gives the names of the files.
+        """
         from videozoo.explain.layer_figures import Shown, draw_kind
 
         written, names = [], FrameNames(Path(self.args.file), self.clip.num_frames)

@@ -13,7 +13,10 @@ AMP = switch("--amp", help="mixed precision (bfloat16)")
 
 
 def model_flag(also: str = "") -> Flag:
-    """``--model``, required. ``also`` says what else it may be."""
+    """``--model``, required.
+
+    ``also`` says what else it may be.
+    """
     names = ["a folder such as RUN/best", "hf-hub:ORG/NAME"]
     names += ["a name with weights", f"or {also}"] if also else ["or a name with weights"]
     return flag("--model", required=True, metavar="NAME", help=", ".join(names))

@@ -69,7 +69,10 @@ def answer_options(args: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def job_bar(total: int, kept: Path | None, title: str | None = None) -> Iterator[Callable[[int, int], None]]:
-    """Show how far a job is, see `progress_bar`. Where it is interrupted, say in which folder the work is kept."""
+    """Show how far a job is, see `progress_bar`.
+
+    Where it is interrupted, say in which folder the work is kept.
+    """
     try:
         with progress_bar(total, title) as show:
             yield show
@@ -86,7 +89,9 @@ def run_job(
     open_work: "Callable[[], Callable[..., JobResult]]",
     listing: "Listing | None" = None,
 ) -> int:
-    """Work through the list that the flags name. Gives the exit status.
+    """Work through the list that the flags name.
+
+    Gives the exit status.
 
     Args:
         open_work: loads the model and gives a function of the listing, the output, ``num_shards``, ``shard`` and

@@ -153,7 +153,10 @@ def _evaluate(run_folder: Path, videos: Path, device: str) -> "EvalResult":
 
 
 def within_pairs(result: "EvalResult") -> float:
-    """Return how often the true class scores higher than its time-reversed partner. Chance is 0.5."""
+    """Return how often the true class scores higher than its time-reversed partner.
+
+    Chance is 0.5.
+    """
     import torch
 
     from videozoo.data.motions import partner_of

@@ -1,4 +1,7 @@
-"""``videozoo predict --segments`` and ``--annotate``: the classes of one video over time. Heavy imports inside."""
+"""``videozoo predict --segments`` and ``--annotate``: the classes of one video over time.
+
+Heavy imports inside.
+"""
 
 import argparse
 import json
@@ -50,7 +53,9 @@ def is_over_time(args: argparse.Namespace) -> bool:
 
 
 def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predictor: "Callable[[], Predictor]") -> int:
-    """Write what is asked and print the segments. Gives the exit status.
+    """Write what is asked and print the segments.
+
+    Gives the exit status.
 
     Args:
         videos: the files that the command names.

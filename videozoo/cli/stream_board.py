@@ -54,7 +54,10 @@ class Tally:
 def open_display(
     args: argparse.Namespace, tally: Tally, stack: contextlib.ExitStack
 ) -> Callable[[list[dict[str, Any]] | None], None]:
-    """Return the function that displays a prediction. It is called with None at the end."""
+    """Return the function that displays a prediction.
+
+    It is called with None at the end.
+    """
     if args.json:
 
         def say_json(best: list[dict[str, Any]] | None) -> None:
@@ -91,7 +94,10 @@ class _Board:
         self._best: list[dict[str, Any]] | None = None
 
     def show(self, best: list[dict[str, Any]] | None) -> None:
-        """Draw, unless that was done a moment ago. None: draw the last answer."""
+        """Draw, unless that was done a moment ago.
+
+        None: draw the last answer.
+        """
         is_end = best is None
         self._best = best if best is not None else self._best
         if self._best is None or (not is_end and time.monotonic() - self._drawn < DRAW_SEC):

@@ -1,4 +1,7 @@
-"""Labeled sets of videos as clips: lists, sampling, transforms, batches. Knows nothing of models."""
+"""Labeled sets of videos as clips: lists, sampling, transforms, batches.
+
+Knows nothing of models.
+"""
 
 from videozoo.video.errors import VideoError
 from videozoo.video.reader import VideoReader, count_frames, read_frames

@@ -34,7 +34,9 @@ class ColorJitter:
 
     @classmethod
     def of(cls, amounts: float | tuple[float, ...] | None) -> Self | None:
-        """Read timm's forms: one number for brightness, contrast and saturation, or three or four numbers. 0: none.
+        """Read timm's forms: one number for brightness, contrast and saturation, or three or four numbers.
+
+        0: none.
 
         Raises:
             ValueError: another number of numbers.

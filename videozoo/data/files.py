@@ -35,7 +35,10 @@ def is_video_name(name: str) -> bool:
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """Return the video files in a folder, at any depth and in natural order. Hidden ones are left out."""
+    """Return the video files in a folder, at any depth and in natural order.
+
+    Hidden ones are left out.
+    """
     found = []
     for here, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -129,7 +132,10 @@ class VideoFinder:
 
 
 def subfolders(base: Path, folder: str) -> list[str]:
-    """Folders inside a folder of the base, relative to the base, in order of their names. Hidden ones left out."""
+    """Folders inside a folder of the base, relative to the base, in order of their names.
+
+    Hidden ones left out.
+    """
     try:
         with os.scandir(base / folder) as entries:
             names = sorted(entry.name for entry in entries if is_folder(entry) and not entry.name.startswith("."))
@@ -139,7 +145,9 @@ def subfolders(base: Path, folder: str) -> list[str]:
 
 
 def make_records(file: ListFile, listing: Listing, labels: Sequence[int | tuple[int, ...]]) -> list[VideoRecord]:
-    """Records of the rows. Missing files and rows that come twice are noted as problems, empty files as a warning.
+    """Records of the rows.
+
+    Missing files and rows that come twice are noted as problems, empty files as a warning.
 
     Where files are not checked, a row that comes twice is left out, with a warning.
 

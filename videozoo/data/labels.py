@@ -34,7 +34,9 @@ def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
 
 
 def read_names(path: str | os.PathLike[str]) -> Vocabulary:
-    """Read class names, one a line. Every file of names is read here.
+    """Read class names, one a line.
+
+    Every file of names is read here.
 
     Raises:
         SourceError: it cannot be read, or its names are not fit.

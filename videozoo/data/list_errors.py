@@ -10,7 +10,10 @@ JOIN_LABELS = "join the labels of a video by |"
 
 
 class SourceError(ValueError):
-    """A list or folder of videos that training must not start with. The message has files and line numbers."""
+    """A list or folder of videos that training must not start with.
+
+    The message has files and line numbers.
+    """
 
 
 class RowFault(Exception):

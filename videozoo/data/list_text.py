@@ -1,4 +1,7 @@
-"""The text of lists: lines, columns, csv, JSON. Each part with its place."""
+"""The text of lists: lines, columns, csv, JSON.
+
+Each part with its place.
+"""
 
 import csv
 import io
@@ -42,12 +45,18 @@ def read_text(path: Path, errors: str = "strict") -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """Return lines ended by LF, CRLF or CR. No other character ends a line, as paths may hold it."""
+    """Return lines ended by LF, CRLF or CR.
+
+    No other character ends a line, as paths may hold it.
+    """
     return re.split(r"\r\n|\n|\r", text)
 
 
 def text_lines(path: Path, text: str | None = None) -> Iterator[tuple[str, str]]:
-    """Place and stripped text of each line of a file that is not blank. ``text`` where it has been read already."""
+    """Place and stripped text of each line of a file that is not blank.
+
+    ``text`` where it has been read already.
+    """
     for number, line in enumerate(split_lines(read_text(path) if text is None else text), 1):
         stripped = line.strip(BLANK)
         if stripped:

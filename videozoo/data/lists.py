@@ -49,7 +49,10 @@ def split_labels(text: str) -> list[str]:
 
 
 class Vocabulary(NamedTuple):
-    """The classes as a file of the data set numbers them. ``places`` is where each is listed."""
+    """The classes as a file of the data set numbers them.
+
+    ``places`` is where each is listed.
+    """
 
     names: tuple[str, ...]
     places: tuple[str, ...]
@@ -106,7 +109,10 @@ class ListFile:
                 yield place, line
 
     def rows(self, items: Iterable[tuple[str, Item]], make: Callable[[str, Item], Row | None]) -> list[Row]:
-        """Return what ``make`` makes of the places and contents of a list, except None. A RowFault is a problem."""
+        """Return what ``make`` makes of the places and contents of a list, except None.
+
+        A RowFault is a problem.
+        """
         rows = []
         for place, item in items:
             try:
@@ -128,7 +134,9 @@ class Listing(NamedTuple):
 
 
 def csv_rows(file: ListFile, columns: tuple[str, ...], path_column: str = "") -> Iterator[tuple[str, dict[str, str]]]:
-    """Place and fields of each row of a csv with a header. Rows of another number of columns are noted as problems.
+    """Place and fields of each row of a csv with a header.
+
+    Rows of another number of columns are noted as problems.
 
     Args:
         file: the csv. Commas, tabs or semicolons separate, as in its header.

@@ -16,12 +16,17 @@ WHERE = "the list of (path, label)"
 
 
 def is_pairs(data: object) -> TypeGuard[Sequence[Pair]]:
-    """Return whether data are a list of pairs. Paths alone are shards."""
+    """Return whether data are a list of pairs.
+
+    Paths alone are shards.
+    """
     return isinstance(data, list | tuple) and (not data or any(isinstance(item, list | tuple) for item in data))
 
 
 def open_pairs(data_root: str | os.PathLike[str] | None, checks: Checks) -> ListFile:
-    """Return the list that pairs are rows of. Their paths start from ``data_root``, else from the working directory.
+    """Return the list that pairs are rows of.
+
+    Their paths start from ``data_root``, else from the working directory.
 
     Raises:
         SourceError: there is no such folder.

@@ -52,14 +52,20 @@ class VideoRecord:
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Every class index of the video, one or several. None where it has no class or its class is unknown."""
+        """Every class index of the video, one or several.
+
+        None where it has no class or its class is unknown.
+        """
         if self.labels is not None:
             return self.labels
         return (self.label,) if self.label >= 0 else ()
 
     @property
     def listed(self) -> str:
-        """The end of an error that says where the video is listed. Empty where that is the video itself."""
+        """The end of an error that says where the video is listed.
+
+        Empty where that is the video itself.
+        """
         return "" if self.path.as_posix().endswith(self.source) else f" [listed in {self.source}]"
 
     @property

@@ -1,4 +1,7 @@
-"""A page that classifies dropped videos and shows what the model saw. Needs gradio (the extra ``demo``)."""
+"""A page that classifies dropped videos and shows what the model saw.
+
+Needs gradio (the extra ``demo``).
+"""
 
 from videozoo.demo.models import Networks
 from videozoo.demo.page import build_page

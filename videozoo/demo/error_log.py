@@ -45,7 +45,10 @@ class _Reporter:
             self._report(error)
 
     def keep(self, record: logging.LogRecord) -> bool:
-        """Return whether a line of the server is kept. Those with a traceback are reported here."""
+        """Return whether a line of the server is kept.
+
+        Those with a traceback are reported here.
+        """
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             self._report(error)

@@ -1,4 +1,7 @@
-"""The models that the page offers. The last few that were used stay in memory."""
+"""The models that the page offers.
+
+The last few that were used stay in memory.
+"""
 
 import logging
 import threading
@@ -49,7 +52,9 @@ class Network:
 
 
 class Networks:
-    """Models by the titles that the page shows. Nothing else is ever opened, whatever a visitor sends.
+    """Models by the titles that the page shows.
+
+    Nothing else is ever opened, whatever a visitor sends.
 
     Args:
         names: as ``create_model`` takes them: ``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, or names with weights.
@@ -71,7 +76,10 @@ class Networks:
 
     @property
     def titles(self) -> list[str]:
-        """Titles of the models on offer. The first is the default."""
+        """Titles of the models on offer.
+
+        The first is the default.
+        """
         return list(self._names)
 
     def get(self, title: str) -> Network:

@@ -27,7 +27,9 @@ MOST_WAITING = 16
 
 
 def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) -> Any:
-    """Return the page as gradio's Blocks. ``launch`` serves it.
+    """Return the page as gradio's Blocks.
+
+    ``launch`` serves it.
 
     Args:
         models: what it offers.

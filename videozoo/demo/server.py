@@ -36,7 +36,9 @@ def launch(
     device: str = "auto",
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve the page until the process is stopped. What was uploaded is deleted then.
+    """Serve the page until the process is stopped.
+
+    What was uploaded is deleted then.
 
     Args:
         models: what it offers: ``local-dir:RUN/best``, ``hf-hub:ORG/NAME``, names with weights. On a page that only
@@ -85,7 +87,10 @@ def serve(
     limits: Limits = LIMITS,
     device: str = "auto",
 ) -> Iterator[str]:
-    """As ``launch``, for as long as the context lasts. Gives the page's address."""
+    """As ``launch``, for as long as the context lasts.
+
+    Gives the page's address.
+    """
     # No analytics and no questions for newer versions; read by gradio when it is imported and later.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

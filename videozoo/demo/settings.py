@@ -6,7 +6,10 @@ __all__ = ["LIMITS", "DemoError", "Limits"]
 
 
 class DemoError(Exception):
-    """The page cannot be served. The message says what to do."""
+    """The page cannot be served.
+
+    The message says what to do.
+    """
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ class Uploads:
             self._delete_unowned(before)
 
     def reserve(self, num_bytes: int, most_bytes: float) -> bool:
-        """Reserve space for a file before it arrives. False if all files together would be too large.
+        """Reserve space for a file before it arrives.
+
+        False if all files together would be too large.
 
         Files that no page has shown for a minute are deleted first. `give_back` returns it, when the file is there.
         """

@@ -17,7 +17,10 @@ NONE = "none"
 
 
 def choices_of(rows: Sequence[ZooRow], field: str) -> list[str]:
-    """Return the distinct values of a field, in the zoo's order. ``none`` is for an empty one."""
+    """Return the distinct values of a field, in the zoo's order.
+
+    ``none`` is for an empty one.
+    """
     return list(dict.fromkeys(getattr(row, field) or NONE for row in rows))
 
 

@@ -45,7 +45,9 @@ class BrokenVideos:
         return {index: problem for index, problem in told.items() if index not in self._found}
 
     def add(self, news: Iterable[Mapping[int, str]], is_main: bool) -> None:
-        """Take in what the processes found. The first one logs and writes it.
+        """Take in what the processes found.
+
+        The first one logs and writes it.
 
         Raises:
             TrainingError: that is too many.

@@ -41,7 +41,9 @@ def find_batch_size(
     num_clips: int,
     train_batch: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[int, str]:
-    """Train a copy of a model for a moment with 1, 2, 4, 8, ... clips until they do not fit any more.
+    """Train a copy of a model for a moment with 1, 2, 4, 8, ...
+
+    clips until they do not fit any more.
 
     Args:
         net: stays as it is.

@@ -145,7 +145,10 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def explain_disk(path: Path, kept: str = "") -> Iterator[None]:
-    """Turn what the disk refuses into a `CheckpointError`. ``kept`` goes on with what is still there."""
+    """Turn what the disk refuses into a `CheckpointError`.
+
+    ``kept`` goes on with what is still there.
+    """
     try:
         yield
     except (OSError, SafetensorError) as error:

@@ -51,13 +51,19 @@ class ComparedRun:
 
     @property
     def counts(self) -> tuple[int, int] | None:
-        """The videos that were right, and all that have labels. None for mAP."""
+        """The videos that were right, and all that have labels.
+
+        None for mAP.
+        """
         top1, total = self.results.get("top1"), self.results.get("num_labelled")
         return (round(top1 * total), total) if top1 is not None and total else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of top-1. None for mAP."""
+        """The 95 % interval of top-1.
+
+        None for mAP.
+        """
         return wilson_interval(*self.counts) if self.counts else None
 
     def row_value(self, row: EpochRow) -> float | None:

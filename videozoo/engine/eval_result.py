@@ -92,7 +92,9 @@ class EvalResult:
 
     @property
     def loss(self) -> float:
-        """Mean of -log(score of the label) over the labeled videos. Nan where there are none.
+        """Mean of -log(score of the label) over the labeled videos.
+
+        Nan where there are none.
 
         In a multi-label evaluation the binary cross entropy of the scores, its mean over classes and videos.
         """

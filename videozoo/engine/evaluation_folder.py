@@ -26,8 +26,9 @@ _OF_A_MEMBER = ("loss", "num_views")
 def evaluation_dict(
     scores: Scores, groups: Mapping[str, Sequence[int]] | None = None, members: Sequence[Scores] = ()
 ) -> dict[str, Any]:
-    """Return the content of results.json: ``about``, ``result_dict`` with the names of unread videos, groups and
-    members.
+    """Return the content of results.json.
+
+    It has ``about``, ``result_dict`` with the names of unread videos, groups and members.
 
     Args:
         groups: numbers of each group's classes.

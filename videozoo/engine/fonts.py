@@ -34,7 +34,10 @@ def find_families(texts: Iterable[str]) -> tuple[list[str], set[str]]:
 
 
 def find_font_file(text: str) -> str | None:
-    """Return the file of a font that has all letters of a text. None: there is none."""
+    """Return the file of a font that has all letters of a text.
+
+    None: there is none.
+    """
     letters = {letter for letter in text if not letter.isspace()}
     own = str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
     files = [own, *(entry.fname for entry in _candidates())]
@@ -54,7 +57,10 @@ def number_names(names: Sequence[str]) -> tuple[list[str], str]:
 
 
 def fit_fonts(figure: Figure) -> None:
-    """Give each text of a figure the fonts that it needs. Letters that none has become question marks."""
+    """Give each text of a figure the fonts that it needs.
+
+    Letters that none has become question marks.
+    """
     for axes in figure.axes:
         for labels in (axes.get_xticklabels, axes.get_yticklabels):
             labels()  # which writes them

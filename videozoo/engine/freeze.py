@@ -8,7 +8,9 @@ from videozoo.fit_config import FitConfig
 
 
 def freeze(model: nn.Module, config: FitConfig) -> list[str]:
-    """Freeze what the settings ask for. To be called again after each ``model.train()``, which wakes the statistics.
+    """Freeze what the settings ask for.
+
+    To be called again after each ``model.train()``, which wakes the statistics.
 
     Returns:
         lines about it for the log.

@@ -24,7 +24,9 @@ class Stopped(KeyboardInterrupt):
 
 
 class Interrupts:
-    """A context in which the first SIGINT or SIGTERM is noted and raised by ``check``. A second one raises at once.
+    """A context in which the first SIGINT or SIGTERM is noted and raised by ``check``.
+
+    A second one raises at once.
 
     An exception at any moment may fall where Python drops it (the hooks run while a loader forks its workers) or where
     it leaves things half made (a loader's iterator, whose deletion then prints a traceback). Between two steps neither

@@ -37,7 +37,9 @@ def check_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) ->
 
 
 def prepare_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) -> Iterable[Batch]:
-    """Share a DataLoader's batches among the processes. In a single one any loader passes as it is.
+    """Share a DataLoader's batches among the processes.
+
+    In a single one any loader passes as it is.
 
     Accelerate's own sharing fills the last step up with clips from the start, which then count twice.
 

@@ -12,7 +12,9 @@ _CLASSES_AT_ONCE = 64  # whose scores are sorted
 
 
 def rank_classes(scores: Tensor) -> Tensor:
-    """Order the classes of each row by falling score. Equal scores keep the order of their class numbers.
+    """Order the classes of each row by falling score.
+
+    Equal scores keep the order of their class numbers.
 
     Shape: scores (N, C). Returns int64 (N, C), the best class first.
     """
@@ -34,7 +36,9 @@ def topk_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
 
 
 def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
-    """Count rows by (true class, best class). Rows with label -1 are left out.
+    """Count rows by (true class, best class).
+
+    Rows with label -1 are left out.
 
     Shape: scores (N, C), labels (N,). Returns int64 (C, C), a row per true class.
     """
@@ -46,7 +50,9 @@ def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def average_precisions(scores: Tensor, labels: Tensor) -> list[float | None]:
-    """Average precision of each class over all rows. None for a class that no row has.
+    """Average precision of each class over all rows.
+
+    None for a class that no row has.
 
     The mean, over the rows that have the class, of the precision at their rank: of the rows with that score or a better
     one, the share that has the class. Rows with equal scores have one rank, as in scikit-learn, so that their order
@@ -78,7 +84,10 @@ def _average_precisions(scores: Tensor, labels: Tensor) -> list[float | None]:
 
 
 def mean_average_precision(precisions: Sequence[float | None]) -> float:
-    """Return the mean of `average_precisions` over the classes that some row has. Nan where there is none."""
+    """Return the mean of `average_precisions` over the classes that some row has.
+
+    Nan where there is none.
+    """
     present = [value for value in precisions if value is not None]
     return sum(present) / len(present) if present else float("nan")
 
@@ -95,7 +104,10 @@ def pack_counts(confusion: Tensor) -> dict[str, Any]:
 
 
 def unpack_counts(packed: Mapping[str, Any] | Tensor | None) -> Tensor | None:
-    """Return the confusion matrix, int64 (C, C). As it is where it is whole, as in checkpoints of earlier versions."""
+    """Return the confusion matrix, int64 (C, C).
+
+    As it is where it is whole, as in checkpoints of earlier versions.
+    """
     if not isinstance(packed, Mapping):
         return packed
     size = int(packed["num_classes"])
@@ -105,7 +117,9 @@ def unpack_counts(packed: Mapping[str, Any] | Tensor | None) -> Tensor | None:
 
 
 def class_accuracies(confusion: Tensor) -> list[float | None]:
-    """Share of each class's videos that were given that class. None for a class without videos.
+    """Share of each class's videos that were given that class.
+
+    None for a class without videos.
 
     Shape: confusion (C, C), a row per true class. Returns C ratios in [0, 1].
     """
@@ -115,7 +129,9 @@ def class_accuracies(confusion: Tensor) -> list[float | None]:
 
 
 def mean_class_accuracy(confusion: Tensor) -> float:
-    """Return the mean of the classes' accuracies over the classes that have videos. Nan where none has.
+    """Return the mean of the classes' accuracies over the classes that have videos.
+
+    Nan where none has.
 
     Shape: confusion (C, C), a row per true class.
     """

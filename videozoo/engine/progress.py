@@ -58,7 +58,10 @@ class Progress:
         return len(self.history)
 
     def add(self, row: EpochRow, results: dict[str, Any], confusion: Tensor | None, metric: str) -> "Progress":
-        """Return the progress after one more epoch. Its evaluation becomes the best if the metric says so."""
+        """Return the progress after one more epoch.
+
+        Its evaluation becomes the best if the metric says so.
+        """
         done = replace(self, history=(*self.history, row), current=EpochState())
         if self.best is None or _merit(results, metric) > _merit(self.best, metric):
             return replace(done, best=results, best_confusion=confusion)

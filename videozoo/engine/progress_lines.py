@@ -25,7 +25,10 @@ class ProgressLines:
         self._first, self._said_at = None, self._clock()
 
     def is_due(self, step: int, num_steps: int) -> bool:
-        """Return whether there should be a line after ``step`` of an epoch's ``num_steps``. Call it after every one."""
+        """Return whether there should be a line after ``step`` of an epoch's ``num_steps``.
+
+        Call it after every one.
+        """
         now = self._clock()
         if self._first is None:  # the first step also starts workers and tunes kernels
             self._first = step, now

@@ -18,7 +18,9 @@ METRICS, MULTI_LABEL_METRICS = ("top1", "top5", "mean_class"), ("map",)
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One line of summary.csv. ``epoch`` counts from 1, accuracies are ratios, ``seconds`` take in the evaluation.
+    """One line of summary.csv.
+
+    ``epoch`` counts from 1, accuracies are ratios, ``seconds`` take in the evaluation.
 
     A multi-label run has ``val_map`` in place of the accuracies, which are None there.
     """

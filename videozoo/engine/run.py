@@ -43,7 +43,10 @@ class Calls:
 
 @dataclass
 class Run:
-    """A run under way. ``net`` is the bare model, ``model`` what accelerate made of it."""
+    """A run under way.
+
+    ``net`` is the bare model, ``model`` what accelerate made of it.
+    """
 
     accelerator: Accelerator
     config: FitConfig
@@ -98,7 +101,10 @@ class Run:
         return ""
 
     def describe_way_out(self) -> str:
-        """Say from where a run that has diverged can be started again. Its own settings cannot change."""
+        """Say from where a run that has diverged can be started again.
+
+        Its own settings cannot change.
+        """
         best = self.folder.path / "best"
         start = f"from the weights in {best}" if best.exists() else "with another output folder"
         return (
@@ -113,7 +119,9 @@ class Run:
         return time.monotonic() - self.saved_at >= 60 * self.config.checkpoint_minutes
 
     def save_last(self, progress: Progress) -> None:
-        """Write ``last`` at the end of an epoch, or of a step in the middle of one. All processes call it together.
+        """Write ``last`` at the end of an epoch, or of a step in the middle of one.
+
+        All processes call it together.
 
         Raises:
             CheckpointError: the disk refused. The ``last`` before is intact.
@@ -139,7 +147,9 @@ class Run:
         self.saved_at = time.monotonic()
 
     def save_measured(self, results: dict[str, Any], progress: Progress) -> None:
-        """Write ``best`` and ``epoch-K`` if an epoch is to be kept there. All processes call it together.
+        """Write ``best`` and ``epoch-K`` if an epoch is to be kept there.
+
+        All processes call it together.
 
         Args:
             results: of the epoch that has just been evaluated.

@@ -72,7 +72,9 @@ class RunFolder:
     model_config: dict[str, Any]
 
     def hold(self) -> Lock:
-        """Keep the folder for this process, and put in order what a killed run has left. The first process does this.
+        """Keep the folder for this process, and put in order what a killed run has left.
+
+        The first process does this.
 
         Raises:
             CheckpointError: another process trains into it, it holds another kind of result, or it cannot be written.
@@ -101,7 +103,9 @@ class RunFolder:
         return held
 
     def open(self, resume: bool) -> dict[str, Any] | None:
-        """Give the state to continue from, or None for a new run. Nothing is written.
+        """Give the state to continue from, or None for a new run.
+
+        Nothing is written.
 
         A run that has kept no step yet may be started again.
 
@@ -194,7 +198,10 @@ class RunFolder:
         return {epoch for epoch in found if (self._epoch(epoch) / CONFIG).is_file()}
 
     def drop_epochs(self, kept: Collection[int]) -> None:
-        """Remove the folders of other epochs. A folder goes as a whole, also where the process is killed."""
+        """Remove the folders of other epochs.
+
+        A folder goes as a whole, also where the process is killed.
+        """
         for epoch in self.saved_epochs() - set(kept):
             try:
                 remove_folder(self._epoch(epoch))
@@ -209,7 +216,9 @@ class RunFolder:
         save_checkpoint(folder, weights, self._config(measured))
 
     def write_reports(self, progress: Progress) -> None:
-        """Write summary.csv, results.json, curves.png and confusion.png. Nothing before the first epoch.
+        """Write summary.csv, results.json, curves.png and confusion.png.
+
+        Nothing before the first epoch.
 
         A multi-label run has no confusion.
 

@@ -34,7 +34,9 @@ class RunRecord:
 
 
 def read_run(path: Path) -> RunRecord:
-    """Read a run folder's results. Of ``last`` only the settings and the confusion, no weights.
+    """Read a run folder's results.
+
+    Of ``last`` only the settings and the confusion, no weights.
 
     Raises:
         CheckpointError: the run has not finished an epoch, a file is damaged, or ``best`` is of another epoch than the

@@ -39,7 +39,10 @@ class Scores:
 
 
 def name_videos(names: Sequence[str]) -> dict[int, str]:
-    """Return names by index. A repeated name, as of another part of the same file, gets a number."""
+    """Return names by index.
+
+    A repeated name, as of another part of the same file, gets a number.
+    """
     counts: dict[str, int] = {}
     taken = set(names)
     found: dict[int, str] = {}

@@ -45,7 +45,10 @@ def start_run(
     train_names: Sequence[str] | None,
     stack: contextlib.ExitStack,
 ) -> Run:
-    """Make the run that `fit` goes through, see there. ``stack`` gives the folder back to other processes."""
+    """Make the run that `fit` goes through, see there.
+
+    ``stack`` gives the folder back to other processes.
+    """
     accelerator = make_accelerator(config.amp, config.device)
     with accelerator.main_process_first():  # it puts in order what a killed run has left
         if accelerator.is_main_process:

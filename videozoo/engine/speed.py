@@ -13,7 +13,10 @@ from videozoo.text import first_line
 
 
 def use_channels_last(net: nn.Module) -> None:
-    """Lay out 4-D and 5-D weights with the channels innermost. Convolutions then keep their clips so too."""
+    """Lay out 4-D and 5-D weights with the channels innermost.
+
+    Convolutions then keep their clips so too.
+    """
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     for tensor in chain(net.parameters(), net.buffers()):
         if tensor.ndim in formats:
@@ -21,7 +24,10 @@ def use_channels_last(net: nn.Module) -> None:
 
 
 def compile_forward(net: nn.Module) -> None:
-    """Compile a model's ``forward`` in place: modules and keys stay as they are. Deleting the attribute undoes it."""
+    """Compile a model's ``forward`` in place: modules and keys stay as they are.
+
+    Deleting the attribute undoes it.
+    """
     forward = net.forward
     compiled = torch.compile(forward)
 

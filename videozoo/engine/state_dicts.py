@@ -17,12 +17,18 @@ _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
-    """Return whether each process holds a part of the model only. Then all must take part in the calls below."""
+    """Return whether each process holds a part of the model only.
+
+    Then all must take part in the calls below.
+    """
     return accelerator.distributed_type == DistributedType.FSDP
 
 
 def weights_of(net: nn.Module, accelerator: Accelerator) -> Mapping[str, Tensor]:
-    """Return the model's weights under its own keys. Nothing is copied where they are not sharded."""
+    """Return the model's weights under its own keys.
+
+    Nothing is copied where they are not sharded.
+    """
     return accelerator.get_state_dict(net) if is_sharded(accelerator) else net.state_dict()
 
 
@@ -38,7 +44,10 @@ def optimizer_state(optimizer: torch.optim.Optimizer, net: nn.Module, accelerato
 def load_optimizer(
     optimizer: torch.optim.Optimizer, net: nn.Module, state: dict[str, Any], accelerator: Accelerator
 ) -> None:
-    """Load what `optimizer_state` gave. The optimizer has been prepared by accelerate."""
+    """Load what `optimizer_state` gave.
+
+    The optimizer has been prepared by accelerate.
+    """
     if is_sharded(accelerator):
         if state:
             set_optimizer_state_dict(net, _bare(optimizer), state, options=_WHOLE)

@@ -31,7 +31,10 @@ class StepTimes:
 
     @contextmanager
     def measure(self) -> Iterator[None]:
-        """Measure a step. Waiting for its videos is no part of it."""
+        """Measure a step.
+
+        Waiting for its videos is no part of it.
+        """
         wall, cpu = self._wall(), self._cpu()
         yield
         self._count += 1
@@ -40,7 +43,9 @@ class StepTimes:
             self._cpu_seconds += self._cpu() - cpu
 
     def describe_wait(self) -> str:
-        """Return a line about steps that take much longer than their CPU time. Empty otherwise and after it was given.
+        """Return a line about steps that take much longer than their CPU time.
+
+        Empty otherwise and after it was given.
 
         Each group of steps is judged by itself: other programs may start late.
         """

@@ -15,7 +15,9 @@ _log = logging.getLogger(__name__)
 
 
 class Trackers:
-    """The trackers of a run. What they refuse is logged once and never stops the training. summary.csv has it all.
+    """The trackers of a run.
+
+    What they refuse is logged once and never stops the training. summary.csv has it all.
 
     Accelerate's own ``log`` raises whatever a tracker raises, which would end a run of days.
 

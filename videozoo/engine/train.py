@@ -25,7 +25,9 @@ Group = list[tuple[Batch, float]]  # the batches of an optimizer step, each with
 
 
 def train_epoch(run: Run) -> None:
-    """Train to the end of the epoch under way, from the step it has come to. ``run.progress.current`` moves along.
+    """Train to the end of the epoch under way, from the step it has come to.
+
+    ``run.progress.current`` moves along.
 
     Raises:
         Stopped: that was asked for. The step before it has been kept.

@@ -107,7 +107,10 @@ def start_epoch(loader: Iterable[Batch], seed: int, epoch: int) -> None:
 
 
 def mix_seed(*numbers: int) -> int:
-    """Mix a run's seed and the numbers of an epoch, a batch, ... into a seed below 2**31, without a sum's clashes."""
+    """Mix a run's seed and the numbers of an epoch, a batch, ...
+
+    into a seed below 2**31, without a sum's clashes.
+    """
     return int(np.random.SeedSequence(numbers).generate_state(1)[0] >> 1)
 
 

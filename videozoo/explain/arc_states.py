@@ -18,7 +18,9 @@ ARC_LAYERS = (ArcConv2d, ArcConv3d, ArcLinear)
 
 @dataclass(frozen=True)
 class ArcSteps:
-    """Every step of an ARC layer, with all channels. Tensors have an axis of time, whatever the layer's layout.
+    """Every step of an ARC layer, with all channels.
+
+    Tensors have an axis of time, whatever the layer's layout.
 
     Args:
         states: Z_1 to Z_n, each (B, C_in, T, H, W). Z_1 is the layer's input X, the others are not negative
@@ -97,7 +99,9 @@ def arc_states(model: nn.Module, clips: Tensor, layers: str | list[str] | None =
 
 
 def retrace_arc(layer: Any, input: Tensor) -> ArcSteps:
-    """Compute an ARC layer step by step (eq. 2 to 7), keeping what the fast form of the layer does not.
+    """Compute an ARC layer step by step, keeping what the fast form of the layer does not.
+
+    Equations 2 to 7 of the paper.
 
     Args:
         layer: an ``ArcConv2d``, ``ArcConv3d`` or ``ArcLinear``.

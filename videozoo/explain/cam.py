@@ -132,7 +132,10 @@ def find_class(model: Any, wanted: int | str) -> int:
 
 
 def wanted_classes(logits: Tensor, classes: int | Tensor | None, who: str) -> Tensor:
-    """Return the class to explain of each clip: the given ones, or what is predicted. ``who`` begins an error."""
+    """Return the class to explain of each clip: the given ones, or what is predicted.
+
+    ``who`` begins an error.
+    """
     batch, count = logits.shape
     if classes is None:
         return logits.detach().argmax(1)

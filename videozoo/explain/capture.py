@@ -87,7 +87,9 @@ def look_at_each(
     names: Sequence[str],
     read: Callable[[nn.Module, Any], Any] = lambda _, output: output,
 ) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Name, module, first input and output of each of some modules, in order, after one forward. Let go one by one.
+    """Name, module, first input and output of each of some modules, in order, after one forward.
+
+    Let go one by one.
 
     Args:
         model, clips, names, read: as in :func:`look`.
@@ -133,7 +135,9 @@ def layer_names(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module]
 
 
 def pick_layers(names: Sequence[str], wanted: str | Sequence[str] | None) -> list[str]:
-    """Return the wanted ones of some layers. ``backbone.`` may be left out. None: all.
+    """Return the wanted ones of some layers.
+
+    ``backbone.`` may be left out. None: all.
 
     Raises:
         ValueError: no such layer. The nearest names are given.

@@ -19,8 +19,9 @@ __all__ = [
 
 
 def load_evaluation(path: Path) -> Scores:
-    """Return the scores of an evaluation: of a folder that ``videozoo evaluate --output`` wrote, or of such a file
-    itself.
+    """Return the scores of an evaluation.
+
+    They are read from a folder that ``videozoo evaluate --output`` wrote, or from its file of scores.
 
     Raises:
         EngineError: there are none, or they are damaged.
@@ -65,7 +66,9 @@ def evaluation_titles(scores: Sequence[Scores]) -> list[str]:
 
 
 def write_confusions(folder: Path, titles: Sequence[str], groups: Mapping[str, Sequence[GroupResult]]) -> list[str]:
-    """Write GROUP.png and GROUP.csv of each group into a folder. In the csv the evaluations stand below each other.
+    """Write GROUP.png and GROUP.csv of each group into a folder.
+
+    In the csv the evaluations stand below each other.
 
     Args:
         titles: what each evaluation is called.

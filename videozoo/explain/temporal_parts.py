@@ -49,7 +49,9 @@ class TemporalKernels:
 
 
 def motion_vectors(model: nn.Module, clips: Tensor) -> list[Motion]:
-    """Return the motion vectors of a model's motion-squeeze modules (MSN has one). The model is not changed.
+    """Return the motion vectors of a model's motion-squeeze modules (MSN has one).
+
+    The model is not changed.
 
     Args:
         model: a model of videozoo with MSN.
@@ -70,7 +72,9 @@ def motion_vectors(model: nn.Module, clips: Tensor) -> list[Motion]:
 
 
 def temporal_kernels(model: nn.Module, clips: Tensor) -> list[TemporalKernels]:
-    """Return the kernels of a model's temporal adaptive modules, from the first to the last. The model is not changed.
+    """Return the kernels of a model's temporal adaptive modules, from the first to the last.
+
+    The model is not changed.
 
     Args:
         model: a model of videozoo with TANet.

@@ -4,4 +4,7 @@ __all__ = ["ExportError"]
 
 
 class ExportError(Exception):
-    """A model cannot be exported, or an exported file cannot be used. The message says why and what to do."""
+    """A model cannot be exported, or an exported file cannot be used.
+
+    The message says why and what to do.
+    """

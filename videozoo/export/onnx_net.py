@@ -1,4 +1,7 @@
-"""An exported ONNX file as a model that answers clips. The model itself is never built."""
+"""An exported ONNX file as a model that answers clips.
+
+The model itself is never built.
+"""
 
 import os
 from pathlib import Path

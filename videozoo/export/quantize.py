@@ -14,7 +14,9 @@ _LEAST = 1024
 
 
 def write_int8(source: Path, target: Path) -> None:
-    """Store the weights of convolutions and linear layers as int8. A runtime makes floats of them again.
+    """Store the weights of convolutions and linear layers as int8.
+
+    A runtime makes floats of them again.
 
     Computation stays in float32: integer convolutions of onnxruntime are slower on a CPU, and less exact.
 

@@ -46,7 +46,9 @@ def trace_program(model: Any, example: Tensor) -> torch.export.ExportedProgram:
 
 
 def translate(program: torch.export.ExportedProgram, sizes: dict[int, str]) -> Any:
-    """Return the ONNX program of a traced one. Input ``clips``, output ``logits``.
+    """Return the ONNX program of a traced one.
+
+    Input ``clips``, output ``logits``.
 
     Raises:
         ExportError: an operation has no translation.

@@ -1,4 +1,7 @@
-"""Weights and configs in and out: files, the Hub, strict reading, key conversion. Knows nothing of models."""
+"""Weights and configs in and out: files, the Hub, strict reading, key conversion.
+
+Knows nothing of models.
+"""
 
 from videozoo.hub.convert import convert_backbone
 from videozoo.hub.files import WeightsError, read_folder, read_safetensors

@@ -19,7 +19,9 @@ _log = logging.getLogger(__name__)
 
 
 def can_reach(url: str, seconds: float = 3.0) -> bool:
-    """Return whether the server of an address answers, whatever it says. It is asked once.
+    """Return whether the server of an address answers, whatever it says.
+
+    It is asked once.
 
     Args:
         url: an address.

@@ -96,7 +96,9 @@ def download_repo(
 
 
 def is_cached(name: str, *, has_config: bool = True) -> bool:
-    """Return whether the cache holds the files of a repository ``organization/name[@revision]``. Nothing is asked.
+    """Return whether the cache holds the files of a repository ``organization/name[@revision]``.
+
+    Nothing is asked.
 
     Args:
         name: the repository.
@@ -118,7 +120,10 @@ def open_hub(token: str | bool | None = None) -> HfApi:
 
 
 def ask_info(api: HfApi, repo: str, revision: str, patience: float = 60.0) -> ModelInfo:
-    """Return the Hub's info on a revision and its files, with retries. Raises the client's errors."""
+    """Return the Hub's info on a revision and its files, with retries.
+
+    Raises the client's errors.
+    """
     timeout = constants.HF_HUB_ETAG_TIMEOUT
     return attempt(lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout), patience)
 

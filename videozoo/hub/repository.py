@@ -69,7 +69,10 @@ def is_reference(name: str) -> bool:
 
 
 def raise_refused(place: Place, error: Exception, commit: str | None = None, file: str | None = None) -> None:
-    """The error for what the hub refuses. Nothing where it was not the hub that said no."""
+    """The error for what the hub refuses.
+
+    Nothing where it was not the hub that said no.
+    """
     has_token = place.token is not False and bool(place.token if isinstance(place.token, str) else get_token())
     reason = None
     if isinstance(error, GatedRepoError):

@@ -63,7 +63,9 @@ def to_record(asked: Any) -> VideoRecord:
 
 
 def to_records(asked: Iterable[Any]) -> list[VideoRecord | VideoError]:
-    """Return the record of each video. In place of a file that cannot be read, the error.
+    """Return the record of each video.
+
+    In place of a file that cannot be read, the error.
 
     Raises:
         TypeError: one is nothing of the kind.

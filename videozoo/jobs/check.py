@@ -147,7 +147,10 @@ def _write(folder: Path, source: VideoSource, findings: Sequence[Finding]) -> No
 
 
 def count_classes(source: VideoSource, findings: Sequence[Finding]) -> list[ClassCount]:
-    """Count the videos of each class, in the order of the classes. None where the source has no labels."""
+    """Count the videos of each class, in the order of the classes.
+
+    None where the source has no labels.
+    """
     pairs = list(zip(source.records, findings, strict=True))
     good = Counter(label for record, finding in pairs if not finding.error for label in record.classes)
     broken = Counter(label for record, finding in pairs if finding.error for label in record.classes)

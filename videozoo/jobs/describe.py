@@ -23,7 +23,10 @@ def describe_network(predictor: AnswersVideos) -> dict[str, str]:
 
 
 def describe_job(listing: Listing, num_shards: int, shard: int, **details: Any) -> dict[str, Any]:
-    """Return what the rows of a shard depend on, as JSON holds it. ``details`` are the job's own."""
+    """Return what the rows of a shard depend on, as JSON holds it.
+
+    ``details`` are the job's own.
+    """
     about = {"format": JOB_FORMAT, "list": listing.digest, "num_shards": num_shards, "shard": shard, **details}
     plain: dict[str, Any] = json.loads(json.dumps(about))
     return plain
@@ -42,7 +45,10 @@ def describe_answers(predictor: AnswersVideos) -> dict[str, Any]:
 
 
 def describe_kind(model: nn.Module) -> dict[str, Any]:
-    """Return what a job keeps of a multi-label model beside its weights. Nothing of another one."""
+    """Return what a job keeps of a multi-label model beside its weights.
+
+    Nothing of another one.
+    """
     return {"multi_label": True} if is_multi_label(model) else {}
 
 

@@ -2,4 +2,7 @@
 
 
 class JobError(ValueError):
-    """A job over many files that cannot go on. The message says what to change."""
+    """A job over many files that cannot go on.
+
+    The message says what to change.
+    """

@@ -13,7 +13,9 @@ from .process_pool import run_all
 
 
 class Journal:
-    """Lines of JSON that are added one by one. What a killed process left half written is passed over.
+    """Lines of JSON that are added one by one.
+
+    What a killed process left half written is passed over.
 
     Args:
         path: the file, in a folder that this process holds. Made if it is not there.
@@ -69,7 +71,9 @@ def finish_journal(
     limit_sec: float,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Work through what a journal lacks, in several processes. Each answer is in it, and in ``done``, at once.
+    """Work through what a journal lacks, in several processes.
+
+    Each answer is in it, and in ``done``, at once.
 
     Args:
         done: what the journal says already, by key. An answer with a true ``error`` counts as broken.

@@ -47,7 +47,10 @@ class Listing(Sequence[VideoRecord]):
 
 
 class Shard(Listing):
-    """Share of one process: every ``num_shards``-th record of a list. ``places`` are their places in the list."""
+    """Share of one process: every ``num_shards``-th record of a list.
+
+    ``places`` are their places in the list.
+    """
 
     def __init__(self, listing: Sequence[VideoRecord], num_shards: int, shard: int) -> None:
         self.listing, self.places = listing, range(shard, len(listing), num_shards)

@@ -37,7 +37,9 @@ def refuse_file(output: Path) -> None:
 
 
 def hold_output(output: Path, kind: str, *, beside: tuple[str, ...] = ()) -> contextlib.AbstractContextManager[None]:
-    """Make an output folder and keep other commands out of it. Of several processes the first one does.
+    """Make an output folder and keep other commands out of it.
+
+    Of several processes the first one does.
 
     Args:
         output, kind, beside: as for `hold_folder`.

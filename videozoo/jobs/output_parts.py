@@ -122,7 +122,10 @@ class Parts:
             yield rows
 
     def stamps(self) -> str:
-        """Join the stamps of all rows. Empty where some lack one."""
+        """Join the stamps of all rows.
+
+        Empty where some lack one.
+        """
         found = []
         for path in self._paths():
             stamps = _read_columns(path).get("stamp")
@@ -132,7 +135,10 @@ class Parts:
         return "".join(found)
 
     def redo_changed(self, shard: Shard, answers: "Answers", size: int) -> int:
-        """Answer those videos again whose files changed since. Gives their number."""
+        """Answer those videos again whose files changed since.
+
+        Gives their number.
+        """
         count = 0
         for path in self._paths():
             first, stop = map(int, path.stem.split("-"))

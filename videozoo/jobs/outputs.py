@@ -71,7 +71,9 @@ class Output:
 
 
 class ParquetFile(Output):
-    """One Parquet file. The job is in its metadata.
+    """One Parquet file.
+
+    The job is in its metadata.
 
     Raises:
         MissingPackageError: pyarrow is not installed.
@@ -178,7 +180,10 @@ class JsonLinesFile(_FileWithJob):
 
 
 class ArrayFile(_FileWithJob):
-    """The values alone as ``.npy`` or ``.safetensors``. ``NAME.csv`` beside it has the columns."""
+    """The values alone as ``.npy`` or ``.safetensors``.
+
+    ``NAME.csv`` beside it has the columns.
+    """
 
     def _is_whole(self, path: Path, num_rows: int) -> bool:
         """Return whether the array has its length and its table is there."""

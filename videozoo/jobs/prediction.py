@@ -11,7 +11,10 @@ from videozoo.data import VideoRecord
 
 
 def best_classes(scores: np.ndarray, k: int) -> np.ndarray:
-    """Return the numbers of the ``k`` best classes, best first, (..., C) -> int64 (..., k). Of equal ones the first."""
+    """Return the numbers of the ``k`` best classes, best first, (..., C) -> int64 (..., k).
+
+    Of equal ones the first.
+    """
     return np.argsort(-scores, axis=-1, kind="stable")[..., :k]
 
 

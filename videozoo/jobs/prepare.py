@@ -57,7 +57,9 @@ def prepare_source(
     limit_sec: float = 600.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
-    """Write every video of a source again. Killed and called again, it goes on with those that are not there yet.
+    """Write every video of a source again.
+
+    Killed and called again, it goes on with those that are not there yet.
 
     Args:
         source: what ``load_source`` gives.

@@ -1,4 +1,7 @@
-"""Leaf modules and pure functions. They know torch and ``videozoo.shapes`` only."""
+"""Leaf modules and pure functions.
+
+They know torch and ``videozoo.shapes`` only.
+"""
 
 from videozoo.layers.motion_squeeze import MotionSqueeze
 from videozoo.layers.relay_cell import RelayCell

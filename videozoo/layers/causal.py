@@ -28,7 +28,10 @@ class Memory:
         return self._kept[name][0] if name in self._kept else None
 
     def keep(self, name: str, value: Tensor, fill: float) -> None:
-        """Keep a tensor. ``fill`` is used for missing frames."""
+        """Keep a tensor.
+
+        ``fill`` is used for missing frames.
+        """
         self._kept[name] = (value, fill)
 
     def reset(self, rows: Iterable[int] | None = None) -> None:

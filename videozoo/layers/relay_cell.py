@@ -103,8 +103,9 @@ class RelayCell(nn.Module):
         return embedded if self.bias is None else embedded + self.bias
 
     def step(self, embedded: Tensor, state: RelayState | None = None) -> RelayState:
-        """Return one step of the recurrence. phi_h of the zero state is zero, unless it has biases, and is not
-        computed.
+        """Return one step of the recurrence.
+
+        phi_h of the zero state is zero, unless it has biases, and is not computed.
         """
         if state is None and self.phi_h is not None and self.linear_bias:
             zero = embedded.new_zeros(*embedded.shape[:-1], self.channels)

@@ -24,7 +24,9 @@ def temporal_conv(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def mix_neighbors(x: Tensor, taps: Tensor) -> Tensor:
-    """Add the steps before and after to every step, each with its own factor per channel. Zeros past the ends.
+    """Add the steps before and after to every step, each with its own factor per channel.
+
+    Zeros past the ends.
 
     y[s] = taps[0, s] x[s-1] + taps[1, s] x[s] + taps[2, s] x[s+1]
 

@@ -12,7 +12,9 @@ __all__ = ["ClipShift", "TemporalShift", "shift_frames"]
 
 
 def shift_frames(x: Tensor, fold: int) -> Tensor:
-    """Move channels [0, fold) one step back and [fold, 2 fold) one step forward in time. Zeros past the ends.
+    """Move channels [0, fold) one step back and [fold, 2 fold) one step forward in time.
+
+    Zeros past the ends.
 
     Shape:
         input (B, S, C, ...), output the same, in the same memory format.
@@ -51,7 +53,9 @@ class _Shift(OwnGradient):
 
 
 class TemporalShift(nn.Module):
-    """Move some channels one step forward or back in time. The rest stay.
+    """Move some channels one step forward or back in time.
+
+    The rest stay.
 
     Lin et al., 2019 (arXiv:1811.08383), section 3. With f = C // shift_div and zeros past the ends:
     y[s, :f] = x[s+1, :f].  Y[s, f:2f] = x[s-1, f:2f].  Y[s, 2f:] = x[s, 2f:].

@@ -103,7 +103,9 @@ def _create_tagged(arch: str, tag: str, kwargs: dict[str, Any]) -> nn.Module:
 
 
 def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> None:
-    """Load a local file of image weights into an unchanged backbone, strictly. Only a classifier may be left over.
+    """Load a local file of image weights into an unchanged backbone, strictly.
+
+    Only a classifier may be left over.
 
     Args:
         backbone: a model of timm, or one with timm's interface.

@@ -40,7 +40,9 @@ _EXTENSIONS: dict[type[nn.Module], str] = {
 
 
 def causal_form(net: VideoNet, *, nearest: bool = False) -> VideoNet:
-    """Return the causal form of a model, for clips. It shares the model's weights.
+    """Return the causal form of a model, for clips.
+
+    It shares the model's weights.
 
     Args:
         net: a model. It is not changed. A causal model is copied in the same way.
@@ -57,7 +59,9 @@ def causal_form(net: VideoNet, *, nearest: bool = False) -> VideoNet:
 
 
 def make_causal(net: VideoNet, *, nearest: bool = False) -> list[str]:
-    """Replace every layer that mixes time by its causal form, in place. No key changes.
+    """Replace every layer that mixes time by its causal form, in place.
+
+    No key changes.
 
     Args:
         net: a model.
@@ -98,7 +102,10 @@ def make_causal(net: VideoNet, *, nearest: bool = False) -> list[str]:
 
 
 def needs_nearest(net: VideoNet) -> bool:
-    """Return whether a model has layers whose causal form no paper describes. Such a model needs ``nearest``."""
+    """Return whether a model has layers whose causal form no paper describes.
+
+    Such a model needs ``nearest``.
+    """
     return any(map(_is_extended, net.modules()))
 
 

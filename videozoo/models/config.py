@@ -69,7 +69,9 @@ class VideoCfg(PretrainedCfg):
 
 
 def merge_cfg(base: VideoCfg, *overlays: Mapping[str, Any] | PretrainedCfg | None) -> VideoCfg:
-    """Return ``base`` with the fields of each overlay on top. The last one wins.
+    """Return ``base`` with the fields of each overlay on top.
+
+    The last one wins.
 
     Raises:
         ValueError: an overlay has a field that the config does not have.
@@ -90,7 +92,9 @@ def merge_cfg(base: VideoCfg, *overlays: Mapping[str, Any] | PretrainedCfg | Non
 
 
 def stored_cfg(row: Mapping[str, Any], source: str) -> VideoCfg:
-    """Read the ``pretrained_cfg`` of a ``config.json``. Unknown fields are kept, with a warning.
+    """Read the ``pretrained_cfg`` of a ``config.json``.
+
+    Unknown fields are kept, with a warning.
 
     Args:
         row: the fields. Those with the address of the weights are dropped.

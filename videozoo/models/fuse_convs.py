@@ -65,7 +65,10 @@ class _Links:
 
     @contextmanager
     def watching(self, net: nn.Module, watched: Callable[[nn.Module], bool]) -> Iterator[None]:
-        """Record the forward that runs inside. The hooks are removed at the end."""
+        """Record the forward that runs inside.
+
+        The hooks are removed at the end.
+        """
         for tensor in (*net.parameters(), *net.buffers()):
             self._values[tensor] = _Value()
         handles = []

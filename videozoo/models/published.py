@@ -26,7 +26,10 @@ def _class_names(file: str) -> tuple[str, ...]:
 
 
 def published_weights(arch: str) -> dict[str, VideoCfg]:
-    """Return the configs of an architecture's public checkpoints by tag, the default first. Many have none."""
+    """Return the configs of an architecture's public checkpoints by tag, the default first.
+
+    Many have none.
+    """
     bundled = {BUNDLED_TAG: _bundled_config(BUNDLED / arch)} if (BUNDLED / arch).is_dir() else {}
     return bundled | {tag: _config(row) for tag, row in _table()["weights"].get(arch, {}).items()}
 

@@ -83,7 +83,10 @@ def register_architecture(
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Split ``arch.tag`` into architecture and tag. The tag is empty if there is none."""
+    """Split ``arch.tag`` into architecture and tag.
+
+    The tag is empty if there is none.
+    """
     arch, _, tag = name.partition(".")
     return arch, tag
 

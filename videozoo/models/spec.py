@@ -191,7 +191,9 @@ class EnsembleSpec:
         return cls(tuple(ModelSpec.from_dict(member) for member in data["members"]))
 
     def replace(self, **changes: Any) -> "EnsembleSpec":
-        """Return a copy with some fields of every member changed. Members keep their fraction of ``num_frames``.
+        """Return a copy with some fields of every member changed.
+
+        Members keep their fraction of ``num_frames``.
 
         Raises:
             ValueError: a number of frames of which a member gets no whole number.

@@ -13,7 +13,9 @@ __all__ = ["adapt_stems", "load_strictly"]
 
 
 def load_strictly(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load a state dict into a model with the same keys and shapes. Only batch counters of norms may be missing.
+    """Load a state dict into a model with the same keys and shapes.
+
+    Only batch counters of norms may be missing.
 
     Args:
         net: the model.

@@ -33,7 +33,10 @@ def _register(name: str, spec: Spec, summary: str) -> None:
 
 
 def videozoo_composed(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:
-    """Composition without a name, for timm's ``hf-hub:`` and ``local-dir:``. See ``videozoo.compose``."""
+    """Composition without a name, for timm's ``hf-hub:`` and ``local-dir:``.
+
+    See ``videozoo.compose``.
+    """
     return create_composed(pretrained, **kwargs)
 
 

@@ -139,7 +139,10 @@ class Backbone(StageByStage):
         return self.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh classifier. 0 for none."""
+        """A fresh classifier.
+
+        0 for none.
+        """
         self.num_classes = num_classes
         like = next(self.parameters())
         fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
@@ -159,7 +162,10 @@ class Backbone(StageByStage):
 
 
 def init_convs(net: nn.Module) -> None:
-    """He initialization of every convolution, by its fan-out. Norms keep theirs (1 and 0)."""
+    """He initialization of every convolution, by its fan-out.
+
+    Norms keep theirs (1 and 0).
+    """
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -42,7 +42,10 @@ class BlockOptions:
 
 
 def conv3d(inputs: int, outputs: int, kernel: tuple[int, int], stride: Stride = (1, 1)) -> nn.Conv3d:
-    """Return a convolution without bias. Kernel and stride are (time, space), padding keeps the size."""
+    """Return a convolution without bias.
+
+    Kernel and stride are (time, space), padding keeps the size.
+    """
     (kt, ks), (st, ss) = kernel, stride
     return nn.Conv3d(inputs, outputs, (kt, ks, ks), (st, ss, ss), (kt // 2, ks // 2, ks // 2), bias=False)
 
@@ -141,7 +144,9 @@ class BasicBlock2plus1d(BasicBlock3d):
 
 
 class Bottleneck3d(nn.Module):
-    """(k, 1, 1), (1, 3, 3) and (1, 1, 1) convolutions and a shortcut. The stride is that of the second.
+    """(k, 1, 1), (1, 3, 3) and (1, 1, 1) convolutions and a shortcut.
+
+    The stride is that of the second.
 
     Feichtenhofer et al., 2019 (arXiv:1812.03982), table 1.
 
@@ -186,7 +191,10 @@ def make_stage(
     stride: Stride,
     drop_paths: list[float],
 ) -> nn.Sequential:
-    """Return blocks in a row, as many as there are drop rates. The first one has the stride."""
+    """Return blocks in a row, as many as there are drop rates.
+
+    The first one has the stride.
+    """
     blocks: list[nn.Module] = []
     for drop_path in drop_paths:
         blocks.append(block(inputs, width, options, stride if not blocks else (1, 1), drop_path))

@@ -63,7 +63,10 @@ class Cost:
 
     @property
     def gmacs(self) -> float:
-        """Return ``macs`` in billions. Papers print this figure as GFLOPs."""
+        """Return ``macs`` in billions.
+
+        Papers print this figure as GFLOPs.
+        """
         return self.macs / 1e9
 
 

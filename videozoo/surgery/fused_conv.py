@@ -112,7 +112,9 @@ class _Fused:
 
 
 class FusedConv2d(_Fused, PreConv2d):  # type: ignore[misc]  # mypy compares the annotations of both
-    """A 2-D convolution for inference. See :class:`_Fused`.
+    """A 2-D convolution for inference.
+
+    See :class:`_Fused`.
 
     Shape:
         input and output of the convolution.
@@ -120,7 +122,9 @@ class FusedConv2d(_Fused, PreConv2d):  # type: ignore[misc]  # mypy compares the
 
 
 class FusedConv3d(_Fused, PreConv3d):  # type: ignore[misc]
-    """A 3-D convolution for inference. See :class:`_Fused`.
+    """A 3-D convolution for inference.
+
+    See :class:`_Fused`.
 
     Shape:
         input and output of the convolution.

@@ -61,7 +61,9 @@ class _PreConv(nn.Module):
 
     @classmethod
     def from_conv(cls, conv: Any, pre: nn.Module) -> Any:
-        """Take over ``conv``, sharing its parameters. A layer of this kind that runs nothing first keeps its class.
+        """Take over ``conv``, sharing its parameters.
+
+        A layer of this kind that runs nothing first keeps its class.
 
         Raises:
             ValueError: ``conv`` is of another class, already runs something first, or has hooks.
@@ -90,7 +92,9 @@ def is_same_conv(conv: Any) -> bool:
 
 
 class PreConv2d(_PreConv):
-    """A 2-D convolution with a module before it. See :class:`_PreConv`.
+    """A 2-D convolution with a module before it.
+
+    See :class:`_PreConv`.
 
     Shape:
         input and output of the convolution. ``pre`` must keep the shape.

@@ -43,12 +43,17 @@ def hand_over(run: int, step: Callable[[Any, Any], tuple[Tensor, Any]]) -> Tenso
 
 
 def new_state(run: int) -> Any:
-    """Return the state that the block that runs in this thread hands on. For hooks of the module that gave it."""
+    """Return the state that the block that runs in this thread hands on.
+
+    For hooks of the module that gave it.
+    """
     return _in_thread.exchange[2][run]
 
 
 class RelayStage(nn.Sequential):
-    """Blocks in a row, of which some hand a state along. All of them are called as they are.
+    """Blocks in a row, of which some hand a state along.
+
+    All of them are called as they are.
 
     A module inside a block calls :func:`hand_over`. The state is handed to a block when it is called and collected when
     it returns. Nothing of it is kept: threads may share the stage, and recomputing a block (gradient checkpointing)

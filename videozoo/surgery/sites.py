@@ -92,7 +92,10 @@ def _is_block_by_names(module: nn.Module) -> bool:
 
 
 def find_blocks(net: nn.Module) -> list[Block]:
-    """Return all blocks of ``net`` whose sites are known, in order. ``index`` counts within the parent (the stage)."""
+    """Return all blocks of ``net`` whose sites are known, in order.
+
+    ``index`` counts within the parent (the stage).
+    """
     return list(_walk(net, "", "", 0))
 
 

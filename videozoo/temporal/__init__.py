@@ -1,4 +1,7 @@
-"""Temporal modules: what gives a 2-D backbone time. One dataclass per method."""
+"""Temporal modules: what gives a 2-D backbone time.
+
+One dataclass per method.
+"""
 
 from videozoo.temporal.msn import MSN
 from videozoo.temporal.tanet import TANet

@@ -115,7 +115,10 @@ class DifferenceResNet(StageByStage, ResNet):
 
     @classmethod
     def take_over(cls, net: Any, num_segments: int, main_weight: float | None) -> list[str]:
-        """Turn ``net`` itself into this class, keeping its modules and keys. Returns the names of the new modules."""
+        """Turn ``net`` itself into this class, keeping its modules and keys.
+
+        Returns the names of the new modules.
+        """
         conv = net.conv1
         like = {"device": conv.weight.device, "dtype": conv.weight.dtype}
         stem = nn.Conv2d(
@@ -134,7 +137,10 @@ class DifferenceResNet(StageByStage, ResNet):
 
     @property
     def main_weight(self) -> float:
-        """Share of the middle frame's path. See :class:`TDN`."""
+        """Share of the middle frame's path.
+
+        See :class:`TDN`.
+        """
         if self.given_weight is not None:
             return self.given_weight
         return 0.5 if self.num_segments == 8 else 0.75

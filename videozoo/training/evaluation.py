@@ -1,4 +1,7 @@
-"""An evaluation from its settings to its result: check everything, then measure. Heavy imports inside."""
+"""An evaluation from its settings to its result: check everything, then measure.
+
+Heavy imports inside.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +31,9 @@ _OF_A_NEW_EVALUATION = (
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """Settings of an evaluation. Names and meanings are those of the flags of ``videozoo evaluate``.
+    """Settings of an evaluation.
+
+    Names and meanings are those of the flags of ``videozoo evaluate``.
 
     Args:
         model: names with weights, folders or ONNX files. Several are averaged.
@@ -107,7 +112,9 @@ class Evaluation:
 
 @contextlib.contextmanager
 def run_evaluation(settings: EvaluationSettings, job_bar: JobBar = no_bar) -> Iterator[Evaluation]:
-    """Measure, or join what was measured, and give the result. Kept scores are removed once the context is left.
+    """Measure, or join what was measured, and give the result.
+
+    Kept scores are removed once the context is left.
 
     Raises:
         UsageError: settings, models or videos that do not fit.

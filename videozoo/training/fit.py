@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def make_config(settings: Settings) -> "FitConfig":
-    """Return the engine's config. The weights of the classes come with the videos."""
+    """Return the engine's config.
+
+    The weights of the classes come with the videos.
+    """
     import torch
 
     from videozoo.engine import FitConfig

@@ -1,4 +1,7 @@
-"""Clips for a training, from its settings. Heavy imports inside."""
+"""Clips for a training, from its settings.
+
+Heavy imports inside.
+"""
 
 import signal
 from typing import TYPE_CHECKING, Any
@@ -36,7 +39,10 @@ def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "
 
 
 def make_train_dataset(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "VideoDataset":
-    """Random clips as bytes. Broken videos are replaced."""
+    """Random clips as bytes.
+
+    Broken videos are replaced.
+    """
     from videozoo.data import VideoDataset, create_transform, resolve_data_config, sampling_options
 
     cfg = resolve_data_config(model)
@@ -72,7 +78,10 @@ def _crop_ranges(settings: Settings) -> dict[str, Any]:
 
 
 def make_val_loader(settings: Settings, model: "VideoNet | Ensemble", val: "VideoSource") -> "DataLoader[Any]":
-    """Return a loader of every view of each video as bytes, in the order of the records. Broken videos are reported."""
+    """Return a loader of every view of each video as bytes, in the order of the records.
+
+    Broken videos are reported.
+    """
     from videozoo.data import VideoDataset, create_transform, resolve_data_config, sampling_options
 
     num_clips, num_crops = parse_views(settings.val_views, "--val-views") or (None, None)

@@ -1,4 +1,7 @@
-"""Models measured together on labeled videos. Heavy imports inside."""
+"""Models measured together on labeled videos.
+
+Heavy imports inside.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +32,10 @@ def no_bar(total: int, kept: Path | None, title: str | None) -> contextlib.Abstr
 
 
 class Setup:
-    """Models with the same classes, and the videos they are measured on. ``where`` is for ``load_source``."""
+    """Models with the same classes, and the videos they are measured on.
+
+    ``where`` is for ``load_source``.
+    """
 
     def __init__(self, names: Sequence[str], data: Data, *, device: str, **where: Any) -> None:
         from videozoo.data import load_source
@@ -100,7 +106,10 @@ class Setup:
         job_bar: JobBar = no_bar,
         **options: Any,
     ) -> "Iterator[list[Scores]]":
-        """Give each model's scores, from one pass over the videos. See `evaluate_records` for the options."""
+        """Give each model's scores, from one pass over the videos.
+
+        See `evaluate_records` for the options.
+        """
         from videozoo.data import resolve_data_config
         from videozoo.devices import describe_device
         from videozoo.engine import Scores, name_videos

@@ -1,4 +1,7 @@
-"""The model that ``videozoo finetune`` trains: made from its settings, and described. Heavy imports inside."""
+"""The model that ``videozoo finetune`` trains: made from its settings, and described.
+
+Heavy imports inside.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

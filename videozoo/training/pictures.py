@@ -23,7 +23,9 @@ _DRAWN_EVERY_SEC = 120.0
 
 @dataclass
 class RunPictures:
-    """Draw ``train_clips.png`` at the first step and ``val_errors.png`` of the best epoch. In the first process alone.
+    """Draw ``train_clips.png`` at the first step and ``val_errors.png`` of the best epoch.
+
+    In the first process alone.
 
     A picture that the disk refuses is logged and the run goes on. No random number is drawn.
 

@@ -1,4 +1,7 @@
-"""A look into every video of a small set before training. Heavy imports inside."""
+"""A look into every video of a small set before training.
+
+Heavy imports inside.
+"""
 
 import os
 from collections.abc import Sequence

@@ -29,7 +29,9 @@ _PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "outp
 
 
 def settle(given: Mapping[str, Any]) -> Settings:
-    """Join what is given, the continued run's settings or the recipe, and the defaults. Check what can be at once.
+    """Join what is given, the continued run's settings or the recipe, and the defaults.
+
+    Check what can be at once.
 
     Args:
         given: values by the names of settings, of the kinds that the flags give.
@@ -111,7 +113,10 @@ def _scaled_test_sizes(recipe: dict[str, Any], img_size: int | None) -> dict[str
 
 
 def settle_lr(settings: Settings) -> None:
-    """Make ``lr`` a number. A continued run has one already: the schedule must not change with the machines."""
+    """Make ``lr`` a number.
+
+    A continued run has one already: the schedule must not change with the machines.
+    """
     if settings.lr is not None:
         return
     base = settings.lr_base
@@ -119,7 +124,10 @@ def settle_lr(settings: Settings) -> None:
 
 
 def describe_lr(settings: Settings) -> str:
-    """Describe how the learning rate was chosen. Empty if it was given."""
+    """Describe how the learning rate was chosen.
+
+    Empty if it was given.
+    """
     if settings.lr_base is None or settings.is_continued:
         return ""
     scaled = settings.lr_base * settings.global_batch / settings.lr_base_size
@@ -171,7 +179,9 @@ def _check_continues(output: Path) -> None:
 
 
 def write_settings(settings: Settings) -> None:
-    """Write args.json into the run folder, for people and for ``--resume``. Paths become absolute.
+    """Write args.json into the run folder, for people and for ``--resume``.
+
+    Paths become absolute.
 
     Raises:
         CheckpointError: the disk refused.

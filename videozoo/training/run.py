@@ -1,4 +1,7 @@
-"""A training from its settings to its result: check everything, then train. Heavy imports inside."""
+"""A training from its settings to its result: check everything, then train.
+
+Heavy imports inside.
+"""
 
 from collections import Counter
 from pathlib import Path

@@ -8,12 +8,18 @@ _log = logging.getLogger(__name__)
 
 
 def note(message: str) -> None:
-    """Log a line on what is being done. Further lines must be indented."""
+    """Log a line on what is being done.
+
+    Further lines must be indented.
+    """
     if is_main_process():
         _log.info("%s", message)
 
 
 def warn(message: str) -> None:
-    """Log a warning. Further lines must be indented."""
+    """Log a warning.
+
+    Further lines must be indented.
+    """
     if is_main_process():
         _log.warning("%s", message)

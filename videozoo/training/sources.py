@@ -1,4 +1,7 @@
-"""Labeled videos for the commands: the parts of a folder, and both sources of a training. Heavy imports inside."""
+"""Labeled videos for the commands: the parts of a folder, and both sources of a training.
+
+Heavy imports inside.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +31,10 @@ def find_split(data: Data, names: Sequence[str]) -> Path | None:
 
 
 def find_parts(data: str) -> list[Path]:
-    """Return the sub-folders train, val and test of a folder that has the first and another one. Else none."""
+    """Return the sub-folders train, val and test of a folder that has the first and another one.
+
+    Else none.
+    """
     from videozoo.data.metadata import find_metadata
 
     folders = [_sub_folder(Path(data), names) for names in (TRAIN_FOLDERS, VAL_FOLDERS, TEST_FOLDERS)]

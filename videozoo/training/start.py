@@ -1,4 +1,7 @@
-"""The weights that a training starts from where no setting names any. Heavy imports inside."""
+"""The weights that a training starts from where no setting names any.
+
+Heavy imports inside.
+"""
 
 import argparse
 from collections.abc import Sequence

@@ -68,7 +68,10 @@ class AvFile:
 
     @property
     def fps(self) -> float:
-        """Mean frames per second. See ``mean_rate``."""
+        """Mean frames per second.
+
+        See ``mean_rate``.
+        """
         times = self.times() or self._packet_times()
         return mean_rate(self._stated_fps, len(times), max(times, default=0.0) - min(times, default=0.0))
 
@@ -92,7 +95,10 @@ class AvFile:
         return self._reading.damaged if isinstance(self._reading, ExactFrames) else frozenset()
 
     def close(self) -> None:
-        """Close the file. Frames are no longer to be had."""
+        """Close the file.
+
+        Frames are no longer to be had.
+        """
         self._stream.close()
         if isinstance(self._reading, ExactFrames):
             self._reading.close()

@@ -94,7 +94,10 @@ class AvStream:
 
     @property
     def lacks_data(self) -> bool:
-        """Return whether packets read so far are incomplete. Those before a joint of two files only seem so."""
+        """Return whether packets read so far are incomplete.
+
+        Those before a joint of two files only seem so.
+        """
         return self._num_incomplete > self._timeline.num_breaks
 
     def is_cut_short(self) -> bool:
@@ -147,8 +150,9 @@ class AvStream:
         self.container.close()
 
     def packets(self) -> Iterator[Packet]:
-        """Yield the packets from the present position on, their time stamps made to rise. Ends where no more can be
-        read.
+        """Yield the packets from the present position on, their time stamps made to rise.
+
+        Ends where no more can be read.
 
         Empty packets are left out: in Theora they repeat the frame before, which is shown on until the next one comes.
         """

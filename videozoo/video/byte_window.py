@@ -13,7 +13,9 @@ Member = tuple[int, int] | bytes
 
 
 class ByteWindow:
-    """The bytes [offset, offset + size) of a file, read at any place. Use it in a ``with`` statement.
+    """The bytes [offset, offset + size) of a file, read at any place.
+
+    Use it in a ``with`` statement.
 
     Args:
         path: an existing file, such as a tar shard.

@@ -49,19 +49,27 @@ class ExactFrames:
             self._skip_to(span_sec[0])
 
     def close(self) -> None:
-        """Close the file. Frames are no longer to be had."""
+        """Close the file.
+
+        Frames are no longer to be had.
+        """
         self._kept.clear()
         self._front = iter(())
         self._stream.close()
 
     def count(self) -> int:
-        """Return the number of frames. All are decoded on the first call."""
+        """Return the number of frames.
+
+        All are decoded on the first call.
+        """
         for index, frame in self._advance():
             self._keep(index, frame)
         return self._num_decoded - self._first
 
     def read(self, indices: list[int], take: TakeFrame) -> bool:
-        """Hand the frames of ascending indices to ``take``. True.
+        """Hand the frames of ascending indices to ``take``.
+
+        True.
 
         Raises:
             NoSuchFrameError: an index is not below the number of frames.

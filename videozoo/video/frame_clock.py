@@ -1,4 +1,7 @@
-"""The clock of a video: when each of its frames is shown. Reader, index, streams, prepare and check all use it."""
+"""The clock of a video: when each of its frames is shown.
+
+Reader, index, streams, prepare and check all use it.
+"""
 
 import heapq
 from collections import deque
@@ -43,7 +46,10 @@ class Timeline:
         self._last: deque[int] = deque(maxlen=LONGEST_REORDER)  # what the next packet is compared with
 
     def restart(self, shift: int) -> None:
-        """Go on with any packet next, shifted by so many units. For use after a seek."""
+        """Go on with any packet next, shifted by so many units.
+
+        For use after a seek.
+        """
         self.shift = shift
         self._last.clear()
 

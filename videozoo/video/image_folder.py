@@ -26,13 +26,19 @@ def natural_key(name: str) -> list[tuple[int, int | str]]:
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:
-    """Return the names of a folder's images in natural order. Hidden files and other files are left out."""
+    """Return the names of a folder's images in natural order.
+
+    Hidden files and other files are left out.
+    """
     names = [entry.name for entry in os.scandir(folder) if is_image_name(entry.name) and not is_folder(entry)]
     return sorted(names, key=lambda name: (natural_key(name), name))
 
 
 def is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Return True for a folder or a link to one. False where the link cannot be followed (it leads to itself)."""
+    """Return True for a folder or a link to one.
+
+    False where the link cannot be followed (it leads to itself).
+    """
     try:
         return entry.is_dir()
     except OSError:
@@ -71,7 +77,9 @@ def is_frame_folder(path: Path, span_sec: tuple[float, float] | None) -> bool:
 
 
 class ImageFolder:
-    """The frames of a folder in natural order. Images are opened when read.
+    """The frames of a folder in natural order.
+
+    Images are opened when read.
 
     Args:
         path: an existing folder.
@@ -127,7 +135,9 @@ class ImageFolder:
 
 
 def to_rgb(image: Image.Image, format_name: str | None) -> np.ndarray:
-    """Return uint8 (H, W, 3). Alpha is dropped, 16-bit gray is scaled. Pillow's own conversion would clip it to 255.
+    """Return uint8 (H, W, 3).
+
+    Alpha is dropped, 16-bit gray is scaled. Pillow's own conversion would clip it to 255.
 
     Raises:
         ValueError: pixels are numbers without a known range.

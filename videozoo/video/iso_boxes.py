@@ -9,7 +9,9 @@ FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"})
 
 
 def iterate_boxes(data: ByteWindow, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, begin of the content and end of the boxes between two places. The last may end behind ``stop``.
+    """Yield kind, begin of the content and end of the boxes between two places.
+
+    The last may end behind ``stop``.
 
     Args:
         data: the file.

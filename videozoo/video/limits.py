@@ -68,7 +68,9 @@ def _restart_watch() -> None:
 
 
 class WorkLimit:
-    """Counts the frames decoded and the packets read of a file. The same on every machine, however busy it is.
+    """Counts the frames decoded and the packets read of a file.
+
+    The same on every machine, however busy it is.
 
     Args:
         path: the file that the error names.

@@ -36,7 +36,9 @@ class LiveFrame:
 
 
 def file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
-    """Yield the frames of a video file by their time stamps, at most ``fps`` a second. Of a folder of images every one.
+    """Yield the frames of a video file by their time stamps, at most ``fps`` a second.
+
+    Of a folder of images every one.
 
     Raises:
         VideoError: it cannot be read, or no frame of it decodes.
@@ -50,7 +52,9 @@ def file_frames(path: Path, fps: float) -> Generator[LiveFrame]:
 
 
 def address_frames(address: str, fps: float) -> Generator[LiveFrame]:
-    """Yield the frames of a network stream, at most ``fps`` a second. See ``network_frames``.
+    """Yield the frames of a network stream, at most ``fps`` a second.
+
+    See ``network_frames``.
 
     Raises:
         NetworkError: it cannot be read.

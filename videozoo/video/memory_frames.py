@@ -40,7 +40,9 @@ def open_images(
 
 
 class MemoryFrames:
-    """The frames of an array, a tensor or a sequence of images. They have no times.
+    """The frames of an array, a tensor or a sequence of images.
+
+    They have no times.
 
     Args:
         path: the name that errors give them.

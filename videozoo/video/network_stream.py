@@ -27,7 +27,10 @@ PAUSES_SEC = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class NetworkError(VideoError):
-    """A stream that cannot be read. ``str(error)`` has its address without user name and password."""
+    """A stream that cannot be read.
+
+    ``str(error)`` has its address without user name and password.
+    """
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(address, reason)
@@ -49,7 +52,10 @@ def without_password(address: str) -> str:
 
 
 def is_live(address: str) -> bool:
-    """Return True where frames come when they are sent, not when they are asked. Http waits for its reader."""
+    """Return True where frames come when they are sent, not when they are asked.
+
+    Http waits for its reader.
+    """
     return not address.lower().startswith("http")
 
 

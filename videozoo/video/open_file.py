@@ -35,7 +35,9 @@ def open_file(path: Path, member: Member | None) -> InputContainer:
 
 
 def open_container(name: str | BinaryIO, timeout: tuple[float, float] | None = None, **options: str) -> InputContainer:
-    """Open a name of FFmpeg with its options. PyAV's errors are the caller's.
+    """Open a name of FFmpeg with its options.
+
+    PyAV's errors are the caller's.
 
     Args:
         name: a file or an address, or an open file.
@@ -51,7 +53,9 @@ def open_container(name: str | BinaryIO, timeout: tuple[float, float] | None = N
 def choose_stream(
     path: Path, container: InputContainer, member: Member | None = None, *, is_file: bool = True
 ) -> VideoStream:
-    """Return a container's first video stream, ready to be decoded. The others are left out.
+    """Return a container's first video stream, ready to be decoded.
+
+    The others are left out.
 
     Args:
         path: the file that errors name.

@@ -60,7 +60,9 @@ def _may_show_nothing(packet: Packet) -> bool:
 
 @dataclass(frozen=True)
 class PacketIndex:
-    """The frames of a file, or of the part around a span, in the order shown. Many are kept, so it is small.
+    """The frames of a file, or of the part around a span, in the order shown.
+
+    Many are kept, so it is small.
 
     Args:
         pts: their time stamps, ascending.
@@ -102,7 +104,9 @@ class PacketIndex:
 
 
 def index_file(source: AvStream, begin: list[PacketRow]) -> PacketIndex | None:
-    """Index all frames by reading the rest of the packets. None where a packet casts doubt on them.
+    """Index all frames by reading the rest of the packets.
+
+    None where a packet casts doubt on them.
 
     Args:
         source: behind the packets of ``begin``.
@@ -121,7 +125,9 @@ def index_file(source: AvStream, begin: list[PacketRow]) -> PacketIndex | None:
 def index_span(
     source: AvStream, span_sec: tuple[float, float], first_pts: int | None
 ) -> tuple[PacketIndex, list[Packet]] | None:
-    """Seek to a span and index its frames and those that they need, and return their packets. None on any doubt.
+    """Seek to a span and index its frames and those that they need, and return their packets.
+
+    None on any doubt.
 
     Of a span that takes more than ``KEEP_BYTES`` no packets are returned.
 
@@ -189,7 +195,9 @@ def seek_before(source: AvStream, start_sec: float, first_pts: int | None) -> It
 
 
 class IndexedFrames:
-    """Reads the frames of an index. Every frame that decodes is compared with it.
+    """Reads the frames of an index.
+
+    Every frame that decodes is compared with it.
 
     Frames that were not asked and that no other frame needs are not decoded.
 
@@ -213,7 +221,9 @@ class IndexedFrames:
         return self.index.stop - self.index.first
 
     def read(self, indices: list[int], take: TakeFrame) -> bool:
-        """Hand the frames of ascending indices to ``take``. False where the file is not what its index says.
+        """Hand the frames of ascending indices to ``take``.
+
+        False where the file is not what its index says.
 
         Raises:
             NoSuchFrameError: an index is not below the number of frames.

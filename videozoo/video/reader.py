@@ -165,7 +165,10 @@ class VideoReader:
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
     def close(self) -> None:
-        """Close the file. May be called again."""
+        """Close the file.
+
+        May be called again.
+        """
         self._is_closed = True
         self._source.close()
 

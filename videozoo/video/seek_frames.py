@@ -97,7 +97,10 @@ class FrameNotes:
         self._is_begun = self._is_whole = self._is_doubtful = False
 
     def shown(self, source: AvStream) -> Iterator[tuple[float, VideoFrame]]:
-        """Yield a stream's frames and their seconds, as ``AvStream.shown`` does. Noted the first time only."""
+        """Yield a stream's frames and their seconds, as ``AvStream.shown`` does.
+
+        Noted the first time only.
+        """
         return source.shown() if self._is_begun else self._noted(source)
 
     def _noted(self, source: AvStream) -> Iterator[tuple[float, VideoFrame]]:
@@ -125,7 +128,10 @@ class FrameNotes:
         self._is_whole = True
 
     def index(self) -> PacketIndex | None:
-        """Return the index of the frames. None before all were decoded, and where one was not where its packet says."""
+        """Return the index of the frames.
+
+        None before all were decoded, and where one was not where its packet says.
+        """
         if not self._is_whole or self._is_doubtful or self._keys[:1] != [0]:
             return None
         places = {number: self._places[self._pts[number]] for number in self._keys}

@@ -48,12 +48,18 @@ class WholeVideo:
 
     @property
     def fps(self) -> Fraction | None:
-        """Frames per second as stated. None for images."""
+        """Frames per second as stated.
+
+        None for images.
+        """
         return None if self._stream is None else self._stream.rate()
 
     @property
     def pixel_aspect(self) -> Fraction:
-        """Width of a pixel as it is stored over its height. Frames are given without it."""
+        """Width of a pixel as it is stored over its height.
+
+        Frames are given without it.
+        """
         return (self._stream and self._stream.stream.sample_aspect_ratio) or Fraction(1)
 
     @property
@@ -72,7 +78,9 @@ class WholeVideo:
         return describe_oddities(self._num_damaged, f"{self._num_frames} frames", faults, is_still=is_still)
 
     def frames(self) -> Iterator[VideoFrame]:
-        """Yield the frames with rising time stamps. Images follow each other at ``IMAGES_FPS``.
+        """Yield the frames with rising time stamps.
+
+        Images follow each other at ``IMAGES_FPS``.
 
         Raises:
             VideoError: none is in the part that is asked, an image cannot be read, or the range goes beyond.

@@ -16,7 +16,9 @@ from ..records import VideoSource
 
 
 def load_class_folders(file: ListFile, class_names: Sequence[str] | None) -> VideoSource:
-    """Videos in class folders. Classes in natural order of their folders unless given.
+    """Videos in class folders.
+
+    Classes in natural order of their folders unless given.
 
     A folder of images inside a class folder is one video. Where files are not checked, folders without videos are left
     out, with a warning. Hidden files are passed over. A warning names what else is no video by its ending.

@@ -24,7 +24,9 @@ COLUMNS = {
 
 
 def read_frame_list(file: ListFile) -> Listing:
-    """Return the rows of ``path frames label``. More images than listed are left out, fewer are a problem.
+    """Return the rows of ``path frames label``.
+
+    More images than listed are left out, fewer are a problem.
 
     A path may also be a video file, as decoders made of TSM's lists. All of it is the video. A number of frames that is
     off by more than a factor of two is a problem: it may be the first of several labels.
@@ -43,7 +45,10 @@ def read_range_list(file: ListFile) -> Listing:
 
 
 def split_fields(line: str, num_columns: int) -> list[str] | None:
-    """Fields from the right, as the path may hold spaces. None unless all but the path are whole numbers."""
+    """Fields from the right, as the path may hold spaces.
+
+    None unless all but the path are whole numbers.
+    """
     fields = split_columns(line, num_columns)
     is_fine = len(fields) == num_columns and all(_is_count(part) for part in fields[1:]) and bool(fields[0])
     return fields if is_fine else None

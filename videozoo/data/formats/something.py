@@ -25,8 +25,9 @@ V2_FOLDERS = ("", "20bn-something-something-v2")
 
 
 def read_something_v1(file: ListFile) -> Listing:
-    """Return the rows of ``id;label`` (or ``id,label``), without a header. The frames of a video are the folder of its
-    id.
+    """Return the rows of ``id;label`` (or ``id,label``), without a header.
+
+    The frames of a video are the folder of its id.
 
     Classes are those of ``...-labels.csv`` beside the list in alphabetical order, which is how TRN, TSM and what is
     built on them number them. The file itself is not in that order.
@@ -57,7 +58,9 @@ def read_something_v1(file: ListFile) -> Listing:
 
 
 def read_something_v2(file: ListFile) -> Listing:
-    """Items with ``id`` and ``template``. The class is the template without its brackets.
+    """Items with ``id`` and ``template``.
+
+    The class is the template without its brackets.
 
     Videos are ``ID.webm`` (or any other ending, or folders of frames). Classes are numbered by ``labels.json`` (or
     ``...-labels.json``) beside the list.

@@ -62,7 +62,9 @@ def read_csv(file: ListFile) -> Listing:
 
 
 def read_jsonl(file: ListFile) -> Listing:
-    """Return the rows of JSON lines, an object each, with the keys that are the columns of a csv. Null counts as empty.
+    """Return the rows of JSON lines, an object each, with the keys that are the columns of a csv.
+
+    Null counts as empty.
 
     Numbers without quotes are class indices where all labels are. A list of labels is several labels.
 

@@ -1,4 +1,7 @@
-"""Key names of other libraries turned into timm's. Pure functions from state dict to state dict."""
+"""Key names of other libraries turned into timm's.
+
+Pure functions from state dict to state dict.
+"""
 
 from torch import Tensor
 

@@ -22,7 +22,10 @@ _RESNETS: dict[tuple[int, ...], tuple[str, str]] = {  # of plain blocks, of bott
 
 
 class ConvertError(ValueError):
-    """Keys or shapes of a checkpoint that a converter cannot place. Control characters in a key are escaped."""
+    """Keys or shapes of a checkpoint that a converter cannot place.
+
+    Control characters in a key are escaped.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
@@ -92,7 +95,9 @@ def compose(
     num_frames: int = 8,
     cfg: Mapping[str, Any] | None = None,
 ) -> Converted:
-    """Put state and composition together. The classes are counted on the classifier.
+    """Put state and composition together.
+
+    The classes are counted on the classifier.
 
     Args:
         state, dropped: as `rename_all` gives them.

@@ -29,7 +29,9 @@ _MOST_EXPANDED = 2**28
 
 
 class Inert(dict[Any, Any]):
-    """Placeholder for an object of a foreign class. Each class has its own subclass.
+    """Placeholder for an object of a foreign class.
+
+    Each class has its own subclass.
 
     ``name`` is that of the class or function, ``args`` are of the call that was not made, ``state`` is what
     ``__setstate__`` would have got. The entries of a subclass of ``dict`` are the entries here.

@@ -20,12 +20,17 @@ _RULES = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the keys are those of the authors' MSNet or TSM. Both register a norm that they never use."""
+    """Return whether the keys are those of the authors' MSNet or TSM.
+
+    Both register a norm that they never use.
+    """
     return _MOTION in state or "base_model.bn2.weight" in state
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """Convert the checkpoint to videozoo's keys. Their classifier, a convolution of kernel 1, becomes a linear map.
+    """Convert the checkpoint to videozoo's keys.
+
+    Their classifier, a convolution of kernel 1, becomes a linear map.
 
     The number of frames cannot be read from the keys. 8 is assumed.
 

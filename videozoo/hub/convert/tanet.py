@@ -26,7 +26,9 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """Convert the checkpoint to videozoo's keys. The number of frames is read from the kernel's branch.
+    """Convert the checkpoint to videozoo's keys.
+
+    The number of frames is read from the kernel's branch.
 
     Raises:
         ConvertError: a key has no place.

@@ -1,4 +1,7 @@
-"""The file formats of ``torch.save``, old and new, and plain pickles. Nothing in them is run."""
+"""The file formats of ``torch.save``, old and new, and plain pickles.
+
+Nothing in them is run.
+"""
 
 import pickle
 import sys

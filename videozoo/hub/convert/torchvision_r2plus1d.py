@@ -27,7 +27,9 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """Convert the checkpoint to videozoo's keys. 16 frames are assumed, as torchvision's weights were trained.
+    """Convert the checkpoint to videozoo's keys.
+
+    16 frames are assumed, as torchvision's weights were trained.
 
     Raises:
         ConvertError: a key has no place, or another depth than 18 or 34.

@@ -32,7 +32,9 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
-    """Convert the checkpoint to videozoo's keys. The number of frames cannot be read from the keys. 8 is assumed.
+    """Convert the checkpoint to videozoo's keys.
+
+    The number of frames cannot be read from the keys. 8 is assumed.
 
     Raises:
         ConvertError: a key has no place (non-local blocks, another backbone).
