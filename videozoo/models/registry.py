@@ -46,7 +46,7 @@ class UnknownModelError(ValueError):
         ...     videozoo.create_model("tsm_r52")
         ... except videozoo.UnknownModelError as error:
         ...     print(error)
-        unknown model 'tsm_r52'. Did you mean tsm_r50...
+        unknown model 'tsm_r52'; did you mean tsm_r50...
     """
 
 
