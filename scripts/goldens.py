@@ -1,14 +1,15 @@
 """Compare converted models with the outputs of the original authors' code and write benchmarks/goldens.md.
 
-``python scripts/goldens.py FOLDER``: FOLDER contains one JSON per model (key names and shapes, a fixed input, logits)
-and ``fill.py``, which computes the weights from the key names.
+``python scripts/goldens.py FOLDER [NAME...]``: FOLDER contains one JSON per model (key names and shapes, a fixed input,
+logits) and ``fill.py``, which computes the weights from the key names. NAMEs are recordings; without any, the script
+compares those that are on the page.
 """
 
 import argparse
 import importlib.util
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,22 +65,29 @@ def compare(facts: dict[str, Any], fill: Any) -> Comparison:
     )
 
 
-def read_recordings(about: str) -> Iterator[tuple[dict[str, Any], Comparison]]:
-    """Compare each recording of the folder on the command line.
-
-    Args:
-        about: text of ``--help``.
-    """
+def parse_arguments(about: str, page: Path) -> tuple[Path, list[str]]:
+    """Return the folder and the names of the recordings, by default those on the page."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    args = parser.parse_args()
+    return args.folder, args.names or names_on(page)
+
+
+def names_on(page: Path) -> list[str]:
+    """Return the names of the recordings on a page."""
+    return re.findall(r"^\| (\w+) \| \S+/", page.read_text(), re.MULTILINE)
+
+
+def read_recordings(folder: Path, names: Sequence[str]) -> Iterator[tuple[dict[str, Any], Comparison]]:
+    """Compare recordings of a folder, in the order of their names."""
     module = importlib.util.spec_from_file_location("fill", folder / "fill.py")
     if module is None or module.loader is None:
-        parser.error(f"{folder} has no fill.py")
+        raise SystemExit(f"{folder} has no fill.py")
     fill = importlib.util.module_from_spec(module)
     module.loader.exec_module(fill)
-    for path in sorted(folder.glob("*.json")):
-        facts = json.loads(path.read_text())
+    for name in sorted(names):
+        facts = json.loads((folder / f"{name}.json").read_text())
         found = compare(facts, fill)
         print(facts["name"], f"{found.difference:.1e} of {facts['suggested_atol']:.1e}", flush=True)
         yield facts, found
@@ -99,8 +107,9 @@ def _row(facts: dict[str, Any], found: Comparison) -> str:
     )
 
 
-def main() -> None:
-    rows = [_row(facts, found) for facts, found in read_recordings(__doc__ or "")]
+def page_text(folder: Path, names: Sequence[str]) -> str:
+    """Return the page with a row for each of these recordings."""
+    rows = [_row(facts, found) for facts, found in read_recordings(folder, names)]
     text = [
         "# Converted models next to the original code",
         "",
@@ -132,7 +141,11 @@ def main() -> None:
         *rows,
         "",
     ]
-    PAGE.write_text("\n".join(text))
+    return "\n".join(text)
+
+
+def main() -> None:
+    PAGE.write_text(page_text(*parse_arguments(__doc__ or "", PAGE)))
 
 
 if __name__ == "__main__":

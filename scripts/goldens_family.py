@@ -1,14 +1,14 @@
 """Compare converted models with further recordings of the original authors' code; write benchmarks/goldens_family.md.
 
-``python scripts/goldens_family.py FOLDER``: FOLDER contains ``fill.py`` and one JSON per model in the format of the
-goldens. The script reads name, repo, commit, frames, size, fill_gain, keys, params_total, logits_all and
+``python scripts/goldens_family.py FOLDER [NAME...]``: FOLDER contains ``fill.py`` and one JSON per model in the
+format of the goldens. The script reads name, repo, commit, frames, size, fill_gain, keys, params_total, logits_all and
 suggested_atol. It keeps the page from its first ``## `` on.
 """
 
 from pathlib import Path
 from typing import Any
 
-from goldens import Comparison, read_recordings
+from goldens import Comparison, parse_arguments, read_recordings
 
 PAGE = Path(__file__).resolve().parents[1] / "benchmarks" / "goldens_family.md"
 HEAD = """# More converted models next to the original code
@@ -35,7 +35,7 @@ def _row(facts: dict[str, Any], found: Comparison) -> str:
 
 def main() -> None:
     _, mark, notes = PAGE.read_text().partition("\n## ")
-    rows = [_row(facts, found) for facts, found in read_recordings(__doc__ or "")]
+    rows = [_row(facts, found) for facts, found in read_recordings(*parse_arguments(__doc__ or "", PAGE))]
     PAGE.write_text(HEAD + "".join(rows) + mark + notes)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from helpers import REPO
+from helpers import REPO, load_file_as_module
 from huggingface_hub import constants
 
 import videozoo
@@ -102,3 +102,11 @@ def test_git_ignores_no_file_of_the_models() -> None:
     # hatchling packs what git does not ignore
     ignored = subprocess.run(["git", "check-ignore", *map(str, files)], cwd=REPO, capture_output=True, text=True)
     assert ignored.stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_card_is_what_the_script_writes(name: str) -> None:
+    script = load_file_as_module(REPO / "scripts" / "train_test_models.py")
+    card = (weights_folder(name, videozoo.get_pretrained_cfg(name)) / "README.md").read_text(encoding="utf-8")
+    assert card == script.card_text(name), "run: python scripts/train_test_models.py --cards"

@@ -1,4 +1,4 @@
-"""Our counts beside those that fvcore gave for the original authors' code."""
+"""Tests that our counts equal those of fvcore for the original authors' code, and of the page of goldens."""
 
 import json
 from collections import Counter
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import REPO, load_file_as_module
 
 from videozoo.hub.convert.checkpoint import convert_checkpoint, unwrap
 from videozoo.models import ModelSpec, build
@@ -25,7 +26,7 @@ NAMES = [
     "tsn_official_bninception",
     "tsn_official_r50",
 ]
-DIGITS = 1e-5  # the files give thousand millions to five digits
+DIGITS = 1e-5  # the files give billions to five digits
 
 
 @pytest.mark.slow
@@ -64,3 +65,19 @@ def test_counts_are_the_originals_within_half_a_per_cent(name: str, goldens: Pat
         assert ours[operator] == pytest.approx(theirs[operator], abs=2 * DIGITS), operator
     if not name.startswith("msnet"):
         assert ours["linear"] == pytest.approx(theirs["linear"], abs=2 * DIGITS)
+
+
+@pytest.mark.slow
+def test_page_is_what_the_script_writes(goldens: Path) -> None:
+    """All words and, for the time they take, two of the rows; the differences depend on the processor."""
+    script = load_file_as_module(REPO / "scripts" / "goldens.py")
+    assert script.names_on(script.PAGE) == NAMES
+
+    def cells(line: str) -> list[str]:
+        row = line.split(" | ")
+        return row[:6] + row[7:]
+
+    made = script.page_text(goldens, ["tsm_official_r18", "msnet_official_r18"]).splitlines()
+    written = script.PAGE.read_text(encoding="utf-8").splitlines()
+    other = [f"| {name} |" for name in NAMES if name not in ("tsm_official_r18", "msnet_official_r18")]
+    assert [cells(line) for line in made] == [cells(line) for line in written if not line.startswith(tuple(other))]
