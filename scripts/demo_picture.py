@@ -38,10 +38,10 @@ def main() -> None:
 
 
 def drop(page: Page, file: Path) -> None:
-    """Upload a file, and wait for the answer."""
+    """Upload a file and wait for the prediction."""
     page.set_input_files("#vz-video input[type=file]", str(file))
     page.wait_for_selector(".vz-film")
-    page.wait_for_timeout(1500)  # the video's first frame, and the moving picture's
+    page.wait_for_timeout(1500)  # for the first frames of the video and of the animation
 
 
 if __name__ == "__main__":

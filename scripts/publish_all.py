@@ -15,7 +15,7 @@ from videozoo import WeightsError, create_model, push_to_hub
 
 
 def main() -> int:
-    """Publish all that can be; the exit status is 1 if a folder could not."""
+    """Publish all folders; return 1 if one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=Path(videozoo.__file__).parent, metavar="FOLDER")
     parser.add_argument("--org", required=True, help="organization or user")
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def find_folders(root: Path) -> dict[str, Path]:
-    """Weights folders below ``root`` by the name that they get."""
+    """Return the model folders below ``root`` by the name under which they are published."""
     found: dict[str, Path] = {}
     for path in sorted(root.rglob("config.json")):
         folder = path.parent
@@ -50,7 +50,7 @@ def find_folders(root: Path) -> dict[str, Path]:
 
 
 def publish(folder: Path, repo: str, dry_run: bool) -> str:
-    """Publish one folder; a line on what was done."""
+    """Publish one folder and return a line that reports it."""
     model = create_model(folder, pretrained=True)
     pushed = push_to_hub(model, repo, run=folder, dry_run=dry_run)
     size = sum(pushed.files.values())

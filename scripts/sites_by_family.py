@@ -1,9 +1,9 @@
-"""Write tests/sites_by_family.json: what each part changes in a backbone of every family, or why it refuses.
+"""Write tests/sites_by_family.json: the layers that each part changes in a backbone of every family, or its error.
 
     python scripts/sites_by_family.py [BACKBONE ...]
 
-Networks are built and run on the meta device: no weights, no computing. A number of sites comes with the first and the
-last name, a refusal with its message. Read the difference before you commit it.
+Models are built and run on the meta device, without weights and computation. An entry has the number of sites with the
+first and the last name, or the message of the error. Read the difference before you commit it.
 """
 
 import json
@@ -39,7 +39,7 @@ FAMILIES = [
 
 
 def entry(backbone: str, part: str) -> Any:
-    """Return [count, first, last] of the sites, or the message of the refusal."""
+    """Return [count, first, last] of the sites, or the message of the error."""
     module = PARTS[part]
     parts = {"augmenters": [module]} if part in AUGMENTERS else {"temporal": module}
     frames = 4 * getattr(module, "frames_per_segment", 1)
@@ -58,7 +58,7 @@ def entry(backbone: str, part: str) -> Any:
 
 
 def row(backbone: str) -> dict[str, Any]:
-    """Return the entries of a backbone. Where TSN is refused the others are by the same words, and are left out."""
+    """Return the entries of a backbone. If TSN is refused, the others have the same message and are left out."""
     plain = entry(backbone, "tsn")
     if isinstance(plain, str):
         return {"tsn": plain}

@@ -1,4 +1,4 @@
-"""Write what `videozoo list` prints into videozoo/models/names.json. Run it after a change of zoo.py or the weights."""
+"""Write videozoo/models/names.json, which `videozoo list` prints. Run it after a change of zoo.py or the weights."""
 
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ def main() -> None:
 
 
 def make_catalog() -> dict[str, dict[str, dict[str, Any]]]:
-    """The registered architectures, their tags, and what is known of each tag."""
+    """Return the registered architectures with their tags and the facts of each tag."""
     names: dict[str, dict[str, dict[str, Any]]] = {arch: {} for arch in videozoo.list_models()}
     for name in videozoo.list_pretrained():
         arch, _, tag = name.partition(".")
@@ -23,7 +23,7 @@ def make_catalog() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def facts_of(name: str) -> dict[str, Any]:
-    """Data set, published top-1 (a ratio), the clip, and the bytes of the file as it is kept."""
+    """Return data set, published top-1 (a ratio), clip and bytes of the cached file of a tag."""
     cfg = videozoo.get_pretrained_cfg(name)
     top1 = (cfg.metrics or {}).get("top1")
     return {

@@ -1,4 +1,4 @@
-"""scripts/publish_all.py: which folders it finds, and that one that fails does not stop the others."""
+"""Tests of scripts/publish_all.py: the folders that it finds, and a failure that does not stop the others."""
 
 import shutil
 import sys

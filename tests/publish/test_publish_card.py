@@ -1,4 +1,4 @@
-"""Cards: what they tell, that the Hub can read them, and that no text of the user breaks them."""
+"""Tests of cards: their content, their metadata for the Hub, and text of the user that could break them."""
 
 import json
 import re
@@ -73,7 +73,7 @@ def test_card_shows_the_model() -> None:
     assert "1 x 1 views" in body["Evaluation"]
 
 
-def test_the_head_is_valid_metadata_of_the_hub() -> None:
+def test_metadata_is_valid_for_the_hub() -> None:
     net = make(["a", "b", "c", "d", "e", "f"])
     net.pretrained_cfg |= {"license": "Apache-2.0", "dataset": "Something-Something V1"}
     card = ModelCard(render_card(net, record(list("abcdef")), repo="lab/net"))
@@ -276,7 +276,7 @@ def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["test_arc_tsm", "test_dnr_tsn"])
-def test_the_weights_of_the_package_can_be_published_with_their_confusion(name: str) -> None:
+def test_bundled_weights_have_a_card_with_confusion_matrix(name: str) -> None:
     source = find_source(Path(videozoo.__file__).parent / "models" / "bundled" / name)
     card = render_card(videozoo.create_model(name, pretrained=True), source)
     body = sections(card)
@@ -289,7 +289,7 @@ def test_the_weights_of_the_package_can_be_published_with_their_confusion(name: 
     assert ["top-1 accuracy", f"{round(100 * hits.item(), 2):g} %"] in cells(body["Evaluation"])
 
 
-def test_runs_that_are_not_whole_are_refused(run: Path, tmp_path: Path) -> None:
+def test_incomplete_runs_are_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such folder; give a run of videozoo finetune or a model folder"):
         find_source(tmp_path / "nowhere")
     with pytest.raises(WeightsError, match="neither a run"):

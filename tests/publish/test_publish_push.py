@@ -1,4 +1,4 @@
-"""Pushing with the real client to a hub of the test's own: one commit, or nothing and one clear line."""
+"""Tests of `push_to_hub` with the real client on a local hub: one commit, or nothing and one clear error."""
 
 import json
 import types

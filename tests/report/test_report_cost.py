@@ -1,4 +1,4 @@
-"""Counting: against hand counts and torch's own counter, and without a trace on the model."""
+"""Tests of `count_cost` against hand counts and torch's counter."""
 
 from typing import Any
 
@@ -121,7 +121,7 @@ def test_agrees_with_the_counter_of_torch(name: str) -> None:
     assert by_torch(model, shape) == pytest.approx(ours, rel=0.005)
 
 
-def test_the_model_is_left_as_it_was() -> None:
+def test_model_is_not_changed() -> None:
     model = videozoo.create_model("dnr_tsm_r18", num_classes=5, num_frames=4).train()
     model.set_grad_checkpointing()
     seen: list[int] = []
@@ -165,7 +165,7 @@ def test_dnr_adds_at_most_one_per_cent() -> None:
     assert plain < dnr <= 1.01 * plain
 
 
-def test_setups_that_differ_in_classes_share_a_trace_and_are_exact() -> None:
+def test_setups_with_other_classes_share_a_trace() -> None:
     meter = Meter()
     meter.gmacs(Setup("tsm_r18", 400, 2), "executed")
     shared = meter.gmacs(Setup("tsm_r18", 174, 2), "executed")

@@ -31,7 +31,7 @@ DIGITS = 1e-5  # the files give billions to five digits
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_counts_are_the_originals_within_half_a_per_cent(name: str, goldens: Path) -> None:
+def test_counts_equal_the_original_within_half_a_percent(name: str, goldens: Path) -> None:
     golden = json.loads((goldens / f"{name}.json").read_text())
     state = {key: torch.empty(shape, device="meta") for key, shape in golden["keys"]}
     converted, _ = convert_checkpoint(unwrap(state))

@@ -1,4 +1,4 @@
-"""The ARC paper's accounting: every printed digit of Table 5c, from a layer that gives the outputs of ours."""
+"""Tests of the ARC paper's way of counting, with every printed digit of Table 5c."""
 
 import math
 from dataclasses import replace
@@ -29,7 +29,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_the_papers_order_gives_the_same_output(options: ARC, stride: int) -> None:
+def test_paper_order_gives_the_same_output(options: ARC, stride: int) -> None:
     conv = nn.Conv2d(6, 12, 3, stride, 1, dtype=torch.float64)
     ours = ArcConv2d.from_layer(conv, 4, options)
     for parameter in ours.parameters():
@@ -87,7 +87,7 @@ def test_resnet50() -> None:
 
 
 @pytest.mark.slow
-def test_our_order_executes_less() -> None:
+def test_our_order_costs_less() -> None:
     meter = Meter()
     setup = Setup("arc_tsm_r18", 174, 8)
     executed = meter.gmacs(setup, "executed")

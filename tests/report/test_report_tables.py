@@ -1,4 +1,4 @@
-"""The papers' rows: transcription, mapping to names, verdicts, reasons, the schema of the report and the page."""
+"""Tests of the papers' rows: transcription, names, verdicts, reasons, report and page."""
 
 import json
 from collections.abc import Callable
@@ -88,7 +88,7 @@ def test_rows_appear_with_their_names(monkeypatch: pytest.MonkeyPatch, only: Cal
     ("measured", "printed", "match"),
     [(14.574, 14.57, True), (15.446, 15.44, True), (17.162, 17, True), (65.92, 65, False), (34.178, 34.4, False)],
 )
-def test_match_is_the_printed_digits_or_half_a_per_cent(measured: float, printed: float, match: bool) -> None:
+def test_match_is_the_printed_digits_or_half_a_percent(measured: float, printed: float, match: bool) -> None:
     assert _is_match(measured, printed) is match
 
 
@@ -111,9 +111,7 @@ def test_report_of_some_rows(only: Callable[..., Rows]) -> None:
     check_page(format_markdown(rows), rows)
 
 
-def test_a_difference_without_a_known_cause_is_said_to_be_so(
-    monkeypatch: pytest.MonkeyPatch, only: Callable[..., Rows]
-) -> None:
+def test_unknown_cause_is_reported(monkeypatch: pytest.MonkeyPatch, only: Callable[..., Rows]) -> None:
     data = load_papers()
     row = {**data["rows"][0], "gflops_per_view": 15.1}
     monkeypatch.setattr(tables, "load_papers", lambda: {**data, "rows": [row]})
@@ -144,7 +142,7 @@ def test_parameters_of_msn_are_printed_as_those_of_tsm_and_a_constant(
     assert "cause unknown" in _reason("params_m", other, setup, meter.params_m(setup), data, meter)
 
 
-def test_3d_networks_count_at_their_papers_input() -> None:
+def test_3d_models_count_at_the_input_of_their_papers() -> None:
     data = load_papers()
     row = next(r for r in data["rows"] if (r["table"], r["model"]) == ("6", "r2plus1d"))
     setup = _setup(row, "r2plus1d_r34", data["clips"])

@@ -1,4 +1,4 @@
-"""Temporal convolutions that run as products of maps are counted, and stay as they are."""
+"""Tests that temporal convolutions that run as products of maps are counted and not changed."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from videozoo.report import count_cost
 from videozoo.report.cost import trace_operators
 
 
-def test_a_temporal_convolution_counts_three_per_element_in_all_that_hold_it() -> None:
+def test_temporal_convolution_counts_three_per_element_in_all_parents() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -27,7 +27,7 @@ def test_a_temporal_convolution_counts_three_per_element_in_all_that_hold_it() -
 
 
 @pytest.mark.parametrize("name", ["tanet_r18", "tdn_r18"])
-def test_a_network_is_counted_with_them_and_keeps_its_own(name: str) -> None:
+def test_model_is_counted_with_them_and_not_changed(name: str) -> None:
     frames = 40 if name.startswith("tdn") else 8
     model = randomize(videozoo.create_model(name, num_classes=4, num_frames=frames)).eval()
     kinds = [type(m) for m in model.modules()]
