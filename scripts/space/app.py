@@ -2,7 +2,7 @@
 
 from videozoo.demo import launch
 
-# hf-hub:ORGANISATION/NAME, names of `videozoo list --pretrained`; these two travel with the package.
+# hf-hub:ORGANIZATION/NAME, names of `videozoo list --pretrained`; these two travel with the package.
 MODELS = ["test_arc_tsm", "test_dnr_tsn"]
 
 if __name__ == "__main__":

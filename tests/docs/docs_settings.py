@@ -219,7 +219,7 @@ SETTINGS: dict[str, Setting] = {
     "docs/data.md": Setting(_data, needs={"kinetics.csv": "kinetics", "videos": "videos"}),
     "docs/evaluation.md": Setting(
         _evaluation,
-        needs={"val.txt": "labelled", "groups.yaml": "groups", "a": "measured", "b": "measured"}
+        needs={"val.txt": "labeled", "groups.yaml": "groups", "a": "measured", "b": "measured"}
         | {f"runs/{name}": "run" for name in _RUNS},
     ),
     "docs/explain.md": Setting(
@@ -238,7 +238,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "docs/guides/choose.md": Setting(_choose),
     "docs/guides/evaluate.md": Setting(
-        _evaluate, needs={"val.txt": "labelled", "groups.yaml": "groups", "runs/arc": "run", "runs/tsm": "run"}
+        _evaluate, needs={"val.txt": "labeled", "groups.yaml": "groups", "runs/arc": "run", "runs/tsm": "run"}
     ),
     "docs/guides/finetune.md": Setting(
         _finetune,

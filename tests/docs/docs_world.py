@@ -41,7 +41,7 @@ class World:
         """A list of the 12, without labels."""
         path.write_text("".join(f"{file}\n" for file in self._files()))
 
-    def labelled(self, path: Path) -> None:
+    def labeled(self, path: Path) -> None:
         """A list of the 12, with labels."""
         path.write_text("".join(f"{file} {file.parent.name}\n" for file in self._files()))
 

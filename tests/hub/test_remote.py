@@ -416,7 +416,7 @@ def test_broken_repositories_are_reported_and_not_cached(
     "name", ["net", "a/b/c", "../lab/net", "lab/../net", "/etc/passwd", "lab/net.git", "lab--x/net", "", "lab/"]
 )
 def test_an_invalid_name_sends_no_request(hub: FakeHub, cache: Path, name: str) -> None:
-    with pytest.raises(WeightsError, match="not a repository's name; need organisation/name"):
+    with pytest.raises(WeightsError, match="not a repository's name; need organization/name"):
         download_repo(name)
     assert not hub.requests
 

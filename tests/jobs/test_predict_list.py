@@ -373,10 +373,10 @@ def test_a_path_list_that_is_none(content: bytes, expected: str, tmp_path: Path)
 
 
 def test_labelled_videos_are_lists_too(clips: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "labelled.txt").write_text("".join(f"{path} {path.parent.name}\n" for path in clips))
-    (tmp_path / "labelled.csv").write_text("path,label\n" + "".join(f"{p},{p.parent.name}\n" for p in clips))
+    (tmp_path / "labeled.txt").write_text("".join(f"{path} {path.parent.name}\n" for path in clips))
+    (tmp_path / "labeled.csv").write_text("path,label\n" + "".join(f"{p},{p.parent.name}\n" for p in clips))
     folder = clips[0].parents[1]
-    for data, count in ((tmp_path / "labelled.txt", 12), (tmp_path / "labelled.csv", 12), (folder, 6)):
+    for data, count in ((tmp_path / "labeled.txt", 12), (tmp_path / "labeled.csv", 12), (folder, 6)):
         listing = open_listing(data)
         assert len(listing) == count
         assert all(record.label >= 0 for record in listing)

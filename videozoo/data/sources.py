@@ -165,15 +165,15 @@ def _make_source(file: ListFile, listing: Listing, kind: str, class_names: Seque
 
 def _settle_labels(file: ListFile, listing: Listing) -> Listing:
     """Return the rows that can be numbered. Those without a label are problems, unless all may lack one."""
-    labelled = [row for row in listing.rows if row.label]
-    if not labelled and not file.needs_labels:
+    labeled = [row for row in listing.rows if row.label]
+    if not labeled and not file.needs_labels:
         return listing
-    if not labelled and listing.rows:
+    if not labeled and listing.rows:
         file.problems.hint = ". No video has a label; write 'path label' a line, or a csv with the columns path,label"
     for row in listing.rows:
         if not row.label:
             file.problems.add(row.place, f"{row.path} has no label")
-    return listing._replace(rows=labelled)
+    return listing._replace(rows=labeled)
 
 
 def _refuse_split(split: str | None, kind: str, data: object) -> None:
