@@ -13,8 +13,8 @@ from video_fixtures import write_video
 import videozoo
 from videozoo.cli import main
 from videozoo.data import load_source, resolve_data_config
-from videozoo.demo.inference import look_at
-from videozoo.demo.models import Networks
+from videozoo.demo.inference import classify_video
+from videozoo.demo.models import ModelPool
 from videozoo.export import ExportError
 from videozoo.export.metadata import read_description
 from videozoo.inference import Predictor
@@ -133,9 +133,9 @@ def test_scores_are_sigmoids_wherever_they_are_shown(run: Path, colors: Path, ca
     assert main(["predict", "--model", str(run / "best"), "--device", "cpu", "--json", str(file)]) == 0
     shown = {row["class"]: row["score"] for row in json.loads(capsys.readouterr().out)["predictions"]}
     assert [shown[name] for name in COLORS] == pytest.approx(answer.scores.tolist(), abs=1e-6)
-    networks = Networks([f"local-dir:{run / 'best'}"], has_registry=False, device="cpu")
-    look = look_at(file, networks.get(networks.titles[0]))
-    assert dict(look.best) == pytest.approx(dict(zip(COLORS, answer.scores.tolist(), strict=True)), abs=1e-4)
+    pool = ModelPool([f"local-dir:{run / 'best'}"], has_registry=False, device="cpu")
+    result = classify_video(file, pool.get(pool.titles[0]))
+    assert dict(result.best) == pytest.approx(dict(zip(COLORS, answer.scores.tolist(), strict=True)), abs=1e-4)
     model = ["--model", str(run / "best"), "--nearest", "--device", "cpu"]
     assert main(["stream", *model, "--source", str(file), "--json"]) == 0
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -207,10 +207,10 @@ def test_models_of_the_two_kinds(run: Path, single: Path, colors: Path, capsys: 
     ):
         assert main(command) == 2
         assert said in capsys.readouterr().err
-    networks = [videozoo.create_model(f"local-dir:{folder}", pretrained=True) for folder in (one, several)]
-    assert [is_multi_label(network) for network in networks] == [False, True]  # whatever the weights were before
+    nets = [videozoo.create_model(f"local-dir:{folder}", pretrained=True) for folder in (one, several)]
+    assert [is_multi_label(net) for net in nets] == [False, True]  # whatever the weights were before
     with pytest.raises(ValueError, match="they cannot be averaged"):
-        videozoo.Ensemble(networks)
+        videozoo.Ensemble(nets)
 
 
 def test_metadata_of_exported_files() -> None:

@@ -100,20 +100,20 @@ def test_paths_on_standard_input(
     lines = b"\n".join([b"# two clips", os.fsencode(clips[0]), b"", os.fsencode(strange) + b"\r", b"absent.mp4"])
     argv = ["predict", "--model", MODEL, "--device", "cpu", "--topk", "1"]
 
-    def say(text: bytes) -> None:
+    def print_result(text: bytes) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
 
-    say(b"\xef\xbb\xbf" + os.fsencode(clips[0]))  # with a byte order mark
+    print_result(b"\xef\xbb\xbf" + os.fsencode(clips[0]))  # with a byte order mark
     assert main([*argv, "-"]) == 0
     capsys.readouterr()
-    say(lines)
+    print_result(lines)
     assert main([*argv, "-", str(clips[1]), "--json"]) == 1
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [Path(answer["file"]).name for answer in answers][::3] == [clips[0].name, clips[1].name]
     assert [answer.get("error") for answer in answers] == [None, None, "no such file or folder", None]
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for suffix in (".jsonl", ".csv"):
-        say(lines)
+        print_result(lines)
         assert main([*argv, "-", str(clips[1]), "--output", str(tmp_path / f"s{suffix}")]) == 1
         assert "4 videos, 1 could not be read" in capsys.readouterr().out
     rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -127,7 +127,7 @@ def test_paths_on_standard_input(
     assert [row["class_1"] for row in table if not row["error"]] == [
         r["predictions"][0]["class"] for r in rows if r["predictions"]
     ]
-    say(b"\n \n")
+    print_result(b"\n \n")
     assert main([*argv, "-"]) == 2
     assert "no path came on standard input" in capsys.readouterr().err
 

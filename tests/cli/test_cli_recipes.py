@@ -13,7 +13,7 @@ from videozoo.data import parse_views
 from videozoo.models.registry import is_model
 from videozoo.training.fit import make_config
 from videozoo.training.recipe_files import recipe_names
-from videozoo.training.resolve_settings import FREE_FLAGS, describe_lr, settle
+from videozoo.training.resolve_settings import FREE_FLAGS, describe_lr, resolve_settings
 from videozoo.training.settings import DEFAULT_LR, DEFAULTS, Settings
 from videozoo.training.sizes import parse_frame_size, parse_size
 
@@ -34,7 +34,7 @@ VIEWS = {"arc_diving48": "2x1", "arc_k400": "10x3", "dnr_k200": "10x3", "dnr_k40
 def _settle(tmp_path: Path, *flags: str) -> Settings:
     argv = ["finetune", "--data", "videos", "--output", str(tmp_path / "run"), *flags]
     given = vars(build_parser().parse_args(argv))
-    return settle({name: value for name, value in given.items() if name in DEFAULTS})
+    return resolve_settings({name: value for name, value in given.items() if name in DEFAULTS})
 
 
 def test_these_are_the_recipes() -> None:

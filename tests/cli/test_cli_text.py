@@ -54,9 +54,9 @@ def test_a_log_file_is_not_filled_with_bars(capfd: pytest.CaptureFixture[str], m
 @pytest.mark.parametrize(
     "speak",
     [
-        lambda: console.say(NASTY),
-        lambda: console.note(NASTY),
-        lambda: console.say_error(NASTY),
+        lambda: console.print_result(NASTY),
+        lambda: console.print_status(NASTY),
+        lambda: console.print_error(NASTY),
         lambda: logging.getLogger("videozoo.hub").warning("%s", NASTY),
         _warn,
         _show_bar,

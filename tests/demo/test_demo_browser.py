@@ -1,4 +1,4 @@
-"""The page in a real browser: uploads, broken files, another network, the camera, nothing kept, nothing fetched."""
+"""The page in a real browser: uploads, broken files, another model, the camera, nothing kept, nothing fetched."""
 
 import os
 import re
@@ -179,10 +179,10 @@ def test_nothing_is_kept_once_the_page_is_closed(browser: Any, site: tuple[str, 
 def test_the_zoo_can_be_filtered(visit: Visit) -> None:
     page = visit.page
     page.get_by_role("tab", name="The zoo").click()
-    page.wait_for_selector("text=/^[0-9]+ of [0-9]+ networks/")
+    page.wait_for_selector("text=/^[0-9]+ of [0-9]+ pool/")
     page.fill("#vz-search input, #vz-search textarea", "arc r50")
     wanted = [name for name in videozoo.list_models() if "arc" in name and "r50" in name]
-    page.wait_for_selector(f"text=/^{len(wanted)} of {len(videozoo.list_models())} networks/")
+    page.wait_for_selector(f"text=/^{len(wanted)} of {len(videozoo.list_models())} pool/")
     cell = page.locator("#vz-zoo [data-row]", has_text="arc_tsm_r50").first
     cell.click()
     page.wait_for_selector("text=/about arc_tsm_r50: [1-9]/")
@@ -228,9 +228,9 @@ def test_other_peoples_files_and_addresses_are_refused(visit: Visit, site: tuple
         return await told.text();
     }"""
     config = visit.page.evaluate("window.gradio_config.dependencies")
-    look = next(d["id"] for d in config if len(d["inputs"]) == 2)
+    result = next(d["id"] for d in config if len(d["inputs"]) == 2)
     for path in ("/etc/passwd", f"{site[0]}config", "https://example.invalid/clip.mp4"):
-        told = visit.page.evaluate(ask, [path, look])
+        told = visit.page.evaluate(ask, [path, result])
         assert '"success":false' in told.replace(" ", ""), told
         assert "root:" not in told
     assert visit.page.evaluate("fetch('gradio_api/file=/etc/hostname').then(found => found.status)") in (403, 404)

@@ -16,11 +16,11 @@ from demo_tiny import NASTY, write_clip, write_network
 import videozoo
 from videozoo.cli import main
 from videozoo.data import VideoError, VideoReader
-from videozoo.demo import Limits, Networks, build_page
-from videozoo.demo.inference import Look, look_at
+from videozoo.demo import Limits, ModelPool, build_page
+from videozoo.demo.inference import VideoResult, classify_video
 from videozoo.demo.models import MOST_KEPT
 from videozoo.demo.page import _answer
-from videozoo.demo.render import render_error, render_look
+from videozoo.demo.render import render_error, render_result
 from videozoo.demo.settings import LIMITS
 from videozoo.demo.uploads import IDLE_SEC, UNOWNED_SEC, Uploads
 from videozoo.models import UnknownModelError, WeightsError
@@ -35,14 +35,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> Networks:
+def pool(tmp_path_factory: pytest.TempPathFactory) -> ModelPool:
     folder = write_network(tmp_path_factory.mktemp("runs") / "secret" / "best", NASTY)
-    return Networks([f"local-dir:{folder}"], device="cpu")
+    return ModelPool([f"local-dir:{folder}"], device="cpu")
 
 
 @pytest.fixture(scope="module")
-def look(clip: Path, networks: Networks) -> Look:
-    return look_at(clip, networks.get("secret"))
+def result(clip: Path, pool: ModelPool) -> VideoResult:
+    return classify_video(clip, pool.get("secret"))
 
 
 def test_times_are_those_of_the_file(clip: Path, tmp_path: Path) -> None:
@@ -68,31 +68,31 @@ def test_times_of_real_clips(shared_data: Path) -> None:
     assert theora[-1] == pytest.approx(29.5, abs=0.2)
 
 
-def test_a_look_is_the_networks_own_answer(look: Look, clip: Path) -> None:
+def test_a_look_is_the_networks_own_answer(result: VideoResult, clip: Path) -> None:
     from videozoo.explain import read_clip
 
-    model = look.network.model
+    model = result.loaded.model
     with torch.inference_mode():
         scores = model(read_clip(clip, model).video)[0].softmax(0)
-    assert [value for _, value in look.best] == pytest.approx(sorted(scores.tolist(), reverse=True), abs=1e-6)
-    assert look.best[0][0] == NASTY[int(scores.argmax())]
-    assert look.times_sec == pytest.approx([UNEVEN[k] / 1000 for k in look.indices], abs=1e-4)
-    assert (look.num_frames, len(look.frames), look.mapped) == (10, 8, tuple(range(8)))
-    assert look.overlays is not None
-    assert (look.overlays.float() - look.frames.float()).abs().mean() > 1
-    assert look.network.cost.params == sum(p.numel() for p in model.parameters())
-    assert min(look.decode_sec, look.forward_sec, look.explain_sec) > 0
+    assert [value for _, value in result.best] == pytest.approx(sorted(scores.tolist(), reverse=True), abs=1e-6)
+    assert result.best[0][0] == NASTY[int(scores.argmax())]
+    assert result.times_sec == pytest.approx([UNEVEN[k] / 1000 for k in result.indices], abs=1e-4)
+    assert (result.num_frames, len(result.frames), result.mapped) == (10, 8, tuple(range(8)))
+    assert result.overlays is not None
+    assert (result.overlays.float() - result.frames.float()).abs().mean() > 1
+    assert result.loaded.cost.params == sum(p.numel() for p in model.parameters())
+    assert min(result.decode_sec, result.forward_sec, result.explain_sec) > 0
 
 
-def test_an_ensemble_has_classes_and_no_maps(clip: Path, networks: Networks) -> None:
+def test_an_ensemble_has_classes_and_no_maps(clip: Path, pool: ModelPool) -> None:
     from dataclasses import replace
 
-    one = networks.get("secret")
+    one = pool.get("secret")
     both: Any = videozoo.Ensemble([one.model, one.model])
-    found = look_at(clip, replace(one, model=both))
+    found = classify_video(clip, replace(one, model=both))
     assert found.overlays is None
     assert len(found.best) == len(NASTY)
-    assert "no class maps of this model" in render_look(found)
+    assert "no class maps of this model" in render_result(found)
 
 
 class _Tags(HTMLParser):
@@ -117,11 +117,11 @@ def _parse(html: str) -> _Tags:
     return parser
 
 
-def test_nothing_of_the_users_is_html(look: Look) -> None:
+def test_nothing_of_the_users_is_html(result: VideoResult) -> None:
     from dataclasses import replace
 
     for title in NASTY:
-        html = render_look(replace(look, network=replace(look.network, title=title)))
+        html = render_result(replace(result, loaded=replace(result.loaded, title=title)))
         found = _parse(html)
         assert set(found.attributes) <= {"class", "src", "alt", "style"}
         assert all(src.startswith("data:image/") for src in found.attributes["src"])
@@ -133,13 +133,13 @@ def test_nothing_of_the_users_is_html(look: Look) -> None:
         assert any(title in text for text in _parse(message).texts)
 
 
-def test_what_is_wrong_with_a_file_is_an_answer(clip: Path, networks: Networks) -> None:
+def test_what_is_wrong_with_a_file_is_an_answer(clip: Path, pool: ModelPool) -> None:
     uploads = Uploads()
 
     def ask(data: bytes, limits: Limits = LIMITS, title: str = "secret") -> str:
         file = uploads.folder / "<b>name.mp4"
         file.write_bytes(data)
-        return _answer(title, str(file), "page", networks, uploads, limits)
+        return _answer(title, str(file), "page", pool, uploads, limits)
 
     try:
         good = clip.read_bytes()
@@ -152,13 +152,13 @@ def test_what_is_wrong_with_a_file_is_an_answer(clip: Path, networks: Networks) 
             (ask(good, Limits(duration_sec=0.5)), "longer than the 0.5 s that are taken"),
             (ask(good, Limits(frame_pixels=1000)), "its frames are 64x64"),
             (ask(good, title="tsm_r50"), "does not offer that model"),
-            (_answer("secret", str(clip), "page", networks, uploads, Limits()), "Something went wrong"),
+            (_answer("secret", str(clip), "page", pool, uploads, Limits()), "Something went wrong"),
         ):
             assert words in html
             assert "vz-error" in html
             assert str(uploads.folder) not in html
             assert "<b>name" not in html
-        assert "vz-hint" in _answer("secret", None, "page", networks, uploads, Limits())
+        assert "vz-hint" in _answer("secret", None, "page", pool, uploads, Limits())
         assert not list(uploads.folder.iterdir())
     finally:
         uploads.close()
@@ -214,25 +214,25 @@ def test_what_is_left_behind_is_swept_away() -> None:
 def test_networks_are_offered_by_titles_alone(tmp_path: Path) -> None:
     folders = [write_network(tmp_path / name / "run" / "best", ("a", "b")) for name in ("here", "there")]
     names = [f"local-dir:{folder}" for folder in folders]
-    public = Networks(names, has_registry=False, device="cpu")
+    public = ModelPool(names, has_registry=False, device="cpu")
     assert public.titles == ["run", "run (2)"]
     assert public.get("run (2)").class_names == ("a", "b")
     for title in (names[0], "test_arc_tsm.motions", f"local-dir:{tmp_path}", ""):
         with pytest.raises(UnknownModelError, match="does not offer"):
             public.get(title)
-    local = Networks(["test_dnr_tsn"], device="cpu")
+    local = ModelPool(["test_dnr_tsn"], device="cpu")
     assert local.titles[:2] == ["test_dnr_tsn.motions", "test_arc_tsm.motions"]
     assert sorted(local.titles) == sorted(videozoo.list_pretrained())
-    assert all(title.startswith("test_") for title in Networks(has_registry=False, device="cpu").titles)
+    assert all(title.startswith("test_") for title in ModelPool(has_registry=False, device="cpu").titles)
 
 
 def test_few_networks_stay_in_memory(tmp_path: Path) -> None:
     folder = write_network(tmp_path / "mine", ("a", "b"))
-    networks = Networks(["test_arc_tsm", "test_dnr_tsn", f"local-dir:{folder}"], has_registry=False, device="cpu")
-    loaded = [networks.get(title) for title in networks.titles]
-    assert networks.get(networks.titles[-1]) is loaded[-1]
-    assert networks.get(networks.titles[0]) is not loaded[0]
-    assert networks._loaded.cache_info().currsize == MOST_KEPT
+    pool = ModelPool(["test_arc_tsm", "test_dnr_tsn", f"local-dir:{folder}"], has_registry=False, device="cpu")
+    loaded = [pool.get(title) for title in pool.titles]
+    assert pool.get(pool.titles[-1]) is loaded[-1]
+    assert pool.get(pool.titles[0]) is not loaded[0]
+    assert pool._loaded.cache_info().currsize == MOST_KEPT
 
 
 @pytest.mark.parametrize(
@@ -246,15 +246,15 @@ def test_few_networks_stay_in_memory(tmp_path: Path) -> None:
 )
 def test_bad_networks_are_told_at_once(name: str, error: type[Exception]) -> None:
     with pytest.raises(error):
-        Networks([name])
+        ModelPool([name])
 
 
 @pytest.mark.extras
-def test_the_page_is_built(networks: Networks) -> None:
+def test_the_page_is_built(pool: ModelPool) -> None:
     pytest.importorskip("gradio")
     uploads = Uploads()
     try:
-        config = build_page(networks, uploads).get_config_file()
+        config = build_page(pool, uploads).get_config_file()
         kinds = [part["type"] for part in config["components"]]
         assert {"tabs", "dropdown", "video", "button", "html", "dataframe"} <= set(kinds)
         assert "secret" in json.dumps(config)

@@ -21,7 +21,7 @@ from videozoo.models.default_start import Start, default_starts
 from videozoo.models.registry import list_models
 from videozoo.training import start as start_module
 from videozoo.training.model import _describe_start
-from videozoo.training.resolve_settings import settle
+from videozoo.training.resolve_settings import resolve_settings
 from videozoo.training.settings import DEFAULTS, Settings
 from videozoo.training.start import make_started_model
 
@@ -136,7 +136,7 @@ def test_the_clips_stay_those_of_the_name(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_a_named_start_or_none_is_left_alone(tmp_path: Path) -> None:
     def settled(**given: Any) -> Settings:
-        return settle({"data": "videos", "output": str(tmp_path / "run"), **given})
+        return resolve_settings({"data": "videos", "output": str(tmp_path / "run"), **given})
 
     assert settled(recipe="dnr_ssv1").from_scratch
     assert not settled(recipe="dnr_ssv1", init_from="tsn_r50.x").from_scratch

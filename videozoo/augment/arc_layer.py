@@ -39,7 +39,7 @@ class ArcLayer(nn.Module):
     more channel.
 
     Layout: a subclass says how its tensors become a *view* with an axis of time (:meth:`_view`), how the view becomes
-    rows that a 1x1 map takes and back (:meth:`_rows`, :meth:`_unrows`), how it becomes the layer's own layout
+    rows that a 1x1 map takes and back (:meth:`_to_rows`, :meth:`_unrows`), how it becomes the layer's own layout
     (:meth:`_native`), and which dimensions of the view are space and time.
     """
 
@@ -226,10 +226,10 @@ class ArcLayer(nn.Module):
         pooled = self._pool(self._view(y), j)
         if self.gru is not None:
             total = sum(pooled[1:], pooled[0])
-            hidden = self.gru(self._rows(total), None if before is None else self._rows(before))
+            hidden = self.gru(self._to_rows(total), None if before is None else self._to_rows(before))
             return self._unrows(hidden, total)
         matrix = self._columns(self.attend, j)
-        mapped = [self._unrows(self._map(self._rows(part), matrix), part) for part in pooled]
+        mapped = [self._unrows(self._map(self._to_rows(part), matrix), part) for part in pooled]
         return _add(before, sum(mapped[1:], mapped[0]))
 
     def _pool(self, view: Tensor, j: int) -> list[Tensor]:
@@ -245,15 +245,15 @@ class ArcLayer(nn.Module):
     def _refine(self, base: Tensor, floor: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
         """Z_i from X + W_e X, min(X, 0), AF and AM (eq. 5)."""
         if attention is not None and self.options.interaction == "multiplicative":
-            state = base if fused is None else base + self._grow(fused, base)
-            state = state * self._grow(self._native(2 * torch.sigmoid(attention)), base)
+            state = base if fused is None else base + self._upsample_like(fused, base)
+            state = state * self._upsample_like(self._native(2 * torch.sigmoid(attention)), base)
         else:
             if attention is not None:
                 fused = self._native(attention if fused is None else self._view(fused) + attention)
-            state = base if fused is None else base + self._grow(fused, base)
+            state = base if fused is None else base + self._upsample_like(fused, base)
         return torch.where(state <= floor, floor, state)
 
-    def _grow(self, x: Tensor, like: Tensor) -> Tensor:
+    def _upsample_like(self, x: Tensor, like: Tensor) -> Tensor:
         """Nearest upsampling to the size of ``like``. Where x has a single position it is left to broadcasting."""
         wanted = [1 if have == 1 else want for have, want in zip(x.shape[2:], like.shape[2:], strict=True)]
         return x if list(x.shape[2:]) == wanted else F.interpolate(x, size=wanted, mode="nearest")
@@ -268,7 +268,7 @@ class ArcLayer(nn.Module):
     def _view(self, x: Tensor) -> Tensor:
         return x
 
-    def _rows(self, view: Tensor) -> Tensor:
+    def _to_rows(self, view: Tensor) -> Tensor:
         return view
 
     def _unrows(self, rows: Tensor, like: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class _Folded(ArcLayer):
     def _view(self, x: Tensor) -> Tensor:
         return unfold_time(x, self.num_segments)
 
-    def _rows(self, view: Tensor) -> Tensor:
+    def _to_rows(self, view: Tensor) -> Tensor:
         return view.flatten(0, 1)
 
     def _unrows(self, rows: Tensor, like: Tensor) -> Tensor:
@@ -135,5 +135,5 @@ class ArcLinear(_Folded):
     def _space_dims(self, view: Tensor) -> tuple[int, ...]:
         return tuple(range(2, view.ndim - 1))
 
-    def _grow(self, x: Tensor, like: Tensor) -> Tensor:
+    def _upsample_like(self, x: Tensor, like: Tensor) -> Tensor:
         return x

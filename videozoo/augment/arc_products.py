@@ -183,7 +183,7 @@ class ArcProducts(OwnGradient):
         steps = [kept[k : k + width] for k in range(0, len(kept), width)]
         weights, outputs = weight.split(plan.sizes), grad.split(plan.sizes, 1)
         # From the last step to the first.
-        of_weights: list[Tensor] = []
+        grad_weights: list[Tensor] = []
         of_biases: list[Tensor] = []
         of_fuses: list[Any] = []
         of_attends: list[Any] = []
@@ -191,47 +191,47 @@ class ArcProducts(OwnGradient):
         low: Tensor | None = None
         full: Tensor | None = None
         for i in reversed(range(len(plan.sizes))):
-            of_y = outputs[i]
+            grad_y = outputs[i]
             if low is not None:
                 columns = columns_of(plan.sizes, i)
                 w_f, w_a = (None if m is None else m[:, columns] for m in (fuse, attend))
-                of_y, of_fuse, of_attend = _feed_back(of_y, low, steps[i], w_f, w_a, plan)
-                of_fuses.append(of_fuse)
-                of_attends.append(of_attend)
+                grad_y, grad_fuse, grad_attend = _feed_back(grad_y, low, steps[i], w_f, w_a, plan)
+                of_fuses.append(grad_fuse)
+                of_attends.append(grad_attend)
             z = steps[i - 1][1] if i else x
             asked = [bool(i) or needed[0], True, bias is not None]
             size = None if bias is None else [plan.sizes[i]]
-            of_z, of_w, of_b = torch.ops.aten.convolution_backward(
-                of_y, z, weights[i], size, *(list(v) for v in plan.geometry), False, [0, 0], 1, asked
+            grad_z, grad_w, grad_b = torch.ops.aten.convolution_backward(
+                grad_y, z, weights[i], size, *(list(v) for v in plan.geometry), False, [0, 0], 1, asked
             )
-            of_weights.append(of_w)
-            of_biases.append(of_b)
+            grad_weights.append(grad_w)
+            of_biases.append(grad_b)
             if not i:
                 break
             if floor is None:
-                torch.ops.aten.threshold_backward.grad_input(of_z, z, 0, grad_input=of_z)
+                torch.ops.aten.threshold_backward.grad_input(grad_z, z, 0, grad_input=grad_z)
             else:
-                stopped = of_z.masked_fill(z > floor, 0)
+                stopped = grad_z.masked_fill(z > floor, 0)
                 at_floor = stopped if at_floor is None else at_floor.add_(stopped)
-                of_z = of_z.sub_(stopped)
-            full = of_z if full is None else full.add_(of_z)
-            if of_y.shape[2:] == z.shape[2:]:
+                grad_z = grad_z.sub_(stopped)
+            full = grad_z if full is None else full.add_(grad_z)
+            if grad_y.shape[2:] == z.shape[2:]:
                 low = full
             else:
-                small = _shrink(of_z, of_y)
+                small = _shrink(grad_z, grad_y)
                 low = small if low is None else low.add_(small)
         assert full is not None
-        of_x, of_base = None, _flat(full, last)
-        of_embed = None if embed is None else _outer(of_base, _flat(x, last))
+        grad_x, of_base = None, _flat(full, last)
+        grad_embed = None if embed is None else _outer(of_base, _flat(x, last))
         if needed[0]:
-            of_x = of_z.add_(full)
+            grad_x = grad_z.add_(full)
             if at_floor is not None:
-                of_x = of_x.addcmul_(at_floor, (x < 0).to(x.dtype))
+                grad_x = grad_x.addcmul_(at_floor, (x < 0).to(x.dtype))
             if embed is not None:
-                of_x = _maps(_sum_and_product(_flat(of_x, last), embed.t(), of_base), x)
+                grad_x = _maps(_sum_and_product(_flat(grad_x, last), embed.t(), of_base), x)
         of_matrices = (None if parts[0] is None else torch.cat(parts[::-1], 1) for parts in (of_fuses, of_attends))
-        of_bias = None if bias is None else torch.cat(of_biases[::-1])
-        return of_x, of_embed, *of_matrices, torch.cat(of_weights[::-1]), of_bias, None, None
+        grad_bias = None if bias is None else torch.cat(of_biases[::-1])
+        return grad_x, grad_embed, *of_matrices, torch.cat(grad_weights[::-1]), grad_bias, None, None
 
 
 def _shrink(grad: Tensor, like: Tensor) -> Tensor:
@@ -243,7 +243,7 @@ def _shrink(grad: Tensor, like: Tensor) -> Tensor:
 
 
 def _feed_back(
-    of_y: Tensor,
+    grad_y: Tensor,
     of_state: Tensor,
     step: Sequence[Tensor],
     fuse: Tensor | None,
@@ -254,19 +254,19 @@ def _feed_back(
     y, _, *pooled = step
     last = y.is_contiguous(memory_format=torch.channels_last)
     state = _flat(of_state, last)
-    of_fuse = of_attend = None
+    grad_fuse = grad_attend = None
     if fuse is None:
-        total = of_y.clone(memory_format=torch.contiguous_format)
+        total = grad_y.clone(memory_format=torch.contiguous_format)
     else:
-        total = _maps(_sum_and_product(_flat(of_y, last), fuse.t(), state), of_y)
-        of_fuse = _outer(state, _flat(y, last))
+        total = _maps(_sum_and_product(_flat(grad_y, last), fuse.t(), state), grad_y)
+        grad_fuse = _outer(state, _flat(y, last))
     if attend is not None:
         view, of_view = _in_time(y, plan), _in_time(total, plan)
         sums = [_in_time(of_state, plan).sum(dims, keepdim=True) for dims in plan.pools]
         rows = _stack(sums)
-        of_attend = rows.t() @ pooled[0]
+        grad_attend = rows.t() @ pooled[0]
         maxima, more = _unstack(pooled[0], sums), _unstack(rows @ attend, sums)
         for dims, maximum, of_maximum in zip(plan.pools, maxima, more, strict=True):
             hit = (view == maximum).to(view.dtype)  # equal maxima share the gradient, as amax has it
             of_view.addcmul_(hit, of_maximum / hit.sum(dims, keepdim=True))
-    return total, of_fuse, of_attend
+    return total, grad_fuse, grad_attend

@@ -99,14 +99,14 @@ class _StandardizeAndScale(OwnGradient):
             )
             for g, part in zip(grad.split(sizes), x.split(sizes), strict=True)
         ]
-        of_gamma = torch.stack([row[1] for row in sums]).view_as(gamma)  # sum of grad times the standardized x
-        of_beta = torch.stack([row[2] for row in sums]).view_as(gamma)
-        of_x = None
+        grad_gamma = torch.stack([row[1] for row in sums]).view_as(gamma)  # sum of grad times the standardized x
+        grad_beta = torch.stack([row[2] for row in sums]).view_as(gamma)
+        grad_x = None
         if needed[0]:
-            # of_x = gamma rstd grad - rstd mean(gamma grad) - rstd x^ mean(gamma grad x^) with x^ = (x - mean) rstd
+            # grad_x = gamma rstd grad - rstd mean(gamma grad) - rstd x^ mean(gamma grad x^) with x^ = (x - mean) rstd
             count = x.numel() // x.shape[1]
-            factor = (gamma * of_gamma).sum((0, 1)) * rstd.square() / -count
-            constant = (gamma * of_beta).sum((0, 1)) * rstd / -count - factor * mean
-            of_x = torch.addcmul(constant[:, None, None], x, factor[:, None, None])
-            of_x.addcmul_(grad, _per_frame(gamma * rstd, *rows))
-        return of_x, of_gamma, of_beta, None, None
+            factor = (gamma * grad_gamma).sum((0, 1)) * rstd.square() / -count
+            constant = (gamma * grad_beta).sum((0, 1)) * rstd / -count - factor * mean
+            grad_x = torch.addcmul(constant[:, None, None], x, factor[:, None, None])
+            grad_x.addcmul_(grad, _per_frame(gamma * rstd, *rows))
+        return grad_x, grad_gamma, grad_beta, None, None

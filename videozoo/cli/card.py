@@ -3,7 +3,7 @@
 import argparse
 
 from videozoo.cli.command import Command, flag
-from videozoo.cli.console import say_text
+from videozoo.cli.console import print_text
 
 COMMAND = Command(
     help="print a model's card",
@@ -20,5 +20,5 @@ def run(args: argparse.Namespace) -> int:
 
     source = find_source(args.folder)
     model = videozoo.create_model(f"local-dir:{source.folder}", pretrained=True)
-    say_text(render_card(model, source).rstrip())
+    print_text(render_card(model, source).rstrip())
     return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videozoo.cli.command import Command, flag
-from videozoo.cli.console import CommandError, note, say, show_log
+from videozoo.cli.console import CommandError, print_result, print_status, show_log
 from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS
 from videozoo.cli.jobs import job_bar
 from videozoo.jobs.output_folders import refuse_inside_data
@@ -68,7 +68,7 @@ def load_listed(args: argparse.Namespace, *, needs_labels: bool = True) -> "dict
         class_names = source.class_names or None
         sources[part] = source
         for text in source.warnings:
-            note(f"warning: {text}")
+            print_status(f"warning: {text}")
     return sources
 
 
@@ -98,14 +98,14 @@ def run(args: argparse.Namespace) -> int:
     counts = {part: count_classes(source, findings[part]) for part, source in sources.items()}
     first = next(iter(sources))
     for line in class_table(counts):
-        say(line)
+        print_result(line)
     for text in cheaper_size(findings[first]):
-        say(f"{'cheaper':<9}{text}")
+        print_result(f"{'cheaper':<9}{text}")
     for text in warn_classes(counts[first]):
-        note(f"warning: {text}")
+        print_status(f"warning: {text}")
     for part, source in sources.items():
         for text in check_splits(sources[first], source) if part != first else ():
-            note(f"warning: {text}")
+            print_status(f"warning: {text}")
     every = [finding for own in findings.values() for finding in own]
     return 1 if not every or any(finding.error for finding in every) else 0
 
@@ -114,13 +114,15 @@ def _check(args: argparse.Namespace, source: "VideoSource", folder: Path, part: 
     from videozoo.jobs.check import check_source, summary
 
     if part:
-        say(f"{'part':<9}{part}")
+        print_result(f"{'part':<9}{part}")
     with job_bar(len(source.records), folder) as show:
         findings = check_source(source, folder, workers=args.workers, limit_sec=args.time_limit, on_progress=show)
     for name, value in summary(findings):
-        say(f"{name:<9}{value}")
+        print_result(f"{name:<9}{value}")
     written = [name for name in ("report.csv", "classes.csv", "clean.csv") if (folder / name).exists()]
-    say(f"{'written':<9}{', '.join(written)} in {folder}")
+    print_result(f"{'written':<9}{', '.join(written)} in {folder}")
     if any(finding.error for finding in findings) and "clean.csv" not in written:
-        note("members of shards cannot be left out by a list; prepare --shards writes shards without the broken ones")
+        print_status(
+            "members of shards cannot be left out by a list; prepare --shards writes shards without the broken ones"
+        )
     return findings

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import CommandError, note, say, say_text, show_log
+from videozoo.cli.console import CommandError, print_result, print_status, print_text, show_log
 from videozoo.text import columns_text, csv_text, first_line, json_text
 
 if TYPE_CHECKING:
@@ -51,25 +51,25 @@ def run(args: argparse.Namespace) -> int:
         if all(found.folder.resolve() != other.folder.resolve() for other in runs):
             runs.append(found)
     for problem in problems:
-        note(f"left out: {problem}")
+        print_status(f"left out: {problem}")
     if not runs:
         raise CommandError("compare: none of these folders can be compared.")
     names = name_runs(runs)
     costs = Costs()
     objects = [_as_object(name, one, costs) for name, one in zip(names, runs, strict=True)]
     if args.json:
-        say_text(json_text(objects, 2))
+        print_text(json_text(objects, 2))
     else:
         for line in columns_text(_HEAD, map(_cells, objects), _NUMBERS):
-            say(line)
+            print_result(line)
     for line in describe_differences(runs, names):
-        note(f"note: {line}")
+        print_status(f"note: {line}")
     if output is not None and output.suffix == ".png":
         plot_runs(output, runs, names)
     elif output is not None:
         replace_file(output, csv_text([list(objects[0]), *(_csv_cells(one) for one in objects)]))
     if output is not None:
-        note(f"written: {output}")
+        print_status(f"written: {output}")
     return 1 if problems else 0
 
 
@@ -149,7 +149,7 @@ class Costs:
         except FileNotFoundError:  # an evaluation
             return None, None, {}
         except (WeightsError, ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError) as error:
-            note(f"note: the size of {folder} is unknown ({first_line(error)})")
+            print_status(f"note: the size of {folder} is unknown ({first_line(error)})")
             return None, None, {}
 
     def _count(self, folder: Path) -> tuple[int, int, dict[str, Any]]:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from videozoo.cli.command import Command, flag
-from videozoo.cli.console import say
+from videozoo.cli.console import print_result
 from videozoo.jobs.output_folders import hold_output, refuse_file
 
 COMMAND = Command(
@@ -45,10 +45,10 @@ def run(args: argparse.Namespace) -> int:
         else:
             written = write_matrices(output, titles, found["all classes"])
     for name, parts in found.items():
-        say(f"{name}: {parts[0].num_videos} videos of {len(parts[0].class_names)} classes")
+        print_result(f"{name}: {parts[0].num_videos} videos of {len(parts[0].class_names)} classes")
         for title, part in zip(titles, parts, strict=True):
             within = f", within group {part.within:.1%}" if args.groups and part.within is not None else ""
             shares = "no videos" if part.top1 is None else f"right {part.top1:.1%}{within}"
-            say(f"  {title:<30} {shares}")
-    say(f"written: {', '.join(written)} in {output}")
+            print_result(f"  {title:<30} {shares}")
+    print_result(f"written: {', '.join(written)} in {output}")
     return 0

@@ -64,7 +64,7 @@ def answer(work: Callable[[], int]) -> int:
     except KeyboardInterrupt as stop:
         _show_traceback()
         if is_main_process():
-            say_error(str(stop) or "nothing more is done", kind="interrupted")
+            print_error(str(stop) or "nothing more is done", kind="interrupted")
         return 128 + int(getattr(stop, "number", signal.SIGINT))
     except BrokenPipeError:  # `videozoo list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,7 +72,7 @@ def answer(work: Callable[[], int]) -> int:
     except Exception as error:
         _show_traceback()
         _let_first_process_speak()
-        say_error(_describe(error))
+        print_error(_describe(error))
         return 2
 
 
@@ -85,7 +85,7 @@ def _let_first_process_speak() -> None:
         time.sleep(_HEAR_FIRST_SEC)
 
 
-def say_error(message: str, kind: str = "error") -> None:
+def print_error(message: str, kind: str = "error") -> None:
     """One ``videozoo: error: ...`` on stderr.
 
     Further lines, indented, only where a list of problems follows.
@@ -137,7 +137,7 @@ def _show_traceback() -> None:
         _write(traceback.format_exc(), sys.stderr, lines="all")
 
 
-def say(message: str = "", *, by_all: bool = False) -> None:
+def print_result(message: str = "", *, by_all: bool = False) -> None:
     """Print a line of the answer, on stdout.
 
     ``by_all``: in every process, not in the first alone.
@@ -146,13 +146,13 @@ def say(message: str = "", *, by_all: bool = False) -> None:
         _write(message, sys.stdout, lines="none")
 
 
-def say_text(text: str) -> None:
+def print_text(text: str) -> None:
     """Print a text of several lines, on stdout: JSON or Markdown, in which names from outside hold no line breaks."""
     if is_main_process():
         _write(text, sys.stdout, lines="all")
 
 
-def note(message: str) -> None:
+def print_status(message: str) -> None:
     """Print a line on what is being done, on stderr.
 
     Further lines must be indented.
@@ -200,7 +200,7 @@ def _line_writer(total: int, title: str | None) -> Callable[[int, int], None]:
         last, speed = now, (done - first) / (now - begin)
         left = f", about {(total - done) / speed / 60:.0f} min left" if speed else ""
         broken = f", {num_broken} broken" if num_broken else ""
-        note(f"{title + ': ' if title else ''}{done} of {total} videos{broken}, {speed:.1f} a second{left}")
+        print_status(f"{title + ': ' if title else ''}{done} of {total} videos{broken}, {speed:.1f} a second{left}")
 
     return show
 
@@ -214,7 +214,7 @@ def show_log() -> None:
     log.setLevel(logging.INFO if is_main_process() else logging.ERROR)
     log.propagate = False
     log.handlers = [_Lines()]
-    # torch's remark on pinned memory without a GPU, and the like, say nothing about the user's data.
+    # torch's remark on pinned memory without a GPU, and the like, print_result nothing about the user's data.
     warnings.filterwarnings("ignore", module=r"torch\.utils\.data|torch\.optim\.lr_scheduler|accelerate")
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import CommandError, say
+from videozoo.cli.console import CommandError, print_result
 
 COMMAND = Command(
     help="turn a published checkpoint into a model folder",
@@ -61,8 +61,8 @@ def _place(args: argparse.Namespace, output: Path | None) -> int:
         raise CommandError(f"{flag}: {args.model} has a record that says so; leave it out, or use --model {arch}.")
     folder = place_weights(args.file, args.model, output)
     how = args.model if output is None else f"local-dir:{folder}"
-    say(f"{args.file}: {args.model} -> {folder}")
-    say(f"use it: videozoo predict --model {how} FILE, or videozoo.create_model({how!r}, pretrained=True)")
+    print_result(f"{args.file}: {args.model} -> {folder}")
+    print_result(f"use it: videozoo predict --model {how} FILE, or videozoo.create_model({how!r}, pretrained=True)")
     return 0
 
 
@@ -83,7 +83,7 @@ def _convert(args: argparse.Namespace, output: Path) -> int:
     )
     save_checkpoint(output, model.state_dict(), model_config(model))
     if converted.dropped:
-        say(f"left out, as the model never uses them: {', '.join(converted.dropped)}")
+        print_result(f"left out, as the model never uses them: {', '.join(converted.dropped)}")
     what = model.pretrained_cfg.get("architecture") or "a composition without a name"
-    say(f"{args.file}: {source}, {what}, {model.num_classes} classes, {model.num_frames} frames -> {output}")
+    print_result(f"{args.file}: {source}, {what}, {model.num_classes} classes, {model.num_frames} frames -> {output}")
     return 0

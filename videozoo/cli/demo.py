@@ -4,7 +4,7 @@ import argparse
 
 from videozoo.arguments import flag_of
 from videozoo.cli.command import Command, flag
-from videozoo.cli.console import CommandError, Interrupted, say, show_log
+from videozoo.cli.console import CommandError, Interrupted, print_result, show_log
 from videozoo.cli.flags import DEVICE
 
 COMMAND = Command(
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             port=args.port,
             limits=Limits(args.max_size, args.max_duration),
             device=args.device,
-            on_ready=lambda url: say(f"the page is at {url} (Ctrl-C ends it)"),
+            on_ready=lambda url: print_result(f"the page is at {url} (Ctrl-C ends it)"),
         )
     except DemoError as error:
         raise CommandError(str(error)) from error

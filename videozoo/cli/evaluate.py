@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from videozoo.choices import AVERAGES
 from videozoo.cli.accuracy import describe_average_precisions, describe_chance, describe_mistakes, describe_trust
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import say, say_text, show_log
+from videozoo.cli.console import print_result, print_text, show_log
 from videozoo.cli.flags import AMP, CLASS_NAMES, DEVICE, INDEX_CACHE, MAX_FRAMES
 from videozoo.cli.jobs import job_bar
 from videozoo.launch import is_main_process, num_processes
@@ -101,15 +101,15 @@ def _report(args: argparse.Namespace, found: Evaluation) -> None:
     content = found.to_dict()
     written = found.write(Path(args.output)) if args.output else []
     if args.json:
-        say_text(json.dumps(content, indent=2, ensure_ascii=False))
+        print_text(json.dumps(content, indent=2, ensure_ascii=False))
         return
     for name, value in _table(content, found.scores.result):
-        say(f"{name:<12}{value}")
+        print_result(f"{name:<12}{value}")
     for name, group in content.get("groups", {}).items():
         shares = "no videos" if group["top1"] is None else f"{group['top1']:.1%}, within group {group['within']:.1%}"
-        say(f"{'group':<12}{name}: {shares}, {group['num_videos']} videos of {len(group['classes'])} classes")
+        print_result(f"{'group':<12}{name}: {shares}, {group['num_videos']} videos of {len(group['classes'])} classes")
     if written:
-        say(f"{'written':<12}{', '.join(written)} in {args.output}")
+        print_result(f"{'written':<12}{', '.join(written)} in {args.output}")
 
 
 def _table(content: Mapping[str, Any], result: "EvalResult") -> list[tuple[str, str]]:

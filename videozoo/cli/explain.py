@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.choices import is_onnx
 from videozoo.cli.command import Command, flag
-from videozoo.cli.console import CommandError, note, say, show_log
+from videozoo.cli.console import CommandError, print_result, print_status, show_log
 from videozoo.cli.flags import DEVICE, MAX_FRAMES, MODEL
 from videozoo.jobs.output_folders import hold_output, refuse_file
 
@@ -80,10 +80,10 @@ def run(args: argparse.Namespace) -> int:
         other.check_kinds(tuple(kind for kind in kinds if kind in MAPS), as_model=False)
     with hold_output(output, "pictures"):
         written = explained.write(kinds, output, other)
-    say(f"{'file':<12}{args.file}")
+    print_result(f"{'file':<12}{args.file}")
     for one in (explained, *([other] if other else [])):
-        say(f"{'network':<12}{one.title}: {one.answer}")
-    say(f"{'written':<12}{', '.join(written)} in {output}")
+        print_result(f"{'network':<12}{one.title}: {one.answer}")
+    print_result(f"{'written':<12}{', '.join(written)} in {output}")
     return 0
 
 
@@ -197,7 +197,7 @@ class Explained:
             from videozoo.explain.occlusion import count_forwards
 
             clips = sum(count_forwards(one.video.shape[2]) for one in (self, other) if one is not None)
-            note(f"occlusion: {clips} clips go through the model{'s' * (other is not None)}")
+            print_status(f"occlusion: {clips} clips go through the model{'s' * (other is not None)}")
         row, indices = self.film_row(kind)
         rows = [row]
         if other is not None:

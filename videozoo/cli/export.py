@@ -4,7 +4,7 @@ import argparse
 
 from videozoo.choices import EXPORT_FORMATS
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import CommandError, note, say, show_log
+from videozoo.cli.console import CommandError, print_result, print_status, show_log
 from videozoo.cli.flags import MAX_FRAMES, MODEL
 
 COMMAND = Command(
@@ -36,7 +36,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load, export, say what came out."""
+    """Load, export, print_result what came out."""
     if args.int8 and not args.clips:
         raise CommandError("export: --int8 changes the answers; give --clips FILE ..., videos to measure by how much.")
     if args.clips and args.format == "state-dict":
@@ -58,21 +58,21 @@ def run(args: argparse.Namespace) -> int:
         fuse=args.fuse,
         int8=args.int8,
         clips=clips,
-        on_step=lambda step: note(f"{step} ..."),
+        on_step=lambda step: print_status(f"{step} ..."),
     )
     where = "the clips given" if args.clips else "random clips"
-    say(f"{report.path}: {report.num_bytes / 1e6:.1f} MB")
+    print_result(f"{report.path}: {report.num_bytes / 1e6:.1f} MB")
     if args.format == "state-dict":
-        say("checked: read again, the weights are the model's")
+        print_result("checked: read again, the weights are the model's")
     else:
         what = "before int8, " if report.agreement else ""
-        say(f"checked: {what}logits of {where} differ by at most {report.max_difference:.1e} of the largest")
+        print_result(f"checked: {what}logits of {where} differ by at most {report.max_difference:.1e} of the largest")
     if report.agreement is not None:
         found = report.agreement
-        say(
+        print_result(
             f"int8 weights: the same best class for {found.top1:.1%} of {found.num_clips} clips; "
             f"logits differ by at most {found.max_difference:.3g}, the largest is {found.max_logit:.3g}"
         )
     if args.format == "onnx":
-        say(f"use it: videozoo predict --model {report.path} FILE")
+        print_result(f"use it: videozoo predict --model {report.path} FILE")
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from videozoo.arguments import check_ranges
 from videozoo.choices import FEATURE_FILES
 from videozoo.cli.command import Command, flag
-from videozoo.cli.console import note, show_log
+from videozoo.cli.console import print_status, show_log
 from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES, MODEL
 from videozoo.cli.jobs import LIST_FLAGS, answer_options, run_job
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
         show_log()
         extractor = Extractor(args.model, layer=args.layer, level=args.level, **answer_options(args))
-        note(describe_device(extractor.device, extractor.amp))
+        print_status(describe_device(extractor.device, extractor.amp))
         return functools.partial(extract_list, extractor)
 
     return run_job("extract", args, FEATURE_FILES, open_work)

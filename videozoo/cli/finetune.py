@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from videozoo.cli.accuracy import describe_chance, describe_trust
 from videozoo.cli.command import Command, group
-from videozoo.cli.console import Interrupted, say, show_log
-from videozoo.training.resolve_settings import settle
+from videozoo.cli.console import Interrupted, print_result, show_log
+from videozoo.training.resolve_settings import resolve_settings
 from videozoo.training.run import run_training
 from videozoo.training.settings import DEFAULTS, GROUPS
 
@@ -31,7 +31,7 @@ COMMAND = Command(
 def run(args: argparse.Namespace) -> int:
     """Train, and say what came out."""
     show_log()
-    settings = settle({name: value for name, value in vars(args).items() if name in DEFAULTS})
+    settings = resolve_settings({name: value for name, value in vars(args).items() if name in DEFAULTS})
     try:
         result = run_training(settings)
     except KeyboardInterrupt as stop:
@@ -80,4 +80,4 @@ def _say_result(result: "FitResult") -> None:
         f"classify   videozoo predict --model {model} FILE...",
     )
     for line in lines:
-        say(line)
+        print_result(line)

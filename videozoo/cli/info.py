@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import say, say_text, show_log
+from videozoo.cli.console import print_result, print_text, show_log
 from videozoo.text import gmacs_text, some
 
 COMMAND = Command(
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     show_log()
     facts = _gather(args.model)
     if args.json:
-        say_text(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_text(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         _say_facts(facts)
     return 0
@@ -100,7 +100,7 @@ def _say_facts(facts: dict[str, Any]) -> None:
         title = "published" if facts.get("url") else "measured"
         rows.append((title, ", ".join(f"{key} {_number(value)}" for key, value in facts["metrics"].items())))
     for name, value in rows:
-        say(f"{name:<12}{value}")
+        print_result(f"{name:<12}{value}")
 
 
 def _weights_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:

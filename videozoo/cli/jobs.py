@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.command import flag
-from videozoo.cli.console import CommandError, Interrupted, note, progress_bar, say
+from videozoo.cli.console import CommandError, Interrupted, print_result, print_status, progress_bar
 from videozoo.extras import check_installed
 from videozoo.jobs.output_folders import refuse_inside_data
 from videozoo.jobs.shards import check_shard, check_suffix
@@ -71,7 +71,7 @@ def answer_options(args: argparse.Namespace) -> dict[str, Any]:
 def job_bar(total: int, kept: Path | None, title: str | None = None) -> Iterator[Callable[[int, int], None]]:
     """Show how far a job is, see `progress_bar`.
 
-    Where it is interrupted, say in which folder the work is kept.
+    Where it is interrupted, print_result in which folder the work is kept.
     """
     try:
         with progress_bar(total, title) as show:
@@ -107,15 +107,17 @@ def run_job(
     if listing is None:
         listing = open_listing(args.input, data_root=args.data_root, data_format=args.data_format, split=args.split)
     for text in listing.warnings:
-        note(f"warning: {text}")
+        print_status(f"warning: {text}")
     if listing.num_repeats:
-        note(f"{args.input}: {listing.num_repeats} paths stand there again; each file is answered once")
+        print_status(f"{args.input}: {listing.num_repeats} paths stand there again; each file is answered once")
     work = open_work()
     total = len(range(shard, len(listing), num_shards))
     with job_bar(total, output.parent, f"shard {shard} of {num_shards}") as show:
         result = work(listing, output, num_shards=num_shards, shard=shard, on_progress=show)
     before = f", {result.num_done_before} of them earlier" if result.num_done_before else ""
-    say(f"{result.path}: {result.num_videos} videos{before}, {result.num_errors} could not be read", by_all=True)
+    print_result(
+        f"{result.path}: {result.num_videos} videos{before}, {result.num_errors} could not be read", by_all=True
+    )
     # torchrun ends all processes when one of them ends with another status.
     is_started_by_torchrun = args.shard is None and num_shards > 1
     return 1 if result.num_errors and not is_started_by_torchrun else 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from videozoo.catalog import Catalog, read_catalog, read_costs, select_names
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import CommandError, say, say_text
+from videozoo.cli.console import CommandError, print_result, print_text
 from videozoo.text import columns_text
 
 COMMAND = Command(
@@ -40,12 +40,12 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"no {what} named like {args.pattern!r}; `videozoo list{flag}` shows all {len(rows)}.")
     found = [{"name": name, **rows[name]} for name in names]
     if args.json:
-        say_text(json.dumps(found, indent=2, ensure_ascii=False))
+        print_text(json.dumps(found, indent=2, ensure_ascii=False))
         return 0
     cells, head = (_weight_cells, _HEAD_PRETRAINED) if args.pretrained else (_cells, _HEAD)
     lines = columns_text(head, map(cells, found), _NUMBERS)
     for line in lines if sys.stdout.isatty() else lines[1:]:  # what reads a pipe wants names alone in front
-        say(line)
+        print_result(line)
     return 0
 
 

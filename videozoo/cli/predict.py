@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from videozoo.arguments import check_ranges, flag_of
 from videozoo.choices import SCORE_FILES
 from videozoo.cli.command import Command, flag, group, switch
-from videozoo.cli.console import CommandError, note, say, say_error, show_log
+from videozoo.cli.console import CommandError, print_error, print_result, print_status, show_log
 from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES, model_flag
 from videozoo.cli.jobs import BATCH_SIZE, LIST_FLAGS, answer_options, run_job
 from videozoo.cli.segments import OVER_TIME, answer_over_time, is_over_time
@@ -107,16 +107,16 @@ def _answer_files(args: argparse.Namespace) -> int:
     for number, ((file, _), answer) in enumerate(zip(files, predictor.stream(records), strict=True)):
         if not answer.ok:
             num_broken += 1
-            say_error(f"{file}: {answer.error}")
+            print_error(f"{file}: {answer.error}")
             if args.json:
-                say(json.dumps({"file": file, "error": answer.error}, ensure_ascii=False))
+                print_result(json.dumps({"file": file, "error": answer.error}, ensure_ascii=False))
             continue
         best = best_rows(answer, args.topk)
         if answer.note:
-            note(f"{file}: {answer.note}")
+            print_status(f"{file}: {answer.note}")
         if args.json:
             about = {"note": answer.note} if answer.note else {}
-            say(json.dumps({"file": file, "predictions": best, **about}, ensure_ascii=False))
+            print_result(json.dumps({"file": file, "predictions": best, **about}, ensure_ascii=False))
         else:
             _say_answers(file, best, is_first=number == 0)
     return 1 if num_broken else 0
@@ -159,7 +159,7 @@ def _answer_list(args: argparse.Namespace) -> int:
         from videozoo.inference import predict_list
 
         predictor = _make_predictor(args)
-        note(describe_device(predictor.device, predictor.amp))
+        print_status(describe_device(predictor.device, predictor.amp))
         return functools.partial(predict_list, predictor, topk=args.topk)
 
     return run_job("predict", args, SCORE_FILES, open_work, listing=_list_files(args) if args.files else None)
@@ -194,7 +194,7 @@ def best_rows(answer: "Prediction", topk: int) -> list[dict[str, Any]]:
 
 def _say_answers(file: str, answers: list[dict[str, Any]], *, is_first: bool) -> None:
     if not is_first:
-        say()
-    say(file)
+        print_result()
+    print_result(file)
     for answer in answers:
-        say(f"  {answer['score']:6.1%}  {answer['class']}")
+        print_result(f"  {answer['score']:6.1%}  {answer['class']}")

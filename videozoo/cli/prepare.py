@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from videozoo.arguments import check_ranges
 from videozoo.cli.check_data import check_work_flags, load_listed
 from videozoo.cli.command import Command, flag
-from videozoo.cli.console import CommandError, say, say_error, show_log
+from videozoo.cli.console import CommandError, print_error, print_result, show_log
 from videozoo.cli.flags import SOURCE_FLAGS, WORK_FLAGS
 from videozoo.cli.jobs import job_bar
 from videozoo.jobs.output_folders import refuse_inside_data
@@ -67,11 +67,11 @@ def _prepare(args: argparse.Namespace, source: "VideoSource", folder: Path, shar
         )
     broken = [f"{place}: {reason}" for place, reason in prepared.broken]
     for line in first_few(broken, rest=f"; prepared.jsonl in {folder} names them"):
-        say_error(line)
+        print_error(line)
     where = prepared.written[0] if prepared.written else folder
     if len(prepared.written) > 1:
         where = folder / f"{{{prepared.written[0].stem}..{prepared.written[-1].stem}}}.tar"
-    say(f"{where}: {prepared.num_videos} videos, {len(prepared.broken)} left out")
+    print_result(f"{where}: {prepared.num_videos} videos, {len(prepared.broken)} left out")
     return 1 if prepared.broken else 0
 
 

@@ -3,7 +3,7 @@
 import argparse
 
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import note, say
+from videozoo.cli.console import print_result, print_status
 
 COMMAND = Command(
     help="publish a run or a model folder on the Hugging Face Hub",
@@ -27,17 +27,17 @@ def run(args: argparse.Namespace) -> int:
     from videozoo.publish import find_source, push_to_hub
 
     source = find_source(args.run_or_dir)
-    note(f"preparing and checking {source.folder}")
+    print_status(f"preparing and checking {source.folder}")
     model = videozoo.create_model(f"local-dir:{source.folder}", pretrained=True)
     pushed = push_to_hub(
         model, args.repo, run=source.folder, private=args.private, revision=args.revision, dry_run=args.dry_run
     )
     for name, size in pushed.files.items():
-        say(f"{name:<20}{size:>14,} bytes")
+        print_result(f"{name:<20}{size:>14,} bytes")
     if pushed.commit is None:
-        say(f"dry run: all is checked, nothing was sent to {pushed.url}")
+        print_result(f"dry run: all is checked, nothing was sent to {pushed.url}")
     elif pushed.is_new:
-        say(f"published: {pushed.url}")
+        print_result(f"published: {pushed.url}")
     else:
-        say(f"already up to date at {pushed.commit}")
+        print_result(f"already up to date at {pushed.commit}")
     return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from videozoo.cli import evaluate, finetune, predict
 from videozoo.cli.command import Command, Parser, flag
-from videozoo.cli.console import CommandError, Interrupted, say
+from videozoo.cli.console import CommandError, Interrupted, print_result
 from videozoo.cli.flags import DEVICE
 from videozoo.files import LOCK, remove_leftovers, replace_folder, write_file
 from videozoo.jobs.output_folders import hold_output
@@ -83,12 +83,12 @@ def _run(output: Path, seed: int, device: str) -> int:
     started = time.perf_counter()
     videos = _write_videos(output, seed)
     clip = videos / "val" / PAIRS[0][0] / "scene_000.mp4"
-    say()
-    say("1. Without training: a bundled tiny model that knows these motions, on videos that it has never seen")
+    print_result()
+    print_result("1. Without training: a bundled tiny model that knows these motions, on videos that it has never seen")
     _do(["predict", "--model", BUNDLED, "--device", device, str(clip)])
     _do(["evaluate", "--model", BUNDLED, "--device", device, "--workers", "0", "--data", str(videos / "val")])
-    say()
-    say("2. With training: two models from scratch")
+    print_result()
+    print_result("2. With training: two models from scratch")
     rows = []
     for name in MODELS:
         _train(output / name, name, videos, [*f"--seed {seed} --device {device} {TRAINING}".split()])
@@ -115,7 +115,7 @@ def _write_videos(output: Path, seed: int) -> Path:
                 seed=seed,
             ),
         )
-    say(
+    print_result(
         f"{len(names) * (CLIPS_PER_CLASS + VAL_CLIPS_PER_CLASS)} videos of {len(names)} classes in {videos}: "
         f"{', '.join(names)}"
     )
@@ -140,8 +140,8 @@ def _do(argv: Sequence[str]) -> None:
     commands = parser.add_subparsers()
     for name, command in (("finetune", finetune), ("evaluate", evaluate), ("predict", predict)):
         command.COMMAND.add(commands, name, command.run)
-    say()
-    say(f"$ videozoo {shlex.join(argv)}")
+    print_result()
+    print_result(f"$ videozoo {shlex.join(argv)}")
     args = parser.parse_args(argv)
     args.run(args)
 
@@ -169,22 +169,26 @@ def within_pairs(result: "EvalResult") -> float:
 
 
 def _say_table(rows: "Sequence[tuple[str, EvalResult, float]]") -> None:
-    say()
-    say(f"{'':<14}{'top-1':>8}{'within pairs':>15}{'mean-class':>13}{'seconds':>10}")
+    print_result()
+    print_result(f"{'':<14}{'top-1':>8}{'within pairs':>15}{'mean-class':>13}{'seconds':>10}")
     for name, result, seconds in rows:
-        say(f"{name:<14}{result.top1:>8.1%}{within_pairs(result):>15.1%}{result.mean_class:>13.1%}{seconds:>10.0f}")
+        print_result(
+            f"{name:<14}{result.top1:>8.1%}{within_pairs(result):>15.1%}{result.mean_class:>13.1%}{seconds:>10.0f}"
+        )
     num_classes = len(rows[0][1].class_names)
-    say(f"{'chance':<14}{1 / num_classes:>8.1%}{0.5:>15.1%}{1 / num_classes:>13.1%}")
-    say()
-    say("within pairs: how often the true class scores above the same motion played backwards. Without the order of")
-    say("frames the two cannot be told apart, so tsn_r18, which averages over frames, can only guess there.")
+    print_result(f"{'chance':<14}{1 / num_classes:>8.1%}{0.5:>15.1%}{1 / num_classes:>13.1%}")
+    print_result()
+    print_result(
+        "within pairs: how often the true class scores above the same motion played backwards. Without the order of"
+    )
+    print_result("frames the two cannot be told apart, so tsn_r18, which averages over frames, can only guess there.")
 
 
 def _say_places(output: Path, seconds: float) -> None:
-    say()
+    print_result()
     for title, file in (("run", ""), ("curves", "curves.png"), ("confusion", "confusion.png")):
-        say(f"{title:<11}{'   '.join(str(output / name / file) for name in MODELS)}")
-    say(f"{'took':<11}{seconds:.0f} s")
-    say()
-    say("next, with your own videos in FOLDER/CLASS/*.mp4:")
-    say("  videozoo finetune --model arc_tsm_r18 --data FOLDER --output RUN")
+        print_result(f"{title:<11}{'   '.join(str(output / name / file) for name in MODELS)}")
+    print_result(f"{'took':<11}{seconds:.0f} s")
+    print_result()
+    print_result("next, with your own videos in FOLDER/CLASS/*.mp4:")
+    print_result("  videozoo finetune --model arc_tsm_r18 --data FOLDER --output RUN")

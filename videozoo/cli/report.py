@@ -4,7 +4,7 @@ import argparse
 import json
 
 from videozoo.cli.command import Command, flag, one_of, switch
-from videozoo.cli.console import say_text
+from videozoo.cli.console import print_text
 
 COMMAND = Command(
     help="the papers' cost tables beside our own count",
@@ -25,5 +25,5 @@ def run(args: argparse.Namespace) -> int:
     from videozoo.report import format_markdown, paper_report
 
     rows = paper_report(args.paper)
-    say_text(json.dumps(rows, indent=2, ensure_ascii=False) if args.json else format_markdown(rows).rstrip())
+    print_text(json.dumps(rows, indent=2, ensure_ascii=False) if args.json else format_markdown(rows).rstrip())
     return 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.arguments import flag_of
 from videozoo.cli.command import flag, group
-from videozoo.cli.console import LOG_SEC, CommandError, note, say, say_error
+from videozoo.cli.console import LOG_SEC, CommandError, print_error, print_result, print_status
 from videozoo.files import write_file
 from videozoo.text import csv_text
 from videozoo.training.sizes import parse_views
@@ -76,7 +76,7 @@ def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predicto
         _say_segments(segments, args.json)
         _say_sizes(windows, args.window, args.stride)
         if windows.note:
-            note(f"{video}: {windows.note}")
+            print_status(f"{video}: {windows.note}")
         if args.segments:
             _write_segments(outputs, windows, segments, args.topk)
         if args.annotate:
@@ -84,9 +84,9 @@ def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predicto
 
             told = _teller(f"{args.annotate}: drawn")
             count = annotate_video(video, windows, Path(args.annotate), args.topk, on_progress=told)
-            note(f"{args.annotate}: {count} frames")
+            print_status(f"{args.annotate}: {count} frames")
     except VideoError as error:
-        say_error(f"{video}: {error.reason}")
+        print_error(f"{video}: {error.reason}")
         return 1
     return 0
 
@@ -140,9 +140,9 @@ def _say_segments(segments: "Iterable[Segment]", as_json: bool) -> None:
         if as_json:
             times = {"start": round(row.start_sec, 3), "end": round(row.end_sec, 3)}
             score = {"class": row.label, "label": row.class_index, "score": round(row.score, 6)}
-            say(json.dumps({**times, **score}, ensure_ascii=False))
+            print_result(json.dumps({**times, **score}, ensure_ascii=False))
         else:
-            say(f"{row.start_sec:8.1f} to {row.end_sec:.1f} s  {row.score:6.1%}  {row.label}")
+            print_result(f"{row.start_sec:8.1f} to {row.end_sec:.1f} s  {row.score:6.1%}  {row.label}")
 
 
 def _say_sizes(windows: "WindowScores", window: float | None, stride: float | None) -> None:
@@ -154,7 +154,7 @@ def _say_sizes(windows: "WindowScores", window: float | None, stride: float | No
     hint = ""
     if len(windows.segments()) == 1:
         hint = "; the whole video is one segment, a shorter --window may tell more"
-    note(f"{taken}{hint}")
+    print_status(f"{taken}{hint}")
 
 
 def _write_segments(outputs: list[Path], windows: "WindowScores", segments: "list[Segment]", topk: int) -> None:
@@ -172,7 +172,7 @@ def _write_segments(outputs: list[Path], windows: "WindowScores", segments: "lis
         lines.append([f"{start:.3f}", f"{end:.3f}", *pairs])
     write_file(scores, csv_text(lines))
     plot_windows(picture, windows)
-    note(f"{table}, {scores.name}, {picture.name}: {len(segments)} segments of {len(windows.scores)} windows")
+    print_status(f"{table}, {scores.name}, {picture.name}: {len(segments)} segments of {len(windows.scores)} windows")
 
 
 def _teller(what: str) -> Callable[[float], None]:
@@ -183,6 +183,6 @@ def _teller(what: str) -> Callable[[float], None]:
         nonlocal last
         if time.monotonic() - last >= LOG_SEC:
             last = time.monotonic()
-            note(f"{what} {seconds:.0f} s")
+            print_status(f"{what} {seconds:.0f} s")
 
     return tell

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.arguments import check_ranges
 from videozoo.cli.command import Command, flag, switch
-from videozoo.cli.console import CommandError, Interrupted, note
+from videozoo.cli.console import CommandError, Interrupted, print_status
 from videozoo.cli.flags import DEVICE, MODEL, refuse_onnx
 from videozoo.cli.predict import best_rows
 from videozoo.cli.stream_board import Tally, open_display
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
             raise Interrupted(str(tally), stop) from None
         finally:
             show(None)
-    note(str(tally))
+    print_status(str(tally))
     return 0
 
 
@@ -132,7 +132,9 @@ def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torc
         )
     stream = stream_of(model, average=args.average, nearest=args.nearest)
     if not model.spec.causal and any(time_aware_layers(model.backbone)):
-        note(f"{args.model} was trained with frames to come, here it sees none: train with --causal for full accuracy")
+        print_status(
+            f"{args.model} was trained with frames to come, here it sees none: train with --causal for full accuracy"
+        )
     config = resolve_data_config(model, test_num_clips=1, test_num_crops=1)
     transform = create_transform(**config, normalize=False)
     normalizer = ClipNormalizer.of(config)

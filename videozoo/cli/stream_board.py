@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from videozoo.cli.console import say
+from videozoo.cli.console import print_result
 from videozoo.text import printable
 
 DRAW_SEC = 0.05  # a terminal is drawn no more often
@@ -64,14 +64,14 @@ def open_display(
             if best is not None:
                 facts = {"time": round(tally.time_sec, 3), "latency_ms": round(1000 * tally.latency_sec, 2)}
                 row = {**facts, "dropped": tally.num_dropped, "predictions": best}
-                say(json.dumps(row, ensure_ascii=False))
+                print_result(json.dumps(row, ensure_ascii=False))
 
         return say_json
     if not sys.stdout.isatty():
 
         def say_line(best: list[dict[str, Any]] | None) -> None:
             if best is not None:
-                say(f"{tally.time_sec:8.2f} s  {best[0]['score']:6.1%}  {printable(best[0]['class'])}")
+                print_result(f"{tally.time_sec:8.2f} s  {best[0]['score']:6.1%}  {printable(best[0]['class'])}")
 
         return say_line
     sys.stdout.write("\x1b[?25l")  # without a cursor

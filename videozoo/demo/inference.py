@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from videozoo.data import VideoError, VideoReader
-from videozoo.demo.models import Network
+from videozoo.demo.models import LoadedModel
 from videozoo.demo.settings import LIMITS, Limits
 from videozoo.explain import grad_cam, overlay_maps, read_clip
 from videozoo.jobs.prediction import Prediction
 from videozoo.probabilities import is_multi_label, probabilities
 from videozoo.video.frame_times import frame_times
 
-__all__ = ["Look", "look_at"]
+__all__ = ["VideoResult", "classify_video"]
 
 
 @dataclass(frozen=True)
-class Look:
+class VideoResult:
     """Result of a model for one video, for the page.
 
     Args:
@@ -35,7 +35,7 @@ class Look:
         decode_sec, forward_sec, explain_sec: for reading the clip, for the model's answer, for the maps.
     """
 
-    network: Network
+    loaded: LoadedModel
     num_frames: int
     duration_sec: float
     best: list[tuple[str, float]]
@@ -49,7 +49,9 @@ class Look:
     explain_sec: float
 
 
-def look_at(path: str | os.PathLike[str], network: Network, limits: Limits = LIMITS, topk: int = 5) -> Look:
+def classify_video(
+    path: str | os.PathLike[str], loaded: LoadedModel, limits: Limits = LIMITS, topk: int = 5
+) -> VideoResult:
     """Classify one view of a video, center crop, and lay the class maps of the best class over its frames.
 
     Args:
@@ -62,14 +64,14 @@ def look_at(path: str | os.PathLike[str], network: Network, limits: Limits = LIM
     """
     path = Path(path)
     times = _check(path, limits)
-    model, begin = network.model, time.perf_counter()
+    model, begin = loaded.model, time.perf_counter()
     clip = read_clip(path, model)
     decode_sec = time.perf_counter() - begin
     if len(times) != clip.num_frames:  # damaged: fewer frames decode than there are packets
         times = frame_times(path, clip.num_frames, limits.duration_sec)
     if max(clip.indices) >= len(times):
         raise VideoError(path, "its number of frames changes each time it is read")
-    video, begin = clip.video.to(network.device), time.perf_counter()
+    video, begin = clip.video.to(loaded.device), time.perf_counter()
     with torch.inference_mode():
         scores = probabilities(model(video)[0].float(), is_multi_label(model)).cpu()
     forward_sec = time.perf_counter() - begin
@@ -78,9 +80,9 @@ def look_at(path: str | os.PathLike[str], network: Network, limits: Limits = LIM
     begin = time.perf_counter()
     overlays, mapped = _overlays(model, video, clip.frames)
     explain_sec = time.perf_counter() - begin
-    answer = Prediction(str(path), scores.numpy(), class_names=network.class_names)
-    return Look(
-        network,
+    answer = Prediction(str(path), scores.numpy(), class_names=loaded.class_names)
+    return VideoResult(
+        loaded,
         clip.num_frames,
         times[-1] + (times[-1] / (len(times) - 1) if len(times) > 1 else 0),
         [(label, score) for label, score, _ in answer.topk(topk)],

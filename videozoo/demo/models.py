@@ -21,7 +21,7 @@ from videozoo.models.published import BUNDLED_TAG
 from videozoo.models.registry import pretrained_name
 from videozoo.report import Cost, count_cost
 
-__all__ = ["Network", "Networks"]
+__all__ = ["LoadedModel", "ModelPool"]
 
 log = logging.getLogger("videozoo")
 
@@ -29,7 +29,7 @@ MOST_KEPT = 2
 
 
 @dataclass(frozen=True)
-class Network:
+class LoadedModel:
     """A model with its weights, ready for use.
 
     Args:
@@ -51,7 +51,7 @@ class Network:
         return device
 
 
-class Networks:
+class ModelPool:
     """Models by the titles that the page shows.
 
     Nothing else is ever opened, whatever a visitor sends.
@@ -82,7 +82,7 @@ class Networks:
         """
         return list(self._names)
 
-    def get(self, title: str) -> Network:
+    def get(self, title: str) -> LoadedModel:
         """Return the model of a title, from memory or loaded now.
 
         Raises:
@@ -94,12 +94,12 @@ class Networks:
         with self._lock:  # visitors who wait for one model share it
             return self._loaded(title)
 
-    def _load(self, title: str) -> Network:
+    def _load(self, title: str) -> LoadedModel:
         log.info("loading %s", self._names[title])
         model: Any = create_model(self._names[title], pretrained=True).eval()
         cost = count_cost(model)
         names = class_names(model.pretrained_cfg, model.num_classes)
-        return Network(title, model.to(self._device), tuple(names), cost)
+        return LoadedModel(title, model.to(self._device), tuple(names), cost)
 
 
 def _checked(name: str) -> str:

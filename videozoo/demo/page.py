@@ -10,9 +10,9 @@ import numpy as np
 from videozoo.data import VideoError
 from videozoo.data.motions import motion_classes, write_example_video
 from videozoo.demo import zoo_table
-from videozoo.demo.inference import look_at
-from videozoo.demo.models import Networks
-from videozoo.demo.render import escape, render_error, render_hint, render_look
+from videozoo.demo.inference import classify_video
+from videozoo.demo.models import ModelPool
+from videozoo.demo.render import escape, render_error, render_hint, render_result
 from videozoo.demo.settings import LIMITS, Limits
 from videozoo.demo.uploads import Uploads
 from videozoo.extras import require
@@ -26,7 +26,7 @@ log = logging.getLogger("videozoo")
 MOST_WAITING = 16
 
 
-def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) -> Any:
+def build_page(pool: ModelPool, uploads: Uploads, limits: Limits = LIMITS) -> Any:
     """Return the page as gradio's Blocks.
 
     ``launch`` serves it.
@@ -49,7 +49,7 @@ def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) ->
             "</header>"
         )
         with gr.Tab("Try a model"):
-            _add_trial(gr, networks, uploads, limits)
+            _add_trial(gr, pool, uploads, limits)
         with gr.Tab("The zoo"):
             _add_zoo(gr)
         page.unload(close_page)
@@ -57,12 +57,10 @@ def build_page(networks: Networks, uploads: Uploads, limits: Limits = LIMITS) ->
     return page
 
 
-def _add_trial(gr: Any, networks: Networks, uploads: Uploads, limits: Limits) -> None:
+def _add_trial(gr: Any, pool: ModelPool, uploads: Uploads, limits: Limits) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=320):
-            choice = gr.Dropdown(
-                networks.titles, value=networks.titles[0], label="Network", filterable=True, elem_id="vz-network"
-            )
+            choice = gr.Dropdown(pool.titles, value=pool.titles[0], label="Model", filterable=True, elem_id="vz-model")
             video = gr.Video(
                 label="Video", sources=["upload", "webcam"], height=280, elem_id="vz-video", autoplay=True, loop=True
             )
@@ -76,7 +74,7 @@ def _add_trial(gr: Any, networks: Networks, uploads: Uploads, limits: Limits) ->
             result = gr.HTML(render_hint(), elem_id="vz-result")
 
     def answer(title: str, path: str | None, request: gr.Request) -> str:
-        return _answer(title, path, str(request.session_hash), networks, uploads, limits)
+        return _answer(title, path, str(request.session_hash), pool, uploads, limits)
 
     # One at a time: a model takes all cores. A later wish of the same page replaces one that waits.
     gr.on(
@@ -107,14 +105,14 @@ def _refuse_addresses(gr: Any, video: Any) -> None:
     video.async_move_resource_to_block_cache = move_file
 
 
-def _answer(title: str, path: str | None, page: str, networks: Networks, uploads: Uploads, limits: Limits) -> str:
+def _answer(title: str, path: str | None, page: str, pool: ModelPool, uploads: Uploads, limits: Limits) -> str:
     """Return the HTML for a video. What is wrong with it is an answer too."""
     if path is None:
         uploads.release(page)
         return render_hint()
     try:
         uploads.claim(page, path)
-        return render_look(look_at(path, networks.get(title), limits))
+        return render_result(classify_video(path, pool.get(title), limits))
     except VideoError as error:
         return render_error(f"This video cannot be read: {error.reason}.")
     except UnknownModelError as error:

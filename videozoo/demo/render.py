@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor
 
-from videozoo.demo.inference import Look
+from videozoo.demo.inference import VideoResult
 from videozoo.text import gmacs_text
 
-__all__ = ["escape", "render_error", "render_hint", "render_look"]
+__all__ = ["escape", "render_error", "render_hint", "render_result"]
 
 SIDE = 224  # pixels of the longer side of a shown frame
 
@@ -34,44 +34,48 @@ def render_error(message: str) -> str:
     return f'<div class="vz vz-error" role="alert"><b>No answer.</b> {escape(message)}</div>'
 
 
-def render_look(look: Look) -> str:
+def render_result(result: VideoResult) -> str:
     """Bars of the best classes, the moving overlay, cost and latency, and the filmstrip."""
     moving = ""
-    if look.overlays is not None:
+    if result.overlays is not None:
         moving = (
-            f'<figure class="vz-moving"><img src="{_moving(look.overlays)}" alt="the class map, moving">'
+            f'<figure class="vz-moving"><img src="{_moving(result.overlays)}" alt="the class map, moving">'
             "<figcaption>where it looked</figcaption></figure>"
         )
     return (
-        f'<div class="vz"><div class="vz-top"><div class="vz-bars">{_bars(look)}</div>{moving}</div>'
-        f"{_facts(look)}{_film(look)}</div>"
+        f'<div class="vz"><div class="vz-top"><div class="vz-bars">{_bars(result)}</div>{moving}</div>'
+        f"{_facts(result)}{_film(result)}</div>"
     )
 
 
-def _bars(look: Look) -> str:
+def _bars(result: VideoResult) -> str:
     rows = []
-    for place, (name, score) in enumerate(look.best):
+    for place, (name, score) in enumerate(result.best):
         kind = "vz-bar vz-first" if place == 0 else "vz-bar"
         rows.append(
             f'<div class="{kind}"><span class="vz-name">{escape(name)}</span>'
             f'<span class="vz-score">{score:.1%}</span>'
             f'<span class="vz-track"><span style="width:{100 * score:.1f}%"></span></span></div>'
         )
-    num_classes = len(look.network.class_names)
+    num_classes = len(result.loaded.class_names)
     note = f"Scores compare the {num_classes} classes that this model knows, also where a video shows none of them."
     return f'{"".join(rows)}<p class="vz-small">{note}</p>'
 
 
-def _facts(look: Look) -> str:
-    network, cost = look.network, look.network.cost
+def _facts(result: VideoResult) -> str:
+    loaded, cost = result.loaded, result.loaded.cost
     _, frames, height, width = cost.clip_shape
     facts = [
         ("parameters", _count(cost.params), "million" if cost.params >= 1e6 else "thousand"),
         ("cost of a view", gmacs_text(cost.macs), "GMACs"),
-        ("latency", f"{1000 * look.forward_sec:.0f} ms", f"one view on {network.device.type}"),
-        ("reading", f"{1000 * look.decode_sec:.0f} ms", f"of {look.num_frames} frames, {look.duration_sec:.1f} s"),
-        ("class map", f"{1000 * look.explain_sec:.0f} ms", "Grad-CAM, stage 2"),
-        ("view", f"{frames}x{height}x{width}", f"{len(network.class_names)} classes"),
+        ("latency", f"{1000 * result.forward_sec:.0f} ms", f"one view on {loaded.device.type}"),
+        (
+            "reading",
+            f"{1000 * result.decode_sec:.0f} ms",
+            f"of {result.num_frames} frames, {result.duration_sec:.1f} s",
+        ),
+        ("class map", f"{1000 * result.explain_sec:.0f} ms", "Grad-CAM, stage 2"),
+        ("view", f"{frames}x{height}x{width}", f"{len(loaded.class_names)} classes"),
     ]
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{about}</small></dd></div>" for name, value, about in facts)
     return f'<dl class="vz-facts">{cells}</dl>'
@@ -81,20 +85,20 @@ def _count(params: int) -> str:
     return f"{params / 1e6:.2f}" if params >= 1e6 else f"{params / 1e3:.1f}"
 
 
-def _film(look: Look) -> str:
-    overlays = {} if look.overlays is None else dict(zip(look.mapped, look.overlays, strict=True))
+def _film(result: VideoResult) -> str:
+    overlays = {} if result.overlays is None else dict(zip(result.mapped, result.overlays, strict=True))
     cells = []
-    for place, (frame, index, moment) in enumerate(zip(look.frames, look.indices, look.times_sec, strict=True)):
+    for place, (frame, index, moment) in enumerate(zip(result.frames, result.indices, result.times_sec, strict=True)):
         pictures = f'<img src="{_still(frame)}" alt="frame {index}">'
         if place in overlays:
             pictures += f'<img src="{_still(overlays[place])}" alt="class map of frame {index}">'
         cells.append(
             f"<figure><figcaption><b>{moment:.2f} s</b> <span>frame {index}</span></figcaption>{pictures}</figure>"
         )
-    title = f"The {len(cells)} frames that {escape(look.network.title)} saw"
+    title = f"The {len(cells)} frames that {escape(result.loaded.title)} saw"
     if overlays:
         about = (
-            f"<span>Below each frame: the Grad-CAM heat map for <b>{escape(look.best[0][0])}</b></span> "
+            f"<span>Below each frame: the Grad-CAM heat map for <b>{escape(result.best[0][0])}</b></span> "
             '<span class="vz-scale">none <i></i> most of the clip</span>'
         )
     else:

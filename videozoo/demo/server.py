@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from videozoo.demo.error_log import quiet_requests
 from videozoo.demo.middleware import Policy, Quota
-from videozoo.demo.models import Networks
+from videozoo.demo.models import ModelPool
 from videozoo.demo.page import build_page
 from videozoo.demo.settings import LIMITS, DemoError, Limits
 from videozoo.demo.uploads import Uploads
@@ -96,13 +96,13 @@ def serve(
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     gradio = require("gradio", "the page")
     port = _free_port(host, int(os.environ.get("GRADIO_SERVER_PORT", PORT)) if port is None else port)
-    networks = Networks(models, has_registry=host in LOCAL_HOSTS, device=device)
-    networks.get(networks.titles[0])  # what is wrong with it is told before the page opens
+    pool = ModelPool(models, has_registry=host in LOCAL_HOSTS, device=device)
+    pool.get(pool.titles[0])  # what is wrong with it is told before the page opens
     uploads = Uploads()
     page = None
     try:
         with patch.dict(os.environ, GRADIO_TEMP_DIR=str(uploads.folder)), quiet_requests():
-            page = build_page(networks, uploads, limits)
+            page = build_page(pool, uploads, limits)
             _, url, _ = page.launch(
                 server_name=host,
                 server_port=port,

@@ -8,7 +8,7 @@ from videozoo.report import PaperRow, ZooRow
 __all__ = ["PAPER_HEAD", "ZOO_HEAD", "ZOO_WIDTHS", "choices_of", "filter_rows", "paper_cells", "zoo_cells"]
 
 ZOO_HEAD = (
-    *("network", "temporal", "augmenter", "backbone", "one view", "params, M", "GMACs"),
+    *("model", "temporal", "augmenter", "backbone", "one view", "params, M", "GMACs"),
     *("paper: params, M", "paper: GFLOPs", "paper: top-1, %", "weights"),
 )
 ZOO_WIDTHS = (170, 95, 105, 190, 108, 98, 85, 110, 200, 330, 330)  # pixels

@@ -39,12 +39,12 @@ class BrokenVideos:
         """Index and problem of each, by rising index."""
         return [[index, self._found[index]] for index in sorted(self._found)]
 
-    def news(self, batch: Mapping[str, Any]) -> dict[int, str]:
+    def new_failures(self, batch: Mapping[str, Any]) -> dict[int, str]:
         """Return the failures of a batch that are not known yet."""
         told = {self._number(index): str(problem) for index, problem in batch.get("broken") or ()}
         return {index: problem for index, problem in told.items() if index not in self._found}
 
-    def add(self, news: Iterable[Mapping[int, str]], is_main: bool) -> None:
+    def add(self, new_failures: Iterable[Mapping[int, str]], is_main: bool) -> None:
         """Take in what the processes found.
 
         The first one logs and writes it.
@@ -54,7 +54,7 @@ class BrokenVideos:
             CheckpointError: the disk refused.
         """
         new: dict[int, str] = {}
-        for told in news:
+        for told in new_failures:
             new.update({index: problem for index, problem in told.items() if index not in self._found})
         new = {index: self._named(index, problem) for index, problem in new.items()}
         self._found.update(new)

@@ -19,7 +19,7 @@ from videozoo.engine.loaders import Batch
 from videozoo.engine.optim import current_lr
 from videozoo.engine.progress_lines import describe_seconds
 from videozoo.engine.results import EpochRow, FitResult, result_dict
-from videozoo.engine.run import Calls, Run
+from videozoo.engine.run import Callbacks, Run
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.setup import start_run
 from videozoo.engine.speed import explain_compiler
@@ -107,7 +107,7 @@ def fit(
         2
     """
     folder = RunFolder(Path(output), tuple(class_names), model_config)
-    calls = Calls(train_batch, eval_batch, on_start, on_epoch, on_result)
+    calls = Callbacks(train_batch, eval_batch, on_start, on_epoch, on_result)
     with contextlib.ExitStack() as stack:
         with explain_lost_process():
             run = start_run(model, train_loader, val_loader, config, folder, calls, resume, train_names, stack)
@@ -136,7 +136,7 @@ def _fit_epochs(run: Run) -> None:
             run.calls.on_epoch(row)
     run.progress = replace(run.progress, stopped_early=run.progress.epoch < run.config.epochs)
     if run.progress.stopped_early:
-        run.say("stopped after epoch %d of %d: patience is %s epochs, and none since epoch %d was better",
+        run.log("stopped after epoch %d of %d: patience is %s epochs, and none since epoch %d was better",
                 run.progress.epoch, run.config.epochs, run.config.patience,
                 run.folder.result(run.progress).best_epoch)  # fmt: skip
     _write_reports(run)
@@ -180,7 +180,7 @@ def _fit_epoch(run: Run) -> EpochRow:
     if run.calls.on_result is not None and run.is_main:
         run.calls.on_result(row, result, progress.best is results)
     if confusion is not None and (line := describe_chance(progress.history, confusion)):
-        run.say("%s", line)
+        run.log("%s", line)
     return row
 
 
@@ -211,10 +211,10 @@ def _report_stop(run: Run, stop: KeyboardInterrupt) -> None:
     """Say what is kept, and bring the reports up to date."""
     epoch, step = run.progress.epoch, run.progress.current.step
     if step and isinstance(stop, Stopped) and stop.is_safe:
-        run.say("interrupted: %d of %d epochs and %d of %d steps are kept; resume to go on", epoch, run.config.epochs,
+        run.log("interrupted: %d of %d epochs and %d of %d steps are kept; resume to go on", epoch, run.config.epochs,
                 step, run.updates_per_epoch)  # fmt: skip
     else:
-        run.say("interrupted: %d of %d epochs are kept; resume to go on", epoch, run.config.epochs)
+        run.log("interrupted: %d of %d epochs are kept; resume to go on", epoch, run.config.epochs)
     _write_reports(run)
 
 
@@ -222,7 +222,7 @@ def _report_epoch(run: Run, row: EpochRow) -> None:
     """Log the epoch and bring the tables up to date. Pictures are drawn at most twice a minute."""
     best_epoch = run.progress.best["epoch"] if run.progress.best else 0
     left = (run.config.epochs - row.epoch) * row.seconds
-    run.say("epoch %d/%d done: train loss %.4f%s, val loss %.4f%s, %.1f s (data %.1f s), best epoch %d, about %s "
+    run.log("epoch %d/%d done: train loss %.4f%s, val loss %.4f%s, %.1f s (data %.1f s), best epoch %d, about %s "
          "left", row.epoch, run.config.epochs, row.train_loss, _percent("top-1", row.train_top1), row.val_loss,
          _percent("top-1", row.val_top1) + _percent("mean-class", row.val_mean_class) + _percent("mAP", row.val_map),
          row.seconds, row.data_seconds, best_epoch, describe_seconds(left))  # fmt: skip

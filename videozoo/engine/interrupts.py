@@ -11,7 +11,7 @@ _PYTHONS_OWN: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signa
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM asked to stop.
+    """A stop was requested by Ctrl-C or SIGTERM.
 
     Args:
         number: the signal's. A command that it stopped exits with 128 more.
@@ -56,12 +56,12 @@ class Interrupts:
         self._replaced.clear()
 
     @property
-    def asked(self) -> int | None:
-        """The number of the signal that asked to stop."""
+    def stop_signal(self) -> int | None:
+        """Number of the signal that requested a stop, or None."""
         return self._asked
 
     def check(self) -> None:
-        """Raise ``Stopped`` if that was asked for."""
+        """Raise ``Stopped`` if a stop was requested."""
         if self._asked is not None:
             raise Stopped(self._asked)
 

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Calls:
+class Callbacks:
     """Callbacks of `fit`, documented there."""
 
     train_batch: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
@@ -57,7 +57,7 @@ class Run:
     ema: ModelEmaV3 | None
     train_loader: TrainLoader
     val_loader: Iterable[Batch]
-    calls: Calls
+    calls: Callbacks
     class_weights: Tensor | None
     folder: RunFolder
     updates_per_epoch: int
@@ -87,7 +87,7 @@ class Run:
             return self.ema.module
         return self.model if is_sharded(self.accelerator) else self.net
 
-    def say(self, message: str, *values: object) -> None:
+    def log(self, message: str, *values: object) -> None:
         """Log a line, once however many processes there are."""
         if self.is_main:
             _log.info(message, *values)

@@ -22,7 +22,7 @@ from videozoo.engine.optim import make_ema, make_optimizer, make_scheduler
 from videozoo.engine.progress import Progress
 from videozoo.engine.progress_lines import ProgressLines
 from videozoo.engine.resume import digest_names, restore_progress
-from videozoo.engine.run import Calls, Run
+from videozoo.engine.run import Callbacks, Run
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.speed import compile_forward, use_channels_last
 from videozoo.engine.state_dicts import is_sharded, load_optimizer
@@ -40,7 +40,7 @@ def start_run(
     val_loader: Iterable[Batch],
     config: FitConfig,
     folder: RunFolder,
-    calls: Calls,
+    calls: Callbacks,
     resume: bool,
     train_names: Sequence[str] | None,
     stack: contextlib.ExitStack,
@@ -111,7 +111,7 @@ def start_run(
         within = f" and step {progress.current.step} of {updates_per_epoch}" if progress.current.step else ""
         is_done = progress.epoch >= config.epochs
         more = "; the run is complete, a higher --epochs goes on with it" if is_done else ""
-        run.say("resumed after epoch %d of %d%s%s", progress.epoch, config.epochs, within, more)
+        run.log("resumed after epoch %d of %d%s%s", progress.epoch, config.epochs, within, more)
     return run
 
 

@@ -30,7 +30,7 @@ def train_epoch(run: Run) -> None:
     ``run.progress.current`` moves along.
 
     Raises:
-        Stopped: that was asked for. The step before it has been kept.
+        Stopped: a stop was requested. The step before it has been kept.
     """
     config, state, epoch = run.config, run.progress.current, run.progress.epoch
     run.model.train()
@@ -41,7 +41,7 @@ def train_epoch(run: Run) -> None:
     while True:
         group = _next_group(run, batches)
         # All processes stop, save and go on together, and all know the weight of all their clips.
-        weight, stop, is_save_due = _agree(run, group)
+        weight, stop, is_save_due = _sync_step_state(run, group)
         if stop:
             if state.step:  # else the epoch before has just been kept
                 run.save_last(run.progress)
@@ -67,13 +67,13 @@ def train_epoch(run: Run) -> None:
         state.seconds, state.data_seconds = state.seconds + took, state.data_seconds + waited
         if run.progress_lines.is_due(state.step, run.updates_per_epoch):
             top1 = "" if config.multi_label else f", top-1 {state.top1:.1%}"
-            run.say("epoch %d/%d step %d/%d: loss %.4f%s, lr %.2e, step %.3f s (data %.3f s)%s", epoch + 1,
+            run.log("epoch %d/%d step %d/%d: loss %.4f%s, lr %.2e, step %.3f s (data %.3f s)%s", epoch + 1,
                  config.epochs, state.step, run.updates_per_epoch, state.loss, top1, lr, took, waited,
                  _describe_left(run))  # fmt: skip
             measured = {} if config.multi_label else {"train/top1": state.top1}
             run.trackers.log({"train/loss": state.loss, **measured, "lr": lr}, num_updates + 1)
         if line := run.step_times.describe_wait():
-            run.say("%s", line)
+            run.log("%s", line)
     if not state.step:
         raise ValueError(
             f"fit: the training loader gave no batch in epoch {epoch + 1}; it must start again each epoch."
@@ -88,41 +88,48 @@ def _describe_left(run: Run) -> str:
 
 
 def _next_group(run: Run, batches: Iterator[tuple[Batch, float]]) -> Group:
-    """Return the batches of the next optimizer step. None at the end, and where a stop was asked for."""
-    if run.interrupts.asked:
+    """Return the batches of the next optimizer step. None at the end, and when a stop was requested."""
+    if run.interrupts.stop_signal:
         return []
     try:
         return list(islice(batches, run.config.grad_accum_steps))
     except RuntimeError:
-        if run.interrupts.asked:  # the signal has killed the loader's workers too
+        if run.interrupts.stop_signal:  # the signal has killed the loader's workers too
             return []
         raise
 
 
-def _agree(run: Run, group: Group) -> tuple[float, int, bool]:
+def _sync_step_state(run: Run, group: Group) -> tuple[float, int, bool]:
     """Exchange the state of all processes before a step.
 
     Returns:
-        the weight of all clips of the step, the number of the signal that asked to stop or 0, whether to save.
+        the weight of all clips of the step, the number of the signal that requested a stop or 0, whether to save.
     Raises:
         TrainingError: no video of a batch could be read, or too many are broken.
     """
     batches = [batch for batch, _ in group]
-    news: dict[int, str] = {}
+    new_failures: dict[int, str] = {}
     unread, weight = 0, 0.0
     for batch in batches:
-        news.update(run.broken.news(batch) if isinstance(batch, dict) else {})
+        new_failures.update(run.broken.new_failures(batch) if isinstance(batch, dict) else {})
         if isinstance(batch, dict) and "video" in batch and batch["video"] is None:
             unread += 1
         else:
             weight += _weight(run, take(batch, "label", "fit"))
-    asked, save = run.interrupts.asked, run.is_main and run.is_save_due()
-    told = [weight, unread, len(news), float(save), float(asked == SIGINT), float(asked == SIGTERM)]
+    stop_signal, save = run.interrupts.stop_signal, run.is_main and run.is_save_due()
+    counts = [
+        weight,
+        unread,
+        len(new_failures),
+        float(save),
+        float(stop_signal == SIGINT),
+        float(stop_signal == SIGTERM),
+    ]
     if run.accelerator.num_processes > 1:
-        told = run.accelerator.reduce(torch.tensor(told, device=run.accelerator.device), "sum").tolist()
-    weight, num_unread, num_news, num_saves, interrupts, terminations = told
+        counts = run.accelerator.reduce(torch.tensor(counts, device=run.accelerator.device), "sum").tolist()
+    weight, num_unread, num_news, num_saves, interrupts, terminations = counts
     if num_news:
-        run.broken.add(gather_object([news]), run.is_main)
+        run.broken.add(gather_object([new_failures]), run.is_main)
     if num_unread:
         raise TrainingError(
             f"fit: no video of a batch could be read, nor any that was to take its place: {run.broken.examples()}. See "

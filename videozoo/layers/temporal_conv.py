@@ -59,15 +59,15 @@ class _MixNeighbors(OwnGradient):
 
     @staticmethod
     def gradient(grad: Tensor, needed: Any, _: Any, x: Tensor, taps: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        of_x = of_taps = None
+        grad_x = grad_taps = None
         if needed[0]:
             # x[s] meets taps[0] at step s + 1 and taps[2] at step s - 1; what rolls over the ends meets only zeros
-            of_x = _MixNeighbors.run(None, grad, torch.stack([taps[2].roll(1, 1), taps[1], taps[0].roll(-1, 1)]))
+            grad_x = _MixNeighbors.run(None, grad, torch.stack([taps[2].roll(1, 1), taps[1], taps[0].roll(-1, 1)]))
         if needed[1]:
             before = F.pad((grad[:, 1:] * x[:, :-1]).sum((3, 4)), (0, 0, 1, 0))
             after = F.pad((grad[:, :-1] * x[:, 1:]).sum((3, 4)), (0, 0, 0, 1))
-            of_taps = torch.stack([before, (grad * x).sum((3, 4)), after]).sum_to_size(taps.shape)
-        return of_x, of_taps
+            grad_taps = torch.stack([before, (grad * x).sum((3, 4)), after]).sum_to_size(taps.shape)
+        return grad_x, grad_taps
 
 
 class TemporalConv(nn.Module):

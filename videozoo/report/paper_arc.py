@@ -40,7 +40,7 @@ class PaperArcConv2d(ArcConv2d):
         return super()._map(self._upsample(x), matrix)
 
     def _pool(self, view: Tensor, j: int) -> list[Tensor]:
-        return [self._unrows(self._upsample(self._rows(part)), part) for part in super()._pool(view, j)]
+        return [self._unrows(self._upsample(self._to_rows(part)), part) for part in super()._pool(view, j)]
 
     def _refine(self, base: Tensor, floor: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
         # The layer replaces one ReLU of the paper by a comparison. Here both ReLUs are counted.

@@ -21,7 +21,7 @@ from videozoo.launch import is_main_process
 
 from .evaluation import EvaluationSettings, run_evaluation
 from .parse_values import read_values
-from .resolve_settings import settle
+from .resolve_settings import resolve_settings
 from .run import run_training
 from .settings import DEFAULTS
 from .sources import Data
@@ -78,7 +78,7 @@ def finetune(
         options = {"data_root": os.getcwd(), **options}
     listed = {name: [_plain(item) for item in items] for name, items in listed.items()}
     with _errors_name_arguments(DEFAULTS):
-        return run_training(settle(read_values({**given, "output": output, **options}, "finetune") | listed))
+        return run_training(resolve_settings(read_values({**given, "output": output, **options}, "finetune") | listed))
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from videozoo.arguments import UsageError, flag_of
 
 from .loaders import make_train_dataset, make_train_loader, make_val_loader
-from .resolve_settings import settle_lr, write_settings
+from .resolve_settings import resolve_lr, write_settings
 from .run_log import note
 from .settings import Settings
 
@@ -109,7 +109,7 @@ def choose_batch_size(
     )
     settings.batch_size = size
     note(f"batch size {size}: {why}")
-    settle_lr(settings)
+    resolve_lr(settings)
     return make_config(settings)
 
 

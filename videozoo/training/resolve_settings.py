@@ -28,7 +28,7 @@ FREE_FLAGS = FREE_ON_RESUME | {
 _PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "output", "index_cache")
 
 
-def settle(given: Mapping[str, Any]) -> Settings:
+def resolve_settings(given: Mapping[str, Any]) -> Settings:
     """Join what is given, the continued run's settings or the recipe, and the defaults.
 
     Check what can be at once.
@@ -78,7 +78,7 @@ def settle(given: Mapping[str, Any]) -> Settings:
         set_index_cache(settings.index_cache)
     _check(settings, output)
     if settings.batch_size != AUTO:
-        settle_lr(settings)
+        resolve_lr(settings)
     settings.eval_metric = settings.eval_metric or ("map" if settings.multi_label else "top1")
     return settings
 
@@ -112,7 +112,7 @@ def _scaled_test_sizes(recipe: dict[str, Any], img_size: int | None) -> dict[str
     return sizes
 
 
-def settle_lr(settings: Settings) -> None:
+def resolve_lr(settings: Settings) -> None:
     """Make ``lr`` a number.
 
     A continued run has one already: the schedule must not change with the machines.
