@@ -187,7 +187,7 @@ def test_models_that_cannot_be_averaged(others: list[dict[str, Any]], message: s
 
 
 def test_other_reasons_why_models_cannot_be_averaged() -> None:
-    with pytest.raises(ValueError, match=r"members are Conv2d; need networks of videozoo"):
+    with pytest.raises(ValueError, match=r"members are Conv2d; need models of videozoo"):
         Ensemble([member(4), nn.Conv2d(3, 3, 1)])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="frames_per_segment 1 and 5"):
         EnsembleSpec((ModelSpec("resnet18", num_frames=10), ModelSpec("resnet18", TDN(), num_frames=10)))
