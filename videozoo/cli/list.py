@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     is_part = args.pattern and not any(sign in args.pattern for sign in "*?[")
     rows = _weights(_known()) if args.pretrained else _architectures(_known())
     names = select_names(list(rows), f"*{args.pattern}*" if is_part else args.pattern, "")
-    if not names and not args.json:
+    if not names:
         what = "published weights" if args.pretrained else "model"
         flag = " --pretrained" * args.pretrained
         raise CommandError(f"no {what} named like {args.pattern!r}; `videozoo list{flag}` shows all {len(rows)}.")
