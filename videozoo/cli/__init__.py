@@ -1,4 +1,4 @@
-"""The command ``videozoo``: one file per sub-command, heavy imports inside the functions that need them."""
+"""The command ``videozoo``: one file per sub-command, which imports heavy packages inside its functions."""
 
 import argparse
 import importlib
@@ -20,7 +20,7 @@ _COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line and give its exit status.
+    """Run a command line and return its exit status.
 
     0: all done. 1: done in part (``predict`` met a broken file). 2: bad usage or bad input, one line on stderr says
     which. 130: stopped by Ctrl-C.
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def open_closed_streams() -> None:
-    """Put the null device in the place of standard streams that are closed, as a scheduler may start a program."""
+    """Open the null device for standard streams that are closed, as schedulers may start a program."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115

@@ -21,7 +21,7 @@ def describe_trust(results: Mapping[str, Any]) -> str:
 
 
 def describe_chance(results: Mapping[str, Any]) -> list[str]:
-    """Return ``chance 25.0%`` and, where it is clearly more, what always answering the largest class gets."""
+    """Return ``chance 25.0%``, and the accuracy of always predicting the largest class if that is clearly more."""
     chance, largest = results["chance"], results["largest_class"]
     words = [f"chance {chance:.1%}"]
     return [*words, f"always the largest class {largest:.1%}"] if (largest or 0) > 1.1 * chance else words
@@ -31,10 +31,10 @@ def describe_average_precisions(results: Mapping[str, Any]) -> list[tuple[str, s
     """Return rows (title, text) for a multi-label evaluation: chance, and the classes with the lowest values."""
     pairs = zip(results["class_names"], results["per_class"], strict=True)
     worst = sorted((value, name) for name, value in pairs if value is not None)[:SHOWN]
-    told = "; ".join(f"{name} {value:.1%}" for value, name in worst)
+    worst_text = "; ".join(f"{name} {value:.1%}" for value, name in worst)
     chance = results.get("chance")
     rows = [] if chance is None else [("chance", f"{chance:.1%}, the mAP of equal scores")]
-    return [*rows, ("worst", told)] if told else rows
+    return [*rows, ("worst", worst_text)] if worst_text else rows
 
 
 def describe_mistakes(confusion: "Tensor", names: tuple[str, ...]) -> list[tuple[str, str]]:

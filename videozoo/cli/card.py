@@ -1,4 +1,4 @@
-"""``videozoo card``: the card of a run or a model folder, as it would be published."""
+"""``videozoo card``: prints the card of a run or a model folder as it would be published."""
 
 import argparse
 
@@ -14,7 +14,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render and print."""
+    """Render the card and print it."""
     import videozoo
     from videozoo.publish import find_source, render_card
 

@@ -34,7 +34,7 @@ COMMAND = Command(
 
 
 def check_work_flags(args: argparse.Namespace, command: str) -> None:
-    """Refuse numbers that make no sense.
+    """Refuse numbers out of range.
 
     Raises:
         CommandError: which.
@@ -73,7 +73,7 @@ def load_listed(args: argparse.Namespace, *, needs_labels: bool = True) -> "dict
 
 
 def _folder_names(parts: "Iterable[str | Path]") -> tuple[str, ...] | None:
-    """Return the classes of all parts that are class folders: one that lacks a class is a thing to find."""
+    """Return the classes of all parts that are class folders. A part without one of them is reported."""
     from videozoo.data import load_source
     from videozoo.video.image_folder import natural_key
 
@@ -85,7 +85,7 @@ def _folder_names(parts: "Iterable[str | Path]") -> tuple[str, ...] | None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check, then tell what was found."""
+    """Check the videos and print a report."""
     from videozoo.data import check_splits
     from videozoo.jobs.check import count_classes
     from videozoo.jobs.check_classes import cheaper_size, class_table, warn_classes

@@ -15,7 +15,7 @@ Flag = Callable[[Container], Any]  # adds itself to a parser or a group
 
 @dataclass(frozen=True)
 class Command:
-    """A sub-command, in the words of `argparse`."""
+    """Declaration of a sub-command, in the terms of `argparse`."""
 
     help: str
     description: str
@@ -26,7 +26,7 @@ class Command:
     def add(
         self, commands: "argparse._SubParsersAction[Parser]", name: str, run: Callable[[argparse.Namespace], int]
     ) -> None:
-        """Add its parser, which leaves ``run`` and itself in what it parses."""
+        """Add the parser of the sub-command. The parsed arguments have ``run`` and the command itself."""
         texts = {key: value for key, value in vars(self).items() if key != "flags"}
         parser = commands.add_parser(name, **texts)
         for add_flag in self.flags:
@@ -40,12 +40,12 @@ def flag(*names: str, **options: Any) -> Flag:
 
 
 def switch(*names: str, help: str) -> Flag:
-    """Return a flag without a value, which is off."""
+    """Return a flag without a value, off by default."""
     return flag(*names, action="store_true", help=help)
 
 
 def group(title: str, *flags: Flag) -> Flag:
-    """Flags under a title of their own in the help."""
+    """Return flags under their own title in the help."""
 
     def add_all(parser: Container) -> None:
         found = parser.add_argument_group(title)
@@ -56,7 +56,7 @@ def group(title: str, *flags: Flag) -> Flag:
 
 
 def one_of(*flags: Flag) -> Flag:
-    """Flags of which one may be given."""
+    """Return mutually exclusive flags."""
 
     def add_all(parser: Container) -> None:
         found = parser.add_mutually_exclusive_group()
@@ -67,7 +67,7 @@ def one_of(*flags: Flag) -> Flag:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with defaults in the help and errors of one line."""
+    """Parser with defaults in the help and errors of one line."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
@@ -77,7 +77,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class CommandParser(Parser):
-    """The parser of a sub-command, which names itself where a flag is unknown: argparse leaves that to the main one."""
+    """Parser of a sub-command that reports unknown flags itself. argparse leaves that to the main parser."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         # Before what is missing: a mistyped flag is both.

@@ -1,4 +1,4 @@
-"""``videozoo compare``: runs and evaluations beside each other, as a table, a picture, csv or JSON."""
+"""``videozoo compare``: compares runs and evaluations in a table, a picture, csv or JSON."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""``videozoo confusion``: confusion matrices of groups of classes, from evaluations that are done."""
+"""``videozoo confusion``: draws confusion matrices of groups of classes from finished evaluations."""
 
 import argparse
 from pathlib import Path

@@ -29,14 +29,14 @@ _HEAR_FIRST_SEC = 20.0  # a process that has failed needs some of it to end
 
 
 class CommandError(Exception):
-    """Bad usage or bad input.
+    """Error of wrong usage or wrong input.
 
     The message says who, what came and what is needed.
     """
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, with a message that says what is kept and how to go on.
+    """Interruption by Ctrl-C or SIGTERM, with a message on what is kept and how to continue.
 
     Args:
         stop: what was raised at first. The engine's has the ``number`` of the signal.
@@ -48,7 +48,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def answer(work: Callable[[], int]) -> int:
-    """Run the work and turn what it raises into a line on stderr and an exit status.
+    """Run a command, print its error on stderr and return the exit status.
 
     With VIDEOZOO_DEBUG=1 the traceback of every error is shown.
     """
@@ -77,7 +77,7 @@ def answer(work: Callable[[], int]) -> int:
 
 
 def _let_first_process_speak() -> None:
-    """Wait a little, as what is wrong is mostly wrong in all processes: the launcher ends this one if the first fails.
+    """Wait a little: the same error mostly occurs in all processes, and the launcher ends this one if the first fails.
 
     A process that fails alone is still heard.
     """
@@ -86,7 +86,7 @@ def _let_first_process_speak() -> None:
 
 
 def print_error(message: str, kind: str = "error") -> None:
-    """One ``videozoo: error: ...`` on stderr.
+    """Print one ``videozoo: error: ...`` on stderr.
 
     Further lines, indented, only where a list of problems follows.
     """
@@ -94,7 +94,7 @@ def print_error(message: str, kind: str = "error") -> None:
 
 
 def _write(text: str, file: TextIO, lines: str) -> None:
-    """Print a text that may hold names and messages from outside. Every line of the commands passes here."""
+    """Print a text that may contain names and messages from outside. All output of the commands goes through it."""
     print(printable(text, lines, getattr(file, "encoding", None)), file=file, flush=True)
 
 
@@ -116,7 +116,7 @@ def _describe(error: Exception) -> str:
 
 
 def _is_raised_here(error: Exception) -> bool:
-    """Return whether videozoo raised it: then it is about an argument, and its message says what is needed."""
+    """Return whether videozoo raised an error. Then it is about an argument and its message is complete."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -124,7 +124,7 @@ def _is_raised_here(error: Exception) -> bool:
 
 
 def known_errors() -> tuple[type[Exception], ...]:
-    """Return the error types that speak to the user, as far as their modules are loaded."""
+    """Return the error types with messages for users, as far as their modules are loaded."""
     found: list[type[Exception]] = [CommandError, UsageError]
     for module, names in _KNOWN_ERRORS.items():
         if module in sys.modules:
@@ -138,7 +138,7 @@ def _show_traceback() -> None:
 
 
 def print_result(message: str = "", *, by_all: bool = False) -> None:
-    """Print a line of the answer, on stdout.
+    """Print a line of the result on stdout.
 
     ``by_all``: in every process, not in the first alone.
     """
@@ -147,13 +147,13 @@ def print_result(message: str = "", *, by_all: bool = False) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print a text of several lines, on stdout: JSON or Markdown, in which names from outside hold no line breaks."""
+    """Print a text of several lines on stdout: JSON or Markdown, in which names contain no line breaks."""
     if is_main_process():
         _write(text, sys.stdout, lines="all")
 
 
 def print_status(message: str) -> None:
-    """Print a line on what is being done, on stderr.
+    """Print a status line on stderr.
 
     Further lines must be indented.
     """
@@ -165,7 +165,7 @@ def print_status(message: str) -> None:
 def progress_bar(total: int, title: str | None = None) -> Iterator[Callable[[int, int], None]]:
     """Show how many videos are done, in the first process alone: a bar on a terminal, else a line now and then.
 
-    Gives a function of how many are done, those of earlier runs included, and how many of them are broken. What is done
+    Returns a function of how many are done, with those of earlier runs, and how many of them are broken. What is done
     when it is first called does not count for the speed.
     """
     if not sys.stderr.isatty():
@@ -214,12 +214,12 @@ def show_log() -> None:
     log.setLevel(logging.INFO if is_main_process() else logging.ERROR)
     log.propagate = False
     log.handlers = [_Lines()]
-    # torch's remark on pinned memory without a GPU, and the like, print_result nothing about the user's data.
+    # torch's remark on pinned memory without a GPU, and the like, say nothing about the user's data.
     warnings.filterwarnings("ignore", module=r"torch\.utils\.data|torch\.optim\.lr_scheduler|accelerate")
 
 
 class _Lines(logging.Handler):
-    """Writes to the stderr of the moment, which tests and notebooks exchange."""
+    """Log handler for the current stderr, which tests and notebooks replace."""
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "

@@ -1,4 +1,4 @@
-"""``videozoo convert``: a checkpoint of another code base becomes a model folder."""
+"""``videozoo convert``: converts a checkpoint of another code base to a model folder."""
 
 import argparse
 from pathlib import Path
@@ -31,7 +31,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, check by loading, write."""
+    """Convert a checkpoint, load the result as a check, and write it."""
     output = None if args.output is None else Path(args.output)
     if output is not None and output.exists():
         raise CommandError(f"{output}: exists already; name a new folder.")
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _place(args: argparse.Namespace, output: Path | None) -> int:
-    """Return a published file, whose record says all the rest."""
+    """Return a published file, described by its record."""
     from videozoo.models.pretrained import place_weights
 
     flags = {

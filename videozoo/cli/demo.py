@@ -1,4 +1,4 @@
-"""``videozoo demo``: a page that classifies dropped videos and shows what the model saw."""
+"""``videozoo demo``: serves a page that classifies uploaded videos."""
 
 import argparse
 

@@ -85,7 +85,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, print, and write the results where they are wanted."""
+    """Evaluate, print the results, and write them if requested."""
     show_log()
     given: dict[str, Any] = {entry.name: getattr(args, entry.name, None) for entry in fields(EvaluationSettings)}
     given |= {name: tuple(given[name] or ()) for name in ("model", "scores")}
@@ -129,8 +129,8 @@ def _table(content: Mapping[str, Any], result: "EvalResult") -> list[tuple[str, 
     backwards = ", backwards" if content.get("is_reversed") else ""
     rows.append(("videos", f"{content['num_videos']} of {num_classes} classes{backwards}"))
     if content.get("num_without_class"):
-        told = f"{content['num_without_class']} videos, a wrong answer for every class; mAP without them "
-        rows.append(("no class", told + _percent(content["map_labelled"])))
+        text = f"{content['num_without_class']} videos, a wrong answer for every class; mAP without them "
+        rows.append(("no class", text + _percent(content["map_labelled"])))
     if content["unread"]:
         rows.append(("not read", f"{content['num_unread']}, counted nowhere:"))
         rows += [("", f"{row['name']}: {row['problem']}") for row in content["unread"][:NAMED_UNREAD]]

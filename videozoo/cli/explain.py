@@ -1,4 +1,4 @@
-"""``videozoo explain``: pictures of what a model sees in a video."""
+"""``videozoo explain``: draws Grad-CAM heat maps and internals of a model for a video."""
 
 import argparse
 import contextlib
@@ -98,7 +98,7 @@ def _wanted_kinds(show: str | None) -> tuple[str, ...]:
 
 
 class Explained:
-    """A model, the clip of the file that it sees, and what it answers."""
+    """Model, clip of the file, and prediction."""
 
     def __init__(self, name: str, args: argparse.Namespace) -> None:
         from videozoo.devices import find_device
@@ -112,7 +112,7 @@ class Explained:
         self.model: Any = load_network(name)
         if not self.is_onnx:
             check_network(self.model)
-            find_stage(self.model, args.stage or STAGE)  # told before anything is decoded
+            find_stage(self.model, args.stage or STAGE)  # raises before anything is decoded
         self.label = None if args.class_name is None else find_class(self.model, args.class_name)
         self.title = model_title(name)
         self.clip: ReadClip = read_clip(args.file, self.model)
@@ -145,7 +145,7 @@ class Explained:
             )
 
     def film_row(self, kind: str) -> "tuple[FilmRow, tuple[int, ...]]":
-        """Its class maps, and the frames of the file that they belong to."""
+        """Return the class maps and the frames of the file that they belong to."""
         from videozoo.engine.figures import short
         from videozoo.engine.fonts import number_names
         from videozoo.explain import FilmRow, grad_cam, occlusion_maps
@@ -171,9 +171,9 @@ class Explained:
         return FilmRow(self.title, about, frames, found.maps[0]), tuple(self.clip.indices[k] for k in found.frames)
 
     def write(self, kinds: tuple[str, ...], output: Path, other: "Explained | None") -> list[str]:
-        """Draw what is wanted.
+        """Draw the requested figures.
 
-        Gives the names of the files.
+        Returns the names of the files.
         """
         from videozoo.explain.layer_figures import Shown, draw_kind
 
@@ -213,7 +213,7 @@ class Explained:
         return [f"{kind}{ending}" for ending in (".png", *endings)]
 
     def _about_file(self) -> str:
-        """Return the file's name, with its class where a folder around it is called like one of the classes."""
+        """Return the file's name, and its class if a folder above it has the name of a class."""
         from videozoo.engine.fonts import number_names
         from videozoo.names import clean_name
 
@@ -249,7 +249,7 @@ class FrameNames:
                 self.times = frame_times(path, num_frames)
 
     def of(self, indices: Sequence[int]) -> list[str]:
-        """Name frames: ``1.24 s`` and ``frame 31`` below it, or the number alone where the time is not known."""
+        """Return labels of frames: ``1.24 s`` over ``frame 31``, or the number alone if the time is not known."""
         if max(indices) >= len(self.times):
             return [f"frame {index}" for index in indices]
         return [f"{self.times[index]:.2f} s\nframe {index}" for index in indices]

@@ -1,4 +1,4 @@
-"""``videozoo export``: one file for other programs, run and compared before it is there."""
+"""``videozoo export``: exports a model to one file, which is run and compared before it is written."""
 
 import argparse
 
@@ -36,7 +36,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load, export, print_result what came out."""
+    """Load a model, export it, and print a report."""
     if args.int8 and not args.clips:
         raise CommandError("export: --int8 changes the answers; give --clips FILE ..., videos to measure by how much.")
     if args.clips and args.format == "state-dict":

@@ -1,4 +1,4 @@
-"""``videozoo extract``: features of a list of videos."""
+"""``videozoo extract``: extracts features of a list of videos."""
 
 import argparse
 import functools

@@ -29,7 +29,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, and say what came out."""
+    """Train and print the result."""
     show_log()
     settings = resolve_settings({name: value for name, value in vars(args).items() if name in DEFAULTS})
     try:
@@ -41,12 +41,12 @@ def run(args: argparse.Namespace) -> int:
             raise
         resume = shlex.join(["videozoo", "finetune", "--resume", "--output", settings.output])
         raise Interrupted(f"what is done is kept; go on with: {resume}", stop) from stop
-    _say_result(result)
+    _print_result(result)
     return 0
 
 
 def _describe_accuracy(result: "FitResult") -> list[str]:
-    """Return the best epoch with its counts and interval, and what it is to be compared with."""
+    """Return the best epoch with its counts and interval, chance, and the last epoch."""
     best, last = result.best, result.best["last"]
     head = f"best epoch {result.best_epoch} of {len(result.history)}:"
     if "map" in best:
@@ -67,7 +67,7 @@ def _describe_accuracy(result: "FitResult") -> list[str]:
     return lines
 
 
-def _say_result(result: "FitResult") -> None:
+def _print_result(result: "FitResult") -> None:
     """Print the result and its folder."""
     folder = result.output
     model = shlex.quote(str(folder / "best"))

@@ -1,4 +1,4 @@
-"""Flags that several commands have."""
+"""Flags that several commands share."""
 
 import argparse
 
@@ -13,7 +13,7 @@ AMP = switch("--amp", help="mixed precision (bfloat16)")
 
 
 def model_flag(also: str = "") -> Flag:
-    """``--model``, required.
+    """Return the flag ``--model``, which is required.
 
     ``also`` says what else it may be.
     """
@@ -81,7 +81,7 @@ WORK_FLAGS = (
 
 
 def refuse_onnx(model: str, why: str) -> None:
-    """Refuse an ONNX file where a model of modules is needed.
+    """Refuse an ONNX file if a PyTorch model is needed.
 
     Raises:
         CommandError: names the file and ``why``.

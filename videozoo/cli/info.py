@@ -1,4 +1,4 @@
-"""``videozoo info``: what a model is made of, what it costs, and how it wants its videos."""
+"""``videozoo info``: prints the parts of a model, its cost, and its sampling and preprocessing."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build the model and print what there is to know."""
+    """Build the model and print its facts."""
     show_log()
     facts = _gather(args.model)
     if args.json:

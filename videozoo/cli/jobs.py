@@ -33,7 +33,7 @@ LIST_FLAGS = (
 
 
 def check_job(command: str, args: argparse.Namespace, suffixes: tuple[str, ...]) -> tuple[Path, int, int]:
-    """Output, number of shards and shard.
+    """Return output, number of shards and shard.
 
     Raises:
         CommandError, JobError: one of them is missing or wrong.
@@ -57,7 +57,7 @@ def check_job(command: str, args: argparse.Namespace, suffixes: tuple[str, ...])
 
 
 def answer_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the flags say of how a `Predictor` answers, as it takes them."""
+    """Return the options of a `Predictor` from the flags."""
     return {
         "device": args.device,
         "views": parse_views(args.views),
@@ -69,9 +69,9 @@ def answer_options(args: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def job_bar(total: int, kept: Path | None, title: str | None = None) -> Iterator[Callable[[int, int], None]]:
-    """Show how far a job is, see `progress_bar`.
+    """Show the progress of a job, see `progress_bar`.
 
-    Where it is interrupted, print_result in which folder the work is kept.
+    After an interruption, the folder with the finished work is printed.
     """
     try:
         with progress_bar(total, title) as show:
@@ -89,12 +89,10 @@ def run_job(
     open_work: "Callable[[], Callable[..., JobResult]]",
     listing: "Listing | None" = None,
 ) -> int:
-    """Work through the list that the flags name.
-
-    Gives the exit status.
+    """Process the list that the flags name, and return the exit status.
 
     Args:
-        open_work: loads the model and gives a function of the listing, the output, ``num_shards``, ``shard`` and
+        open_work: loads the model and returns a function of the listing, the output, ``num_shards``, ``shard`` and
             ``on_progress``.
         listing: the videos, where ``--input`` does not name them.
     """

@@ -1,4 +1,4 @@
-"""``videozoo list``: the architectures with their size and cost, and the published weights with their accuracy."""
+"""``videozoo list``: lists architectures with size and cost, and published weights with accuracy."""
 
 import argparse
 import json
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _known() -> Catalog:
-    """Return all architectures and weights. The names alone, from the registry, where the file is out of date."""
+    """Return all architectures and weights, or the names alone from the registry if the file is out of date."""
     catalog = read_catalog()
     if catalog is not None:
         return catalog

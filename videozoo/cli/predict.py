@@ -1,4 +1,4 @@
-"""``videozoo predict``: the classes of single files, or of a list of any length."""
+"""``videozoo predict``: predicts the classes of files, or of a list of any length."""
 
 import argparse
 import codecs
@@ -72,7 +72,7 @@ STDIN = "-"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer files one by one, a list into a file, or one video over time."""
+    """Predict files one by one, a list into a file, or one video over time."""
     check_ranges("predict", vars(args))
     over_time = is_over_time(args)
     if bool(args.files) == bool(args.input):
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _answer_files(args: argparse.Namespace) -> int:
-    """Answer files, printed as soon as their batch is done."""
+    """Predict files and print each result as soon as its batch is done."""
     from videozoo.data import VideoRecord
 
     files = _find_files(args.data_root, args.files)
@@ -123,7 +123,7 @@ def _answer_files(args: argparse.Namespace) -> int:
 
 
 def _find_files(data_root: str | None, names: Sequence[str]) -> list[tuple[str, Path]]:
-    """Return names and paths of files. A folder without frames becomes the videos in it."""
+    """Return names and paths of files. A folder without frames is replaced by the videos in it."""
     from videozoo.data.files import find_videos, trouble_with
 
     files: list[tuple[str, Path]] = []
@@ -135,7 +135,7 @@ def _find_files(data_root: str | None, names: Sequence[str]) -> list[tuple[str, 
 
 
 def _expand_stdin(names: Sequence[str], data_root: str | None) -> list[str]:
-    """Put the lines of standard input in the place of ``-``, without comments. Names of files may be of any bytes.
+    """Replace ``-`` by the lines of standard input, without comments. File names may have any bytes.
 
     Raises:
         CommandError: there are none.
@@ -166,7 +166,7 @@ def _answer_list(args: argparse.Namespace) -> int:
 
 
 def _list_files(args: argparse.Namespace) -> "Listing":
-    """Return the listing of the files that the command names, each once."""
+    """Return the files that the command names, each once."""
     from videozoo.data import VideoRecord
     from videozoo.jobs.listing import RecordList
 
@@ -188,7 +188,7 @@ def _make_predictor(args: argparse.Namespace) -> "Predictor":
 
 
 def best_rows(answer: "Prediction", topk: int) -> list[dict[str, Any]]:
-    """Return the best classes of an answer as they are printed."""
+    """Return the best classes of a prediction as rows to print."""
     return [{"class": c.label, "label": c.class_index, "score": round(c.score, 6)} for c in answer.topk(topk)]
 
 

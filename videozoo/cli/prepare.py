@@ -1,4 +1,4 @@
-"""``videozoo prepare``: a data set written again, small and quick to read."""
+"""``videozoo prepare``: re-encodes a data set so that it is small and fast to read."""
 
 import argparse
 import re
@@ -41,7 +41,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the videos, then tell what is left out."""
+    """Write the videos and print what was left out."""
     check_work_flags(args, "prepare")
     refuse_inside_data(Path(args.output), args.data)
     check_ranges("prepare", vars(args))

@@ -42,7 +42,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the videos, then do with them what a user would do with theirs."""
+    """Write the videos, then do what a user would do with their own."""
     output = Path(args.output)
     if args.seed < 0:
         raise CommandError(f"quickstart: --seed is {args.seed}; it must be 0 or more.")
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _claim(output: Path, seed: int) -> None:
-    """Note the settings in a new folder, or find that it is of an earlier call with the same ones.
+    """Write the settings to a new folder, or check that it is of an earlier call with the same settings.
 
     Raises:
         CommandError: it holds something else.
@@ -123,7 +123,7 @@ def _write_videos(output: Path, seed: int) -> Path:
 
 
 def _train(run_folder: Path, name: str, videos: Path, flags: Sequence[str]) -> None:
-    """Start the run, or continue the one that is there. A finished one is left as it is."""
+    """Start the run or continue it. A finished run is left as it is."""
     if (run_folder / "args.json").is_file():
         _do(["finetune", "--resume", "--output", str(run_folder)])
     else:

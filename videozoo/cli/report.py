@@ -1,4 +1,4 @@
-"""``videozoo report``: the papers' figures beside ours."""
+"""``videozoo report``: prints the papers' costs and ours."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Count every row and print."""
+    """Count every row and print the table."""
     from videozoo.report import format_markdown, paper_report
 
     rows = paper_report(args.paper)

@@ -53,9 +53,7 @@ def is_over_time(args: argparse.Namespace) -> bool:
 
 
 def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predictor: "Callable[[], Predictor]") -> int:
-    """Write what is asked and print the segments.
-
-    Gives the exit status.
+    """Write the requested files, print the segments, and return the exit status.
 
     Args:
         videos: the files that the command names.
@@ -70,11 +68,11 @@ def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predicto
     predictor, (video,) = make_predictor(), videos
     try:
         windows = predictor.windows(
-            video, window_sec=args.window, stride_sec=args.stride, on_progress=_teller(f"{video}: scored")
+            video, window_sec=args.window, stride_sec=args.stride, on_progress=_progress_logger(f"{video}: scored")
         )
         segments = windows.segments()
         _say_segments(segments, args.json)
-        _say_sizes(windows, args.window, args.stride)
+        _log_sizes(windows, args.window, args.stride)
         if windows.note:
             print_status(f"{video}: {windows.note}")
         if args.segments:
@@ -82,8 +80,8 @@ def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predicto
         if args.annotate:
             from videozoo.inference.annotate import annotate_video
 
-            told = _teller(f"{args.annotate}: drawn")
-            count = annotate_video(video, windows, Path(args.annotate), args.topk, on_progress=told)
+            log_progress = _progress_logger(f"{args.annotate}: drawn")
+            count = annotate_video(video, windows, Path(args.annotate), args.topk, on_progress=log_progress)
             print_status(f"{args.annotate}: {count} frames")
     except VideoError as error:
         print_error(f"{video}: {error.reason}")
@@ -92,7 +90,7 @@ def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predicto
 
 
 def _check(args: argparse.Namespace, videos: list[Path]) -> list[Path]:
-    """Return the three files of ``--segments``, if they are asked."""
+    """Return the three files of ``--segments``, if requested."""
     asked = "--segments" if args.segments else "--annotate"
     for name in (*_FOR_LISTS, *_FOR_SEEKING):
         if getattr(args, name, None) is not None:
@@ -145,8 +143,8 @@ def _say_segments(segments: "Iterable[Segment]", as_json: bool) -> None:
             print_result(f"{row.start_sec:8.1f} to {row.end_sec:.1f} s  {row.score:6.1%}  {row.label}")
 
 
-def _say_sizes(windows: "WindowScores", window: float | None, stride: float | None) -> None:
-    """Tell how long windows were and how far apart they began, and of --window where all is one segment."""
+def _log_sizes(windows: "WindowScores", window: float | None, stride: float | None) -> None:
+    """Log the length and distance of the windows, and suggest --window if all is one segment."""
     length = float(windows.end_sec[0] - windows.start_sec[0])
     is_one = len(windows.scores) == 1
     step = stride or (window or length) / 2
@@ -175,8 +173,8 @@ def _write_segments(outputs: list[Path], windows: "WindowScores", segments: "lis
     print_status(f"{table}, {scores.name}, {picture.name}: {len(segments)} segments of {len(windows.scores)} windows")
 
 
-def _teller(what: str) -> Callable[[float], None]:
-    """Return a function that writes a line now and then, of how many seconds of the video are done."""
+def _progress_logger(what: str) -> Callable[[float], None]:
+    """Return a function that now and then logs how many seconds of the video are done."""
     last = time.monotonic()
 
     def tell(seconds: float) -> None:

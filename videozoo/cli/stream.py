@@ -56,7 +56,7 @@ COMMAND = Command(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Open the model and the source, and show every answer."""
+    """Open the model and the source, and show every prediction."""
     if not args.fps > 0 or args.fps == float("inf"):
         raise CommandError(f"stream: --fps is {args.fps}; it must be above 0.")
     check_ranges("stream", vars(args))
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError("stream: --realtime is for files; a camera is always read in real time.")
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(contextlib.closing(_open(args, is_camera)))
-        look, names = _open_network(args)
+        look, names = _open_model(args)
         frames: Any = source
         if comes_by_itself or args.realtime:
             frames = stack.enter_context(LatestFrames(source if comes_by_itself else in_real_time(source)))
@@ -112,8 +112,8 @@ def _join(first: "LiveFrame", rest: "Generator[LiveFrame]") -> "Generator[LiveFr
         yield from rest
 
 
-def _open_network(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torch.Tensor], tuple[str, ...]]":
-    """Return a function from a frame to the probabilities of now, and the classes."""
+def _open_model(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torch.Tensor], tuple[str, ...]]":
+    """Return a function from a frame to the current probabilities, and the class names."""
     from videozoo.data import ClipNormalizer, create_transform, resolve_data_config
     from videozoo.devices import find_device
     from videozoo.inference.predictor import load_network

@@ -31,7 +31,7 @@ class Tally:
     _total_sec: float = 0.0
 
     def count(self, time_sec: float, latency_sec: float, num_dropped: int) -> None:
-        """Another frame was answered."""
+        """Count a frame."""
         if not self.num_frames:
             self._start = time.perf_counter() - latency_sec
         self.num_frames += 1
@@ -40,7 +40,7 @@ class Tally:
 
     @property
     def fps(self) -> float:
-        """Frames answered a second."""
+        """Frames per second."""
         return self.num_frames / max(time.perf_counter() - self._start, 1e-9)
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ def _give_back_cursor() -> None:
 
 
 class _Board:
-    """Some lines of a terminal that are drawn again and again in place."""
+    """Lines of a terminal that are redrawn in place."""
 
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
@@ -94,7 +94,7 @@ class _Board:
         self._best: list[dict[str, Any]] | None = None
 
     def show(self, best: list[dict[str, Any]] | None) -> None:
-        """Draw, unless that was done a moment ago.
+        """Draw, unless the last drawing was a moment ago.
 
         None: draw the last answer.
         """
@@ -129,7 +129,7 @@ def _bar(score: float, cells: int) -> str:
 
 
 def _cut(text: str, cells: int) -> str:
-    """As much of the text as so many cells hold. Letters of East Asia take two."""
+    """Return as much of the text as fits in that many cells. East Asian letters take two."""
     width = 0
     for place, letter in enumerate(text):
         width += 0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
