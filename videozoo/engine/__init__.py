@@ -1,4 +1,4 @@
-"""Training and evaluation on accelerate, for any model that turns (B, 3, T, H, W) into (B, C)."""
+"""Training and evaluation with accelerate, for any model from (B, 3, T, H, W) to (B, C)."""
 
 from videozoo.engine.checkpoint import load_train_state, load_weights, save_checkpoint
 from videozoo.engine.distributed import sync_norms

@@ -1,4 +1,7 @@
-"""Broken training videos: each is named once, and too many end the run."""
+"""Unreadable training videos.
+
+Each is logged once, and too many end the run.
+"""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +17,7 @@ _FILE = "broken.csv"
 
 
 class BrokenVideos:
-    """The broken training videos of a run, known to all its processes.
+    """Unreadable training videos of a run, known to all processes.
 
     Args:
         folder: the run folder, which gets broken.csv.
@@ -36,7 +39,7 @@ class BrokenVideos:
         self._found: dict[int, str] = {int(index): str(problem) for index, problem in found}
 
     def rows(self) -> list[list[Any]]:
-        """Index and problem of each, by rising index."""
+        """Index and problem of each video, in order of the index."""
         return [[index, self._found[index]] for index in sorted(self._found)]
 
     def new_failures(self, batch: Mapping[str, Any]) -> dict[int, str]:
@@ -45,7 +48,7 @@ class BrokenVideos:
         return {index: problem for index, problem in told.items() if index not in self._found}
 
     def add(self, new_failures: Iterable[Mapping[int, str]], is_main: bool) -> None:
-        """Take in what the processes found.
+        """Add the failures that the processes found.
 
         The first one logs and writes it.
 

@@ -1,4 +1,4 @@
-"""Each process's share of a loader's batches, such that together they see every clip once in every pass."""
+"""Sharding of a loader's batches, so that all processes together see every clip once per pass."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from torch.utils.data import BatchSampler
 
 
 class BatchShares(BatchSampler):
-    """One process's share of the batches of a sampler.
+    """Batches of a sampler for one process.
 
     The batches of a step go to the processes in turn. Where they are not all there, or not equally long, their clips
     are dealt out evenly. With fewer clips than processes some process takes one that another has too, so that every

@@ -1,4 +1,4 @@
-"""The largest batch size that a training step has memory for, found by trying."""
+"""Search for the largest batch size that fits in memory."""
 
 import copy
 import os
@@ -143,7 +143,7 @@ def _train_once(
 
 @contextmanager
 def _limited(device: torch.device) -> Iterator[None]:
-    """Keep a part of a GPU's memory back while batches are tried."""
+    """Reserve a part of a GPU's memory while batches are tried."""
     if device.type != "cuda":
         yield
         return

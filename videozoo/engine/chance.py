@@ -1,4 +1,4 @@
-"""Notice a validation that is at chance while training is not."""
+"""Detection of a validation at chance while training is not."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Checkpoints: folders that are complete or absent, of safetensors and JSON only (nothing that runs code when read)."""
+"""Checkpoints: folders that are complete or absent, with safetensors and JSON only."""
 
 import contextlib
 import json
@@ -90,7 +90,7 @@ def load_train_state(folder: Path) -> Tree:
 
 
 def flatten(tree: Tree) -> tuple[dict[str, Tensor], Any]:
-    """Part a tree into its tensors, named by their path, and a JSON skeleton that refers to them.
+    """Split a tree into its tensors, named by their path, and a JSON skeleton that refers to them.
 
     Raises:
         TypeError: something else than dicts, lists, tuples, tensors, strings, numbers, booleans and None.
@@ -119,7 +119,7 @@ def flatten(tree: Tree) -> tuple[dict[str, Tensor], Any]:
 
 
 def unflatten(skeleton: Any, tensors: Mapping[str, Tensor]) -> Tree:
-    """Join what `flatten` parted."""
+    """Join the result of `flatten`."""
     if isinstance(skeleton, list):
         return [unflatten(value, tensors) for value in skeleton]
     if not isinstance(skeleton, dict):
@@ -145,7 +145,7 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def explain_disk(path: Path, kept: str = "") -> Iterator[None]:
-    """Turn what the disk refuses into a `CheckpointError`.
+    """Turn errors of the disk into a `CheckpointError`.
 
     ``kept`` goes on with what is still there.
     """
@@ -158,7 +158,7 @@ def explain_disk(path: Path, kept: str = "") -> Iterator[None]:
 
 
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Tensors that share memory (tied weights) are written apart, as the format wants."""
+    """Write tensors. Those that share memory (tied weights) are copied, as the format requires."""
     seen: set[int] = set()
     whole: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""Runs and evaluations beside each other: what their folders say, and their curves in one picture."""
+"""Comparison of runs and evaluations: rows from their folders, and their curves in one picture."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ _SPLIT_OFF = ("data", "split", "val_frac", "val_group")
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run folder, or the folder of an evaluation, as its files tell it.
+    """Run folder, or folder of an evaluation.
 
     Args:
         folder: where it is.
@@ -51,7 +51,7 @@ class ComparedRun:
 
     @property
     def counts(self) -> tuple[int, int] | None:
-        """The videos that were right, and all that have labels.
+        """Numbers of correct and of labeled videos.
 
         None for mAP.
         """
@@ -117,7 +117,7 @@ def read_compared(folder: Path) -> ComparedRun:
 
 
 def _check(run: ComparedRun, is_run: bool) -> None:
-    """Use all that a comparison uses, so that a folder with odd values is left out and does not end it.
+    """Read all values of a comparison once, so that a folder with invalid values is left out.
 
     Raises:
         ValueError, TypeError: a value is missing or of another kind.

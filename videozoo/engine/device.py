@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 def make_accelerator(amp: str = "no", device: str = "auto") -> Accelerator:
-    """Make the accelerator that places models and batches, sets the precision and joins the processes.
+    """Create the accelerator, which places models and batches, sets the precision and connects the processes.
 
     Args:
         amp: ``no``, ``bf16`` or ``fp16``.
@@ -60,7 +60,7 @@ def _has_other_device(device: str) -> bool:
 
 
 def _choose(name: str) -> str:
-    """Make a device the one that accelerate will take. Gives ``auto``, ``cpu`` or its name."""
+    """Select the device that accelerate will use, and return ``auto``, ``cpu`` or its name."""
     if name == "auto":
         return name
     device = find_device(name)

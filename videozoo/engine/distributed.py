@@ -18,7 +18,7 @@ _LOST_PEER = ("gloo", "nccl", "closed by peer", "reset by peer")  # what the bac
 
 
 def sync_norms(net: nn.Module) -> list[str]:
-    """Let the batch norms of a model take their training statistics over all processes, in place.
+    """Synchronize the training statistics of a model's batch norms over all processes, in place.
 
     Parameters and keys stay: a checkpoint of it loads into a model that is not synchronized. Call it once the model
     is on its device, before accelerate prepares it. Batch norms become torch's ``SyncBatchNorm`` (timm's where an
@@ -51,7 +51,7 @@ def sync_norms(net: nn.Module) -> list[str]:
 
 
 def broadcast_buffers(net: nn.Module, accelerator: Accelerator) -> None:
-    """Give every process the first one's buffers (running statistics), before an evaluation and a checkpoint."""
+    """Copy the first process's buffers (running statistics) to all, before an evaluation and a checkpoint."""
     if accelerator.num_processes == 1:
         return
     with torch.no_grad():
@@ -61,7 +61,7 @@ def broadcast_buffers(net: nn.Module, accelerator: Accelerator) -> None:
 
 @contextmanager
 def explain_lost_process() -> Iterator[None]:
-    """Tell what it means that another process does not answer: it has ended, and so must this one.
+    """Raise a clear error if another process has ended, since this one must end too.
 
     Raises:
         EngineError: in the place of what the backend says.
@@ -82,7 +82,7 @@ def explain_lost_process() -> Iterator[None]:
 
 @contextmanager
 def first_process_first(device: str) -> Iterator[None]:
-    """Let the first of several processes do what follows before the others do."""
+    """Run the block in the first of several processes before the others."""
     if num_processes() == 1:
         yield
         return

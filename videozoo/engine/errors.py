@@ -2,21 +2,21 @@
 
 
 class EngineError(RuntimeError):
-    """A run or an evaluation cannot go on.
+    """Error of a run or an evaluation that cannot continue.
 
     The message says why and what to do.
     """
 
 
 class TrainingError(EngineError):
-    """A loss or a score is not finite.
+    """Error for a loss or a score that is not finite.
 
     The last checkpoint stays as it was.
     """
 
 
 class CheckpointError(EngineError):
-    """A checkpoint could not be written, read or continued.
+    """Error for a checkpoint that could not be written, read or continued.
 
     What was complete before still is.
     """

@@ -1,4 +1,4 @@
-"""One evaluation for training time and afterwards: scores per video, averaged over its views."""
+"""Evaluation during and after training: scores per video, averaged over its views."""
 
 import math
 import time
@@ -105,7 +105,7 @@ def evaluate(
 
 
 class VideoScorer:
-    """Give a model's averages over the views of videos.
+    """Scorer of videos: averages a model's outputs over their views.
 
     Args:
         model: turns (N, 3, T, H, W) into (N, C). It is moved to the accelerator's device.
@@ -219,7 +219,7 @@ def _has_videos(batch: Batch) -> bool:
 
 
 def _views_of(batch: Batch) -> Tensor:
-    """(B, V, 3, T, H, W)."""
+    """Return the views (B, V, 3, T, H, W)."""
     video = take(batch, "video", "evaluate")
     video = video[:, None] if video.ndim == 5 else video
     if video.ndim != 6:
@@ -246,7 +246,7 @@ def _check_labels(labels: Tensor, num_classes: int, multi_label: bool) -> Tensor
 def _join(
     rows: Sequence[tuple[Tensor, ...]], unread: Mapping[int, str], accelerator: Accelerator
 ) -> tuple[list[Tensor], tuple[tuple[int, str], ...]]:
-    """Concatenate, bring the processes' rows together, order by index. Each video stays once."""
+    """Concatenate rows, gather them from all processes and sort them by index. Each video is kept once."""
     joined = [torch.cat(column) for column in zip(*rows, strict=True)]
     if accelerator.num_processes > 1:
         # Shares may differ in length; padding has index -1. Accelerate repeats videos to even the shares out.
@@ -285,14 +285,14 @@ def _check(results: Sequence[EvalResult], amp: str) -> None:
 
 
 def _rewind(loader: Iterable[Batch]) -> None:
-    """An evaluation has no epochs: whatever draws by epoch draws as in epoch 0. No seed is touched."""
+    """Set samplers to epoch 0, since an evaluation has no epochs. No seed is changed."""
     if hasattr(loader, "set_epoch"):
         loader.set_epoch(0)
 
 
 @contextmanager
 def evaluation_mode(*models: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, and afterwards each module's own mode again (frozen norms stay frozen)."""
+    """Set evaluation mode inside, and restore each module's own mode afterwards (frozen norms stay frozen)."""
     modes = [(module, module.training) for model in models for module in model.modules()]
     for model in models:
         model.eval()

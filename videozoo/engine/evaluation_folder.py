@@ -1,4 +1,4 @@
-"""The folder that an evaluation leaves: results, tables, pictures, and the scores they follow from."""
+"""Folder of an evaluation: results, tables, pictures, and the scores they follow from."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The training loop: one function to call, and the few it is made of, in the order they run."""
+"""Training loop: the function to call, and its parts in the order they run."""
 
 import contextlib
 import time
@@ -143,7 +143,7 @@ def _fit_epochs(run: Run) -> None:
 
 
 def _fit_epoch(run: Run) -> EpochRow:
-    """Train, evaluate, write. ``run.progress`` moves on to the next epoch once the checkpoint is on the disk."""
+    """Train, evaluate and write. ``run.progress`` advances once the checkpoint is on the disk."""
     train_epoch(run)
     started = time.perf_counter()
     result = _evaluate(run)
@@ -185,7 +185,7 @@ def _fit_epoch(run: Run) -> EpochRow:
 
 
 def _evaluate(run: Run) -> EvalResult:
-    """Evaluate what the epoch's training has made. Where that is stopped, the training of the epoch is kept."""
+    """Evaluate after an epoch's training. If it is interrupted, the training of the epoch is kept."""
     broadcast_buffers(run.measured_net, run.accelerator)  # running statistics are each process's own
     try:
         return evaluate(
@@ -208,7 +208,7 @@ def _evaluate(run: Run) -> EvalResult:
 
 
 def _report_stop(run: Run, stop: KeyboardInterrupt) -> None:
-    """Say what is kept, and bring the reports up to date."""
+    """Log what is kept, and update the reports."""
     epoch, step = run.progress.epoch, run.progress.current.step
     if step and isinstance(stop, Stopped) and stop.is_safe:
         run.log("interrupted: %d of %d epochs and %d of %d steps are kept; resume to go on", epoch, run.config.epochs,
@@ -247,7 +247,7 @@ def _write_reports(run: Run) -> None:
 
 
 def _unwrap(run: Run) -> None:
-    """Take accelerate's marks off the model, so that it can be trained, copied and saved again like any other."""
+    """Remove accelerate's wrappers, so that the model can be trained, copied and saved again."""
     run.accelerator.unwrap_model(run.model, keep_fp32_wrapper=False)
     for name in ("forward", "_is_accelerate_prepared"):
         run.net.__dict__.pop(name, None)

@@ -15,7 +15,7 @@ _LIKELY = ("cjk", "gothic", "hei", "ming", "song", "han", "nanum", "malgun", "hi
 
 
 def find_families(texts: Iterable[str]) -> tuple[list[str], set[str]]:
-    """Find fonts that have the letters of some texts: matplotlib's own, and those of this machine it needs besides.
+    """Find fonts with the letters of some texts: matplotlib's own, and others of this machine.
 
     Returns:
         names of the fonts, for matplotlib to take each letter from the first that has it. Letters that none has.
@@ -45,7 +45,7 @@ def find_font_file(text: str) -> str | None:
 
 
 def number_names(names: Sequence[str]) -> tuple[list[str], str]:
-    """Put numbers in the place of class names that no font of this machine can draw.
+    """Replace class names that no font of this machine can draw by numbers.
 
     Returns:
         the names, and a note on what was numbered (empty if nothing was).
@@ -77,7 +77,7 @@ def fit_fonts(figure: Figure) -> None:
 
 
 def _candidates() -> list[font_manager.FontEntry]:
-    """Upright fonts of this machine, the likely ones first. Not those that draw a box for every letter."""
+    """Return upright fonts of this machine, the likely ones first, without those that draw boxes."""
     upright = {
         entry.name: entry
         for entry in font_manager.fontManager.ttflist

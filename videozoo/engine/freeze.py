@@ -1,4 +1,4 @@
-"""Parts of a model that training leaves as they are: its norms, or its backbone."""
+"""Freezing of parts of a model: its norms, or its backbone."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from videozoo.fit_config import FitConfig
 
 
 def freeze(model: nn.Module, config: FitConfig) -> list[str]:
-    """Freeze what the settings ask for.
+    """Freeze the parts that the settings name.
 
     To be called again after each ``model.train()``, which wakes the statistics.
 
@@ -96,6 +96,6 @@ def get_head(model: nn.Module) -> nn.Module:
 
 
 def _shorten(name: str) -> str:
-    """``backbone.layer2.0.conv2.embed.weight`` as ``backbone.layer2.*``."""
+    """Shorten ``backbone.layer2.0.conv2.embed.weight`` to ``backbone.layer2.*``."""
     parts = name.split(".")
     return name if len(parts) <= 2 else ".".join([*parts[:2], "*"])

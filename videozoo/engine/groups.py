@@ -20,7 +20,7 @@ from videozoo.text import cause, count_of, first_few, near_names
 
 @dataclass(frozen=True)
 class GroupResult:
-    """The part of an evaluation that is about one group of classes.
+    """Part of an evaluation for one group of classes.
 
     Args:
         class_names: of the group's k classes.
@@ -101,11 +101,11 @@ def measure_group(result: EvalResult, labels: Sequence[int]) -> GroupResult:
 
 
 class _Unquoted(str):
-    """A text of yaml without quotes that reads as a number, a date or a word such as no."""
+    """Unquoted yaml text that reads as a number, a date or a word such as no."""
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """yaml without aliases: a few lines of them can stand for more entries than any memory holds.
+    """Loader of yaml without aliases, since a few lines of them can expand to any size.
 
     Numbers stay as they are written, since 010 may be the name of a class.
     """

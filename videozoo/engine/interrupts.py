@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that stop at a safe place."""
+"""Ctrl-C and SIGTERM that stop a run at a safe point."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Interrupts:
-    """A context in which the first SIGINT or SIGTERM is noted and raised by ``check``.
+    """Context in which the first SIGINT or SIGTERM is recorded and raised by ``check``.
 
     A second one raises at once.
 

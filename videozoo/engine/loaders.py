@@ -1,4 +1,4 @@
-"""Loaders: checked, shared out among the processes, timed."""
+"""Loaders: checked, shared among the processes, timed."""
 
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -21,7 +21,7 @@ _KEPT = (
 
 
 def check_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) -> None:
-    """See that a loader can be used.
+    """Check that a loader can be used.
 
     Args:
         who: named in the errors.
@@ -37,7 +37,7 @@ def check_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) ->
 
 
 def prepare_loader(loader: Iterable[Batch], accelerator: Accelerator, who: str) -> Iterable[Batch]:
-    """Share a DataLoader's batches among the processes.
+    """Split a DataLoader's batches among the processes.
 
     In a single one any loader passes as it is.
 
@@ -92,7 +92,7 @@ def _why_empty(loader: object) -> str:
 
 
 def give_generators(loader: DataLoader) -> None:
-    """Let the loader and its samplers draw from generators of their own, alike in all processes.
+    """Give the loader and its samplers their own generators, which are the same in all processes.
 
     They draw a seed each time an iteration or a worker starts. That must not move torch's global state.
     """

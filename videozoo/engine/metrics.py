@@ -22,7 +22,7 @@ def rank_classes(scores: Tensor) -> Tensor:
 
 
 def topk_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
-    """Share of the labeled rows whose label is among the ``k`` best scores.
+    """Return the fraction of the labeled rows whose label is among the ``k`` best scores.
 
     Args:
         labels: int64 (N,). Rows with label -1 are left out.
@@ -50,7 +50,7 @@ def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def average_precisions(scores: Tensor, labels: Tensor) -> list[float | None]:
-    """Average precision of each class over all rows.
+    """Return the average precision of each class over all rows.
 
     None for a class that no row has.
 
@@ -117,7 +117,7 @@ def unpack_counts(packed: Mapping[str, Any] | Tensor | None) -> Tensor | None:
 
 
 def class_accuracies(confusion: Tensor) -> list[float | None]:
-    """Share of each class's videos that were given that class.
+    """Return the fraction of each class's videos that were predicted as that class.
 
     None for a class without videos.
 
@@ -165,7 +165,7 @@ def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Videos of the class ``true`` that were taken for the class ``taken``: ``count`` of the ``total`` that it has."""
+    """Confusion of class ``true`` with class ``taken``: ``count`` of the ``total`` videos of ``true``."""
 
     true: int
     taken: int

@@ -1,4 +1,4 @@
-"""Optimizer, schedule and averaged weights: timm's, wired to FitConfig."""
+"""Optimizer, schedule and averaged weights of timm, set up from FitConfig."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ from videozoo.text import near_names
 
 
 def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer:
-    """Make the optimizer over the parameters that want a gradient.
+    """Make the optimizer over the trainable parameters.
 
     One-dimensional parameters and those named by ``model.no_weight_decay()`` are not decayed (timm's rule).
 
@@ -72,7 +72,7 @@ def _param_groups(model: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
 
 
 def _split_head(group: dict[str, Any], head: nn.Module, factor: float) -> list[dict[str, Any]]:
-    """Part a group into its parameters outside and inside the classifier."""
+    """Split a group into its parameters outside and inside the classifier."""
     inside = {id(parameter) for parameter in head.parameters()}
     parts = []
     for is_head in (False, True):
@@ -83,7 +83,7 @@ def _split_head(group: dict[str, Any], head: nn.Module, factor: float) -> list[d
 
 
 def check_training(config: FitConfig) -> None:
-    """Refuse an optimizer or a schedule that cannot be made, before a model is.
+    """Refuse an optimizer or a schedule that cannot be made, before the model is built.
 
     Raises:
         SettingError: (a ValueError) which setting is wrong.
@@ -138,7 +138,7 @@ def current_lr(optimizer: torch.optim.Optimizer) -> float:
 
 
 def make_ema(model: nn.Module, config: FitConfig) -> ModelEmaV3 | None:
-    """Copy the model for its averaged weights, or None where the config does not ask for them."""
+    """Copy the model for its averaged weights, or return None if the config does not ask for them."""
     if not config.model_ema:
         return None
     return ModelEmaV3(model, decay=config.model_ema_decay, use_warmup=config.model_ema_warmup)

@@ -200,7 +200,7 @@ def _draw_borders(axes: Axes, num_rows: int, num_columns: int) -> None:
 
 
 def _numbered_matrix(shares: np.ndarray, totals: np.ndarray, names: list[str]) -> Figure:
-    """Class numbers on the axes. The most frequent confusions and the weakest classes by name beside them."""
+    """Draw class numbers on the axes, and the most frequent confusions and weakest classes by name next to them."""
     figure = _figure(16.5, 9.6)
     axes, side = figure.subplots(1, 2, width_ratios=(1, 0.72))
     _image(figure, axes, shares, totals, gamma=0.6)  # a single small cell must still be seen

@@ -54,7 +54,7 @@ class Progress:
 
     @property
     def epoch(self) -> int:
-        """Finished epochs."""
+        """Number of finished epochs."""
         return len(self.history)
 
     def add(self, row: EpochRow, results: dict[str, Any], confusion: Tensor | None, metric: str) -> "Progress":

@@ -8,7 +8,7 @@ FIRST_SECONDS, LONGEST_SECONDS = 5.0, 60.0
 
 
 class ProgressLines:
-    """Decides after each optimizer step whether a line is due, and estimates the time that is left.
+    """Schedule of progress lines, with an estimate of the remaining time.
 
     Args:
         interval: steps between lines. There are more of them where that takes longer than ``LONGEST_SECONDS``.
@@ -21,7 +21,7 @@ class ProgressLines:
         self._first: tuple[int, float] | None = None  # step and time from which steps are counted
 
     def start_epoch(self) -> None:
-        """Forget the speed of the epoch before."""
+        """Reset the speed measured in the previous epoch."""
         self._first, self._said_at = None, self._clock()
 
     def is_due(self, step: int, num_steps: int) -> bool:

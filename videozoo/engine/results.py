@@ -18,7 +18,7 @@ METRICS, MULTI_LABEL_METRICS = ("top1", "top5", "mean_class"), ("map",)
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One line of summary.csv.
+    """Row of summary.csv.
 
     ``epoch`` counts from 1, accuracies are ratios, ``seconds`` take in the evaluation.
 

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 def restore_progress(
     path: Path, state: Mapping[str, Any], config: FitConfig, layout: Mapping[str, Any], names_digest: str | None = None
 ) -> Progress:
-    """Give the progress of the run to be continued.
+    """Return the progress of the run to be continued.
 
     Args:
         path: the run folder, named in the errors.
@@ -56,7 +56,7 @@ def restore_progress(
 
 
 def _check_layout(path: Path, was: Mapping[str, Any], now: Mapping[str, Any], step: int) -> None:
-    """Refuse other steps: of other clips within an epoch, of another number of clips by other settings."""
+    """Refuse other steps: other clips within an epoch, or another number of clips because of other settings."""
     moved = [f"{name} {was.get(name)}, now {value}" for name, value in now.items() if was.get(name) != value]
     free = ("batch size", "batches a step")
     moved = [text for text in moved if not text.startswith(free)]
@@ -76,7 +76,7 @@ def _check_layout(path: Path, was: Mapping[str, Any], now: Mapping[str, Any], st
 
 
 def config_dict(config: FitConfig) -> dict[str, Any]:
-    """Give the settings as JSON gives them back, so that the two compare equal."""
+    """Return the settings as JSON returns them, so that the two compare equal."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
 
 

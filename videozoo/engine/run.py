@@ -43,7 +43,7 @@ class Callbacks:
 
 @dataclass
 class Run:
-    """A run under way.
+    """Running training.
 
     ``net`` is the bare model, ``model`` what accelerate made of it.
     """
@@ -101,7 +101,7 @@ class Run:
         return ""
 
     def describe_way_out(self) -> str:
-        """Say from where a run that has diverged can be started again.
+        """Describe from which checkpoint a diverged run can be started again.
 
         Its own settings cannot change.
         """
@@ -169,7 +169,7 @@ class Run:
             self.folder.save_epoch(weights, results)
 
     def drop_epochs(self) -> None:
-        """Remove the ``epoch-K`` folders that are not among the best ones any more, once ``last`` is written."""
+        """Remove the ``epoch-K`` folders that are no longer among the best, once ``last`` is written."""
         if self.is_main:
             self.folder.drop_epochs(self._kept_epochs(self.progress))
 

@@ -1,4 +1,4 @@
-"""The run folder: what lies where in it, what a continuation needs, and in which order it is written."""
+"""Run folder: its content, the files a continuation needs, and the order of writing."""
 
 import contextlib
 import copy
@@ -72,7 +72,7 @@ class RunFolder:
     model_config: dict[str, Any]
 
     def hold(self) -> Lock:
-        """Keep the folder for this process, and put in order what a killed run has left.
+        """Lock the folder for this process, and clean up after a killed run.
 
         The first process does this.
 
@@ -103,7 +103,7 @@ class RunFolder:
         return held
 
     def open(self, resume: bool) -> dict[str, Any] | None:
-        """Give the state to continue from, or None for a new run.
+        """Return the state to continue from, or None for a new run.
 
         Nothing is written.
 

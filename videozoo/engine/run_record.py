@@ -58,7 +58,7 @@ def read_run(path: Path) -> RunRecord:
 
 
 def read_evaluation(folder: Path) -> RunRecord:
-    """Read what ``videozoo evaluate --output`` wrote: results.json, with confusion.csv or a ``confusion`` in it.
+    """Read the results of ``videozoo evaluate --output``: results.json, with confusion.csv or a ``confusion`` in it.
 
     Raises:
         CheckpointError: a file is damaged, the clips were played backwards, or it is an ensemble.

@@ -25,7 +25,7 @@ _FEW = 3  # examples in an error
 
 @dataclass(frozen=True)
 class Scores:
-    """An evaluation whose videos have names, so that it can be kept, read again and joined with another.
+    """Evaluation with video names, which can be saved, read and joined with another.
 
     Args:
         result: the evaluation.
@@ -84,7 +84,7 @@ def save_scores(path: Path, scores: Scores) -> None:
 
 
 def load_scores(path: Path, average: str | None = None) -> Scores:
-    """Read what `save_scores` wrote.
+    """Read a file of `save_scores`.
 
     Args:
         average: ``prob`` or ``logit`` instead of the one that was counted when the file was written.

@@ -45,7 +45,7 @@ def start_run(
     train_names: Sequence[str] | None,
     stack: contextlib.ExitStack,
 ) -> Run:
-    """Make the run that `fit` goes through, see there.
+    """Make the run for `fit`, see there.
 
     ``stack`` gives the folder back to other processes.
     """

@@ -40,7 +40,7 @@ def compile_forward(net: nn.Module) -> None:
 
 @contextmanager
 def explain_compiler(is_on: bool) -> Iterator[None]:
-    """Tell a failure of the compiler from one of the model.
+    """Distinguish a failure of the compiler from one of the model.
 
     Raises:
         TrainingError: torch.compile could not do it.

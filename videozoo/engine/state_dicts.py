@@ -1,4 +1,4 @@
-"""The states of model and optimizer, whole on the first process also where they are sharded among several."""
+"""State dicts of model and optimizer, gathered on the first process if they are sharded."""
 
 from collections.abc import Mapping
 from typing import Any

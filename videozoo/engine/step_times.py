@@ -1,4 +1,4 @@
-"""The wall time and the CPU time of training steps: other programs that use the processor are noticed by them."""
+"""Wall time and CPU time of training steps, from which other load on the processor is detected."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ MOST_SECONDS = 1.5  # for a second of CPU time
 
 
 class StepTimes:
-    """Measures steps on the CPU and describes, once in a run, that they wait for the processor.
+    """Timer of steps on the CPU, which reports once per run that they wait for the processor.
 
     Args:
         is_on: False where steps wait for other things: for a GPU, or for other processes.

@@ -1,4 +1,4 @@
-"""Batch norm over the batches of all processes, for the CPU too, where torch's own refuses."""
+"""Batch norm over the batches of all processes, also on the CPU, where torch's own refuses."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def sync_batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Do what ``torch.nn.functional.batch_norm`` does, in training with the statistics of all processes together.
+    """Compute ``torch.nn.functional.batch_norm``, in training with the statistics of all processes together.
 
     Every value counts the same, however many of them a process holds. The processes meet once, in the forward and in
     the backward, so all of them must call it equally often.
@@ -53,7 +53,7 @@ def sync_batch_norm(
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """The sum of a tensor over the processes. What comes back is the sum of what each of them has to say about it."""
+    """Sum of a tensor over the processes. The gradient is the sum of all processes' gradients."""
 
     @staticmethod
     def forward(_ctx: Any, x: Tensor) -> Tensor:

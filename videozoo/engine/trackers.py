@@ -43,7 +43,7 @@ class Trackers:
                 raise EngineError(f"log_with: {name} could not start ({error}); mend that, or leave it out.") from error
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Tell every tracker."""
+        """Send values to every tracker."""
         for tracker in list(self._trackers):
             try:
                 tracker.log(dict(values), step=step)

@@ -1,4 +1,7 @@
-"""Checks of finetune's flags before anything starts: none without an effect."""
+"""Checks of finetune's flags before anything starts.
+
+Flags without effect are refused.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,7 +18,7 @@ _FALLING = ("cosine", "poly", "tanh", "wsd", "rsqrt")
 
 
 def check_effects(settings: Settings, given: Iterable[str]) -> None:
-    """Refuse flags that would do nothing beside the others.
+    """Refuse flags that have no effect in combination with the others.
 
     Args:
         given: names of the flags that were given.

@@ -1,4 +1,4 @@
-"""An evaluation from its settings to its result: check everything, then measure.
+"""Evaluation from settings to result: check everything, then measure.
 
 Heavy imports inside.
 """
@@ -112,7 +112,7 @@ class Evaluation:
 
 @contextlib.contextmanager
 def run_evaluation(settings: EvaluationSettings, job_bar: JobBar = no_bar) -> Iterator[Evaluation]:
-    """Measure, or join what was measured, and give the result.
+    """Evaluate models, or join saved scores, and return the result.
 
     Kept scores are removed once the context is left.
 

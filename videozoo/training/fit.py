@@ -1,4 +1,4 @@
-"""The training itself: settings and videos become loaders and batches, and the engine does the rest."""
+"""Training: settings and videos become loaders and batches, and the engine trains."""
 
 import contextlib
 import dataclasses
@@ -89,7 +89,7 @@ def fit_model(
 def choose_batch_size(
     settings: Settings, model: "VideoNet | Ensemble", config: "FitConfig", train: "VideoSource"
 ) -> "FitConfig":
-    """Put the largest batch size that fits into the settings, and the learning rate that follows from it.
+    """Set the largest batch size that fits in memory, and the learning rate that follows from it.
 
     Returns:
         the engine's settings with that learning rate.

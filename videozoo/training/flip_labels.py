@@ -1,4 +1,4 @@
-"""Labels of flipped clips: classes that name left and right, up and down, or a sense of turning, change or stay."""
+"""Labels of flipped clips: classes whose names contain left and right, up and down, or a sense of rotation."""
 
 import re
 from collections.abc import Mapping, Sequence

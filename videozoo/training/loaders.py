@@ -1,4 +1,4 @@
-"""Clips for a training, from its settings.
+"""Clips for training.
 
 Heavy imports inside.
 """
@@ -39,7 +39,7 @@ def make_train_loader(settings: Settings, model: "VideoNet | Ensemble", train: "
 
 
 def make_train_dataset(settings: Settings, model: "VideoNet | Ensemble", train: "VideoSource") -> "VideoDataset":
-    """Random clips as bytes.
+    """Return a data set of random clips as bytes.
 
     Broken videos are replaced.
     """
@@ -115,12 +115,12 @@ def _make_loader(settings: Settings, dataset: Any, **options: Any) -> "DataLoade
 
 
 def _leave_signals_to_parent(_worker: int) -> None:
-    """Ctrl-C and a scheduler's SIGTERM reach every process: the parent still wants its batch."""
+    """Ignore Ctrl-C and SIGTERM in workers, because the parent process still needs its batch."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _go_later)
 
 
 def _go_later(number: int, frame: Any) -> None:
-    """Go some time after the parent should have gone."""
+    """Exit some time after the parent process should have ended."""
     if hasattr(signal, "alarm"):
         signal.alarm(WORKER_GRACE_SEC)

@@ -27,7 +27,7 @@ JobBar = Callable[[int, Path | None, str | None], contextlib.AbstractContextMana
 
 
 def no_bar(total: int, kept: Path | None, title: str | None) -> contextlib.AbstractContextManager[None]:
-    """Show nothing of how far a job is."""
+    """Show no progress."""
     return contextlib.nullcontext()
 
 
@@ -106,7 +106,7 @@ class Setup:
         job_bar: JobBar = no_bar,
         **options: Any,
     ) -> "Iterator[list[Scores]]":
-        """Give each model's scores, from one pass over the videos.
+        """Return each model's scores from one pass over the videos.
 
         See `evaluate_records` for the options.
         """

@@ -1,4 +1,4 @@
-"""The model that ``videozoo finetune`` trains: made from its settings, and described.
+"""Creation and description of the model that ``videozoo finetune`` trains.
 
 Heavy imports inside.
 """
@@ -75,7 +75,7 @@ def make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | En
 
 
 def _match_classifier(model: "VideoNet | Ensemble", class_names: Sequence[str]) -> None:
-    """Bring the classifier of the start into the order of the classes of the data. Of other classes, replace it."""
+    """Reorder the classifier of the start for the classes of the data, or replace it if they differ."""
     import torch
 
     from videozoo.names import clean_name
@@ -97,7 +97,7 @@ def _match_classifier(model: "VideoNet | Ensemble", class_names: Sequence[str]) 
 
 
 def _open_branches(model: "VideoNet | Ensemble") -> None:
-    """Give the last norm of each residual branch, which timm starts at zero, the weight one.
+    """Set the last norm's weight of each residual branch, which timm initializes with zero, to one.
 
     Time is seen in the branches alone: closed ones leave a short training from scratch without it. On the generated
     motions arc_tsm_r18 reached 0.84 within pairs after 6 epochs with open branches, 0.53 with closed ones.
@@ -136,8 +136,8 @@ def _config_overlay(settings: Settings) -> dict[str, Any]:
     return overlay
 
 
-def say_start(settings: Settings, model: "VideoNet | Ensemble", config: "FitConfig") -> None:
-    """Print what is trained, from what start, on what, and how large the steps are."""
+def log_start(settings: Settings, model: "VideoNet | Ensemble", config: "FitConfig") -> None:
+    """Log the model, its start, the data and the size of the steps."""
     note(_describe_start(settings, model))
     note(_describe_machine(model, config))
     if settings.start_from and not settings.is_continued and not whole_starts(vars(settings)):

@@ -1,4 +1,4 @@
-"""Values of settings from a recipe or a call from Python, which no command line has parsed: each passes its flag."""
+"""Parsing of settings from a recipe or a Python call by their flags."""
 
 import argparse
 from collections.abc import Mapping

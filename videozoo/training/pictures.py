@@ -1,4 +1,4 @@
-"""Pictures of clips in a run folder: the first that are trained on, and the videos that the best epoch gets wrong."""
+"""Pictures of clips in a run folder: the first training clips, and the errors of the best epoch."""
 
 import logging
 import time
@@ -50,7 +50,7 @@ class RunPictures:
     _drawn_at: float = field(default=0.0, init=False)
 
     def train_batch(self, video: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Make a batch ready, and draw it if it is the first of the run."""
+        """Prepare a batch, and draw it if it is the first of the run."""
         video, target = self.make_batch(video, label)
         if not self._is_begun:
             self._is_begun = True

@@ -1,4 +1,4 @@
-"""A look into every video of a small set before training.
+"""Probing of every video of a small set before training.
 
 Heavy imports inside.
 """

@@ -1,4 +1,4 @@
-"""The recipes of the package: where they are and what they are called."""
+"""Files of the bundled recipes, by name."""
 
 from importlib import resources
 

@@ -38,7 +38,7 @@ class Recipe:
 
 
 def read_recipe(name: str) -> Recipe:
-    """Read a recipe of the package, or a file of the same form: one ``flag_name: value`` a line.
+    """Read a bundled recipe, or a file of the same form: one ``flag_name: value`` per line.
 
     Args:
         name: one of ``recipe_names()``, or the path of a yaml file.

@@ -1,4 +1,4 @@
-"""The settings of a run: what was given, the recipe, what is the default, and what a continued run had."""
+"""Resolution of a run's settings from flags, recipe, defaults and the continued run."""
 
 import json
 import os
@@ -29,7 +29,7 @@ _PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "outp
 
 
 def resolve_settings(given: Mapping[str, Any]) -> Settings:
-    """Join what is given, the continued run's settings or the recipe, and the defaults.
+    """Join the given settings, those of the continued run or the recipe, and the defaults.
 
     Check what can be at once.
 
@@ -113,7 +113,7 @@ def _scaled_test_sizes(recipe: dict[str, Any], img_size: int | None) -> dict[str
 
 
 def resolve_lr(settings: Settings) -> None:
-    """Make ``lr`` a number.
+    """Set ``lr`` to a number.
 
     A continued run has one already: the schedule must not change with the machines.
     """
@@ -155,7 +155,7 @@ def _check(settings: Settings, output: Path) -> None:
 
 
 def _check_continues(output: Path) -> None:
-    """Refuse to continue a folder of weights, and results whose run is gone.
+    """Refuse to continue a folder of weights, or results without their run.
 
     Raises:
         UsageError: says which folder can be continued, or what else to do.

@@ -1,4 +1,4 @@
-"""A training from its settings to its result: check everything, then train.
+"""Training from settings to result: check everything, then train.
 
 Heavy imports inside.
 """
@@ -15,7 +15,7 @@ from videozoo.launch import is_main_process
 
 from .checks import check_frozen, check_stride
 from .fit import choose_batch_size, fit_model, make_config
-from .model import say_start
+from .model import log_start
 from .probe_videos import open_all
 from .run_log import note, warn
 from .settings import AUTO, Settings
@@ -58,7 +58,7 @@ def run_training(settings: Settings) -> "FitResult":
         check_stride(settings, model)
         if settings.batch_size == AUTO:
             config = choose_batch_size(settings, model, config, train)
-        say_start(settings, model, config)
+        log_start(settings, model, config)
         return fit_model(settings, model, config, train, val)
 
 
@@ -107,7 +107,7 @@ def _describe_videos(train: "VideoSource", val: "VideoSource") -> str:
 
 
 def _check_indices(train: "VideoSource", val: "VideoSource") -> None:
-    """Refuse class indices that leave most classes empty: one mistyped index would make thousands of them.
+    """Refuse class indices that leave most classes empty. One mistyped index would make thousands of them.
 
     Raises:
         UsageError: names the largest index and where it is.

@@ -1,4 +1,4 @@
-"""The settings of a training, as flags and as arguments: timm's names and meanings where timm has the setting."""
+"""Settings of a training, as flags and arguments, with timm's names and meanings where timm has them."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ DEFAULT_LR = FitConfig.lr  # where neither --lr nor --lr-base is given
 
 
 class Setting:
-    """A flag that stays absent when it is not given, so that a continued run knows which were.
+    """Flag that is absent unless given, so that a continued run knows which were given.
 
     ``none`` takes back what a recipe sets, where nothing is the default.
 
@@ -36,12 +36,12 @@ class Setting:
         self._names, self._options = names, {"default": argparse.SUPPRESS, "help": help + shown, **options}
 
     def __call__(self, parser: argparse._ActionsContainer) -> None:
-        """Add its flag to a parser."""
+        """Add the flag to a parser."""
         parser.add_argument(*self._names, **self._options)
 
 
 class Switch(Setting):
-    """A setting that is off."""
+    """Setting that is off by default."""
 
     def __init__(self, name: str, help: str) -> None:
         super().__init__(name, default=False, help=help, action="store_true")

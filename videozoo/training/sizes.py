@@ -4,7 +4,7 @@ from videozoo.arguments import UsageError
 
 
 def parse_size(text: str | None, flag: str = "--train-resize") -> int | tuple[int, int] | None:
-    """``"256"`` as 256, ``"240x320"`` as (240, 320).
+    """Parse ``"256"`` as 256 and ``"240x320"`` as (240, 320).
 
     Raises:
         UsageError: another form.
@@ -18,7 +18,7 @@ def parse_size(text: str | None, flag: str = "--train-resize") -> int | tuple[in
 
 
 def parse_frame_size(text: str | None) -> tuple[int, int] | None:
-    """``"240x320"`` as (240, 320).
+    """Parse ``"240x320"`` as (240, 320).
 
     Raises:
         UsageError: another form.
@@ -30,7 +30,7 @@ def parse_frame_size(text: str | None) -> tuple[int, int] | None:
 
 
 def parse_views(text: str | None, flag: str = "--views") -> tuple[int, int] | None:
-    """``"10x3"`` as (10, 3).
+    """Parse ``"10x3"`` as (10, 3).
 
     Raises:
         UsageError: another form, or crops that do not exist.

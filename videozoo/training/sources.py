@@ -1,4 +1,4 @@
-"""Labeled videos for the commands: the parts of a folder, and both sources of a training.
+"""Labeled videos for the commands: splits of a folder, and both sources of a training.
 
 Heavy imports inside.
 """
@@ -100,7 +100,7 @@ def load_train_and_val(
 
 
 def _split(source: "VideoSource", val_frac: float, val_group: str | None) -> "tuple[VideoSource, VideoSource]":
-    """Split by hash, and say how, and where names hint that another split would be better."""
+    """Split by hash, log the split, and log if names suggest a better one."""
     from videozoo.data import SourceError, split_by_hash
     from videozoo.data.name_groups import find_groups, hint_groups
 

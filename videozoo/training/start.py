@@ -1,4 +1,4 @@
-"""The weights that a training starts from where no setting names any.
+"""Default start of a training if no setting names weights.
 
 Heavy imports inside.
 """
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def make_started_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | Ensemble":
-    """Make the model that is trained, where no start is named with the best weights that can be had.
+    """Create the model to train.
+
+    Without a named start, the best available weights are used.
 
     These are the published weights of the name, those of its base (ARC and DNR) or ImageNet weights of its backbone.
     Offline, those of them that are cached. What was taken is set in ``settings``, as if it had been given. The clips
@@ -65,7 +67,7 @@ def names_start(settings: argparse.Namespace) -> bool:
 
 
 def check_same_start(settings: Settings) -> None:
-    """Refuse a run whose processes have found different weights to start from, as on machines with different caches.
+    """Refuse a run whose processes found different weights to start from, as with different caches.
 
     Raises:
         UsageError: names both starts.
