@@ -20,13 +20,13 @@ from speed_measure import Setting, keep_freed_memory, machine, make_step, measur
 
 from videozoo.augment.arc_products import ArcProducts
 from videozoo.augment.standardize import _StandardizeAndScale
-from videozoo.autograd import OwnGradient
+from videozoo.autograd import CustomGradient
 from videozoo.layers.correlation import _Correlation
 from videozoo.layers.temporal_conv import _MixNeighbors
 from videozoo.layers.temporal_shift import _Shift
 
 PATH = Path(__file__).resolve().parent / "gradients.json"
-GRADIENTS: dict[str, tuple[type[OwnGradient], tuple[str, ...]]] = {
+GRADIENTS: dict[str, tuple[type[CustomGradient], tuple[str, ...]]] = {
     "shift": (_Shift, ("tsm_r18", "tsm_r50")),
     "mix of neighbors": (_MixNeighbors, ("tanet_r18", "tanet_r50", "tdn_r18")),
     "correlation": (_Correlation, ("msn_r18", "msn_r50")),
@@ -37,13 +37,13 @@ ALLOWED_DIFFERENCE = 1e-4  # of the largest output
 
 
 @contextmanager
-def without(gradient: type[OwnGradient]) -> Iterator[None]:
+def without(gradient: type[CustomGradient]) -> Iterator[None]:
     """Replace a custom gradient by autograd's gradient of the plain form."""
     with patch.object(gradient, "apply", gradient.plain):
         yield
 
 
-def compare(gradient: type[OwnGradient], model: str, setting: Setting, pairs: int) -> dict[str, Any]:
+def compare(gradient: type[CustomGradient], model: str, setting: Setting, pairs: int) -> dict[str, Any]:
     """Return milliseconds of steps, taken in turns, and peaks in MB with and without the custom gradient.
 
     Raises:

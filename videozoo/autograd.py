@@ -1,4 +1,4 @@
-"""Gradients written by hand: when one is taken, and when autograd differentiates plain operations instead."""
+"""Operations with a hand-written gradient (a custom ``autograd.Function``) and a plain form for compilers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["OwnGradient", "needs_plain_operations", "transforms_active"]
+__all__ = ["CustomGradient", "needs_plain_operations", "transforms_active"]
 
 
 def transforms_active() -> bool:
@@ -20,26 +20,26 @@ def transforms_active() -> bool:
 def needs_plain_operations() -> bool:
     """Return whether a compiler, an exporter, a tracer or a transform of ``torch.func`` runs now.
 
-    They differentiate, batch and fuse plain operators. A custom ``autograd.Function`` and writes into buffers are
-    closed to them.
+    They need plain operators: they cannot differentiate, batch or fuse a custom ``autograd.Function`` or writes into
+    buffers.
     """
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or transforms_active()
 
 
-class OwnGradient:
-    """An operation with a gradient written by hand, which is worth it: ``benchmarks/gradients.py`` measures how much.
+class CustomGradient:
+    """Base of operations with a hand-written gradient that is faster than autograd's (``benchmarks/gradients.py``).
 
-    A subclass has three static methods on the same inputs, which are tensors and others:
+    A subclass has three static methods that take the same inputs, tensors and others:
 
-    * ``plain(*inputs)``: the reference, in operations that autograd differentiates. It is what runs for compilers,
-      tracers and ``torch.func``, and what is differentiated where a gradient is to be differentiated again.
-    * ``run(kept, *inputs)``: the same, fast. Tensors that the gradient needs beside the inputs are appended to the list
-      ``kept``. It is None where nothing is recorded.
-    * ``gradient(grad, needed, kept, *inputs)``: from the gradient of the output one for each input, or None. ``needed``
-      says which are required.
+    * ``plain(*inputs)``: the reference, in operations that autograd can differentiate. Compilers, tracers and
+      ``torch.func`` run it. Second derivatives use it too.
+    * ``run(kept, *inputs)``: the fast version. It appends to the list ``kept`` the tensors that the gradient needs
+      besides the inputs. ``kept`` is None when no gradient is recorded.
+    * ``gradient(grad, needed, kept, *inputs)``: returns one gradient, or None, for each input, given the gradient of
+      the output. ``needed`` holds one flag per input: whether its gradient is required.
 
-    A linear operation says ``is_linear``: its gradient does not depend on the inputs, of which nothing is kept then
-    (tensors are None in ``gradient``), and is differentiable itself.
+    ``is_linear`` marks a linear operation. Its gradient does not depend on the inputs, so no input tensor is saved
+    (``gradient`` gets None in place of each), and the gradient is differentiable itself.
     """
 
     is_linear = False
@@ -49,7 +49,7 @@ class OwnGradient:
 
     @classmethod
     def apply(cls, *inputs: Any) -> Tensor:
-        """Compute the output of ``inputs``, in the form that suits who asks."""
+        """Return the output: from ``plain`` for compilers and transforms, from ``run`` otherwise."""
         if needs_plain_operations():
             return cls.plain(*inputs)
         if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
@@ -60,7 +60,7 @@ class OwnGradient:
 
 class _Function(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, own: type[OwnGradient], *inputs: Any) -> Tensor:
+    def forward(ctx: Any, own: type[CustomGradient], *inputs: Any) -> Tensor:
         kept: list[Tensor] = []
         out = own.run(kept, *inputs)
         ctx.own = own

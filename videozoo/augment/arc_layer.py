@@ -1,4 +1,4 @@
-"""Base of the layers that ARC inserts: the recursion, for any memory layout."""
+"""Base class of the ARC layers: the recursion over output groups, for any layout."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -19,28 +19,32 @@ __all__ = ["ArcLayer"]
 
 
 class ArcLayer(nn.Module):
-    """A layer whose output parts are made one after the other, each from a refined input.
+    """A layer that computes its output groups one after the other, each from a refined input.
 
-    With the weight cut along its output channels into w_1..w_n (eq. 2-7 of the paper):
-    Z_1 = X.  Z_i = max(X + W_e X + sum_{j<i} W_f,j Y_j + sum_{j<i} W_a,j (Pool_S(Y_j) (+) Pool_T(Y_j)), min(X, 0)).
-    Y_i = layer(Z_i, w_i).  Y = concat(Y_1..Y_n).
-    All of W_e, W_f, W_a start at zero (the paper writes it of W_e and W_f alone): at first Z_i = X, and the layer
-    equals the plain one exactly, whatever X is.
+    The weight is split along its output channels into w_1..w_n (eq. 2-7 of the paper)::
 
-    Where the paper is silent: its X comes from a ReLU, so min(X, 0) = 0 and Z_i is eq. 5, ReLU(ReLU(...)), whose outer
-    ReLU changes nothing. A ReLU of an X that may be negative (behind another activation, a norm or a sum: ConvNeXt,
-    PoolFormer, MobileViT, CSPNet) would cut its negative part off and change the pretrained model from the start. So
-    the ReLU's floor follows X there: the state never falls below X where X is negative, nor below 0 elsewhere.
+        Z_1 = X
+        Z_i = max(X + W_e X + sum_{j<i} W_f,j Y_j + sum_{j<i} W_a,j (Pool_S(Y_j) (+) Pool_T(Y_j)), min(X, 0))
+        Y_i = layer(Z_i, w_i)
+        Y = concat(Y_1..Y_n)
 
-    The 1x1 maps of Y_j come before its (nearest) upsampling to the size of X, with which they commute.
+    W_e, W_f and W_a all start at zero (the paper states it for W_e and W_f only). So at the start Z_i = X, and the
+    layer equals the plain one exactly for every X.
 
-    New parameters: ``embed`` (C_in, C_in). ``fuse`` and ``attend`` (C_in, C_out - |w_n|), whose columns are W_f,j
-    (W_a,j) side by side, with ones for the kernel behind. C_out need not be a multiple of n: the first parts get one
-    more channel.
+    The floor min(X, 0) is an extension. In the paper X comes from a ReLU, so min(X, 0) = 0 and Z_i is eq. 5,
+    ReLU(ReLU(...)), whose outer ReLU changes nothing. Behind another activation, a norm or a sum (ConvNeXt, PoolFormer,
+    MobileViT, CSPNet) X may be negative. A ReLU would cut that part off and change the pretrained model from the start.
+    So the state is clamped at X where X is negative, and at 0 elsewhere.
 
-    Layout: a subclass says how its tensors become a *view* with an axis of time (:meth:`_view`), how the view becomes
-    rows that a 1x1 map takes and back (:meth:`_to_rows`, :meth:`_unrows`), how it becomes the layer's own layout
-    (:meth:`_native`), and which dimensions of the view are space and time.
+    The 1x1 maps are applied to Y_j before it is upsampled (nearest) to the size of X, which gives the same result.
+
+    New parameters: ``embed`` (C_in, C_in), ``fuse`` and ``attend`` (C_in, C_out - |w_n|), each with trailing
+    dimensions of 1 for the kernel. The columns of ``fuse`` are W_f,1..W_f,n-1 side by side, those of ``attend``
+    W_a,1..W_a,n-1. C_out need not be a multiple of n: the first groups get one more channel.
+
+    A subclass defines the layout: tensors to a *view* with a time axis (:meth:`_view`), the view to rows for a 1x1 map
+    and back (:meth:`_to_rows`, :meth:`_unrows`), the view to the layout of the layer (:meth:`_native`), and which
+    dimensions of the view are space and time.
     """
 
     options: ArcOptions
@@ -53,30 +57,30 @@ class ArcLayer(nn.Module):
     fuse: nn.Parameter | None
     attend: nn.Parameter
     gru: GruAttention | None
-    parts: nn.ModuleList | None  # what fold() made of the weight
+    parts: nn.ModuleList | None  # one convolution per output group, after fold()
     embed_has_identity: bool
     out_scale: Tensor | None
     out_shift: Any
     channel_dim = 1
     _is_loading = False
-    mixes_time = False  # max over time is symmetric: it tells no order
+    mixes_time = False  # a maximum over time ignores the order of frames
     known: tuple[type[nn.Module], ...]
-    _fused: Any  # the class of a part of a folded layer
-    _ones: tuple[int, ...]  # the kernel of a 1x1 map
-    _map: Callable[[Tensor, Tensor], Tensor]  # x by a matrix
-    _make_map: Callable[[int, int], nn.Module]  # a map as a module, of input and output channels
+    _fused: Any  # class of the convolutions in ``parts``
+    _ones: tuple[int, ...]  # kernel size of a 1x1 map
+    _map: Callable[[Tensor, Tensor], Tensor]  # apply a matrix to the channels of x
+    _make_map: Callable[[int, int], nn.Module]  # create a 1x1 map from its numbers of input and output channels
     _time_dim: int
 
     @classmethod
     def from_layer(cls, layer: Any, num_segments: int, options: ArcOptions) -> Self:
-        """Take over ``layer``, sharing its parameters.
+        """Return an ARC layer that shares the parameters of ``layer``.
 
-        Its key names and ``pre`` (a temporal shift) are kept.
+        The names of its state dict keys and its ``pre`` (a temporal shift) are kept.
 
         Args:
-            layer: a plain layer of the class's kind.
+            layer: a plain layer of a class in ``known``.
             num_segments: time steps S of folded frames.
-            options: says which parts there are.
+            options: the options of ARC.
         Raises:
             ValueError: grouped convolution, unknown class of layer, or fewer output channels than steps.
         """
@@ -102,7 +106,10 @@ class ArcLayer(nn.Module):
         return new
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Refuse another ``bias``, but from ``load_state_dict``: ``fuse_conv_bn_eval`` would scale what is fed back."""
+        """Refuse a new ``bias``, except from ``load_state_dict``.
+
+        ``fuse_conv_bn_eval`` would replace it and so scale the output groups that are fed back.
+        """
         known = self._parameters.get(name, param)
         if name == "bias" and type(param) is nn.Parameter and known is not param and not self._is_loading:
             raise RuntimeError(
@@ -113,16 +120,16 @@ class ArcLayer(nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._is_loading = True  # assign=True registers what it loads
-        super()._load_from_state_dict(*args, **kwargs)  # it collects errors and raises none
+        super()._load_from_state_dict(*args, **kwargs)  # collects errors, so it never raises
         self._is_loading = False
 
     def _set_time(self, num_segments: int) -> None:
-        """Keep the number of time steps, where the input does not show it."""
+        """Store the number of time steps. Only layers on folded frames need it."""
 
     def _make_updater(self) -> None:
         like: dict[str, Any] = {"device": self.weight.device, "dtype": self.weight.dtype}
         inputs = self.weight.shape[1]
-        fed = self.weight.shape[0] - self.sizes[-1]  # the last part is fed back to nobody
+        fed = self.weight.shape[0] - self.sizes[-1]  # the last output group is not fed back
         on = self.options.num_steps > 1
 
         def zeros(columns: int) -> nn.Parameter:
@@ -136,7 +143,7 @@ class ArcLayer(nn.Module):
         self.parts, self.embed_has_identity = None, False
         self.register_buffer("out_scale", None)
         self.register_buffer("out_shift", None)
-        # A GRU has one set of weights for all parts: they must have one size.
+        # The GRU shares its weights between the output groups, so all groups that are fed back need one size.
         if attend and use_gru and len(set(self.sizes[:-1])) > 1:
             raise ValueError(f"attention_layer='gru' needs parts of one size, but they are {self.sizes}.")
         self.gru = None
@@ -151,11 +158,11 @@ class ArcLayer(nn.Module):
         return self._refined(x)
 
     def _refined(self, x: Tensor) -> Tensor:
-        """Return the layer's output, from what ``pre`` gave."""
+        """Return the output of the layer. ``x`` is the output of ``pre``."""
         base = x
         if self.embed is not None:
             base = self._map(x, self.embed) if self.embed_has_identity else x + self._map(x, self.embed)
-        floor = torch.where(x < 0, x, 0)  # no gradient at 0, as a ReLU has none there
+        floor = torch.where(x < 0, x, 0)  # like a ReLU, no gradient at 0
         fused: Tensor | None = None
         attention: Tensor | None = None
         y = self._part(0, x)
@@ -170,7 +177,7 @@ class ArcLayer(nn.Module):
         return self._join(parts)
 
     def _part(self, i: int, z: Tensor) -> Tensor:
-        """Y_{i+1} from Z_{i+1}."""
+        """Return Y_{i+1} from Z_{i+1}."""
         if self.parts is not None:
             return self.parts[i](z)
         columns = columns_of(self.sizes, i)
@@ -183,10 +190,11 @@ class ArcLayer(nn.Module):
         return torch.addcmul(self.out_shift.to(out.dtype), out, self.out_scale.to(out.dtype))
 
     def fold(self, scale: Tensor, shift: Tensor) -> None:
-        """Change a convolution, for inference, to give ``scale`` times its output plus ``shift``, both (C_out,).
+        """Fold a batch norm into the convolution for inference: output * ``scale`` + ``shift``, both (C_out,).
 
-        The weights cannot take them in: the parts Y_j are fed back as they are. W_e becomes I + W_e, and every part a
-        convolution of its own whose weight the CPU's kernels can lay out once.
+        Scale and shift are applied to the output, not folded into the weights, because the groups Y_j are fed back
+        before the norm. W_e becomes I + W_e. Every group becomes a convolution module, so that CPU kernels can prepack
+        its weight once.
         """
         if self.embed is not None:
             eye = torch.eye(len(self.embed), dtype=torch.float64, device=self.embed.device)
@@ -218,11 +226,11 @@ class ArcLayer(nn.Module):
         self.parts, self.weight, self.bias = nn.ModuleList(parts), None, None
 
     def _columns(self, matrix: Tensor, j: int) -> Tensor:
-        """W_j of the matrices that stand side by side."""
+        """Return the columns of output group j, W_j."""
         return matrix[:, columns_of(self.sizes, j)]
 
     def _attend(self, y: Tensor, j: int, before: Tensor | None) -> Tensor:
-        """AM_{j+1} from Y_j and AM_j (eq. 7), as a view whose pooled dimensions may be 1."""
+        """Return AM_{j+1} from Y_j and AM_j (eq. 7), as a view whose pooled dimensions may be 1."""
         pooled = self._pool(self._view(y), j)
         if self.gru is not None:
             total = sum(pooled[1:], pooled[0])
@@ -233,7 +241,7 @@ class ArcLayer(nn.Module):
         return _add(before, sum(mapped[1:], mapped[0]))
 
     def _pool(self, view: Tensor, j: int) -> list[Tensor]:
-        """Maxima of Y_{j+1} over space, over time, or over both."""
+        """Return the maxima of Y_{j+1} over space, over time, or over both."""
         space, time = self._space_dims(view), (self._time_dim,)
         which = self.options.aggregation
         dims = [space, time] if which == "S+T" else [(time if "T" in which else ()) + (space if "S" in which else ())]
@@ -243,7 +251,7 @@ class ArcLayer(nn.Module):
         return view.amax(dims, keepdim=True) if dims else view
 
     def _refine(self, base: Tensor, floor: Tensor, fused: Tensor | None, attention: Tensor | None) -> Tensor:
-        """Z_i from X + W_e X, min(X, 0), AF and AM (eq. 5)."""
+        """Return Z_i from X + W_e X, min(X, 0), AF and AM (eq. 5)."""
         if attention is not None and self.options.interaction == "multiplicative":
             state = base if fused is None else base + self._upsample_like(fused, base)
             state = state * self._upsample_like(self._native(2 * torch.sigmoid(attention)), base)
@@ -254,7 +262,7 @@ class ArcLayer(nn.Module):
         return torch.where(state <= floor, floor, state)
 
     def _upsample_like(self, x: Tensor, like: Tensor) -> Tensor:
-        """Nearest upsampling to the size of ``like``. Where x has a single position it is left to broadcasting."""
+        """Upsample x (nearest) to the size of ``like``. Dimensions of size 1 are left to broadcasting."""
         wanted = [1 if have == 1 else want for have, want in zip(x.shape[2:], like.shape[2:], strict=True)]
         return x if list(x.shape[2:]) == wanted else F.interpolate(x, size=wanted, mode="nearest")
 

@@ -1,4 +1,4 @@
-"""The layers that ARC puts in place: convolutions on folded frames and on clips, linear layers on tokens."""
+"""ARC layers: convolutions on folded frames and on clips, linear layers on tokens."""
 
 import copy
 from functools import partial
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videozoo.augment.arc_layer import ArcLayer
-from videozoo.augment.arc_products import ArcPlan, ArcProducts, Updater, run_parts
+from videozoo.augment.arc_products import ArcPlan, ArcProducts, Updater, output_groups
 from videozoo.autograd import needs_plain_operations
 from videozoo.shapes import unfold_time
 from videozoo.surgery import PreConv2d
@@ -23,7 +23,7 @@ _POOLS = {"S+T": ((2,), (1,)), "S": ((2,),), "T": ((1,),), "ST": ((1, 2),)}
 
 
 class _Folded(ArcLayer):
-    """Time is folded into the batch: the view of (B*S, ...) is (B, S, ...)."""
+    """Layout with time folded into the batch: the view of (B*S, ...) is (B, S, ...)."""
 
     num_segments: int
     _time_dim = 1
@@ -45,9 +45,7 @@ class _Folded(ArcLayer):
 
 
 class ArcConv2d(_Folded, PreConv2d):
-    """ARC's convolution on folded frames.
-
-    See :class:`ArcLayer` for what it computes.
+    """ARC's convolution on folded frames. The equations are in :class:`ArcLayer`.
 
     Shape:
         input (B*S, C_in, H, W), output that of the convolution.
@@ -86,10 +84,10 @@ class ArcConv2d(_Folded, PreConv2d):
         if self.parts is None:
             return ArcProducts.apply(x, *matrices, *weights, plan, self._plain_steps)
         embed, fuse, attend = matrices
-        return self._join(run_parts(x, self._part, Updater(embed, fuse, attend, self.embed_has_identity), plan))
+        return self._join(output_groups(x, self._part, Updater(embed, fuse, attend, self.embed_has_identity), plan))
 
     def _plain_steps(self, x: Tensor, *tensors: Tensor | None) -> Tensor:
-        """Return the layer's steps with other tensors in place of its matrices, weight and bias."""
+        """Compute the layer in plain operations, with ``tensors`` as its matrices, weight and bias."""
         embed, fuse, attend, weight, bias = tensors
         layer = copy.copy(self)
         layer._parameters = {"weight": weight, "bias": bias}  # type: ignore[dict-item]
@@ -102,8 +100,8 @@ class ArcConv3d(ArcLayer, PreConv3d):
     """ARC's convolution on clips: Pool_S takes the maximum over H, W of each frame, Pool_T over T.
 
     Shape:
-        input (B, C_in, T, H, W), output that of the convolution. A convolution that strides over time makes Y_j
-        shorter than X: it is upsampled over time as it is over space.
+        input (B, C_in, T, H, W), output that of the convolution. If the convolution strides over time, Y_j is shorter
+        than X and is upsampled over time as well.
     """
 
     known = (*PreConv3d.known, PreConv3d)
@@ -118,7 +116,7 @@ class ArcLinear(_Folded):
     """ARC's linear layer on the tokens of folded frames: Pool_S takes the maximum over a frame's tokens.
 
     Shape:
-        input (B*S, ..., C_in), output (B*S, ..., C_out). Every dimension between is space. There may be none.
+        input (B*S, ..., C_in), output (B*S, ..., C_out). All dimensions in between, if any, are space.
     """
 
     in_features: int
@@ -129,7 +127,7 @@ class ArcLinear(_Folded):
     _layer: Any = staticmethod(F.linear)
     _map: Any = staticmethod(F.linear)
     _make_map = nn.Linear
-    reset_parameters: Any = nn.Linear.reset_parameters  # these ask for nothing but the attributes
+    reset_parameters: Any = nn.Linear.reset_parameters  # both use only attributes that this class has
     extra_repr: Any = nn.Linear.extra_repr
 
     def _space_dims(self, view: Tensor) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The options of ARC, which its layers keep."""
+"""Options of ARC."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -23,7 +23,7 @@ _KINDS = get_args(LayerKind)
 
 @dataclass(frozen=True)
 class ArcOptions:
-    """Options of :class:`~videozoo.augment.ARC`, which documents them, with their checks."""
+    """Checked options of ARC. :class:`~videozoo.augment.ARC` documents them."""
 
     num_steps: int = 4
     stages: tuple[int, ...] | None = None
@@ -48,7 +48,7 @@ class ArcOptions:
             raise ValueError("ARC: embedding, attention and fusion are all off; leave at least one on.")
         if isinstance(self.layers, str) or not self.layers or not set(self.layers) <= set(_KINDS):
             raise ValueError(f"ARC: layers is {self.layers!r}; pass a tuple of some of {', '.join(_KINDS)}.")
-        object.__setattr__(self, "layers", tuple(self.layers))  # a list from JSON is welcome
+        object.__setattr__(self, "layers", tuple(self.layers))  # JSON gives a list
         if self.stages is None:
             return
         if not isinstance(self.stages, list | tuple) or not self.stages:

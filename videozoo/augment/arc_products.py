@@ -1,9 +1,9 @@
-"""ARC's layer on folded frames as a few matrix products, its gradient written out.
+"""ARC's convolution on folded frames as a few matrix products, with a hand-written gradient.
 
-What :class:`~videozoo.augment.arc_layer.ArcLayer` computes, for the paper's updater: additive, with one matrix for
-each part. A 1x1 map is one product: of rows (N*H*W, C) where channels lie last in memory, else of one matrix for each
-image (N, C, H*W). There is one running map of the state. Every step adds to it in place, at the size of the output, and
-only its maximum with min(X, 0) is a new map.
+It computes the equations of :class:`~videozoo.augment.arc_layer.ArcLayer` for the additive updater with matrices. A 1x1
+map is one product: of rows (N*H*W, C) for channels-last memory, otherwise of one matrix per image (N, C, H*W). The
+state is one running sum at the size of the output. Every step adds to it in place. Only its maximum with min(X, 0) is
+a new tensor.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from videozoo.autograd import OwnGradient
+from videozoo.autograd import CustomGradient
 
-__all__ = ["ArcPlan", "ArcProducts", "Updater", "columns_of", "run_parts"]
+__all__ = ["ArcPlan", "ArcProducts", "Updater", "columns_of", "output_groups"]
 
 
 class ArcPlan(NamedTuple):
@@ -30,9 +30,9 @@ class ArcPlan(NamedTuple):
 
 
 class Updater(NamedTuple):
-    """The matrices of ``embed``, ``fuse`` and ``attend``, where None is off.
+    """The matrices ``embed``, ``fuse`` and ``attend``. None: switched off.
 
-    Is ``embed`` W_e, or I + W_e?
+    ``embed`` is I + W_e if ``embed_has_identity``, otherwise W_e.
     """
 
     embed: Tensor | None
@@ -48,12 +48,15 @@ def columns_of(sizes: Sequence[int], i: int) -> slice:
 
 
 def _flat(x: Tensor, last: bool) -> Tensor:
-    """(N, C, H, W) -> (N*H*W, C) if channels lie last, else (N, C, H*W). A view where memory is so."""
+    """Flatten space: (N, C, H, W) -> (N*H*W, C) if ``last`` (channels last), else (N, C, H*W).
+
+    The result is a view if the memory format of x matches.
+    """
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]) if last else x.flatten(2)
 
 
 def _maps(flat: Tensor, like: Tensor) -> Tensor:
-    """Return the inverse, of the size of ``like``. A view."""
+    """Undo :func:`_flat`: return a view (N, C', H, W) with N, H and W of ``like``."""
     n, _, h, w = like.shape
     return flat.view(n, -1, h, w) if flat.ndim == 3 else flat.view(n, h, w, -1).permute(0, 3, 1, 2)
 
@@ -69,45 +72,47 @@ def _sum_and_product(total: Tensor, matrix: Tensor, flat: Tensor, out: Tensor | 
 
 
 def _outer(a: Tensor, b: Tensor) -> Tensor:
-    """Return the gradient of the matrix of a 1x1 map from that of its output and from its input."""
+    """Return the gradient of the matrix of a 1x1 map. ``a`` is the gradient of its output, ``b`` its input."""
     return a.t() @ b if a.ndim == 2 else torch.bmm(a, b.transpose(1, 2)).sum(0)
 
 
 def _in_time(x: Tensor, plan: ArcPlan) -> Tensor:
-    """(B*S, C, H, W) -> (B, S, H*W, C), a view."""
+    """Return a view with a time axis: (B*S, C, H, W) -> (B, S, H*W, C)."""
     return x.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (-1, plan.num_segments))
 
 
 def _floor_of(x: Tensor) -> Tensor | None:
-    """min(X, 0), or None for 0 everywhere. That is asked on a CPU alone, where the answer does not stall a queue, and
-    not of a tracer, which has none."""
+    """Return min(X, 0), or None if it is 0 everywhere.
+
+    The values are checked on the CPU only. On a GPU the check would synchronize, and a traced tensor has no values.
+    """
     is_known = type(x) is Tensor and x.device.type == "cpu" and x.numel() > 0 and _get_current_dispatch_mode() is None
     return None if is_known and bool(x.amin() >= 0) else x.clamp_max(0)
 
 
 def _stack(pooled: Sequence[Tensor]) -> Tensor:
-    """Pooled (B, S or 1, H*W or 1, C) of every pooling as rows, one after the other: one product for all."""
+    """Concatenate the pooled maps (B, S or 1, H*W or 1, C) as rows, so that one product maps all of them."""
     return torch.cat([p.flatten(0, 2) for p in pooled])
 
 
 def _unstack(rows: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Return the pooled maps again, with the shapes of ``like`` but for their channels."""
+    """Undo :func:`_stack`: split rows into maps with the shapes of ``like``, except for the channels."""
     counts = [p.shape[0] * p.shape[1] * p.shape[2] for p in like]
     return [r.view(*p.shape[:3], -1) for r, p in zip(rows.split(counts), like, strict=True)]
 
 
-def run_parts(
+def output_groups(
     x: Tensor, conv: Callable[[int, Tensor], Tensor], updater: Updater, plan: ArcPlan, kept: list[Tensor] | None = None
 ) -> list[Tensor]:
-    """Y_1..Y_n.
+    """Return the output groups Y_1..Y_n. The running sum is changed in place, so autograd must not record this.
 
     Args:
-        x: (B*S, C, H, W), contiguous or with channels last.
-        conv: gives Y_i of i (from 0) and Z_i.
-        updater: its matrices, in the type of ``x``.
-        plan: what is fixed.
-        kept: gets what the gradient needs: of every step Y_i, Z_i+1, and the pooled rows of Y_i if there is attention.
-            None lets one buffer hold every Z_i. Without gradients only: the running map is changed in place.
+        x: input (B*S, C, H, W), contiguous or channels last.
+        conv: function of i (from 0) and Z_i that returns Y_i.
+        updater: the matrices, in the dtype of ``x``.
+        plan: constants of the layer.
+        kept: list that receives the tensors for the gradient: Y_i, Z_i+1 and, with attention, the pooled rows of Y_i
+            for every step. None: all Z_i share one buffer.
     """
     last = not x.is_contiguous()
     parts = [conv(0, x)]
@@ -120,7 +125,7 @@ def run_parts(
         is_whole = updater.embed_has_identity
         base = _maps(_product(updater.embed, flat) if is_whole else _sum_and_product(flat, updater.embed, flat), x)
     elif same:
-        base = x.clone()  # the running map
+        base = x.clone()  # becomes the running sum
     state = _flat(base if same else x.new_zeros(x.shape[:2] + y.shape[2:]), last)
     z: Tensor | None = None
     for j in range(len(plan.sizes) - 1):
@@ -143,17 +148,15 @@ def run_parts(
     return parts
 
 
-class ArcProducts(OwnGradient):
-    """The layer with its gradient.
+class ArcProducts(CustomGradient):
+    """The layer of :func:`output_groups` with a hand-written gradient.
 
-    See :func:`run_parts`.
+    Autograd would take more passes over whole maps: it computes separate gradients for the running sum and for each
+    pooled map, and pads sliced tensors with zeros.
 
-    Autograd's own gradient of the same steps takes more passes over whole maps: it separates what goes to the running
-    map and to each pooled part, and fills what was cut with zeros.
-
-    The inputs of ``apply`` are x (B*S, C, H, W), contiguous or with channels last, the matrices ``embed``, ``fuse`` and
-    ``attend``, where None is off, weight and bias of the convolution, an :class:`ArcPlan`, and the layer's plain steps
-    as a function of x, the matrices, weight and bias.
+    The inputs of ``apply`` are x (B*S, C, H, W), contiguous or channels last, the matrices ``embed``, ``fuse`` and
+    ``attend`` (None: switched off), weight and bias of the convolution, an :class:`ArcPlan`, and the plain version of
+    the layer as a function of x, the matrices, weight and bias.
     """
 
     @staticmethod
@@ -171,7 +174,7 @@ class ArcProducts(OwnGradient):
         def conv(i: int, z: Tensor) -> Tensor:
             return F.conv2d(z, weights[i], biases[i], *plan.geometry)
 
-        return torch.cat(run_parts(x, conv, Updater(embed, fuse, attend), plan, kept), 1)
+        return torch.cat(output_groups(x, conv, Updater(embed, fuse, attend), plan, kept), 1)
 
     @staticmethod
     def gradient(
@@ -182,12 +185,12 @@ class ArcProducts(OwnGradient):
         width = 2 if attend is None else 3
         steps = [kept[k : k + width] for k in range(0, len(kept), width)]
         weights, outputs = weight.split(plan.sizes), grad.split(plan.sizes, 1)
-        # From the last step to the first.
+        # The loop goes from the last step to the first.
         grad_weights: list[Tensor] = []
-        of_biases: list[Tensor] = []
-        of_fuses: list[Any] = []
-        of_attends: list[Any] = []
-        # Gradients of the running map, summed over the steps behind: at the size of the output, and of the input.
+        grad_biases: list[Tensor] = []
+        grad_fuses: list[Any] = []
+        grad_attends: list[Any] = []
+        # Gradient of the running sum, accumulated over the later steps: at output size (low) and at input size (full).
         low: Tensor | None = None
         full: Tensor | None = None
         for i in reversed(range(len(plan.sizes))):
@@ -196,16 +199,16 @@ class ArcProducts(OwnGradient):
                 columns = columns_of(plan.sizes, i)
                 w_f, w_a = (None if m is None else m[:, columns] for m in (fuse, attend))
                 grad_y, grad_fuse, grad_attend = _feed_back(grad_y, low, steps[i], w_f, w_a, plan)
-                of_fuses.append(grad_fuse)
-                of_attends.append(grad_attend)
+                grad_fuses.append(grad_fuse)
+                grad_attends.append(grad_attend)
             z = steps[i - 1][1] if i else x
-            asked = [bool(i) or needed[0], True, bias is not None]
+            output_mask = [bool(i) or needed[0], True, bias is not None]
             size = None if bias is None else [plan.sizes[i]]
             grad_z, grad_w, grad_b = torch.ops.aten.convolution_backward(
-                grad_y, z, weights[i], size, *(list(v) for v in plan.geometry), False, [0, 0], 1, asked
+                grad_y, z, weights[i], size, *(list(v) for v in plan.geometry), False, [0, 0], 1, output_mask
             )
             grad_weights.append(grad_w)
-            of_biases.append(grad_b)
+            grad_biases.append(grad_b)
             if not i:
                 break
             if floor is None:
@@ -221,21 +224,23 @@ class ArcProducts(OwnGradient):
                 small = _shrink(grad_z, grad_y)
                 low = small if low is None else low.add_(small)
         assert full is not None
-        grad_x, of_base = None, _flat(full, last)
-        grad_embed = None if embed is None else _outer(of_base, _flat(x, last))
+        grad_x, grad_base = None, _flat(full, last)
+        grad_embed = None if embed is None else _outer(grad_base, _flat(x, last))
         if needed[0]:
             grad_x = grad_z.add_(full)
             if at_floor is not None:
                 grad_x = grad_x.addcmul_(at_floor, (x < 0).to(x.dtype))
             if embed is not None:
-                grad_x = _maps(_sum_and_product(_flat(grad_x, last), embed.t(), of_base), x)
-        of_matrices = (None if parts[0] is None else torch.cat(parts[::-1], 1) for parts in (of_fuses, of_attends))
-        grad_bias = None if bias is None else torch.cat(of_biases[::-1])
-        return grad_x, grad_embed, *of_matrices, torch.cat(grad_weights[::-1]), grad_bias, None, None
+                grad_x = _maps(_sum_and_product(_flat(grad_x, last), embed.t(), grad_base), x)
+        grad_matrices = (
+            None if parts[0] is None else torch.cat(parts[::-1], 1) for parts in (grad_fuses, grad_attends)
+        )
+        grad_bias = None if bias is None else torch.cat(grad_biases[::-1])
+        return grad_x, grad_embed, *grad_matrices, torch.cat(grad_weights[::-1]), grad_bias, None, None
 
 
 def _shrink(grad: Tensor, like: Tensor) -> Tensor:
-    """Return the gradient of nearest upsampling: sums over what one position was repeated to."""
+    """Return the gradient of nearest upsampling: the sum over the copies of each position."""
     grad = grad.contiguous(memory_format=torch.channels_last)
     sizes = grad.shape[2:], [*grad.shape[:2], *like.shape[2:]]
     out: Tensor = torch.ops.aten.upsample_nearest2d_backward(grad, *sizes)
@@ -244,16 +249,16 @@ def _shrink(grad: Tensor, like: Tensor) -> Tensor:
 
 def _feed_back(
     grad_y: Tensor,
-    of_state: Tensor,
+    grad_state: Tensor,
     step: Sequence[Tensor],
     fuse: Tensor | None,
     attend: Tensor | None,
     plan: ArcPlan,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return the gradient of Y_j and what came to it through the running map, and the gradients of W_f,j and W_a,j."""
+    """Return the gradients of Y_j (with the part through the running sum), W_f,j and W_a,j."""
     y, _, *pooled = step
     last = y.is_contiguous(memory_format=torch.channels_last)
-    state = _flat(of_state, last)
+    state = _flat(grad_state, last)
     grad_fuse = grad_attend = None
     if fuse is None:
         total = grad_y.clone(memory_format=torch.contiguous_format)
@@ -261,12 +266,12 @@ def _feed_back(
         total = _maps(_sum_and_product(_flat(grad_y, last), fuse.t(), state), grad_y)
         grad_fuse = _outer(state, _flat(y, last))
     if attend is not None:
-        view, of_view = _in_time(y, plan), _in_time(total, plan)
-        sums = [_in_time(of_state, plan).sum(dims, keepdim=True) for dims in plan.pools]
+        view, grad_view = _in_time(y, plan), _in_time(total, plan)
+        sums = [_in_time(grad_state, plan).sum(dims, keepdim=True) for dims in plan.pools]
         rows = _stack(sums)
         grad_attend = rows.t() @ pooled[0]
         maxima, more = _unstack(pooled[0], sums), _unstack(rows @ attend, sums)
-        for dims, maximum, of_maximum in zip(plan.pools, maxima, more, strict=True):
-            hit = (view == maximum).to(view.dtype)  # equal maxima share the gradient, as amax has it
-            of_view.addcmul_(hit, of_maximum / hit.sum(dims, keepdim=True))
+        for dims, maximum, grad_maximum in zip(plan.pools, maxima, more, strict=True):
+            hit = (view == maximum).to(view.dtype)  # equal maxima share the gradient, as in amax
+            grad_view.addcmul_(hit, grad_maximum / hit.sum(dims, keepdim=True))
     return total, grad_fuse, grad_attend

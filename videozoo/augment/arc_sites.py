@@ -1,4 +1,4 @@
-"""Selection of the layers that ARC changes in the chosen stages, and reasons why others stay."""
+"""Functions that select the layers that ARC changes and explain why none was found."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from videozoo.surgery.pre_conv import PreConv3d
 
 __all__ = ["Sites", "find_sites", "why_none"]
 
-_FRAME_CHANNELS = 4  # gray, color, color with depth: no layer behind a stem has so few
+_FRAME_CHANNELS = 4  # gray, color, or color with depth. Layers behind a stem have more channels
 
 
 @dataclass(frozen=True)
 class Sites:
-    """The layers that ARC changes, by name, and of the convolutions that it looked at how many there are of a sort."""
+    """The layers that ARC changes, by name, and the counts of all inspected layers by kind."""
 
     layers: dict[str, nn.Module]
     counts: Counter[str]
 
 
 def find_sites(net: nn.Module, stages: tuple[int, ...] | None, kinds: tuple[LayerKind, ...]) -> Sites:
-    """Return every layer of the given kinds that has no groups, in the given stages, without the stem.
+    """Return all layers of the given kinds and stages, except grouped convolutions and the stem.
 
     Args:
         net: any model.
-        stages: numbers from 1. None: 2 and up, or every part of a model that does not give its stages.
+        stages: numbers from 1. None: stages 2 and up, or the whole model if it does not list its stages.
         kinds: kinds of layers.
     Raises:
         ValueError: no such stage, or a layer whose block merges weights for inference.
@@ -55,7 +55,7 @@ def find_sites(net: nn.Module, stages: tuple[int, ...] | None, kinds: tuple[Laye
 
 
 def why_none(sites: Sites, stages: tuple[int, ...] | None, kinds: tuple[LayerKind, ...]) -> str:
-    """Return why a model has no site, for an error."""
+    """Return the reason for an error message why a model has no layer to change."""
     counts = sites.counts
     convs = sum(n for kind, n in counts.items() if kind != "linear")
     where = "the stages from 2 on" if stages is None else f"stages {stages}"
@@ -71,7 +71,7 @@ def why_none(sites: Sites, stages: tuple[int, ...] | None, kinds: tuple[LayerKin
 
 
 def _kind(layer: nn.Module) -> LayerKind | None:
-    """Return the kind of a layer, or None if ARC has no form for it, such as a convolution over time alone."""
+    """Return the kind of a layer. None: ARC does not support it (for example a convolution over time only)."""
     if isinstance(layer, nn.Linear | ArcLinear):
         return "linear"
     if not isinstance(layer, nn.Conv2d | nn.Conv3d | PreConv2d | PreConv3d):
@@ -85,9 +85,9 @@ def _kind(layer: nn.Module) -> LayerKind | None:
 
 
 def _stems(net: nn.Module) -> set[str]:
-    """Return the names of the convolutions that see frames, or maps with no more channels (of an attention).
+    """Return the names of all convolutions with at most as many input channels as the first one on frames.
 
-    Else the first.
+    These are the stem, and convolutions on the maps of an attention. Without a convolution on frames: the first one.
     """
     convs: list[tuple[str, Any]] = [(n, m) for n, m in net.named_modules() if _kind(m) not in (None, "linear")]
     on_frames = (m for _, m in convs if m.in_channels <= _FRAME_CHANNELS and m.out_channels > m.in_channels)
@@ -98,7 +98,7 @@ def _stems(net: nn.Module) -> set[str]:
 
 
 def _in_stages(net: nn.Module, stages: tuple[int, ...] | None) -> list[tuple[str, nn.Module]]:
-    # The cells of DNR are no part of the model's own path.
+    # The cells of DNR do not belong to the backbone.
     cells = tuple(f"{name}." for name, module in net.named_modules() if isinstance(module, RelayCell))
     layers = [(name, module) for name, module in net.named_modules() if name and not name.startswith(cells)]
     own = stage_modules(net)

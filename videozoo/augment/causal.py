@@ -1,4 +1,4 @@
-"""DNR's norms and ARC's layers for frames as they come."""
+"""Causal versions of DNR's norms and ARC's convolution, for streams."""
 
 import torch
 from torch import Tensor
@@ -14,10 +14,10 @@ __all__ = ["CausalArcConv2d", "CausalCrossLayerNorm2d", "CausalCrossTemporalNorm
 class CausalCrossTemporalNorm2d(Causal, CrossTemporalNorm2d):
     """Cross-temporal DNR with causal groups.
 
-    Groups of frames complete in order, as in :class:`CrossTemporalNorm2d`. A frame's pair is predicted from the mean of
-    its group's frames so far and from the state of the group before: that is the group's own pair at its last frame,
-    and its first guess at the first. With groups of one frame it is the module itself. Where there is one group only,
-    the whole clip, the mean runs over the last frames of the window.
+    Frames are grouped as in :class:`CrossTemporalNorm2d`. The scale and shift of a frame are predicted from the mean of
+    its group's frames so far and from the state of the previous group. At the last frame of a group they are those of
+    :class:`CrossTemporalNorm2d`. Groups of one frame give exactly that module. If the group is the whole clip, the mean
+    runs over the last frames of the window.
 
     Shape:
         input (B*S, C, H, W), output the same.
@@ -32,7 +32,7 @@ class CausalCrossTemporalNorm2d(Causal, CrossTemporalNorm2d):
         return self.normalize(x, state, 1)
 
     def _relay(self, frames: Tensor, size: int) -> RelayState:
-        """Return both results (B, S, C) from the means of frames (B, S, C)."""
+        """Return the state (h and c, both (B, S, C)) at each frame, from the frame means (B, S, C)."""
         batch, _, channels = frames.shape
         total = self._recall("total", (batch, channels), frames)
         count = self._recall("count", (batch, 1), frames)
@@ -53,7 +53,7 @@ class CausalCrossTemporalNorm2d(Causal, CrossTemporalNorm2d):
 
 
 class CausalCrossLayerNorm2d(Causal, CrossLayerNorm2d):
-    """Cross-layer DNR on the mean of the last frames of the window: every frame relays a state of its own over depth.
+    """Causal cross-layer DNR: every frame relays its own state over depth, from the mean of the window's last frames.
 
     Shape:
         input (B*S, C, H, W), output the same. States are (B, S, C).
@@ -65,18 +65,19 @@ class CausalCrossLayerNorm2d(Causal, CrossLayerNorm2d):
 
 
 class CausalArcConv2d(Causal, ArcConv2d):
-    """The nearest causal form of ARC's convolution, an extension: a maximum over the frames so far.
+    """Causal approximation of ARC's convolution (an extension): the maximum over time runs over past frames only.
 
-    Pool_T takes the maximum over the last frames of the window instead of all frames of the clip. All else is as in
-    :class:`ArcConv2d`. With two parts it is that layer itself at the last frame of a clip. With more it is not, as the
-    later parts of earlier frames have seen less. Not for ``attention_layer="gru"``.
+    Pool_T takes the maximum over the last frames of the window instead of all frames of the clip. Everything else is as
+    in :class:`ArcConv2d`. With two output groups the last frame of a clip gets the same result as there. With more it
+    does not, because the later groups of earlier frames have seen fewer frames. ``attention_layer="gru"`` is not
+    supported.
 
     Shape:
         input (B*S, C_in, H, W), output that of the convolution.
     """
 
     def _are_products_possible(self) -> bool:
-        return False  # they take the maximum over all frames
+        return False  # the fast version takes the maximum over all frames
 
     def _maximum(self, view: Tensor, dims: tuple[int, ...], j: int) -> Tensor:
         over_space = super()._maximum(view, tuple(dim for dim in dims if dim != self._time_dim), j)

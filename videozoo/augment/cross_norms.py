@@ -1,4 +1,4 @@
-"""The two modules of DNR: norms whose pair is relayed over groups of frames, or over depth.
+"""The norms of DNR: cross-temporal (relay over groups of frames) and cross-layer (relay over depth).
 
 Cai, Yao, Chen, "Dynamic Normalization and Relay for Video Action Recognition", NeurIPS 2021, section 3.
 """
@@ -21,20 +21,20 @@ Statistics = Literal["batch", "group"]
 class CrossTemporalNorm2d(DynamicNorm2d):
     """Cross-temporal DNR: the relay runs over groups of frames of one layer.
 
-    x_bar of a group is the mean over its frames, height and width. Every group is normalized with its own pair. With S
-    not a multiple of the group's length the last group is shorter. In evaluation all groups are standardized by the
-    same running statistics, whatever ``statistics`` says.
+    x_bar of a group is the mean over its frames, height and width. Every group gets its own scale and shift. If S is
+    not a multiple of ``group_frames``, the last group is shorter. In evaluation all groups are standardized by the
+    same running statistics, for either value of ``statistics``.
 
     Args:
         norm, num_segments, kind, keep_affine: as in :class:`DynamicNorm2d`.
         cell: the relay.
         group_frames: frames in a group (the relay distance d_r). None: one group, the whole clip.
-        backward_cell: a second relay that runs from the last group to the first. The two pairs are averaged.
-        statistics: what a batch norm standardizes by in training: ``"batch"``, all frames of the batch, as usual (the
-            text of the paper), or ``"group"``, every group by its own frames of all clips, after which the running
-            statistics are moved once per group, in time order (the authors' code).
+        backward_cell: a second relay that runs from the last group to the first. Both results are averaged.
+        statistics: batch statistics in training. ``"batch"``: over all frames of the batch (the text of the paper).
+            ``"group"``: over each group's frames of all clips. The running statistics are then updated once per group,
+            in time order (the authors' code).
     Raises:
-        ValueError: group statistics for a group norm over channels, which has none of a batch.
+        ValueError: ``statistics="group"`` with a group norm, which has no batch statistics.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class CrossTemporalNorm2d(DynamicNorm2d):
         back = _run(self.backward_cell, groups.flip(1))
         return RelayState((state.h + back.h.flip(1)) / 2, (state.c + back.c.flip(1)) / 2)
 
-    def _is_plain(self, x: Tensor) -> bool:
-        return super()._is_plain(x) and not self._by_group()
+    def _can_merge(self, x: Tensor) -> bool:
+        return super()._can_merge(x) and not self._by_group()
 
     def _by_group(self) -> bool:
         return self._trains() and self.statistics == "group" and self.group_frames is not None
@@ -102,9 +102,9 @@ def _group_means(frames: Tensor, size: int) -> Tensor:
 
 
 def _run(cell: RelayCell, groups: Tensor) -> RelayState:
-    """Return the relay over (B, G, C), in order. Both results (B, G, C)."""
-    # With a single group phi_h would see no state and its weights no gradient, which DDP refuses: give it the zero.
-    # (Not while torch.jit traces, which compares graphs with and without gradients.)
+    """Run the relay over the groups in order and return h and c: (B, G, C) -> (B, G, C) each."""
+    # With a single group phi_h would get no state and its weights no gradient, which DDP refuses: pass a zero state.
+    # (Not while torch.jit traces, because it compares graphs with and without gradients.)
     if groups.shape[1] == 1 and torch.is_grad_enabled() and not torch.jit.is_tracing():
         zero = groups.new_zeros(groups.shape[0], groups.shape[2])
         return cell(groups, RelayState(zero, zero))  # type: ignore[no-any-return]
@@ -114,16 +114,15 @@ def _run(cell: RelayCell, groups: Tensor) -> RelayState:
 class CrossLayerNorm2d(DynamicNorm2d):
     """Cross-layer DNR: the relay runs over depth.
 
-    State and cell come from the stage and are shared by its blocks.
-
-    A block calls it as it called the norm before, and :func:`~videozoo.surgery.hand_over` fetches and keeps the state.
+    The blocks of a stage share the state and the cell. A block calls this norm like the one it replaces.
+    :func:`~videozoo.surgery.hand_over` reads and stores the state.
 
     Args:
         norm, num_segments, kind, keep_affine: as in :class:`DynamicNorm2d`.
         run: number of the relay in the stage.
     Shape:
-        input (B*S, C, H, W), output the same. Given a cell, and the state of an earlier block or None for zero, the
-        output is (x, state).
+        input (B*S, C, H, W), output the same. If called with a cell and the state of an earlier block (None: zero), it
+        returns (x, state).
     """
 
     def __init__(
@@ -143,16 +142,13 @@ class CrossLayerNorm2d(DynamicNorm2d):
         return hand_over(self.run, lambda state, cell: self.advance(x, state, cell))
 
     def advance(self, x: Tensor, state: RelayState | None, cell: RelayCell) -> tuple[Tensor, RelayState]:
-        """Return the normalized x, and the state after it."""
+        """Return the normalized x and the new state."""
         pair: RelayState = cell(self.pool(x).mean(1, keepdim=True), state)
         return self.normalize(x, pair), RelayState(pair.h[:, 0], pair.c[:, 0])
 
 
 class CrossTemporalNorm3d(ClipLayout, CrossTemporalNorm2d):
-    """:class:`CrossTemporalNorm2d` on clips (B, C, T, H, W).
-
-    Groups are cut along the T of the tensor.
-    """
+    """:class:`CrossTemporalNorm2d` on clips (B, C, T, H, W). The groups are consecutive frames along T."""
 
 
 class CrossLayerNorm3d(ClipLayout, CrossLayerNorm2d):

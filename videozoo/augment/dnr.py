@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from videozoo.augment.dnr_blocks import check_share, find_pairs, mixes_time, norms_at, takes_clips
+from videozoo.augment.dnr_blocks import check_fraction, find_pairs, mixes_time, norms_at, takes_clips
 from videozoo.augment.dnr_options import DnrOptions
 from videozoo.augment.dnr_plan import NormPlan
 from videozoo.layers import TemporalShift
@@ -97,7 +97,9 @@ class DNR(DnrOptions):
             )
         mixes = mixes_time(net)
         interlaces = is_known and (not mixes if self.interlace is None else self.interlace)
-        check_share(net, sum(len(norms_at(block, site)) for block in blocks for site in ("first_norm", "second_norm")))
+        check_fraction(
+            net, sum(len(norms_at(block, site)) for block in blocks for site in ("first_norm", "second_norm"))
+        )
         plan = NormPlan(net, num_segments, self)
         plan.fill(blocks)
         shifts = _plan_interlacing(net, blocks, num_segments) if interlaces else {}
@@ -128,7 +130,7 @@ class DNR(DnrOptions):
 
 
 def _plan_interlacing(net: nn.Module, blocks: list[Block], num_segments: int) -> Plan:
-    """Make the convolutions that shift channels over time first, one in each block."""
+    """Return the convolutions that shift channels over time before they compute, one per block."""
     try:
         if not any(takes_clips(net, norms_at(block, "first_norm")[0]) for block in blocks):
             return plan_before(net, lambda _: TemporalShift(num_segments))

@@ -1,4 +1,4 @@
-"""The options of DNR."""
+"""Options of DNR."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -22,7 +22,7 @@ _COUNTS = ("ct_group_frames", "cl_distance", "reduction", "depth")
 
 @dataclass(frozen=True)
 class DnrOptions:
-    """Options of :class:`~videozoo.augment.DNR`, which documents them, with their checks."""
+    """Checked options of DNR. :class:`~videozoo.augment.DNR` documents them."""
 
     order: Order = "cl_ct"
     ct_group_frames: int = 4

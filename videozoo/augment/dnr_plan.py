@@ -1,4 +1,4 @@
-"""The norms and cells that DNR puts in place, made before anything is changed."""
+"""The norms and cells that DNR inserts, all created before the model is changed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,9 +31,9 @@ class NormPlan:
     """Planned changes: the new norms by name, and the shared cells of each stage by the name of its sequence.
 
     Args:
-        net: the model, which stays as it is.
+        net: the model. It is not changed.
         num_segments: time steps S.
-        options: which norms, and how they are made.
+        options: the options of DNR.
     """
 
     net: nn.Module
@@ -43,10 +43,11 @@ class NormPlan:
     stages: dict[str, list[nn.Module]] = field(default_factory=dict)
 
     def fill(self, blocks: list[Block]) -> None:
-        """Make the norms of some blocks.
+        """Create the norms of the given blocks.
 
         Raises:
-            ValueError: a norm cannot be replaced, or a place has several norms or an attribute in the way.
+            ValueError: a norm cannot be replaced, a cross-layer site has several norms, or a stage already has an
+                attribute ``relay``.
         """
         order = self.options.order
         for kind, site in zip(order.split("_"), ("first_norm", "second_norm"), strict=True):
@@ -95,11 +96,11 @@ class NormPlan:
                 for block in run:
                     name, norm = site[block], self.net.get_submodule(site[block])
                     make = CrossLayerNorm3d if takes_clips(self.net, name) else CrossLayerNorm2d
-                    how = (norm, self.num_segments, self.options.norm, self.options.keep_affine, len(cells))
-                    made[name] = _make(name, partial(make, *how))
+                    args = (norm, self.num_segments, self.options.norm, self.options.keep_affine, len(cells))
+                    made[name] = _make(name, partial(make, *args))
                 first = self.net.get_submodule(site[run[0]])
                 cells.append(self._cell(first, recurrent=len(run) > self.options.cl_distance))
-            # A sequence without a relay becomes a stage too, so that all of them can recompute their activations.
+            # A sequence without a relay becomes a stage too, so that all stages can use activation checkpointing.
             if cells or (parent and type(self.net.get_submodule(parent)) in SEQUENCES):
                 self.stages[parent] = cells
         self.norms |= {name: made[name] for name in site.values()}
@@ -115,7 +116,7 @@ class NormPlan:
 
 
 def _make(name: str, make: Callable[[], N]) -> N:
-    """Return a norm for the place of that name, which errors then tell."""
+    """Return ``make()``. Errors get the name of the layer."""
     try:
         return make()
     except ValueError as error:

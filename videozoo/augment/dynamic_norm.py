@@ -1,4 +1,4 @@
-"""Normalization whose scale and shift are predicted, for folded frames and for clips: what DNR's norms share.
+"""Base classes of DNR's norms: normalization with predicted scale and shift, on folded frames and on clips.
 
 Cai, Yao, Chen, "Dynamic Normalization and Relay for Video Action Recognition", NeurIPS 2021, section 3.
 """
@@ -22,32 +22,32 @@ NormKind = Literal["bn", "gn"]
 
 
 class DynamicNorm2d(ShownAsBatchNorm):
-    """The part that all dynamic norms share: standardize as before, then scale and shift by what was predicted.
+    """Base class of dynamic norms: standardize like the replaced norm, then apply the predicted scale and shift.
 
-    What depends on the layout is in :meth:`pool`, :meth:`_per_frame` and :meth:`_as_folded` alone.
-    ``batch_norm_function`` standardizes. A trainer of several processes puts one with the same signature there that
-    takes the statistics over all of them.
+    The layout matters only in :meth:`pool`, :meth:`_per_frame` and :meth:`_as_folded`. ``batch_norm_function``
+    standardizes. For training in several processes it is replaced by a function with the same signature that computes
+    the statistics over all processes.
 
-    In training a batch norm and the scale and shift after it are one function, :func:`standardize_and_scale`. Where
-    that has no place they are two steps with the same result: on other devices than the CPU, whose kernels it is made
-    of. In low precision. Compiled or exported, where the compiler joins the steps itself. With another
-    ``batch_norm_function``. With statistics of groups, and for clips that are not in ``channels_last_3d`` memory.
+    In training, batch norm, scale and shift are one function, :func:`standardize_and_scale`. In these cases they are
+    two steps with the same result: on devices other than the CPU, in low precision, compiled or exported (the compiler
+    fuses the steps), with another ``batch_norm_function``, with group statistics, and on clips that are not in
+    ``channels_last_3d`` memory.
 
-    Not a ``BatchNorm2d``: ``SyncBatchNorm.convert_sync_batchnorm`` would turn a subclass into a plain norm. It becomes
-    synchronized, or frozen, itself (:class:`~videozoo.augment.norm_types.ShownAsBatchNorm`). A frozen one keeps its
-    statistics and its trained pair, and goes on training the predicted one.
+    This is not a subclass of ``BatchNorm2d``, because ``SyncBatchNorm.convert_sync_batchnorm`` would turn it into a
+    plain norm. It can be synchronized or frozen itself (:class:`~videozoo.augment.norm_types.ShownAsBatchNorm`). A
+    frozen norm keeps its statistics and its trained affine parameters. The predicted scale and shift still train.
 
     Args:
-        norm: the norm that is replaced. Statistics, eps, momentum and a fused activation are taken over, with their
-            key names. Its affine pair is dropped, unless ``keep_affine``.
-        num_segments: time steps S. The 3-D norms see the number of frames in their input and take no notice of it.
+        norm: the norm to replace. Statistics, eps, momentum and a fused activation are kept, with their key names. Its
+            affine parameters are dropped, unless ``keep_affine``.
+        num_segments: time steps S. The 3-D norms ignore it and read the number of frames from their input.
         kind: standardize over the batch (``"bn"``) or over groups of channels (``"gn"``). None keeps that of ``norm``.
         keep_affine: start as ``norm``: gamma = weight (1 + h_scale h), beta = bias + c_scale c with both scales at
             zero. An extension: in the paper gamma = h and beta = c.
     Shape:
         input (B*S, C, H, W), output the same.
     Raises:
-        ValueError: ``norm`` is of a class that is not in ``NORM_TYPES``, has hooks, which would be lost, or keeps
+        ValueError: the class of ``norm`` is not in ``NORM_TYPES``, or ``norm`` has hooks (they would be lost) or
             cumulative statistics.
     """
 
@@ -80,7 +80,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
 
     def _take_statistics(self, norm: Any, is_group: bool) -> None:
         self.momentum: float = 0.1
-        if is_group:  # a group norm has no statistics to start from
+        if is_group:  # a group norm has no running statistics: start with new ones
             norm = nn.BatchNorm2d(self.num_features, affine=False).to(norm.weight.device)
         elif norm.momentum is None or norm.running_mean is None:
             raise ValueError("DNR: a batch norm with momentum=None or without running statistics cannot be replaced.")
@@ -106,14 +106,11 @@ class DynamicNorm2d(ShownAsBatchNorm):
         return per_frame(v, self.num_segments).to(like.dtype)
 
     def _as_folded(self, x: Tensor) -> Tensor | None:
-        """x as folded maps, if that is only a view."""
+        """Return x as folded maps if that is a view, otherwise None."""
         return x
 
     def pair(self, state: RelayState) -> tuple[Tensor, Tensor]:
-        """Scale and shift (..., C) from what the relay gives.
-
-        With ``keep_affine`` they change the trained pair.
-        """
+        """Return scale and shift (..., C) from the relay's state. ``keep_affine``: they scale the trained ones."""
         h, c = state
         if self.weight is None:
             return h, c
@@ -134,7 +131,7 @@ class DynamicNorm2d(ShownAsBatchNorm):
         elif self._trains() or x.dtype != self.running_mean.dtype:
             if self._trains():
                 self.num_batches_tracked.add_(1)
-                folded = self._as_folded(x) if self._is_plain(x) else None
+                folded = self._as_folded(x) if self._can_merge(x) else None
                 if folded is not None:
                     moved = (self.running_mean, self.running_var)
                     folded = standardize_and_scale(folded, gamma, beta, *rows, *moved, self.momentum, self.eps)
@@ -149,22 +146,22 @@ class DynamicNorm2d(ShownAsBatchNorm):
         return self.act(self.drop(x))
 
     def _trains(self) -> bool:
-        """Return whether x is standardized by its own statistics."""
+        """Return whether x is standardized by batch statistics."""
         return self.training and not self.is_frozen
 
-    def _is_plain(self, x: Tensor) -> bool:
-        """Return whether standardizing x, scaling and shifting it can be one function."""
+    def _can_merge(self, x: Tensor) -> bool:
+        """Return whether :func:`standardize_and_scale` supports x."""
         return (
             x.device.type == "cpu"
             and x.dtype == self.running_mean.dtype
             and x.dtype in (torch.float32, torch.float64)
-            and x.numel() > x.shape[1]  # of a single value a batch norm complains
+            and x.numel() > x.shape[1]  # F.batch_norm raises for a single value per channel
             and self.batch_norm_function is F.batch_norm
             and not needs_plain_operations()
         )
 
     def _batch_norm(self, x: Tensor) -> Tensor:
-        """Standardize x, folded or not. In training by its own statistics, towards which the running ones move."""
+        """Standardize x (folded frames or clips). Training uses batch statistics and updates the running ones."""
         return self.batch_norm_function(
             x, self.running_mean, self.running_var, training=self._trains(), momentum=self.momentum, eps=self.eps
         )
@@ -175,11 +172,10 @@ class DynamicNorm2d(ShownAsBatchNorm):
 
 
 class ClipLayout(DynamicNorm2d):
-    """The same on clips: input (B, C, T, H, W), output the same.
+    """Mixin for dynamic norms on clips: input (B, C, T, H, W), output the same.
 
-    T may differ from layer to layer.
-
-    Group normalization (``kind="gn"``) standardizes over the frames of a clip together.
+    T may differ from layer to layer. Group normalization (``kind="gn"``) standardizes over all frames of a clip
+    together.
     """
 
     is_folded = False

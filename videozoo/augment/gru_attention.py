@@ -1,4 +1,4 @@
-"""The recurrent form of ARC's backward attention (Table 5d of its paper)."""
+"""Recurrent backward attention of ARC (Table 5d of its paper)."""
 
 from collections.abc import Callable
 
@@ -9,9 +9,9 @@ __all__ = ["GruAttention"]
 
 
 class GruAttention(nn.Module):
-    """A GRU cell on pooled maps: 1x1 maps, so that every position has its own hidden state.
+    """A GRU cell on pooled maps. Its linear maps are 1x1, so every position has its own hidden state.
 
-    The candidate's weights start at zero, so the hidden state, and with it the attention, starts at zero.
+    The weights of the candidate start at zero, so the hidden state and the attention start at zero.
 
     Shape:
         pooled maps and hidden state (..., C, ...) with the channels at ``channel_dim``. Output as the hidden state.

@@ -1,4 +1,4 @@
-"""The norms that DNR replaces, and how its own answer to functions that exchange batch norms."""
+"""Norms that DNR can replace, and a base class that lets DNR's norms be converted like batch norms."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from videozoo.surgery.pre_conv import has_hooks
 
 __all__ = ["NORM_NAMES", "NORM_TYPES", "ShownAsBatchNorm", "Synchronized", "channels_of", "check_norm"]
 
-# Exact classes: an unknown subclass may carry something that would be lost.
+# Only these exact classes: a subclass may have extra state that would be lost.
 NORM_TYPES: tuple[type[nn.Module], ...] = (
     nn.BatchNorm2d,
     nn.BatchNorm3d,
@@ -36,15 +36,15 @@ _SHOWN = "batch_norm"
 
 
 def channels_of(norm: nn.Module) -> int:
-    """Return the channels of a norm."""
+    """Return the number of channels of a norm, or 0 for any other module."""
     return int(getattr(norm, "num_features", 0) or getattr(norm, "num_channels", 0))
 
 
 def check_norm(norm: nn.Module) -> None:
-    """Raise where a norm cannot be replaced without losing something.
+    """Raise if a norm cannot be replaced without loss.
 
     Raises:
-        ValueError: an unknown class, or hooks.
+        ValueError: the class is unknown, or the norm has hooks.
     """
     if type(norm) not in NORM_TYPES:
         raise ValueError(f"DNR: cannot replace a {type(norm).__name__}; known are {NORM_NAMES}.")
@@ -57,7 +57,7 @@ def check_norm(norm: nn.Module) -> None:
 
 @dataclass(frozen=True)
 class Synchronized:
-    """``F.batch_norm`` by torch's ``SyncBatchNorm``: in training by the statistics of all processes of a group."""
+    """``F.batch_norm`` that uses torch's ``SyncBatchNorm`` in training: statistics over all processes of a group."""
 
     process_group: Any
 
@@ -73,11 +73,11 @@ class Synchronized:
 
 
 class ShownAsBatchNorm(nn.Module):
-    """Show a batch norm as a child, and become what is made of it.
+    """Base class of norms that list a temporary batch norm as a child and follow its conversion.
 
     torch's and timm's ``convert_sync_batchnorm`` and timm's ``freeze_batch_norm_2d`` and ``unfreeze_batch_norm_2d``
-    walk over ``named_children`` and exchange batch norms by ``add_module``. The child is made for the occasion and has
-    neither parameters nor buffers: nothing else sees it, no key changes.
+    iterate over ``named_children`` and replace batch norms with ``add_module``. The child is created on demand and has
+    no parameters or buffers, so the state dict does not change.
     """
 
     is_folded = True
@@ -90,7 +90,7 @@ class ShownAsBatchNorm(nn.Module):
     bias: nn.Parameter
 
     def named_children(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the children, and after them a batch norm, unless groups of channels are standardized."""
+        """Yield the children, followed by a temporary batch norm unless this is a group norm."""
         yield from super().named_children()
         if not self.num_groups and _SHOWN not in self._modules:
             yield _SHOWN, self._shown()
@@ -99,8 +99,8 @@ class ShownAsBatchNorm(nn.Module):
         kind: Any = FrozenBatchNorm2d if self.is_frozen else nn.BatchNorm2d if self.is_folded else nn.BatchNorm3d
         norm = kind(self.num_features, eps=self.eps)
         norm.affine, norm.track_running_stats, norm.training = False, False, self.training
-        norm.num_features = self.num_features  # which a frozen one does not keep itself
-        for name in [*norm._parameters, *norm._buffers]:  # plain attributes, in no state dict whatever becomes of it
+        norm.num_features = self.num_features  # FrozenBatchNorm2d does not store it
+        for name in [*norm._parameters, *norm._buffers]:  # as plain attributes they are in no state dict
             own = getattr(self, name, None)
             norm.__dict__[name] = (getattr(norm, name) if own is None else own).detach()
         norm._parameters.clear()
@@ -108,10 +108,7 @@ class ShownAsBatchNorm(nn.Module):
         return norm  # type: ignore[no-any-return]
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
-        """Become what was made of the batch norm that was shown.
-
-        Else add a child.
-        """
+        """Apply the conversion if the temporary batch norm is replaced (synchronize or freeze). Else add a child."""
         if name != _SHOWN:
             super().add_module(name, module)
         elif isinstance(module, nn.SyncBatchNorm):

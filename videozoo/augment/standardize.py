@@ -1,4 +1,4 @@
-"""Batch norm in training with a scale and a shift for every row of frames, in few passes over the maps."""
+"""Training-mode batch norm with one scale and shift per row of frames, in few passes over memory."""
 
 from typing import Any, NamedTuple
 
@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from videozoo.autograd import OwnGradient
+from videozoo.autograd import CustomGradient
 from videozoo.shapes import per_frame
 
 __all__ = ["rows_to_frames", "standardize_and_scale"]
 
 
 class _Moving(NamedTuple):
-    """Running statistics and how they move."""
+    """Running statistics, and the momentum and eps of the batch norm."""
 
     mean: Tensor
     var: Tensor
@@ -32,19 +32,19 @@ def standardize_and_scale(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """Standardize folded maps by the statistics of the batch, then scale and shift every row of frames by its own pair.
+    """Standardize folded maps by batch statistics, then apply one scale and shift per row of consecutive frames.
 
-    What ``F.batch_norm(x, running_mean, running_var, training=True)`` and a product and a sum after it give, running
-    statistics included, by the same kernels. Statistics and gradients are taken about the mean, so nothing cancels
-    where the mean is far greater than the deviation. Only x and vectors are kept for the backward pass. On the CPU
-    alone, in float32 or float64, and not for ``torch.compile``.
+    Equals ``F.batch_norm(x, running_mean, running_var, training=True)`` followed by a product and a sum, including the
+    update of the running statistics. It uses the same kernels. Statistics and gradients are computed about the mean, so
+    they stay accurate if the mean is much larger than the deviation. Only x and vectors are saved for the backward
+    pass. It supports the CPU in float32 and float64, without ``torch.compile``.
 
     Args:
         x: maps.
-        gamma, beta: the pairs.
+        gamma, beta: scale and shift of each row.
         row_frames: frames in a row. The last row of a clip may be shorter.
         num_segments: frames S in a clip.
-        running_mean, running_var, momentum, eps: as in ``F.batch_norm``. The first two are moved.
+        running_mean, running_var, momentum, eps: as in ``F.batch_norm``. The first two are updated in place.
     Shape:
         x (B*S, C, H, W), in any memory format, gamma and beta (B, R, C) with R = ceil(S / row_frames). Output like x.
     """
@@ -53,7 +53,7 @@ def standardize_and_scale(
 
 
 def rows_to_frames(v: Tensor, row_frames: int, num_segments: int) -> Tensor:
-    """Give every frame its row's vector: (B, R, C) -> (B, S, C)."""
+    """Repeat the vector of each row for its frames: (B, R, C) -> (B, S, C)."""
     if v.shape[1] == 1:
         return v.expand(-1, num_segments, -1)
     return v.unsqueeze(2).expand(-1, -1, row_frames, -1).flatten(1, 2)[:, :num_segments]
@@ -63,12 +63,12 @@ def _per_frame(v: Tensor, row_frames: int, num_segments: int) -> Tensor:
     return per_frame(rows_to_frames(v, row_frames, num_segments), num_segments)
 
 
-class _StandardizeAndScale(OwnGradient):
-    """Forward: mean, squares about it, output. Backward: both sums of every row in one pass, then the gradient."""
+class _StandardizeAndScale(CustomGradient):
+    """:func:`standardize_and_scale`, with the sums of all rows in one pass in the backward."""
 
     @staticmethod
     def plain(x: Tensor, gamma: Tensor, beta: Tensor, rows: tuple[int, int], moving: _Moving) -> Tensor:
-        # The running statistics have moved when this is differentiated.
+        # Without the running statistics: the forward pass has updated them already.
         x = F.batch_norm(x, None, None, training=True, eps=moving.eps)
         return torch.addcmul(_per_frame(beta, *rows), x, _per_frame(gamma, *rows))
 
@@ -88,7 +88,7 @@ class _StandardizeAndScale(OwnGradient):
         grad: Tensor, needed: Any, kept: Any, x: Tensor, gamma: Tensor, _: Tensor, rows: tuple[int, int], __: _Moving
     ) -> tuple[Tensor | None, ...]:
         mean, rstd = kept
-        if grad.stride() != x.stride():  # the kernel below is many times slower over two layouts
+        if grad.stride() != x.stride():  # the kernel below is many times slower with mixed layouts
             grad = torch.empty_like(x).copy_(grad)
         row_frames, num_segments = rows
         whole, rest = divmod(num_segments, row_frames)
@@ -99,7 +99,7 @@ class _StandardizeAndScale(OwnGradient):
             )
             for g, part in zip(grad.split(sizes), x.split(sizes), strict=True)
         ]
-        grad_gamma = torch.stack([row[1] for row in sums]).view_as(gamma)  # sum of grad times the standardized x
+        grad_gamma = torch.stack([row[1] for row in sums]).view_as(gamma)  # sum of grad * standardized x
         grad_beta = torch.stack([row[2] for row in sums]).view_as(gamma)
         grad_x = None
         if needed[0]:

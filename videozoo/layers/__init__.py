@@ -1,7 +1,4 @@
-"""Leaf modules and pure functions.
-
-They know torch and ``videozoo.shapes`` only.
-"""
+"""Layers and pure functions that depend only on torch and ``videozoo.shapes``."""
 
 from videozoo.layers.motion_squeeze import MotionSqueeze
 from videozoo.layers.relay_cell import RelayCell

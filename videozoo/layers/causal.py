@@ -1,4 +1,4 @@
-"""Layers that look at past frames only, on clips and on streams alike: the frames before come from a memory."""
+"""Causal layers, which use the current and past frames only, on clips and on streams."""
 
 from collections.abc import Iterable
 
@@ -13,10 +13,10 @@ __all__ = ["Causal", "CausalMean", "CausalShift", "CausalTemporalAdaptive", "Mem
 
 
 class Memory:
-    """Memory of one layer for past frames: tensors whose first dimension is the streams.
+    """Buffer of one layer for past frames: tensors whose first dimension is the stream.
 
     Args:
-        window: frames that a mean or a maximum over "the clip" reaches back over, the present one counted.
+        window: number of frames, the current one included, for a mean or a maximum over time.
     """
 
     def __init__(self, window: int) -> None:
@@ -28,14 +28,11 @@ class Memory:
         return self._kept[name][0] if name in self._kept else None
 
     def keep(self, name: str, value: Tensor, fill: float) -> None:
-        """Keep a tensor.
-
-        ``fill`` is used for missing frames.
-        """
+        """Store a tensor. ``fill`` is the value of missing frames."""
         self._kept[name] = (value, fill)
 
     def reset(self, rows: Iterable[int] | None = None) -> None:
-        """Forget everything, or what belongs to some streams."""
+        """Clear the memory of all streams, or of the given ones."""
         if rows is None:
             self._kept.clear()
             return
@@ -52,10 +49,10 @@ class Memory:
 
 
 class Causal(nn.Module):
-    """A layer whose output at a frame depends on that frame and on earlier ones.
+    """Base of layers whose output at a frame depends on that frame and on earlier ones only.
 
-    On clips (``memory`` is None) nothing comes before the first frame. On a stream ``memory`` holds what is needed of
-    the frames before, so that frames in one call or in many give the same.
+    On clips (``memory`` is None) there are no frames before the first. On a stream, ``memory`` stores the needed
+    tensors of past frames. So the results do not depend on how many frames are passed per call.
     """
 
     memory: Memory | None = None
@@ -72,24 +69,24 @@ class Causal(nn.Module):
             self.memory.keep(name, value, fill)
 
     def _with_past(self, x: Tensor, frames: int, name: str, fill: float = 0.0) -> Tensor:
-        """Put the ``frames`` frames before it in front of x: (B, S, ...) -> (B, frames + S, ...)."""
+        """Prepend the last ``frames`` past frames to x: (B, S, ...) -> (B, frames + S, ...)."""
         if not frames:
             return x
         past = self._recall(name, (x.shape[0], frames, *x.shape[2:]), x, fill)
         both = torch.cat([past, x], 1)
-        kept = both[:, -frames:]  # a view, which holds the frames before too: of few that would be much
+        kept = both[:, -frames:]  # a view, which would keep all of ``both`` in memory: clone it if it is small
         self._keep(name, kept if frames > x.shape[1] else kept.clone(), fill)
         return both
 
     def _mean_so_far(self, x: Tensor, name: str = "mean") -> Tensor:
-        """Return the mean over the last frames of the window, or as many as there are: (B, S, C) -> (B, S, C)."""
+        """Return the mean over the window, or over all frames so far if fewer: (B, S, C) -> (B, S, C)."""
         window = self._window(x.shape[1])
         counted = torch.cat([x, x.new_ones(*x.shape[:2], 1)], -1)
         sums = self._with_past(counted, window - 1, name).unfold(1, window, 1).sum(-1)
         return sums[..., :-1] / sums[..., -1:]
 
     def _max_so_far(self, x: Tensor, name: str) -> Tensor:
-        """Maximum over the last frames of the window: (B, S, ...) -> (B, S, ...)."""
+        """Return the maximum over the last frames of the window: (B, S, ...) -> (B, S, ...)."""
         window = self._window(x.shape[1])
         both = self._with_past(x, window - 1, name, fill=-torch.inf)
         return torch.stack([both[:, s : s + window].amax(1) for s in range(x.shape[1])], 1)
@@ -107,12 +104,12 @@ class CausalMean(Causal):
 
 
 class CausalShift(Causal):
-    """TSM for frames as they come: some channels are taken from the frame before, all others stay.
+    """TSM for streams: some channels are taken from the previous frame, all others stay.
 
-    Lin et al., 2019 (arXiv:1811.08383), online models: one eighth of the channels comes from the frame before. The
-    authors' online model takes the first eighth. Here it is the second, which a model trained in both directions
-    takes from the past already, so that its weights keep their meaning: with f = C // shift_div,
-    y[s, f:2f] = x[s-1, f:2f], zeros before the first frame. The first eighth, which came from the future, stays.
+    Lin et al., 2019 (arXiv:1811.08383), online models: one eighth of the channels comes from the previous frame. The
+    authors' online model shifts the first eighth. This layer shifts the second, which a bidirectional model takes from
+    the past too, so its weights remain valid: with f = C // shift_div, y[s, f:2f] = x[s-1, f:2f], zeros before the
+    first frame. The first eighth, which a bidirectional model takes from the future, is not shifted.
 
     Args:
         num_segments: time steps S folded into the first dimension.
@@ -142,11 +139,11 @@ class CausalShift(Causal):
 
 
 class CausalTemporalAdaptive(Causal, TemporalAdaptive):
-    """The nearest causal form of TANet's module, an extension: every frame is treated as the last one of a clip.
+    """Causal approximation of TANet's module (an extension): every frame is treated as the last one of a clip.
 
-    At the last frame of a clip of S frames, S the number that the kernel's weights are made for, it is the module
-    itself: the attention has a zero in place of the next frame, and the kernel, made from the last S frames, has
-    nothing to weigh by its third tap. Elsewhere it differs: frames that there were not are zeros for the kernel.
+    At the last frame of a clip of S frames (S as in the weights) the result equals that of the module: there the
+    attention sees a zero in place of the next frame, and the third kernel weight has no frame to act on. At other
+    frames it differs: frames before the start of the clip are zeros for the kernel.
 
     Shape:
         input (B*S, C, H, W), output the same.
@@ -159,10 +156,10 @@ class CausalTemporalAdaptive(Causal, TemporalAdaptive):
         assert isinstance(linear, nn.Linear)
         assert isinstance(conv, nn.Conv1d)
         steps = linear.in_features
-        series = self._with_past(theta, steps - 1, "series").unfold(1, steps, 1)  # (B, S, C, steps)
-        kernel = self.kernel(series.flatten(0, 2)).unflatten(0, theta.shape)
+        history = self._with_past(theta, steps - 1, "history").unfold(1, steps, 1)  # (B, S, C, steps)
+        kernel = self.kernel(history.flatten(0, 2)).unflatten(0, theta.shape)
         triples = self._with_past(theta, 2, "theta").transpose(1, 2)  # (B, C, 2 + S)
-        # The frame before now knows its next one, the present one does not.
+        # The next frame of the previous frame is known by now. That of the current frame is not.
         local_before = self.local[1:](F.conv1d(triples, conv.weight)).transpose(1, 2)
         local = self.local[1:](F.conv1d(triples[:, :, 1:], conv.weight[:, :, :2])).transpose(1, 2)
         before = self._with_past(clips, 1, "maps")[:, :-1] * (local_before * kernel[..., 0])[..., None, None]

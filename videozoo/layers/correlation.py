@@ -1,4 +1,4 @@
-"""The correlation of MSNet: each position of a map with its neighborhood in another, and the displacement it shows."""
+"""Local correlation of two feature maps and the displacements it gives (MSNet)."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from videozoo.autograd import OwnGradient
+from videozoo.autograd import CustomGradient
 
 __all__ = ["displacements", "local_correlation"]
 
 
 def local_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
-    """Correlation of each position of ``a`` with its neighborhood in ``b``, zeros outside the frame.
+    """Return the correlation of each position of ``a`` with its neighborhood in ``b``, zeros outside the frame.
 
     out[:, dy, dx, y, x] = sum_c a[:, c, y, x] b[:, c, y + dy - reach, x + dx - reach]
 
-    It is products of rows with rows, of which the band of wanted horizontal displacements is cut: the matrix of all
-    pairs of positions never exists.
+    Rows are multiplied with rows, and the band of horizontal displacements up to ``reach`` is taken from each product.
+    The matrix of all pairs of positions is never created.
 
     Args:
         a, b: feature maps.
@@ -28,10 +28,10 @@ def local_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
     return _Correlation.apply(a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1), reach).permute(0, 3, 4, 1, 2)
 
 
-class _Correlation(OwnGradient):
-    """The correlation of maps (N, H, W, C) as (N, H, W, 2 reach + 1, 2 reach + 1). The gradient needs the maps alone.
+class _Correlation(CustomGradient):
+    """Local correlation: two maps (N, H, W, C) -> (N, H, W, 2 reach + 1, 2 reach + 1).
 
-    Autograd's own keeps the products, a band of which is the output.
+    Its gradient saves the maps only. Autograd would save the whole products of the rows.
     """
 
     @staticmethod
@@ -42,7 +42,7 @@ class _Correlation(OwnGradient):
         rows = []
         for dy in range(side):
             product = (a @ b[:, dy : dy + height]).flatten(-2)  # (N, H, W * (W + 2 reach))
-            # Element (x, x + dx) lies at x * (W + 2 reach + 1) + dx: a reshape with one more column lines the band up.
+            # Element (x, x + dx) is at x * (W + 2 reach + 1) + dx: a reshape with one more column aligns the band.
             rows.append(F.pad(product, (0, width)).unflatten(-1, (width, width + side))[..., :side])
         return torch.stack(rows, 3)
 
@@ -63,33 +63,29 @@ class _Correlation(OwnGradient):
         windows = _windows(padded, height, reach)
         products = a.new_zeros(*a.shape[:3], windows.shape[2])
         _band(products, reach).copy_(grad)
-        of_a, of_padded = torch.empty_like(a), torch.zeros_like(padded)
+        grad_a, grad_padded = torch.empty_like(a), torch.zeros_like(padded)
         for i in range(len(a)):
-            torch.bmm(products[i], windows[i], out=of_a[i])
+            torch.bmm(products[i], windows[i], out=grad_a[i])
             for dy in range(2 * reach + 1):
                 part = products[i, :, :, dy * row : (dy + 1) * row]
-                of_padded[i, dy : dy + height].baddbmm_(part.transpose(1, 2), a[i])
-        return of_a, of_padded[:, reach : reach + height, reach : reach + width], None
+                grad_padded[i, dy : dy + height].baddbmm_(part.transpose(1, 2), a[i])
+        return grad_a, grad_padded[:, reach : reach + height, reach : reach + width], None
 
 
 def _pad(b: Tensor, reach: int) -> Tensor:
-    """Zeros around maps (N, H, W, C)."""
+    """Pad maps (N, H, W, C) with zeros on all sides."""
     return F.pad(b, (0, 0, reach, reach, reach, reach)).contiguous()
 
 
 def _windows(padded: Tensor, height: int, reach: int) -> Tensor:
-    """Return the rows that each row of a map can reach, one after the other: a view (N, H, (2 reach + 1) (W + 2 reach),
-    C).
-    """
+    """Return the rows within ``reach`` of each row, concatenated: a view (N, H, (2 reach + 1) (W + 2 reach), C)."""
     n, _, row, channels = padded.shape
     size = (n, height, (2 * reach + 1) * row, channels)
     return padded.as_strided(size, (padded.stride(0), row * channels, channels, 1))
 
 
 def _band(products: Tensor, reach: int) -> Tensor:
-    """Return the wanted pairs of positions among those of each row and the rows that it can reach: a view of the
-    output.
-    """
+    """Return the band of pairs within ``reach``: a view (N, H, W, 2 reach + 1, 2 reach + 1) of the products."""
     n, height, width, length = products.shape
     side, row = 2 * reach + 1, width + 2 * reach
     strides = (height * width * length, width * length, length + 1, row, 1)
@@ -97,7 +93,7 @@ def _band(products: Tensor, reach: int) -> Tensor:
 
 
 def displacements(correlation: Tensor, temperature: float = 100.0, sigma: float = 5.0) -> Tensor:
-    """Expected displacement and confidence of a local correlation (kernel soft argmax).
+    """Return the expected displacement and the confidence of a local correlation (kernel soft argmax).
 
     The correlation is weighted by a Gaussian around its maximum, sharpened, and turned into probabilities by softmax.
 
@@ -110,10 +106,10 @@ def displacements(correlation: Tensor, temperature: float = 100.0, sigma: float 
         correlation.
     """
     side = correlation.shape[1]
-    flat = correlation.permute(0, 3, 4, 1, 2).flatten(3)  # (N, H, W, K * K): every reduction is over what lies together
+    flat = correlation.permute(0, 3, 4, 1, 2).flatten(3)  # (N, H, W, K * K): reductions over contiguous memory
     confidence, index = flat.max(3)
     steps = torch.arange(side, device=flat.device, dtype=flat.dtype)
-    # The Gaussian is a product of one per axis, and those are rows of a small table.
+    # The 2-D Gaussian is a product of two 1-D ones, which are rows of a small table.
     table = torch.exp(-((steps - steps[:, None]) ** 2) / (2 * sigma**2))
     along_y, along_x = table[torch.div(index, side, rounding_mode="floor")] * temperature, table[index % side]
     kernel = (along_y[..., :, None] * along_x[..., None, :]).flatten(3)

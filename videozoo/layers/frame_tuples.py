@@ -1,4 +1,4 @@
-"""The ordered tuples of frames that TRN looks at, drawn by their number: nothing lists all of them."""
+"""Sampling of the ordered frame tuples of TRN by rank, without listing all of them."""
 
 from math import comb
 
@@ -14,7 +14,7 @@ _MANY = 3_000_000  # tuples of one length; NumPy draws from fewer by permuting t
 
 
 def tested_tuples(num_frames: int) -> dict[int, list[tuple[int, ...]]]:
-    """Return the tuples of every length that a test looks at."""
+    """Return the tuples of every length that are used for testing."""
     generator = np.random.RandomState(0)
     sizes = range(num_frames - 1, 1, -1)
     ranks = []
@@ -29,7 +29,7 @@ def tested_tuples(num_frames: int) -> dict[int, list[tuple[int, ...]]]:
 
 
 def draw_tuples(num_frames: int, device: torch.device) -> dict[int, Tensor]:
-    """Draw three different tuples of every length but the whole: tensors (3, size) by size."""
+    """Draw three different tuples of every length below ``num_frames``: tensors (3, size) by size."""
     counts = torch.tensor([comb(num_frames, size) for size in range(num_frames - 1, 1, -1)], device=device)
     draws = torch.randint(2**62, (_PER_SCALE, len(counts)), device=device)
     # The second is drawn from what the first leaves, the third from what both leave.
@@ -41,16 +41,16 @@ def draw_tuples(num_frames: int, device: torch.device) -> dict[int, Tensor]:
 
 
 def tuples_of_ranks(ranks: Tensor, num_frames: int) -> dict[int, Tensor]:
-    """Return the tuples of these ranks in the order of ``itertools.combinations``, without making the others.
+    """Return the tuples at these ranks in the order of ``itertools.combinations``, without listing the others.
 
     Shape:
         ranks (S - 2, R): a row for each size from S - 1 down to 2. Output by size (R, size).
     """
     table = torch.tensor([[comb(n, k) for k in range(num_frames)] for n in range(num_frames)], device=ranks.device)
     sizes = range(num_frames - 1, 1, -1)
-    left = torch.tensor(sizes, device=ranks.device)[:, None].expand_as(ranks)  # frames still to be taken
+    left = torch.tensor(sizes, device=ranks.device)[:, None].expand_as(ranks)  # number of frames still to choose
     taken = []
-    for after in range(num_frames - 1, -1, -1):  # frames behind this one
+    for after in range(num_frames - 1, -1, -1):  # number of frames after this one
         with_it = table[after][(left - 1).clamp(min=0)]  # tuples that take this frame come first
         takes = (left > 0) & (ranks < with_it)
         ranks = torch.where(takes, ranks, ranks - with_it)

@@ -1,4 +1,4 @@
-"""The motion-squeeze module of MSNet: displacements between neighboring frames, turned into features."""
+"""Motion-squeeze module of MSNet: features from the displacements between neighboring frames."""
 
 import torch
 from torch import Tensor, fx, nn
@@ -25,7 +25,7 @@ def _separable(in_channels: int, out_channels: int, kernel: int) -> nn.Sequentia
 
 
 class MotionSqueeze(nn.Module):
-    """Add features of the motion from each frame to the next.
+    """Motion-squeeze module: add features of the motion from each frame to the next.
 
     Kwon et al., 2020 (arXiv:2007.09933), section 3. Squeezed features of neighboring frames are correlated locally.
     Displacement and confidence go through four depth-wise separable convolutions and are added to the input. The last
@@ -58,7 +58,7 @@ class MotionSqueeze(nn.Module):
         )
 
     def motion(self, x: Tensor) -> Tensor:
-        """Displacements (B*S, 3, H, W) of every step: x, y and confidence, see :func:`displacements`."""
+        """Return x and y displacements and confidence of every step (B*S, 3, H, W), see :func:`displacements`."""
         features = self.squeeze(x)
         features = features / torch.sqrt((features**2).sum(1, keepdim=True) + 1e-6)
         features = unfold_time(features, self.num_segments)

@@ -1,4 +1,4 @@
-"""The checks of options."""
+"""Checks of option values."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -12,11 +12,11 @@ def check_count(owner: str, option: str, value: object, least: int = 1, why: str
     """Raise unless an option is a whole number of at least ``least``.
 
     Args:
-        owner: the part or layer whose option it is, for the message.
-        option: its name.
-        value: what was given.
-        least: smallest value that makes sense.
-        why: said behind the message, such as the paper's value.
+        owner: name of the method or layer, for the message.
+        option: name of the option.
+        value: the given value.
+        least: smallest valid value.
+        why: text in parentheses at the end of the message, such as the paper's value.
     Raises:
         ValueError: a smaller number, a fraction, or no number.
     """
@@ -25,10 +25,10 @@ def check_count(owner: str, option: str, value: object, least: int = 1, why: str
 
 
 def check_choice(owner: str, option: str, value: object, choices: Sequence[object]) -> None:
-    """Raise unless an option is one of those that there are.
+    """Raise unless an option is one of ``choices``.
 
     Raises:
-        ValueError: it is not.
+        ValueError: ``value`` is not in ``choices``.
     """
     if value not in choices:
         raise ValueError(f"{owner}: {option} is {value!r}; choose one of {', '.join(map(str, choices))}.")
@@ -38,20 +38,20 @@ def check_flag(owner: str, option: str, value: object) -> None:
     """Raise unless an option is True or False.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: ``value`` is not a bool.
     """
     if not isinstance(value, bool):
         raise ValueError(f"{owner}: {option} is {value!r}; need True or False.")
 
 
 def check_unused(owner: str, options: Any, names: Sequence[str], reason: str) -> None:
-    """Raise where options that nothing reads have another value than their default.
+    """Raise if options without effect differ from their defaults.
 
     Args:
-        owner: the part whose options they are, for the message.
+        owner: name of the method, for the message.
         options: a dataclass.
-        names: fields of it that nothing reads.
-        reason: the choice that makes it so.
+        names: fields of it that have no effect.
+        reason: the setting because of which they have none, for the message.
     Raises:
         ValueError: one of them is not at its default.
     """

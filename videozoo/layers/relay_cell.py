@@ -1,4 +1,4 @@
-"""The light recurrent cell of DNR that predicts a scale and a shift."""
+"""Light recurrent cell of DNR, which predicts scale and shift."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -14,14 +14,14 @@ RELAYS: tuple[Relay, ...] = get_args(Relay)
 
 
 class RelayState(NamedTuple):
-    """Hidden and cell state, of one step (B, C) or of G (B, G, C): the scale and the shift that were predicted."""
+    """Hidden and cell state, which are the predicted scale and shift: (B, C), or (B, G, C) for G steps."""
 
     h: Tensor
     c: Tensor
 
 
 def _bottleneck(channels: int, hidden: int, out: int, depth: int, bias: bool) -> nn.Sequential:
-    """phi of eq. 7: ``depth`` units C -> C/r -> C with ReLU between, the last one C -> C/r -> out."""
+    """Return phi of eq. 7: ``depth`` units C -> C/r -> C with ReLU in between, the last one C -> C/r -> out."""
     layers: list[nn.Module] = []
     for i in range(depth):
         layers += [nn.Linear(channels, hidden, bias=bias), nn.ReLU()]
@@ -32,14 +32,18 @@ def _bottleneck(channels: int, hidden: int, out: int, depth: int, bias: bool) ->
 
 
 class RelayCell(nn.Module):
-    """Predict a scale h and a shift c from pooled features and from the pair predicted before.
+    """A recurrent cell that predicts a scale h and a shift c from pooled features and from the previous h' and c'.
 
-    Cai et al., NeurIPS 2021, eq. 3-7. ``relay="lstm"``:
-    (f, i, g, o) = phi_h(h') + phi_x(x_bar) + b.  C = sigmoid(f) c' + sigmoid(i) tanh(g).  H = sigmoid(o) sigmoid(c),
-    phi(v) = W2 ReLU(W1 v) with W1: C -> C/r and W2: C/r -> 4C. Eq. 7 prints W2 as C/r -> C, which would leave a quarter
-    of the four gates of eq. 3. The authors' code has 4C, as here.
+    Cai et al., NeurIPS 2021, eq. 3-7. ``relay="lstm"``::
 
-    The other kinds are Table 1d's. ``"none"`` is the same cell with a state that is always zero. For ``"fc"`` and
+        (f, i, g, o) = phi_h(h') + phi_x(x_bar) + b
+        c = sigmoid(f) c' + sigmoid(i) tanh(g)
+        h = sigmoid(o) sigmoid(c)
+        phi(v) = W2 ReLU(W1 v) with W1: C -> C/r and W2: C/r -> 4C
+
+    Eq. 7 prints W2 as C/r -> C, too few outputs for the four gates of eq. 3. The authors' code has 4C, as here.
+
+    The other kinds are from Table 1d. ``"none"`` is the same cell with a state that is always zero. For ``"fc"`` and
     ``"se"`` the paper gives no equation. Here (u, v) = phi_h(h' + c') + phi_x(x_bar) + b, h = sigmoid(u), c = v,
     where phi is one linear map ("fc") or the bottleneck ("se").
 
@@ -48,8 +52,8 @@ class RelayCell(nn.Module):
         reduction: r >= 1. The bottleneck has max(1, C // r) units.
         depth: bottleneck units in phi, at least 1.
         relay: kind of relay.
-        linear_bias: every linear map has a bias of its own, as in the authors' code, instead of the one b of eq. 3.
-        recurrent: False leaves phi_h out, for a place that never sees a state (and would hold weights without use).
+        linear_bias: every linear map has its own bias, as in the authors' code, instead of the one b of eq. 3.
+        recurrent: False omits phi_h, whose weights would be unused in a cell that never gets a state.
     Shape:
         means of G groups (B, G, C) and the state before the first, two (B, C) or None for zero -> states after each
         group, two (B, G, C). ``embed``: (..., C) -> (..., 4C) ("lstm", "none") or (..., 2C) ("fc", "se").
@@ -88,7 +92,7 @@ class RelayCell(nn.Module):
         self.register_parameter("bias", None if linear_bias else nn.Parameter(torch.zeros(out)))
 
     def forward(self, groups: Tensor, state: RelayState | None = None) -> RelayState:
-        """Return the states after each group, one after the other."""
+        """Run the cell over the groups in order and return the state after each."""
         states = []
         for embedded in self.embed(groups).unbind(1):
             state = self.step(embedded, state)
@@ -98,15 +102,12 @@ class RelayCell(nn.Module):
         return RelayState(torch.stack([s.h for s in states], 1), torch.stack([s.c for s in states], 1))
 
     def embed(self, x_bar: Tensor) -> Tensor:
-        """phi_x and the bias, which need no state: one product for all groups."""
+        """Return phi_x(x_bar) + b. It does not depend on the state, so one product serves all groups."""
         embedded: Tensor = self.phi_x(x_bar)
         return embedded if self.bias is None else embedded + self.bias
 
     def step(self, embedded: Tensor, state: RelayState | None = None) -> RelayState:
-        """Return one step of the recurrence.
-
-        phi_h of the zero state is zero, unless it has biases, and is not computed.
-        """
+        """Return the next state. For a zero state, phi_h is computed only if it has biases (else it is zero)."""
         if state is None and self.phi_h is not None and self.linear_bias:
             zero = embedded.new_zeros(*embedded.shape[:-1], self.channels)
             state = RelayState(zero, zero)
@@ -115,7 +116,9 @@ class RelayCell(nn.Module):
         if self.relay in ("fc", "se"):
             u, v = embedded.chunk(2, dim=-1)
             return RelayState(torch.sigmoid(u), v)
-        f, i, _, o = torch.sigmoid(embedded).chunk(4, dim=-1)  # at once: at this size the number of calls is the time
+        f, i, _, o = torch.sigmoid(embedded).chunk(
+            4, dim=-1
+        )  # one call: for small tensors the overhead of a call dominates
         c = i * torch.tanh(embedded.chunk(4, dim=-1)[2])
         if state is not None and self.phi_h is not None:
             c = c + f * state.c

@@ -1,4 +1,4 @@
-"""The temporal adaptive module of TANet."""
+"""Temporal adaptive module of TANet."""
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +15,14 @@ fx.wrap("mix_neighbors")
 
 
 class TemporalAdaptive(nn.Module):
-    """Scale features by a local attention, then convolve them over time with a kernel made for this clip.
+    """Temporal adaptive module: local attention, then a convolution over time with a kernel predicted from the clip.
 
-    Liu et al., 2021 (arXiv:2005.06803), section 3. With theta = mean over H, W of x, per channel a series of S values:
-    local = sigmoid(W2 ReLU(BN(conv3(theta)))) scales x. Kernel = softmax(W4 ReLU(BN(W3 theta))) has three taps per
-    channel and clip. Y = kernel * (local x).
+    Liu et al., 2021 (arXiv:2005.06803), section 3. theta is the mean of x over H and W: a temporal signal of S values
+    per channel::
+
+        local = sigmoid(W2 ReLU(BN(conv3(theta))))
+        kernel = softmax(W4 ReLU(BN(W3 theta)))    # kernel size 3, one kernel per channel and clip
+        y = kernel * (local x)                     # * is the convolution over time
 
     Args:
         channels: C.
@@ -52,7 +55,7 @@ class TemporalAdaptive(nn.Module):
         )
 
     def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the kernel (B, C, 3) and the local scales (B, S, C) that are made for x."""
+        """Return the kernel (B, C, 3) and the local attention (B, S, C), both predicted from x."""
         theta = frame_means(x, self.num_segments).transpose(1, 2)  # (B, C, S)
         kernel = self.kernel(theta.flatten(0, 1)).unflatten(0, (-1, x.shape[1]))
         return kernel, self.local(theta).transpose(1, 2)
@@ -60,10 +63,10 @@ class TemporalAdaptive(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         kernel, local = self.attend(x)
         local = F.pad(local, (0, 0, 1, 1))  # (B, S + 2, C)
-        # The kernel meets the small factors, not the map: the scaled map never exists.
+        # The attention is multiplied into the small kernel, so the scaled map is never created.
         before, center, after = kernel[:, None].unbind(3)
-        taps = torch.stack([before * local[:, :-2], center * local[:, 1:-1], after * local[:, 2:]])
-        return mix_neighbors(unfold_time(x, self.num_segments), taps).flatten(0, 1)
+        weights = torch.stack([before * local[:, :-2], center * local[:, 1:-1], after * local[:, 2:]])
+        return mix_neighbors(unfold_time(x, self.num_segments), weights).flatten(0, 1)
 
     def extra_repr(self) -> str:
         return f"num_segments={self.num_segments}"

@@ -1,4 +1,4 @@
-"""Excitation by feature differences between neighboring time steps: TDN's long-term module and TEA's."""
+"""Excitation by feature differences between time steps: the long-term module of TDN and motion excitation of TEA."""
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,8 @@ __all__ = ["MotionExcitation", "TemporalDifference"]
 
 
 def _difference(now: Tensor, mapped: Tensor, num_segments: int, step: int) -> Tensor:
-    """mapped[s + step] - now[s] for a step of 1 or -1, zero where there is no such frame. All (B*S, C, H, W)."""
-    # As clips, since padding keeps channels_last_3d, and would lose the memory format of any other five dimensions.
+    """Return mapped[s + step] - now[s] for a step of 1 or -1, zero past the ends. All are (B*S, C, H, W)."""
+    # On clips, because padding keeps channels_last_3d but no other five-dimensional memory format.
     now, mapped = to_clips(now, num_segments), to_clips(mapped, num_segments)
     if step > 0:
         return fold_time(F.pad(mapped[:, :, 1:] - now[:, :, :-1], (0, 0, 0, 0, 0, 1)))
@@ -19,7 +19,7 @@ def _difference(now: Tensor, mapped: Tensor, num_segments: int, step: int) -> Te
 
 
 class _Excitation(nn.Module):
-    """The beginning of both: squeezed features, and a depth-wise map of them to compare with."""
+    """Common base of both modules: squeezed features, and a depth-wise convolution of them."""
 
     mixes_time = True
 
@@ -36,12 +36,15 @@ class _Excitation(nn.Module):
 
 
 class TemporalDifference(_Excitation):
-    """Gate features by their differences to the steps before and after, seen at three scales.
+    """Long-term module of TDN: gate features by their differences to the previous and next step at three scales.
 
-    The long-term module of TDN: Wang et al., 2021 (arXiv:2012.10071), section 3.3. Squeezed features b are compared
-    with a depth-wise 3x3 map of the neighboring step. A difference d becomes sigmoid(BN(conv(d/3 + up(BN(conv(pool
-    d)))/3 + BN(conv(d))/3))) - 0.5. The mean of both directions scales x, which is added to it. As in the authors'
-    code the third scale is at full resolution, and the zeros past the ends go through the convolutions too.
+    Wang et al., 2021 (arXiv:2012.10071), section 3.3. The squeezed features are subtracted from a depth-wise 3x3
+    convolution of those of the neighboring step. Each difference d gives a gate::
+
+        g(d) = sigmoid(BN(conv(d/3 + up(BN(conv(pool d)))/3 + BN(conv(d))/3))) - 0.5
+
+    The output is x + x * mean of the gates of both directions. As in the authors' code the third scale is at full
+    resolution, and the zeros past the ends go through the convolutions too.
 
     Args:
         channels: C.
@@ -59,7 +62,7 @@ class TemporalDifference(_Excitation):
         self.expand, self.expand_norm = nn.Conv2d(hidden, channels, 1, bias=False), nn.BatchNorm2d(channels)
 
     def _gate(self, d: Tensor) -> Tensor:
-        # a map of one pixel cannot be pooled by two
+        # a map with a side of one pixel cannot be pooled by two
         low = F.avg_pool2d(d, 2) if min(d.shape[-2:]) > 1 else d
         low = F.interpolate(self.pooled_norm(self.pooled(low)), d.shape[-2:])
         d = (d + low + self.full_norm(self.full(d))) / 3
@@ -69,7 +72,7 @@ class TemporalDifference(_Excitation):
         now, mapped = self._squeezed(x)
         later = _difference(now, mapped, self.num_segments, 1)
         earlier = _difference(now, mapped, self.num_segments, -1)
-        if self.training:  # one after the other: the norms take statistics of each direction
+        if self.training:  # two calls, because the norms use separate batch statistics for each direction
             gate = self._gate(later) + self._gate(earlier)
         else:
             one, other = self._gate(torch.cat([later, earlier])).unflatten(0, (2, -1)).unbind(0)
@@ -78,9 +81,9 @@ class TemporalDifference(_Excitation):
 
 
 class MotionExcitation(_Excitation):
-    """Gate channels by the spatial mean of feature differences to the next step.
+    """Motion excitation (ME) of TEA: gate channels by the spatial mean of feature differences to the next step.
 
-    The ME module of TEA: Li et al., 2020 (arXiv:2004.01398), section 3.1.
+    Li et al., 2020 (arXiv:2004.01398), section 3.1.
 
     Args:
         channels: C.

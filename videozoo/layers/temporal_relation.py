@@ -1,4 +1,4 @@
-"""The relation head of TRN."""
+"""Temporal relation head of TRN."""
 
 from collections.abc import Mapping
 
@@ -14,13 +14,13 @@ fx.wrap("draw_tuples")
 
 
 class TemporalRelation(nn.Module):
-    """Classify a clip from ordered tuples of frames of every length.
+    """Head that classifies a clip from ordered frame tuples of every length.
 
-    Zhou et al., 2018 (arXiv:1711.08496), eq. 3: for each scale k = S..2 a small model looks at the features of k
-    frames in order. The scores of all looked-at tuples are added. Every forward of the authors' code draws up to three
-    tuples per scale. So does training here. Testing always takes those that their code draws after
-    ``numpy.random.seed(0)``, so that it gives one answer, and one that their code can give too. Of lengths that have
-    more than three million tuples, which their code cannot list, it takes three random ones, always the same.
+    Zhou et al., 2018 (arXiv:1711.08496), eq. 3: for each scale k = S..2 an MLP takes the features of k frames in order.
+    The scores of all sampled tuples are added. Training samples up to three tuples per scale in every forward, as in
+    the authors' code. Testing always uses the tuples that their code draws after ``numpy.random.seed(0)``, so the
+    result is deterministic. For lengths with more than three million tuples, which their code cannot list, testing uses
+    three fixed random tuples.
 
     Args:
         in_features: features of a frame.

@@ -1,10 +1,10 @@
-"""The temporal shift of TSM, on folded frames and on clips."""
+"""Temporal shift of TSM, on folded frames and on clips."""
 
 from typing import Any
 
 from torch import Tensor, fx, nn
 
-from videozoo.autograd import OwnGradient
+from videozoo.autograd import CustomGradient
 from videozoo.layers.options import check_count
 from videozoo.shapes import unfold_time
 
@@ -12,9 +12,7 @@ __all__ = ["ClipShift", "TemporalShift", "shift_frames"]
 
 
 def shift_frames(x: Tensor, fold: int) -> Tensor:
-    """Move channels [0, fold) one step back and [fold, 2 fold) one step forward in time.
-
-    Zeros past the ends.
+    """Move channels [0, fold) one step back and [fold, 2 fold) one step forward in time, with zeros past the ends.
 
     Shape:
         input (B, S, C, ...), output the same, in the same memory format.
@@ -24,18 +22,18 @@ def shift_frames(x: Tensor, fold: int) -> Tensor:
     return _Shift.apply(x, slice(0, fold), slice(fold, 2 * fold))
 
 
-fx.wrap("shift_frames")  # one call for torch.fx, which cannot follow writes
+fx.wrap("shift_frames")  # torch.fx cannot trace in-place writes, so it records one call
 
 
-class _Shift(OwnGradient):
-    """The gradient of a shift is the shift the other way. That of its five writes would copy the map once for each."""
+class _Shift(CustomGradient):
+    """:func:`shift_frames`. Its gradient is the opposite shift. Autograd would copy the map for each of five writes."""
 
     is_linear = True
 
     @staticmethod
     def plain(x: Tensor, back: slice, forward: slice) -> Tensor:
-        # One whole copy and two small writes: a strided copy of the channels that stay takes longer than of all of
-        # them. It keeps the memory format of x, which torch.cat over an unfolded map would lose.
+        # Copying the whole map and overwriting the shifted channels is faster than a strided copy of the others. It
+        # also keeps the memory format of x, which torch.cat over an unfolded map would lose.
         out = x.clone()
         out[:, :-1, back] = x[:, 1:, back]
         out[:, -1, back] = 0
@@ -53,22 +51,23 @@ class _Shift(OwnGradient):
 
 
 class TemporalShift(nn.Module):
-    """Move some channels one step forward or back in time.
+    """Temporal shift: some channels move one step back or forward in time, the rest stay.
 
-    The rest stay.
+    Lin et al., 2019 (arXiv:1811.08383), section 3. With f = C // shift_div and zeros past the ends::
 
-    Lin et al., 2019 (arXiv:1811.08383), section 3. With f = C // shift_div and zeros past the ends:
-    y[s, :f] = x[s+1, :f].  Y[s, f:2f] = x[s-1, f:2f].  Y[s, 2f:] = x[s, 2f:].
+        y[s, :f] = x[s+1, :f]
+        y[s, f:2f] = x[s-1, f:2f]
+        y[s, 2f:] = x[s, 2f:]
 
     Args:
         num_segments: time steps S folded into the first dimension.
         shift_div: 1 / the fraction of channels moved each way, at least 2. With C < shift_div nothing moves.
     Shape:
-        input (B*S, C, H, W), output the same. Dtype, device and memory format kept. No parameters.
+        input (B*S, C, H, W), output the same. Dtype, device and memory format are kept. No parameters.
     Raises:
-        ValueError: ``shift_div`` is no whole number of at least 2, or the first dimension is not a multiple of
+        ValueError: ``shift_div`` is not a whole number of at least 2, or the first dimension is not a multiple of
             ``num_segments``.
-    Note: same directions as the authors' code, so converted weights keep their meaning.
+    Note: the directions are those of the authors' code, so converted weights remain valid.
     """
 
     mixes_time = True

@@ -1,4 +1,4 @@
-"""Temporal properties of layers, and the functions that read them."""
+"""Temporal properties of layers and functions that read them."""
 
 from collections.abc import Iterator
 from typing import Protocol, cast
@@ -9,16 +9,16 @@ __all__ = ["TimeAware", "check_num_segments", "mixes_time", "set_num_segments", 
 
 
 class TimeAware(Protocol):
-    """A module that knows the number of time steps S of a clip, on folded frames (B*S, C, H, W) or as a head.
+    """A module with an attribute ``num_segments``: a layer on folded frames (B*S, C, H, W), or a head.
 
-    It has ``num_segments``, a plain int. The rest it states, on its class or itself, where it differs from the values
-    here. No base class is needed. Other modules may state ``mixes_time`` and ``takes_frames`` too.
+    The other attributes are optional. A module sets one, on its class or instance, if it differs from the default
+    here. No base class is needed. Modules without ``num_segments`` may set ``mixes_time`` and ``takes_frames`` too.
 
     Attributes:
-        num_segments: time steps S. :func:`set_num_segments` changes it.
-        fixed_segments: the only S that its weights are made for. None: any.
-        min_segments: least S that it can work with.
-        mixes_time: whether it sees several frames at once, in their order.
+        num_segments: time steps S, an int. :func:`set_num_segments` changes it.
+        fixed_segments: the only S that its weights support. None: any.
+        min_segments: smallest S that it supports.
+        mixes_time: whether its output depends on the order of frames.
         takes_frames: a head that takes the features of every frame (B, S, F) instead of their mean.
     """
 
@@ -30,14 +30,14 @@ class TimeAware(Protocol):
 
 
 def time_aware_layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, TimeAware]]:
-    """Yield names and modules, ``net`` itself among them, that know the number of time steps."""
+    """Yield the names and modules (``net`` included) that have ``num_segments``."""
     for name, module in net.named_modules(prefix=prefix):
         if hasattr(module, "num_segments"):
             yield name, cast(TimeAware, module)
 
 
 def check_num_segments(net: nn.Module, num_segments: int, num_frames: int, prefix: str = "") -> None:
-    """Raise where a module of a model cannot see so many time steps.
+    """Raise if a module of a model does not support this number of time steps.
 
     Args:
         net: the model, or a part of it.
@@ -45,7 +45,7 @@ def check_num_segments(net: nn.Module, num_segments: int, num_frames: int, prefi
         num_frames: frames of the clip, for the message.
         prefix: name of the part in the model, for the message.
     Raises:
-        ValueError: weights made for another number of time steps, or a module that needs more.
+        ValueError: a module has weights for another number of time steps, or needs more.
     """
     for name, layer in time_aware_layers(net, prefix):
         where = f"set_num_frames: {type(layer).__name__} at {name}"
@@ -61,13 +61,13 @@ def check_num_segments(net: nn.Module, num_segments: int, num_frames: int, prefi
 
 
 def set_num_segments(net: nn.Module, num_segments: int) -> None:
-    """Let every module of a model that knows the number of time steps see so many."""
+    """Set the number of time steps of every module that has ``num_segments``."""
     for _, layer in time_aware_layers(net):
         layer.num_segments = num_segments
 
 
 def mixes_time(net: nn.Module) -> bool:
-    """Return whether some module of a model sees several frames at once, in their order."""
+    """Return whether the output of some module depends on the order of frames."""
     return any(getattr(module, "mixes_time", TimeAware.mixes_time) for module in net.modules())
 
 

@@ -1,7 +1,4 @@
-"""Temporal modules: what gives a 2-D backbone time.
-
-One dataclass per method.
-"""
+"""Temporal modules, which add temporal modeling to a 2-D backbone: one dataclass per method."""
 
 from videozoo.temporal.msn import MSN
 from videozoo.temporal.tanet import TANet

@@ -42,8 +42,8 @@ class TDN:
     frames_per_segment = 5
 
     def __post_init__(self) -> None:
-        is_share = isinstance(self.main_weight, int | float) and 0 <= self.main_weight <= 1
-        if self.main_weight is not None and not is_share:
+        is_fraction = isinstance(self.main_weight, int | float) and 0 <= self.main_weight <= 1
+        if self.main_weight is not None and not is_fraction:
             raise ValueError(f"TDN: main_weight is {self.main_weight!r}; need a share from 0 to 1, or None.")
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
@@ -81,10 +81,10 @@ class TDN:
 
 
 class _PooledDifferences(nn.Module):
-    """The differences of five frames, pooled by two: (N, 5 * C, H, W) -> (N, 4 * C, H // 2, W // 2).
+    """The differences of five frames, average-pooled by two: (N, 5 * C, H, W) -> (N, 4 * C, H // 2, W // 2).
 
-    All of it is linear, so the order is free: rows in pairs, frames, columns in pairs reads the frames once, by whole
-    rows, and leaves half of them for the differences.
+    Differences and pooling are linear, so their order is free. Pooling the rows first, then taking differences, then
+    pooling the columns reads each frame once and halves the work of the differences.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,9 +98,9 @@ class _PooledDifferences(nn.Module):
 class DifferenceResNet(StageByStage, ResNet):
     """A ResNet whose stem and first stage also look at the differences of the five frames of a segment.
 
-    Short-term module of TDN (section 3.2): the four differences, pooled by two, pass a stem and a copy of stage 1 of
-    their own. Each is upsampled (nearest) and fused with the middle frame's map: after the stem's pooling, and after
-    stage 1.
+    Short-term module of TDN (section 3.2): the four differences, pooled by two, go through a second stem and a copy of
+    stage 1. Both outputs are upsampled (nearest) and fused with the middle frame's map, after the pooling of the stem
+    and after stage 1.
 
     Shape:
         input (B*S, 5 * C, H, W), see ``videozoo.shapes.fold_segments``. Features as the ResNet's.
@@ -115,10 +115,7 @@ class DifferenceResNet(StageByStage, ResNet):
 
     @classmethod
     def take_over(cls, net: Any, num_segments: int, main_weight: float | None) -> list[str]:
-        """Turn ``net`` itself into this class, keeping its modules and keys.
-
-        Returns the names of the new modules.
-        """
+        """Change the class of ``net`` to this one in place, keep its keys, and return the names of the new modules."""
         conv = net.conv1
         like = {"device": conv.weight.device, "dtype": conv.weight.dtype}
         stem = nn.Conv2d(
@@ -137,10 +134,7 @@ class DifferenceResNet(StageByStage, ResNet):
 
     @property
     def main_weight(self) -> float:
-        """Share of the middle frame's path.
-
-        See :class:`TDN`.
-        """
+        """Weight of the middle frame's path, see :class:`TDN`."""
         if self.given_weight is not None:
             return self.given_weight
         return 0.5 if self.num_segments == 8 else 0.75
