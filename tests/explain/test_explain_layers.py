@@ -22,7 +22,7 @@ from videozoo.explain import (
     temporal_kernels,
 )
 from videozoo.explain.arc_states import default_arc_layer, retrace_arc
-from videozoo.explain.capture import look
+from videozoo.explain.capture import capture_activations
 from videozoo.explain.layer_figures import kinds_of
 from videozoo.explain.norm_pairs import norm_layers
 from videozoo.layers import TemporalShift
@@ -99,7 +99,7 @@ def test_states_of_a_network() -> None:
     names = arc_layers(model)
     assert names[:2] == ["backbone.layer2.0.conv1", "backbone.layer2.0.conv2"]
     assert default_arc_layer(model) == "backbone.layer2.0.conv2"
-    seen = look(model, x, names)
+    seen = capture_activations(model, x, names)
     for trace in arc_states(model, x):
         layer: Any = model.get_submodule(trace.layer)
         with torch.no_grad():
@@ -173,7 +173,7 @@ def test_gammas_and_betas_are_those_that_were_applied(options: DNR) -> None:
     model = make(TSM(), (options,), backbone="resnet18")
     x = clips(2, 4, 32)
     names = norm_layers(model)
-    seen = look(model, x, names)
+    seen = capture_activations(model, x, names)
     pairs = norm_pairs(model, x)
     assert {pair.relay for pair in pairs} >= {"time", "depth"}
     for pair in pairs:
@@ -232,7 +232,7 @@ def test_motion_is_what_the_module_adds() -> None:
     model = make(MSN())
     x = clips(2, 4, 64)
     (motion,) = motion_vectors(model, x)
-    seen = look(model, x, [motion.layer])
+    seen = capture_activations(model, x, [motion.layer])
     layer: Any = model.get_submodule(motion.layer)
     flow = torch.cat([motion.vectors / motion.reach, motion.confidence.unsqueeze(2)], 2)
     flow = torch.cat([flow, flow[:, -1:]], 1).flatten(0, 1)
@@ -257,7 +257,7 @@ def test_kernels_are_those_that_were_convolved_with() -> None:
     x = clips(2, 4, 48)
     found = temporal_kernels(model, x)
     assert [layer.layer for layer in found] == [f"backbone.layer{k}.0.conv2.pre" for k in (1, 2, 3, 4)]
-    seen = look(model, x, [layer.layer for layer in found])
+    seen = capture_activations(model, x, [layer.layer for layer in found])
     for layer in found:
         torch.testing.assert_close(layer.kernels.sum(2), torch.ones(layer.kernels.shape[:2]))
         scaled = seen.inputs[layer.layer][0].unflatten(0, (2, 4)) * layer.scales[..., None, None]
@@ -267,7 +267,7 @@ def test_kernels_are_those_that_were_convolved_with() -> None:
 
 
 @pytest.mark.parametrize("kind", ["arc", "dnr", "msn", "tanet"])
-def test_looking_leaves_nothing_behind(kind: str) -> None:
+def test_capture_leaves_nothing_behind(kind: str) -> None:
     parts: dict[str, Any] = {
         "arc": (TSM(), (ARC(),), arc_states),
         "dnr": (TSM(), (DNR(),), norm_pairs),

@@ -45,7 +45,7 @@ class _Folded(ArcLayer):
 
 
 class ArcConv2d(_Folded, PreConv2d):
-    """ARC's convolution on folded frames. The equations are in :class:`ArcLayer`.
+    """ARC's convolution on folded frames, with the equations of :class:`ArcLayer`.
 
     Shape:
         input (B*S, C_in, H, W), output that of the convolution.

@@ -148,7 +148,7 @@ class CrossLayerNorm2d(DynamicNorm2d):
 
 
 class CrossTemporalNorm3d(ClipLayout, CrossTemporalNorm2d):
-    """:class:`CrossTemporalNorm2d` on clips (B, C, T, H, W). The groups are consecutive frames along T."""
+    """:class:`CrossTemporalNorm2d` on clips (B, C, T, H, W), with groups of consecutive frames along T."""
 
 
 class CrossLayerNorm3d(ClipLayout, CrossLayerNorm2d):

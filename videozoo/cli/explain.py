@@ -105,13 +105,13 @@ class Explained:
         from videozoo.engine.evaluation_folder import model_title
         from videozoo.explain import read_clip
         from videozoo.explain.cam import find_class, find_stage
-        from videozoo.explain.capture import check_network
+        from videozoo.explain.capture import check_model
         from videozoo.inference.predictor import load_network
 
         self.args, self.name, self.is_onnx = args, name, is_onnx(name)
         self.model: Any = load_network(name)
         if not self.is_onnx:
-            check_network(self.model)
+            check_model(self.model)
             find_stage(self.model, args.stage or STAGE)  # raises before anything is decoded
         self.label = None if args.class_name is None else find_class(self.model, args.class_name)
         self.title = model_title(name)

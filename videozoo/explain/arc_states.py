@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from videozoo.augment import ArcConv2d, ArcConv3d, ArcLinear
 from videozoo.augment.arc_layer import ArcLayer
-from videozoo.explain.capture import find_layers, look_at_each, pick_layers, to_float
+from videozoo.explain.capture import capture_each, find_layers, pick_layers, to_float
 
 __all__ = ["ARC_LAYERS", "ArcStates", "ArcSteps", "arc_layers", "arc_states", "default_arc_layer", "retrace_arc"]
 
@@ -88,7 +88,7 @@ def arc_states(model: nn.Module, clips: Tensor, layers: str | list[str] | None =
         ValueError: no ARC in the model, or no such layer.
     """
     found = []
-    for name, layer, input, _ in look_at_each(model, clips, pick_layers(arc_layers(model), layers)):
+    for name, layer, input, _ in capture_each(model, clips, pick_layers(arc_layers(model), layers)):
         with torch.no_grad():
             steps = retrace_arc(layer, input)
         frames = steps.states[0].shape[2]

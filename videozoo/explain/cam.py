@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from videozoo.explain.capture import check_network, private_copy, to_float
+from videozoo.explain.capture import check_model, private_copy, to_float
 from videozoo.names import clean_name
 from videozoo.nets import SlowFast
 from videozoo.nets.slowfast import slow_frame_indices
@@ -70,7 +70,7 @@ def grad_cam(
         >>> maps.shape[:2], 0 <= maps.min() <= maps.max() <= 1
         (torch.Size([1, 8]), tensor(True))
     """
-    check_network(model)
+    check_model(model)
     if not model.num_classes:
         raise ValueError("grad_cam: the model has no classifier (num_classes=0); explain one with classes.")
     index = find_stage(model, stage)

@@ -1,4 +1,4 @@
-"""Look inside a model while it answers, without touching it: everything is seen on a copy that is thrown away."""
+"""Functions that capture the activations of a model on a temporary copy, so the model itself is not changed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from videozoo.surgery.shared_copy import shared_copy
 from videozoo.text import near_names
 
 __all__ = [
-    "Seen",
-    "check_network",
+    "Activations",
+    "capture_activations",
+    "capture_each",
+    "check_model",
     "find_layers",
     "layer_names",
-    "look",
-    "look_at_each",
     "pick_layers",
     "private_copy",
     "to_float",
@@ -35,19 +35,19 @@ def private_copy(model: M) -> M:
         return nn.Parameter(tensor.detach(), requires_grad=False) if is_trained else tensor
 
     other = shared_copy(model, frozen).eval()
-    for module in other.modules():  # recomputed stages would not be called as modules
+    for module in other.modules():  # with checkpointing, hooks of stages would not run
         if getattr(module, "grad_checkpointing", False):
             module.grad_checkpointing = False  # type: ignore[assignment]
     return other
 
 
 @dataclass
-class Seen:
-    """Inputs and outputs of some modules during one forward, by the module's name.
+class Activations:
+    """Inputs and outputs of modules during one forward, by module name.
 
     Args:
-        copy: the copy that ran. Its modules have the weights of the model.
-        inputs, outputs: positional arguments and result of each module that was looked at.
+        copy: the copy of the model that ran, with the same weights.
+        inputs, outputs: positional arguments and result of each captured module.
     """
 
     copy: nn.Module
@@ -55,67 +55,68 @@ class Seen:
     outputs: dict[str, Any] = field(default_factory=dict)
 
 
-def look(
+def capture_activations(
     model: nn.Module,
     clips: Tensor,
     names: Iterable[str],
     read: Callable[[nn.Module, Any], Any] = lambda _, output: output,
-) -> Seen:
-    """Run a copy of the model and keep what the named modules take and give.
+) -> Activations:
+    """Run a copy of the model and return the inputs and outputs of the named modules.
 
     Args:
         model: any model. It is not changed.
-        clips: what it takes.
-        names: of modules in it.
-        read: what is kept as a module's output, from the module and its output, when it has just been called.
+        clips: input of the model.
+        names: names of modules in it.
+        read: function of a module and its output that returns the value to store as output, right after its forward.
     """
-    seen = Seen(private_copy(model))
+    captured = Activations(private_copy(model))
     for name in names:
-        module = seen.copy.get_submodule(name)
-        module.register_forward_pre_hook(lambda _, args, name=name: seen.inputs.update({name: _kept(args)}))
+        module = captured.copy.get_submodule(name)
+        module.register_forward_pre_hook(lambda _, args, name=name: captured.inputs.update({name: _kept(args)}))
         module.register_forward_hook(
-            lambda module, _, output, name=name: seen.outputs.update({name: _kept(read(module, output))})
+            lambda module, _, output, name=name: captured.outputs.update({name: _kept(read(module, output))})
         )
     with torch.no_grad():
-        seen.copy(clips)
-    return seen
+        captured.copy(clips)
+    return captured
 
 
-def look_at_each(
+def capture_each(
     model: nn.Module,
     clips: Tensor,
     names: Sequence[str],
     read: Callable[[nn.Module, Any], Any] = lambda _, output: output,
 ) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Name, module, first input and output of each of some modules, in order, after one forward.
+    """Yield name, module, first input and output of each named module, in order, after one forward.
 
-    Let go one by one.
+    Each tensor is released once it is yielded, to save memory.
 
     Args:
-        model, clips, names, read: as in :func:`look`.
+        model, clips, names, read: as in :func:`capture_activations`.
     """
-    seen = look(model, clips, names, read)
+    captured = capture_activations(model, clips, names, read)
     for name in names:
-        yield name, seen.copy.get_submodule(name), seen.inputs.pop(name)[0], seen.outputs.pop(name)
+        yield name, captured.copy.get_submodule(name), captured.inputs.pop(name)[0], captured.outputs.pop(name)
 
 
 def _kept(value: Any) -> Any:
-    """Return the same tensors as they are now: a later module may write into them."""
+    """Return a copy of the tensors, because a later module may change them in place."""
     if isinstance(value, Tensor):
         return value.clone()
     return tuple(_kept(part) for part in value) if isinstance(value, tuple) else value
 
 
 def find_layers(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], what: str) -> list[str]:
-    """Return the names of a model's modules of some classes, in order.
+    """Return the names of all modules of the given classes, in order.
 
     Args:
+        model: a model of videozoo.
         kinds: the classes.
         what: the method they belong to, such as ``"ARC"``, for the error.
     Raises:
-        ValueError: there is none, or the model is an ensemble.
+        ValueError: there is no such module, or the model is an ensemble.
     """
-    check_network(model)
+    check_model(model)
     names = layer_names(model, kinds)
     if not names:
         spec: Any = model.spec
@@ -126,21 +127,16 @@ def find_layers(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module]
 
 
 def layer_names(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
-    """Return the names of a model's modules of some classes.
-
-    Causal forms, which compute something else, do not count.
-    """
+    """Return the names of all modules of the given classes, without causal versions (they compute something else)."""
     modules = model.named_modules()
     return [name for name, module in modules if isinstance(module, kinds) and not isinstance(module, Causal)]
 
 
 def pick_layers(names: Sequence[str], wanted: str | Sequence[str] | None) -> list[str]:
-    """Return the wanted ones of some layers.
-
-    ``backbone.`` may be left out. None: all.
+    """Return the wanted layer names, or all if ``wanted`` is None. The prefix ``backbone.`` may be omitted.
 
     Raises:
-        ValueError: no such layer. The nearest names are given.
+        ValueError: no such layer. The message lists the nearest names.
     """
     if wanted is None:
         return list(names)
@@ -154,8 +150,8 @@ def pick_layers(names: Sequence[str], wanted: str | Sequence[str] | None) -> lis
     return picked
 
 
-def check_network(model: nn.Module) -> None:
-    """Raise ValueError where a model is none of the package's single ones."""
+def check_model(model: nn.Module) -> None:
+    """Raise ValueError unless the model is a single model of videozoo (not an ensemble)."""
     members = getattr(model, "members", None)
     if members is not None:
         raise ValueError(
@@ -167,5 +163,5 @@ def check_network(model: nn.Module) -> None:
 
 
 def to_float(x: Tensor) -> Tensor:
-    """float32 on the CPU, without a graph."""
+    """Return x detached, as float32 on the CPU."""
     return x.detach().float().cpu()

@@ -81,8 +81,8 @@ def _draw_motion(path: Path, shown: Shown) -> None:
     plot_motion(path, motion_vectors(shown.model, shown.video)[0], shown.frames, shown.frame_names, shown.title)
 
 
-def _drawn_by(look: Callable[[nn.Module, Tensor], Any], plot: Callable[[Path, Any, str], None]) -> Draw:
-    return lambda path, shown: plot(path, look(shown.model, shown.video), shown.title)
+def _drawn_by(compute: Callable[[nn.Module, Tensor], Any], plot: Callable[[Path, Any, str], None]) -> Draw:
+    return lambda path, shown: plot(path, compute(shown.model, shown.video), shown.title)
 
 
 # The classes of the layers, the method that they belong to, and what draws them.

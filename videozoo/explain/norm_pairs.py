@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from videozoo.augment import CrossLayerNorm2d, CrossTemporalNorm2d
-from videozoo.explain.capture import find_layers, look_at_each, pick_layers, to_float
+from videozoo.explain.capture import capture_each, find_layers, pick_layers, to_float
 from videozoo.layers.relay_cell import RelayState
 from videozoo.surgery import new_state
 
@@ -63,7 +63,7 @@ def norm_pairs(model: nn.Module, clips: Tensor, layers: str | list[str] | None =
     """
     found = []
     names = pick_layers(norm_layers(model), layers)
-    for name, norm, input, output in look_at_each(model, clips, names, _pair_or_output):
+    for name, norm, input, output in capture_each(model, clips, names, _pair_or_output):
         with torch.no_grad():
             if isinstance(norm, CrossTemporalNorm2d):
                 state = norm.relay(norm.pool(input))

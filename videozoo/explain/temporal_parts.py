@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.utils import flow_to_image
 
-from videozoo.explain.capture import find_layers, look_at_each, to_float
+from videozoo.explain.capture import capture_each, find_layers, to_float
 from videozoo.layers import MotionSqueeze, TemporalAdaptive
 from videozoo.shapes import unfold_time
 
@@ -62,7 +62,7 @@ def motion_vectors(model: nn.Module, clips: Tensor) -> list[Motion]:
         ValueError: no such module in the model.
     """
     found = []
-    for name, layer, input, _ in look_at_each(model, clips, find_layers(model, MotionSqueeze, "MSN")):
+    for name, layer, input, _ in capture_each(model, clips, find_layers(model, MotionSqueeze, "MSN")):
         with torch.no_grad():
             motion = to_float(unfold_time(layer.motion(input), layer.num_segments)[:, :-1])  # the last is repeated
         pixels = torch.tensor([clips.shape[-1] / motion.shape[-1], clips.shape[-2] / motion.shape[-2]])
@@ -85,7 +85,7 @@ def temporal_kernels(model: nn.Module, clips: Tensor) -> list[TemporalKernels]:
         ValueError: no such module in the model.
     """
     found = []
-    for name, layer, input, _ in look_at_each(model, clips, find_layers(model, TemporalAdaptive, "TANet")):
+    for name, layer, input, _ in capture_each(model, clips, find_layers(model, TemporalAdaptive, "TANet")):
         with torch.no_grad():
             kernels, scales = layer.attend(input)
         found.append(TemporalKernels(name, to_float(kernels), to_float(scales)))
