@@ -201,9 +201,11 @@ class Explained:
         row, indices = self.film_row(kind)
         rows = [row]
         if other is not None:
-            theirs, places = other.film_row(kind)
+            other_row, places = other.film_row(kind)
             nearest = [min(range(len(places)), key=lambda k: abs(places[k] - index)) for index in indices]
-            rows.append(FilmRow(theirs.title, theirs.subtitle, theirs.frames[nearest], theirs.maps[nearest]))
+            rows.append(
+                FilmRow(other_row.title, other_row.subtitle, other_row.frames[nearest], other_row.maps[nearest])
+            )
         plot_cam(
             output / f"{kind}.png", rows, names.of(indices), f"{self._about_file()}\n{self._about_maps(kind, row)}"
         )

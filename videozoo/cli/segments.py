@@ -91,15 +91,15 @@ def answer_over_time(args: argparse.Namespace, videos: list[Path], make_predicto
 
 def _check(args: argparse.Namespace, videos: list[Path]) -> list[Path]:
     """Return the three files of ``--segments``, if requested."""
-    asked = "--segments" if args.segments else "--annotate"
+    mode = "--segments" if args.segments else "--annotate"
     for name in (*_FOR_LISTS, *_FOR_SEEKING):
         if getattr(args, name, None) is not None:
-            raise CommandError(f"predict: {flag_of(name)} has no effect with {asked}, which takes one video.")
+            raise CommandError(f"predict: {flag_of(name)} has no effect with {mode}, which takes one video.")
     views = parse_views(args.views)
     if views is not None and views[0] > 1:
-        raise CommandError(f"predict: --views is {args.views}; with {asked} windows are the clips, give 1x{views[1]}.")
+        raise CommandError(f"predict: --views is {args.views}; with {mode} windows are the clips, give 1x{views[1]}.")
     if len(videos) != 1:
-        raise CommandError(f"predict: {asked} takes one video; {len(videos)} were given.")
+        raise CommandError(f"predict: {mode} takes one video; {len(videos)} were given.")
     outputs: list[Path] = []
     for name, suffix in (("segments", ".csv"), ("annotate", ".mp4")):
         text = getattr(args, name)
@@ -113,7 +113,7 @@ def _check(args: argparse.Namespace, videos: list[Path]) -> list[Path]:
         ]
     for path in outputs:
         if path.exists() and not path.is_file():
-            raise CommandError(f"{path}: is no file; give another name with {asked}.")
+            raise CommandError(f"{path}: is no file; give another name with {mode}.")
         if path.exists() and videos[0].exists() and path.samefile(videos[0]):
             raise CommandError(f"{path}: is the video itself; give another name.")
         if not path.parent.is_dir():

@@ -120,7 +120,7 @@ def _answer(title: str, path: str | None, page: str, pool: ModelPool, uploads: U
     except WeightsError as error:
         log.warning("%s", error)
         return render_error(f"{title} cannot be loaded; the terminal that serves this page says why.")
-    except Exception:  # a visitor's file must not end the page, nor be told what the server looks like
+    except Exception:  # a visitor's file must not end the page, nor show anything of the server
         log.exception("unexpected error on the page")
         return render_error("Something went wrong with this video; the terminal that serves this page says what.")
 

@@ -97,7 +97,7 @@ def serve(
     gradio = require("gradio", "the page")
     port = _free_port(host, int(os.environ.get("GRADIO_SERVER_PORT", PORT)) if port is None else port)
     pool = ModelPool(models, has_registry=host in LOCAL_HOSTS, device=device)
-    pool.get(pool.titles[0])  # what is wrong with it is told before the page opens
+    pool.get(pool.titles[0])  # raises before the page opens
     uploads = Uploads()
     page = None
     try:

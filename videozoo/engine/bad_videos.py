@@ -44,8 +44,8 @@ class BrokenVideos:
 
     def new_failures(self, batch: Mapping[str, Any]) -> dict[int, str]:
         """Return the failures of a batch that are not known yet."""
-        told = {self._number(index): str(problem) for index, problem in batch.get("broken") or ()}
-        return {index: problem for index, problem in told.items() if index not in self._found}
+        failures = {self._number(index): str(problem) for index, problem in batch.get("broken") or ()}
+        return {index: problem for index, problem in failures.items() if index not in self._found}
 
     def add(self, new_failures: Iterable[Mapping[int, str]], is_main: bool) -> None:
         """Add the failures that the processes found.
@@ -57,8 +57,8 @@ class BrokenVideos:
             CheckpointError: the disk refused.
         """
         new: dict[int, str] = {}
-        for told in new_failures:
-            new.update({index: problem for index, problem in told.items() if index not in self._found})
+        for failures in new_failures:
+            new.update({index: problem for index, problem in failures.items() if index not in self._found})
         new = {index: self._named(index, problem) for index, problem in new.items()}
         self._found.update(new)
         if is_main:

@@ -201,7 +201,7 @@ def _evaluate(run: Run) -> EvalResult:
             raise TrainingError(f"{error} {run.describe_way_out()}") from error
         raise
     except Stopped as stop:
-        # Where the model is sharded, saving would need all processes here, and not all may have been told to stop.
+        # Where the model is sharded, saving would need all processes here, and not all may have received the signal.
         if stop.is_safe and not is_sharded(run.accelerator):
             run.save_last(run.progress)
         raise

@@ -66,7 +66,7 @@ class Interrupts:
             raise Stopped(self._asked)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a loader's worker, which inherited this: its parent tells it when to go
+        if os.getpid() != self._process:  # a loader's worker, which inherited this: its parent ends it
             return
         if self._asked is not None:
             raise Stopped(number, is_safe=False)

@@ -140,7 +140,7 @@ def mean_class_accuracy(confusion: Tensor) -> float:
 
 
 def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the range in which a ratio lies with 95 % confidence, given that it was seen ``hits`` times of ``total``.
+    """Return the range that contains a ratio with 95 % confidence, given that it was seen ``hits`` times of ``total``.
 
     Wilson's score interval (1927), which also holds for few videos and for ratios next to 0 and 1. It takes the videos
     as independent draws, and knows nothing of a model that was chosen on them.

@@ -71,8 +71,8 @@ def plot_curves(path: Path, history: Sequence[EpochRow], best_epoch: int | None 
     best = next((row for row in history if row.epoch == best_epoch), None)
     if best is not None:
         measured = (("top-1", best.val_top1), ("mean-class", best.val_mean_class), ("mAP", best.val_map))
-        told = ", ".join(f"{name} {value:.1%}" for name, value in measured if value is not None)
-        figure.suptitle(f"best epoch {best.epoch} of {epochs[-1]} (dashed): validation {told}", fontsize=11)
+        metrics_text = ", ".join(f"{name} {value:.1%}" for name, value in measured if value is not None)
+        figure.suptitle(f"best epoch {best.epoch} of {epochs[-1]} (dashed): validation {metrics_text}", fontsize=11)
     loss.legend(frameon=False, fontsize=9)
     accuracy.legend(frameon=False, fontsize=9, loc="best")
     save_figure(figure, path, dpi=130, margin=None)

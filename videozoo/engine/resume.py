@@ -36,9 +36,9 @@ def restore_progress(
     free = FREE_ON_RESUME | ({"grad_accum_steps"} if layout["clips a step"] is not None else set())
     changed = [name for name in now if then.get(name) != now[name] and name not in free]
     if changed:
-        told = "; ".join(f"{name} was {then.get(name)!r}, is {now[name]!r}" for name in changed)
+        changes = "; ".join(f"{name} was {then.get(name)!r}, is {now[name]!r}" for name in changed)
         raise CheckpointError(
-            f"{path}: resumed with other settings ({told}); resume with the same ones, or start a new run "
+            f"{path}: resumed with other settings ({changes}); resume with the same ones, or start a new run "
             "from the weights in it."
         )
     current, then_layout = EpochState(**state["current"]), _layout_of(state)

@@ -130,13 +130,13 @@ def _prepare_net(net: nn.Module, config: FitConfig, accelerator: Accelerator) ->
     net.to(accelerator.device)
     if config.channels_last:
         use_channels_last(net)
-    told = []
+    lines = []
     if config.sync_bn:
-        told.append(f"sync_bn: {len(sync_norms(net))} norms take their statistics over {accelerator.num_processes} "
+        lines.append(f"sync_bn: {len(sync_norms(net))} norms take their statistics over {accelerator.num_processes} "
                     "processes")  # fmt: skip
-    told += freeze(net, config)
+    lines += freeze(net, config)
     if accelerator.is_main_process:
-        for line in told:
+        for line in lines:
             _log.info(line)
 
 

@@ -20,18 +20,18 @@ Video = str | os.PathLike[str] | VideoRecord | BinaryIO | bytes | bytearray | me
 BYTES, FRAMES = Path("<bytes>"), Path("<frames>")
 
 
-def is_video(asked: Any) -> bool:
+def is_video(source: Any) -> bool:
     """Return whether something is one video, not several: a list of pictures is one, too."""
-    if isinstance(asked, np.ndarray):
-        return not _holds_paths(asked)
-    if isinstance(asked, list | tuple):
-        return bool(asked) and all(map(_is_picture, asked))
+    if isinstance(source, np.ndarray):
+        return not _holds_paths(source)
+    if isinstance(source, list | tuple):
+        return bool(source) and all(map(_is_picture, source))
     return isinstance(
-        asked, str | os.PathLike | VideoRecord | bytes | bytearray | memoryview | Tensor | Image.Image
-    ) or (hasattr(asked, "read"))
+        source, str | os.PathLike | VideoRecord | bytes | bytearray | memoryview | Tensor | Image.Image
+    ) or (hasattr(source, "read"))
 
 
-def to_record(asked: Any) -> VideoRecord:
+def to_record(source: Any) -> VideoRecord:
     """Return the record of one video.
 
     A file that is open is read from its beginning: from the disk, where it is a file there, else into memory.
@@ -40,29 +40,29 @@ def to_record(asked: Any) -> VideoRecord:
         TypeError: it is nothing of the kind.
         VideoError: a file that cannot be read.
     """
-    if isinstance(asked, VideoRecord):
-        return asked
-    if isinstance(asked, str | os.PathLike):
-        if not os.fspath(asked):
+    if isinstance(source, VideoRecord):
+        return source
+    if isinstance(source, str | os.PathLike):
+        if not os.fspath(source):
             raise VideoError(Path(), "the path is empty")  # which would be the working directory
-        return VideoRecord(Path(asked), -1, "")
-    if isinstance(asked, bytes | bytearray | memoryview):
-        return VideoRecord(BYTES, -1, "", content=bytes(asked))
-    if hasattr(asked, "read"):
-        return _of_file(asked)
-    if isinstance(asked, Tensor):
-        if asked.is_meta or asked.layout != torch.strided:
-            raise VideoError(FRAMES, f"frames are a tensor without plain values ({asked.device}, {asked.layout})")
-        asked = asked.detach().cpu()  # decoding processes cannot take what is on a GPU
-    if isinstance(asked, np.ndarray | Tensor | list | tuple | Image.Image):
-        return VideoRecord(FRAMES, -1, "", content=asked)
+        return VideoRecord(Path(source), -1, "")
+    if isinstance(source, bytes | bytearray | memoryview):
+        return VideoRecord(BYTES, -1, "", content=bytes(source))
+    if hasattr(source, "read"):
+        return _of_file(source)
+    if isinstance(source, Tensor):
+        if source.is_meta or source.layout != torch.strided:
+            raise VideoError(FRAMES, f"frames are a tensor without plain values ({source.device}, {source.layout})")
+        source = source.detach().cpu()  # decoding processes cannot take what is on a GPU
+    if isinstance(source, np.ndarray | Tensor | list | tuple | Image.Image):
+        return VideoRecord(FRAMES, -1, "", content=source)
     raise TypeError(
-        f"Predictor: got {_named(asked)}; give a path, an open file, bytes, uint8 frames (T, H, W, 3) or (T, 3, H, W), "
-        "a list of pictures, or a list of these."
+        f"Predictor: got {_named(source)}; give a path, an open file, bytes, uint8 frames (T, H, W, 3) or "
+        "(T, 3, H, W), a list of pictures, or a list of these."
     )
 
 
-def to_records(asked: Iterable[Any]) -> list[VideoRecord | VideoError]:
+def to_records(source: Iterable[Any]) -> list[VideoRecord | VideoError]:
     """Return the record of each video.
 
     In place of a file that cannot be read, the error.
@@ -78,10 +78,10 @@ def to_records(asked: Iterable[Any]) -> list[VideoRecord | VideoError]:
             return error
 
     try:
-        return [record(one) for one in asked]
+        return [record(one) for one in source]
     except TypeError as error:
-        if not isinstance(asked, Iterable):
-            to_record(asked)  # which says what is needed
+        if not isinstance(source, Iterable):
+            to_record(source)  # which says what is needed
         raise error
 
 

@@ -43,7 +43,7 @@ class WindowScores:
     """The scores of windows that slide over a video.
 
     Args:
-        path: the video, as asked.
+        path: the video, as given.
         start_sec, end_sec: of each window, float64 (N,), rising. Seconds from the first frame on.
         scores: float32 (N, C).
         duration_sec: of the video.

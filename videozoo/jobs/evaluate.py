@@ -106,9 +106,9 @@ def evaluate_records(
         )
         with contextlib.closing(batches):
             while True:
-                asked = time.perf_counter()
+                begin = time.perf_counter()
                 batch = next(batches, None)
-                waited += time.perf_counter() - asked
+                waited += time.perf_counter() - begin
                 if batch is None:
                     return
                 yield _score(batch, scorers, accelerator.device)

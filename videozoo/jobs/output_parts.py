@@ -188,7 +188,7 @@ def _read_columns(path: Path) -> dict[str, list[Any]]:
 
 
 def stamp_file(record: VideoRecord) -> str:
-    """Return what changes with a video's file, the same wherever it lies: of its size and time of change."""
+    """Return what changes with a video's file, the same in every folder: of its size and time of change."""
     return hashlib.sha256(repr(record.file_state()).encode()).hexdigest()[:STAMP_LENGTH]
 
 

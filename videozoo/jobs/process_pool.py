@@ -163,13 +163,13 @@ class _Worker:
             self._process = None
 
     def _start(self) -> None:
-        self.connection, theirs = multiprocessing.Pipe()
+        self.connection, child_end = multiprocessing.Pipe()
         self._process = multiprocessing.Process(
-            target=_serve, args=(theirs, self.connection, self._function, self._limit_sec), daemon=True
+            target=_serve, args=(child_end, self.connection, self._function, self._limit_sec), daemon=True
         )
         self._process.start()
         self._num_items = 0
-        theirs.close()
+        child_end.close()
 
     def _cause(self) -> str:
         died = "the process that read it died"

@@ -146,7 +146,7 @@ def _timed(frames: Iterator[VideoFrame], time_base: Fraction, fps: Fraction) -> 
 
 
 def _fit(width: int, height: int, least: int, most: int | None) -> tuple[int, int]:
-    """Even width and height whose short side lies between these."""
+    """Return an even width and height whose short side is between these."""
     short = min(width, height)
     scale = Fraction(min(max(short, least), most or max(short, least)), short)
     return max(round(width * scale) // 2 * 2, 2), max(round(height * scale) // 2 * 2, 2)

@@ -120,7 +120,7 @@ def _architecture(spec: ModelSpec, wanted: str | None, path: Path) -> str:
     names = names_of(spec)
     if wanted is None:
         return names[0] if names else ""
-    model_entrypoint(wanted)  # tells the nearest names
+    model_entrypoint(wanted)  # raises with the nearest names
     wanted = split_name(wanted)[0]
     if wanted not in names:
         hint = f"; it is {', '.join(names)}" if names else ""

@@ -146,8 +146,8 @@ def create_composed(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensem
         raise ValueError(f"{COMPOSED} has no composition of its own; make one with videozoo.compose.")
     overlay, cache_dir = kwargs.pop("pretrained_cfg_overlay", None), kwargs.pop("cache_dir", None)
     stored = kwargs.pop("pretrained_model_args", None) or {}  # timm has put them among the arguments
-    asked = {key: value for key, value in kwargs.items() if stored.get(key) != value}
-    return _from_source(resolve_weights(place, cache_dir), pretrained, overlay, {**asked, "cache_dir": cache_dir})
+    changed = {key: value for key, value in kwargs.items() if stored.get(key) != value}
+    return _from_source(resolve_weights(place, cache_dir), pretrained, overlay, {**changed, "cache_dir": cache_dir})
 
 
 def _timm_place(cfg: Any) -> str | None:

@@ -50,7 +50,7 @@ class VideoNet(nn.Module):
     """
 
     backbone: Any
-    streaming: ClassVar[Callable[..., Any]]  # ``streaming.stream``, which lies on top: ``videozoo.models`` puts it here
+    streaming: ClassVar[Callable[..., Any]]  # ``streaming.stream``, set by ``videozoo.models``
 
     def __init__(self, backbone: nn.Module, spec: ModelSpec, sites: dict[str, list[str]]) -> None:
         super().__init__()

@@ -61,7 +61,7 @@ def make_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | En
             raise
         hint = f"recipe {settings.recipe} asks for them; --backbone-weights FILE or none goes before it"
         raise UsageError(f"{error} ({hint})") from error
-    resolve_data_config(model)  # a wrong size or sampling is told here
+    resolve_data_config(model)  # raises for a wrong size or sampling
     if starts and not settings.is_continued:
         _match_classifier(model, class_names)
     elif not (settings.is_continued or settings.backbone_weights):

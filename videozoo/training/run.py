@@ -46,7 +46,7 @@ def run_training(settings: Settings) -> "FitResult":
         check_installed(f"--log-with {tracker}", tracker)
     config = make_config(settings)
     if not settings.is_continued and not is_location(settings.model):
-        model_entrypoint(settings.model)  # an unknown name is told now
+        model_entrypoint(settings.model)  # raises for an unknown name
     with hold_output(Path(settings.output), "a training run"):
         if is_main_process():
             recover_folder(Path(settings.output) / "last")
