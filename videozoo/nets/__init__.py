@@ -1,6 +1,6 @@
 """Backbones that timm lacks: 3-D ResNets and BN-Inception, with timm's interface and in timm's registry.
 
-They are parts, not architectures of the zoo: ``videozoo.list_models`` does not show them.
+They are backbones for ``compose``, so ``videozoo.list_models`` does not list them.
 """
 
 from videozoo.nets.base import Backbone, is_3d

@@ -1,4 +1,4 @@
-"""timm's interface, written once for our backbones."""
+"""Base classes that give the backbones of this package timm's interface."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,15 +14,15 @@ __all__ = ["Backbone", "StageByStage", "init_convs", "is_3d"]
 
 
 def is_3d(net: nn.Module) -> bool:
-    """Return whether a backbone says that it takes clips (B, C, T, H, W), not images."""
+    """Return whether a backbone takes clips (B, C, T, H, W), not images (its attribute ``is_3d``)."""
     return bool(getattr(net, "is_3d", False))
 
 
 class StageByStage(nn.Module):
-    """Feature maps of a stem and stages, the last one or several.
+    """Base of models with a stem and stages that return the last feature map or several.
 
-    A subclass says what the stem and each stage do (:meth:`_begin`, :meth:`_between`, :meth:`_advance`). What runs from
-    stage to stage may be more than one tensor. :meth:`_map` makes the feature map of it.
+    A subclass defines the stem and the stages (:meth:`_begin`, :meth:`_between`, :meth:`_advance`). The state that
+    passes from stage to stage may be several tensors. :meth:`_map` returns the feature map of a state.
 
     Attributes:
         stage_names: the modules of the stages, stage 1 (the papers' res2) first.
@@ -44,7 +44,7 @@ class StageByStage(nn.Module):
         return state
 
     def _between(self, index: int, state: Any) -> Any:
-        """Run the operations before the stage of that index, outside its module: pooling of the stem's map."""
+        """Run operations before stage ``index`` that are not in its module, such as pooling after the stem."""
         return state
 
     def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
@@ -68,15 +68,15 @@ class StageByStage(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """Maps of the stem and the stages, as timm's method of that name.
+        """Return the feature maps of the stem and the stages, like timm's method of the same name.
 
         Args:
             x: as in ``forward_features``.
-            indices: rows of ``feature_info``. An int takes the last so many, None all.
-            norm: for timm's signature. The maps are normalized already.
-            stop_early: do not run the stages behind the last wanted one.
-            output_fmt: one of ``output_fmts``. The layout is that of the input either way.
-            intermediates_only: leave the final features out.
+            indices: rows of ``feature_info``. An int n takes the last n, None all.
+            norm: for timm's signature, without effect. The maps are normalized already.
+            stop_early: do not run the stages after the last wanted one.
+            output_fmt: one of ``output_fmts``. The layout is that of the input in any case.
+            intermediates_only: omit the final features.
         Raises:
             ValueError: another ``output_fmt``.
         """
@@ -96,9 +96,9 @@ class StageByStage(nn.Module):
 
 
 class Backbone(StageByStage):
-    """A stem and stages, and everything that timm and ``VideoNet`` ask of a model.
+    """Base of the backbones, with all methods and attributes that timm and ``VideoNet`` need.
 
-    A subclass makes its modules, then calls :meth:`_finish`, and says what the stem and each stage do.
+    A subclass creates its modules, then calls :meth:`_finish`. It also defines the stem and the stages.
 
     Attributes:
         is_3d: takes clips (B, C, T, H, W) instead of images (B, C, H, W).
@@ -115,7 +115,7 @@ class Backbone(StageByStage):
     block_pattern = r"^layer(\d+)\.(\d+)"
 
     def _finish(self, stem: str, maps: Iterable[tuple[int, int]], num_classes: int, drop_rate: float) -> None:
-        """Set what the interface promises. ``maps`` are (channels, reduction) of the stem and of every stage."""
+        """Set the attributes of the interface. ``maps`` are (channels, reduction) of the stem and of every stage."""
         rows = zip((stem, *self.stage_names), maps, strict=True)
         self.feature_info: list[dict[str, Any]] = [
             {"num_chs": channels, "reduction": reduction, "module": module} for module, (channels, reduction) in rows
@@ -127,7 +127,7 @@ class Backbone(StageByStage):
         self.reset_classifier(num_classes)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return the global average over time and space, dropout, classifier."""
+        """Average over time and space, apply dropout, and classify unless ``pre_logits``."""
         x = F.dropout(x.flatten(2).mean(2), self.drop_rate, self.training)
         return x if pre_logits else self.fc(x)
 
@@ -139,10 +139,7 @@ class Backbone(StageByStage):
         return self.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh classifier.
-
-        0 for none.
-        """
+        """Replace the classifier by a new one. ``num_classes=0`` removes it."""
         self.num_classes = num_classes
         like = next(self.parameters())
         fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
@@ -153,7 +150,7 @@ class Backbone(StageByStage):
         self.grad_checkpointing = enable
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """timm's patterns for layer decay."""
+        """Return timm's patterns for layer decay."""
         whole = self.block_pattern.partition(r"\.")[0]
         return {
             "stem": self.stem_pattern,
@@ -162,10 +159,7 @@ class Backbone(StageByStage):
 
 
 def init_convs(net: nn.Module) -> None:
-    """He initialization of every convolution, by its fan-out.
-
-    Norms keep theirs (1 and 0).
-    """
+    """Apply He initialization (fan-out) to every convolution. Norms keep theirs (1 and 0)."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -26,7 +26,7 @@ class InceptionV3(TimmInceptionV3):
         self.grad_checkpointing = enable
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """timm's patterns for layer decay: one block per inception module, or one per resolution."""
+        """Return timm's patterns for layer decay: one block per inception module, or one per resolution."""
         mixed = [name for name in self.layer_names if name.startswith("Mixed")]
         blocks = [(rf"^{name}", (i,)) for i, name in enumerate(mixed)]
         return {"stem": r"^Conv2d", "blocks": r"^Mixed_(\d)" if coarse else blocks}
@@ -40,6 +40,6 @@ class InceptionV3(TimmInceptionV3):
 
 
 def complete_backbone(net: nn.Module) -> None:
-    """Turn a model of timm that lacks a part of timm's interface into our subclass of it, in place."""
+    """Change timm's ``InceptionV3`` in place to the subclass above. Other models stay as they are."""
     if type(net) is TimmInceptionV3:
         net.__class__ = InceptionV3

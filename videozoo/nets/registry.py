@@ -1,4 +1,4 @@
-"""Our backbones in timm's registry."""
+"""Functions that register the backbones of this package with timm."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -31,15 +31,15 @@ def register_with_timm(entry: Callable[..., Any], cfgs: Mapping[str, PretrainedC
 
 
 def register_backbone(name: str, make: Callable[..., nn.Module], summary: str, **cfg: Any) -> None:
-    """Let ``timm.create_model(name)`` build a backbone.
+    """Register a backbone with timm, so that ``timm.create_model(name)`` builds it.
 
     Args:
-        name: the backbone's name.
-        make: gives the model for ``num_classes``, ``in_chans``, ``drop_rate`` and ``drop_path_rate``.
+        name: name of the backbone.
+        make: function of ``num_classes``, ``in_chans``, ``drop_rate`` and ``drop_path_rate`` that returns the model.
         summary: the entry point's docstring.
         cfg: fields of timm's ``PretrainedCfg``.
     Raises:
-        ValueError: there is a model of that name already.
+        ValueError: timm already has a model of that name.
     """
     if timm.is_model(name):
         raise ValueError(f"register_backbone: timm already has a model named {name!r}; choose another name.")

@@ -10,12 +10,12 @@ __all__ = ["make_tiny_resnet"]
 
 
 def make_tiny_resnet(**kwargs: Any) -> ResNet:
-    """timm's ResNet with one basic block a stage and few channels.
+    """Return timm's ResNet with one basic block per stage and few channels.
 
     Args:
         kwargs: those of timm's ``ResNet``.
     """
-    block: Any = BasicBlock  # timm's annotation asks for an instance
+    block: Any = BasicBlock  # timm's annotation requires an instance
     return ResNet(block, (1, 1, 1, 1), channels=(16, 24, 32, 48), stem_width=16, **kwargs)
 
 

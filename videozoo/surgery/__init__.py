@@ -1,4 +1,4 @@
-"""Changing a finished model in place, at sites found by exact class."""
+"""Functions that change a built model in place, at sites found by exact class."""
 
 from videozoo.surgery.pre_conv import PreConv2d, adopt
 from videozoo.surgery.relay_stage import RelayStage, hand_over, new_state, take_over_checkpointing

@@ -1,4 +1,4 @@
-"""Convolutions for inference: with the fused norm and activation, and weights laid out once for the CPU's kernels."""
+"""Convolutions for inference with fused norm and activation, and weights prepacked for CPU kernels."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from videozoo.surgery.pre_conv import PreConv2d, PreConv3d, adopt, is_same_conv
 
 __all__ = ["ACTIVATIONS", "FusedConv2d", "FusedConv3d"]
 
-# Activations that the kernel applies before it writes: their name there, and its numbers.
+# Activations that the kernel can apply to its output: their name in oneDNN, and their parameters.
 ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.ReLU: ("relu", []),
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
@@ -20,14 +20,14 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
 
 
 class _Fused:
-    """``act(conv(pre(x)))``, without gradients for its own parameters.
+    """``act(conv(pre(x)))`` for inference. Its own parameters get no gradients.
 
-    On a CPU, in float32, oneDNN's kernel takes bias and activation in, and a weight in the layout that it wants: a
-    plain weight is laid out again at every call. A fused model takes 7 to 62 % less time with it than with the plain
-    operations on the same folded weights (2 cores, 8 frames of 224 pixels). torch has no public way to it. That second
-    copy of the weight is made at the first call, and again where the weight has changed. It is in no state dict, copy
-    or pickle. Everywhere else (other devices and types, autocast, gradients, ``torch.compile``, export, tracing,
-    counting of operations) the plain operations run.
+    On a CPU in float32, oneDNN's kernel applies bias and activation too and takes a prepacked weight. A plain weight
+    would be repacked at every call. A fused model takes 7 to 62 % less time with this kernel than with the plain
+    operations on the same folded weights (2 cores, 8 frames of 224 pixels). torch has no public API for it. The packed
+    copy of the weight is created at the first call and again when the weight changes. It is in no state dict, copy or
+    pickle. In all other cases (other devices and dtypes, autocast, gradients, ``torch.compile``, export, tracing,
+    operation counters) the plain operations run.
     """
 
     weight: Any
@@ -43,7 +43,7 @@ class _Fused:
     _conv_forward: Any
     act: str
     act_numbers: list[float]
-    # An alias of the weight that was laid out, its version, and the result.
+    # An alias of the packed weight, its version, and the packed copy.
     _packed: tuple[Tensor, int, Tensor] | None
 
     @classmethod
@@ -56,7 +56,7 @@ class _Fused:
         return new
 
     def take_affine(self, scale: Tensor, shift: Tensor) -> None:
-        """Let the output be multiplied by ``scale`` and moved by ``shift``, both (C_out,)."""
+        """Fold ``scale`` and ``shift``, both (C_out,), into weight and bias: output * scale + shift."""
         weight = self.weight.detach()
         scale, shift, exact = (v.detach().cpu().double() for v in (scale, shift, weight))
         if self.bias is not None:
@@ -65,7 +65,7 @@ class _Fused:
         self.weight, self.bias = (nn.Parameter(v.to(weight), requires_grad=False) for v in (scaled, shift))
 
     def take_activation(self, act: nn.Module) -> None:
-        """Let the output pass ``act``, whose class is in ``ACTIVATIONS``."""
+        """Apply ``act``, whose class is in ``ACTIVATIONS``, to the output."""
         self.act, self.act_numbers = ACTIVATIONS[type(act)]
 
     def forward(self, input: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class _Fused:
             x = self._conv_forward(x, self.weight, self.bias)
             return x if self.act == "none" else F.relu(x) if self.act == "relu" else F.relu6(x)
         geometry = (list(self.padding), list(self.stride), list(self.dilation), self.groups)
-        # The layout is chosen for this size of input; others are computed with it as well.
+        # The layout is chosen for the size of the first input. It works for other sizes too.
         weight = self._pack(geometry, x)
         run = torch.ops.mkldnn._convolution_pointwise
         return run(x, weight, self.bias, *geometry, self.act, self.act_numbers, "")
@@ -92,7 +92,7 @@ class _Fused:
             and self.padding_mode == "zeros"
             and not self.pads_same
             and not isinstance(self.padding, str)
-            and _get_current_dispatch_mode() is None  # they see plain operations: counters, fake tensors
+            and _get_current_dispatch_mode() is None  # counters and fake tensors need plain operations
         )
 
     def _pack(self, geometry: tuple[list[int], list[int], list[int], int], x: Tensor) -> Tensor:

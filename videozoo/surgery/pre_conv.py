@@ -1,4 +1,4 @@
-"""Layers that first run a module on their input, and keep their own parameters and keys."""
+"""Convolutions that run another module on their input first and keep their parameters and keys."""
 
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Return whether something runs before or after the module's forward or backward."""
+    """Return whether a module has forward or backward hooks."""
     return any(getattr(module, hooks) for hooks in _HOOKS)
 
 
@@ -38,10 +38,10 @@ def adopt(cls: type[M], module: nn.Module) -> M:
 
 
 class _PreConv(nn.Module):
-    """``conv(pre(x))`` under the convolution's own name: ``weight`` keeps its key, what is new lies under ``pre``.
+    """``conv(pre(x))`` under the name of the convolution. ``weight`` keeps its key, new keys are under ``pre``.
 
-    It has the attributes of the convolution and is none on purpose. Tools that look for an ``nn.Conv2d`` (LoRA,
-    quantization, re-parameterization) take its weight and build a layer of their own, without ``pre``.
+    It has the attributes of a convolution but is deliberately not a subclass. Tools that search for ``nn.Conv2d``
+    (LoRA, quantization, re-parameterization) take its weight, build their own layer and would drop ``pre``.
     """
 
     pre: nn.Module
@@ -61,12 +61,12 @@ class _PreConv(nn.Module):
 
     @classmethod
     def from_conv(cls, conv: Any, pre: nn.Module) -> Any:
-        """Take over ``conv``, sharing its parameters.
+        """Return a layer that runs ``pre``, then ``conv``, and shares the parameters of ``conv``.
 
-        A layer of this kind that runs nothing first keeps its class.
+        A ``conv`` of this class without a ``pre`` (an identity) keeps its exact class.
 
         Raises:
-            ValueError: ``conv`` is of another class, already runs something first, or has hooks.
+            ValueError: ``conv`` is of another class, already has a ``pre``, or has hooks.
         """
         if isinstance(conv, _PreConv) and type(conv.pre) is not nn.Identity:
             raise ValueError(f"{cls.__name__}: this {type(conv).__name__} already runs a {type(conv.pre).__name__}.")
@@ -87,7 +87,7 @@ class _PreConv(nn.Module):
 
 
 def is_same_conv(conv: Any) -> bool:
-    """Return whether a convolution pads as TensorFlow's do: timm's ``Conv2dSame``, or what took one over."""
+    """Return whether a convolution uses TensorFlow's "same" padding: timm's ``Conv2dSame``."""
     return type(conv) is Conv2dSame or getattr(conv, "pads_same", False)
 
 
@@ -101,7 +101,7 @@ class PreConv2d(_PreConv):
     """
 
     known: tuple[type[nn.Module], ...] = (nn.Conv2d, Conv2dSame)
-    reset_parameters: Any = nn.Conv2d.reset_parameters  # these ask for nothing but the attributes
+    reset_parameters: Any = nn.Conv2d.reset_parameters  # both use only attributes that this class has
     extra_repr: Any = nn.Conv2d.extra_repr
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

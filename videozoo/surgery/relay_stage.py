@@ -1,4 +1,4 @@
-"""A stage that hands a state from block to block beside the feature map."""
+"""Stage that passes a state from block to block in addition to the feature map."""
 
 import threading
 from collections import OrderedDict
@@ -12,18 +12,20 @@ from torch.utils.checkpoint import checkpoint
 __all__ = ["RelayStage", "hand_over", "new_state", "take_over_checkpointing"]
 
 _RELAY = "relay"
-# What the block that runs in this thread was given, the cells of its stage, and what it hands on, the states by run.
+# For the block that runs in this thread: its input states, the cells of its stage, and its output states by run.
 _in_thread = threading.local()
 
 
 def hand_over(run: int, step: Callable[[Any, Any], tuple[Tensor, Any]]) -> Tensor:
-    """Let a module of a block take the state of an earlier block, and keep its own for a later one.
+    """Call ``step`` with the state of an earlier block, store the new state for a later block, and return the output.
+
+    It is called by a module inside a block, during the forward of its :class:`RelayStage`.
 
     Args:
-        run: number of the module's relay in its stage, a :class:`RelayStage`, whose forward is under way.
-        step: gives the module's output and the new state, from the state (None for zero) and the shared cell.
+        run: number of the module's relay in its stage.
+        step: function of the state (None: zero) and the shared cell that returns the module's output and new state.
     Raises:
-        RuntimeError: no stage runs the block, or the block calls the module twice.
+        RuntimeError: the block does not run inside a stage, or calls the module twice.
     """
     exchange = getattr(_in_thread, "exchange", None)
     if exchange is None:
@@ -43,26 +45,21 @@ def hand_over(run: int, step: Callable[[Any, Any], tuple[Tensor, Any]]) -> Tenso
 
 
 def new_state(run: int) -> Any:
-    """Return the state that the block that runs in this thread hands on.
-
-    For hooks of the module that gave it.
-    """
+    """Return the new state of the block that runs in this thread, for forward hooks of its norm."""
     return _in_thread.exchange[2][run]
 
 
 class RelayStage(nn.Sequential):
-    """Blocks in a row, of which some hand a state along.
+    """A sequence of blocks in which some blocks pass a state to later ones. The blocks themselves are unchanged.
 
-    All of them are called as they are.
-
-    A module inside a block calls :func:`hand_over`. The state is handed to a block when it is called and collected when
-    it returns. Nothing of it is kept: threads may share the stage, and recomputing a block (gradient checkpointing)
-    sees the state that it saw the first time. A block that passes its module over (a dropped branch) hands on what it
-    was given. The shared cells are ``relay.0``, ``relay.1``, ... beside the blocks. Indices, length and iteration are
-    those of the blocks.
+    A module inside a block calls :func:`hand_over`. The stage sets the states before it calls a block and collects them
+    when the block returns. It stores nothing after its forward, so threads may share it, and a recomputed block
+    (gradient checkpointing) gets the same states again. A block that skips its module (a dropped branch) adds no
+    state. The shared cells are ``relay.0``, ``relay.1``, ... next to the blocks. Indices, length and iteration cover
+    the blocks only.
 
     Attributes:
-        distance: a block gets the state of the block that lies so many relaying blocks before it.
+        distance: a block gets the state of the relaying block this many before it.
         grad_checkpointing: recompute every block in the backward pass.
     Shape:
         those of the stage.
@@ -74,7 +71,7 @@ class RelayStage(nn.Sequential):
 
     @classmethod
     def take_over(cls, stage: nn.Module, cells: list[nn.Module], distance: int = 1) -> "RelayStage":
-        """Turn ``stage``, which calls its children one after the other, into this class: same object, same hooks.
+        """Change the class of a sequential ``stage`` to this one in place. The object and its hooks stay the same.
 
         Raises:
             ValueError: one of its children is called ``relay``.
@@ -92,10 +89,10 @@ class RelayStage(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:
         x = input
         states: list[list[Any]] = [[] for _ in self.relay]
-        remember = self.grad_checkpointing and torch.is_grad_enabled()
+        recompute = self.grad_checkpointing and torch.is_grad_enabled()
         for block in self:
             given = [seen[-self.distance] if len(seen) >= self.distance else None for seen in states]
-            if remember:
+            if recompute:
                 x, new = checkpoint(self._run, block, x, given, use_reentrant=False)
             else:
                 x, new = self._run(block, x, given)
@@ -132,14 +129,14 @@ class RelayStage(nn.Sequential):
         return self.take_over(part, list(self.relay), self.distance)
 
     def __delitem__(self, idx: Any) -> None:
-        relay = self._modules.pop(_RELAY)  # the numbers of the blocks follow their places
+        relay = self._modules.pop(_RELAY)  # deleting renumbers the blocks, but not ``relay``
         try:
             super().__delitem__(idx)
         finally:
             self._modules[_RELAY] = relay
 
     def insert(self, index: int, module: nn.Module) -> "RelayStage":
-        """Put a module before the block of that index."""
+        """Insert a module before the block at ``index``."""
         relay = self._modules.pop(_RELAY)
         try:
             super().insert(index, module)
@@ -157,7 +154,7 @@ class RelayStage(nn.Sequential):
 
 
 class _StageCheckpointing:
-    """``set_grad_checkpointing`` of a model with relay stages: they recompute their blocks, one by one."""
+    """``set_grad_checkpointing`` of a model with relay stages, which recompute each block separately."""
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
@@ -169,9 +166,9 @@ class _StageCheckpointing:
 
 
 def take_over_checkpointing(net: nn.Module) -> None:
-    """Let ``set_grad_checkpointing`` of ``net``, and of models inside it, go by its relay stages.
+    """Replace ``set_grad_checkpointing`` of ``net`` and of models inside it by one that uses the relay stages.
 
-    timm's own takes stages apart and would call each block outside its stage.
+    timm's version would call each block outside its stage.
     """
     for module in net.modules():
         has_stages = any(isinstance(part, RelayStage) for part in module.modules() if part is not module)

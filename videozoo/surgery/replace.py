@@ -1,4 +1,4 @@
-"""The functions by which a method changes a model: each finds and makes everything first and writes last."""
+"""Functions that replace and insert modules. Each creates all new modules before it changes the model."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -22,14 +22,14 @@ __all__ = [
     "write_plan",
 ]
 
-Plan = dict[str, nn.Module]  # by dotted name: what will be put there
+Plan = dict[str, nn.Module]  # new modules by dotted name
 
 
 def set_submodule(net: nn.Module, name: str, module: nn.Module) -> None:
-    """Put ``module`` at the dotted ``name`` of ``net``, where a module already is.
+    """Replace the module at the dotted ``name`` of ``net`` by ``module``.
 
-    It and its new submodules take that module's mode (training or evaluation), which torch's method of this name does
-    not give them.
+    ``module`` and its new submodules get the mode (training or evaluation) of the replaced module. torch's method of
+    the same name does not set it.
 
     Raises:
         AttributeError: ``net`` has no module of that name.
@@ -39,15 +39,15 @@ def set_submodule(net: nn.Module, name: str, module: nn.Module) -> None:
     for new in module.modules():
         if new not in shared:
             new.training = old.training
-    parent, _, leaf = name.rpartition(".")
-    setattr(net.get_submodule(parent), leaf, module)
+    parent, _, child = name.rpartition(".")
+    setattr(net.get_submodule(parent), child, module)
 
 
 def write_plan(net: nn.Module, plan: Plan) -> list[str]:
-    """Put every module of a plan in its place and return the names.
+    """Put every module of a plan into the model and return the names.
 
-    What is registered under several names is replaced under each. A name that does not exist yet becomes a new child,
-    in the mode, type and device of its parent.
+    A module registered under several names is replaced under each. A new name becomes a new child with the mode, dtype
+    and device of its parent.
     """
     names: dict[nn.Module, list[str]] = defaultdict(list)
     for name, module in net.named_modules(remove_duplicate=False):
@@ -58,23 +58,23 @@ def write_plan(net: nn.Module, plan: Plan) -> list[str]:
             for alias in names[old[name]]:
                 set_submodule(net, alias, module)
         else:
-            parent, _, leaf = name.rpartition(".")
+            parent, _, child = name.rpartition(".")
             place = net.get_submodule(parent)
             like = next(place.parameters())
-            place.add_module(leaf, module.train(place.training).to(like.device, like.dtype))
+            place.add_module(child, module.train(place.training).to(like.device, like.dtype))
     return list(plan)
 
 
 def replace_modules(
     net: nn.Module, match: Callable[[nn.Module, str], bool], make: Callable[[nn.Module, str], nn.Module]
 ) -> list[str]:
-    """Replace every submodule that ``match(module, name)`` accepts by ``make(module, name)``.
+    """Replace every submodule for which ``match(module, name)`` is true by ``make(module, name)``.
 
-    All are found and made before the first is replaced: ``make`` never sees its own work, and where it raises the
-    model is left as it was. A module with several names is made once and replaced under all of them.
+    All replacements are created before the first is written. So ``make`` never sees a replaced module, and the model
+    is unchanged if it raises. A module with several names is created once and replaced under all of them.
 
     Returns:
-        the names of what was replaced, in order of registration. Empty if nothing matched.
+        the names of the replaced modules, in order of registration. Empty if nothing matched.
     """
     found = [(name, module) for name, module in net.named_modules() if name and match(module, name)]
     return write_plan(net, {name: make(module, name) for name, module in found})
@@ -91,14 +91,14 @@ def insert_before(
     stages: tuple[int, ...] | None = None,
     every_other: bool = False,
 ) -> list[str]:
-    """Let ``make(conv)`` run before the first, or the second, convolution of every residual branch.
+    """Insert ``make(conv)`` before the first or the second convolution of every residual branch.
 
     Only the branch sees it, not the shortcut. Blocks without an expanding first convolution, and inverted residuals
     without a shortcut, are left as they are (:class:`~videozoo.surgery.sites.BlockSites`).
 
     Args:
         net: the model, changed in place. Original parameters and keys stay.
-        make: gives the module for one convolution. Its keys lie under ``<conv>.pre``.
+        make: returns the module for one convolution. Its keys are under ``<conv>.pre``.
         site: which convolution.
         stages: numbers of the stages to change. None for all.
         every_other: take blocks 0, 2, 4, ... of each stage only.
@@ -119,17 +119,17 @@ def plan_before(
     stages: tuple[int, ...] | None = None,
     every_other: bool = False,
 ) -> Plan:
-    """Make what :func:`insert_before` puts in place, and change nothing."""
+    """Return the modules that :func:`insert_before` would insert, without changing the model."""
     plan: Plan = {}
     made: dict[nn.Module, nn.Module] = {}  # a block may have several names
     prefixes = ("",) if stages is None else tuple(f"{m}." for stage in stages for m in stage_names(net, stage))
     for block in find_blocks(net):
-        leaf = getattr(block.sites, site)
-        if leaf is None or (every_other and block.index % 2) or not block.name.startswith(prefixes):
+        child = getattr(block.sites, site)
+        if child is None or (every_other and block.index % 2) or not block.name.startswith(prefixes):
             continue
         if block.sites.only_with_skip and not getattr(block.module, "has_skip", True):
             continue
-        name = f"{block.name}.{leaf}"
+        name = f"{block.name}.{child}"
         conv = net.get_submodule(name)
         if conv not in made:
             made[conv] = _with_pre(net, name, conv, make)
@@ -155,7 +155,7 @@ def _with_pre(net: nn.Module, name: str, conv: Any, make: Callable[[Any], nn.Mod
     if merging is not None:
         raise ValueError(f"insert_before: {name} {merging}")
     try:
-        like = next(conv.parameters(), None)  # none in what from_conv refuses
+        like = next(conv.parameters(), None)  # from_conv refuses a conv without parameters
         pre = make(conv)
         return PreConv2d.from_conv(conv, pre if like is None else pre.to(like.device, like.dtype))
     except ValueError as error:
@@ -163,10 +163,10 @@ def _with_pre(net: nn.Module, name: str, conv: Any, make: Callable[[Any], nn.Mod
 
 
 def reparameterizer(net: nn.Module, name: str) -> str | None:
-    """Return why the weight at ``name`` must stay a plain convolution's: a module around it merges weights.
+    """Return the reason why the convolution at ``name`` must not change, or None.
 
-    timm's ``reparameterize_model`` calls these methods. They build a convolution from the weights of their branches,
-    and a layer that computes something else would be lost without a word.
+    A module around it may merge weights for inference (timm's ``reparameterize_model`` calls the merging method). The
+    merged convolution is built from the weights only, so a changed layer would be dropped silently.
     """
     parts = name.split(".")
     for end in range(1, len(parts)):
@@ -194,17 +194,17 @@ def stage_names(net: nn.Module, stage: int) -> list[str]:
 
 
 def plan_append(net: nn.Module, stage: int, name: str, make: Callable[[int], nn.Module]) -> Plan:
-    """Make modules that run at the end of a stage, as children of it, and change nothing.
+    """Return new last children for a stage, without changing the model.
 
     Args:
-        net: the model. Each backbone in it gets a module of its own.
+        net: the model. Each backbone in it gets its own module.
         stage: 1 to 4.
-        name: of the new child.
-        make: gives the module for the stage's number of output channels.
+        name: name of the new child.
+        make: returns the module for the number of output channels of the stage.
     Raises:
         ValueError: no such stage, or its last part is no ``nn.Sequential``.
     """
-    stage_names(net, stage)  # raises where there is none
+    stage_names(net, stage)  # raises if there is no such stage
     plan: Plan = {}
     for prefix, backbone in find_backbones(net):
         own = stage_names(backbone, stage)[-1]

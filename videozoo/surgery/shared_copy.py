@@ -1,4 +1,4 @@
-"""A copy of a model's modules that shares its tensors."""
+"""Copy of a model that shares its parameters and buffers."""
 
 import copy
 from collections.abc import Callable
@@ -12,14 +12,14 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def shared_copy(net: N, tensor: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> N:
-    """Copy the modules of a model, not its parameters and buffers.
+    """Copy the modules of a model, but not its parameters and buffers.
 
-    What is done to the copy's modules (hooks, modes, attributes, replacements) is not seen by ``net``, nor by threads
-    that use it at the same time.
+    Changes to the modules of the copy (hooks, modes, attributes, replacements) do not affect ``net`` or threads that
+    use it at the same time.
 
     Args:
-        net: any module. It stays as it is.
+        net: any module. It is not changed.
         tensor: function that returns the copy's tensor for each parameter and buffer.
     """
-    # What deepcopy is told to have copied already, it takes.
+    # deepcopy does not copy objects that are in its memo already.
     return copy.deepcopy(net, {id(one): tensor(one) for one in (*net.parameters(), *net.buffers())})

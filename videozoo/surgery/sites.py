@@ -14,7 +14,7 @@ __all__ = ["BLOCK_SITES", "BRANCH_SITES", "SEQUENCES", "Block", "BlockSites", "f
 
 @dataclass(frozen=True)
 class BlockSites:
-    """Names, inside one block, of what a method may want to change.
+    """Names of the convolutions and norms in a block that a method may change.
 
     ``first_conv`` is None where a block has no convolution that opens its branch (a depth-wise separable block).
     ``only_with_skip``: methods that work before the first convolution act only in blocks with a shortcut
@@ -32,7 +32,7 @@ SEQUENCES = (nn.Sequential, regnet.RegStage)  # call their children one after th
 
 _RESIDUAL = BlockSites("conv1", "conv2", "bn1", "bn2")
 
-# Exact classes. The whole knowledge of a backbone family is its rows here.
+# Exact classes. To support a backbone family, add its blocks here.
 BLOCK_SITES: dict[type[nn.Module], BlockSites] = {
     resnet.BasicBlock: _RESIDUAL,
     resnet.Bottleneck: _RESIDUAL,
@@ -46,7 +46,7 @@ BLOCK_SITES: dict[type[nn.Module], BlockSites] = {
     nets.BasicBlock2plus1d: BlockSites("conv1.spatial", "conv2.spatial", "bn1", "bn2"),
 }
 
-# Blocks with several branches that are long enough for a pair of norms.
+# Blocks with several branches that have at least two norms.
 BRANCH_SITES: dict[type[nn.Module], tuple[BlockSites, ...]] = {
     nets.Inception: (
         BlockSites("conv_3x3_reduce", "conv_3x3", "bn_3x3_reduce", "bn_3x3"),
@@ -56,12 +56,12 @@ BRANCH_SITES: dict[type[nn.Module], tuple[BlockSites, ...]] = {
 
 # Blocks of other libraries that use torchvision's names.
 _RESIDUAL_NAMES = ("conv1", "bn1", "conv2", "bn2")
-_OF_A_BLOCK = ("conv1", "conv2", "conv3", "downsample", "shortcut")  # may hold several norms of their own
+_OF_A_BLOCK = ("conv1", "conv2", "conv3", "downsample", "shortcut")  # may contain several norms
 
 
 @dataclass(frozen=True)
 class Block:
-    """One residual block of a model: its dotted name, the module, its place in its stage, and its sites.
+    """One residual block of a model: its dotted name, the module, its index in the stage, and its sites.
 
     A module with several branches (:data:`BRANCH_SITES`) appears once for each, under the same name.
     """
@@ -84,7 +84,7 @@ def _sites_of(module: nn.Module) -> tuple[BlockSites, ...]:
 
 
 def _is_block_by_names(module: nn.Module) -> bool:
-    """Return whether a module has a block's four names and no blocks in it, unlike HRNet's and Xception's stems."""
+    """Return whether a module has the four names of a block and contains no blocks, unlike HRNet's stem."""
     if not all(isinstance(getattr(module, name, None), nn.Module) for name in _RESIDUAL_NAMES):
         return False
     parts = [child for name, child in module.named_children() if name not in _OF_A_BLOCK]

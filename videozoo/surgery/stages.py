@@ -1,4 +1,4 @@
-"""The stages of a model: which modules lie between one feature map and the next."""
+"""Functions that find the stages of a model: the modules between one feature map and the next."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -10,7 +10,7 @@ from videozoo import nets
 
 __all__ = ["feature_rows", "find_backbones", "stage_modules"]
 
-# Rows of timm's feature_info that name no module: the module that gives the map.
+# Names in timm's feature_info that are not modules, and the modules that return these maps.
 _RENAMED = {"HighResolutionNet": {"stem": "act2", "stage1": "layer1"}}
 
 
@@ -21,13 +21,12 @@ def feature_rows(net: nn.Module) -> list[dict[str, Any]] | None:
 
 
 def stage_modules(net: nn.Module) -> list[list[str]] | None:
-    """Return the names of the modules of each stage, stage 1 first, or None if nothing in the model gives them.
+    """Return the names of the modules of each stage, stage 1 first, or None if the model does not list its stages.
 
-    A backbone of :mod:`videozoo.nets` gives them itself (``stage_names``). Else they are read from timm's
-    ``feature_info``: a stage ends where a feature map is taken, and features of less than a quarter of the resolution
-    belong to the stem. So stage 1 is the papers' res2 (``layer1`` of a ResNet), stage 4 their res5. A MobileNet's
-    stage may span several of its ``blocks.N``. Backbones inside the user's own modules are found at any depth. Stage k
-    of a model with several backbones is stage k of each.
+    A backbone of :mod:`videozoo.nets` lists them in ``stage_names``. For others timm's ``feature_info`` is used: a
+    stage ends at a feature map, and maps with a reduction below 4 belong to the stem. So stage 1 is res2 of the papers
+    (``layer1`` of a ResNet) and stage 4 is res5. A stage of a MobileNet may span several ``blocks.N``. Backbones inside
+    other modules are found at any depth. Stage k of a model with several backbones is stage k of each.
     """
     found = [
         [[f"{name}.{module}" if name else module for module in stage] for stage in _own_stages(backbone) or []]
@@ -37,7 +36,7 @@ def stage_modules(net: nn.Module) -> list[list[str]] | None:
 
 
 def find_backbones(net: nn.Module, name: str = "") -> list[tuple[str, Any]]:
-    """Return the outermost modules that give their stages, with their names: the model itself, or modules in it."""
+    """Return names and modules of the outermost modules that list their stages (the model itself, or modules in it)."""
     if _own_stages(net):
         return [(name, net)]
     children = ((f"{name}.{key}" if name else key, child) for key, child in net.named_children())
@@ -60,10 +59,7 @@ def _own_stages(net: nn.Module) -> list[list[str]] | None:
 
 
 def _feature_modules(net: nn.Module) -> Iterator[tuple[str, int]]:
-    """Yield the names of the modules that give feature maps, and the maps' reductions.
-
-    Rows without a module are left out.
-    """
+    """Yield the name of each module that returns a feature map, and the reduction of the map."""
     rows = feature_rows(net)
     if rows is None:  # torchvision's ResNets and their likes have the names, but no feature_info
         children = [name for name, _ in net.named_children()]
@@ -79,10 +75,7 @@ def _feature_modules(net: nn.Module) -> Iterator[tuple[str, int]]:
 
 
 def _parts(net: nn.Module, name: str, ends: dict[str, int]) -> Iterator[str]:
-    """Yield the names of the children of a module, in order.
-
-    One in which a feature map is taken (``blocks.3``) is opened.
-    """
+    """Yield the names of the children of a module, in order, and of grandchildren if one of them returns a map."""
     for key, child in net.named_children():
         full = f"{name}.{key}" if name else key
         if any(end.startswith(f"{full}.") for end in ends):
