@@ -85,7 +85,7 @@ def _read_frames(
 
 
 def _arranged(crops: Tensor, places: np.ndarray) -> Tensor:
-    """(num_crops, 3, N, H, W) and which of the N frames make each clip (num_clips, T) to views, clip by clip."""
+    """Return the views, clip by clip, from crops (num_crops, 3, N, H, W) and frame indices (num_clips, T) in 0..N-1."""
     num_clips, num_frames = places.shape
     if places.ravel().tolist() == list(range(crops.shape[2])) and num_clips == 1:
         return crops

@@ -169,7 +169,7 @@ def _watch_stage(model: Any, stage: int) -> list[Tensor]:
 
 
 def _frame_maps(model: Any, pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, tuple[int, ...]]:
-    """(B, S, h, w) of folded maps, and the middle frame of each segment."""
+    """Return the heat maps (B, S, h, w) of folded feature maps, and the middle frame of each segment."""
     ((features, gradient),) = pairs
     maps = (gradient.mean((2, 3), keepdim=True) * features).sum(1)
     per_segment = model.frames_per_segment
@@ -178,7 +178,7 @@ def _frame_maps(model: Any, pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor,
 
 
 def _clip_maps(model: Any, pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, tuple[int, ...]]:
-    """(B, T, h, w) of clips' maps, the pathways added."""
+    """Return the heat maps (B, T, h, w) of feature maps of clips (summed over pathways), and their frames."""
     count = model.num_frames
     backbone, places = model.backbone, None
     if isinstance(backbone, SlowFast):  # the slow pathway comes first; the fast one has every frame

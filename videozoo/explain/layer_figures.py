@@ -20,7 +20,7 @@ __all__ = ["Shown", "check_kinds", "draw_kind", "kinds_of"]
 
 @dataclass(frozen=True)
 class Shown:
-    """One clip before a model, for the pictures.
+    """A model and one clip, as input of the figures.
 
     Args:
         model: a model of videozoo.

@@ -28,7 +28,7 @@ _PIXELS = 160  # larger frames are made smaller
 
 @dataclass(frozen=True)
 class ClipRow:
-    """A clip with what is said of it.
+    """A clip and the lines of text shown with it.
 
     Args:
         lines: texts left of it. Long ones are broken and cut.

@@ -18,7 +18,7 @@ NORM_LAYERS = (CrossTemporalNorm2d, CrossLayerNorm2d)  # the 3-D norms are subcl
 
 @dataclass(frozen=True)
 class NormPairs:
-    """The scale and the shift that a dynamic norm gave some clips.
+    """Scale and shift that a dynamic norm predicted for a batch of clips.
 
     Args:
         layer: its name in the model.

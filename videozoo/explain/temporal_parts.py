@@ -34,7 +34,7 @@ class Motion:
 
 @dataclass(frozen=True)
 class TemporalKernels:
-    """The kernels and scales that a temporal adaptive module made for some clips.
+    """Kernels and scales that a temporal adaptive module predicted for a batch of clips.
 
     Args:
         layer: its name in the model.

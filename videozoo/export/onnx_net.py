@@ -1,7 +1,4 @@
-"""An exported ONNX file as a model that answers clips.
-
-The model itself is never built.
-"""
+"""Model that runs an exported ONNX file instead of PyTorch modules."""
 
 import os
 from pathlib import Path

@@ -40,6 +40,6 @@ class InceptionV3(TimmInceptionV3):
 
 
 def complete_backbone(net: nn.Module) -> None:
-    """Change timm's ``InceptionV3`` in place to the subclass above. Other models stay as they are."""
+    """Change timm's ``InceptionV3`` in place to the subclass above and leave other models unchanged."""
     if type(net) is TimmInceptionV3:
         net.__class__ = InceptionV3

@@ -23,7 +23,7 @@ from .to_rgb import UprightRgb
 
 
 class AvFile:
-    """One video file: counts its frames, gives any of them as RGB.
+    """Reader of one video file: counts its frames and decodes any of them to RGB.
 
     Args:
         path: an existing file.

@@ -95,9 +95,9 @@ def in_real_time(frames: Iterator[LiveFrame]) -> Generator[LiveFrame]:
 
 
 class LatestFrames:
-    """The newest frame, whenever one is asked for: those that came in the meantime are dropped and counted.
+    """Reader of the newest frame of a live source, which drops and counts the frames in between.
 
-    A thread reads ahead, and keeps one frame. Use it in a ``with`` statement.
+    A thread reads ahead and keeps one frame. Use it in a ``with`` statement.
 
     Args:
         frames: what is read. It is closed by the thread.

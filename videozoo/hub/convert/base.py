@@ -33,13 +33,12 @@ class ConvertError(ValueError):
 
 @dataclass(frozen=True)
 class Converted:
-    """A foreign checkpoint under our names.
+    """A checkpoint of another code base, converted to the names of videozoo.
 
     Args:
         state: all tensors of the model, by the keys of ``VideoNet``.
-        spec: fields of ``ModelSpec.to_dict`` that the checkpoint implies. What no key or shape shows (the number of
-            frames)
-            is the source's usual value.
+        spec: fields of ``ModelSpec.to_dict`` that the checkpoint implies. Fields that no key or shape shows (the number
+            of frames) get the usual value of the source.
         dropped: names of tensors that only training needs and that have no counterpart.
         cfg: fields of the model's config that the source implies (mean, std).
     """
