@@ -50,7 +50,7 @@ def new_state(run: int) -> Any:
 
 
 class RelayStage(nn.Sequential):
-    """A sequence of blocks in which some blocks pass a state to later ones. The blocks themselves are unchanged.
+    """A sequence of unchanged blocks in which some blocks pass a state to later ones.
 
     A module inside a block calls :func:`hand_over`. The stage sets the states before it calls a block and collects them
     when the block returns. It stores nothing after its forward, so threads may share it, and a recomputed block
