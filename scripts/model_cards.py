@@ -159,7 +159,7 @@ def _models_table(names: Sequence[str]) -> str:
         parts = parts[:-1] if member.is_3d else parts
         text = " on ".join([*parts, f"`{member.spec.backbone}`"])
         text += f", {len(model.members)} models averaged" if isinstance(model, Ensemble) else ""
-        changes = _changes(member, set(_sites(member)))
+        changes = _changes(member, set(_sites(member))).replace("   ", "; ")
         rows.append([f"`{name}`", text, _clip(model, cost), *_figures(cost), str(model.num_features), changes])
     head = ("model", "parts", "clip", "params (M)", "GMACs", "features", "layers changed")
     note = "Parameters are those with the default classes (400). GMACs are billions of MACs of one view (*clip*)."

@@ -58,6 +58,9 @@ def select_names(names: Sequence[str], filter: str | Sequence[str], exclude_filt
         filter: empty for all.
         exclude_filters: empty for none.
     """
+    for option, value in (("filter", filter), ("exclude_filters", exclude_filters)):
+        if value and not isinstance(value, str | Sequence):
+            raise TypeError(f"{option} is {value!r}; pass a pattern such as 'tsm_*', or a list of patterns.")
     kept = [name for name in names if not filter or _fits(name, filter)]
     return [name for name in kept if not exclude_filters or not _fits(name, exclude_filters)]
 

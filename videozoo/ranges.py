@@ -6,6 +6,7 @@ Those of a model's config are in ``bounds``.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 
 from videozoo.bounds import COUNTS, NUMBERS, SIDE
 
@@ -126,8 +127,10 @@ def describe_problem(name: str, value: float | Iterable[float] | None) -> str | 
     Returns:
         None where nothing is wrong.
     """
-    values = () if value is None else value if isinstance(value, Iterable) else (value,)
+    values = () if value is None else value if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
     for number in values:
+        if not isinstance(number, Real):
+            return f"is {number!r}; it must be a number, {RANGES[name]}"
         if not RANGES[name].holds(number):
             text = f"{number:g}" if isinstance(number, float) else str(number)
             return f"is {text}; it must be {RANGES[name]}"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -58,7 +59,8 @@ class VideoDataset(Dataset[dict[str, Any]]):
             zeros and ones. index is the place of the video in ``records``. broken has (index, problem) of each video
             that could not be read. note is the reader's note on the video.
     Raises:
-        ValueError: no records, an unknown sampling, or several clips in training.
+        TypeError: ``records`` are not of a source.
+        ValueError: no records, a number out of range, an unknown sampling, or several clips in training.
         VideoError: (from an item) the video cannot be read. The message has the file and the list that names it.
     Example:
         >>> from torch.utils.data import DataLoader
@@ -89,6 +91,13 @@ class VideoDataset(Dataset[dict[str, Any]]):
     _epoch: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64).share_memory_(), init=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.records, Sequence) or not all(isinstance(row, VideoRecord) for row in self.records):
+            kind = type(self.records).__name__
+            raise TypeError(f"VideoDataset: records is a {kind}, not of VideoRecord; pass load_source(...).records.")
+        for name in ("num_frames", "frame_stride", "frames_per_segment", "num_clips"):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < 1:
+                raise ValueError(f"VideoDataset: {name} is {value!r}; it must be a whole number, at least 1.")
         self.records = tuple(self.records)
         if not self.records:
             raise ValueError("VideoDataset: no records; pass load_source(...).records.")

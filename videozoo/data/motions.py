@@ -98,6 +98,7 @@ def write_example_video(path: str | Path, motion: str = "rising", seed: int = 0)
         seed: gives the shape, the colors and the path of the motion.
     Raises:
         ValueError: an unknown motion.
+        FileNotFoundError: the folder of ``path`` does not exist.
     Example:
         >>> import videozoo
         >>> path = videozoo.write_example_video("rising.mp4", motion="rising")
@@ -105,6 +106,8 @@ def write_example_video(path: str | Path, motion: str = "rising", seed: int = 0)
         'rising'
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"write_example_video: {path.parent}: no such folder; create it first.")
     frames = draw_motion(motion, size=240, num_frames=36, rng=np.random.default_rng(seed))
     write_mp4(str(path), frames, 15, {"crf": "18"})
     return path

@@ -82,6 +82,8 @@ def load_source(
             raise SourceError(f"{WHERE}: has neither a data_format nor a split; leave them out.")
         file = open_pairs(data_root, checks)
         return _make_source(file, read_pairs(file, data), "", class_names)
+    if not isinstance(data, str | os.PathLike | Sequence):
+        raise SourceError(f"data is {data!r}; pass a folder of class folders, a list, a csv or shards.")
     paths = cast("str | os.PathLike[str] | Sequence[str | os.PathLike[str]]", data)
     paths = expand_home(paths) if isinstance(paths, str | os.PathLike) else [expand_home(item) for item in paths]
     try:

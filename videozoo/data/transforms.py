@@ -1,7 +1,7 @@
 """Transforms from uint8 frames to the input of a model, by torchvision's transforms v2."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -192,10 +192,10 @@ def create_transform(
         >>> create_transform(input_size=(3, 112, 112), num_crops=3)(frames).shape  # a crop each
         torch.Size([3, 3, 8, 112, 112])
     """
+    is_size = isinstance(input_size, Sequence) and len(input_size) == 3 and input_size[0] == 3 and min(input_size) >= 1
+    _require(is_size, "input_size", input_size, "(3, height, width), as videos have three channels")
     size = sides_of(input_size)
     crops = num_crops if num_crops is not None else test_num_crops if test_num_crops is not None else 1
-    is_size = len(input_size) == 3 and input_size[0] == 3 and min(input_size) >= 1
-    _require(is_size, "input_size", input_size, "(3, height, width), as videos have three channels")
     _require(interpolation in INTERPOLATIONS, "interpolation", interpolation, f"one of {', '.join(INTERPOLATIONS)}")
     _require(0 < crop_pct <= 1, "crop_pct", crop_pct, "in (0, 1]")
     _require(crops in CROPS, "num_crops", crops, "1, 3, 5 or 10")

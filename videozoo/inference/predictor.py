@@ -4,6 +4,7 @@ import copy
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from numbers import Integral
 from typing import Any, overload
 
 import numpy as np
@@ -46,6 +47,7 @@ class Predictor:
         workers: decoding processes. 0 decodes in this one.
         max_clips: clips in one forward pass. It is halved when the device runs out of memory.
     Raises:
+        TypeError: ``model`` is none of these.
         ValueError: an unknown precision, or a number or views out of range.
         WeightsError, UnknownModelError, ExportError: the model, weights or file cannot be loaded.
     Example:
@@ -70,10 +72,18 @@ class Predictor:
         max_clips: int = 32,
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("max_clips", max_clips, 1)):
-            if value < least:
-                raise ValueError(f"Predictor: {name} is {value}; it must be at least {least}.")
+            if not isinstance(value, Integral) or value < least:
+                raise ValueError(f"Predictor: {name} is {value!r}; it must be a whole number, at least {least}.")
         if amp not in PRECISIONS:
             raise ValueError(f"Predictor: amp is {amp!r}; choose from {', '.join(PRECISIONS)}.")
+        if (
+            views is not None
+            and not isinstance(views, str)
+            and not (isinstance(views, tuple | list) and len(views) == 2)
+        ):
+            raise ValueError(f"Predictor: views is {views!r}; write clips x crops, as '10x3' or (10, 3).")
+        if not isinstance(model, str | os.PathLike | nn.Module):
+            raise TypeError(f"Predictor: model is {model!r}; pass a name, a folder, a FILE.onnx or a model.")
         self.source = os.fspath(model) if isinstance(model, os.PathLike) else model
         self.batch_size = batch_size
         self.workers = workers

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -73,8 +74,8 @@ class Prediction:
         Raises:
             ValueError: ``k`` is below 1.
         """
-        if k < 1:
-            raise ValueError(f"topk: k is {k}; it must be at least 1.")
+        if not isinstance(k, Integral) or k < 1:
+            raise ValueError(f"topk: k is {k!r}; it must be a whole number, at least 1.")
         if self.scores is None:
             return []
         order = best_classes(self.scores, k).tolist()

@@ -73,6 +73,7 @@ def model_config(model: VideoNet | Ensemble, class_names: Sequence[str] | None =
         model: the model.
         class_names: names by class index. None keeps those of the model's config.
     Raises:
+        TypeError: no model of videozoo.
         ValueError: the number of names is not the number of classes.
     Example:
         >>> from videozoo import create_model, model_config
@@ -81,6 +82,8 @@ def model_config(model: VideoNet | Ensemble, class_names: Sequence[str] | None =
         >>> config["architecture"], config["num_classes"], config["pretrained_cfg"]["label_names"]
         ('tsm_r18', 2, ['jump', 'run'])
     """
+    if not isinstance(model, VideoNet | Ensemble):
+        raise TypeError(f"model_config: got {type(model).__name__}; pass a model of videozoo (VideoNet or Ensemble).")
     cfg = dict(model.pretrained_cfg)
     if class_names is not None:
         if len(class_names) != model.num_classes:

@@ -66,6 +66,7 @@ def _split(name: str | Path) -> tuple[str, str]:
     """Split a name into the kind of location and the rest. The kind is empty for a registered name."""
     if isinstance(name, Path):
         return "local-dir", str(name)
+    split_name(name)  # refuses what is no text
     kind, colon, rest = name.partition(":")
     kind = kind.lower().replace("_", "-")  # timm takes hf_hub: as well
     if colon and kind in _KINDS:

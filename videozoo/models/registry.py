@@ -86,7 +86,12 @@ def split_name(name: str) -> tuple[str, str]:
     """Split ``arch.tag`` into architecture and tag.
 
     The tag is empty if there is none.
+
+    Raises:
+        TypeError: the name is no text.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a model is {name!r}; pass text such as 'tsm_r50' (videozoo.list_models()).")
     arch, _, tag = name.partition(".")
     return arch, tag
 
@@ -97,11 +102,11 @@ def model_entrypoint(name: str) -> Entrypoint:
     Raises:
         UnknownModelError: videozoo has no such name, or no weights of that tag.
     """
+    arch, tag = split_name(name)
     if "/" in name or ":" in name or Path(name).is_file():
         what = "it is a file, not a folder with config.json and model.safetensors"
         what = what if Path(name).is_file() else "there is no such folder"
         raise UnknownModelError(f"unknown model {name!r}: {what}; for a repository write hf-hub:ORGANIZATION/NAME.")
-    arch, tag = split_name(name)
     if arch not in _ENTRYPOINTS:
         hint = near_names(arch, _ENTRYPOINTS, "did you mean {}?", most=5, cutoff=0.5)
         hint = hint or "see `videozoo list` (videozoo.list_models())."

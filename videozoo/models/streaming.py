@@ -44,6 +44,8 @@ class Stream:
     """
 
     def __init__(self, net: VideoNet, *, average: int | None = None, nearest: bool = False) -> None:
+        if not isinstance(net, VideoNet):
+            raise TypeError(f"Stream: got {type(net).__name__}; pass a model of videozoo (videozoo.create_model(...)).")
         if average is not None and average < 1:
             raise ValueError(f"Stream: average is {average}; need 1 or more frames.")
         self.num_frames: int = net.num_frames
