@@ -363,7 +363,7 @@ def test_an_evaluation_beside_the_weights_is_told_in_the_card(
         (["--model", "FOUR", "--data", "VAL", "--views", "3x4"], "crops are 1 (the center), 3"),
         (["--model", "FOUR", "--data", "VAL", "--groups", "GROUPS"], "unknown class 'rizing'; the nearest: 'rising'"),
         (["--model", "FOUR", "--model", "SWAPPED", "--data", "VAL"], "class 0 is 'falling' for"),
-        (["--model", "FOUR", "--model", "FEWER", "--data", "VAL"], "tells 6 classes apart and"),
+        (["--model", "FOUR", "--model", "FEWER", "--data", "VAL"], "has 6 classes and"),
         (["--model", "FOUR", "--data", "VAL", "--output", "GROUPS/x"], "cannot be made"),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_refused_resume_changes_nothing(own_run: Path, videos: Path, tmp_path:
     for flags in (["--data", str(tmp_path / "two")], ["--batch-size", "5", "--epochs", "9"]):
         assert _resume(own_run, *flags) == 2
         assert _content(own_run) == before
-    assert "its steps are of 6 clips, now they would be of 5" in capsys.readouterr().err
+    assert "was trained with 6 clips per step, now there would be 5" in capsys.readouterr().err
     assert _resume(own_run) == 0
     assert _resume(own_run, "--batch-size", "3", "--grad-accum-steps", "2", "--epochs", "2") == 0
     assert json.loads((own_run / "args.json").read_text())["settings"]["batch_size"] == 3

@@ -36,7 +36,7 @@ def test_a_list_in_one_file_and_in_shards(listing: Path, videos: Path, tmp_path:
     assert main([*argv, "--output", str(tmp_path / "all.parquet")]) == 1
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path / 'all.parquet'}: 7 videos, 1 could not be read\n"
-    assert "1 paths stand there again" in captured.err
+    assert "1 paths are repeated" in captured.err
     whole = rows(tmp_path / "all.parquet")
     assert [bool(row["error"]) for row in whole] == [False] * 6 + [True]
     assert all(len(row["classes"]) == 2 for row in whole[:6])

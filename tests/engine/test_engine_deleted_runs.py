@@ -172,9 +172,9 @@ class _Failing:
 def test_other_steps_between_epochs(tmp_path: Path) -> None:
     """As many clips a step by another batch size are the same run; others are not."""
     run(tmp_path / "run", epochs=1)
-    with pytest.raises(CheckpointError, match="its steps are of 4 clips, now they would be of 6"):
+    with pytest.raises(CheckpointError, match="was trained with 4 clips per step, now there would be 6"):
         run(tmp_path / "run", train=train_loader(batch_size=6), resume=True)
-    with pytest.raises(CheckpointError, match="its steps are of 4 clips, now they would be of 8"):
+    with pytest.raises(CheckpointError, match="was trained with 4 clips per step, now there would be 8"):
         run(tmp_path / "run", grad_accum_steps=2, resume=True)
     assert len(run(tmp_path / "run", train=train_loader(batch_size=2), grad_accum_steps=2, resume=True).history) == 2
 

@@ -224,7 +224,7 @@ def test_a_tracker_that_is_absent_or_breaks(
     monkeypatch.setattr(trackers, "_start", lambda *args: Breaking())
     result = run(tmp_path / "other", log_with=("tensorboard",), log_interval=1)
     assert len(result.history) == 2
-    assert caplog.text.count("tensorboard is told nothing more: [Errno 28]") == 1
+    assert caplog.text.count("tensorboard failed, nothing more is logged to it: [Errno 28]") == 1
 
 
 @pytest.mark.parametrize(

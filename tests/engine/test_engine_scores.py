@@ -129,7 +129,7 @@ def test_unlike_averages_go_together_where_one_is_given() -> None:
         ({"labels": torch.full((7,), 3)}, "labels out of range"),
         ({"logits": torch.full((7, 3), float("nan"))}, "not finite"),
         ({"log_probs": torch.zeros(7, 2)}, "log_probs is"),
-        ({"indices": torch.zeros(7, dtype=torch.int64)}, "stands twice"),
+        ({"indices": torch.zeros(7, dtype=torch.int64)}, "occurs twice"),
         ({"names": '["a"]'}, "shorter"),
         ({"names": "not json"}, "Expecting value"),
         ({"names": json.dumps([1, 2, 3, 4, 5, 6, 7])}, "not text"),

@@ -166,7 +166,7 @@ def test_a_failed_download_explains_the_manual_way(
     with pytest.raises(WeightsError, match=words) as caught:
         weights_folder(NAME, cfg)
     message = str(caught.value)
-    assert f"Get {cfg.url} where there is a network and run `{by_hand}`" in message
+    assert f"Download {cfg.url} on a machine that is online and run `{by_hand}`" in message
     assert message.startswith(NAME)
     assert held(cache_folder(NAME)) == []
     other = tmp_path / "other"

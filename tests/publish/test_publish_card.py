@@ -253,7 +253,7 @@ def test_an_evaluation_in_a_model_folder_is_shown(run: Path, tmp_path: Path, has
     with pytest.raises(WeightsError, match="do not go together"):
         find_source(folder)
     write_results(folder / "results.json", {**results, "models": [{"model": "one"}, {"model": "other"}]})
-    with pytest.raises(WeightsError, match="the vote of several models"):
+    with pytest.raises(WeightsError, match="results of an ensemble"):
         find_source(folder)
     write_results(folder / "results.json", {**results, "is_reversed": True})
     with pytest.raises(WeightsError, match="of clips played backwards"):

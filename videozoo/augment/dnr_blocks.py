@@ -122,7 +122,7 @@ def check_fraction(net: nn.Module, num_reached: int) -> None:
     total = sum(isinstance(module, _NORMS) for _, module in _backbone_modules(net))
     if num_reached < _MIN_FRACTION * total:
         raise ValueError(
-            f"DNR: of the {total} norms of {type(net).__name__} only {num_reached} lie in blocks that it knows or "
+            f"DNR: of the {total} norms of {type(net).__name__} only {num_reached} are in blocks that it knows or "
             "recognizes, so most of the model would stay plain; use another backbone, or add the class of its blocks "
             "to BLOCK_SITES."
         )

@@ -65,8 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="videozoo",
         description="Video action recognition: fine-tune a model on your videos, measure it, classify new ones.",
-        epilog="Nothing at hand? `videozoo quickstart` makes videos, trains on them and shows what comes out. "
-        "Each command has its own --help.",
+        epilog="No videos at hand? `videozoo quickstart` generates some and trains on them. See videozoo COMMAND "
+        "--help for the flags of a command.",
     )
     parser.add_argument("--version", action="version", version=f"videozoo {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=CommandParser)

@@ -7,9 +7,9 @@ from videozoo.cli.console import print_text
 
 COMMAND = Command(
     help="print a model's card",
-    description="Prints the card that push would publish: what the model is, how it was trained and measured.",
+    description="Print the card that push would publish: the model, its training and its results.",
     epilog="Example: videozoo card runs/mine > README.md",
-    flags=(flag("folder", metavar="DIR", help="a run of finetune, or a folder with config.json"),),
+    flags=(flag("folder", metavar="DIR", help="run folder of finetune, or a folder with config.json"),),
 )
 
 

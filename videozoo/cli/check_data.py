@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 
 COMMAND = Command(
-    help="decode every file of a data set and tell what is wrong",
-    description="Decodes every video from its first frame to its last, several at a time, and writes a report "
-    "(report.csv: frames, fps, size, seconds, error), the videos of each class (classes.csv) and a list of those that "
-    "can be read, with the same classes (clean.csv). Prints the videos of each class, uneven classes, and what size "
-    "would be cheaper. A list of paths alone will do. Killed and run again, it goes on where it was; remove DIR to "
-    "check everything again. The exit status is 1 if some are broken.",
+    help="decode every file of a data set and report problems",
+    description="Decode all frames of every video, several files in parallel. Write report.csv (frames, fps, size, "
+    "seconds, error), classes.csv (videos per class) and clean.csv (the list without broken videos). Print the videos "
+    "per class, uneven classes, and a cheaper frame size. A list of paths without labels is enough. An interrupted run "
+    "continues with the same command; remove DIR to check everything again. The exit status is 1 if a file is broken.",
     epilog="Example: videozoo check-data --data train.csv --output check -j 8",
     flags=(
         *SOURCE_FLAGS,

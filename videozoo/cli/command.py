@@ -103,4 +103,4 @@ class _Formatter(argparse.HelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""
         is_shown = isinstance(action.default, int | float | str) and action.default not in ("", argparse.SUPPRESS)
-        return f"{text} [%(default)s]" if is_shown and not isinstance(action.default, bool) else text
+        return f"{text}; default: %(default)s" if is_shown and not isinstance(action.default, bool) else text

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from videozoo.engine.compare import ComparedRun
 
 COMMAND = Command(
-    help="runs beside each other: settings, accuracies, curves",
+    help="compare runs: settings, accuracies, curves",
     description="Print a row for each run: model, start, frames x size, learning rate, epochs (the best of all), best "
     "top-1 with its 95 % interval and counts, top-1 of the last epoch, million parameters, GMACs of a view, minutes. "
-    "What cannot be read is reported and left out.",
+    "Unreadable runs are reported and left out.",
     epilog="Example: videozoo compare runs/* --output compare.png",
     flags=(
         flag("runs", nargs="+", metavar="RUN", help="run folders of finetune, or folders of evaluate --output"),

@@ -8,10 +8,9 @@ from videozoo.cli.console import print_result
 from videozoo.jobs.output_folders import hold_output, refuse_file
 
 COMMAND = Command(
-    help="confusion matrices of several evaluations, whole or within groups of classes",
-    description="Draws the part of the confusion matrix that belongs to each group of classes, one panel for each "
-    "evaluation, and prints how many of the group's videos were right. Without --groups it draws the whole matrix "
-    "of each evaluation. Nothing is decoded.",
+    help="draw confusion matrices of several evaluations, whole or per group of classes",
+    description="Draw the part of the confusion matrix of each group of classes, one panel per evaluation, and print "
+    "the accuracy within the group. Without --groups draw the whole matrix of each evaluation. No video is decoded.",
     epilog="Example: videozoo confusion measured/tsm measured/arc --groups groups.yaml --output pictures",
     flags=(
         flag(
@@ -20,8 +19,12 @@ COMMAND = Command(
             metavar="RUN",
             help="folder that evaluate --output wrote, or its scores.safetensors",
         ),
-        flag("--groups", metavar="FILE", help="json or yaml, group names with lists of classes; default: all classes"),
-        flag("--output", required=True, metavar="DIR", help="folder for a PNG and a csv of each"),
+        flag(
+            "--groups",
+            metavar="FILE",
+            help="json or yaml file of group names with lists of classes; default: all classes",
+        ),
+        flag("--output", required=True, metavar="DIR", help="folder for a png and a csv per group"),
     ),
 )
 

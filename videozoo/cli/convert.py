@@ -7,25 +7,33 @@ from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import CommandError, print_result
 
 COMMAND = Command(
-    help="turn a published checkpoint into a model folder",
-    description="Reads a checkpoint of TSM, TANet, TDN, MotionSqueeze, DNR, TEA, TRN, MMAction2, PySlowFast or "
-    "torchvision, whose source it recognizes from the keys, and writes config.json and model.safetensors. "
-    "Nothing in a pickle is run; other objects beside the tensors are left out. With a name of "
-    "`videozoo list --pretrained` as --model it checks that the file is the published one, and puts it where that "
-    "name finds it.",
+    help="convert a published checkpoint to a model folder",
+    description="Read a checkpoint of TSM, TANet, TDN, MotionSqueeze, DNR, TEA, TRN, MMAction2, PySlowFast or "
+    "torchvision, and write config.json and model.safetensors. The source is recognized from the keys. No code in a "
+    "pickle is run, and only tensors are kept. With --model NAME.TAG of `videozoo list --pretrained` the file must be "
+    "the published one, and goes to the cache, where NAME.TAG finds it.",
     epilog="Examples: videozoo convert tsm_r50.pth --model tsm_r50 --output tsm_k400, then "
     "videozoo predict --model local-dir:tsm_k400 FILE. "
-    "Without a network: videozoo convert FILE --model tsm_r50.mm_k400_8f, then "
+    "Offline: videozoo convert FILE --model tsm_r50.mm_k400_8f, then "
     "videozoo predict --model tsm_r50.mm_k400_8f FILE",
     flags=(
         flag("file", metavar="FILE", help="the checkpoint (.pth, .pyth, .tar, .pkl, .ckpt, .safetensors)"),
-        flag("--from", dest="source", metavar="SOURCE", help="where it is from; default: told by the keys"),
-        flag("--model", metavar="NAME[.TAG]", help="the model, or published weights, that it must be; default: told"),
-        flag("--num-classes", type=int, metavar="N", help="classes that it must have"),
-        flag("--num-frames", type=int, metavar="T", help="frames of a clip, where the keys do not tell"),
-        flag("--class-names", metavar="FILE", help="class names, one a line, by index"),
-        switch("--ema", help="take the averaged weights"),
-        flag("--output", metavar="DIR", help="folder to make; with a TAG it may be left out, and the cache is meant"),
+        flag(
+            "--from",
+            dest="source",
+            metavar="SOURCE",
+            help="code base of the checkpoint; default: recognized from the keys",
+        ),
+        flag(
+            "--model",
+            metavar="NAME[.TAG]",
+            help="expected model or published weights; default: recognized from the keys",
+        ),
+        flag("--num-classes", type=int, metavar="N", help="expected number of classes"),
+        flag("--num-frames", type=int, metavar="T", help="frames per clip, where the keys do not show it"),
+        flag("--class-names", metavar="FILE", help="text file of class names, one per line, by index"),
+        switch("--ema", help="convert the averaged (EMA) weights"),
+        flag("--output", metavar="DIR", help="folder to create; default with a TAG: the cache"),
     ),
 )
 

@@ -8,10 +8,10 @@ from videozoo.cli.console import CommandError, Interrupted, print_result, show_l
 from videozoo.cli.flags import DEVICE
 
 COMMAND = Command(
-    help="a page: drop a video, see classes, frames and where the model looked",
-    description="Serves a page on this machine: choose a model, drop a video or record one, and see the "
-    "likeliest classes, the frames that the model saw, its class maps, cost and latency; a second tab lists the "
-    "zoo. What is uploaded is deleted when its page is closed. Needs gradio: pip install gradio.",
+    help="serve a web page that classifies videos and shows what the model looked at",
+    description="Serve a page on this machine: choose a model, upload or record a video, and see the top classes, the "
+    "sampled frames, Grad-CAM heat maps, cost and latency. A second tab lists all models. Uploads are deleted when "
+    "the page is closed. Needs gradio: pip install gradio.",
     epilog="Examples: videozoo demo ; videozoo demo --model runs/mine/best --model tsm_r50.mm_k400_8f",
     flags=(
         flag(
@@ -19,13 +19,14 @@ COMMAND = Command(
             action="append",
             default=[],
             metavar="NAME",
-            help="a folder such as RUN/best, hf-hub:ORG/NAME, or a name with weights; may be repeated, the first is "
-            "the default",
+            help="a folder such as RUN/best, hf-hub:ORG/NAME, or a name with weights; repeat it to offer several",
         ),
-        flag("--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 lets other machines in"),
-        flag("--port", type=int, default=7860, metavar="N", help="0 takes any free one"),
-        flag("--max-size", type=float, default=100.0, metavar="MB", help="largest file that is taken"),
-        flag("--max-duration", type=float, default=60.0, metavar="SEC", help="longest video that is taken"),
+        flag(
+            "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen at; 0.0.0.0 admits other machines"
+        ),
+        flag("--port", type=int, default=7860, metavar="N", help="port to listen at; 0: any free port"),
+        flag("--max-size", type=float, default=100.0, metavar="MB", help="largest file to accept"),
+        flag("--max-duration", type=float, default=60.0, metavar="SEC", help="longest video to accept"),
         DEVICE,
     ),
 )

@@ -11,7 +11,7 @@ from videozoo.choices import AVERAGES
 from videozoo.cli.accuracy import describe_average_precisions, describe_chance, describe_mistakes, describe_trust
 from videozoo.cli.command import Command, flag, switch
 from videozoo.cli.console import print_result, print_text, show_log
-from videozoo.cli.flags import AMP, CLASS_NAMES, DEVICE, INDEX_CACHE, MAX_FRAMES
+from videozoo.cli.flags import AMP, CLASS_NAMES, DEVICE, INDEX_CACHE, LIST_FLAGS, MAX_FRAMES, VIEWS_HELP
 from videozoo.cli.jobs import job_bar
 from videozoo.launch import is_main_process, num_processes
 from videozoo.training.evaluation import Evaluation, EvaluationSettings, run_evaluation
@@ -24,10 +24,10 @@ NAMED_UNREAD = 5
 
 
 COMMAND = Command(
-    help="measure a model, or several that vote, on labeled videos",
-    description="Top-1, top-5 and mean-class accuracy, or mAP of a multi-label model; scores are averaged over the "
-    "views of each video. A video that cannot be read is named and counted nowhere; the exit status is then 1 (in "
-    "several processes 0). Killed at any moment, the same command with the same --output goes on where it was.",
+    help="measure the accuracy of a model or an ensemble on labeled videos",
+    description="Measure top-1, top-5 and mean-class accuracy, or the mAP of a multi-label model. Scores are averaged "
+    "over the views of each video. Unreadable videos are reported and excluded from the metrics, and the exit status "
+    "is 1 (0 in several processes). An interrupted run with --output continues with the same command.",
     epilog="Examples: videozoo evaluate --model run/best --data val.txt --views 10x3 --output result ; "
     "videozoo evaluate --model run8/best --model run16/best --data val.txt ; "
     "videozoo evaluate --scores result/scores.safetensors --groups groups.yaml --output again",
@@ -36,35 +36,33 @@ COMMAND = Command(
             "--model",
             action="append",
             metavar="NAME",
-            help="a folder such as RUN/best, hf-hub:ORG/NAME, a name with weights or a FILE.onnx; given several times, "
-            "they vote, each with its own frames and size, and every file is read once",
+            help="a folder such as RUN/best, hf-hub:ORG/NAME, a name with weights, or a FILE.onnx of `videozoo "
+            "export`; repeat it to average the predictions of several models",
         ),
         flag("--data", metavar="DIR_OR_LIST", help="labeled videos, as for finetune"),
-        flag("--data-root", metavar="DIR", help="folder that paths in a list start from"),
-        flag("--data-format", metavar="NAME", help="what --data is, where that cannot be told from it"),
-        flag("--split", metavar="NAME", help="part of --data, where one file lists several"),
+        *LIST_FLAGS,
         CLASS_NAMES,
         flag(
             "--scores",
             action="append",
             metavar="FILE",
-            help="instead of --model and --data: a scores.safetensors of an earlier evaluation, nothing is decoded; "
-            "given several times, they vote",
+            help="instead of --model and --data: scores.safetensors of an earlier evaluation, no video is decoded; "
+            "repeat it to average several",
         ),
-        flag("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: each model's own"),
+        flag("--views", metavar="CLIPSxCROPS", help=f"{VIEWS_HELP}; default: each model's own"),
         flag(
             "--average",
             choices=AVERAGES,
-            help="over views and models: the mean of the probabilities (default), or the softmax of the mean logits",
+            help="average the probabilities or the logits of views and models; default: prob",
         ),
         switch(
             "--reverse",
-            help="play every clip backwards: a model that looks at the order of frames then answers differently",
+            help="play every clip backwards, to see how much the model uses the order of frames",
         ),
         flag(
             "--groups",
             metavar="FILE",
-            help="json or yaml, group names with lists of classes: accuracy within each group",
+            help="json or yaml file of group names with lists of classes, to measure accuracy within each group",
         ),
         flag(
             "-b",
@@ -78,7 +76,7 @@ COMMAND = Command(
         DEVICE,
         MAX_FRAMES,
         INDEX_CACHE,
-        flag("--output", metavar="DIR", help="write results, tables, pictures and scores there"),
+        flag("--output", metavar="DIR", help="folder for results, tables, plots and scores"),
         switch("--json", help="print the results as JSON"),
     ),
 )

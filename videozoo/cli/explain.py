@@ -21,19 +21,18 @@ STAGE = "res3"
 
 
 COMMAND = Command(
-    help="pictures of what a model sees in a video",
-    description="Writes into --output: cam.png, cam.mp4 and cam.gif, where each frame speaks for a class "
-    "(Grad-CAM); for ARC states.png and attention.png, the evolving input states of a layer and the backward "
-    "attention of all; for DNR norms.png, scales and shifts over time and depth; for MSN motion.png; for TANet "
-    "kernels.png; for an ONNX file, and with --show occlusion, occlusion.png, .mp4 and .gif: where a gray patch lowers "
-    "the probability of the class. One clip, center crop.",
+    help="draw Grad-CAM heat maps and what ARC, DNR and other modules compute",
+    description="Write figures of one clip (center crop) to --output. cam.png, .mp4 and .gif: Grad-CAM heat maps of a "
+    "class. ARC: states.png (input states of a layer) and attention.png (backward attention of all layers). DNR: "
+    "norms.png (scales and shifts over time and depth). MSN: motion.png. TANet: kernels.png. ONNX files, or --show "
+    "occlusion: occlusion.png, .mp4 and .gif (where a gray patch lowers the probability of the class).",
     epilog="Examples: videozoo explain --model run/best clip.mp4 --output pictures ; "
     "videozoo explain --model arc/best --compare tsm/best --class 3 clip.mp4 --output pictures",
     flags=(
         flag("file", metavar="FILE", help="video file or folder of frames"),
         MODEL,
-        flag("--compare", metavar="NAME", help="another model, whose class maps are drawn beside these"),
-        flag("--output", required=True, metavar="DIR", help="folder for the pictures"),
+        flag("--compare", metavar="NAME", help="second model, whose heat maps are drawn beside"),
+        flag("--output", required=True, metavar="DIR", help="folder for the figures"),
         flag(
             "--class",
             dest="class_name",
@@ -43,18 +42,18 @@ COMMAND = Command(
         flag(
             "--stage",
             metavar="STAGE",
-            help=f"features that Grad-CAM takes: stage 1 to 4, or res2 to res5; default: {STAGE}",
+            help=f"stage of the Grad-CAM features: 1 to 4, or res2 to res5; default: {STAGE}",
         ),
         flag(
             "--layer",
             metavar="NAME",
-            help="ARC layer whose states are drawn, as info --json names it; default: the paper's",
+            help="ARC layer whose states are drawn, named as in info --json; default: that of the paper",
         ),
         flag(
             "--show",
             metavar="KIND,...",
-            help=f"only these of {', '.join(KINDS)}; "
-            "default: all that the model has, except occlusion, which takes up to 201 forwards",
+            help=f"figures to draw: {', '.join(KINDS)}; default: all that the model "
+            "has, except occlusion, which needs up to 201 forward passes",
         ),
         DEVICE,
         MAX_FRAMES,

@@ -8,10 +8,10 @@ from videozoo.cli.console import CommandError, print_result, print_status, show_
 from videozoo.cli.flags import MAX_FRAMES, MODEL
 
 COMMAND = Command(
-    help="write a model as ONNX, torch.export or plain weights",
-    description="Writes one file that holds the model, its classes, and how videos are sampled and transformed. "
-    "The batch is left open, for 3-D models height and width too. The file is run with 1, 2 and 5 clips and gets "
-    "its name only if its logits equal the model's.",
+    help="export a model to ONNX, torch.export or a state dict",
+    description="Write one file with the model, its classes, and its sampling and transforms. The batch size is "
+    "dynamic, for 3-D models also height and width. The file is first compared with the model on 1, 2 and 5 clips. "
+    "Nothing is written if the logits differ.",
     epilog="Examples: videozoo export --model run/best --output mine.onnx, then "
     "videozoo predict --model mine.onnx FILE ; "
     "videozoo export --model run/best --output small.onnx --int8 --clips a.mp4 b.mp4",
@@ -23,13 +23,15 @@ COMMAND = Command(
             metavar="FILE",
             help="a new file: .onnx, .pt2 (torch-export), .safetensors (state-dict)",
         ),
-        flag("--format", default="onnx", choices=tuple(EXPORT_FORMATS), help="what to write"),
-        switch("--fuse", help="fold norms into convolutions first; onnxruntime does so itself at loading"),
+        flag("--format", default="onnx", choices=tuple(EXPORT_FORMATS), help="format to write"),
+        switch(
+            "--fuse", help="fold batch norms into convolutions first; onnxruntime also does so when it loads a file"
+        ),
         switch(
             "--int8",
-            help="weights of an ONNX file as int8, a quarter of the size; says how far the answers to --clips change",
+            help="quantize the weights of an ONNX file to int8, a quarter of the size; prints the change on --clips",
         ),
-        flag("--clips", nargs="+", metavar="FILE", help="videos to compare the answers on; without them random clips"),
+        flag("--clips", nargs="+", metavar="FILE", help="videos to compare the predictions on; default: random clips"),
         MAX_FRAMES,
     ),
 )

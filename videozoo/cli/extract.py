@@ -9,18 +9,18 @@ from videozoo.arguments import check_ranges
 from videozoo.choices import FEATURE_FILES
 from videozoo.cli.command import Command, flag
 from videozoo.cli.console import print_status, show_log
-from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES, MODEL
-from videozoo.cli.jobs import LIST_FLAGS, answer_options, run_job
+from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES, MODEL, VIEWS_HELP
+from videozoo.cli.jobs import JOB_FLAGS, answer_options, run_job
 
 if TYPE_CHECKING:
     from videozoo.inference import JobResult
 
 
 COMMAND = Command(
-    help="features of a list of videos",
-    description="Writes a model's features of each video, of the clip or of each frame, from what the classifier "
-    "takes or from any layer, averaged over height and width. Killed at any moment, the same command goes on where "
-    "it was. A .npy or .safetensors file has a table beside it, NAME.npy.csv, with the video of each row.",
+    help="write features of a list of videos",
+    description="Write features of each video, one vector per clip or per frame, averaged over height and width. They "
+    "are the input of the classifier, or the output of any layer. An interrupted run continues with the same command. "
+    "Beside a .npy or .safetensors file, a table such as NAME.npy.csv names the video of each row.",
     epilog="Example: videozoo extract --model run/best --input list.txt --output features.npy --layer stage3",
     flags=(
         MODEL,
@@ -28,21 +28,26 @@ COMMAND = Command(
             "--input",
             required=True,
             metavar="LIST",
-            help="text file with one path a line, or labeled videos as for finetune",
+            help="text file with one path per line, a folder of videos, or labeled videos as for finetune",
         ),
-        flag("--output", required=True, metavar="FILE", help=f"its name ends in {', '.join(FEATURE_FILES)}"),
+        flag("--output", required=True, metavar="FILE", help=f"file to write ({', '.join(FEATURE_FILES)})"),
         flag(
             "--layer",
             metavar="NAME",
-            help="stage1, stage2, ... or any module's name; default: what the classifier takes",
+            help="stage1, stage2, ... or the name of a module; default: the input of the classifier",
         ),
-        flag("--level", default="clip", choices=("clip", "frame"), help="clip averages over time"),
-        flag("--views", default="1x1", metavar="CLIPSxCROPS", help="views whose features are averaged"),
+        flag(
+            "--level",
+            default="clip",
+            choices=("clip", "frame"),
+            help="a vector per clip (averaged over time) or per frame",
+        ),
+        flag("--views", default="1x1", metavar="CLIPSxCROPS", help=f"{VIEWS_HELP}; their features are averaged"),
         AMP,
         DEVICE,
         MAX_FRAMES,
         INDEX_CACHE,
-        *LIST_FLAGS,
+        *JOB_FLAGS,
     ),
 )
 

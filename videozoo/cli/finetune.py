@@ -20,8 +20,8 @@ COMMAND = Command(
     help="train a model on your videos",
     usage="videozoo finetune --model NAME --data DIR_OR_LIST --output RUN [flags]",
     description="Train a model on a folder root/CLASS/VIDEO.mp4 or a list of `path label` lines. "
-    "The run folder holds weights (last, best), summary.csv, results.json, curves.png and confusion.png; "
-    "RUN/best is a model: videozoo predict --model RUN/best FILE...",
+    "The run folder holds checkpoints (last, best), summary.csv, results.json, curves.png and confusion.png. "
+    "Use the best epoch with: videozoo predict --model RUN/best FILE...",
     epilog="Example: videozoo finetune --model arc_tsm_r18 --data my_videos --output run --epochs 20. With several "
     "GPUs: torchrun --nproc-per-node 2 -m videozoo finetune ... See docs/training.md.",
     flags=tuple(group(title, *flags) for title, flags in GROUPS.items()),
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         if not has_checkpoint(Path(settings.output)):
             raise
         resume = shlex.join(["videozoo", "finetune", "--resume", "--output", settings.output])
-        raise Interrupted(f"what is done is kept; go on with: {resume}", stop) from stop
+        raise Interrupted(f"the last checkpoint is kept; continue with: {resume}", stop) from stop
     _print_result(result)
     return 0
 

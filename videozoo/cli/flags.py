@@ -6,10 +6,18 @@ from videozoo.arguments import UsageError, set_index_cache, set_max_frames
 from videozoo.choices import is_onnx
 from videozoo.cli.command import Flag, flag, switch
 from videozoo.cli.console import CommandError
-from videozoo.training.settings import DEVICE_HELP, INDEX_CACHE_HELP, MAX_FRAMES_HELP
+from videozoo.training.settings import (
+    CLASS_NAMES_HELP,
+    DATA_FORMAT_HELP,
+    DATA_ROOT_HELP,
+    DEVICE_HELP,
+    INDEX_CACHE_HELP,
+    MAX_FRAMES_HELP,
+    SPLIT_HELP,
+)
 
 DEVICE = flag("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
-AMP = switch("--amp", help="mixed precision (bfloat16)")
+AMP = switch("--amp", help="run in mixed precision (bfloat16)")
 
 
 def model_flag(also: str = "") -> Flag:
@@ -53,29 +61,30 @@ INDEX_CACHE = flag(
     metavar="DIR",
     help=INDEX_CACHE_HELP,
 )
-CLASS_NAMES = flag(
-    "--class-names",
-    metavar="FILE",
-    help="class names, one a line, by index; a classes.txt beside a list is found by itself",
+CLASS_NAMES = flag("--class-names", metavar="FILE", help=CLASS_NAMES_HELP)
+VIEWS_HELP = "clips x crops of each video, such as 1x1 or 10x3"
+# How a list is read.
+LIST_FLAGS = (
+    flag("--data-root", metavar="DIR", help=DATA_ROOT_HELP),
+    flag("--data-format", metavar="NAME", help=DATA_FORMAT_HELP),
+    flag("--split", metavar="NAME", help=SPLIT_HELP),
 )
 # The flags that name labeled videos.
 SOURCE_FLAGS = (
     flag("--data", required=True, metavar="DIR_OR_LIST", help="labeled videos, as for finetune"),
-    flag("--data-root", metavar="DIR", help="folder that paths in a list start from"),
-    flag("--data-format", metavar="NAME", help="format of the list, where it is not recognized"),
-    flag("--split", metavar="NAME", help="split, where one list holds several"),
+    *LIST_FLAGS,
     CLASS_NAMES,
-    switch("--multi-label", help="a video may have several classes, or none, as for finetune"),
+    switch("--multi-label", help="videos may have several classes, or none, as for finetune"),
 )
 # The flags of work done by several processes.
 WORK_FLAGS = (
-    flag("-j", "--workers", type=int, default=2, metavar="N", help="files worked on at a time"),
+    flag("-j", "--workers", type=int, default=2, metavar="N", help="files processed in parallel"),
     flag(
         "--time-limit",
         type=float,
         default=300.0,
         metavar="SEC",
-        help="a file that takes more processor time counts as broken",
+        help="count a file as broken that takes more seconds of CPU time",
     ),
 )
 

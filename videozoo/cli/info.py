@@ -9,11 +9,11 @@ from videozoo.cli.console import print_result, print_text, show_log
 from videozoo.text import gmacs_text, some
 
 COMMAND = Command(
-    help="parts, size and cost of a model",
-    description="What a model is made of, its parameters and operations per view, and how it wants its videos.",
+    help="show the parts, size and cost of a model",
+    description="Print the parts of a model, its parameters and operations per view, and its sampling and transforms.",
     epilog="Example: videozoo info arc_tsm_r50",
     flags=(
-        flag("model", metavar="NAME", help="a name of `videozoo list`, a folder such as RUN/best or hf-hub:ORG/NAME"),
+        flag("model", metavar="NAME", help="a name of `videozoo list`, a folder such as RUN/best, or hf-hub:ORG/NAME"),
         switch("--json", help="print a JSON object"),
     ),
 )

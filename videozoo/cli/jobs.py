@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.command import flag
 from videozoo.cli.console import CommandError, Interrupted, print_result, print_status, progress_bar
+from videozoo.cli.flags import LIST_FLAGS
 from videozoo.extras import check_installed
 from videozoo.jobs.output_folders import refuse_inside_data
 from videozoo.jobs.shards import check_shard, check_suffix
@@ -21,12 +22,10 @@ BATCH_SIZE, WORKERS = 8, 2
 
 
 # Without ``--input`` and ``--output``, which are the command's own. Where one is not given `run_job` has its default.
-LIST_FLAGS = (
-    flag("--num-shards", type=int, metavar="N", help="parts of the list; default: torchrun's processes"),
-    flag("--shard", type=int, metavar="K", help="the part to do, from 0; default: torchrun's rank"),
-    flag("--data-root", metavar="DIR", help="folder that paths in the list start from"),
-    flag("--data-format", metavar="NAME", help="format of labeled videos, where it is not recognized"),
-    flag("--split", metavar="NAME", help="split of labeled videos, where one file holds several"),
+JOB_FLAGS = (
+    *LIST_FLAGS,
+    flag("--num-shards", type=int, metavar="N", help="shards of the list; default: the processes of torchrun"),
+    flag("--shard", type=int, metavar="K", help="shard to process, from 0; default: the rank of torchrun"),
     flag("-b", "--batch-size", type=int, metavar="N", help=f"videos per batch; default: {BATCH_SIZE}"),
     flag("-j", "--workers", type=int, metavar="N", help=f"decoding processes; default: {WORKERS}"),
 )
@@ -79,7 +78,7 @@ def job_bar(total: int, kept: Path | None, title: str | None = None) -> Iterator
     except KeyboardInterrupt as stop:
         if kept is None:
             raise
-        raise Interrupted(f"what is finished stays in {kept}; run again to go on", stop) from stop
+        raise Interrupted(f"finished work is kept in {kept}; run the same command to continue", stop) from stop
 
 
 def run_job(
@@ -107,7 +106,7 @@ def run_job(
     for text in listing.warnings:
         print_status(f"warning: {text}")
     if listing.num_repeats:
-        print_status(f"{args.input}: {listing.num_repeats} paths stand there again; each file is answered once")
+        print_status(f"{args.input}: {listing.num_repeats} paths are repeated; each file is processed once")
     work = open_work()
     total = len(range(shard, len(listing), num_shards))
     with job_bar(total, output.parent, f"shard {shard} of {num_shards}") as show:

@@ -12,15 +12,21 @@ from videozoo.cli.console import CommandError, print_result, print_text
 from videozoo.text import columns_text
 
 COMMAND = Command(
-    help="names of the models, with size, cost and accuracy",
-    description="A line for each name that --model takes ([AUGMENTER_]TEMPORAL_BACKBONE): parameters, GMACs of "
-    "a view, frames x size, published weights. With --pretrained a line for each NAME.TAG: data set, published top-1, "
-    "frames x size, MB of the file. The name comes first in a line; the head is printed on a terminal only.",
+    help="list models and published weights with size, cost and accuracy",
+    description="Print a line per model name ([AUGMENTER_]TEMPORAL_BACKBONE): parameters, GMACs per view, frames x "
+    "size, number of published weights. With --pretrained print a line per NAME.TAG: data set, published top-1, frames "
+    "x size, MB of the file. The header is printed on a terminal only.",
     epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50`, `videozoo list --pretrained k400`, "
     "`videozoo list | cut -d ' ' -f 1`",
     flags=(
-        flag("pattern", nargs="?", default="", metavar="PATTERN", help="wildcards * and ?, or a part of the name"),
-        switch("--pretrained", help="published weights instead, NAME.TAG; the first of a NAME is its default"),
+        flag(
+            "pattern",
+            nargs="?",
+            default="",
+            metavar="PATTERN",
+            help="name with wildcards * and ?, or a part of the name",
+        ),
+        switch("--pretrained", help="list published weights as NAME.TAG; the first of a NAME is its default"),
         switch("--json", help="print a JSON list of objects"),
     ),
 )

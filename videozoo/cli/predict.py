@@ -14,8 +14,8 @@ from videozoo.arguments import check_ranges, flag_of
 from videozoo.choices import SCORE_FILES
 from videozoo.cli.command import Command, flag, group, switch
 from videozoo.cli.console import CommandError, print_error, print_result, print_status, show_log
-from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES, model_flag
-from videozoo.cli.jobs import BATCH_SIZE, LIST_FLAGS, answer_options, run_job
+from videozoo.cli.flags import AMP, DEVICE, INDEX_CACHE, MAX_FRAMES, VIEWS_HELP, model_flag
+from videozoo.cli.jobs import BATCH_SIZE, JOB_FLAGS, answer_options, run_job
 from videozoo.cli.segments import OVER_TIME, answer_over_time, is_over_time
 from videozoo.jobs.output_folders import refuse_inside_data
 from videozoo.launch import num_processes
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 COMMAND = Command(
-    help="classify video files, or a list of millions",
-    description="The best classes of each file, with scores that add up to 1 over all classes (of a multi-label model "
-    "each class has a probability of its own). A folder of jpg or png frames counts as a file, any other folder as the "
-    "videos in it. A file that cannot be read is a line on stderr, the others are still answered, and the exit status "
-    "is 1. With --output the answers, also those to a whole list by --input, go into a csv, jsonl or Parquet file: "
-    "killed at any moment, the same command goes on where it was, and each file is answered once.",
+    help="classify video files, or a list of any length",
+    description="Print the top classes of each file with their probabilities. They sum to 1 over all classes, except "
+    "for multi-label models. A folder of jpg or png frames counts as one video, any other folder as the videos in it. "
+    "Unreadable files are reported on stderr, the others are classified, and the exit status is 1. --output writes the "
+    "predictions to a csv, jsonl or Parquet file, --input reads a list of any length. An interrupted run with --output "
+    "continues with the same command.",
     epilog="Examples: videozoo predict --model run/best a.mp4 b.webm frames/ ; "
     "find . -name '*.mp4' | videozoo predict --model run/best - --output scores.jsonl ; "
     "videozoo predict --model run/best long.mp4 --segments parts.csv --annotate seen.mp4 ; "
@@ -40,31 +40,31 @@ COMMAND = Command(
             "files",
             nargs="*",
             metavar="FILE",
-            help="video files, folders of them, or folders of frames; - for paths on standard input, one a line",
+            help="video files, folders of them, or folders of frames; - reads paths from standard input, one per line",
         ),
         model_flag("a FILE.onnx of `videozoo export`"),
-        flag("--topk", type=int, default=5, metavar="K", help="classes to show"),
-        flag("--views", metavar="CLIPSxCROPS", help="1x1, 10x3 and so on; default: the model's own"),
+        flag("--topk", type=int, default=5, metavar="K", help="number of top classes"),
+        flag("--views", metavar="CLIPSxCROPS", help=f"{VIEWS_HELP}; default: the model's own"),
         AMP,
         DEVICE,
         MAX_FRAMES,
         INDEX_CACHE,
         switch(
             "--json",
-            help="print one JSON object per file and line: file, and predictions (class, label, score) or error; "
-            "note where something is odd",
+            help="print a JSON object per line and file: file, predictions (class, label, score) or error, and "
+            "a note where the video has a problem",
         ),
         OVER_TIME,
         group(
-            "answers in a file",
+            "lists and output files",
             flag(
                 "--input",
                 metavar="LIST",
-                help="instead of files: a text file with one path a line, a folder of videos, or labeled videos as "
+                help="instead of FILE: a text file with one path per line, a folder of videos, or labeled videos as "
                 "for finetune",
             ),
-            flag("--output", metavar="FILE", help="scores.csv, .jsonl or .parquet; with shards one file each"),
-            *LIST_FLAGS,
+            flag("--output", metavar="FILE", help="file to write (.csv, .jsonl, .parquet); one per shard"),
+            *JOB_FLAGS,
         ),
     ),
 )

@@ -21,19 +21,23 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 COMMAND = Command(
-    help="re-encode a data set: small, quick to read, as files or shards",
-    description="Writes every video again as H.264 without sound: scaled to a short side, upright, with keyframes "
-    "close to each other, in its own time; parts of files are cut out. With --shards into tar shards, else as "
-    "files with list.csv. Killed and run again, it goes on where it was. What cannot be read is named and left "
-    "out, and the exit status is 1.",
+    help="re-encode a data set to small files or tar shards that are fast to read",
+    description="Re-encode every video as H.264 without sound: short side scaled, upright, many keyframes, same "
+    "timestamps. Listed parts of files are cut out. Write files with list.csv, or tar shards with --shards. "
+    "Unreadable videos are reported and left out, and the exit status is 1. An interrupted run continues with the "
+    "same command.",
     epilog="Example: videozoo prepare --data train.csv --output small --short-side 256 --gop 12 -j 8",
     flags=(
         *SOURCE_FLAGS,
         flag("--output", required=True, metavar="DIR", help="folder for the videos and their list"),
         flag(
-            "--short-side", type=int, default=256, metavar="PIXELS", help="of the frames; smaller ones keep their size"
+            "--short-side",
+            type=int,
+            default=256,
+            metavar="PIXELS",
+            help="short side of the frames; smaller videos keep their size",
         ),
-        flag("--gop", type=int, default=12, metavar="FRAMES", help="from one keyframe to the next, at most"),
+        flag("--gop", type=int, default=12, metavar="FRAMES", help="largest distance between keyframes"),
         flag("--shards", metavar="SIZE", help="write tar shards of about this size, such as 500MB"),
         *WORK_FLAGS,
     ),

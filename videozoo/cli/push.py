@@ -7,16 +7,16 @@ from videozoo.cli.console import print_result, print_status
 
 COMMAND = Command(
     help="publish a run or a model folder on the Hugging Face Hub",
-    description="Makes config.json, model.safetensors and README.md (the card), builds the model from them again "
-    "and compares, then publishes them in one commit. What is there already is not sent again. The license, the "
-    "data set and the class names are those of config.json.",
+    description="Write config.json, model.safetensors and README.md (the card), check that they rebuild the same "
+    "model, and publish them in one commit. Unchanged files are not sent again. The license, the data set and the "
+    "class names come from config.json.",
     epilog="Example: videozoo push runs/mine --repo my-org/my-model --dry-run",
     flags=(
-        flag("run_or_dir", metavar="RUN_OR_DIR", help="a run of finetune, or a folder with config.json"),
-        flag("--repo", required=True, metavar="ORG/NAME", help="the repository; made if it is not there"),
+        flag("run_or_dir", metavar="RUN_OR_DIR", help="run folder of finetune, or a folder with config.json"),
+        flag("--repo", required=True, metavar="ORG/NAME", help="repository; created if it does not exist"),
         switch("--private", help="make the repository private"),
-        flag("--revision", metavar="BRANCH", help="publish on a branch; made if it is not there"),
-        switch("--dry-run", help="prepare and check everything, send nothing"),
+        flag("--revision", metavar="BRANCH", help="branch; created if it does not exist"),
+        switch("--dry-run", help="prepare and check everything, but send nothing"),
     ),
 )
 

@@ -28,14 +28,13 @@ SETTINGS_FILE = "quickstart.json"
 
 
 COMMAND = Command(
-    help="make videos, classify them, train two models on them, compare: a few minutes on a laptop",
-    description="Writes a generated set of short mp4 files whose classes come in pairs, one the other played "
-    "backwards. Classifies them with a bundled tiny model, without training. Then trains tsn_r18, which averages "
-    "over frames, and arc_tsm_r18, which models time, evaluates both and classifies a file. After an interruption "
-    "the same command continues.",
+    help="generate videos, train two models on them and compare: a few minutes on a laptop",
+    description="Generate short mp4 files whose classes come in pairs, one the other played backwards. Classify them "
+    "with a bundled tiny model, without training. Then train tsn_r18, which averages over frames, and arc_tsm_r18, "
+    "which models time, evaluate both and classify a file. An interrupted run continues with the same command.",
     flags=(
         flag("--output", default="quickstart", metavar="DIR", help="folder for videos and runs"),
-        flag("--seed", type=int, default=0, metavar="N", help="of videos and training"),
+        flag("--seed", type=int, default=0, metavar="N", help="random seed of videos and training"),
         DEVICE,
     ),
 )
@@ -181,7 +180,7 @@ def _say_table(rows: "Sequence[tuple[str, EvalResult, float]]") -> None:
     print_result(
         "within pairs: how often the true class scores above the same motion played backwards. Without the order of"
     )
-    print_result("frames the two cannot be told apart, so tsn_r18, which averages over frames, can only guess there.")
+    print_result("frames the two look the same, so tsn_r18, which averages over frames, can only guess there.")
 
 
 def _say_places(output: Path, seconds: float) -> None:

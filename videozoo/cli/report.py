@@ -7,11 +7,11 @@ from videozoo.cli.command import Command, flag, one_of, switch
 from videozoo.cli.console import print_text
 
 COMMAND = Command(
-    help="the papers' cost tables beside our own count",
-    description="Every row of the papers' tables that the zoo has: printed and measured operations and parameters, "
-    "their difference, and a verdict. Takes a minute or two.",
+    help="compare the cost tables of the papers with our own count",
+    description="Print every row of the papers' tables that videozoo can build: published and counted operations and "
+    "parameters, their difference, and a verdict. Takes a minute or two.",
     flags=(
-        flag("--paper", choices=("arc", "dnr"), help="one paper only"),
+        flag("--paper", choices=("arc", "dnr"), help="only this paper; default: both"),
         one_of(
             switch("--markdown", help="print a Markdown table (the default)"),
             switch("--json", help="print a JSON list of rows"),

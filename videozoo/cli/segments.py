@@ -25,12 +25,14 @@ OVER_TIME = group(
     flag(
         "--segments",
         metavar="FILE.csv",
-        help="write its parts of one class (start, end, class, score), and beside it FILE-windows.csv, the scores of "
-        "every window, and FILE.png, a picture",
+        help="write the segments (start, end, class, score), and beside it FILE-windows.csv, the scores of every "
+        "window, and FILE.png, a plot",
     ),
-    flag("--annotate", metavar="FILE.mp4", help="write the video with the classes of each moment drawn on it"),
-    flag("--window", type=float, metavar="SEC", help="seconds of a window; default: as long as the model's clips"),
-    flag("--stride", type=float, metavar="SEC", help="seconds from one window to the next; default: half a window"),
+    flag("--annotate", metavar="FILE.mp4", help="write the video with its current predictions drawn on it"),
+    flag(
+        "--window", type=float, metavar="SEC", help="length of a window in seconds; default: that of the model's clips"
+    ),
+    flag("--stride", type=float, metavar="SEC", help="seconds between the starts of windows; default: half a window"),
 )
 _COLUMNS = ("start", "end", "class", "score")
 _HEADER = csv_text([_COLUMNS]).encode()

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 COMMAND = Command(
-    help="the classes of now, frame by frame, of a file, a camera or a network stream",
-    description="Shows one frame after the other to the model and draws its best classes of now. A frame costs "
-    "the same time and memory however long the stream is. A camera, a live stream, or a file with --realtime, is "
-    "never fallen behind: what comes while the model is busy is dropped and counted. Models trained with "
-    "`finetune --causal` are made for this; others take their causal form.",
+    help="predict frame by frame from a file, a camera or a network stream",
+    description="Run the model on one frame at a time and show the current predictions. Time and memory per frame do "
+    "not grow with the stream. For a camera, a live stream, or a file with --realtime, frames that arrive while the "
+    "model is busy are dropped and counted. Models trained with `finetune --causal` are made for this; other models "
+    "are used in their causal form.",
     epilog="Examples: videozoo stream --source clip.mp4 --model run/best ; "
     "videozoo stream --source 0 --model run/best --json ; "
     "videozoo stream --source rtsp://camera/stream --model run/best",
@@ -43,13 +43,13 @@ COMMAND = Command(
             type=float,
             default=4.0,
             metavar="F",
-            help="frames a second that the model sees; as in its training",
+            help="frames per second for the model; use those of its training",
         ),
-        flag("--average", type=int, metavar="N", help="frames averaged; default: as many as a clip has"),
-        switch("--nearest", help="the nearest causal form of ARC or TANet, an extension"),
+        flag("--average", type=int, metavar="N", help="frames to average over; default: the frames of a clip"),
+        switch("--nearest", help="use the nearest causal form of ARC or TANet, an extension of the paper"),
         switch("--realtime", help="play a file at its own speed, and drop frames if needed"),
-        flag("--topk", type=int, default=5, metavar="K", help="classes to show"),
-        switch("--json", help="print a JSON object per frame and line instead"),
+        flag("--topk", type=int, default=5, metavar="K", help="number of top classes"),
+        switch("--json", help="print a JSON object per line and frame"),
         DEVICE,
     ),
 )

@@ -293,5 +293,5 @@ def _check_flip_labels(flip_labels: FlipLabels | None, name: str) -> None:
         if mirror is not None and (flip_labels or {}).get(mirror, mirror) != label:
             raise ValueError(
                 f"create_transform: {name} sends {label} to {mirror} but {mirror} not back to {label}; "
-                f"mirroring twice changes nothing, so give both, {{{label}: {mirror}, {mirror}: {label}}}."
+                f"a double flip must give the same label, so pass both, {{{label}: {mirror}, {mirror}: {label}}}."
             )

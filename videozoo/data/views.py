@@ -23,7 +23,7 @@ def parse_views(text: str) -> tuple[int, int]:
     if int(match[2]) not in CROPS:
         raise ValueError(
             f"parse_views: got {text!r}; crops are 1 (the center), 3 (along the longer side), 5 (corners and center) "
-            "or 10 (those and their mirrors)."
+            "or 10 (those and their flips)."
         )
     return int(match[1]), int(match[2])
 

@@ -75,7 +75,7 @@ def explain_lost_process() -> Iterator[None]:
             raise
         raise EngineError(
             f"process {distributed.get_rank()} of {distributed.get_world_size()}: another process of this run has "
-            f"ended; its own last line tells why, if it was not killed. What was kept is intact; resume to go on. "
+            f"ended; see its own last line for the reason. The last checkpoint is intact; resume to continue. "
             f"({text.rpartition('] ')[2].partition('. ')[0]})"
         ) from error
 

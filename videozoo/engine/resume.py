@@ -69,9 +69,9 @@ def _check_layout(path: Path, was: Mapping[str, Any], now: Mapping[str, Any], st
     is_other_batch = any(was.get(name) not in (None, now[name]) for name in free)
     if is_other_batch and was["clips a step"] != now["clips a step"]:
         raise CheckpointError(
-            f"{path}: its steps are of {was['clips a step']} clips, now they would be of "
-            f"{now['clips a step']}; give a batch size and batches a step that make as many (batch size x "
-            "batches a step x processes), or start a new run from the weights in it."
+            f"{path}: was trained with {was['clips a step']} clips per step, now there would be "
+            f"{now['clips a step']}. Choose a batch size and batches per step that give as many (batch size x "
+            "batches per step x processes), or start a new run from the weights in it."
         )
 
 

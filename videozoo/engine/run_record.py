@@ -49,8 +49,8 @@ def read_run(path: Path) -> RunRecord:
     ]
     if other:
         raise CheckpointError(
-            f"{path}: best/config.json and results.json tell different results ({', '.join(other)}); a run that was "
-            "stopped between the two is put right by finetune --resume."
+            f"{path}: best/config.json and results.json disagree ({', '.join(other)}); a run that was "
+            "stopped between the two is repaired by finetune --resume."
         )
     picture = path / "confusion.png"
     settings, confusion = _read_state(path / "last")
@@ -67,7 +67,7 @@ def read_evaluation(folder: Path) -> RunRecord:
     if results.get("is_reversed"):
         raise CheckpointError(f"{folder / 'results.json'}: of clips played backwards; evaluate without --reverse.")
     if results.get("models"):
-        raise CheckpointError(f"{folder / 'results.json'}: the vote of several models; evaluate this one alone.")
+        raise CheckpointError(f"{folder / 'results.json'}: results of an ensemble; evaluate this model alone.")
     try:
         counts = results.pop("confusion", None) or _read_counts(folder / "confusion.csv", results["class_names"])
         confusion = None if counts is None else torch.tensor(counts, dtype=torch.int64)

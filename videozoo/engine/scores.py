@@ -139,16 +139,20 @@ def join_scores(parts: Sequence[Scores], average: str | None = None) -> Scores:
         kinds = ", ".join(f"{_title(k, part)}: {part.result.average}" for k, part in enumerate(parts))
         raise EngineError(f"the scores were averaged in different ways ({kinds}); say which, prob or logit.")
     if len({part.result.multi_label for part in parts}) > 1:
-        raise EngineError("some of the scores are of multi-label evaluations and some are not; they cannot vote.")
+        raise EngineError(
+            "some of the scores are of multi-label evaluations and some are not; they cannot be averaged."
+        )
     if len({bool(part.about.get("is_reversed")) for part in parts}) > 1:
-        raise EngineError("some of the scores are of clips played backwards and some are not; they cannot vote.")
+        raise EngineError("some of the scores are of clips played backwards and some are not; they cannot be averaged.")
     rows = [{part.names[index]: row for row, index in enumerate(part.result.indices.tolist())} for part in parts]
     for k, part in enumerate(parts[1:], 1):
         _check_same(first, part, f"{_title(0, first)} and {_title(k, part)}")
     unread = {part.names[index]: problem for part in reversed(parts) for index, problem in part.result.unread}
     shared = [name for name in rows[0] if name not in unread]
     if not shared:
-        raise EngineError(f"none of the {len(first.names)} videos was read for all of the scores; nothing can vote.")
+        raise EngineError(
+            f"none of the {len(first.names)} videos was read for all of the scores; there is nothing to average."
+        )
     picked = [torch.tensor([of_part[name] for name in shared]) for of_part in rows]
     log_probs = torch.stack([part.result.log_probs[row] for part, row in zip(parts, picked, strict=True)])
     logits = torch.stack([part.result.logits[row] for part, row in zip(parts, picked, strict=True)])
@@ -179,7 +183,9 @@ def _check_same(one: Scores, other: Scores, who: str) -> None:
         pairs = zip(one.result.class_names, other.result.class_names, strict=False)
         where = next((f"class {k} is {a!r} and {b!r}" for k, (a, b) in enumerate(pairs) if a != b), None)
         count = f"{len(one.result.class_names)} and {len(other.result.class_names)} classes"
-        raise EngineError(f"{who} have other classes: {where or count}; models with the same classes can vote.")
+        raise EngineError(
+            f"{who} have other classes: {where or count}; only models with the same classes can be averaged."
+        )
     for few, many, place in ((other, one, "second"), (one, other, "first")):
         lacking = sorted(set(many.names.values()) - set(few.names.values()))
         if lacking:
@@ -228,6 +234,6 @@ def _check(result: EvalResult, names: Mapping[int, str], about: Any) -> None:
     if not all(isinstance(text, str) for text in texts) or not isinstance(about, dict):
         raise ValueError("names are not text")
     if len(set(names.values())) != num_videos + len(result.unread):
-        raise ValueError("a video's index or name stands twice")
+        raise ValueError("a video's index or name occurs twice")
     if result.average not in AVERAGES or result.num_views < 1:
         raise ValueError(f"average {result.average!r}, {result.num_views} views")

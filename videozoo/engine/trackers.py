@@ -48,7 +48,7 @@ class Trackers:
             try:
                 tracker.log(dict(values), step=step)
             except Exception as error:  # an extra must not end a run of days
-                _log.warning("%s is told nothing more: %s", tracker.name, error)
+                _log.warning("%s failed, nothing more is logged to it: %s", tracker.name, error)
                 self._trackers.remove(tracker)
 
     def close(self) -> None:

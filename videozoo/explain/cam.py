@@ -98,11 +98,11 @@ def find_stage(model: Any, stage: int | str) -> int:
         model: a model of videozoo.
         stage: 1 to 4, or ``"res2"`` to ``"res5"``.
     Raises:
-        ValueError: no such stage, or the model does not tell its stages.
+        ValueError: no such stage, or the model does not define its stages.
     """
     stages = stage_modules(model.backbone)
     if stages is None:
-        raise ValueError(f"explain: {type(model.backbone).__name__} does not tell its stages (no feature_info).")
+        raise ValueError(f"explain: {type(model.backbone).__name__} does not define its stages (no feature_info).")
     names = [f"res{k + 1}" for k in range(1, len(stages) + 1)]
     numbers = {word: k for k, name in enumerate(names, 1) for word in (str(k), name)}
     if str(stage) not in numbers:

@@ -23,8 +23,8 @@ class _ForInference(nn.Module):
     def train(self, mode: bool = True) -> Self:
         if mode:
             raise RuntimeError(
-                "a fused model cannot train: its batch norms lie in the weights of its convolutions; "
-                "train the model that was given to videozoo.fuse, and fuse that again."
+                "a fused model cannot train: its batch norms are folded into its convolutions; "
+                "train the model that was passed to videozoo.fuse, then fuse it again."
             )
         return super().train(False)
 

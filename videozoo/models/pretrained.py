@@ -99,8 +99,8 @@ def _download(name: str, cfg: VideoCfg, folder: Path, is_default: bool) -> None:
                 download_file(url, file, cfg.sha256_prefix)
             except WeightsError as error:
                 raise WeightsError(
-                    f"{error.reason}. Get {url} where there is a network and run `{by_hand}`, "
-                    f"which makes {folder} of it",
+                    f"{error.reason}. Download {url} on a machine that is online and run `{by_hand}`, "
+                    f"which writes {folder}",
                     source=name,
                     file=file_name,
                 ) from error

@@ -60,8 +60,8 @@ class Setup:
         known = list(self.source.class_names)
         if len(known) > self.models[0].num_classes:
             raise UsageError(
-                f"{self.data}: has {len(known)} classes, {names[0]} tells {self.models[0].num_classes} apart and names "
-                "none."
+                f"{self.data}: has {len(known)} classes, {names[0]} has {self.models[0].num_classes} without names; "
+                "evaluate on a list of its own classes."
             )
         self.class_names = [*known, *(str(label) for label in range(len(known), self.models[0].num_classes))]
 
@@ -85,14 +85,14 @@ class Setup:
         for name, model, own in zip(self.names, self.models, labels, strict=True):
             if model.num_classes != count:
                 raise UsageError(
-                    f"{self.names[0]} tells {count} classes apart and {name} {model.num_classes}; models that vote "
-                    "need the same classes."
+                    f"{self.names[0]} has {count} classes and {name} has {model.num_classes}; an ensemble needs the "
+                    "same classes."
                 )
             other = [k for k, pair in enumerate(zip(labels[first], own, strict=False)) if pair[0] != pair[1]]
             if other:
                 raise UsageError(
                     f"class {other[0]} is {labels[first][other[0]]!r} for {self.names[first]} and {own[other[0]]!r} "
-                    f"for {name}; models that vote need the same classes in the same order."
+                    f"for {name}; an ensemble needs the same classes in the same order."
                 )
         return labels[first] or None
 

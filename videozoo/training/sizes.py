@@ -44,5 +44,5 @@ def parse_views(text: str | None, flag: str = "--views") -> tuple[int, int] | No
     except ValueError as error:
         raise UsageError(
             f"{flag} is {text!r}; write clips x crops, such as 1x1 or 10x3; crops are 1 (the center), 3 (along the "
-            "longer side), 5 (corners and center) or 10 (those mirrored too)."
+            "longer side), 5 (corners and center) or 10 (those and their flips)."
         ) from error

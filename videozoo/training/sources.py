@@ -137,7 +137,7 @@ def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
             f"{data}: no validation video has a class, so mAP cannot be measured; give some that have one."
         )
     if len(names) < 2 and not train.multi_label:
-        raise UsageError(f"{data}: one class ({', '.join(names)}); two are needed to tell apart.")
+        raise UsageError(f"{data}: one class ({', '.join(names)}); training needs two or more.")
     warnings = [*train.warnings, *(text for text in val.warnings if text not in train.warnings)]
     found = [{label for record in source.records for label in record.classes} for source in (train, val)]
     for seen, what in zip(found, ("training", "validation"), strict=True):
