@@ -37,8 +37,21 @@ def test_finetune(videos: Path, model_name: str, tmp_path: Path, capsys: Capture
     assert "12 training and 6 validation videos of 6 classes, 2 for training in each\n" in error
     assert f"million parameters, {WHERE}\n" in error
     assert "freeze_backbone: " in error
+    assert "the whole training is warm-up" not in error
     assert "vertical flips: never flipped: " in error
     assert (tmp_path / "run/epoch-1/model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_a_training_that_is_all_warm_up_is_reported(
+    videos: Path, model_name: str, tmp_path: Path, capsys: Capture
+) -> None:
+    command = ["finetune", "--model", model_name, "--data", str(videos), "--output", str(tmp_path / "run"),
+               "--img-size", "32", "--num-frames", "4", "--epochs", "1", "--workers", "0", "--device", "cpu",
+               "--freeze-backbone"]  # fmt: skip
+    assert main(command) == 0
+    line = "the whole training is warm-up: --epochs is 1 and --warmup-epochs 1; take more epochs"
+    assert capsys.readouterr().err.count(line) == 1
 
 
 def test_a_frozen_backbone_needs_weights(

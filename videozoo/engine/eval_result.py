@@ -60,6 +60,12 @@ class EvalResult:
     def __post_init__(self) -> None:
         check_average(self.average)
 
+    def __repr__(self) -> str:
+        name, value = ("mAP", self.map) if self.multi_label else ("top-1", self.top1)
+        unread = f", {len(self.unread)} unread" if self.unread else ""
+        score = f"{value:.1%}" if math.isfinite(value) else "unknown"
+        return f"EvalResult({name} {score}, {self.num_videos} videos, {len(self.class_names)} classes{unread})"
+
     @cached_property
     def log_scores(self) -> Tensor:
         """Logarithms of ``scores``, exact where these are too small for float32."""
@@ -92,11 +98,9 @@ class EvalResult:
 
     @property
     def loss(self) -> float:
-        """Mean of -log(score of the label) over the labeled videos.
+        """Mean of -log(score of the label) over the labeled videos, or nan if no video is labeled.
 
-        Nan where there are none.
-
-        In a multi-label evaluation the binary cross entropy of the scores, its mean over classes and videos.
+        In a multi-label evaluation it is the binary cross entropy, averaged over classes and videos.
         """
         if self.multi_label:
             return self._binary_loss()

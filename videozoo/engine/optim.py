@@ -103,9 +103,7 @@ def settings_without_effect(opt: str) -> set[str]:
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, config: FitConfig, updates_per_epoch: int) -> Scheduler | None:
-    """Make the schedule, a function of the number of optimizer steps done.
-
-    None for ``sched="none"``.
+    """Make the learning rate schedule over optimizer steps, or return None for ``sched="none"``.
 
     The caller calls ``step_update(num_updates)`` before each step, so a resumed run needs no state of it.
     """

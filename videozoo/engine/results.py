@@ -61,6 +61,12 @@ class FitResult:
     history: tuple[EpochRow, ...]
     stopped_early: bool = False
 
+    def __repr__(self) -> str:
+        name = "map" if "map" in self.best else "top1"
+        label, value = {"map": "mAP", "top1": "top-1"}[name], self.best.get(name)
+        score = "unknown" if value is None else f"{value:.1%}"
+        return f"FitResult({label} {score}, best epoch {self.best_epoch} of {len(self.history)}, {str(self.output)!r})"
+
     @property
     def best_model(self) -> str:
         """Weights of the best epoch, for `create_model` (with ``pretrained=True``), `Predictor` and `evaluate`."""

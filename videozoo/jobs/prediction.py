@@ -1,4 +1,4 @@
-"""The answer for one video, and what a job over a list asks of whoever answers."""
+"""Prediction for one video, and the protocols of predictors and extractors in a job over a list."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from videozoo.data import VideoRecord
 def best_classes(scores: np.ndarray, k: int) -> np.ndarray:
     """Return the numbers of the ``k`` best classes, best first, (..., C) -> int64 (..., k).
 
-    Of equal ones the first.
+    Of equal scores, the class with the lower number comes first.
     """
     return np.argsort(-scores, axis=-1, kind="stable")[..., :k]
 
@@ -50,6 +50,9 @@ class Prediction:
     error: str | None = None
     class_names: Sequence[str] = field(default=(), repr=False)
     note: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Prediction({self.path!r}: {f'{self.label} {self.score:.3f}' if self.ok else self.error})"
 
     @property
     def ok(self) -> bool:
@@ -97,7 +100,7 @@ class AnswersVideos(Protocol):
         ...
 
     def stream_batches(self, records: Sequence[VideoRecord], start: int = 0) -> Generator[list[Prediction]]:
-        """Answer the videos from ``start`` on, some at a time."""
+        """Yield the predictions of the videos from ``start`` on, in batches."""
         ...
 
 

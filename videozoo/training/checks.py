@@ -35,7 +35,7 @@ def check_stride(settings: Settings, model: "VideoNet | Ensemble") -> None:
     """Refuse ``--frame-stride`` for a model whose frames are spread over the video.
 
     Raises:
-        UsageError: says what the sampling is.
+        UsageError: the sampling is not dense.
     """
     sampling = model.pretrained_cfg["frame_sampling"]
     if "frame_stride" in settings.given and settings.frame_stride is not None and sampling != "dense":
@@ -49,7 +49,7 @@ def check_frozen(settings: Settings) -> None:
     """Refuse to freeze a backbone that does not start from weights.
 
     Raises:
-        UsageError: says how to name some.
+        UsageError: the backbone would start from random weights.
     """
     if settings.freeze_backbone and settings.from_scratch:
         raise UsageError(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from videozoo.data import VideoDataset, VideoSource
     from videozoo.models import Ensemble, VideoNet
 
-# What a loader's worker waits after SIGTERM; schedulers kill after 30 seconds.
+# Seconds a loader's worker waits after SIGTERM. Schedulers kill after 30 seconds.
 WORKER_GRACE_SEC = 30
 
 
@@ -105,8 +105,8 @@ def _make_loader(settings: Settings, dataset: Any, **options: Any) -> "DataLoade
         num_workers=settings.workers,
         collate_fn=collate_clips,
         worker_init_fn=_leave_signals_to_parent,
-        # They take seconds to start where they are not forked, and keep the indexes of the files that they have read.
-        # Draws depend on no worker's state.
+        # Workers take seconds to start if not forked, and they cache the indexes of the files they have read.
+        # Random draws do not depend on a worker's state.
         persistent_workers=settings.workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),

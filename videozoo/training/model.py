@@ -149,6 +149,11 @@ def log_start(settings: Settings, model: "VideoNet | Ensemble", config: "FitConf
         )
     if line := describe_lr(settings):
         note(line)
+    if config.sched != "none" and config.warmup_epochs >= config.epochs:
+        note(
+            f"the whole training is warm-up: --epochs is {config.epochs} and --warmup-epochs {config.warmup_epochs:g}; "
+            "take more epochs or a shorter warm-up"
+        )
 
 
 def _describe_machine(model: "VideoNet | Ensemble", config: "FitConfig") -> str:

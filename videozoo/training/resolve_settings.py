@@ -200,7 +200,7 @@ def write_settings(settings: Settings) -> None:
 
 
 def _read(output: Path) -> dict[str, Any]:
-    """Return the settings in a run's args.json. Nothing where there is none."""
+    """Return the settings in a run's args.json, or an empty dict if it does not exist."""
     path = output / FILE_NAME
     if not path.exists():
         return {}

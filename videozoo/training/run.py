@@ -35,7 +35,7 @@ def run_training(settings: Settings) -> "FitResult":
 
     Raises:
         UsageError: settings or videos that do not fit.
-        WeightsError, UnknownModelError, SourceError, JobError, EngineError: as of the parts that it uses.
+        WeightsError, UnknownModelError, SourceError, JobError, EngineError: raised by the functions that it calls.
         Stopped: (a KeyboardInterrupt) Ctrl-C or SIGTERM. The run can be continued.
     """
     from videozoo.engine.distributed import first_process_first
@@ -46,12 +46,12 @@ def run_training(settings: Settings) -> "FitResult":
         check_installed(f"--log-with {tracker}", tracker)
     config = make_config(settings)
     if not settings.is_continued and not is_location(settings.model):
-        model_entrypoint(settings.model)  # raises for an unknown name
+        model_entrypoint(settings.model)  # fail early on an unknown name
     with hold_output(Path(settings.output), "a training run"):
         if is_main_process():
             recover_folder(Path(settings.output) / "last")
         train, val = _load_videos(settings)
-        with first_process_first(settings.device):  # it downloads, the others find what it has fetched
+        with first_process_first(settings.device):  # it downloads, and the others use its cache
             model = make_started_model(settings, train.class_names)
         check_same_start(settings)
         check_frozen(settings)
@@ -86,11 +86,11 @@ def _load_videos(settings: Settings) -> "tuple[VideoSource, VideoSource]":
     _check_indices(train, val)
     note(_describe_videos(train, val))
     if len(val.records) < FEW_VIDEOS:
-        say = f"accuracies on {len(val.records)} validation videos say little: one video is "
-        say += f"{100 / len(val.records):.1f} points"
+        message = f"accuracies on {len(val.records)} validation videos say little: one video is "
+        message += f"{100 / len(val.records):.1f} points"
         if val.multi_label:
-            say = f"mAP on {len(val.records)} validation videos says little"
-        warn(f"{say}; take {FEW_VIDEOS} or more to compare models")
+            message = f"mAP on {len(val.records)} validation videos says little"
+        warn(f"{message}; take {FEW_VIDEOS} or more to compare models")
     return train, val
 
 

@@ -141,7 +141,7 @@ def _check_classes(data: str, train: "VideoSource", val: "VideoSource") -> None:
     warnings = [*train.warnings, *(text for text in val.warnings if text not in train.warnings)]
     found = [{label for record in source.records for label in record.classes} for source in (train, val)]
     for seen, what in zip(found, ("training", "validation"), strict=True):
-        # The sources warn of those without any video.
+        # The sources warn about classes without any video.
         lacking = [name for label, name in enumerate(names) if label not in seen and label in set.union(*found)]
         if lacking:
             warnings.append(f"no {what} video of {some(lacking, 5)}")

@@ -25,8 +25,8 @@ def make_started_model(settings: Settings, class_names: Sequence[str]) -> "Video
     Without a named start, the best available weights are used.
 
     These are the published weights of the name, those of its base (ARC and DNR) or ImageNet weights of its backbone.
-    Offline, those of them that are cached. What was taken is set in ``settings``, as if it had been given. The clips
-    stay those of the name, whatever the weights were trained on. Weights that do not fit them are passed over.
+    Offline, only cached weights are used. The choice is set in ``settings``, as if the user had given it. The number of
+    frames is that in ``settings`` or else of the model name. Weights that do not fit are skipped.
     """
     from videozoo.models import WeightsError
     from videozoo.models.default_start import default_starts
@@ -62,7 +62,7 @@ def make_started_model(settings: Settings, class_names: Sequence[str]) -> "Video
 
 
 def names_start(settings: argparse.Namespace) -> bool:
-    """Return whether settings say from which weights to start, or from none."""
+    """Return whether the settings name the start: some weights, or a training from scratch."""
     return bool(settings.from_scratch or settings.backbone_weights or whole_starts(vars(settings)))
 
 
