@@ -236,7 +236,7 @@ BAD_INPUTS = {
     "missing folder": (_flags("--val", "/not/there"), ["/not/there: no such file or folder"]),
     "empty folder": (_empty_folder, ["empty: no class folders"]),
     "bad list": (_bad_list, ["2 problems", "bad.txt:2: no such file", "bad.txt:3: "]),
-    "one class": (_one_class, ["one class (rising); two are needed"]),
+    "one class": (_one_class, ["one class (rising); training needs two or more"]),
     "unknown class in val": (_unknown_val_class, ["hovering: unknown class"]),
     "broken video": (
         _broken_video,

@@ -296,7 +296,7 @@ def test_incomplete_runs_are_refused(run: Path, tmp_path: Path) -> None:
         find_source(tmp_path)
     results = json.loads((run / "results.json").read_text())
     (run / "results.json").write_text(json.dumps({**results, "epoch": 1, "top1": 0.25}))
-    with pytest.raises(WeightsError, match=r"tell different results \(top1 0.5 and 0.25, epoch 2 and 1\)"):
+    with pytest.raises(WeightsError, match=r"disagree \(top1 0.5 and 0.25, epoch 2 and 1\)"):
         find_source(run)
     (run / "results.json").write_text("{")
     with pytest.raises(CheckpointError, match="not readable"):
