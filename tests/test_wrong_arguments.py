@@ -36,7 +36,7 @@ def test_options_of_predictor_are_checked(options: dict, message: str) -> None:
 
 
 def test_model_of_a_wrong_type_is_refused() -> None:
-    with pytest.raises(TypeError, match="Predictor: model is a int; pass a name"):
+    with pytest.raises(TypeError, match="Predictor: model has type int; pass a name"):
         videozoo.Predictor(3)
     with pytest.raises(TypeError, match="model_config: got str; pass a model"):
         videozoo.model_config("tsm_r18")
