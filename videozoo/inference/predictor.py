@@ -83,7 +83,8 @@ class Predictor:
         ):
             raise ValueError(f"Predictor: views is {views!r}; write clips x crops, as '10x3' or (10, 3).")
         if not isinstance(model, str | os.PathLike | nn.Module):
-            raise TypeError(f"Predictor: model has type {type(model).__name__}; pass a name, a folder, a FILE.onnx or a model.")
+            kind = type(model).__name__
+            raise TypeError(f"Predictor: model has type {kind}; pass a name, a folder, a FILE.onnx or a model.")
         self.source = os.fspath(model) if isinstance(model, os.PathLike) else model
         self.batch_size = batch_size
         self.workers = workers
