@@ -1,4 +1,4 @@
-"""One video before one model: its classes, the frames it saw and when, where it looked, and what that took."""
+"""One video before one model: its classes, the frames it saw and when, Grad-CAM heat map, and what that took."""
 
 import os
 import time

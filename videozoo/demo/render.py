@@ -25,7 +25,7 @@ def render_hint() -> str:
     """Return the placeholder shown before the first result."""
     return (
         '<div class="vz vz-hint"><p>Drop a video, record a clip, or take a generated one.</p>'
-        "<p>Then here: the likeliest classes, the frames that the model saw and where it looked in them.</p></div>"
+        "<p>Then here: the likeliest classes, the frames that the model saw and Grad-CAM heat map in them.</p></div>"
     )
 
 
@@ -40,7 +40,7 @@ def render_result(result: VideoResult) -> str:
     if result.overlays is not None:
         moving = (
             f'<figure class="vz-moving"><img src="{_moving(result.overlays)}" alt="the class map, moving">'
-            "<figcaption>where it looked</figcaption></figure>"
+            "<figcaption>Grad-CAM heat map</figcaption></figure>"
         )
     return (
         f'<div class="vz"><div class="vz-top"><div class="vz-bars">{_bars(result)}</div>{moving}</div>'
