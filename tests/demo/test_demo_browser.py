@@ -179,10 +179,10 @@ def test_nothing_is_kept_once_the_page_is_closed(browser: Any, site: tuple[str, 
 def test_the_zoo_can_be_filtered(visit: Visit) -> None:
     page = visit.page
     page.get_by_role("tab", name="The zoo").click()
-    page.wait_for_selector("text=/^[0-9]+ of [0-9]+ pool/")
+    page.wait_for_selector("text=/^[0-9]+ of [0-9]+ models/")
     page.fill("#vz-search input, #vz-search textarea", "arc r50")
     wanted = [name for name in videozoo.list_models() if "arc" in name and "r50" in name]
-    page.wait_for_selector(f"text=/^{len(wanted)} of {len(videozoo.list_models())} pool/")
+    page.wait_for_selector(f"text=/^{len(wanted)} of {len(videozoo.list_models())} models/")
     cell = page.locator("#vz-zoo [data-row]", has_text="arc_tsm_r50").first
     cell.click()
     page.wait_for_selector("text=/about arc_tsm_r50: [1-9]/")

@@ -205,15 +205,15 @@ def _describe_columns(found: int, needed: int, delimiter: str) -> str:
     return f"{found} columns, the header has {needed}{hint}"
 
 
-def bounds_of(start: str, end: str, told: str) -> tuple[float, float]:
-    """Two decimal numbers of at most nine digits before the point, the second one greater, as programs write them.
+def bounds_of(start: str, end: str, what: str) -> tuple[float, float]:
+    """Parse two decimal numbers of at most nine digits before the point, of which the second is greater.
 
     Args:
         start, end: as listed.
-        told: name of the values, for the error.
+        what: name of the values, for the error.
     Raises:
         RowFault: anything else.
     """
     if not all(map(_DECIMAL.fullmatch, (start, end))) or float(start) >= float(end):
-        raise RowFault(f"{told}; needs 0 <= start < end")
+        raise RowFault(f"{what}; needs 0 <= start < end")
     return float(start), float(end)
