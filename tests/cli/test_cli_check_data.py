@@ -24,7 +24,7 @@ def listing(videos: Path, tmp_path: Path) -> Path:
     return tmp_path / "list.csv"
 
 
-def test_check_data_tells_and_writes_what_is_wrong(listing: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_check_data_reports_and_writes_problems(listing: Path, tmp_path: Path, capsys: Capture) -> None:
     argv = ["check-data", "--data", str(listing), "--output", str(tmp_path / "out"), "-j", "1"]
     assert main(argv) == 1
     out = capsys.readouterr().out
@@ -132,7 +132,7 @@ def test_a_list_with_doubled_lines_is_cleaned(listing: Path, tmp_path: Path, cap
     assert "with another label; several labels a video are for multi-label models only" in capsys.readouterr().err
 
 
-def test_classes_and_a_cheaper_size_are_told(videos: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_classes_and_a_cheaper_size_are_reported(videos: Path, tmp_path: Path, capsys: Capture) -> None:
     data = tmp_path / "data"
     shutil.copytree(videos, data)
     (data / "train" / "hovering").mkdir()  # empty, and val has one

@@ -121,7 +121,7 @@ def test_the_tables_follow_from_the_scores(
 
 
 @pytest.mark.parametrize("average", ["prob", "logit"])
-def test_networks_that_vote_and_everything_again_without_the_videos(
+def test_an_ensemble_and_its_results_without_the_videos(
     models: dict[str, str], videos: Path, tmp_path: Path, average: str
 ) -> None:
     groups = tmp_path / "groups.json"
@@ -163,7 +163,7 @@ def test_networks_that_vote_and_everything_again_without_the_videos(
 
 
 @pytest.mark.parametrize(("ensemble", "members"), [("four_other", ("four", "other")), ("two_six", ("two", "six"))])
-def test_a_vote_equals_the_ensemble_where_its_members_see_the_same_frames(
+def test_averaged_scores_equal_the_ensemble_where_its_members_see_the_same_frames(
     models: dict[str, str], videos: Path, tmp_path: Path, ensemble: str, members: tuple[str, str]
 ) -> None:
     """Equal numbers of frames, or an odd ratio; see ``Ensemble`` for the even ones."""
@@ -197,7 +197,7 @@ def test_each_file_is_opened_once(
     assert results["num_views"] == 8
 
 
-def test_unread_videos_are_named_and_the_status_says_so(
+def test_unread_videos_are_named_and_the_status_is_1(
     models: dict[str, str], videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     data = tmp_path / "data"
@@ -338,7 +338,7 @@ def test_a_killed_command_goes_on(
     assert torch.equal(ours.labels, theirs.labels)
 
 
-def test_an_evaluation_beside_the_weights_is_told_in_the_card(
+def test_an_evaluation_beside_the_weights_is_in_the_card(
     models: dict[str, str], videos: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     folder = tmp_path / "model"

@@ -31,7 +31,7 @@ def test_arc_is_fine_tuned_from_the_weights_of_its_base(
         torch.testing.assert_close(own[key], given[key], rtol=0, atol=1e-9)
 
 
-def test_what_is_no_base_is_told_in_one_line(model_name: str, videos: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_a_wrong_base_is_refused_in_one_line(model_name: str, videos: Path, tmp_path: Path, capsys: Capture) -> None:
     assert main(_argv("arc_tsm_r50", videos, tmp_path / "run", "--init-from", model_name)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("videozoo: error: ")

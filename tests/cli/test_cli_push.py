@@ -48,7 +48,7 @@ def test_card_prints_what_push_would_publish(run_folder: Path, capsys: Capture) 
     assert str(run_folder) not in text
 
 
-def test_a_run_does_not_inherit_what_is_told_of_its_start(run_folder: Path, videos: Path, tmp_path: Path) -> None:
+def test_a_run_does_not_inherit_the_accuracy_of_its_start(run_folder: Path, videos: Path, tmp_path: Path) -> None:
     """The data set and the figures of the weights that it starts from are not its own; their license stays."""
     shutil.copytree(run_folder / "best", tmp_path / "start")
     config = json.loads((tmp_path / "start" / "config.json").read_text())

@@ -92,9 +92,7 @@ def test_predict_answers_the_good_files_and_names_the_broken(
     assert all(line.split()[1] in motion_classes() for block in blocks for line in block.splitlines()[1:])
 
 
-def test_predict_json_is_the_networks_own_answer(
-    model_name: str, videos: Path, tmp_path: Path, capsys: Capture
-) -> None:
+def test_predict_json_is_the_models_own_answer(model_name: str, videos: Path, tmp_path: Path, capsys: Capture) -> None:
     clip = videos / "val" / "growing" / "scene_000.mp4"
     argv = ["predict", "--model", model_name, "--json", "--topk", "9", "--views", "2x3", *CPU]
     assert main([*argv, str(clip), str(tmp_path / "absent.mp4")]) == 1
@@ -167,7 +165,7 @@ def test_info(model_name: str, capsys: Capture) -> None:
     assert "did you mean arc_tsm_r18" in capsys.readouterr().err
 
 
-def test_report_wires_the_report_room(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_the_report_command_prints_the_report(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     import videozoo.report as room
 
     rows = [{"paper": "arc", "verdict": "match"}]

@@ -111,7 +111,7 @@ def _files(uploads: Uploads) -> list[Path]:
     return [path for path in uploads.folder.rglob("*") if path.is_file()]
 
 
-def test_a_generated_clip_and_another_network(visit: Visit) -> None:
+def test_a_generated_clip_and_another_model(visit: Visit) -> None:
     page = visit.page
     page.click("#vz-generate")
     text = visit.answer()

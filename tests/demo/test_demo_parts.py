@@ -68,7 +68,7 @@ def test_times_of_real_clips(shared_data: Path) -> None:
     assert theora[-1] == pytest.approx(29.5, abs=0.2)
 
 
-def test_a_look_is_the_networks_own_answer(result: VideoResult, clip: Path) -> None:
+def test_a_result_has_the_models_own_scores(result: VideoResult, clip: Path) -> None:
     from videozoo.explain import read_clip
 
     model = result.loaded.model
@@ -211,7 +211,7 @@ def test_what_is_left_behind_is_swept_away() -> None:
         uploads.close()
 
 
-def test_networks_are_offered_by_titles_alone(tmp_path: Path) -> None:
+def test_models_are_offered_by_titles_alone(tmp_path: Path) -> None:
     folders = [write_network(tmp_path / name / "run" / "best", ("a", "b")) for name in ("here", "there")]
     names = [f"local-dir:{folder}" for folder in folders]
     public = ModelPool(names, has_registry=False, device="cpu")
@@ -226,7 +226,7 @@ def test_networks_are_offered_by_titles_alone(tmp_path: Path) -> None:
     assert all(title.startswith("test_") for title in ModelPool(has_registry=False, device="cpu").titles)
 
 
-def test_few_networks_stay_in_memory(tmp_path: Path) -> None:
+def test_few_models_stay_in_memory(tmp_path: Path) -> None:
     folder = write_network(tmp_path / "mine", ("a", "b"))
     pool = ModelPool(["test_arc_tsm", "test_dnr_tsn", f"local-dir:{folder}"], has_registry=False, device="cpu")
     loaded = [pool.get(title) for title in pool.titles]
@@ -244,7 +244,7 @@ def test_few_networks_stay_in_memory(tmp_path: Path) -> None:
         ("local-dir:/nowhere/at/all", WeightsError),
     ],
 )
-def test_bad_networks_are_told_at_once(name: str, error: type[Exception]) -> None:
+def test_bad_models_are_reported_at_once(name: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         ModelPool([name])
 

@@ -171,7 +171,7 @@ def test_out_of_memory_halves_the_chunk_and_counts_nothing_twice(
     assert said == [f"out of memory: from here on {size} through the model at a time" for size in sizes]
 
 
-def test_out_of_memory_with_one_clip_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_with_one_clip_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batched_forward, "clear_device_cache", lambda garbage_collection: None)
     with pytest.raises(EngineError, match="out of memory with a single view of 3 x 4 x 6 x 6; free memory"):
         evaluate(Greedy(0, OUT_OF_MEMORY[0]), [batch([0, 1])], class_names=NAMES, device="cpu")

@@ -269,7 +269,7 @@ def test_no_weight_decay_is_honoured() -> None:
     assert decayed == {id(net.conv.weight), id(net.head.weight)}
 
 
-def test_network_comes_back_clean(tmp_path: Path) -> None:
+def test_the_model_is_returned_without_wrappers(tmp_path: Path) -> None:
     """bf16 leaves no wrapper behind, and the same process can then train in full precision."""
     net = tiny_net()
     run(tmp_path / "bf16", net=net, amp="bf16")

@@ -98,7 +98,7 @@ def test_what_contradicts_a_frozen_backbone_is_refused(other: dict) -> None:
         FitConfig(freeze_backbone=True, **other)
 
 
-def test_a_network_without_a_classifier_is_named(tmp_path: Path) -> None:
+def test_a_model_without_a_classifier_is_named(tmp_path: Path) -> None:
     for settings in ({"freeze_backbone": True}, {"head_lr_scale": 5.0}):
         with pytest.raises(ValueError, match=r"TinyNet has no classifier with parameters in get_classifier\(\)"):
             run(tmp_path / "run", net=TinyNet(len(NAMES)), **settings)

@@ -71,7 +71,7 @@ def test_soft_targets(tmp_path: Path) -> None:
         run(tmp_path / "other", class_weights=(1.0, 2.0))
 
 
-def test_patience_ends_the_run_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_patience_ends_the_run_with_a_log_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Top-1 of a model that learns nothing stays, and an equal epoch is no better one unless its loss is lower."""
     settings = {"epochs": 9, "opt": "momentum", "lr": 1e-30, "warmup_epochs": 0, "momentum": 0.0, "sched": "constant"}
     net = tiny_net(norm=False)
@@ -154,7 +154,7 @@ def test_a_compiler_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         run(tmp_path / "run", compile=True)
 
 
-def test_compiling_means_the_networks_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_wraps_the_models_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both the trained and the averaged model run through what torch.compile gave."""
     seen: list[bool] = []
 

@@ -150,7 +150,7 @@ def test_bf16_in_two_processes(tmp_path: Path, two: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_stop_that_one_process_is_asked_for_and_a_resume(two: Path) -> None:
+def test_a_stop_of_one_process_and_a_resume(two: Path) -> None:
     """The weights are those of the run that was not stopped, bit for bit."""
     ours, theirs = (load_file(two / name / "run/last/model.safetensors") for name in ("stopped", "not_stopped"))
     assert all(ours[name].equal(theirs[name]) for name in theirs)
@@ -186,7 +186,7 @@ def one_steps(settings: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize(("videos", "batch", "processes"), [(12, 2, 2), (11, 2, 2), (13, 2, 2), (7, 1, 3), (2, 4, 3)])
-def test_shares_of_batches(videos: int, batch: int, processes: int, drop_last: bool) -> None:
+def test_batches_are_sharded(videos: int, batch: int, processes: int, drop_last: bool) -> None:
     """Together the shares of a step are what one process would get, in order, and no process has a step more."""
     whole = torch.utils.data.BatchSampler(range(videos), batch, drop_last)
     shares = [BatchShares(whole, rank, processes) for rank in range(processes)]

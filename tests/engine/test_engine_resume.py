@@ -192,7 +192,7 @@ def test_nothing_to_resume_starts(tmp_path: Path) -> None:
     assert run(tmp_path / "run", resume=True, epochs=1).best_epoch == 1
 
 
-def test_other_settings_or_network_are_refused(tmp_path: Path) -> None:
+def test_other_settings_or_another_model_are_refused(tmp_path: Path) -> None:
     run(tmp_path / "run", epochs=1)
     with pytest.raises(CheckpointError, match=r"lr was 0.01, is 0.5"):
         run(tmp_path / "run", epochs=1, resume=True, lr=0.5)

@@ -70,7 +70,7 @@ def test_any_reader_of_the_format_finds_the_scores(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("average", ["prob", "logit"])
-def test_a_vote_is_the_mean_video_by_video(average: str) -> None:
+def test_an_ensemble_averages_the_scores_of_each_video(average: str) -> None:
     parts = [scores(0, average=average), scores(1, average=average), scores(2, average=average)]
     shuffled = torch.tensor([3, 0, 6, 1, 5, 2, 4])
     result = parts[1].result  # the same videos, listed in another order
@@ -157,5 +157,5 @@ def test_no_file_and_no_safetensors(tmp_path: Path) -> None:
         load_scores(tmp_path / "torn.safetensors")
 
 
-def test_names_stand_once() -> None:
+def test_names_are_unique() -> None:
     assert list(name_videos(["a", "b", "a", "a (2)", "a"]).values()) == ["a", "b", "a (3)", "a (2)", "a (4)"]

@@ -27,7 +27,7 @@ class Clocks:
         return lines
 
 
-def test_said_once_after_some_steps() -> None:
+def test_reported_once_after_some_steps() -> None:
     clocks = Clocks(wall=2.1, cpu=0.6)
     lines = clocks.do_steps(FIRST_STEPS + 3 * STEPS)
     assert lines[: FIRST_STEPS + STEPS - 1] == [""] * (FIRST_STEPS + STEPS - 1)

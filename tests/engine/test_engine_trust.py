@@ -38,7 +38,7 @@ def test_no_video_has_no_interval() -> None:
     assert (found["top1_interval"], found["largest_class"], found["num_correct"]) == ([None, None], None, 0)
 
 
-def test_results_say_how_far_they_can_be_trusted() -> None:
+def test_results_have_counts_and_an_interval() -> None:
     found = result_dict(_result([0, 0, 0, 1, 2, -1], [0, 1, 1, 1, 0, 2]))
     assert (found["num_correct"], found["num_labelled"]) == (2, 5)
     assert found["top1_interval"] == pytest.approx(wilson_interval(2, 5))

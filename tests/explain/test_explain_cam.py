@@ -126,7 +126,7 @@ def test_res_names_are_stages_and_grad_mode_does_not_matter() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "side"), [("r2plus1d_resnet18_tv", 8), ("slowfast_resnet18_8x8_mm", 4)])
-def test_3d_networks_have_a_map_for_each_frame(name: str, side: int) -> None:
+def test_3d_models_have_a_map_for_each_frame(name: str, side: int) -> None:
     model = make(frames=8, backbone=name)
     x = clips(1, 8, 32)
     with torch.no_grad():

@@ -48,7 +48,7 @@ def one_error(capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
-def test_class_maps_of_two_networks(video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_class_maps_of_two_models(video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ("--model", "test_arc_tsm", "--compare", "test_dnr_tsn", "--class", "rising", "--show", "cam")
     assert explain(*argv, video, "--output", tmp_path / "out") == 0
     told = capsys.readouterr().out
@@ -74,7 +74,7 @@ def test_class_maps_of_two_networks(video: Path, tmp_path: Path, capsys: pytest.
     ("model", "files"),
     [("test_arc_tsm", ["states.png", "attention.png"]), ("test_dnr_tsn", ["norms.png"])],
 )
-def test_everything_a_network_has_is_drawn(model: str, files: list[str], video: Path, tmp_path: Path) -> None:
+def test_everything_a_model_has_is_drawn(model: str, files: list[str], video: Path, tmp_path: Path) -> None:
     assert explain("--model", model, video, "--output", tmp_path) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"cam.gif", "cam.mp4", "cam.png", *files}
 
@@ -268,7 +268,7 @@ def test_confusion_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not output.exists()
 
 
-def test_evaluations_of_one_network_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluations_of_one_model_have_distinct_titles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [make_scores(tmp_path / name, "same", [0, 0, 1, 1, 2, 2]) for name in ("before", "after")]
     groups = tmp_path / "groups.json"
     groups.write_text('{"g": ["a", "b"]}')

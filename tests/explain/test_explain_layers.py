@@ -93,7 +93,7 @@ def test_attention_is_equation_7_frame_by_frame() -> None:
                 torch.testing.assert_close(attention[b, :, t, i, i], matrix @ own, atol=1e-5, rtol=1e-4)
 
 
-def test_states_of_a_network() -> None:
+def test_states_of_a_model() -> None:
     model = make(TSM(), (ARC(),))
     x = clips(2, 4, 64)
     names = arc_layers(model)
@@ -137,7 +137,7 @@ def test_no_such_part_is_said() -> None:
         arc_states(arc, x, "layer2.0.conv9")
 
 
-def test_a_fused_network_has_maps_and_a_fused_layer_no_states() -> None:
+def test_a_fused_model_has_maps_and_a_fused_layer_no_states() -> None:
     model = make(TSM(), (ARC(),))
     x = clips(1, 4, 48)
     fused, plain = videozoo.fuse(model), grad_cam(model, x, stage=2)
@@ -191,7 +191,7 @@ def test_gammas_and_betas_are_those_that_were_applied(options: DNR) -> None:
 
 
 @pytest.mark.slow
-def test_gammas_of_3d_networks_are_per_group_of_the_layers_own_frames() -> None:
+def test_gammas_of_3d_models_are_per_group_of_the_layers_own_frames() -> None:
     model = make(TSN(), (DNR(),), 8, "slowfast_resnet18_8x8_mm")
     pairs = {pair.layer: pair for pair in norm_pairs(model, clips(1, 8, 32))}
     assert pairs["backbone.layer1.slow.0.bn2"].gamma.shape == (1, 1, 64)  # two frames: one group of four

@@ -46,7 +46,7 @@ def test_the_shares_of_mixed_clips_are_those_before_smoothing() -> None:
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
-def test_pixels_come_back_from_what_the_network_takes(order: str) -> None:
+def test_pixels_come_back_from_what_the_model_takes(order: str) -> None:
     normalizer = ClipNormalizer((0.4, 0.5, 0.6), (0.2, 0.25, 0.3), order)
     video = torch.randint(0, 256, (2, 3, 2, 5, 6), dtype=torch.uint8)
     assert torch.equal(normalizer.to_bytes(normalizer(video)), video)

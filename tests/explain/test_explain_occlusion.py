@@ -61,7 +61,7 @@ def test_what_lowers_another_class_is_not_shown() -> None:
         occlusion_maps(Spot(0, 0, 0), torch.ones(1, 3, 2, 50, 50), classes=7)
 
 
-def test_the_network_keeps_its_mode() -> None:
+def test_the_model_keeps_its_mode() -> None:
     model = make().train()
     x = torch.randn(1, 3, 4, 32, 32)
     found = occlusion_maps(model, x)

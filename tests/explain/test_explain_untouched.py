@@ -32,7 +32,7 @@ def same(before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("is_training", [False, True])
-def test_the_network_is_left_as_it_was(is_training: bool) -> None:
+def test_the_model_is_left_as_it_was(is_training: bool) -> None:
     model = make(TSM(), (ARC(), DNR())).train(is_training)
     x = clips(2, 4, 48)
     before = state_of(model)

@@ -47,7 +47,7 @@ def test_scores_are_those_of_the_transformed_clips(videos: list[Path], tmp_path:
         np.testing.assert_allclose(answer.scores, softmax(views.mean((2, 3, 4)) @ MATRIX).mean(0), atol=1e-5)
 
 
-def test_no_network_is_built(videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_model_is_built(videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a model was built")
 

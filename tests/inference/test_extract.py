@@ -64,7 +64,7 @@ def test_a_stage_is_pooled_over_space(parts: Any, frames: int) -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_networks_of_other_kinds() -> None:
+def test_models_of_other_kinds() -> None:
     r3d = create_model("slowonly_r50", num_classes=2, num_frames=4).eval()
     tdn = compose("resnet18", TDN(), num_classes=2, num_frames=10).eval()
     pair = Ensemble([compose("tiny_resnet", num_classes=2, num_frames=n) for n in (2, 4)]).eval()

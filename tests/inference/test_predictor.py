@@ -22,7 +22,7 @@ from videozoo.jobs import process_pool
 MODEL = "test_dnr_tsn.motions"
 
 
-def test_scores_are_the_networks_own_averaged_over_views(clips: list[Path]) -> None:
+def test_scores_are_the_models_own_averaged_over_views(clips: list[Path]) -> None:
     predictor = Predictor(MODEL, device="cpu", views="2x3", batch_size=3, max_clips=4)
     answers = predictor(clips[:4])
     cfg = resolve_data_config(predictor.model, test_num_clips=2, test_num_crops=3)
@@ -84,7 +84,7 @@ def test_what_the_reader_does_not_foresee_is_an_answer_too(
     ]
 
 
-def test_nothing_asked_nothing_answered(predictor: Predictor) -> None:
+def test_an_empty_list_gives_no_predictions(predictor: Predictor) -> None:
     assert predictor([]) == []
 
 
@@ -96,7 +96,7 @@ def test_it_is_pickled_as_its_name(clips: list[Path], predictor: Predictor) -> N
         np.testing.assert_array_equal(one.scores, other.scores)
 
 
-def test_a_network_in_place_of_a_name_is_pickled_whole(clips: list[Path]) -> None:
+def test_a_model_in_place_of_a_name_is_pickled_whole(clips: list[Path]) -> None:
     model = videozoo.create_model("test_dnr_tsn", num_classes=3, num_frames=2)
     predictor = Predictor(model, device="cpu")
     assert predictor.class_names == ("0", "1", "2")

@@ -27,7 +27,7 @@ def test_one_path_is_one_answer(clips: list[Path], predictor: Predictor) -> None
     assert absent.error == "no such file or folder"
 
 
-def test_an_answer_says_its_best_classes(clips: list[Path], predictor: Predictor) -> None:
+def test_a_prediction_has_its_best_classes(clips: list[Path], predictor: Predictor) -> None:
     answer = predictor(clips[0])
     assert answer.ok
     assert answer.scores is not None

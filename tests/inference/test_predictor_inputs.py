@@ -79,7 +79,7 @@ def test_arrays_of_paths_and_of_bytes_are_lists(clips: list[Path], predictor: Pr
 
 
 @pytest.mark.parametrize("asked", [3, None, [None], ["a.mp4", 3.5]])
-def test_what_is_nothing_of_the_kind(asked: Any, predictor: Predictor) -> None:
+def test_unsupported_inputs_are_refused(asked: Any, predictor: Predictor) -> None:
     with pytest.raises(TypeError, match=r"Predictor: got .*; give a path, an open file, bytes, uint8 frames"):
         predictor(asked)
 

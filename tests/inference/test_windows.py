@@ -106,7 +106,7 @@ def test_a_short_video_is_scored_as_a_whole(clips: list[Path], predictor: Predic
     assert (segment.label, segment.score) == (predictor(clips[0]).label, pytest.approx(predictor(clips[0]).score))
 
 
-def test_a_causal_network_is_streamed(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_a_causal_model_is_streamed(tmp_path: Path, make_video: MakeVideo) -> None:
     path = make_video(tmp_path / "x.mp4", num_frames=60)
     model = randomize(compose("tiny_resnet", TSM(), num_classes=4, num_frames=4, causal=True))
     predictor = Predictor(model.eval(), device="cpu")

@@ -96,7 +96,7 @@ def assert_same(one: EvalResult, other: EvalResult) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("views", [None, (2, 3)])
-def test_each_network_is_scored_as_by_a_plain_pass(
+def test_each_model_is_scored_as_by_a_plain_pass(
     nets: list[Any], records: list[VideoRecord], views: tuple[int, int] | None, workers: int
 ) -> None:
     modes = [[module.training for module in net.modules()] for net in nets]

@@ -186,7 +186,7 @@ def test_a_finished_shard_stays_as_it_is(
     assert not leftover.exists()
 
 
-def test_a_job_of_before_networks_were_named_by_their_spec_stays(
+def test_a_job_of_before_models_were_named_by_their_spec_stays(
     predictor: Predictor, listing: Path, tmp_path: Path
 ) -> None:
     answer(predictor, listing, tmp_path / "scores.csv")
@@ -270,7 +270,7 @@ def test_one_process_at_a_time(
         answer(predictor, listing, tmp_path / "scores.parquet")
 
 
-def test_a_full_disk_is_told_and_what_is_done_is_kept(
+def test_a_full_disk_is_reported_and_what_is_done_is_kept(
     predictor: Predictor, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(output_parts, "PART_SECONDS", 0.0)

@@ -207,7 +207,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_a_set_written_anew(videos: Path, tmp_path: Path) -> None:
+def test_a_set_written_again(videos: Path, tmp_path: Path) -> None:
     source = make_list(videos, tmp_path)
     prepared = prepare_source(source, tmp_path / "out", short_side=32, workers=2)
     assert prepared.num_videos == 5

@@ -133,6 +133,6 @@ def test_arc_that_pools_no_time_is_causal_as_it_is(arc: ARC) -> None:
         torch.testing.assert_close(causal_form(model)(x), model(x), rtol=1e-4, atol=1e-5)
 
 
-def test_an_ensemble_says_so() -> None:
+def test_an_ensemble_is_refused() -> None:
     with pytest.raises(ValueError, match="one of its members"):
         create_model("arc_tsm_r50_8f16f", num_classes=2).streaming()

@@ -19,7 +19,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
                          num_frames=6)  # fmt: skip
 
 
-def test_chosen_said_and_kept(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_chosen_size_is_logged_and_kept(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """18 clips in 8 steps make 2 of a batch; the rate follows. The same command with --resume goes on with it."""
     command = ["finetune", "--model", "test_arc_tsm", "--data", str(videos), "--output", str(tmp_path / "run"), *FLAGS,
                "--batch-size", "auto", "--lr-base", "0.01", "--lr-base-size", "20"]  # fmt: skip

@@ -148,7 +148,7 @@ def test_a_named_start_or_none_is_left_alone(tmp_path: Path) -> None:
             settled(**{"model": "tsm_r50", "from_scratch": True, **start})
 
 
-def test_a_run_says_its_start_and_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_logs_its_start_and_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     videos = write_motions(tmp_path / "videos", clips_per_class=1, val_clips_per_class=1, size=32, num_frames=6)
     logging.getLogger("videozoo").propagate = True
     caplog.set_level(logging.INFO, "videozoo")

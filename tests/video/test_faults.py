@@ -118,7 +118,7 @@ def test_indices_out_of_range(tmp_path: Path, make_video: MakeVideo) -> None:
     assert read_frames(path, np.array([3, 3])).shape == (2, 3, 48, 64)
 
 
-def test_a_closed_reader_says_so(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_a_closed_reader_raises(tmp_path: Path, make_video: MakeVideo) -> None:
     with VideoReader(make_video(tmp_path / "x.mp4")) as reader:
         frames = reader.read([0, 1])
     assert frames.is_contiguous(memory_format=torch.channels_last)
