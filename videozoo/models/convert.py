@@ -1,7 +1,8 @@
 """Conversion of other code bases' checkpoints to models."""
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from videozoo.hub import WeightsError
 from videozoo.hub.convert.base import Converted, ConvertError
-from videozoo.hub.convert.checkpoint import convert_checkpoint, open_checkpoint, unwrap, without_prefix
+from videozoo.hub.convert.checkpoint import config_text, convert_checkpoint, open_checkpoint, unwrap, without_prefix
 from videozoo.models.build import build
 from videozoo.models.config import merge_cfg
 from videozoo.models.describe import backbone_cfg, configure
@@ -18,8 +19,9 @@ from videozoo.models.registry import get_pretrained_cfg, model_entrypoint, names
 from videozoo.models.spec import ModelSpec
 from videozoo.models.state_dict import load_strictly
 from videozoo.models.video_net import VideoNet
+from videozoo.text import some
 
-__all__ = ["convert_file", "model_from_state"]
+__all__ = ["choose_alternative", "convert_file", "model_from_state"]
 
 
 def model_from_state(
@@ -74,8 +76,10 @@ def convert_file(
     record = get_pretrained_cfg(name) if name is not None and split_name(name)[1] else None
     state: dict[str, Tensor] = {}
     try:
-        state = unwrap(open_checkpoint(path), averaged=averaged)
+        checkpoint = open_checkpoint(path)
+        state = unwrap(checkpoint, averaged=averaged)
         converted, source = _own_weights(state, name) or convert_checkpoint(state, source)
+        converted = choose_alternative(converted, name, config_text(checkpoint))
         spec = ModelSpec.from_dict(converted.spec)
     except ConvertError as error:
         raise WeightsError(f"{error}{_image_hint(state, path)}", source=str(path)) from error
@@ -86,12 +90,46 @@ def convert_file(
     spec = spec if frames is None else spec.replace(num_frames=frames)
     arch = _architecture(spec, name, path)
     cfg = {} if record is None else {field.name: getattr(record, field.name) for field in fields(record)}
+    if converted.alternatives:
+        others = [ModelSpec.from_dict({**converted.spec, **other.spec}) for other in converted.alternatives]
+        shown = some(sorted({name for other in others for name in names_of(other)}))
+        warnings.warn(
+            f"{path}: the keys also fit {shown}; converted as {arch or spec.title}. If it is another of these, "
+            "name it: --model NAME (name=NAME in Python).",
+            stacklevel=2,
+        )
     model = model_from_state(spec, dict(converted.state), name=arch, cfg={**cfg, **converted.cfg}, source=str(path))
     if class_names is not None:
         if len(class_names) != model.num_classes:
             raise ValueError(f"convert_file: {len(class_names)} class names for {model.num_classes} classes.")
         model.pretrained_cfg["label_names"] = tuple(class_names)
     return model, converted, source
+
+
+def choose_alternative(converted: Converted, name: str | None = None, config: str = "") -> Converted:
+    """Return the checkpoint as the model that was asked for, where its keys and shapes fit several.
+
+    Args:
+        converted: the checkpoint.
+        name: the expected architecture, or None.
+        config: the authors' config in the file. It decides where there is no name.
+    Returns:
+        the checkpoint with the spec of that model. Its ``alternatives`` are empty unless nothing decided.
+    """
+    if not converted.alternatives:
+        return converted
+    specs = [converted.spec, *({**converted.spec, **other.spec} for other in converted.alternatives)]
+    if name is not None:
+        arch = split_name(name)[0]
+        fits = [spec for spec in specs if arch in names_of(ModelSpec.from_dict(spec))]
+    else:
+        fits = [
+            spec
+            for spec, other in zip(specs[1:], converted.alternatives, strict=True)
+            if other.mark and other.mark in config
+        ]
+        fits = fits or specs[:1] * bool(config)
+    return replace(converted, spec=fits[0], alternatives=()) if fits else converted
 
 
 def _own_weights(state: dict[str, Tensor], name: str | None) -> tuple[Converted, str] | None:

@@ -138,8 +138,17 @@ def spec_of(name: str) -> Spec:
 
 
 def names_of(spec: ModelSpec) -> list[str]:
-    """Return the architectures with the same backbone, temporal module and augmenters, whatever their options."""
-    return [name for name in list_models() if name in _SPECS and _SPECS[name].kind == spec.kind]
+    """Return the architectures with the same backbone, temporal module and augmenters.
+
+    Where none has the same options, those of the same kind are returned, whatever their options.
+    """
+    same = [name for name in list_models() if name in _SPECS and _SPECS[name].kind == spec.kind]
+    exact = [name for name in same if isinstance(own := _SPECS[name], ModelSpec) and _parts_of(own) == _parts_of(spec)]
+    return exact or same
+
+
+def _parts_of(spec: ModelSpec) -> tuple[Any, ...]:
+    return spec.backbone, spec.temporal, spec.augmenters
 
 
 def _tags(arch: str) -> list[str]:

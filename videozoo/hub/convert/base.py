@@ -9,7 +9,17 @@ from torch import Tensor
 
 from videozoo.text import printable, some
 
-__all__ = ["ConvertError", "Converted", "Rules", "compose", "depth_of", "rename", "rename_all", "resnet_name"]
+__all__ = [
+    "Alternative",
+    "ConvertError",
+    "Converted",
+    "Rules",
+    "compose",
+    "depth_of",
+    "rename",
+    "rename_all",
+    "resnet_name",
+]
 
 # (pattern, replacement) of the keys without their last part, which stays; "" drops a tensor that only training needs.
 Rules = Sequence[tuple[str, str]]
@@ -32,6 +42,20 @@ class ConvertError(ValueError):
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another model that the same keys and shapes fit.
+
+    Args:
+        spec: the fields of ``Converted.spec`` that differ.
+        mark: text that only this model's config has, as the authors' code stores it in the file (``"ResNetC2D"``).
+            Empty if no config shows it.
+    """
+
+    spec: dict[str, Any]
+    mark: str = ""
+
+
+@dataclass(frozen=True)
 class Converted:
     """A checkpoint of another code base, converted to the names of videozoo.
 
@@ -41,12 +65,14 @@ class Converted:
             of frames) get the usual value of the source.
         dropped: names of tensors that only training needs and that have no counterpart.
         cfg: fields of the model's config that the source implies (mean, std).
+        alternatives: other models of the same keys and shapes.
     """
 
     state: dict[str, Tensor]
     spec: dict[str, Any]
     dropped: tuple[str, ...] = ()
     cfg: dict[str, Any] = field(default_factory=dict)
+    alternatives: tuple[Alternative, ...] = ()
 
 
 def rename(key: str, rules: Rules) -> str | None:

@@ -29,7 +29,7 @@ from videozoo.hub.convert.torch_file import read_torch_file
 from videozoo.hub.files import WeightsError, read_safetensors, refuse_no_file
 from videozoo.text import first_line
 
-__all__ = ["SOURCES", "convert_checkpoint", "open_checkpoint", "unwrap", "without_prefix"]
+__all__ = ["SOURCES", "config_text", "convert_checkpoint", "open_checkpoint", "unwrap", "without_prefix"]
 
 # Two rows of one source share its name; the keys tell which of them it is.
 _CONVERTERS: list[tuple[str, ModuleType]] = [
@@ -107,6 +107,13 @@ def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
     if foreign:
         raise ConvertError(f"no state dict: {', '.join(foreign[:8])} are no tensors.")
     return {re.sub(r"^(?:module\.|_orig_mod\.)+", "", key): value for key, value in tensors.items()}
+
+
+def config_text(checkpoint: Any) -> str:
+    """Return the training config that a checkpoint holds as text (MMEngine's ``meta``), or an empty text."""
+    meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
+    config = meta.get("cfg") or meta.get("config") if isinstance(meta, Mapping) else None
+    return config if isinstance(config, str) else ""
 
 
 def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
