@@ -31,12 +31,13 @@ if TYPE_CHECKING:
         model_config,
     )
     from videozoo.publish import push_to_hub
-    from videozoo.temporal import MSN, TDN, TEA, TRN, TSM, TSN, TANet
+    from videozoo.temporal import GST, MSN, TDN, TEA, TRN, TSM, TSN, TANet
     from videozoo.training.api import evaluate, finetune
 
 __all__ = [
     "ARC",
     "DNR",
+    "GST",
     "MSN",
     "TDN",
     "TEA",
@@ -80,6 +81,7 @@ _MODULES = {
     "DNR": "augment",
     "Extractor": "inference",
     "FitConfig": "fit_config",
+    "GST": "temporal",
     "MSN": "temporal",
     "Prediction": "inference",
     "Predictor": "inference",

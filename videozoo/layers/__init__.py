@@ -1,5 +1,6 @@
 """Layers and pure functions that depend only on torch and ``videozoo.shapes``."""
 
+from videozoo.layers.grouped_spatial_temporal import GroupedSpatialTemporal
 from videozoo.layers.motion_squeeze import MotionSqueeze
 from videozoo.layers.relay_cell import RelayCell
 from videozoo.layers.temporal_adaptive import TemporalAdaptive
@@ -9,6 +10,7 @@ from videozoo.layers.temporal_relation import TemporalRelation
 from videozoo.layers.temporal_shift import TemporalShift
 
 __all__ = [
+    "GroupedSpatialTemporal",
     "MotionExcitation",
     "MotionSqueeze",
     "RelayCell",

@@ -8,6 +8,7 @@ from torch import nn
 from videozoo.augment import ArcConv2d, ArcLinear, CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.augment.causal import CausalArcConv2d, CausalCrossLayerNorm2d, CausalCrossTemporalNorm2d
 from videozoo.layers import (
+    GroupedSpatialTemporal,
     MotionExcitation,
     MotionSqueeze,
     TemporalAdaptive,
@@ -28,6 +29,7 @@ _NOT_CAUSAL: dict[type[nn.Module], str] = {
     MotionSqueeze: "MSN compares each frame with the one after it",
     MotionExcitation: "TEA compares each frame with the one after it",
     TemporalDifference: "TDN compares each frame with the ones before and after it",
+    GroupedSpatialTemporal: "GST's convolutions over time look at the frame after each",
     ArcLinear: "ARC on linear layers takes a maximum over all frames of a clip",
     TemporalConv: "its convolution over time looks at the frame after each",
 }

@@ -12,7 +12,7 @@ from videozoo.models.registry import register_architecture
 from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec
 from videozoo.models.video_net import VideoNet
 from videozoo.nets.registry import register_with_timm
-from videozoo.temporal import MSN, TDN, TEA, TRN, TSM, TSN, TANet
+from videozoo.temporal import GST, MSN, TDN, TEA, TRN, TSM, TSN, TANet
 
 __all__: list[str] = []
 
@@ -59,6 +59,9 @@ _register("dnr_gn_tsn_r50", ModelSpec("resnet50_gn", TSN(), (DNR(),)), "DNR on T
 _register("trn_r18", ModelSpec("resnet18", TRN()), "TRN")
 _register("trn_r50", ModelSpec("resnet50", TRN()), "TRN")
 _register("tea_r50", ModelSpec("res2net50_26w_4s", TEA()), "TEA")
+_register("gst_r50", ModelSpec("resnet50", GST()), "GST")
+_register("gst_large_r50", ModelSpec("resnet50", GST(beta=1)), "GST-Large")
+_register("arc_gst_r50", ModelSpec("resnet50", GST(), (ARC(),)), "ARC on GST")
 
 for _short in ("r18", "r50"):
     _register(f"msn_{_short}", ModelSpec(_RESNETS[_short], MSN()), "MSN")

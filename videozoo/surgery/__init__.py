@@ -8,6 +8,7 @@ from videozoo.surgery.replace import (
     plan_before,
     reparameterizer,
     replace_modules,
+    replace_spatial,
     set_submodule,
     write_plan,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "plan_before",
     "reparameterizer",
     "replace_modules",
+    "replace_spatial",
     "set_submodule",
     "stage_modules",
     "take_over_checkpointing",

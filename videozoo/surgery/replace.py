@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import nn
 
 from videozoo.surgery.pre_conv import PreConv2d
-from videozoo.surgery.sites import find_blocks
+from videozoo.surgery.sites import Block, find_blocks
 from videozoo.surgery.stages import feature_rows, find_backbones, stage_modules
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "plan_before",
     "reparameterizer",
     "replace_modules",
+    "replace_spatial",
     "set_submodule",
     "stage_names",
     "write_plan",
@@ -141,6 +142,55 @@ def plan_before(
             "BLOCK_SITES."
         )
     return plan
+
+
+def replace_spatial(net: nn.Module, make: Callable[[Block, Any], nn.Module], *, owner: str) -> list[str]:
+    """Replace the first spatial convolution of every block by ``make(block, conv)``, in place.
+
+    Args:
+        net: the model.
+        make: returns the new module for one dense 3x3 ``nn.Conv2d``. Its errors get the name of the convolution.
+        owner: name of the method, for messages.
+    Returns:
+        the names of the convolutions.
+    Raises:
+        ValueError: no block is known, or one of these convolutions is no dense 3x3 ``nn.Conv2d``, or is in a block
+            that is re-parameterized for inference. The model is left as it was.
+    """
+    plan: Plan = {}
+    made: dict[nn.Module, nn.Module] = {}  # a block may have several names
+    for block in find_blocks(net):
+        if block.sites.spatial_conv is None:
+            continue
+        name = f"{block.name}.{block.sites.spatial_conv}"
+        conv: Any = net.get_submodule(name)
+        if conv not in made:
+            why = _why_not_spatial(conv) or reparameterizer(net, name)
+            if why is not None:
+                raise ValueError(f"{owner}: {name} {why}")
+            try:
+                made[conv] = make(block, conv)
+            except ValueError as error:
+                raise ValueError(f"{owner}: {name}: {error}") from error
+        plan[name] = made[conv]
+    if not plan:
+        raise ValueError(
+            f"{owner}: no residual block with a known 3x3 convolution in {type(net).__name__}; use a ResNet of timm, "
+            "such as 'resnet50'."
+        )
+    return write_plan(net, plan)
+
+
+def _why_not_spatial(conv: Any) -> str | None:
+    """Return the reason why a module is no plain dense 3x3 convolution, or None."""
+    if type(conv) is not nn.Conv2d:
+        return f"is a {type(conv).__name__}; need an nn.Conv2d of 3x3. Apply this method first, on a ResNet of timm."
+    if conv.groups > 1:
+        kind = "depth-wise" if conv.groups == conv.in_channels else "grouped"
+        return f"is a {kind} convolution; need a dense 3x3. Use a ResNet of timm, such as 'resnet50'."
+    if conv.kernel_size != (3, 3) or isinstance(conv.padding, str) or conv.padding != conv.dilation:
+        return f"has kernel {conv.kernel_size} and padding {conv.padding}; need a 3x3 that keeps the size of the map."
+    return None
 
 
 def _with_pre(net: nn.Module, name: str, conv: Any, make: Callable[[Any], nn.Module]) -> nn.Module:

@@ -18,7 +18,8 @@ class BlockSites:
 
     ``first_conv`` is None where a block has no convolution that opens its branch (a depth-wise separable block).
     ``only_with_skip``: methods that work before the first convolution act only in blocks with a shortcut
-    (TSM on MobileNetV2).
+    (TSM on MobileNetV2). ``spatial_conv`` is the first convolution over space: methods that replace the 3x3 (GST) take
+    its place.
     """
 
     first_conv: str | None
@@ -26,23 +27,25 @@ class BlockSites:
     first_norm: str
     second_norm: str
     only_with_skip: bool = False
+    spatial_conv: str | None = None
 
 
 SEQUENCES = (nn.Sequential, regnet.RegStage)  # call their children one after the other, and nothing else
 
-_RESIDUAL = BlockSites("conv1", "conv2", "bn1", "bn2")
+_BASIC = BlockSites("conv1", "conv2", "bn1", "bn2", spatial_conv="conv1")
+_BOTTLENECK = BlockSites("conv1", "conv2", "bn1", "bn2", spatial_conv="conv2")
 
 # Exact classes. To support a backbone family, add its blocks here.
 BLOCK_SITES: dict[type[nn.Module], BlockSites] = {
-    resnet.BasicBlock: _RESIDUAL,
-    resnet.Bottleneck: _RESIDUAL,
-    regnet.Bottleneck: BlockSites("conv1.conv", "conv2.conv", "conv1.bn", "conv2.bn"),
-    effnet.InvertedResidual: BlockSites("conv_pw", "conv_dw", "bn1", "bn2", only_with_skip=True),
-    effnet.EdgeResidual: BlockSites("conv_exp", "conv_pwl", "bn1", "bn2", only_with_skip=True),
-    effnet.DepthwiseSeparableConv: BlockSites(None, "conv_pw", "bn1", "bn2"),
+    resnet.BasicBlock: _BASIC,
+    resnet.Bottleneck: _BOTTLENECK,
+    regnet.Bottleneck: BlockSites("conv1.conv", "conv2.conv", "conv1.bn", "conv2.bn", spatial_conv="conv2.conv"),
+    effnet.InvertedResidual: BlockSites("conv_pw", "conv_dw", "bn1", "bn2", True, "conv_dw"),
+    effnet.EdgeResidual: BlockSites("conv_exp", "conv_pwl", "bn1", "bn2", True, "conv_exp"),
+    effnet.DepthwiseSeparableConv: BlockSites(None, "conv_pw", "bn1", "bn2", spatial_conv="conv_dw"),
     # 3-D. The norms of an R(2+1)D block are those after its whole (2+1)D convolutions.
-    nets.BasicBlock3d: _RESIDUAL,
-    nets.Bottleneck3d: _RESIDUAL,
+    nets.BasicBlock3d: _BASIC,
+    nets.Bottleneck3d: _BOTTLENECK,
     nets.BasicBlock2plus1d: BlockSites("conv1.spatial", "conv2.spatial", "bn1", "bn2"),
 }
 
@@ -79,7 +82,7 @@ def _sites_of(module: nn.Module) -> tuple[BlockSites, ...]:
         return BRANCH_SITES[type(module)]
     sites = BLOCK_SITES.get(type(module))
     if sites is None and _is_block_by_names(module):
-        sites = _RESIDUAL
+        sites = _BOTTLENECK if isinstance(getattr(module, "conv3", None), nn.Module) else _BASIC
     return () if sites is None else (sites,)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from videozoo.hub.convert import (
     bninception,
     dnr,
+    gst,
     mmaction_2d,
     mmaction_3d,
     msnet,
@@ -34,6 +35,7 @@ __all__ = ["SOURCES", "config_text", "convert_checkpoint", "open_checkpoint", "u
 # Two rows of one source share its name; the keys tell which of them it is.
 _CONVERTERS: list[tuple[str, ModuleType]] = [
     ("trn", trn),  # before those whose models it is built on
+    ("gst", gst),  # before those whose keys it shares
     ("tsm", tsm),
     ("tsm", bninception),
     ("tanet", tanet),
