@@ -3,8 +3,9 @@
 import ast
 import importlib.util
 import os
+import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
 from videozoo import VideoNet
-from videozoo.models import ModelSpec
+from videozoo.models import EnsembleSpec, ModelSpec, spec_of
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -25,6 +26,25 @@ def shared_folder(name: str) -> Path | None:
     root = Path(os.environ.get("VIDEOZOO_SHARED", REPO.parent / "shared"))
     folder = Path(os.environ["VIDEOZOO_DATA"]) if name == "data" and "VIDEOZOO_DATA" in os.environ else root / name
     return folder if folder.is_dir() else None
+
+
+def one_of_each_kind(names: Iterable[str]) -> list[str]:
+    """The first architecture of each combination of temporal module, augmenters and kind of backbone.
+
+    Sizes of a family (ResNet-50 and 101, MoViNet A0 and A1) differ in repeats and widths only.
+    """
+    found: dict[Any, str] = {}
+    for name in names:
+        spec = spec_of(name)
+        members = spec.members if isinstance(spec, EnsembleSpec) else (spec,)
+        kinds = [(_size_free(m.backbone), type(m.temporal), *map(type, m.augmenters)) for m in members]
+        found.setdefault(tuple(kinds), name)
+    return list(found.values())
+
+
+def _size_free(backbone: str) -> str:
+    deep = re.sub(r"resne(?:x)?t(?:50|101|152)(?:_32x4d)?", "bottlenecks", backbone)
+    return re.sub(r"(?<=_)(?:a\d|tiny|x?small|medium|base|x?large)(?=_|$)", "", re.sub(r"resnet\d+", "basic", deep))
 
 
 def write(path: Path, text: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import calibrate, clips, randomize
+from helpers import calibrate, clips, one_of_each_kind, randomize
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ from videozoo.surgery.fused_conv import FusedConv2d, FusedConv3d
 
 Net = VideoNet | Ensemble
 HANDFUL = ("test_arc_tsm", "test_dnr_tsn", "tsn_mbv2")
+KINDS = one_of_each_kind(videozoo.list_models())
 
 
 def random_net(name: str, dtype: torch.dtype = torch.float32) -> tuple[Net, Tensor]:
@@ -69,7 +70,7 @@ def check_equal(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in HANDFUL else pytest.param(name, marks=pytest.mark.slow) for name in videozoo.list_models()],
+    [*HANDFUL, *(pytest.param(name, marks=pytest.mark.slow) for name in KINDS if name not in HANDFUL)],
 )
 def test_a_fused_model_gives_the_same_output(name: str) -> None:
     check_equal(name)

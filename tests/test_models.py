@@ -18,7 +18,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from helpers import calibrate, clips, count_calls, gradients, randomize
+from helpers import calibrate, clips, count_calls, gradients, one_of_each_kind, randomize
 from safetensors.torch import load_file, save_file
 from small_backbones import small_specs
 from timm.optim import create_optimizer_v2, param_groups_layer_decay
@@ -49,11 +49,14 @@ OTHERS = {
 }
 CONVS = (nn.Conv2d, nn.Conv3d, PreConv2d, PreConv3d)
 NAMES = videozoo.list_models()
-# By default one small model for each pair of parts and block class. In the slow suite every name at its own depth,
-# and other backbones.
+# By default one small model for each pair of parts and block class. In the slow suite one name of each kind at its own
+# depth, and other backbones.
 SMALL = {**small_specs({name: spec_of(name) for name in NAMES}), **ORDERS}
 SPECS = SMALL | OTHERS
-CASES: list[Any] = [*SMALL, *(pytest.param(case, marks=pytest.mark.slow) for case in (*OTHERS, *NAMES))]
+CASES: list[Any] = [
+    *SMALL,
+    *(pytest.param(case, marks=pytest.mark.slow) for case in (*OTHERS, *one_of_each_kind(NAMES))),
+]
 # Tracing every operation in Python takes seconds: where parts or dimensions differ.
 TRACED = [
     pytest.param(case, marks=pytest.mark.slow) if case in OTHERS or re.search("_r50$|mbv2|mobilenet", case) else case

@@ -1,15 +1,16 @@
-"""Every architecture of the zoo can be explained at every stage."""
+"""Every kind of architecture can be explained at every stage."""
 
 import pytest
 import torch
-from helpers import clips, randomize
+from helpers import clips, one_of_each_kind, randomize
 
 import videozoo
 from videozoo.explain import grad_cam
 from videozoo.models.registry import spec_of
 from videozoo.models.spec import EnsembleSpec
 
-SINGLE = [name for name in videozoo.list_models() if not isinstance(spec_of(name), EnsembleSpec)]
+KINDS = one_of_each_kind(videozoo.list_models())
+SINGLE = [name for name in KINDS if not isinstance(spec_of(name), EnsembleSpec)]
 
 
 @pytest.mark.slow
