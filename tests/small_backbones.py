@@ -12,6 +12,7 @@ from videozoo.models import EnsembleSpec, ModelSpec
 from videozoo.nets.registry import register_backbone
 from videozoo.nets.resnet3d import DEPTHS, ResNet3d, ResNet3dCfg
 from videozoo.nets.slowfast import SlowFast, SlowFastCfg
+from videozoo.nets.uniformer import UniFormer, UniFormerCfg
 
 # Two blocks in one stage, so that what is handed from block to block has somewhere to go. 64 channels: gates squeeze
 # them by 16, and one or two hidden units may all be dead.
@@ -36,6 +37,7 @@ _MAKERS |= {
     "small_slowonly": partial(ResNet3d, _slowonly),
     "small_slowfast_basic": partial(SlowFast, _slowfast),
     "small_slowfast_bottleneck": partial(SlowFast, replace(_slowfast, depth=_BOTTLENECK)),
+    "small_uniformer": partial(UniFormer, UniFormerCfg((1, 1, 2, 1), (8, 16, 16, 32), head_width=8)),
 }
 for _name, _make in _MAKERS.items():
     register_backbone(_name, _make, "For tests.", first_conv="conv1")
@@ -51,6 +53,7 @@ SMALL = {
     "slowfast_resnet18_8x8_mm": "small_slowfast_basic",
     "slowfast_resnet50_8x8_mm": "small_slowfast_bottleneck",
     "slowfast_resnet50_4x16_mm": "small_slowfast_bottleneck",
+    "uniformer_small": "small_uniformer",
 }
 
 

@@ -90,6 +90,10 @@ _register(
     "dnr_slowfast_r18", ModelSpec("slowfast_resnet18_8x8_mm", augmenters=(DNR(),), num_frames=32), "DNR in SlowFast"
 )
 
+# Transformers.
+_register("uniformer_s", ModelSpec("uniformer_small", num_frames=16), "UniFormer")
+_register("uniformer_b", ModelSpec("uniformer_base", num_frames=16), "UniFormer")
+
 _register(
     "arc_tsm_r50_8f16f",
     EnsembleSpec(tuple(ModelSpec("resnet50", TSM(), (ARC(),), num_frames=frames) for frames in (8, 16))),

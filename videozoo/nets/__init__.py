@@ -11,6 +11,7 @@ from videozoo.nets.registry import list_backbones
 from videozoo.nets.resnet3d import ResNet3d
 from videozoo.nets.slowfast import SlowFast
 from videozoo.nets.tiny_resnet import make_tiny_resnet
+from videozoo.nets.uniformer import UniFormer
 
 __all__ = [
     "Backbone",
@@ -22,6 +23,7 @@ __all__ = [
     "Inception",
     "ResNet3d",
     "SlowFast",
+    "UniFormer",
     "complete_backbone",
     "is_3d",
     "list_backbones",

@@ -43,6 +43,10 @@ class StageByStage(nn.Module):
     def _map(self, state: Any) -> Tensor:
         return state
 
+    def _end(self, state: Any) -> Tensor:
+        """Return the final features from the state after the last stage."""
+        return self._map(state)
+
     def _between(self, index: int, state: Any) -> Any:
         """Run operations before stage ``index`` that are not in its module, such as pooling after the stem."""
         return state
@@ -57,7 +61,7 @@ class StageByStage(nn.Module):
         state = self._begin(x)
         for index, name in enumerate(self.stage_names):
             state = self._advance(getattr(self, name), self._between(index, state))
-        return self._map(state)
+        return self._end(state)
 
     def forward_intermediates(
         self,
@@ -92,7 +96,10 @@ class StageByStage(nn.Module):
             state = self._advance(getattr(self, name), self._between(index, state))
             if index + 1 in take:
                 maps.append(self._map(state))
-        return maps if intermediates_only else (self._map(state), maps)
+        if intermediates_only:
+            return maps
+        is_whole = not stop_early or last == len(self.stage_names)
+        return (self._end(state) if is_whole else self._map(state)), maps
 
 
 class Backbone(StageByStage):

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from math import prod
+from typing import Any, Literal
 
 import torch
 from fvcore.nn import FlopCountAnalysis
@@ -22,6 +23,13 @@ Accounting = Literal["products", "executed", "arc"]
 _PRODUCTS = frozenset({"conv", "linear", "addmm", "mm", "matmul", "bmm", "einsum"})
 _RECTIFIERS_AND_MAXIMA = frozenset({"relu", "relu_", "max_pool2d", "max_pool3d"})
 
+
+def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Count the two matrix products of an attention whose softmax is fused: queries (..., L, E), keys (..., S, E)."""
+    (*batch, length, width), keys, values = (value.type().sizes() for value in inputs[:3])
+    return Counter({"matmul": prod(batch) * length * keys[-2] * (width + values[-1])})
+
+
 # Operators that fvcore does not count by itself.
 _EXTRA_HANDLES = {
     "aten::addcmul": elementwise_flop_counter(0, 2),  # last step of a dynamic norm, counted as the norm it replaces
@@ -29,6 +37,7 @@ _EXTRA_HANDLES = {
     "aten::relu_": elementwise_flop_counter(0, 1),
     "aten::max_pool2d": elementwise_flop_counter(1, 0),
     "aten::max_pool3d": elementwise_flop_counter(1, 0),
+    "aten::scaled_dot_product_attention": _attention,
 }
 
 

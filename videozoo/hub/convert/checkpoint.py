@@ -15,6 +15,7 @@ from videozoo.hub.convert import (
     gst,
     mmaction_2d,
     mmaction_3d,
+    mmaction_transformers,
     msnet,
     pyslowfast,
     tanet,
@@ -23,6 +24,7 @@ from videozoo.hub.convert import (
     torchvision_r2plus1d,
     trn,
     tsm,
+    uniformer,
 )
 from videozoo.hub.convert.base import Converted, ConvertError
 from videozoo.hub.convert.inert_pickle import Array, Inert
@@ -44,8 +46,10 @@ _CONVERTERS: list[tuple[str, ModuleType]] = [
     ("dnr", dnr),
     ("tea", tea),
     ("mmaction2", mmaction_3d),
+    ("mmaction2", mmaction_transformers),
     ("mmaction2", mmaction_2d),
     ("pyslowfast", pyslowfast),
+    ("uniformer", uniformer),
     ("torchvision", torchvision_r2plus1d),
 ]
 SOURCES: tuple[str, ...] = tuple(dict.fromkeys(name for name, _ in _CONVERTERS))
