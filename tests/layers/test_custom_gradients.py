@@ -32,9 +32,11 @@ def assert_same(got: Tensor, want: Tensor, *inputs: Tensor) -> None:
 
 
 def slow_mix(x: Tensor, taps: Tensor) -> Tensor:
-    before, center, after = taps.expand(3, *x.shape[:3])[..., None, None]
-    zeros = torch.zeros_like(x[:, :1])
-    return before * torch.cat([zeros, x[:, :-1]], 1) + center * x + after * torch.cat([x[:, 1:], zeros], 1)
+    count = len(taps)
+    zeros = x.new_zeros(x.shape[0], count // 2, *x.shape[2:])
+    padded = torch.cat([zeros, x, zeros], 1)
+    taps = taps.expand(count, *x.shape[:3])[..., None, None]
+    return torch.stack([taps[k] * padded[:, k : k + x.shape[1]] for k in range(count)]).sum(0)
 
 
 def slow_correlation(a: Tensor, b: Tensor, reach: int) -> Tensor:
@@ -71,9 +73,10 @@ def test_shift(dtype: torch.dtype, memory: torch.memory_format) -> None:
 @pytest.mark.parametrize("memory", FORMATS)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(("rows", "steps"), [(1, 1), (2, 1), (1, S), (2, S)])
-def test_mix_of_neighbors(dtype: torch.dtype, memory: torch.memory_format, rows: int, steps: int) -> None:
+@pytest.mark.parametrize("count", [3, 5, 11])
+def test_mix_of_neighbors(dtype: torch.dtype, memory: torch.memory_format, rows: int, steps: int, count: int) -> None:
     x = folded(6, dtype, memory)
-    taps = torch.randn(3, rows, steps, 6, dtype=dtype, requires_grad=True)
+    taps = torch.randn(count, rows, steps, 6, dtype=dtype, requires_grad=True)
     clips = x.unflatten(0, (-1, S))
     assert_same(mix_neighbors(clips, taps), slow_mix(clips, taps), x, taps)
     with torch.no_grad():

@@ -1,6 +1,7 @@
 """Depth-wise temporal convolution of kernel size 3."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,8 @@ from videozoo.autograd import CustomGradient
 from videozoo.shapes import unfold_time
 
 __all__ = ["TemporalConv", "mix_neighbors", "temporal_conv"]
+
+T = TypeVar("T")
 
 
 def temporal_conv(x: Tensor, kernel: Tensor) -> Tensor:
@@ -24,12 +27,13 @@ def temporal_conv(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def mix_neighbors(x: Tensor, weights: Tensor) -> Tensor:
-    """Return a weighted sum of the previous, the current and the next time step, with zeros past the ends.
+    """Return a weighted sum of neighboring time steps, with zeros past the ends.
 
-    y[s] = weights[0, s] x[s-1] + weights[1, s] x[s] + weights[2, s] x[s+1]
+    y[s] = sum over k of weights[k, s] x[s + k - r], where 2 r + 1 steps are summed. With r = 1 these are the previous,
+    the current and the next one.
 
     Shape:
-        x (B, S, C, H, W), weights (3, B or 1, S or 1, C). Output as x.
+        x (B, S, C, H, W), weights (2 r + 1, B or 1, S or 1, C). Output as x.
     """
     return _MixNeighbors.apply(x, weights.to(x.dtype))
 
@@ -42,33 +46,48 @@ class _MixNeighbors(CustomGradient):
 
     @staticmethod
     def plain(x: Tensor, weights: Tensor) -> Tensor:
-        padded = F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1))
-        before, center, after = weights[..., None, None].unbind(0)
-        return before * padded[:, :-2] + center * x + after * padded[:, 2:]
+        reach, steps = weights.shape[0] // 2, x.shape[1]
+        padded = F.pad(x, (0, 0, 0, 0, 0, 0, reach, reach))
+        taps = weights[..., None, None].unbind(0)
+        y = taps[0] * padded[:, :steps]
+        for k, tap in enumerate(taps[1:], 1):
+            y = y + tap * padded[:, k : k + steps]
+        return y
 
     @staticmethod
     def run(_: Any, x: Tensor, weights: Tensor) -> Tensor:
-        before, center, after = weights.contiguous()[..., None, None].unbind(0)
-        first, last = (slice(1, None), slice(None, -1)) if weights.shape[2] > 1 else (slice(None), slice(None))
-        y = x * center
-        y[:, 1:].addcmul_(x[:, :-1], before[:, first])
-        y[:, :-1].addcmul_(x[:, 1:], after[:, last])
+        taps = weights.contiguous()[..., None, None].unbind(0)
+        y = x * taps[len(taps) // 2]
+        for tap, written, read in _neighbors(taps, x.shape[1]):
+            y[:, written].addcmul_(x[:, read], tap[:, written] if weights.shape[2] > 1 else tap)
         return y
 
     @staticmethod
     def gradient(grad: Tensor, needed: Any, _: Any, x: Tensor, weights: Tensor) -> tuple[Tensor | None, Tensor | None]:
         grad_x = grad_weights = None
         if needed[0]:
-            # x[s] has weights[0] at step s + 1 and weights[2] at step s - 1. The values that roll over the ends are
-            # multiplied with zeros.
-            grad_x = _MixNeighbors.run(
-                None, grad, torch.stack([weights[2].roll(1, 1), weights[1], weights[0].roll(-1, 1)])
-            )
+            # x[s] has weights[k] at step s - (k - r). The values that roll over the ends are multiplied with zeros.
+            reach = weights.shape[0] // 2
+            rolled = [tap.roll(k - reach, 1) for k, tap in enumerate(weights)]
+            grad_x = _MixNeighbors.run(None, grad, torch.stack(rolled[::-1]))
         if needed[1]:
-            before = F.pad((grad[:, 1:] * x[:, :-1]).sum((3, 4)), (0, 0, 1, 0))
-            after = F.pad((grad[:, :-1] * x[:, 1:]).sum((3, 4)), (0, 0, 0, 1))
-            grad_weights = torch.stack([before, (grad * x).sum((3, 4)), after]).sum_to_size(weights.shape)
+            steps = x.shape[1]
+            sums = list(weights)
+            sums[len(sums) // 2] = (grad * x).sum((3, 4))
+            for k, written, read in _neighbors(range(len(sums)), steps):
+                kept = (grad[:, written] * x[:, read]).sum((3, 4))
+                sums[k] = F.pad(kept, (0, 0, written.start, steps - written.stop))
+            grad_weights = torch.stack(sums).sum_to_size(weights.shape)
         return grad_x, grad_weights
+
+
+def _neighbors(taps: Sequence[T], steps: int) -> Iterator[tuple[T, slice, slice]]:
+    """Yield every tap but the center, the steps that it adds to, and the steps that it reads."""
+    for k, tap in enumerate(taps):
+        ahead = max(-steps, min(steps, k - len(taps) // 2))
+        if ahead:
+            first, last = max(0, -ahead), steps - max(0, ahead)
+            yield tap, slice(first, last), slice(first + ahead, last + ahead)
 
 
 class TemporalConv(nn.Module):
