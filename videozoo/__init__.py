@@ -31,16 +31,20 @@ if TYPE_CHECKING:
         model_config,
     )
     from videozoo.publish import push_to_hub
-    from videozoo.temporal import GST, MSN, TDN, TEA, TRN, TSM, TSN, TANet
+    from videozoo.temporal import ACTION, GST, MSN, MVF, TDN, TEA, TEI, TIN, TRN, TSM, TSN, TANet
     from videozoo.training.api import evaluate, finetune
 
 __all__ = [
+    "ACTION",
     "ARC",
     "DNR",
     "GST",
     "MSN",
+    "MVF",
     "TDN",
     "TEA",
+    "TEI",
+    "TIN",
     "TRN",
     "TSM",
     "TSN",
@@ -77,17 +81,21 @@ __all__ = [
 
 # The module of each public name; the others are in models. It is imported when the name is first used.
 _MODULES = {
+    "ACTION": "temporal",
     "ARC": "augment",
     "DNR": "augment",
     "Extractor": "inference",
     "FitConfig": "fit_config",
     "GST": "temporal",
     "MSN": "temporal",
+    "MVF": "temporal",
     "Prediction": "inference",
     "Predictor": "inference",
     "TANet": "temporal",
     "TDN": "temporal",
     "TEA": "temporal",
+    "TEI": "temporal",
+    "TIN": "temporal",
     "TRN": "temporal",
     "TSM": "temporal",
     "TSN": "temporal",

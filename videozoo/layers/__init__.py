@@ -1,22 +1,30 @@
 """Layers and pure functions that depend only on torch and ``videozoo.shapes``."""
 
+from videozoo.layers.action_excitation import ActionExcitation
 from videozoo.layers.grouped_spatial_temporal import GroupedSpatialTemporal
+from videozoo.layers.motion_enhancement import MotionEnhancement
 from videozoo.layers.motion_squeeze import MotionSqueeze
+from videozoo.layers.multi_view_fusion import MultiViewFusion
 from videozoo.layers.relay_cell import RelayCell
 from videozoo.layers.temporal_adaptive import TemporalAdaptive
 from videozoo.layers.temporal_conv import TemporalConv
 from videozoo.layers.temporal_difference import MotionExcitation, TemporalDifference
+from videozoo.layers.temporal_interlace import TemporalInterlace
 from videozoo.layers.temporal_relation import TemporalRelation
 from videozoo.layers.temporal_shift import TemporalShift
 
 __all__ = [
+    "ActionExcitation",
     "GroupedSpatialTemporal",
+    "MotionEnhancement",
     "MotionExcitation",
     "MotionSqueeze",
+    "MultiViewFusion",
     "RelayCell",
     "TemporalAdaptive",
     "TemporalConv",
     "TemporalDifference",
+    "TemporalInterlace",
     "TemporalRelation",
     "TemporalShift",
 ]

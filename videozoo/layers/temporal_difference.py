@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from videozoo.shapes import fold_time, to_clips
 
-__all__ = ["MotionExcitation", "TemporalDifference"]
+__all__ = ["MotionExcitation", "TemporalDifference", "step_difference"]
 
 
-def _difference(now: Tensor, mapped: Tensor, num_segments: int, step: int) -> Tensor:
+def step_difference(now: Tensor, mapped: Tensor, num_segments: int, step: int) -> Tensor:
     """Return mapped[s + step] - now[s] for a step of 1 or -1, zero past the ends. All are (B*S, C, H, W)."""
     # On clips, because padding keeps channels_last_3d but no other five-dimensional memory format.
     now, mapped = to_clips(now, num_segments), to_clips(mapped, num_segments)
@@ -70,8 +70,8 @@ class TemporalDifference(_Excitation):
 
     def forward(self, x: Tensor) -> Tensor:
         now, mapped = self._squeezed(x)
-        later = _difference(now, mapped, self.num_segments, 1)
-        earlier = _difference(now, mapped, self.num_segments, -1)
+        later = step_difference(now, mapped, self.num_segments, 1)
+        earlier = step_difference(now, mapped, self.num_segments, -1)
         if self.training:  # two calls, because the norms use separate batch statistics for each direction
             gate = self._gate(later) + self._gate(earlier)
         else:
@@ -98,6 +98,6 @@ class MotionExcitation(_Excitation):
         self.expand, self.expand_norm = nn.Conv2d(self.hidden, channels, 1, bias=False), nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        d = _difference(*self._squeezed(x), self.num_segments, 1)
+        d = step_difference(*self._squeezed(x), self.num_segments, 1)
         gate = torch.sigmoid(self.expand_norm(self.expand(d.mean((2, 3), keepdim=True)))) - 0.5
         return x + x * gate

@@ -8,12 +8,15 @@ from torch import nn
 from videozoo.augment import ArcConv2d, ArcLinear, CrossLayerNorm2d, CrossTemporalNorm2d
 from videozoo.augment.causal import CausalArcConv2d, CausalCrossLayerNorm2d, CausalCrossTemporalNorm2d
 from videozoo.layers import (
+    ActionExcitation,
     GroupedSpatialTemporal,
+    MotionEnhancement,
     MotionExcitation,
     MotionSqueeze,
     TemporalAdaptive,
     TemporalConv,
     TemporalDifference,
+    TemporalInterlace,
     TemporalShift,
 )
 from videozoo.layers.causal import Causal, CausalShift, CausalTemporalAdaptive
@@ -28,6 +31,9 @@ __all__ = ["causal_form", "make_causal", "needs_nearest"]
 _NOT_CAUSAL: dict[type[nn.Module], str] = {
     MotionSqueeze: "MSN compares each frame with the one after it",
     MotionExcitation: "TEA compares each frame with the one after it",
+    MotionEnhancement: "TEINet compares each frame with the one after it",
+    ActionExcitation: "ACTION-Net compares each frame with the one after it",
+    TemporalInterlace: "TIN moves channels to earlier frames by offsets that it predicts from the whole clip",
     TemporalDifference: "TDN compares each frame with the ones before and after it",
     GroupedSpatialTemporal: "GST's convolutions over time look at the frame after each",
     ArcLinear: "ARC on linear layers takes a maximum over all frames of a clip",

@@ -12,7 +12,7 @@ from videozoo.models.registry import register_architecture
 from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec
 from videozoo.models.video_net import VideoNet
 from videozoo.nets.registry import register_with_timm
-from videozoo.temporal import GST, MSN, TDN, TEA, TRN, TSM, TSN, TANet
+from videozoo.temporal import ACTION, GST, MSN, MVF, TDN, TEA, TEI, TIN, TRN, TSM, TSN, TANet
 
 __all__: list[str] = []
 
@@ -62,6 +62,11 @@ _register("tea_r50", ModelSpec("res2net50_26w_4s", TEA()), "TEA")
 _register("gst_r50", ModelSpec("resnet50", GST()), "GST")
 _register("gst_large_r50", ModelSpec("resnet50", GST(beta=1)), "GST-Large")
 _register("arc_gst_r50", ModelSpec("resnet50", GST(), (ARC(),)), "ARC on GST")
+_register("teinet_r50", ModelSpec("resnet50", TEI()), "TEINet")
+_register("tin_r50", ModelSpec("resnet50", TIN()), "TIN")
+_register("action_r50", ModelSpec("resnet50", ACTION()), "ACTION-Net")
+_register("mvfnet_r50", ModelSpec("resnet50", MVF()), "MVFNet")
+_register("mvfnet_r101", ModelSpec("resnet101", MVF()), "MVFNet")
 
 for _short in ("r18", "r50"):
     _register(f"msn_{_short}", ModelSpec(_RESNETS[_short], MSN()), "MSN")

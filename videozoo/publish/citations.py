@@ -20,6 +20,10 @@ _PARTS = {
     "tdn": "wang2021tdn",
     "tea": "li2020tea",
     "trn": "zhou2018trn",
+    "mvf": "wu2021mvfnet",
+    "action": "wang2021action",
+    "tin": "shao2020tin",
+    "tei": "liu2020teinet",
 }
 # The first pattern that matches the start of the backbone's name counts. Other backbones have no paper here.
 _BACKBONES = {

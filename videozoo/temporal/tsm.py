@@ -1,16 +1,14 @@
 """Temporal shift module (TSM)."""
 
-from collections import Counter
 from dataclasses import dataclass
 
 from torch import nn
 
 from videozoo.layers import TemporalShift
-from videozoo.surgery import find_blocks, insert_before
+from videozoo.surgery import insert_before
+from videozoo.temporal.deep_stage import has_deep_stage
 
 __all__ = ["TSM"]
-
-_DEEP_STAGE = 23  # blocks from which the authors shift every second block only (ResNet-101 and deeper)
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,6 @@ class TSM:
         Raises:
             ValueError: no known block.
         """
-        stages = Counter(block.parent for block in find_blocks(net))
-        deep = max(stages.values(), default=0) >= _DEEP_STAGE
-        return insert_before(net, lambda _: TemporalShift(num_segments, self.shift_div), every_other=deep)
+        return insert_before(
+            net, lambda _: TemporalShift(num_segments, self.shift_div), every_other=has_deep_stage(net)
+        )

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from videozoo.hub.convert import (
+    actionnet,
     bninception,
     dnr,
     gst,
@@ -17,10 +18,12 @@ from videozoo.hub.convert import (
     mmaction_3d,
     mmaction_transformers,
     msnet,
+    mvfnet,
     pyslowfast,
     tanet,
     tdn,
     tea,
+    tin,
     torchvision_r2plus1d,
     trn,
     tsm,
@@ -38,6 +41,9 @@ __all__ = ["SOURCES", "config_text", "convert_checkpoint", "open_checkpoint", "u
 _CONVERTERS: list[tuple[str, ModuleType]] = [
     ("trn", trn),  # before those whose models it is built on
     ("gst", gst),  # before those whose keys it shares
+    ("actionnet", actionnet),
+    ("tin", tin),
+    ("mvfnet", mvfnet),
     ("tsm", tsm),
     ("tsm", bninception),
     ("tanet", tanet),

@@ -1,4 +1,4 @@
-"""MMAction2's 2-D models, 0.x and 1.x: TSN, TSM, TANet and TRN on ResNets, TSN and TSM on MobileNetV2.
+"""MMAction2's 2-D models, 0.x and 1.x: TSN, TSM, TIN, TANet and TRN on ResNets, TSN and TSM on MobileNetV2.
 
 TSN also on a backbone of its sister library: a ResNet or ResNeXt whose names are torchvision's.
 """
@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from videozoo.hub.convert.base import Converted, ConvertError, compose, rename_all, resnet_name
+from videozoo.hub.convert.tin import interlaced
 
 __all__ = ["convert", "matches"]
 
@@ -16,6 +17,13 @@ SOURCE = "MMAction2"
 _BLOCK = r"backbone\.(layer\d\.\d+)(?:\.block)?"
 _TRN = "cls_head.consensus.fc_fusion_scales.0.1.weight"
 _TAM = "backbone.layer1.0.tam.G.0.weight"
+_TIN = "backbone.layer1.0.conv1.conv.net1.offset_net.conv.weight"
+_INTERLACE = {
+    "offset_net.conv": "offset.0",
+    "offset_net.fc1": "offset.1",
+    "offset_net.fc2": "offset.3",
+    "weight_net.conv": "scale",
+}
 _HEAD = [
     (r"cls_head\.fc_cls", "fc"),
     (r"cls_head\.consensus\.fc_fusion_scales\.(\d+)\.(\d)", r"fc.scales.\1.\2"),
@@ -24,10 +32,11 @@ _HEAD = [
 _RESNET = [
     (r"backbone\.conv1\.conv", "backbone.conv1"),
     (r"backbone\.conv1\.bn", "backbone.bn1"),
-    (rf"{_BLOCK}\.conv(\d)\.conv(?:\.net)?", r"backbone.\1.conv\2"),
+    (rf"{_BLOCK}\.conv(\d)\.conv(?:\.net2?)?", r"backbone.\1.conv\2"),
     (rf"{_BLOCK}\.conv(\d)\.bn", r"backbone.\1.bn\2"),
     (rf"{_BLOCK}\.downsample\.conv", r"backbone.\1.downsample.0"),
     (rf"{_BLOCK}\.downsample\.bn", r"backbone.\1.downsample.1"),
+    *((rf"{_BLOCK}\.conv1\.conv\.net1\.{old}", rf"backbone.\1.conv1.pre.{name}") for old, name in _INTERLACE.items()),
     (rf"{_BLOCK}\.tam\.G\.(\d)", r"backbone.\1.conv2.pre.kernel.\2"),
     (rf"{_BLOCK}\.tam\.L\.(\d)", r"backbone.\1.conv2.pre.local.\2"),
     (r"backbone\.(conv1|bn1|layer\d\.\d+\.(?:(?:conv|bn)\d|downsample\.[01]))", r"backbone.\1"),
@@ -60,7 +69,7 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 def convert(state: Mapping[str, Tensor]) -> Converted:
     """Convert the checkpoint to videozoo's keys.
 
-    The number of frames is read from TANet's and TRN's weights. Elsewhere 8 is assumed.
+    The number of frames is read from TIN's, TANet's and TRN's weights. Elsewhere 8 is assumed.
 
     Raises:
         ConvertError: a key has no place.
@@ -72,6 +81,8 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     backbone, num_frames = _backbone(new), 8
     if _TAM in state:
         temporal, num_frames = "tanet", state[_TAM].shape[1]
+    elif _TIN in state:
+        temporal, num_frames = interlaced(new)
     elif _TRN in state:
         hidden = new["fc.project.weight"].shape[0]
         temporal, num_frames = {"name": "trn", "hidden": hidden}, state[_TRN].shape[1] // hidden

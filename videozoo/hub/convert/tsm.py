@@ -27,7 +27,7 @@ _RULES = [
 def matches(state: Mapping[str, Tensor]) -> bool:
     """Return whether the keys are those of the authors' TSN or TSM on a ResNet or a MobileNetV2."""
     resnet = any(f"base_model.layer1.0.conv1{net}.weight" in state for net in ("", ".net"))
-    foreign = re.compile(r"base_model\.(bn2\.|layer\d\.\d+\.(tam|me)\b)")
+    foreign = re.compile(r"base_model\.(bn2\.|layer\d\.\d+\.(tam\b|me\b|conv1\.action_))")
     return _STEM in state or (resnet and not any(map(foreign.match, state)))
 
 
