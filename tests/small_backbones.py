@@ -11,6 +11,7 @@ from torch import nn
 from videozoo.models import EnsembleSpec, ModelSpec
 from videozoo.nets.registry import register_backbone
 from videozoo.nets.resnet3d import DEPTHS, ResNet3d, ResNet3dCfg
+from videozoo.nets.rubiksnet import RubiksNet, RubiksNetCfg
 from videozoo.nets.slowfast import SlowFast, SlowFastCfg
 from videozoo.nets.uniformer import UniFormer, UniFormerCfg
 
@@ -39,6 +40,11 @@ _MAKERS |= {
     "small_slowfast_bottleneck": partial(SlowFast, replace(_slowfast, depth=_BOTTLENECK)),
     "small_uniformer": partial(UniFormer, UniFormerCfg((1, 1, 2, 1), (8, 16, 16, 32), head_width=8)),
 }
+_MAKERS |= {
+    "small_rubiks": partial(RubiksNet, RubiksNetCfg(16, _LAYERS)),
+    "small_rubiks_se": partial(RubiksNet, RubiksNetCfg(16, _LAYERS, se_reduction=4)),
+    "small_rubiks_aq": partial(RubiksNet, RubiksNetCfg(16, _LAYERS, has_attention_shift=True)),
+}
 for _name, _make in _MAKERS.items():
     register_backbone(_name, _make, "For tests.", first_conv="conv1")
 
@@ -54,6 +60,9 @@ SMALL = {
     "slowfast_resnet50_8x8_mm": "small_slowfast_bottleneck",
     "slowfast_resnet50_4x16_mm": "small_slowfast_bottleneck",
     "uniformer_small": "small_uniformer",
+    **dict.fromkeys(("rubiks_tiny", "rubiks_medium", "rubiks_large"), "small_rubiks"),
+    "rubiks_small": "small_rubiks_se",
+    "rubiks_large_aq": "small_rubiks_aq",
 }
 
 

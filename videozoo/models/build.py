@@ -5,6 +5,7 @@ from typing import Any, overload
 
 from videozoo.augment import AUGMENTERS
 from videozoo.layers.options import check_count
+from videozoo.layers.time_aware import set_num_segments
 from videozoo.models.backbone import load_backbone
 from videozoo.models.causal import make_causal
 from videozoo.models.clip_checks import check_num_frames
@@ -54,6 +55,7 @@ def build(spec: Spec, backbone_weights: Place = None, cache_dir: Place = None) -
             f"build: {spec.backbone} is a 3-D model and mixes time itself; {type(spec.temporal).__name__} is for 2-D "
             "backbones. Leave temporal out."
         )
+    set_num_segments(backbone, spec.num_segments)  # of layers that the backbone itself has
     plain = set(backbone.state_dict())
     sites = {type(part).__name__.lower(): part.apply(backbone, spec.num_segments) for part in _parts(spec)}
     net = VideoNet(backbone, spec, sites)

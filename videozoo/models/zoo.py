@@ -83,6 +83,9 @@ _register("tsn_bninception", ModelSpec("bninception", TSN()), "TSN")
 _register("dnr_tsn_bninception", ModelSpec("bninception", TSN(), (DNR(),)), "DNR on TSN")
 _register("tsn_inception_v3", ModelSpec("inception_v3", TSN()), "TSN")
 
+for _short in ("tiny", "small", "medium", "large", "large_aq"):
+    _register(f"rubiksnet_{_short}", ModelSpec(f"rubiks_{_short}"), "RubiksNet")
+
 # 3-D models. MMAction2's SlowFast, on which the DNR paper builds and whose weights are public; the authors' own
 # differs in the lateral connections: compose(backbone="slowfast_resnet50_8x8").
 _register("r2plus1d_r34", ModelSpec("r2plus1d_resnet34"), "R(2+1)D")

@@ -9,6 +9,7 @@ from videozoo.nets.bninception import BnInception, Inception
 from videozoo.nets.inception_v3 import complete_backbone
 from videozoo.nets.registry import list_backbones
 from videozoo.nets.resnet3d import ResNet3d
+from videozoo.nets.rubiksnet import RubiksBlock, RubiksNet
 from videozoo.nets.slowfast import SlowFast
 from videozoo.nets.tiny_resnet import make_tiny_resnet
 from videozoo.nets.uniformer import UniFormer
@@ -22,6 +23,8 @@ __all__ = [
     "Conv2plus1d",
     "Inception",
     "ResNet3d",
+    "RubiksBlock",
+    "RubiksNet",
     "SlowFast",
     "UniFormer",
     "complete_backbone",

@@ -43,6 +43,7 @@ BLOCK_SITES: dict[type[nn.Module], BlockSites] = {
     effnet.InvertedResidual: BlockSites("conv_pw", "conv_dw", "bn1", "bn2", True, "conv_dw"),
     effnet.EdgeResidual: BlockSites("conv_exp", "conv_pwl", "bn1", "bn2", True, "conv_exp"),
     effnet.DepthwiseSeparableConv: BlockSites(None, "conv_pw", "bn1", "bn2", spatial_conv="conv_dw"),
+    nets.RubiksBlock: BlockSites("conv1", "conv2", "bn1", "bn2"),  # each norm comes before its convolution
     # 3-D. The norms of an R(2+1)D block are those after its whole (2+1)D convolutions.
     nets.BasicBlock3d: _BASIC,
     nets.Bottleneck3d: _BOTTLENECK,
