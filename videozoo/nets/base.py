@@ -111,7 +111,8 @@ class Backbone(StageByStage):
         is_3d: takes clips (B, C, T, H, W) instead of images (B, C, H, W).
         mixes_time: whether a frame's features depend on other frames.
         feature_info: timm's rows for the stem and every stage.
-        num_features, head_hidden_size: channels of the last map.
+        num_features: channels of the last map.
+        head_hidden_size: channels that the classifier takes, where the head changes them.
         frames_multiple: a clip's number of frames must be a multiple of it.
     """
 
@@ -121,13 +122,28 @@ class Backbone(StageByStage):
     stem_pattern = r"^(?:conv1|bn1)"
     block_pattern = r"^layer(\d+)\.(\d+)"
 
-    def _finish(self, stem: str, maps: Iterable[tuple[int, int]], num_classes: int, drop_rate: float) -> None:
-        """Set the attributes of the interface. ``maps`` are (channels, reduction) of the stem and of every stage."""
+    def _finish(
+        self,
+        stem: str,
+        maps: Iterable[tuple[int, int]],
+        num_classes: int,
+        drop_rate: float,
+        head_hidden_size: int | None = None,
+    ) -> None:
+        """Set the attributes of the interface.
+
+        Args:
+            stem: name of the module that returns the stem's map.
+            maps: (channels, reduction) of the stem and of every stage.
+            num_classes, drop_rate: of the classifier.
+            head_hidden_size: channels that the classifier takes. None: those of the last map.
+        """
         rows = zip((stem, *self.stage_names), maps, strict=True)
         self.feature_info: list[dict[str, Any]] = [
             {"num_chs": channels, "reduction": reduction, "module": module} for module, (channels, reduction) in rows
         ]
-        self.num_features = self.head_hidden_size = self.feature_info[-1]["num_chs"]
+        self.num_features: int = self.feature_info[-1]["num_chs"]
+        self.head_hidden_size = head_hidden_size or self.num_features
         self.frames_multiple = 1
         self.drop_rate = drop_rate
         self.grad_checkpointing = False
@@ -149,7 +165,7 @@ class Backbone(StageByStage):
         """Replace the classifier by a new one. ``num_classes=0`` removes it."""
         self.num_classes = num_classes
         like = next(self.parameters())
-        fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        fc = nn.Linear(self.head_hidden_size, num_classes) if num_classes else nn.Identity()
         self.fc = fc.to(like.device, like.dtype)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
