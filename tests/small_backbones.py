@@ -14,6 +14,7 @@ from videozoo.nets.resnet3d import DEPTHS, ResNet3d, ResNet3dCfg
 from videozoo.nets.rubiksnet import RubiksNet, RubiksNetCfg
 from videozoo.nets.slowfast import SlowFast, SlowFastCfg
 from videozoo.nets.uniformer import UniFormer, UniFormerCfg
+from videozoo.nets.x3d import X3d, X3dCfg
 
 # Two blocks in one stage, so that what is handed from block to block has somewhere to go. 64 channels: gates squeeze
 # them by 16, and one or two hidden units may all be dead.
@@ -39,6 +40,7 @@ _MAKERS |= {
     "small_slowfast_basic": partial(SlowFast, _slowfast),
     "small_slowfast_bottleneck": partial(SlowFast, replace(_slowfast, depth=_BOTTLENECK)),
     "small_uniformer": partial(UniFormer, UniFormerCfg((1, 1, 2, 1), (8, 16, 16, 32), head_width=8)),
+    "small_x3d": partial(X3d, X3dCfg(depth=0.3, pooled=64)),
 }
 _MAKERS |= {
     "small_rubiks": partial(RubiksNet, RubiksNetCfg(16, _LAYERS)),
@@ -63,6 +65,7 @@ SMALL = {
     **dict.fromkeys(("rubiks_tiny", "rubiks_medium", "rubiks_large"), "small_rubiks"),
     "rubiks_small": "small_rubiks_se",
     "rubiks_large_aq": "small_rubiks_aq",
+    **dict.fromkeys(("x3d_small", "x3d_large", "x3d_extra_large"), "small_x3d"),
 }
 
 
@@ -71,8 +74,9 @@ def small_specs(specs: Mapping[str, ModelSpec | EnsembleSpec]) -> dict[str, Mode
 
     Backbones that have no small sibling, and ensembles, are left to the slow tests, which run every name.
     """
-    found: dict[ModelSpec, str] = {}
+    found: dict[ModelSpec, tuple[str, ModelSpec]] = {}
     for name, spec in specs.items():
         if isinstance(spec, ModelSpec) and spec.backbone in SMALL:
-            found.setdefault(spec.replace(backbone=SMALL[spec.backbone]), name)
-    return {f"small {name}": spec for spec, name in found.items()}
+            small = spec.replace(backbone=SMALL[spec.backbone])
+            found.setdefault(small.replace(num_frames=1), (name, small))
+    return {f"small {name}": spec for name, spec in found.values()}

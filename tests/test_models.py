@@ -69,7 +69,7 @@ def frames_of(case: str) -> int:
     """Few frames that the model takes: segments of TDN have five, SlowFast takes every fourth or eighth, an 8-frame
     member of an ensemble every second."""
     default = (SPECS[case] if case in SPECS else spec_of(case)).num_frames
-    return {8: T, 16: 6, 32: 16, 40: 15}[default]
+    return {4: T, 8: T, 13: T, 16: 6, 32: 16, 40: 15}[default]
 
 
 Net = VideoNet | Ensemble

@@ -87,6 +87,8 @@ def convert_file(
     if wanted not in (None, spec.num_classes):
         raise WeightsError(f"has {spec.num_classes} classes, not {wanted}", source=str(path))
     frames = num_frames if num_frames is not None or record is None else record.num_frames
+    if frames is None and name is not None and len({spec_of(one).num_frames for one in names_of(spec)}) > 1:
+        frames = spec_of(split_name(name)[0]).num_frames  # one network, whose names are of different clips
     spec = spec if frames is None else spec.replace(num_frames=frames)
     arch = _architecture(spec, name, path)
     cfg = {} if record is None else {field.name: getattr(record, field.name) for field in fields(record)}
@@ -154,8 +156,11 @@ def _image_hint(state: dict[str, Tensor], path: Path) -> str:
 
 
 def _architecture(spec: ModelSpec, wanted: str | None, path: Path) -> str:
-    """Return the registered name of a composition, options aside. It must match the name that the user gave, if any."""
-    names = names_of(spec)
+    """Return the registered name of a composition, options aside. It must match the name that the user gave, if any.
+
+    Of names of one network, the first for clips of that length is returned.
+    """
+    names = sorted(names_of(spec), key=lambda one: spec_of(one).num_frames != spec.num_frames)
     if wanted is None:
         return names[0] if names else ""
     model_entrypoint(wanted)  # raises with the nearest names

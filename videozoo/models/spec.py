@@ -1,6 +1,7 @@
 """Specs: all that is needed to build a model again, as plain data."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
@@ -81,7 +82,7 @@ class ModelSpec:
     @property
     def family(self) -> tuple[str, type]:
         """Backbone, without the suffix of a variant, and kind of temporal module."""
-        return self.backbone.removesuffix("_mm").removesuffix("_tv"), type(self.temporal)
+        return re.sub("_(?:mm|tv|ptv)$", "", self.backbone), type(self.temporal)
 
     @property
     def kind(self) -> tuple[Any, ...]:

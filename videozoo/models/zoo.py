@@ -17,7 +17,7 @@ from videozoo.temporal import ACTION, GST, MSN, MVF, TDN, TEA, TEI, TIN, TRN, TS
 __all__: list[str] = []
 
 
-def _register(name: str, spec: Spec, summary: str) -> None:
+def _register(name: str, spec: Spec, summary: str, **videos: Any) -> None:
     def entry(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:
         return create_named(name, spec, pretrained, **kwargs)
 
@@ -28,7 +28,7 @@ def _register(name: str, spec: Spec, summary: str) -> None:
     else:
         backbones, classifier = spec.backbone, "fc"
     entry.__doc__ = f"{summary} on {backbones}; arguments as in videozoo.create_model."
-    cfg = VideoCfg(architecture=name, num_frames=spec.num_frames, classifier=classifier)
+    cfg = VideoCfg(architecture=name, num_frames=spec.num_frames, classifier=classifier, **videos)
     register_architecture(entry, cfg, published_weights(name), spec)
 
 
@@ -97,6 +97,22 @@ _register("slowfast_r50_4x16", ModelSpec("slowfast_resnet50_4x16_mm", num_frames
 _register(
     "dnr_slowfast_r18", ModelSpec("slowfast_resnet18_8x8_mm", augmenters=(DNR(),), num_frames=32), "DNR in SlowFast"
 )
+
+# X3D, on the clips of its authors: one network for XS, S and M.
+for _name, _backbone, _frames, _stride, _size, _test in (
+    ("x3d_xs", "x3d_small", 4, 12, 160, 182),
+    ("x3d_s", "x3d_small", 13, 6, 160, 182),
+    ("x3d_m", "x3d_small", 16, 5, 224, 256),
+    ("x3d_l", "x3d_large", 16, 5, 312, 356),
+    ("x3d_xl", "x3d_extra_large", 16, 5, 312, 356),
+):
+    _clip = {
+        **{"input_size": (3, _size, _size), "test_crop_size": _test, "frame_sampling": "dense"},
+        **{"frame_stride": _stride, "mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)},
+    }
+    _register(_name, ModelSpec(_backbone, num_frames=_frames), "X3D", **_clip)
+    if _name == "x3d_s":
+        _register("dnr_x3d_s", ModelSpec(_backbone, augmenters=(DNR(),), num_frames=_frames), "DNR in X3D", **_clip)
 
 # Transformers.
 _register("uniformer_s", ModelSpec("uniformer_small", num_frames=16), "UniFormer")

@@ -13,6 +13,7 @@ from videozoo.nets.rubiksnet import RubiksBlock, RubiksNet
 from videozoo.nets.slowfast import SlowFast
 from videozoo.nets.tiny_resnet import make_tiny_resnet
 from videozoo.nets.uniformer import UniFormer
+from videozoo.nets.x3d import X3d, X3dBlock
 
 __all__ = [
     "Backbone",
@@ -27,6 +28,8 @@ __all__ = [
     "RubiksNet",
     "SlowFast",
     "UniFormer",
+    "X3d",
+    "X3dBlock",
     "complete_backbone",
     "is_3d",
     "list_backbones",

@@ -47,6 +47,7 @@ BLOCK_SITES: dict[type[nn.Module], BlockSites] = {
     # 3-D. The norms of an R(2+1)D block are those after its whole (2+1)D convolutions.
     nets.BasicBlock3d: _BASIC,
     nets.Bottleneck3d: _BOTTLENECK,
+    nets.X3dBlock: _BOTTLENECK,
     nets.BasicBlock2plus1d: BlockSites("conv1.spatial", "conv2.spatial", "bn1", "bn2"),
 }
 

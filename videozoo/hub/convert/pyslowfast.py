@@ -46,8 +46,8 @@ _SLOWFAST = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the keys are those of PySlowFast's models of one or two pathways."""
-    return "s1.pathway0_stem.conv.weight" in state
+    """Return whether the keys are those of PySlowFast's models of one or two pathways. X3D has its own converter."""
+    return "s1.pathway0_stem.conv.weight" in state and "s1.pathway0_stem.conv_xy.weight" not in state
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
