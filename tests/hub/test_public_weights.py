@@ -344,3 +344,15 @@ def test_a_tag_gives_the_logits_of_the_original_code(
     with torch.no_grad():
         logits = model(fill.make_input(facts["frames"], facts["size"]))
     assert (logits - torch.tensor(facts["logits_all"])).abs().max() <= facts["suggested_atol"]
+
+
+def test_an_unknown_hash_and_a_non_commercial_license_are_said(
+    cfg: VideoCfg, published: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place_weights(published.path, NAME, tmp_path / "known")
+    assert not caplog.messages
+    cfg.sha256_prefix, cfg.license, cfg.origin_url = None, "CC-BY-NC-4.0", "https://example.com/zoo"
+    place_weights(published.path, NAME, tmp_path / "unknown")
+    hash_line, license_line = caplog.messages
+    assert f"{NAME}: its owners list no hash" in hash_line
+    assert "CC-BY-NC-4.0, excludes commercial use (https://example.com/zoo)" in license_line

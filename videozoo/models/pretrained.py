@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -144,6 +145,12 @@ def _convert_into(path: Path, name: str, cfg: VideoCfg, folder: Path) -> None:
             source=str(path),
         )
     model, _, _ = convert_file(path, name=name)
+    if cfg.sha256_prefix is None:
+        _log.warning("%s: its owners list no hash; its keys and shapes were checked, and only tensors were read", name)
+    if cfg.license and re.search(r"(?i)\bnc\b|non-commercial", cfg.license):
+        _log.warning(
+            "%s: the license of these weights, %s, excludes commercial use (%s)", name, cfg.license, cfg.origin_url
+        )
     origin = {"name": name, "url": cfg.url, "sha256": digest}
 
     def fill(new: Path) -> None:

@@ -46,6 +46,7 @@ def _config(row: dict[str, Any]) -> VideoCfg:
     training = f", trained with {row['training']}" if "training" in row else ""
     names: Any = _class_names(dataset["class_names"]) if "class_names" in dataset else None
     optional = {key: row[key] for key in ("sha256_prefix", "frame_stride", "test_crop_size") if key in row}
+    optional |= {key: tuple(row[key]) for key in ("mean", "std", "input_size", "test_resize") if key in row}
     return VideoCfg(
         url=row["url"],
         num_classes=dataset["num_classes"],
@@ -55,7 +56,6 @@ def _config(row: dict[str, Any]) -> VideoCfg:
         frame_sampling=row["frame_sampling"],
         test_num_clips=int(clips),
         test_num_crops=int(crops),
-        mean=tuple(row.get("mean", VideoCfg.mean)),
         classifier="fc",
         license=source["license"],
         origin_url=source["origin_url"],

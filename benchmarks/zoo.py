@@ -1,0 +1,135 @@
+"""Measure cost, time and memory of every architecture on the CPU.
+
+``python benchmarks/zoo.py [NAME...]`` writes ``zoo.json`` and ``zoo.md``. Each architecture predicts and trains two
+clips of 112 x 112 pixels and 8 frames (or the fewest frames that it takes, where 8 do not fit) in a process of its own.
+NAMEs are measured again and the other rows are kept. Run nothing else on the machine meanwhile.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from pages import table, write
+from speed_measure import machine, measure, peak_of_tensors, to_channels_last
+
+import videozoo
+from videozoo.catalog import read_costs
+from videozoo.models import spec_of
+from videozoo.text import gmacs_text
+
+HERE = Path(__file__).resolve().parent
+RESULT = HERE / "zoo.json"
+BATCH, FRAMES, SIZE, ROUNDS = 2, 8, 112, 3
+
+
+def fitting_frames(name: str) -> int:
+    """Return 8 frames, or the nearest number above that the architecture takes, at most its own."""
+    own = spec_of(name).num_frames
+    for frames in range(min(FRAMES, own), own):
+        try:
+            with torch.device("meta"):
+                videozoo.create_model(name, num_frames=frames)
+            return frames
+        except ValueError:
+            continue
+    return own
+
+
+def measure_one(name: str) -> dict[str, Any]:
+    """Return the figures of one architecture: milliseconds to predict and to train, and MB of its tensors."""
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    frames = fitting_frames(name)
+    net = videozoo.create_model(name, num_frames=frames, num_classes=400)
+    to_channels_last(net)
+    x = torch.randn(BATCH, 3, frames, SIZE, SIZE)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=0.9)
+
+    def predict() -> None:
+        with torch.inference_mode():
+            net(x)
+
+    def train() -> None:
+        net(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    net.eval()
+    predict()
+    predict_ms = median(measure(predict, "cpu") for _ in range(ROUNDS))
+    net.train()
+    train()
+    train_ms = median(measure(train, "cpu") for _ in range(ROUNDS))
+    return {
+        "frames": frames,
+        "predict_ms": round(predict_ms, 1),
+        "train_ms": round(train_ms, 1),
+        "train_mb": round(peak_of_tensors(train)),
+    }
+
+
+def page(result: dict[str, Any]) -> str:
+    """Return the page of the measured figures."""
+    costs = read_costs()
+    rows = []
+    for name, row in result["rows"].items():
+        _, frames, _, side = costs[name]["clip_shape"]
+        rows.append(
+            (
+                f"`{name}`",
+                f"{costs[name]['params'] / 1e6:.2f}",
+                f"{frames} x {side}",
+                gmacs_text(costs[name]["macs"]),
+                str(row["frames"]),
+                f"{row['predict_ms']:.0f}",
+                f"{row['train_ms']:.0f}",
+                f"{row['train_mb']:,}",
+            )
+        )
+    head = ("model", "M parameters", "own clip", "GMACs", "frames", "ms to predict", "ms to train", "MB to train")
+    text = [
+        "# Cost and time of every architecture",
+        "",
+        "GMACs are those of the model's own clip (frames x pixels). Times and memory are those of two clips of",
+        "112 x 112 pixels with 8 frames, or with the fewest frames that the model takes, as in the column *frames*.",
+        "A training step is forward, backward and SGD with momentum, in float32 and channels-last memory. MB are the",
+        f"tensors at its peak, weights included. Times are medians of {ROUNDS} runs in a process of their own.",
+        "",
+        f"Measured on {result['machine']['machine']}. {result['machine']['versions']}, commit "
+        f"{result['machine']['commit']}. `python benchmarks/zoo.py` measures again and writes this page.",
+        "[speed.md](speed.md) compares some of them at 224 pixels, in turns.",
+        "",
+        *table(head, rows),
+        "",
+    ]
+    return "\n".join(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure_one(args.one)))
+        return
+    known = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() and args.names else {}
+    for name in args.names or videozoo.list_models():
+        done = subprocess.run([sys.executable, __file__, "--one", name], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+        known[name] = json.loads(done.stdout)
+        print(name, known[name], flush=True)
+    rows = {name: known[name] for name in videozoo.list_models() if name in known}
+    result = {"machine": machine("cpu", 2), "rows": rows}
+    write(RESULT, json.dumps(result, indent=1) + "\n")
+    write(HERE / "zoo.md", page(result))
+
+
+if __name__ == "__main__":
+    main()
