@@ -225,7 +225,9 @@ def test_weights_of_the_base_load_by_the_key_rule(net: Net) -> None:
         for k in missing
         if k.rpartition(".")[0].removesuffix(".gru.input").removesuffix(".gru.hidden") in names.get("arc", ())
     }
-    dnr_keys = missing - arc_keys
+    tpn_keys = {k for k in missing if re.match(r"(members\.\d\.)?(backbone\.neck|aux_head)\.", k)}
+    assert bool(tpn_keys) == ("tpn" in names)
+    dnr_keys = missing - arc_keys - tpn_keys
     assert bool(arc_keys) == ("arc" in names)
     assert all(k.rpartition(".")[2] in ("embed", "fuse", "attend") or ".gru." in k for k in arc_keys)
     assert all(".relay." in k or any(k.startswith(f"{n}.") for n in dynamic) for k in dnr_keys)
@@ -257,7 +259,8 @@ def test_arc_starts_exactly_as_its_base(net: Net) -> None:
 @every_net
 def test_every_parameter_gets_a_gradient(net: Net, x: Tensor) -> None:
     model = trainable(net)
-    F.cross_entropy(model(x), torch.tensor([1, 3])).backward()
+    outputs = model(x, with_aux=True) if getattr(model, "aux_weight", 0) else [model(x)]
+    torch.stack([F.cross_entropy(logits, torch.tensor([1, 3])) for logits in outputs]).sum().backward()
     grads = gradients(model)
     assert set(grads) == set(dict(model.named_parameters()))
     assert all(g.isfinite().all() for g in grads.values())
@@ -316,7 +319,8 @@ def test_synchronized_batch_norm_keeps_dynamic_norms(net: Net, x: Tensor, y: Ten
 def test_gradient_checkpointing_gives_the_same_gradients(net: Net, x: Tensor) -> None:
     plain, saving = trainable(net), trainable(net)
     saving.set_grad_checkpointing()
-    last = [m for n, m in saving.named_modules() if isinstance(m, CONVS) and n.count(".") > 2]
+    blocks = [(n, m) for n, m in saving.named_modules() if "neck." not in n and n.count(".") > 2]
+    last = [m for _, m in blocks if isinstance(m, CONVS)]
     calls = count_calls(last[-1])
     for model in (plain, saving):
         torch.manual_seed(0)  # TRN draws in training
@@ -456,7 +460,7 @@ def test_parts_of_the_forward_agree(net: Net, x: Tensor, y: Tensor) -> None:
         pytest.skip("maps of two lengths and two classifiers: test_ensemble.py puts its forward together")
     features = net.forward_features(x)
     assert features.shape[:2] == (2, net.num_features)
-    assert net.is_3d or features.shape[2] == net.num_segments
+    assert net.is_3d or features.shape[2] == net.num_steps
     assert torch.equal(net.forward_head(features), y)
     pooled = net.forward_head(features, pre_logits=True)
     assert pooled.shape == (2, net.head_hidden_size)

@@ -7,7 +7,7 @@ from videozoo.in_timm import register_when_loaded
 from videozoo.version import __version__
 
 if TYPE_CHECKING:
-    from videozoo.augment import ARC, DNR
+    from videozoo.augment import ARC, DNR, TPN
     from videozoo.data import VideoDataset, create_transform, load_source
     from videozoo.data.motions import write_example_video
     from videozoo.engine.fit import fit
@@ -45,6 +45,7 @@ __all__ = [
     "TEA",
     "TEI",
     "TIN",
+    "TPN",
     "TRN",
     "TSM",
     "TSN",
@@ -96,6 +97,7 @@ _MODULES = {
     "TEA": "temporal",
     "TEI": "temporal",
     "TIN": "temporal",
+    "TPN": "augment",
     "TRN": "temporal",
     "TSM": "temporal",
     "TSN": "temporal",

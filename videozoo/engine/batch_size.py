@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from videozoo.batched_forward import is_out_of_memory
+from videozoo.engine.aux_loss import training_logits
 from videozoo.engine.device import make_accelerator
 from videozoo.engine.errors import EngineError
 from videozoo.engine.freeze import freeze
@@ -128,8 +129,12 @@ def _train_once(
         video, label = take(batch, "video", "fit"), take(batch, "label", "fit")
         video, _ = (video, label) if train_batch is None else train_batch(video, label)
         with accelerator.autocast():
-            logits = copied(video)
-        loss = functional.cross_entropy(logits.float(), torch.zeros_like(logits.float()).softmax(dim=1))
+            outputs = training_logits(copied, copied, video)
+        losses = [
+            part * functional.cross_entropy(logits.float(), torch.zeros_like(logits.float()).softmax(dim=1))
+            for logits, part in outputs
+        ]
+        loss = torch.stack(losses).sum()
         held = max(held, used_memory())
         loss.backward()
         optimizer.step()

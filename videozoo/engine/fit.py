@@ -48,7 +48,9 @@ def fit(
     """Train any clip model from data loaders and write a run folder that can be continued and loaded.
 
     Works with any module that turns (B, 3, T, H, W) into (B, C). It is trained in place and ends with the weights of
-    the last epoch on accelerate's device. The best weights are in ``output/best``.
+    the last epoch on accelerate's device. The best weights are in ``output/best``. A model with an attribute
+    ``aux_weight`` above 0 (`VideoNet` with TPN) is called with ``with_aux=True`` and returns a pair. The loss of the
+    second logits is added with that weight.
 
     A checkpoint is written before the first epoch, after each epoch, and every ``checkpoint_minutes`` within one.
     Ctrl-C and SIGTERM stop at the next optimizer step, in all processes together, and write a checkpoint. A killed

@@ -13,6 +13,7 @@ from timm.loss import BinaryCrossEntropy
 from torch import Tensor
 from torch.nn import functional
 
+from videozoo.engine.aux_loss import training_logits
 from videozoo.engine.errors import TrainingError
 from videozoo.engine.freeze import freeze
 from videozoo.engine.interrupts import Stopped
@@ -162,10 +163,12 @@ def _step(run: Run, group: Group, weight: float, where: str) -> tuple[float, flo
         video, labels = take(batch, "video", "fit"), take(batch, "label", "fit")
         video, target = (video, labels) if run.calls.train_batch is None else run.calls.train_batch(video, labels)
         with contextlib.nullcontext() if number == len(group) else accelerator.no_sync(run.model):
-            logits = run.model(video)
-            _check_logits(logits, video, run.num_classes)
-            loss = _loss(run, logits, target)
+            outputs = training_logits(run.model, run.net, video)
+            for logits, _ in outputs:
+                _check_logits(logits, video, run.num_classes)
+            loss = torch.stack([part * _loss(run, logits, target) for logits, part in outputs]).sum()
             accelerator.backward(loss * share)
+        logits = outputs[0][0]
         if run.config.multi_label:  # there is no one right answer
             correct = loss.new_zeros(())
         else:

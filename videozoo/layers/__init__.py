@@ -10,11 +10,13 @@ from videozoo.layers.temporal_adaptive import TemporalAdaptive
 from videozoo.layers.temporal_conv import TemporalConv
 from videozoo.layers.temporal_difference import MotionExcitation, TemporalDifference
 from videozoo.layers.temporal_interlace import TemporalInterlace
+from videozoo.layers.temporal_pyramid import AuxiliaryHead, TemporalPyramid
 from videozoo.layers.temporal_relation import TemporalRelation
 from videozoo.layers.temporal_shift import TemporalShift
 
 __all__ = [
     "ActionExcitation",
+    "AuxiliaryHead",
     "GroupedSpatialTemporal",
     "MotionEnhancement",
     "MotionExcitation",
@@ -25,6 +27,7 @@ __all__ = [
     "TemporalConv",
     "TemporalDifference",
     "TemporalInterlace",
+    "TemporalPyramid",
     "TemporalRelation",
     "TemporalShift",
 ]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, overload
 
-from videozoo.augment import AUGMENTERS
+from videozoo.augment import AUGMENTERS, TPN
 from videozoo.layers.options import check_count
 from videozoo.layers.time_aware import set_num_segments
 from videozoo.models.backbone import load_backbone
@@ -56,12 +56,19 @@ def build(spec: Spec, backbone_weights: Place = None, cache_dir: Place = None) -
             "backbones. Leave temporal out."
         )
     set_num_segments(backbone, spec.num_segments)  # of layers that the backbone itself has
+    if hasattr(spec.temporal, "make_head") and any(type(part) is TPN for part in spec.augmenters):
+        raise ValueError(
+            f"build: {type(spec.temporal).__name__} classifies the features of every frame, and TPN leaves one time "
+            "step; take another temporal module, or leave TPN out."
+        )
     plain = set(backbone.state_dict())
     sites = {type(part).__name__.lower(): part.apply(backbone, spec.num_segments) for part in _parts(spec)}
     net = VideoNet(backbone, spec, sites)
     if spec.causal:
         make_causal(net, nearest=True)
-    net.added_names = frozenset(f"backbone.{name}" for name in net.backbone.state_dict() if name not in plain)
+    added = [f"backbone.{name}" for name in net.backbone.state_dict() if name not in plain]
+    added += [name for name in net.state_dict() if name.startswith("aux_head.")]
+    net.added_names = frozenset(added)
     return net
 
 
@@ -75,7 +82,7 @@ def _parts(spec: ModelSpec) -> list[Any]:
     if type(spec.temporal) in AUGMENTERS.values() or swapped:
         raise ValueError(
             f"build: temporal is {spec.temporal!r}, augmenters are {spec.augmenters!r}; pass one temporal module "
-            "(TSN() for none) and a list of augmenters (ARC, DNR), as in compose(backbone, TSM(), [ARC()])."
+            "(TSN() for none) and a list of augmenters (ARC, DNR, TPN), as in compose(backbone, TSM(), [ARC()])."
         )
     kinds = [type(part) for part in spec.augmenters]
     if len(set(kinds)) < len(kinds):

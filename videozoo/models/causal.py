@@ -17,6 +17,7 @@ from videozoo.layers import (
     TemporalConv,
     TemporalDifference,
     TemporalInterlace,
+    TemporalPyramid,
     TemporalShift,
 )
 from videozoo.layers.causal import Causal, CausalShift, CausalTemporalAdaptive
@@ -37,6 +38,7 @@ _NOT_CAUSAL: dict[type[nn.Module], str] = {
     TemporalDifference: "TDN compares each frame with the ones before and after it",
     GroupedSpatialTemporal: "GST's convolutions over time look at the frame after each",
     ArcLinear: "ARC on linear layers takes a maximum over all frames of a clip",
+    TemporalPyramid: "TPN takes a maximum over all frames of a clip",
     TemporalConv: "its convolution over time looks at the frame after each",
 }
 # Causal forms that no paper describes.

@@ -129,6 +129,6 @@ def _take_over(model: VideoNet, plain: VideoNet, has_new_classes: bool) -> InitR
     state.update({key: given[key] for key in taken})
     model.load_state_dict(state)
     if has_new_classes:
-        taken -= {key for key in taken if key.startswith("fc.")}
+        taken -= {key for key in taken if key.startswith(("fc.", "aux_head.fc."))}
     new = [key for key in state if key not in taken]
     return InitReport(len(taken), tuple(new), tuple(key for key in given if key not in state))

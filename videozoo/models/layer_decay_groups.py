@@ -13,7 +13,7 @@ def layer_groups(backbone: Any, coarse: bool = False) -> dict[str, Any]:
     """Return timm's patterns by group, for the keys of a backbone.
 
     What was added to a stage, outside its blocks, is in the group of the stage's last block. A timm backbone without
-    patterns has one group for each of its parts, in order.
+    patterns has one group for each of its parts, in order. A neck (TPN's) comes after the last stage.
 
     Args:
         backbone: a model of timm, or one with timm's interface.
@@ -25,6 +25,8 @@ def layer_groups(backbone: Any, coarse: bool = False) -> dict[str, Any]:
         for group, spec in stages.items():
             if group in groups and spec is not None:
                 groups[group] += [(pattern, MATCH_PREV_GROUP) for pattern, _ in _rows(spec)]
+    if hasattr(backbone, "neck"):
+        groups.setdefault("neck", []).append((r"^neck\.", None))
     return groups
 
 

@@ -34,7 +34,7 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 _KINDS = ("local-dir", "hf-hub")
-_OF_CLASSIFIER = re.compile(r"(members\.\d+\.)?fc\.")
+_OF_CLASSIFIER = re.compile(r"(members\.\d+\.)?(aux_head\.)?fc\.")
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
+from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 from torch.fx import Proxy
 
+from videozoo.layers.temporal_pyramid import AuxiliaryHead
 from videozoo.layers.time_aware import set_num_segments, takes_frames
 from videozoo.models.clip_checks import check_clips, check_num_frames
 from videozoo.models.config import forget_classes
@@ -63,6 +65,7 @@ class VideoNet(nn.Module):
         self.head_hidden_size: int = getattr(self.backbone, "head_hidden_size", self.num_features)
         self.drop_rate = spec.drop_rate
         self.fc = self._make_fc(spec.num_classes)
+        self.aux_head, self.aux_weight = self._make_aux_head(spec)
         self.pretrained_cfg: dict[str, Any] = {}
         self.added_names: frozenset[str] = frozenset()  # keys that the backbone alone does not have
         self.init_report: Any = None  # what came from its base, where it started from one
@@ -71,6 +74,16 @@ class VideoNet(nn.Module):
     def num_segments(self) -> int:
         """Number of time steps of a 2-D backbone."""
         return self.num_frames // self.frames_per_segment
+
+    @property
+    def num_steps(self) -> int:
+        """Number of time steps of the last features of a 2-D backbone: 1 behind a neck such as TPN's."""
+        return 1 if self.neck is not None else self.num_segments
+
+    @property
+    def neck(self) -> nn.Module | None:
+        """The backbone's module that joins the maps of its last two stages (TPN's), or None."""
+        return self.backbone.neck if "tpn" in self.sites else None
 
     @property
     def head_takes_frames(self) -> bool:
@@ -102,23 +115,35 @@ class VideoNet(nn.Module):
         nn.init.zeros_(fc.bias)
         return fc
 
+    def _make_aux_head(self, spec: ModelSpec) -> tuple[AuxiliaryHead | None, float]:
+        """Return the auxiliary head of an augmenter and the weight of its loss, or None and 0."""
+        for part in spec.augmenters:
+            if getattr(part, "aux_weight", 0):
+                like = next(self.backbone.parameters())
+                head = part.make_aux_head(self.backbone, spec.num_classes, spec.drop_rate)
+                return head.to(like.device, like.dtype), float(part.aux_weight)
+        return None, 0.0
+
     def _fold(self, x: Tensor) -> Tensor:
         check_clips(self, x)
         if self.is_3d:
             return x
         return fold_time(x) if self.frames_per_segment == 1 else fold_segments(x, self.frames_per_segment)
 
-    def _clips(self, x: Tensor) -> Tensor:
-        return x if self.is_3d else to_clips(x, self.num_segments)
+    def _clips(self, x: Tensor, steps: int | None = None) -> Tensor:
+        return x if self.is_3d else to_clips(x, steps or self.num_segments)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the feature maps before pooling: (B, C, T, H, W) -> (B, num_features, T', H', W').
 
-        T' is the number of segments for a 2-D backbone. For a 3-D one it is T divided by the strides.
+        T' is the number of segments for a 2-D backbone. For a 3-D one it is T divided by the strides. Behind a neck
+        (TPN) it is 1.
         """
-        return self._clips(self._maps(x))
+        return self._clips(self._maps(x), self.num_steps)
 
     def _maps(self, x: Tensor) -> Tensor:
+        if self.neck is not None:
+            return self._join(*self._last_two(x))
         maps = self.backbone.forward_features(self._fold(x))
         if not isinstance(maps, Proxy) and maps.ndim != (5 if self.is_3d else 4):
             raise ValueError(
@@ -126,6 +151,16 @@ class VideoNet(nn.Module):
                 "use a convolutional backbone."
             )
         return maps
+
+    def _last_two(self, x: Tensor) -> list[Tensor]:
+        """Return the maps of the last two stages, as clips."""
+        maps = self.backbone.forward_intermediates(self._fold(x), indices=2, intermediates_only=True)
+        return [self._clips(y) for y in maps]
+
+    def _join(self, shallow: Tensor, deep: Tensor) -> Tensor:
+        """Run the neck on maps of clips. Its output is folded for a 2-D backbone."""
+        maps = self.backbone.neck(shallow, deep)
+        return maps if self.is_3d else fold_time(maps)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool, average over frames and classify: (B, num_features, T', H', W') -> (B, num_classes).
@@ -137,14 +172,26 @@ class VideoNet(nn.Module):
     def _head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         x = self.backbone.forward_head(x, pre_logits=True)
         if not self.is_3d:
-            x = unfold_time(x, self.num_segments)
+            x = unfold_time(x, self.num_steps)
         x = F.dropout(x, self.drop_rate, self.training)
         if not self.is_3d and (pre_logits or not self.head_takes_frames):
             x = x.mean(1)
         return x if pre_logits else self.fc(x)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._head(self._maps(x))
+    def forward(self, x: Tensor, with_aux: bool = False) -> Any:
+        """Return the logits (B, num_classes).
+
+        With ``with_aux``, for an additional loss in training, return the pair (logits, logits of the auxiliary head).
+
+        Raises:
+            ValueError: ``with_aux``, but the model has no auxiliary head.
+        """
+        if with_aux is not True:  # not its truth: a tracer (torch.fx) passes an object that has none
+            return self._head(self._maps(x))
+        if self.aux_head is None:
+            raise ValueError(f"VideoNet: with_aux=True, but {self.spec.title} has no auxiliary head; TPN has one.")
+        shallow, deep = self._last_two(x)
+        return self._head(self._join(shallow, deep)), self.aux_head(shallow)
 
     def forward_intermediates(
         self, x: Tensor, indices: int | list[int] | None = None, intermediates_only: bool = False, **kwargs: Any
@@ -159,13 +206,17 @@ class VideoNet(nn.Module):
         Returns:
             a list of (B, C_i, T, H_i, W_i), or the pair (features as ``forward_features``, that list).
         """
+        joined = self.neck is not None and not intermediates_only
         out = self.backbone.forward_intermediates(
-            self._fold(x), indices=indices, intermediates_only=intermediates_only, **kwargs
+            self._fold(x), indices=None if joined else indices, intermediates_only=intermediates_only, **kwargs
         )
         if intermediates_only:
             return [self._clips(y) for y in out]
-        final, maps = out
-        return self._clips(final), [self._clips(y) for y in maps]
+        maps = [self._clips(y) for y in out[1]]
+        if not joined:
+            return self._clips(out[0]), maps
+        take, _ = feature_take_indices(len(maps), indices)
+        return self._clips(self._join(*maps[-2:]), 1), [y for k, y in enumerate(maps) if k in take]
 
     def get_classifier(self) -> nn.Module:
         """Return the linear classifier, or an identity if ``num_classes`` is 0."""
@@ -187,6 +238,8 @@ class VideoNet(nn.Module):
         self.num_classes = num_classes
         self.spec = self.spec.replace(num_classes=num_classes)
         self.fc = self._make_fc(num_classes).train(self.training)  # TRN's head draws in training
+        if self.aux_head is not None:
+            self.aux_head.reset_classifier(num_classes)
         self.pretrained_cfg = forget_classes(self.pretrained_cfg, num_classes)
 
     def set_num_frames(self, num_frames: int) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from videozoo.augment import ARC, DNR
+from videozoo.augment import ARC, DNR, TPN
 from videozoo.models.config import VideoCfg
 from videozoo.models.describe import COMPOSED
 from videozoo.models.ensemble import Ensemble
@@ -79,6 +79,8 @@ for _short in ("r18", "r50", "r101"):
     _register(f"tdn_{_short}", ModelSpec(_RESNETS[_short], TDN(), num_frames=40), "TDN")
 _register("dnr_tdn_r50", ModelSpec("resnet50", TDN(), (DNR(),), num_frames=40), "DNR on TDN")
 
+_register("tpn_tsm_r50", ModelSpec("resnet50", TSM(), (TPN(),)), "TPN on TSM")
+
 _register("tsn_bninception", ModelSpec("bninception", TSN()), "TSN")
 _register("dnr_tsn_bninception", ModelSpec("bninception", TSN(), (DNR(),)), "DNR on TSN")
 _register("tsn_inception_v3", ModelSpec("inception_v3", TSN()), "TSN")
@@ -91,6 +93,7 @@ for _short in ("tiny", "small", "medium", "large", "large_aq"):
 _register("r2plus1d_r34", ModelSpec("r2plus1d_resnet34"), "R(2+1)D")
 _register("dnr_r2plus1d_r34", ModelSpec("r2plus1d_resnet34", augmenters=(DNR(),)), "DNR in R(2+1)D")
 _register("slowonly_r50", ModelSpec("slowonly_resnet50"), "SlowOnly")
+_register("tpn_slowonly_r50", ModelSpec("slowonly_resnet50", augmenters=(TPN(),)), "TPN on SlowOnly")
 _register("slowfast_r18", ModelSpec("slowfast_resnet18_8x8_mm", num_frames=32), "SlowFast 8x8")
 _register("slowfast_r50", ModelSpec("slowfast_resnet50_8x8_mm", num_frames=32), "SlowFast 8x8")
 _register("slowfast_r50_4x16", ModelSpec("slowfast_resnet50_4x16_mm", num_frames=32), "SlowFast 4x16")

@@ -89,4 +89,4 @@ def _linear_classifiers(net: Any) -> dict[str, int]:
     """Return the name of each classifier that is one linear layer on one row per clip, with the frames in that row."""
     nets = {f"members.{k}.fc": member for k, member in enumerate(getattr(net, "members", ()))} or {"fc": net}
     linear = {name: one for name, one in nets.items() if type(getattr(one, "fc", None)) is nn.Linear}
-    return {name: 1 if one.is_3d else int(one.num_segments) for name, one in linear.items()}
+    return {name: 1 if one.is_3d else int(one.num_steps) for name, one in linear.items()}

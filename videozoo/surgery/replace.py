@@ -81,7 +81,7 @@ def replace_modules(
     return write_plan(net, {name: make(module, name) for name, module in found})
 
 
-Site = Literal["first_conv", "second_conv"]
+Site = Literal["first_conv", "second_conv", "shortcut"]
 
 
 def insert_before(
@@ -92,9 +92,10 @@ def insert_before(
     stages: tuple[int, ...] | None = None,
     every_other: bool = False,
 ) -> list[str]:
-    """Insert ``make(conv)`` before the first or the second convolution of every residual branch.
+    """Insert ``make(conv)`` before the first or the second convolution of every residual branch, or on the shortcut.
 
-    Only the branch sees it, not the shortcut. Blocks without an expanding first convolution, and inverted residuals
+    Only the branch sees it, not the shortcut. ``site="shortcut"`` is the other way round, in blocks whose shortcut has
+    a convolution. Blocks without an expanding first convolution, and inverted residuals
     without a shortcut, are left as they are (:class:`~videozoo.surgery.sites.BlockSites`).
 
     Args:
@@ -125,7 +126,7 @@ def plan_before(
     made: dict[nn.Module, nn.Module] = {}  # a block may have several names
     prefixes = ("",) if stages is None else tuple(f"{m}." for stage in stages for m in stage_names(net, stage))
     for block in find_blocks(net):
-        child = getattr(block.sites, site)
+        child = _site_in(block, site)
         if child is None or (every_other and block.index % 2) or not block.name.startswith(prefixes):
             continue
         if block.sites.only_with_skip and not getattr(block.module, "has_skip", True):
@@ -191,6 +192,16 @@ def _why_not_spatial(conv: Any) -> str | None:
     if conv.kernel_size != (3, 3) or isinstance(conv.padding, str) or conv.padding != conv.dilation:
         return f"has kernel {conv.kernel_size} and padding {conv.padding}; need a 3x3 that keeps the size of the map."
     return None
+
+
+def _site_in(block: Block, site: Site) -> str | None:
+    """Return the name in the block of the convolution at a site, or None if the block has none."""
+    child: str | None = getattr(block.sites, site)
+    if site != "shortcut" or child is None:
+        return child
+    # Before the convolution, behind the pooling of a ResNet-D: a shift over time and a pooling over space commute.
+    convs = [name for name, module in block.module.named_modules() if type(module) in PreConv2d.known]
+    return next((name for name in convs if name.startswith(f"{child}.")), None)
 
 
 def _with_pre(net: nn.Module, name: str, conv: Any, make: Callable[[Any], nn.Module]) -> nn.Module:

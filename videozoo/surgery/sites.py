@@ -19,7 +19,7 @@ class BlockSites:
     ``first_conv`` is None where a block has no convolution that opens its branch (a depth-wise separable block).
     ``only_with_skip``: methods that work before the first convolution act only in blocks with a shortcut
     (TSM on MobileNetV2). ``spatial_conv`` is the first convolution over space: methods that replace the 3x3 (GST) take
-    its place.
+    its place. ``shortcut`` is the module that projects the shortcut, in blocks that have one.
     """
 
     first_conv: str | None
@@ -28,18 +28,21 @@ class BlockSites:
     second_norm: str
     only_with_skip: bool = False
     spatial_conv: str | None = None
+    shortcut: str | None = None
 
 
 SEQUENCES = (nn.Sequential, regnet.RegStage)  # call their children one after the other, and nothing else
 
-_BASIC = BlockSites("conv1", "conv2", "bn1", "bn2", spatial_conv="conv1")
-_BOTTLENECK = BlockSites("conv1", "conv2", "bn1", "bn2", spatial_conv="conv2")
+_BASIC = BlockSites("conv1", "conv2", "bn1", "bn2", spatial_conv="conv1", shortcut="downsample")
+_BOTTLENECK = BlockSites("conv1", "conv2", "bn1", "bn2", spatial_conv="conv2", shortcut="downsample")
 
 # Exact classes. To support a backbone family, add its blocks here.
 BLOCK_SITES: dict[type[nn.Module], BlockSites] = {
     resnet.BasicBlock: _BASIC,
     resnet.Bottleneck: _BOTTLENECK,
-    regnet.Bottleneck: BlockSites("conv1.conv", "conv2.conv", "conv1.bn", "conv2.bn", spatial_conv="conv2.conv"),
+    regnet.Bottleneck: BlockSites(
+        "conv1.conv", "conv2.conv", "conv1.bn", "conv2.bn", spatial_conv="conv2.conv", shortcut="downsample"
+    ),
     effnet.InvertedResidual: BlockSites("conv_pw", "conv_dw", "bn1", "bn2", True, "conv_dw"),
     effnet.EdgeResidual: BlockSites("conv_exp", "conv_pwl", "bn1", "bn2", True, "conv_exp"),
     effnet.DepthwiseSeparableConv: BlockSites(None, "conv_pw", "bn1", "bn2", spatial_conv="conv_dw"),

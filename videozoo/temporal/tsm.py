@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from torch import nn
 
 from videozoo.layers import TemporalShift
-from videozoo.surgery import insert_before
+from videozoo.layers.options import check_flag
+from videozoo.surgery import plan_before, write_plan
+from videozoo.surgery.replace import Plan, Site
 from videozoo.temporal.deep_stage import has_deep_stage
 
 __all__ = ["TSM"]
+
+_SITES: tuple[Site, ...] = ("first_conv", "shortcut")
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,10 @@ class TSM:
 
     Args:
         shift_div: 1 / the fraction of channels that are moved each way.
+        shift_shortcut: shift before the convolution of a shortcut too, in the blocks that have one, as in the code of
+            TPN's authors.
     Raises:
-        ValueError: ``shift_div`` is not a whole number, or is too small.
+        ValueError: ``shift_div`` is not a whole number, or is too small, or ``shift_shortcut`` is not a bool.
     Example:
         >>> from videozoo import TSM, compose
         >>> model = compose("resnet18", TSM(shift_div=8), num_classes=10, num_frames=16)
@@ -31,9 +37,11 @@ class TSM:
     """
 
     shift_div: int = 8
+    shift_shortcut: bool = False
 
     def __post_init__(self) -> None:
         TemporalShift(1, self.shift_div)  # raises for a wrong shift_div now, not when the model is built
+        check_flag("TSM", "shift_shortcut", self.shift_shortcut)
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]:
         """Insert the shifts in place.
@@ -44,8 +52,9 @@ class TSM:
         Returns:
             the names of the convolutions whose input is now shifted.
         Raises:
-            ValueError: no known block.
+            ValueError: no known block, or none with a convolution in its shortcut.
         """
-        return insert_before(
-            net, lambda _: TemporalShift(num_segments, self.shift_div), every_other=has_deep_stage(net)
-        )
+        deep, plan = has_deep_stage(net), Plan()
+        for site in _SITES[: 1 + self.shift_shortcut]:
+            plan |= plan_before(net, lambda _: TemporalShift(num_segments, self.shift_div), site=site, every_other=deep)
+        return write_plan(net, plan)

@@ -22,7 +22,9 @@ def _block_rules(old: str, new: str) -> Rules:
     ]
 
 
+_BARE = r"(?:conv1|bn1|layer\d\.\d+\.(?:(?:conv|bn)\d|downsample\.[01]))"  # as TPN's authors have them
 _PLAIN = [
+    (rf"backbone\.({_BARE})", r"backbone.\1"),
     (r"backbone\.conv1\.conv", "backbone.conv1"),
     (r"backbone\.conv1\.bn", "backbone.bn1"),
     *_block_rules(r"backbone\.layer(\d)", r"backbone.layer\1"),

@@ -1,0 +1,97 @@
+"""Tests of the converters of TPN, with keys of the four published kinds made from our models."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import videozoo
+from videozoo import TPN, TSM, TSN
+from videozoo.hub.convert.base import ConvertError
+from videozoo.hub.convert.checkpoint import convert_checkpoint
+
+AUTHORS = [
+    (r"backbone\.neck\.spatial\.0", "necks.spatial_modulation.spatial_modulation.0.0.conv"),
+    (r"backbone\.neck\.spatial\.1", "necks.spatial_modulation.spatial_modulation.0.0.bn"),
+    (r"backbone\.neck\.temporal\.(\d)", r"necks.temporal_modulation_ops.\1.conv"),
+    (r"backbone\.neck\.downsample", "necks.downsampling_ops.0.conv"),
+    (r"backbone\.neck\.top_down\.levels\.(\d)\.0", r"necks.level_fusion_op2.ops.\1.conv"),
+    (r"backbone\.neck\.top_down\.levels\.(\d)\.1", r"necks.level_fusion_op2.ops.\1.norm"),
+    (r"backbone\.neck\.top_down\.fuse\.(\d)", r"necks.level_fusion_op2.fusion_conv.\1"),
+    (r"backbone\.neck\.bottom_up\.levels\.(\d)\.0", r"necks.level_fusion_op.ops.\1.conv"),
+    (r"backbone\.neck\.bottom_up\.levels\.(\d)\.1", r"necks.level_fusion_op.ops.\1.norm"),
+    (r"backbone\.neck\.bottom_up\.fuse\.(\d)", r"necks.level_fusion_op.fusion_conv.\1"),
+    (r"backbone\.neck\.fuse\.(\d)", r"necks.pyramid_fusion_op.\1"),
+    (r"aux_head\.conv\.0", "necks.aux_head.convs.conv"),
+    (r"aux_head\.conv\.1", "necks.aux_head.convs.bn"),
+    (r"aux_head\.fc", "necks.aux_head.fc"),
+    (r"fc", "cls_head.fc_cls"),
+    (r"(backbone\..*)", r"\1"),
+]
+MMACTION = [
+    (r"backbone\.neck\.spatial\.0", "neck.spatial_modulation.spatial_modulation.0.0.conv"),
+    (r"backbone\.neck\.spatial\.1", "neck.spatial_modulation.spatial_modulation.0.0.bn"),
+    (r"backbone\.neck\.temporal\.(\d)", r"neck.temporal_modulation_ops.\1.conv.conv"),
+    (r"backbone\.neck\.downsample", "neck.downsample_ops.0.conv.conv"),
+    (r"backbone\.neck\.top_down\.levels\.(\d)\.0", r"neck.level_fusion_1.downsamples.\1.conv.conv"),
+    (r"backbone\.neck\.top_down\.levels\.(\d)\.1", r"neck.level_fusion_1.downsamples.\1.conv.bn"),
+    (r"backbone\.neck\.top_down\.fuse\.0", "neck.level_fusion_1.fusion_conv.conv"),
+    (r"backbone\.neck\.top_down\.fuse\.1", "neck.level_fusion_1.fusion_conv.bn"),
+    (r"backbone\.neck\.bottom_up\.levels\.(\d)\.0", r"neck.level_fusion_2.downsamples.\1.conv.conv"),
+    (r"backbone\.neck\.bottom_up\.levels\.(\d)\.1", r"neck.level_fusion_2.downsamples.\1.conv.bn"),
+    (r"backbone\.neck\.bottom_up\.fuse\.0", "neck.level_fusion_2.fusion_conv.conv"),
+    (r"backbone\.neck\.bottom_up\.fuse\.1", "neck.level_fusion_2.fusion_conv.bn"),
+    (r"backbone\.neck\.fuse\.0", "neck.pyramid_fusion.conv"),
+    (r"backbone\.neck\.fuse\.1", "neck.pyramid_fusion.bn"),
+    (r"aux_head\.conv\.0", "neck.aux_head.conv.conv"),
+    (r"aux_head\.conv\.1", "neck.aux_head.conv.bn"),
+    (r"aux_head\.fc", "neck.aux_head.fc"),
+    (r"fc", "cls_head.fc_cls"),
+    (r"backbone\.conv1", "backbone.conv1.conv"),
+    (r"backbone\.bn1", "backbone.conv1.bn"),
+    (r"backbone\.(layer\d\.\d+)\.conv1", r"backbone.\1.conv1.conv.net"),  # of TSM alone
+    (r"backbone\.(layer\d\.\d+)\.conv(\d)", r"backbone.\1.conv\2.conv"),
+    (r"backbone\.(layer\d\.\d+)\.bn(\d)", r"backbone.\1.conv\2.bn"),
+    (r"backbone\.(layer\d\.\d+)\.downsample\.0", r"backbone.\1.downsample.conv"),
+    (r"backbone\.(layer\d\.\d+)\.downsample\.1", r"backbone.\1.downsample.bn"),
+]
+
+
+def theirs(net: Any, rules: list[tuple[str, str]]) -> dict[str, Tensor]:
+    state = {}
+    for key, value in net.state_dict().items():
+        start, _, leaf = key.rpartition(".")
+        name = next(re.sub(f"^{old}$", new, start) for old, new in rules if re.fullmatch(old, start))
+        state[f"{name}.{leaf}"] = value
+    return state
+
+
+@pytest.mark.parametrize(
+    ("source", "backbone", "temporal", "part"),
+    [
+        ("tpn", "resnet50", TSM(shift_shortcut=True), TPN()),
+        ("tpn", "slowonly_resnet50", TSN(), TPN()),
+        ("tpn", "slowonly_resnet101", TSN(), TPN(shallow_steps=2)),
+        ("tpn", "slowonly_resnet50", TSN(), TPN(aux_weight=0.0)),
+        ("mmaction2", "resnet50", TSM(), TPN()),
+        ("mmaction2", "slowonly_resnet50", TSN(), TPN()),
+    ],
+)
+def test_every_kind_is_recognized(source: str, backbone: str, temporal: Any, part: TPN) -> None:
+    with torch.device("meta"):
+        net = videozoo.compose(backbone, temporal, [part], num_classes=7)
+    rules = AUTHORS if source == "tpn" else MMACTION
+    if backbone != "resnet50":
+        rules = [rule for rule in rules if ".net" not in rule[1]]
+    state = theirs(net, rules)
+    converted, found = convert_checkpoint(state)
+    assert found == source
+    assert videozoo.ModelSpec.from_dict(converted.spec) == net.spec
+    assert {key: value.shape for key, value in converted.state.items()} == {
+        key: value.shape for key, value in net.state_dict().items()
+    }
+    assert not converted.dropped
+    with pytest.raises(ConvertError, match="no place for"):
+        convert_checkpoint({**state, f"{'necks' if source == 'tpn' else 'neck'}.other.weight": torch.zeros(1)})
