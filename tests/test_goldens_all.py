@@ -18,7 +18,10 @@ from videozoo.models.convert import choose_alternative
 FOLDER = shared_folder("goldens")
 NAMES = [] if FOLDER is None else sorted(path.stem for path in FOLDER.glob("*.json"))
 # Recordings whose keys fit another model too: the name that a user gives with --model.
-MODEL_OF: dict[str, str] = {}
+MODEL_OF: dict[str, str] = {
+    "mm_c2d_r50_8x8": "c2d_r50",
+    "mm_i3d_nl_embedded_gaussian_r50_32x2": "nl_i3d_r50_embedded_gaussian_mm",
+}
 
 
 @pytest.mark.slow

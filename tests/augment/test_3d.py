@@ -253,8 +253,8 @@ class TwoStages(nn.Module):
     def __init__(self, block: Any) -> None:
         super().__init__()
         options = BlockOptions()
-        self.layer1 = make_stage(block, 8, 8, options, (1, 1), [0.0, 0.0])
-        self.layer2 = make_stage(block, 8 * block.expansion, 16, options, (2, 2), [0.0, 0.0, 0.0])
+        self.layer1 = make_stage(block, 8, 8, [options] * 2, (1, 1), [0.0, 0.0])
+        self.layer2 = make_stage(block, 8 * block.expansion, 16, [options] * 3, (2, 2), [0.0, 0.0, 0.0])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layer2(self.layer1(x))

@@ -96,8 +96,8 @@ def test_mmaction_variants_are_detected_by_keys_and_shapes(backbone: str, frames
 
 def test_a_key_without_a_place_is_an_error_that_names_it() -> None:
     state = mmaction_names("slowonly_resnet50")
-    state["backbone.layer2.0.non_local_block.g.weight"] = torch.zeros(1)
-    with pytest.raises(ConvertError, match=r"MMAction2: no place for backbone\.layer2\.0\.non_local_block\.g\.weight"):
+    state["backbone.layer2.0.attention.g.weight"] = torch.zeros(1)
+    with pytest.raises(ConvertError, match=r"MMAction2: no place for backbone\.layer2\.0\.attention\.g\.weight"):
         mmaction_3d.convert(state)
 
 
@@ -108,13 +108,13 @@ def test_laterals_with_norms_are_not_from_mmaction() -> None:
         mmaction_3d.convert(state)
 
 
-def test_other_temporal_kernels_are_not_slowonly() -> None:
-    shapes = {"s1.pathway0_stem.conv.weight": (64, 3, 1, 7, 7)}
+def test_other_temporal_kernels_are_an_error_that_names_them() -> None:
+    shapes = {"s1.pathway0_stem.conv.weight": (64, 3, 3, 7, 7)}
     for stage, depth in zip((2, 3, 4, 5), (3, 4, 6, 3), strict=True):
         for block in range(depth):
             shapes[f"s{stage}.pathway0_res{block}.branch2.a.weight"] = (8, 8, 1, 1, 1)
     state = {key: torch.zeros(shape, device="meta") for key, shape in shapes.items()}
-    with pytest.raises(ConvertError, match=r"temporal kernels are not those of Slow: s4.*has 1, not 3"):
+    with pytest.raises(ConvertError, match=r"ResNet-50 has temporal kernel 3 in the stem, 1 1 1; 1 1 1 1; "):
         pyslowfast.convert(state)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from videozoo.hub import WeightsError
-from videozoo.hub.convert.base import Converted, ConvertError
+from videozoo.hub.convert.base import Alternative, Converted, ConvertError
 from videozoo.hub.convert.checkpoint import config_text, convert_checkpoint, open_checkpoint, unwrap, without_prefix
 from videozoo.models.build import build
 from videozoo.models.config import merge_cfg
@@ -120,18 +120,21 @@ def choose_alternative(converted: Converted, name: str | None = None, config: st
     """
     if not converted.alternatives:
         return converted
-    specs = [converted.spec, *({**converted.spec, **other.spec} for other in converted.alternatives)]
+    own = Alternative({}, "")
     if name is not None:
         arch = split_name(name)[0]
-        fits = [spec for spec in specs if arch in names_of(ModelSpec.from_dict(spec))]
-    else:
         fits = [
-            spec
-            for spec, other in zip(specs[1:], converted.alternatives, strict=True)
-            if other.mark and other.mark in config
+            model
+            for model in (own, *converted.alternatives)
+            if arch in names_of(ModelSpec.from_dict({**converted.spec, **model.spec}))
         ]
-        fits = fits or specs[:1] * bool(config)
-    return replace(converted, spec=fits[0], alternatives=()) if fits else converted
+    else:
+        fits = [model for model in converted.alternatives if model.mark and model.mark in config]
+        fits = fits or [own] * bool(config)
+    if not fits:
+        return converted
+    state = converted.state if fits[0].state is None else fits[0].state
+    return replace(converted, spec={**converted.spec, **fits[0].spec}, state=state, alternatives=())
 
 
 def _own_weights(state: dict[str, Tensor], name: str | None) -> tuple[Converted, str] | None:

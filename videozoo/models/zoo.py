@@ -88,17 +88,51 @@ _register("tsn_inception_v3", ModelSpec("inception_v3", TSN()), "TSN")
 for _short in ("tiny", "small", "medium", "large", "large_aq"):
     _register(f"rubiksnet_{_short}", ModelSpec(f"rubiks_{_short}"), "RubiksNet")
 
-# 3-D models. MMAction2's SlowFast, on which the DNR paper builds and whose weights are public; the authors' own
-# differs in the lateral connections: compose(backbone="slowfast_resnet50_8x8").
+# 3-D models. `_mm` is MMAction2's form and `_fb` PySlowFast's, where the plain name is the other.
 _register("r2plus1d_r34", ModelSpec("r2plus1d_resnet34"), "R(2+1)D")
 _register("dnr_r2plus1d_r34", ModelSpec("r2plus1d_resnet34", augmenters=(DNR(),)), "DNR in R(2+1)D")
 _register("slowonly_r50", ModelSpec("slowonly_resnet50"), "SlowOnly")
 _register("tpn_slowonly_r50", ModelSpec("slowonly_resnet50", augmenters=(TPN(),)), "TPN on SlowOnly")
+_register("slowonly_r101", ModelSpec("slowonly_resnet101"), "SlowOnly")
+_register("nl_slowonly_r50", ModelSpec("slowonly_resnet50_nl_mm"), "SlowOnly with non-local blocks")
+# The cost of the ARC paper's I3D is that without the stride of the last stage, on 32 frames.
+_register("i3d_r50", ModelSpec("i3d_resnet50_s16", num_frames=32), "I3D")
+_register("dnr_i3d_r50", ModelSpec("i3d_resnet50_s16", augmenters=(DNR(),), num_frames=32), "DNR in I3D")
+_register("nl_i3d_r50", ModelSpec("i3d_resnet50_nl_s16", num_frames=32), "I3D with non-local blocks")
+_register("i3d_r50_8x8", ModelSpec("i3d_resnet50"), "I3D 8x8")
+_register("nl_i3d_r50_8x8", ModelSpec("i3d_resnet50_nl"), "I3D 8x8 with non-local blocks")
+_register("i3d_r50_mm", ModelSpec("i3d_resnet50_mm", num_frames=32), "I3D")
+_register("i3d_r50_heavy_mm", ModelSpec("i3d_resnet50_heavy_mm", num_frames=32), "Heavy I3D")
+for _kind in ("dot_product", "embedded_gaussian", "gaussian"):
+    _register(
+        f"nl_i3d_r50_{_kind}_mm", ModelSpec(f"i3d_resnet50_nl_{_kind}_mm", num_frames=32), "I3D with non-local blocks"
+    )
+_register("c2d_r50", ModelSpec("c2d_resnet50_mm"), "C2D")
+_register("c2d_r50_fb", ModelSpec("c2d_resnet50"), "C2D")
+_register("nl_c2d_r50_fb", ModelSpec("c2d_resnet50_nl"), "C2D with non-local blocks")
+# On MMAction2's SlowFast the DNR paper builds. Of ResNet-101 both papers give the cost of the authors' own.
 _register("slowfast_r18", ModelSpec("slowfast_resnet18_8x8_mm", num_frames=32), "SlowFast 8x8")
-_register("slowfast_r50", ModelSpec("slowfast_resnet50_8x8_mm", num_frames=32), "SlowFast 8x8")
-_register("slowfast_r50_4x16", ModelSpec("slowfast_resnet50_4x16_mm", num_frames=32), "SlowFast 4x16")
 _register(
     "dnr_slowfast_r18", ModelSpec("slowfast_resnet18_8x8_mm", augmenters=(DNR(),), num_frames=32), "DNR in SlowFast"
+)
+_register("slowfast_r50", ModelSpec("slowfast_resnet50_8x8_mm", num_frames=32), "SlowFast 8x8")
+_register("slowfast_r50_fb", ModelSpec("slowfast_resnet50_8x8", num_frames=32), "SlowFast 8x8")
+_register("slowfast_r50_4x16", ModelSpec("slowfast_resnet50_4x16_mm", num_frames=32), "SlowFast 4x16")
+_register("slowfast_r50_4x16_fb", ModelSpec("slowfast_resnet50_4x16", num_frames=32), "SlowFast 4x16")
+_register("slowfast_r101", ModelSpec("slowfast_resnet101_8x8_50", num_frames=32), "SlowFast 8x8")
+_register("slowfast_r101_101", ModelSpec("slowfast_resnet101_8x8", num_frames=32), "SlowFast 8x8")
+_register("slowfast_r101_mm", ModelSpec("slowfast_resnet101_8x8_mm", num_frames=32), "SlowFast 8x8")
+_register("slowfast_r101_r50_4x16_mm", ModelSpec("slowfast_resnet101_resnet50_4x16_mm", num_frames=32), "SlowFast 4x16")
+_register("slowfast_r101_16x8", ModelSpec("slowfast_resnet101_8x8_50", num_frames=64), "SlowFast 16x8")
+_register(
+    "nl_slowfast_r101_16x8",
+    ModelSpec("slowfast_resnet101_8x8_50_nl_pool2", num_frames=64),
+    "SlowFast 16x8 with non-local blocks",
+)
+_register(
+    "nl_slowfast_r101_16x8_fb",
+    ModelSpec("slowfast_resnet101_8x8_50_nl", num_frames=64),
+    "SlowFast 16x8 with non-local blocks",
 )
 
 # X3D, on the clips of its authors: one network for XS, S and M.

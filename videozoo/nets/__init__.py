@@ -3,6 +3,7 @@
 They are backbones for ``compose``, so ``videozoo.list_models`` does not list them.
 """
 
+from videozoo.nets import resnet3d_models as resnet3d_models
 from videozoo.nets.base import Backbone, is_3d
 from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck3d, Conv2plus1d
 from videozoo.nets.bninception import BnInception, Inception

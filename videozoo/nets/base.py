@@ -114,6 +114,7 @@ class Backbone(StageByStage):
         num_features: channels of the last map.
         head_hidden_size: channels that the classifier takes, where the head changes them.
         frames_multiple: a clip's number of frames must be a multiple of it.
+        least_frames: smallest number of frames of a clip.
     """
 
     is_3d = False
@@ -144,7 +145,7 @@ class Backbone(StageByStage):
         ]
         self.num_features: int = self.feature_info[-1]["num_chs"]
         self.head_hidden_size = head_hidden_size or self.num_features
-        self.frames_multiple = 1
+        self.frames_multiple = self.least_frames = 1
         self.drop_rate = drop_rate
         self.grad_checkpointing = False
         self.reset_classifier(num_classes)

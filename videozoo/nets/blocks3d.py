@@ -1,10 +1,13 @@
 """Residual blocks on clips (B, C, T, H, W), and the factorized convolution of R(2+1)D."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 
 from timm.layers import DropPath
 from torch import Tensor, nn
+
+from videozoo.layers.non_local import NonLocal3d, NonLocalOptions
 
 __all__ = [
     "BasicBlock2plus1d",
@@ -12,12 +15,15 @@ __all__ = [
     "BlockOptions",
     "Bottleneck3d",
     "Conv2plus1d",
+    "Kernels",
     "conv3d",
     "make_stage",
     "middle_channels",
+    "options_of_blocks",
 ]
 
 Stride = tuple[int, int]  # over time, over space
+Kernels = int | tuple[int, ...]  # temporal kernels of a stage's blocks, repeated until every block has one
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class BlockOptions:
             instead of each one's own.
         is_shortcut_factorized: the shortcut of a (2+1)D block is a (2+1)D convolution too (MMAction2).
         zero_init_last: start the last norm of each branch at zero.
+        non_local: a non-local block after a bottleneck.
     """
 
     temporal_kernel: int = 3
@@ -39,6 +46,7 @@ class BlockOptions:
     is_middle_per_block: bool = False
     is_shortcut_factorized: bool = False
     zero_init_last: bool = False
+    non_local: NonLocalOptions | None = None
 
 
 def conv3d(inputs: int, outputs: int, kernel: tuple[int, int], stride: Stride = (1, 1)) -> nn.Conv3d:
@@ -146,7 +154,7 @@ class BasicBlock2plus1d(BasicBlock3d):
 class Bottleneck3d(nn.Module):
     """(k, 1, 1), (1, 3, 3) and (1, 1, 1) convolutions and a shortcut.
 
-    The stride is that of the second.
+    The stride is that of the second. A non-local block may follow.
 
     Feichtenhofer et al., 2019 (arXiv:1812.03982), table 1.
 
@@ -172,6 +180,7 @@ class Bottleneck3d(nn.Module):
         self.downsample = _shortcut(inputs, outputs, options, stride)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         self.act3 = nn.ReLU(inplace=True)
+        self.non_local = NonLocal3d(outputs, options.non_local) if options.non_local else nn.Identity()
         if options.zero_init_last:
             nn.init.zeros_(self.bn3.weight)
 
@@ -180,23 +189,41 @@ class Bottleneck3d(nn.Module):
         x = self.act1(self.bn1(self.conv1(x)))
         x = self.act2(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
-        return self.act3(self.drop_path(x) + shortcut)
+        return self.non_local(self.act3(self.drop_path(x) + shortcut))
+
+
+def options_of_blocks(
+    options: BlockOptions, count: int, kernels: Kernels, non_local: Sequence[int] = ()
+) -> list[BlockOptions]:
+    """Return the options of each block of a stage.
+
+    Args:
+        options: what all blocks share. ``non_local`` is that of the blocks that have one.
+        count: number of blocks.
+        kernels: their temporal kernels.
+        non_local: indices of the blocks that a non-local block follows.
+    """
+    sizes = islice(cycle((kernels,) if isinstance(kernels, int) else kernels), count)
+    return [
+        replace(options, temporal_kernel=size, non_local=options.non_local if i in non_local else None)
+        for i, size in enumerate(sizes)
+    ]
 
 
 def make_stage(
     block: type[BasicBlock3d] | type[Bottleneck3d],
     inputs: int,
     width: int,
-    options: BlockOptions,
+    options: Sequence[BlockOptions],
     stride: Stride,
-    drop_paths: list[float],
+    drop_paths: Sequence[float],
 ) -> nn.Sequential:
-    """Return blocks in a row, as many as there are drop rates.
+    """Return blocks in a row, one for each of the options and drop rates.
 
     The first one has the stride.
     """
     blocks: list[nn.Module] = []
-    for drop_path in drop_paths:
-        blocks.append(block(inputs, width, options, stride if not blocks else (1, 1), drop_path))
+    for own, drop_path in zip(options, drop_paths, strict=True):
+        blocks.append(block(inputs, width, own, stride if not blocks else (1, 1), drop_path))
         inputs = width * block.expansion
     return nn.Sequential(*blocks)

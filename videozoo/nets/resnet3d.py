@@ -1,7 +1,6 @@
-"""One-pathway 3-D ResNets: R(2+1)D and SlowOnly."""
+"""One-pathway 3-D ResNets: R(2+1)D, SlowOnly, I3D and C2D."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from timm.layers import calculate_drop_path_rates
@@ -14,10 +13,11 @@ from videozoo.nets.blocks3d import (
     BlockOptions,
     Bottleneck3d,
     Conv2plus1d,
+    Kernels,
     conv3d,
     make_stage,
+    options_of_blocks,
 )
-from videozoo.nets.registry import register_backbone
 
 __all__ = ["DEPTHS", "ResNet3d", "ResNet3dCfg"]
 
@@ -31,28 +31,41 @@ class ResNet3dCfg:
     Args:
         depth: of the ResNet that it is made from. 50 and more have bottlenecks.
         is_factorized: (2+1)D convolutions, the stem's too.
-        temporal_kernels: of stages 1 to 4, see :class:`BlockOptions`.
+        temporal_kernels: of the blocks of stages 1 to 4, see :class:`BlockOptions`. A tuple is repeated.
         temporal_strides: of stages 1 to 4.
         stem_kernel: frames that the stem sees.
+        stem_stride: its stride over time.
         stem_middle: middle width of a factorized stem. None for the rule of the blocks.
         has_stem_pool: (1, 3, 3) max pooling with stride 2 after the stem.
-        block: what the blocks do differently. Its ``temporal_kernel`` is set stage by stage.
+        stem_pool_stride: stride over time of that pooling.
+        is_stem_pool_padded: it sees the border, so that 112 pixels become 56. False: 55.
+        temporal_pool: frames of the max pooling over time after stage 1.
+        last_stride: of stage 4 over space.
+        non_local: indices of the blocks of each stage that a non-local block follows. Only in bottlenecks.
+        block: what the blocks do differently. Its ``temporal_kernel`` is set block by block.
     """
 
     depth: int
     is_factorized: bool = False
-    temporal_kernels: tuple[int, int, int, int] = (3, 3, 3, 3)
+    temporal_kernels: tuple[Kernels, Kernels, Kernels, Kernels] = (3, 3, 3, 3)
     temporal_strides: tuple[int, int, int, int] = (1, 1, 1, 1)
     stem_kernel: int = 3
+    stem_stride: int = 1
     stem_middle: int | None = None
     has_stem_pool: bool = True
+    stem_pool_stride: int = 1
+    is_stem_pool_padded: bool = True
+    temporal_pool: int = 1
+    last_stride: int = 2
+    non_local: tuple[tuple[int, ...], ...] = ((), (), (), ())
     block: BlockOptions = field(default_factory=BlockOptions)
 
 
 class ResNet3d(Backbone):
     """A ResNet on clips, with one pathway.
 
-    R(2+1)D: Tran et al., 2018 (arXiv:1711.11248). SlowOnly: Feichtenhofer et al., 2019 (arXiv:1812.03982).
+    R(2+1)D: Tran et al., 2018 (arXiv:1711.11248). SlowOnly: Feichtenhofer et al., 2019 (arXiv:1812.03982). I3D on a
+    ResNet and C2D, both with or without non-local blocks: Wang et al., 2018 (arXiv:1711.07971).
     Parameter names are those of timm's ResNets (``layer1.0.conv1.weight``).
 
     Args:
@@ -62,7 +75,8 @@ class ResNet3d(Backbone):
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth.
     Shape:
-        input (B, C, T, H, W). Features (B, num_features, T', H', W'), T' = ceil(T / product of the temporal strides).
+        input (B, C, T, H, W). Features (B, num_features, T', H', W'). A stride over time rounds T' up, the pooling over
+        time rounds it down.
     """
 
     is_3d = True
@@ -78,7 +92,7 @@ class ResNet3d(Backbone):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        kernel, stride = (cfg.stem_kernel, 7), (1, 2)
+        kernel, stride = (cfg.stem_kernel, 7), (cfg.stem_stride, 2)
         self.conv1: nn.Module = (
             Conv2plus1d(in_chans, 64, kernel, stride, cfg.stem_middle)
             if cfg.is_factorized
@@ -86,12 +100,20 @@ class ResNet3d(Backbone):
         )
         self.bn1 = nn.BatchNorm3d(64, cfg.block.eps)
         self.act1 = nn.ReLU(inplace=True)
-        self.maxpool: nn.Module = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)) if cfg.has_stem_pool else nn.Identity()
+        padding = int(cfg.is_stem_pool_padded)
+        self.maxpool: nn.Module = nn.Identity()
+        if cfg.has_stem_pool:
+            self.maxpool = nn.MaxPool3d((1, 3, 3), (cfg.stem_pool_stride, 2, 2), (0, padding, padding))
+        self.time_pool: nn.Module = nn.Identity()
+        if cfg.temporal_pool > 1:
+            self.time_pool = nn.MaxPool3d((cfg.temporal_pool, 1, 1))
         self._make_stages(cfg, drop_path_rate)
-        reduction = 4 if cfg.has_stem_pool else 2
+        reductions = [(4 if cfg.has_stem_pool else 2) * 2**i for i in range(4)]
+        reductions[3] = reductions[2] * cfg.last_stride
         widths = [64 * 2**i * (4 if cfg.depth >= 50 else 1) for i in range(4)]
-        maps = [(64, 2), *((width, reduction * 2**i) for i, width in enumerate(widths))]
-        self._finish("act1", maps, num_classes, drop_rate)
+        self._finish("act1", [(64, 2), *zip(widths, reductions, strict=True)], num_classes, drop_rate)
+        strides = cfg.stem_stride * cfg.stem_pool_stride
+        self.least_frames = (cfg.temporal_pool - 1) * strides + 1
 
     def _make_stages(self, cfg: ResNet3dCfg, drop_path_rate: float) -> None:
         small = BasicBlock2plus1d if cfg.is_factorized else BasicBlock3d
@@ -99,8 +121,8 @@ class ResNet3d(Backbone):
         rates: Any = calculate_drop_path_rates(drop_path_rate, DEPTHS[cfg.depth], stagewise=True)
         inputs = 64
         for i, name in enumerate(self.stage_names):
-            options = BlockOptions(**{**vars(cfg.block), "temporal_kernel": cfg.temporal_kernels[i]})
-            stride = (cfg.temporal_strides[i], 2 if i else 1)
+            options = options_of_blocks(cfg.block, len(rates[i]), cfg.temporal_kernels[i], cfg.non_local[i])
+            stride = (cfg.temporal_strides[i], (1, 2, 2, cfg.last_stride)[i])
             setattr(self, name, make_stage(block, inputs, 64 * 2**i, options, stride, rates[i]))
             inputs = 64 * 2**i * block.expansion
         init_convs(self)
@@ -109,34 +131,6 @@ class ResNet3d(Backbone):
         return self.act1(self.bn1(self.conv1(x)))
 
     def _between(self, index: int, state: Tensor) -> Tensor:
-        return self.maxpool(state) if index == 0 else state
-
-
-def _register(name: str, cfg: ResNet3dCfg, summary: str) -> None:
-    first = "conv1.spatial" if cfg.is_factorized else "conv1"
-    register_backbone(name, partial(ResNet3d, cfg), summary, first_conv=first)
-
-
-_r2plus1d = partial(ResNet3dCfg, is_factorized=True, temporal_strides=(1, 2, 2, 2))
-_register(
-    "r2plus1d_resnet34",
-    _r2plus1d(34, block=BlockOptions(eps=1e-3, is_shortcut_factorized=True)),
-    "R(2+1)D-34 as in MMAction2: max pooling after the stem, factorized shortcuts, norms with eps 1e-3.",
-)
-for _depth in (18, 34):
-    _register(
-        f"r2plus1d_resnet{_depth}_tv",
-        _r2plus1d(_depth, stem_middle=45, has_stem_pool=False, block=BlockOptions(is_middle_per_block=True)),
-        f"R(2+1)D-{_depth} as in torchvision: no max pooling, 45 channels inside the stem, plain shortcuts.",
-    )
-_register(
-    "r2plus1d_resnet34_vmz",
-    _r2plus1d(34, stem_middle=45, has_stem_pool=False),
-    "R(2+1)D-34 as its authors': torchvision's, but with a middle width for each convolution.",
-)
-for _depth in (50, 101):
-    _register(
-        f"slowonly_resnet{_depth}",
-        ResNet3dCfg(_depth, temporal_kernels=(1, 1, 3, 3), stem_kernel=1, block=BlockOptions(zero_init_last=True)),
-        f"SlowOnly on ResNet-{_depth}: the slow pathway alone, temporal kernels in the last two stages.",
-    )
+        if index == 0:
+            return self.maxpool(state)
+        return self.time_pool(state) if index == 1 else state

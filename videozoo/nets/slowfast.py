@@ -9,21 +9,29 @@ import torch.nn.functional as F
 from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
+from videozoo.layers.non_local import NonLocalOptions
 from videozoo.nets.base import Backbone, init_convs
-from videozoo.nets.blocks3d import BasicBlock3d, BlockOptions, Bottleneck3d, conv3d, make_stage
+from videozoo.nets.blocks3d import (
+    BasicBlock3d,
+    BlockOptions,
+    Bottleneck3d,
+    Kernels,
+    conv3d,
+    make_stage,
+    options_of_blocks,
+)
 from videozoo.nets.registry import register_backbone
 from videozoo.nets.resnet3d import DEPTHS
 
 __all__ = ["SlowFast", "SlowFastCfg", "slow_frame_indices"]
-
-_SLOW_KERNELS = (1, 1, 3, 3)  # temporal kernels of stages 1 to 4; the fast pathway has 3 everywhere
 
 
 @dataclass(frozen=True)
 class SlowFastCfg:
     """One model of the family.
 
-    The last three differ between the authors' code (the defaults) and MMAction2: the two are different models.
+    ``has_lateral_norm``, ``slow_frames`` and ``is_fast_first`` differ between the authors' code (the defaults) and
+    MMAction2: the two are different models.
 
     Args:
         depth: of the ResNet. 50 and more have bottlenecks. ``fast_depth`` None: the same for the fast pathway.
@@ -35,6 +43,9 @@ class SlowFastCfg:
         slow_frames: ``"linspace"``: from the first to the last frame, evenly, rounded down. ``"stride"``: every
             ``alpha``-th frame, from the first.
         is_fast_first: order of the two in the features.
+        slow_kernels, fast_kernels: temporal kernels of the blocks of stages 1 to 4. A tuple is repeated.
+        non_local: indices of the slow blocks of each stage that a non-local block follows. Only in bottlenecks.
+        non_local_options: options of these.
     """
 
     depth: int = 50
@@ -46,6 +57,10 @@ class SlowFastCfg:
     has_lateral_norm: bool = True
     slow_frames: Literal["linspace", "stride"] = "linspace"
     is_fast_first: bool = False
+    slow_kernels: tuple[Kernels, Kernels, Kernels, Kernels] = (1, 1, 3, 3)
+    fast_kernels: tuple[Kernels, Kernels, Kernels, Kernels] = (3, 3, 3, 3)
+    non_local: tuple[tuple[int, ...], ...] = ((), (), (), ())
+    non_local_options: NonLocalOptions | None = None
 
 
 def slow_frame_indices(num_frames: int, alpha: int, how: Literal["linspace", "stride"]) -> list[int]:
@@ -157,10 +172,13 @@ class SlowFast(Backbone):
             stride = (1, 2 if i else 1)
             lateral = _Lateral(fast_in, cfg)
             slow_in += cfg.fusion_ratio * fast_in
-            options = [BlockOptions(kernel, zero_init_last=True) for kernel in (_SLOW_KERNELS[i], 3)]
+            options = BlockOptions(zero_init_last=True, non_local=cfg.non_local_options)
+            counts = [len(own[i]) for own in rates]
+            slow_options = options_of_blocks(options, counts[0], cfg.slow_kernels[i], cfg.non_local[i])
+            fast_options = options_of_blocks(options, counts[1], cfg.fast_kernels[i])
             widths = (64 * 2**i, 64 // cfg.beta_inv * 2**i)
-            slow = make_stage(blocks[0], slow_in, widths[0], options[0], stride, rates[0][i])
-            fast = make_stage(blocks[1], fast_in, widths[1], options[1], stride, rates[1][i])
+            slow = make_stage(blocks[0], slow_in, widths[0], slow_options, stride, rates[0][i])
+            fast = make_stage(blocks[1], fast_in, widths[1], fast_options, stride, rates[1][i])
             setattr(self, name, _Stage(lateral, slow, fast))
             slow_in, fast_in = (width * block.expansion for width, block in zip(widths, blocks, strict=True))
         init_convs(self)
@@ -202,12 +220,23 @@ _NETWORKS = {  # as their authors build them
     "slowfast_resnet101_8x8": SlowFastCfg(101, fusion_kernel=5),
     "slowfast_resnet101_resnet50_4x16": SlowFastCfg(101, alpha=8, fusion_kernel=5, fast_depth=50),
 }
-_MM_FUSION_KERNELS = {"slowfast_resnet101_8x8": 7}  # where MMAction2's has another
-for _name, _own in _NETWORKS.items():
+# Only the first six blocks of stage 3 see three frames, as in ResNet-50.
+_AS_IN_50 = (3,) * 6 + (1,) * 17
+_101_50 = SlowFastCfg(101, fusion_kernel=5, slow_kernels=(1, 1, _AS_IN_50, 3), fast_kernels=(3, 3, _AS_IN_50, 3))
+_non_local = partial(replace, _101_50, non_local=((), (), (6, 13, 20), ()))
+_AUTHORS_ONLY = {
+    "slowfast_resnet101_8x8_50": _101_50,
+    "slowfast_resnet101_8x8_50_nl": _non_local(non_local_options=NonLocalOptions("dot_product")),
+    "slowfast_resnet101_8x8_50_nl_pool2": _non_local(non_local_options=NonLocalOptions("dot_product", pool=(2, 2, 2))),
+}
+for _name, _own in (_NETWORKS | _AUTHORS_ONLY).items():
     _short = _name.removeprefix("slowfast_")
     register_backbone(
         _name, partial(SlowFast, _own), f"SlowFast {_short} as its authors build it.", first_conv=_STEMS, **_HALF
     )
+_MM_FUSION_KERNELS = {"slowfast_resnet101_8x8": 7}  # where MMAction2's has another
+for _name, _own in _NETWORKS.items():
+    _short = _name.removeprefix("slowfast_")
     _mm = replace(
         _own,
         fusion_kernel=_MM_FUSION_KERNELS.get(_name, _own.fusion_kernel),

@@ -49,10 +49,13 @@ class Alternative:
         spec: the fields of ``Converted.spec`` that differ.
         mark: text that only this model's config has, as the authors' code stores it in the file (``"ResNetC2D"``).
             Empty if no config shows it.
+        state: the tensors, if this model has them in other shapes (weights of 2-D and 3-D convolutions). None for those
+            of ``Converted.state``.
     """
 
     spec: dict[str, Any]
     mark: str = ""
+    state: dict[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)

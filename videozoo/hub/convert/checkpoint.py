@@ -132,9 +132,14 @@ def unwrap(checkpoint: Any, *, averaged: bool = False) -> dict[str, Tensor]:
 
 
 def config_text(checkpoint: Any) -> str:
-    """Return the training config that a checkpoint holds as text (MMEngine's ``meta``), or an empty text."""
-    meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
-    config = meta.get("cfg") or meta.get("config") if isinstance(meta, Mapping) else None
+    """Return the training config that a checkpoint holds as text, or an empty text.
+
+    MMEngine has it in ``meta``, PySlowFast under ``cfg``.
+    """
+    if not isinstance(checkpoint, Mapping):
+        return ""
+    meta = checkpoint.get("meta")
+    config = meta.get("cfg") or meta.get("config") if isinstance(meta, Mapping) else checkpoint.get("cfg")
     return config if isinstance(config, str) else ""
 
 

@@ -1,14 +1,15 @@
-"""MMAction2's 2-D models, 0.x and 1.x: TSN, TSM, TIN, TANet and TRN on ResNets, TSN and TSM on MobileNetV2.
+"""MMAction2's 2-D models, 0.x and 1.x: TSN, TSM, TIN, TANet, TRN and C2D on ResNets, TSN and TSM on MobileNetV2.
 
 TSN also on a backbone of its sister library: a ResNet or ResNeXt whose names are torchvision's.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted, ConvertError, compose, rename_all, resnet_name
+from videozoo.hub.convert.base import Alternative, Converted, ConvertError, compose, rename_all, resnet_name
 from videozoo.hub.convert.tin import interlaced
 
 __all__ = ["convert", "matches"]
@@ -69,7 +70,8 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 def convert(state: Mapping[str, Tensor]) -> Converted:
     """Convert the checkpoint to videozoo's keys.
 
-    The number of frames is read from TIN's, TANet's and TRN's weights. Elsewhere 8 is assumed.
+    The number of frames is read from TIN's, TANet's and TRN's weights. Elsewhere 8 is assumed. C2D has the keys of TSN
+    on ResNet-50, from which it differs in its pooling.
 
     Raises:
         ConvertError: a key has no place.
@@ -89,6 +91,9 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     converted = compose(new, dropped, backbone, temporal, num_frames)
     if _TRN in state:
         converted.spec["num_classes"] = new["fc.scales.0.3.weight"].shape[0]
+    if (backbone, temporal) == ("resnet50", "tsn"):
+        clips = {key: value.unsqueeze(2) if value.ndim == 4 else value for key, value in new.items()}
+        return replace(converted, alternatives=(Alternative({"backbone": "c2d_resnet50_mm"}, "C2D", clips),))
     return converted
 
 

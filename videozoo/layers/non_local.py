@@ -1,0 +1,77 @@
+"""Non-local block: every position of a clip gets a weighted sum over all positions."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+__all__ = ["NonLocal3d", "NonLocalOptions"]
+
+Pairwise = Literal["embedded_gaussian", "gaussian", "dot_product"]
+
+
+@dataclass(frozen=True)
+class NonLocalOptions:
+    """Options of a non-local block, in which the code bases differ.
+
+    Args:
+        pairwise: how two positions are compared. ``"embedded_gaussian"``: softmax of the products of their embeddings
+            theta and phi. ``"gaussian"``: the same without embeddings. ``"dot_product"``: the products divided by the
+            number of keys.
+        is_scaled: divide the products by the root of their number of channels before the softmax.
+        pool: frames, height and width of the max pooling of the keys.
+        pools_input: pool before phi and g, as PySlowFast. False: after them, as MMAction2.
+        has_out_bias: the last convolution has a bias (PySlowFast).
+    """
+
+    pairwise: Pairwise = "embedded_gaussian"
+    is_scaled: bool = True
+    pool: tuple[int, int, int] = (1, 2, 2)
+    pools_input: bool = True
+    has_out_bias: bool = True
+
+
+class NonLocal3d(nn.Module):
+    """Add a weighted sum over all positions of the clip to every position.
+
+    Wang et al., 2018 (arXiv:1711.07971), section 3. With keys and values at pooled positions j:
+    y_i = sum_j f(x_i, x_j) g(x_j), output z_i = norm(W y_i) + x_i. The last norm starts at zero, so a new block
+    returns its input.
+
+    Args:
+        channels: of the input. Embeddings have half as many.
+        options: see :class:`NonLocalOptions`.
+    Shape:
+        input (B, C, T, H, W), output the same. T, H and W are at least the pooling's.
+    """
+
+    def __init__(self, channels: int, options: NonLocalOptions) -> None:
+        super().__init__()
+        self.options = options
+        inner = channels // 2
+        is_embedded = options.pairwise != "gaussian"
+        self.theta: nn.Module = nn.Conv3d(channels, inner, 1) if is_embedded else nn.Identity()
+        self.phi: nn.Module = nn.Conv3d(channels, inner, 1) if is_embedded else nn.Identity()
+        self.g = nn.Conv3d(channels, inner, 1)
+        self.pool = nn.MaxPool3d(options.pool)
+        self.out = nn.Conv3d(inner, channels, 1, bias=options.has_out_bias)
+        self.bn = nn.BatchNorm3d(channels)
+        nn.init.zeros_(self.bn.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.options.pools_input:
+            pooled = self.pool(x)
+            keys, values = self.phi(pooled), self.g(pooled)
+        else:
+            keys, values = self.pool(self.phi(x)), self.pool(self.g(x))
+        queries, keys, values = (y.flatten(2) for y in (self.theta(x), keys, values))  # (B, C / 2, positions)
+        y = self._weights(queries, keys) @ values.transpose(1, 2)
+        return self.bn(self.out(y.transpose(1, 2).unflatten(2, x.shape[2:]))) + x
+
+    def _weights(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Return f of all pairs: (B, C, N) and (B, C, M) -> (B, N, M)."""
+        channels, count = keys.shape[1:]
+        if self.options.pairwise == "dot_product":
+            return (queries / count).transpose(1, 2) @ keys  # divided first: half precision would overflow
+        scale = channels**-0.5 if self.options.is_scaled else 1.0
+        return ((queries * scale).transpose(1, 2) @ keys).softmax(2)
