@@ -120,7 +120,7 @@ def choose_alternative(converted: Converted, name: str | None = None, config: st
     """
     if not converted.alternatives:
         return converted
-    own = Alternative({}, "")
+    own = Alternative({})  # the model itself
     if name is not None:
         arch = split_name(name)[0]
         fits = [
