@@ -15,16 +15,14 @@ from helpers import REPO
 PAGE = "docs/guides/module.md"
 _ASK = """
 import json, torch, videozoo
-from videozoo.publish.citations import papers_of
 from videozoo.report import count_cost
 
 with torch.device("meta"):
-    cost = count_cost(videozoo.create_model("mvf_r50"))
+    cost = count_cost(videozoo.create_model("timegate_r50"))
 print(json.dumps([cost.params / 1e6, cost.gmacs]))
-model = videozoo.create_model("mvf_r18", num_classes=3)
+model = videozoo.create_model("timegate_r18", num_classes=3)
 again = videozoo.ModelSpec.from_dict(json.loads(json.dumps(model.spec.to_dict())))
 assert again == model.spec
-assert "wu2021mvfnet" in [paper.key for paper in papers_of([again.to_dict()])]
 try:
     model.streaming()
 except ValueError as error:
@@ -46,7 +44,7 @@ def _apply(folder: Path) -> None:
 
 def test_the_diffs_fit_the_package(tmp_path: Path) -> None:
     _apply(tmp_path)
-    assert (tmp_path / "videozoo/layers/multi_view_fusion.py").exists()
+    assert (tmp_path / "videozoo/layers/temporal_gate.py").exists()
 
 
 @pytest.mark.slow
@@ -73,9 +71,9 @@ def test_the_added_model_passes_the_conformance_suite(tmp_path: Path) -> None:
         return done.stdout
 
     suite = python(
-        "-m", "pytest", "-rp", "-p", "no:xdist", "tests/test_models.py", "-k", "mvf_r18", "-m", "slow or not slow"
+        "-m", "pytest", "-rp", "-p", "no:xdist", "tests/test_models.py", "-k", "timegate_r18", "-m", "slow or not slow"
     )
-    passed = set(re.findall(r"^PASSED .*::(\w+)\[(?:small )?mvf_r18\]", suite, re.MULTILINE))
+    passed = set(re.findall(r"^PASSED .*::(\w+)\[(?:small )?timegate_r18\]", suite, re.MULTILINE))
     assert {
         "test_logits_of_a_clip_do_not_depend_on_its_batch_mates",
         "test_order_of_frames_matters_unless_no_part_mixes_time",
@@ -89,7 +87,5 @@ def test_the_added_model_passes_the_conformance_suite(tmp_path: Path) -> None:
     params, gmacs = json.loads(costs)
     text = (REPO / PAGE).read_text(encoding="utf-8")
     assert f"{params:.3f} M parameters and {gmacs:.3f} GMACs" in text.replace("\n", " ")
-    assert params == pytest.approx(24.34, abs=0.005), "what the authors' configuration says"
-    assert gmacs == pytest.approx(32.909, rel=1e-3)
-    assert "looks at the frame after each" in refusal
+    assert "TemporalGate sees whole clips" in refusal
     python("-m", "pytest", "-q", "-p", "no:xdist", "tests/test_import_order.py", "tests/test_docstrings.py")
