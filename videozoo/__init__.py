@@ -31,13 +31,14 @@ if TYPE_CHECKING:
         model_config,
     )
     from videozoo.publish import push_to_hub
-    from videozoo.temporal import ACTION, GST, MSN, MVF, TDN, TEA, TEI, TIN, TRN, TSM, TSN, TANet
+    from videozoo.temporal import ACTION, GSM, GST, MSN, MVF, TDN, TEA, TEI, TIN, TRN, TSM, TSN, TANet
     from videozoo.training.api import evaluate, finetune
 
 __all__ = [
     "ACTION",
     "ARC",
     "DNR",
+    "GSM",
     "GST",
     "MSN",
     "MVF",
@@ -88,6 +89,7 @@ _MODULES = {
     "Extractor": "inference",
     "FitConfig": "fit_config",
     "GST": "temporal",
+    "GSM": "temporal",
     "MSN": "temporal",
     "MVF": "temporal",
     "Prediction": "inference",

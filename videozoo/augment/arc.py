@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from videozoo.augment.arc_layers import ArcConv2d, ArcConv3d, ArcLinear
+from videozoo.augment.arc_layers import ArcConv2d, ArcConv3d, ArcLinear, ArcPostConv2d
 from videozoo.augment.arc_options import ArcOptions
 from videozoo.augment.arc_sites import find_sites, why_none
 from videozoo.nets import is_3d
-from videozoo.surgery import replace_modules
+from videozoo.surgery import PostConv2d, replace_modules
 from videozoo.surgery.pre_conv import PreConv3d
 
 __all__ = ["ARC"]
@@ -83,6 +83,8 @@ class ARC(ArcOptions):
         make: type[ArcConv2d] | type[ArcConv3d] | type[ArcLinear] = ArcConv2d
         if isinstance(layer, nn.Linear | ArcLinear):
             make = ArcLinear
+        elif isinstance(layer, PostConv2d):
+            make = ArcPostConv2d
         elif isinstance(layer, nn.Conv3d | PreConv3d):
             make = ArcConv3d
         try:

@@ -12,11 +12,11 @@ from videozoo.augment.arc_layer import ArcLayer
 from videozoo.augment.arc_products import ArcPlan, ArcProducts, Updater, output_groups
 from videozoo.autograd import needs_plain_operations
 from videozoo.shapes import unfold_time
-from videozoo.surgery import PreConv2d
+from videozoo.surgery import PostConv2d, PreConv2d
 from videozoo.surgery.fused_conv import FusedConv2d, FusedConv3d
 from videozoo.surgery.pre_conv import PreConv3d
 
-__all__ = ["ArcConv2d", "ArcConv3d", "ArcLinear"]
+__all__ = ["ArcConv2d", "ArcConv3d", "ArcLinear", "ArcPostConv2d"]
 
 # Dimensions of (B, S, H*W, C) that each pooling takes the maximum over.
 _POOLS = {"S+T": ((2,), (1,)), "S": ((2,),), "T": ((1,),), "ST": ((1, 2),)}
@@ -94,6 +94,20 @@ class ArcConv2d(_Folded, PreConv2d):
         for name, matrix in (("embed", embed), ("fuse", fuse), ("attend", attend)):
             layer._parameters[name] = None if matrix is None else matrix[..., None, None]  # type: ignore[assignment]
         return super(ArcConv2d, layer)._refined(x)
+
+
+class ArcPostConv2d(ArcConv2d, PostConv2d):
+    """ARC's convolution with a module behind it (GSM's), which sees the joined output groups.
+
+    Shape:
+        that of :class:`ArcConv2d`.
+    """
+
+    known = (PostConv2d,)
+
+    def forward(self, input: Tensor) -> Tensor:
+        out: Tensor = self.post(super().forward(input))
+        return out
 
 
 class ArcConv3d(ArcLayer, PreConv3d):

@@ -1,6 +1,7 @@
 """Layers and pure functions that depend only on torch and ``videozoo.shapes``."""
 
 from videozoo.layers.action_excitation import ActionExcitation
+from videozoo.layers.gate_shift import GateShift
 from videozoo.layers.grouped_spatial_temporal import GroupedSpatialTemporal
 from videozoo.layers.motion_enhancement import MotionEnhancement
 from videozoo.layers.motion_squeeze import MotionSqueeze
@@ -17,6 +18,7 @@ from videozoo.layers.temporal_shift import TemporalShift
 __all__ = [
     "ActionExcitation",
     "AuxiliaryHead",
+    "GateShift",
     "GroupedSpatialTemporal",
     "MotionEnhancement",
     "MotionExcitation",

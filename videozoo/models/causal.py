@@ -9,6 +9,7 @@ from videozoo.augment import ArcConv2d, ArcLinear, CrossLayerNorm2d, CrossTempor
 from videozoo.augment.causal import CausalArcConv2d, CausalCrossLayerNorm2d, CausalCrossTemporalNorm2d
 from videozoo.layers import (
     ActionExcitation,
+    GateShift,
     GroupedSpatialTemporal,
     MotionEnhancement,
     MotionExcitation,
@@ -39,6 +40,7 @@ _NOT_CAUSAL: dict[type[nn.Module], str] = {
     GroupedSpatialTemporal: "GST's convolutions over time look at the frame after each",
     ArcLinear: "ARC on linear layers takes a maximum over all frames of a clip",
     TemporalPyramid: "TPN takes a maximum over all frames of a clip",
+    GateShift: "GSM takes half of the gated features from the frame after each",
     TemporalConv: "its convolution over time looks at the frame after each",
 }
 # Causal forms that no paper describes.

@@ -12,7 +12,7 @@ from videozoo.models.registry import register_architecture
 from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec
 from videozoo.models.video_net import VideoNet
 from videozoo.nets.registry import register_with_timm
-from videozoo.temporal import ACTION, GST, MSN, MVF, TDN, TEA, TEI, TIN, TRN, TSM, TSN, TANet
+from videozoo.temporal import ACTION, GSM, GST, MSN, MVF, TDN, TEA, TEI, TIN, TRN, TSM, TSN, TANet
 
 __all__: list[str] = []
 
@@ -73,6 +73,10 @@ for _short in ("r18", "r50"):
     _register(f"arc_msn_{_short}", ModelSpec(_RESNETS[_short], MSN(), (ARC(),)), "ARC on MSN")
 
 for _short in ("r18", "r50"):
+    _register(f"gsm_{_short}", ModelSpec(_RESNETS[_short], GSM()), "GSM")
+    _register(f"arc_gsm_{_short}", ModelSpec(_RESNETS[_short], GSM(), (ARC(),)), "ARC on GSM")
+
+for _short in ("r18", "r50"):
     _register(f"tanet_{_short}", ModelSpec(_RESNETS[_short], TANet()), "TANet")
 _register("dnr_tanet_r50", ModelSpec("resnet50", TANet(), (DNR(),)), "DNR on TANet")
 for _short in ("r18", "r50", "r101"):
@@ -83,6 +87,8 @@ _register("tpn_tsm_r50", ModelSpec("resnet50", TSM(), (TPN(),)), "TPN on TSM")
 
 _register("tsn_bninception", ModelSpec("bninception", TSN()), "TSN")
 _register("dnr_tsn_bninception", ModelSpec("bninception", TSN(), (DNR(),)), "DNR on TSN")
+_register("gsm_bninception", ModelSpec("bninception", GSM()), "GSM")
+_register("trn_bninception", ModelSpec("bninception", TRN()), "TRN")
 _register("tsn_inception_v3", ModelSpec("inception_v3", TSN()), "TSN")
 
 for _short in ("tiny", "small", "medium", "large", "large_aq"):

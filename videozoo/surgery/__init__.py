@@ -1,6 +1,7 @@
 """Functions that change a built model in place, at sites found by exact class."""
 
-from videozoo.surgery.pre_conv import PreConv2d, adopt
+from videozoo.surgery.insert_after import insert_after
+from videozoo.surgery.pre_conv import PostConv2d, PreConv2d, adopt
 from videozoo.surgery.relay_stage import RelayStage, hand_over, new_state, take_over_checkpointing
 from videozoo.surgery.replace import (
     insert_before,
@@ -19,6 +20,7 @@ __all__ = [
     "BLOCK_SITES",
     "Block",
     "BlockSites",
+    "PostConv2d",
     "PreConv2d",
     "RelayStage",
     "adopt",
@@ -26,6 +28,7 @@ __all__ = [
     "find_backbones",
     "find_blocks",
     "hand_over",
+    "insert_after",
     "insert_before",
     "new_state",
     "plan_append",

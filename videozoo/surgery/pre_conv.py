@@ -1,12 +1,13 @@
-"""Convolutions that run another module on their input first and keep their parameters and keys."""
+"""Convolutions that run another module on their input or output and keep their parameters and keys."""
 
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
 
 from timm.layers import Conv2dSame
 from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
-__all__ = ["PreConv2d", "PreConv3d", "adopt", "has_hooks", "is_same_conv"]
+__all__ = ["PostConv2d", "PreConv2d", "PreConv3d", "adopt", "has_hooks", "is_same_conv"]
 
 M = TypeVar("M", bound=nn.Module)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -108,6 +109,35 @@ class PreConv2d(_PreConv):
         if self.pads_same:
             x = pad_same(x, self.kernel_size, self.stride, self.dilation)
         return nn.Conv2d._conv_forward(self, x, weight, bias)  # type: ignore[arg-type]
+
+
+class PostConv2d(PreConv2d):
+    """A 2-D convolution with a module behind it, ``post(conv(pre(x)))``, before its norm. New keys are under ``post``.
+
+    It is a class of its own, so that a norm is never folded into it past ``post``.
+
+    Shape:
+        input and output of the convolution. ``post`` must keep the shape.
+    """
+
+    post: nn.Module
+
+    @classmethod
+    def after(cls, conv: Any, make: Callable[[Any], nn.Module]) -> Self:
+        """Return a layer that runs ``conv``, then ``make(conv)``, and shares the parameters of ``conv``.
+
+        Raises:
+            ValueError: ``conv`` is of another class, already runs another module, or has hooks.
+        """
+        if isinstance(conv, _PreConv):
+            raise ValueError(f"{cls.__name__}: this {type(conv).__name__} already runs another module.")
+        new: Self = cls.from_conv(conv, nn.Identity())
+        new.post = make(conv).to(conv.weight.device, conv.weight.dtype)
+        return new
+
+    def forward(self, input: Tensor) -> Tensor:
+        out: Tensor = self.post(super().forward(input))
+        return out
 
 
 class PreConv3d(_PreConv):

@@ -20,6 +20,9 @@ class BlockSites:
     ``only_with_skip``: methods that work before the first convolution act only in blocks with a shortcut
     (TSM on MobileNetV2). ``spatial_conv`` is the first convolution over space: methods that replace the 3x3 (GST) take
     its place. ``shortcut`` is the module that projects the shortcut, in blocks that have one.
+
+    ``gated_convs``: the convolution that a gate may follow directly, before its norm (GSM), is the first of these that
+    the block has. None: ``first_conv``. A block whose attribute ``is_gated`` is false is left out.
     """
 
     first_conv: str | None
@@ -29,6 +32,16 @@ class BlockSites:
     only_with_skip: bool = False
     spatial_conv: str | None = None
     shortcut: str | None = None
+    gated_convs: tuple[str, ...] | None = None
+
+    def gated_conv(self, module: nn.Module) -> str | None:
+        """Return the name of the convolution that a gate may follow in a block of these sites, or None."""
+        if not getattr(module, "is_gated", True):
+            return None
+        if self.gated_convs is None:
+            return self.first_conv
+        names = {name for name, _ in module.named_modules()}
+        return next((name for name in self.gated_convs if name in names), None)
 
 
 SEQUENCES = (nn.Sequential, regnet.RegStage)  # call their children one after the other, and nothing else
@@ -57,8 +70,12 @@ BLOCK_SITES: dict[type[nn.Module], BlockSites] = {
 # Blocks with several branches that have at least two norms.
 BRANCH_SITES: dict[type[nn.Module], tuple[BlockSites, ...]] = {
     nets.Inception: (
-        BlockSites("conv_3x3_reduce", "conv_3x3", "bn_3x3_reduce", "bn_3x3"),
-        BlockSites("conv_double_3x3_reduce", "conv_double_3x3_1", "bn_double_3x3_reduce", "bn_double_3x3_1"),
+        BlockSites(
+            *("conv_3x3_reduce", "conv_3x3", "bn_3x3_reduce", "bn_3x3"), gated_convs=("conv_1x1", "conv_3x3_reduce")
+        ),
+        BlockSites(
+            *("conv_double_3x3_reduce", "conv_double_3x3_1", "bn_double_3x3_reduce", "bn_double_3x3_1"), gated_convs=()
+        ),
     ),
 }
 

@@ -1,6 +1,7 @@
 """Temporal modules, which add temporal modeling to a 2-D backbone: one dataclass per method."""
 
 from videozoo.temporal.action import ACTION
+from videozoo.temporal.gsm import GSM
 from videozoo.temporal.gst import GST
 from videozoo.temporal.msn import MSN
 from videozoo.temporal.mvf import MVF
@@ -26,10 +27,12 @@ TEMPORAL: dict[str, type] = {
     "action": ACTION,
     "tin": TIN,
     "tei": TEI,
+    "gsm": GSM,
 }
 
 __all__ = [
     "ACTION",
+    "GSM",
     "GST",
     "MSN",
     "MVF",

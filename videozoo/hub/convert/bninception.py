@@ -6,12 +6,12 @@ from torch import Tensor
 
 from videozoo.hub.convert.base import Converted, compose, rename_all
 
-__all__ = ["convert", "matches"]
+__all__ = ["RULES", "convert", "matches"]
 
 SOURCE = "TSN authors' BN-Inception"
 _STAGES = {2: r"3[ab]", 3: r"3c|4[abcd]", 4: r"4e|5[ab]"}  # ours, with their modules
 _BRANCH = r"(1x1|3x3|3x3_reduce|double_3x3_(?:reduce|1|2)|pool_proj)"
-_RULES = [
+RULES = [
     (r"base_model\.conv1_7x7_s2", "backbone.conv1"),
     (r"base_model\.conv1_7x7_s2_bn", "backbone.bn1"),
     (r"base_model\.conv2_3x3_reduce", "backbone.stage1.conv_reduce"),
@@ -45,4 +45,4 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     """
     mean, std = (104 / 255, 117 / 255, 128 / 255), (1 / 255, 1 / 255, 1 / 255)
     cfg = {"channel_order": "bgr", "mean": mean, "std": std}
-    return compose(*rename_all(state, _RULES, SOURCE), "bninception", cfg=cfg)
+    return compose(*rename_all(state, RULES, SOURCE), "bninception", cfg=cfg)
