@@ -112,9 +112,9 @@ class PreConv2d(_PreConv):
 
 
 class PostConv2d(PreConv2d):
-    """A 2-D convolution with a module behind it, ``post(conv(pre(x)))``, before its norm. New keys are under ``post``.
+    """A 2-D convolution with a module behind it and before its norm: ``post(conv(pre(x)))``.
 
-    It is a class of its own, so that a norm is never folded into it past ``post``.
+    New keys are under ``post``. A class of its own, so that no norm is folded into the convolution past ``post``.
 
     Shape:
         input and output of the convolution. ``post`` must keep the shape.
