@@ -137,10 +137,11 @@ def small_bottleneck_resnet(layers: tuple[int, ...] = (2, 3, 1, 2), **kwargs: An
 
 
 def small_base(part: Any, **kwargs: Any) -> ResNet:
-    """A small ResNet that a temporal module or an augmenter can change: TEA needs Res2Net's blocks."""
+    """A small ResNet that a part can change: TEA needs Res2Net's blocks, some others bottlenecks."""
     if type(part).__name__ == "TEA":
         return ResNet(Bottle2neck, (1, 1, 1, 1), num_classes=0, base_width=8, block_args={"scale": 4}, **kwargs)
-    return small_resnet((2, 2, 1, 2), channels=16, **kwargs)
+    needs_bottlenecks = type(part).__name__ in ("GST", "SmallBig", "STM")
+    return small_resnet((2, 2, 1, 2), Bottleneck if needs_bottlenecks else BasicBlock, channels=16, **kwargs)
 
 
 def small_video_net(temporal: Any, augmenters: tuple[Any, ...] = (), num_segments: int = 3) -> VideoNet:

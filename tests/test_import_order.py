@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": {"in_timm", "temporal", "augment", "models", "data", "engine", "inference", "training", "publish"},
     "in_timm": {"models"},
 }
-TIMM_MODELS = ("surgery/sites.py", "models/", "nets/", "temporal/tdn.py", "temporal/tea.py")
+TIMM_MODELS = ("surgery/sites.py", "models/", "nets/", "temporal/blocks.py", "temporal/tdn.py", "temporal/tea.py")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

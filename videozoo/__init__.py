@@ -31,10 +31,28 @@ if TYPE_CHECKING:
         model_config,
     )
     from videozoo.publish import push_to_hub
-    from videozoo.temporal import ACTION, GSM, GST, MSN, MVF, TDN, TEA, TEI, TIN, TRN, TSM, TSN, TANet
+    from videozoo.temporal import (
+        ABM,
+        ACTION,
+        GSM,
+        GST,
+        MSN,
+        MVF,
+        STM,
+        TDN,
+        TEA,
+        TEI,
+        TIN,
+        TRN,
+        TSM,
+        TSN,
+        SmallBig,
+        TANet,
+    )
     from videozoo.training.api import evaluate, finetune
 
 __all__ = [
+    "ABM",
     "ACTION",
     "ARC",
     "DNR",
@@ -42,6 +60,7 @@ __all__ = [
     "GST",
     "MSN",
     "MVF",
+    "STM",
     "TDN",
     "TEA",
     "TEI",
@@ -56,6 +75,7 @@ __all__ = [
     "ModelSpec",
     "Prediction",
     "Predictor",
+    "SmallBig",
     "Stream",
     "TANet",
     "UnknownModelError",
@@ -84,6 +104,7 @@ __all__ = [
 # The module of each public name; the others are in models. It is imported when the name is first used.
 _MODULES = {
     "ACTION": "temporal",
+    "ABM": "temporal",
     "ARC": "augment",
     "DNR": "augment",
     "Extractor": "inference",
@@ -94,6 +115,8 @@ _MODULES = {
     "MVF": "temporal",
     "Prediction": "inference",
     "Predictor": "inference",
+    "STM": "temporal",
+    "SmallBig": "temporal",
     "TANet": "temporal",
     "TDN": "temporal",
     "TEA": "temporal",

@@ -7,9 +7,10 @@ from videozoo.layers.motion_enhancement import MotionEnhancement
 from videozoo.layers.motion_squeeze import MotionSqueeze
 from videozoo.layers.multi_view_fusion import MultiViewFusion
 from videozoo.layers.relay_cell import RelayCell
+from videozoo.layers.small_big import BigView, GlobalView
 from videozoo.layers.temporal_adaptive import TemporalAdaptive
 from videozoo.layers.temporal_conv import TemporalConv
-from videozoo.layers.temporal_difference import MotionExcitation, TemporalDifference
+from videozoo.layers.temporal_difference import ChannelwiseMotion, MotionExcitation, TemporalDifference
 from videozoo.layers.temporal_interlace import TemporalInterlace
 from videozoo.layers.temporal_pyramid import AuxiliaryHead, TemporalPyramid
 from videozoo.layers.temporal_relation import TemporalRelation
@@ -18,7 +19,10 @@ from videozoo.layers.temporal_shift import TemporalShift
 __all__ = [
     "ActionExcitation",
     "AuxiliaryHead",
+    "BigView",
+    "ChannelwiseMotion",
     "GateShift",
+    "GlobalView",
     "GroupedSpatialTemporal",
     "MotionEnhancement",
     "MotionExcitation",

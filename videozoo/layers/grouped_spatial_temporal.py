@@ -42,7 +42,7 @@ class GroupedSpatialTemporal(nn.Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        self.num_segments = num_segments
+        self.num_segments, self.beta = num_segments, beta
         seen, temporal = in_channels // beta, out_channels // alpha
         self.spatial = nn.Conv2d(seen, out_channels - temporal, 3, stride, dilation, dilation, bias=bias)
         self.temporal = nn.Conv3d(
@@ -51,10 +51,11 @@ class GroupedSpatialTemporal(nn.Module):
         nn.init.kaiming_normal_(self.temporal.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = self.spatial.in_channels
-        spatial = self.spatial(x[:, :seen])
-        temporal = fold_time(self.temporal(to_clips(x[:, -seen:], self.num_segments)))
-        return torch.cat([spatial, temporal], 1)
+        first = last = x
+        if self.beta > 1:  # a convolution would copy its part of the channels anyway, but not keep the memory format
+            first, last = (part.clone() for part in x.chunk(self.beta, 1))
+        temporal = fold_time(self.temporal(to_clips(last, self.num_segments)))
+        return torch.cat([self.spatial(first), temporal], 1)
 
     def extra_repr(self) -> str:
         return f"num_segments={self.num_segments}"

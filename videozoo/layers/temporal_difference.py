@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from videozoo.shapes import fold_time, to_clips
 
-__all__ = ["MotionExcitation", "TemporalDifference", "step_difference"]
+__all__ = ["ChannelwiseMotion", "MotionExcitation", "TemporalDifference", "step_difference"]
 
 
 def step_difference(now: Tensor, mapped: Tensor, num_segments: int, step: int) -> Tensor:
@@ -101,3 +101,26 @@ class MotionExcitation(_Excitation):
         d = step_difference(*self._squeezed(x), self.num_segments, 1)
         gate = torch.sigmoid(self.expand_norm(self.expand(d.mean((2, 3), keepdim=True)))) - 0.5
         return x + x * gate
+
+
+class ChannelwiseMotion(_Excitation):
+    """Channel-wise motion module (CMM) of STM: features of the motion from each frame to the next.
+
+    Jiang et al., 2019 (arXiv:1908.02486), section 3.2. With squeezed features f the motion at step s is
+    expand(map(f[s+1]) - f[s]), where ``map`` is a depth-wise 3x3 convolution. At the last step it is zero.
+
+    Args:
+        channels: C.
+        out_channels: channels of the result.
+        num_segments: time steps S folded into the first dimension.
+        reduction: of the squeezed channels.
+    Shape:
+        input (B*S, C, H, W), output (B*S, out_channels, H, W).
+    """
+
+    def __init__(self, channels: int, out_channels: int, num_segments: int, reduction: int = 16) -> None:
+        super().__init__(channels, num_segments, reduction)
+        self.expand = nn.Conv2d(self.hidden, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.expand(step_difference(*self._squeezed(x), self.num_segments, 1))

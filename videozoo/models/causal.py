@@ -9,6 +9,8 @@ from videozoo.augment import ArcConv2d, ArcLinear, CrossLayerNorm2d, CrossTempor
 from videozoo.augment.causal import CausalArcConv2d, CausalCrossLayerNorm2d, CausalCrossTemporalNorm2d
 from videozoo.layers import (
     ActionExcitation,
+    BigView,
+    ChannelwiseMotion,
     GateShift,
     GroupedSpatialTemporal,
     MotionEnhancement,
@@ -26,6 +28,7 @@ from videozoo.layers.time_aware import time_aware_layers
 from videozoo.models.video_net import VideoNet
 from videozoo.surgery import adopt, replace_modules
 from videozoo.surgery.shared_copy import shared_copy
+from videozoo.temporal.abm import BilinearBasicBlock, BilinearBottleneck
 
 __all__ = ["causal_form", "make_causal", "needs_nearest"]
 
@@ -38,6 +41,10 @@ _NOT_CAUSAL: dict[type[nn.Module], str] = {
     TemporalInterlace: "TIN moves channels to earlier frames by offsets that it predicts from the whole clip",
     TemporalDifference: "TDN compares each frame with the ones before and after it",
     GroupedSpatialTemporal: "GST's convolutions over time look at the frame after each",
+    BigView: "SmallBigNet takes maxima over the frames around each",
+    BilinearBasicBlock: "ABM's convolutions over time look at the frame after each",
+    BilinearBottleneck: "ABM's convolutions over time look at the frame after each",
+    ChannelwiseMotion: "STM compares each frame with the one after it",
     ArcLinear: "ARC on linear layers takes a maximum over all frames of a clip",
     TemporalPyramid: "TPN takes a maximum over all frames of a clip",
     GateShift: "GSM takes half of the gated features from the frame after each",

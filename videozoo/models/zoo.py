@@ -12,7 +12,7 @@ from videozoo.models.registry import register_architecture
 from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec
 from videozoo.models.video_net import VideoNet
 from videozoo.nets.registry import register_with_timm
-from videozoo.temporal import ACTION, GSM, GST, MSN, MVF, TDN, TEA, TEI, TIN, TRN, TSM, TSN, TANet
+from videozoo.temporal import ABM, ACTION, GSM, GST, MSN, MVF, STM, TDN, TEA, TEI, TIN, TRN, TSM, TSN, SmallBig, TANet
 
 __all__: list[str] = []
 
@@ -67,6 +67,12 @@ _register("tin_r50", ModelSpec("resnet50", TIN()), "TIN")
 _register("action_r50", ModelSpec("resnet50", ACTION()), "ACTION-Net")
 _register("mvfnet_r50", ModelSpec("resnet50", MVF()), "MVFNet")
 _register("mvfnet_r101", ModelSpec("resnet101", MVF()), "MVFNet")
+_register("smallbig_r50", ModelSpec("resnet50", SmallBig()), "SmallBigNet")
+_register("smallbig_extra_r50", ModelSpec("resnet50", SmallBig(extra=True)), "SmallBigNet with extra global views")
+_register("abm_iabp_r18", ModelSpec("resnet18", ABM(), num_frames=24), "ABM")
+_register("abm_iabp_r34", ModelSpec("resnet34", ABM(), num_frames=48), "ABM")
+_register("abm_iabp_r50", ModelSpec("resnet50", ABM(frames_per_segment=1), num_frames=16), "ABM")
+_register("stm_r50", ModelSpec("resnet50", STM()), "STM")
 
 for _short in ("r18", "r50"):
     _register(f"msn_{_short}", ModelSpec(_RESNETS[_short], MSN()), "MSN")

@@ -4,12 +4,12 @@ from videozoo.surgery.insert_after import insert_after
 from videozoo.surgery.pre_conv import PostConv2d, PreConv2d, adopt
 from videozoo.surgery.relay_stage import RelayStage, hand_over, new_state, take_over_checkpointing
 from videozoo.surgery.replace import (
+    find_spatial,
     insert_before,
     plan_append,
     plan_before,
     reparameterizer,
     replace_modules,
-    replace_spatial,
     set_submodule,
     write_plan,
 )
@@ -27,6 +27,7 @@ __all__ = [
     "feature_rows",
     "find_backbones",
     "find_blocks",
+    "find_spatial",
     "hand_over",
     "insert_after",
     "insert_before",
@@ -35,7 +36,6 @@ __all__ = [
     "plan_before",
     "reparameterizer",
     "replace_modules",
-    "replace_spatial",
     "set_submodule",
     "stage_modules",
     "take_over_checkpointing",

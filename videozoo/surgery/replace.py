@@ -12,12 +12,12 @@ from videozoo.surgery.stages import feature_rows, find_backbones, stage_modules
 
 __all__ = [
     "Plan",
+    "find_spatial",
     "insert_before",
     "plan_append",
     "plan_before",
     "reparameterizer",
     "replace_modules",
-    "replace_spatial",
     "set_submodule",
     "stage_names",
     "write_plan",
@@ -145,41 +145,40 @@ def plan_before(
     return plan
 
 
-def replace_spatial(net: nn.Module, make: Callable[[Block, Any], nn.Module], *, owner: str) -> list[str]:
-    """Replace the first spatial convolution of every block by ``make(block, conv)``, in place.
+def find_spatial(
+    net: nn.Module, *, owner: str, stages: tuple[int, ...] | None = None, skip_first: bool = False
+) -> list[tuple[Block, str, Any]]:
+    """Return block, name and module of the first spatial convolution of every block, all dense 3x3 ``nn.Conv2d``.
 
     Args:
         net: the model.
-        make: returns the new module for one dense 3x3 ``nn.Conv2d``. Its errors get the name of the convolution.
         owner: name of the method, for messages.
-    Returns:
-        the names of the convolutions.
+        stages: numbers of the stages. None for all.
+        skip_first: leave out block 0 of each stage.
     Raises:
-        ValueError: no block is known, or one of these convolutions is no dense 3x3 ``nn.Conv2d``, or is in a block
-            that is re-parameterized for inference. The model is left as it was.
+        ValueError: there is no such block, or one of these convolutions is no dense 3x3 ``nn.Conv2d``, or is in a block
+            that is re-parameterized for inference.
     """
-    plan: Plan = {}
-    made: dict[nn.Module, nn.Module] = {}  # a block may have several names
+    prefixes = ("",) if stages is None else tuple(f"{m}." for stage in stages for m in stage_names(net, stage))
+    found: list[tuple[Block, str, Any]] = []
     for block in find_blocks(net):
-        if block.sites.spatial_conv is None:
+        is_left_out = (skip_first and block.index == 0) or not block.name.startswith(prefixes)
+        if block.sites.spatial_conv is None or is_left_out:
             continue
         name = f"{block.name}.{block.sites.spatial_conv}"
         conv: Any = net.get_submodule(name)
-        if conv not in made:
-            why = _why_not_spatial(conv) or reparameterizer(net, name)
-            if why is not None:
-                raise ValueError(f"{owner}: {name} {why}")
-            try:
-                made[conv] = make(block, conv)
-            except ValueError as error:
-                raise ValueError(f"{owner}: {name}: {error}") from error
-        plan[name] = made[conv]
-    if not plan:
+        why = _why_not_spatial(conv) or reparameterizer(net, name)
+        if why is not None:
+            raise ValueError(f"{owner}: {name} {why}")
+        found.append((block, name, conv))
+    if not found:
+        where = f" in stages {stages}" if stages else ""
+        where += ", the first of each stage left out" if skip_first else ""
         raise ValueError(
-            f"{owner}: no residual block with a known 3x3 convolution in {type(net).__name__}; use a ResNet of timm, "
-            "such as 'resnet50'."
+            f"{owner}: no residual block with a known 3x3 convolution in {type(net).__name__}{where}; use a ResNet of "
+            "timm, such as 'resnet50'."
         )
-    return write_plan(net, plan)
+    return found
 
 
 def _why_not_spatial(conv: Any) -> str | None:

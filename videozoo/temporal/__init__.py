@@ -1,10 +1,13 @@
 """Temporal modules, which add temporal modeling to a 2-D backbone: one dataclass per method."""
 
+from videozoo.temporal.abm import ABM
 from videozoo.temporal.action import ACTION
 from videozoo.temporal.gsm import GSM
 from videozoo.temporal.gst import GST
 from videozoo.temporal.msn import MSN
 from videozoo.temporal.mvf import MVF
+from videozoo.temporal.smallbig import SmallBig
+from videozoo.temporal.stm import STM
 from videozoo.temporal.tanet import TANet
 from videozoo.temporal.tdn import TDN
 from videozoo.temporal.tea import TEA
@@ -23,6 +26,9 @@ TEMPORAL: dict[str, type] = {
     "trn": TRN,
     "tea": TEA,
     "gst": GST,
+    "smallbig": SmallBig,
+    "abm": ABM,
+    "stm": STM,
     "mvf": MVF,
     "action": ACTION,
     "tin": TIN,
@@ -31,11 +37,13 @@ TEMPORAL: dict[str, type] = {
 }
 
 __all__ = [
+    "ABM",
     "ACTION",
     "GSM",
     "GST",
     "MSN",
     "MVF",
+    "STM",
     "TDN",
     "TEA",
     "TEI",
@@ -44,5 +52,6 @@ __all__ = [
     "TRN",
     "TSM",
     "TSN",
+    "SmallBig",
     "TANet",
 ]

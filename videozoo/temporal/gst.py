@@ -8,7 +8,7 @@ from torch import nn
 
 from videozoo.layers import GroupedSpatialTemporal
 from videozoo.layers.options import check_choice, check_count
-from videozoo.surgery import Block, replace_spatial
+from videozoo.surgery import Block, find_spatial, write_plan
 
 __all__ = ["GST"]
 
@@ -46,17 +46,18 @@ class GST:
             ValueError: no known block, blocks without a dense 3x3 convolution between two 1x1, or channels that
                 cannot be split. The backbone is left as it was.
         """
-        return replace_spatial(net, lambda block, conv: self._split(block, conv, num_segments), owner="GST")
+        found = find_spatial(net, owner="GST")
+        return write_plan(net, {name: self._split(block, name, conv, num_segments) for block, name, conv in found})
 
-    def _split(self, block: Block, conv: Any, num_segments: int) -> nn.Module:
+    def _split(self, block: Block, name: str, conv: Any, num_segments: int) -> nn.Module:
         if block.sites.spatial_conv == block.sites.first_conv:
             raise ValueError(
-                f"a {type(block.module).__name__} starts with its 3x3 convolution, and GST is defined for bottlenecks "
-                "(1x1, 3x3, 1x1) only; use a bottleneck backbone such as 'resnet50'."
+                f"GST: {name} starts a {type(block.module).__name__}, and GST is defined for the 3x3 of bottlenecks "
+                "(1x1, 3x3, 1x1) only; use a backbone with them, such as 'resnet50'."
             )
         if conv.in_channels % self.beta or conv.out_channels % self.alpha:
             raise ValueError(
-                f"{conv.in_channels} input and {conv.out_channels} output channels cannot be split by "
+                f"GST: {name}: {conv.in_channels} input and {conv.out_channels} output channels cannot be split by "
                 f"beta={self.beta} and alpha={self.alpha}; use other options or a wider backbone."
             )
         new = GroupedSpatialTemporal(

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from videozoo.hub.convert import (
+    abm,
     actionnet,
     bninception,
     dnr,
@@ -25,6 +26,7 @@ from videozoo.hub.convert import (
     pyslowfast,
     pyslowfast_x3d,
     rubiksnet,
+    smallbig,
     tanet,
     tdn,
     tea,
@@ -61,6 +63,8 @@ _CONVERTERS: list[tuple[str, ModuleType]] = [
     ("dnr", dnr),
     ("tea", tea),
     ("rubiksnet", rubiksnet),
+    ("smallbig", smallbig),
+    ("abm", abm),
     ("mmaction2", mmaction_3d),
     ("mmaction2", mmaction_x3d),
     ("mmaction2", mmaction_transformers),

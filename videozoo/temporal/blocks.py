@@ -1,0 +1,47 @@
+"""Common parts of temporal modules that change whole residual blocks of timm's ResNets."""
+
+from typing import Any
+
+from timm.models.resnet import BasicBlock, Bottleneck
+from torch import Tensor, nn
+
+from videozoo.surgery import find_blocks, stage_modules
+
+__all__ = ["BasicBlock", "Bottleneck", "add_shortcut", "find_bottlenecks"]
+
+
+def add_shortcut(block: Any, y: Tensor, x: Tensor) -> Tensor:
+    """Return what a block of timm's ResNets makes of its branch before the last activation.
+
+    Args:
+        block: the block, for its attention, stochastic depth and shortcut.
+        y: output of the last norm of the branch.
+        x: input of the block.
+    """
+    if block.se is not None:
+        y = block.se(y)
+    if block.drop_path is not None:
+        y = block.drop_path(y)
+    return y + (x if block.downsample is None else block.downsample(x))
+
+
+def find_bottlenecks(net: nn.Module, *, owner: str, stages: tuple[int, ...]) -> list[tuple[str, Any]]:
+    """Return names and modules of all blocks of some stages, which are bottlenecks of timm's ResNets.
+
+    Args:
+        net: the model.
+        owner: name of the method, for messages.
+        stages: numbers of the stages.
+    Raises:
+        ValueError: there are no blocks, or another kind of block.
+    """
+    own = stage_modules(net) or []
+    prefixes = tuple(f"{module}." for stage in stages for module in (own[stage - 1] if stage <= len(own) else ()))
+    found = [(block.name, block.module) for block in find_blocks(net) if block.name.startswith(prefixes)]
+    wrong = next((type(module).__name__ for _, module in found if type(module) is not Bottleneck), "no residual blocks")
+    if not found or wrong != "no residual blocks":
+        raise ValueError(
+            f"{owner}: {type(net).__name__} has {wrong} where {owner} needs timm's bottlenecks (1x1, 3x3, 1x1); use a "
+            "ResNet with them, such as 'resnet50'."
+        )
+    return found
