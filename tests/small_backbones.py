@@ -9,6 +9,7 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
 
 from videozoo.models import EnsembleSpec, ModelSpec
+from videozoo.nets import CsnBottleneck, CsnMixingBottleneck
 from videozoo.nets.registry import register_backbone
 from videozoo.nets.resnet3d import DEPTHS, ResNet3d, ResNet3dCfg
 from videozoo.nets.rubiksnet import RubiksNet, RubiksNetCfg
@@ -33,6 +34,7 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
 # DNR refuses models most of whose norms lie outside its blocks: the middle ones of (2+1)D, shortcuts.
 _2plus1d = ResNet3dCfg(18, is_factorized=True, temporal_strides=(1, 2, 2, 2))
 _slowonly = ResNet3dCfg(_BOTTLENECK, temporal_kernels=(1, 1, 3, 3), stem_kernel=1)
+_csn = replace(_slowonly, temporal_kernels=(1, 1, 1, 1), temporal_strides=(1, 2, 2, 2), bottleneck=CsnBottleneck)
 _slowfast = SlowFastCfg(_BASIC, has_lateral_norm=False, slow_frames="stride", is_fast_first=True)
 _MAKERS |= {
     "small_2plus1d": partial(ResNet3d, _2plus1d),
@@ -40,6 +42,8 @@ _MAKERS |= {
     "small_slowfast_basic": partial(SlowFast, _slowfast),
     "small_slowfast_bottleneck": partial(SlowFast, replace(_slowfast, depth=_BOTTLENECK)),
     "small_uniformer": partial(UniFormer, UniFormerCfg((1, 1, 2, 1), (8, 16, 16, 32), head_width=8)),
+    "small_csn_ir": partial(ResNet3d, _csn),
+    "small_csn_ip": partial(ResNet3d, replace(_csn, bottleneck=CsnMixingBottleneck)),
     "small_x3d": partial(X3d, X3dCfg(depth=0.3, pooled=64)),
 }
 _MAKERS |= {
@@ -65,6 +69,8 @@ SMALL = {
     **dict.fromkeys(("rubiks_tiny", "rubiks_medium", "rubiks_large"), "small_rubiks"),
     "rubiks_small": "small_rubiks_se",
     "rubiks_large_aq": "small_rubiks_aq",
+    "csn_ir_resnet50": "small_csn_ir",
+    "csn_ip_resnet152": "small_csn_ip",
     **dict.fromkeys(("x3d_small", "x3d_large", "x3d_extra_large"), "small_x3d"),
 }
 

@@ -147,6 +147,11 @@ _register(
     "SlowFast 16x8 with non-local blocks",
 )
 
+for _kind, _short in (("ir", "r50"), ("ir", "r152"), ("ip", "r152"), ("ir", "r101")):
+    _backbone = f"csn_{_kind}_resnet{_short[1:]}"
+    _register(f"csn_{_kind}_{_short}", ModelSpec(_backbone, num_frames=32), "CSN")
+_register("dnr_csn_ir_r50", ModelSpec("csn_ir_resnet50", augmenters=(DNR(),), num_frames=32), "DNR in CSN")
+
 # X3D, on the clips of its authors: one network for XS, S and M.
 for _name, _backbone, _frames, _stride, _size, _test in (
     ("x3d_xs", "x3d_small", 4, 12, 160, 182),

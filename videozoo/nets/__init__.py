@@ -7,6 +7,7 @@ from videozoo.nets import resnet3d_models as resnet3d_models
 from videozoo.nets.base import Backbone, is_3d
 from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck3d, Conv2plus1d
 from videozoo.nets.bninception import BnInception, Inception
+from videozoo.nets.csn import CsnBottleneck, CsnMixingBottleneck
 from videozoo.nets.inception_v3 import complete_backbone
 from videozoo.nets.registry import list_backbones
 from videozoo.nets.resnet3d import ResNet3d
@@ -23,6 +24,8 @@ __all__ = [
     "BnInception",
     "Bottleneck3d",
     "Conv2plus1d",
+    "CsnBottleneck",
+    "CsnMixingBottleneck",
     "Inception",
     "ResNet3d",
     "RubiksBlock",

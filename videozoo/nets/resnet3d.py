@@ -21,7 +21,7 @@ from videozoo.nets.blocks3d import (
 
 __all__ = ["DEPTHS", "ResNet3d", "ResNet3dCfg"]
 
-DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3]}
+DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class ResNet3dCfg:
         last_stride: of stage 4 over space.
         non_local: indices of the blocks of each stage that a non-local block follows. Only in bottlenecks.
         block: what the blocks do differently. Its ``temporal_kernel`` is set block by block.
+        bottleneck: class of the blocks of depths from 50 on.
+        block: what the blocks do differently. Its ``temporal_kernel`` is set stage by stage.
     """
 
     depth: int
@@ -58,6 +60,7 @@ class ResNet3dCfg:
     temporal_pool: int = 1
     last_stride: int = 2
     non_local: tuple[tuple[int, ...], ...] = ((), (), (), ())
+    bottleneck: type[Bottleneck3d] = Bottleneck3d
     block: BlockOptions = field(default_factory=BlockOptions)
 
 
@@ -66,6 +69,8 @@ class ResNet3d(Backbone):
 
     R(2+1)D: Tran et al., 2018 (arXiv:1711.11248). SlowOnly: Feichtenhofer et al., 2019 (arXiv:1812.03982). I3D on a
     ResNet and C2D, both with or without non-local blocks: Wang et al., 2018 (arXiv:1711.07971).
+    R(2+1)D: Tran et al., 2018 (arXiv:1711.11248). SlowOnly: Feichtenhofer et al., 2019 (arXiv:1812.03982). CSN: Tran et
+    al., 2019 (arXiv:1904.02811).
     Parameter names are those of timm's ResNets (``layer1.0.conv1.weight``).
 
     Args:
@@ -117,7 +122,7 @@ class ResNet3d(Backbone):
 
     def _make_stages(self, cfg: ResNet3dCfg, drop_path_rate: float) -> None:
         small = BasicBlock2plus1d if cfg.is_factorized else BasicBlock3d
-        block: type[BasicBlock3d] | type[Bottleneck3d] = Bottleneck3d if cfg.depth >= 50 else small
+        block: type[BasicBlock3d] | type[Bottleneck3d] = cfg.bottleneck if cfg.depth >= 50 else small
         rates: Any = calculate_drop_path_rates(drop_path_rate, DEPTHS[cfg.depth], stagewise=True)
         inputs = 64
         for i, name in enumerate(self.stage_names):
