@@ -1,9 +1,12 @@
 """Public checkpoints of other projects, as tags of the architectures."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from torchvision.models import video
 
 from videozoo.models.config import VideoCfg, merge_cfg
 
@@ -40,6 +43,8 @@ def _bundled_config(folder: Path) -> VideoCfg:
 
 
 def _config(row: dict[str, Any]) -> VideoCfg:
+    if "torchvision" in row:
+        row = {**row, **_torchvision_row(row["torchvision"])}
     source, dataset = _table()["sources"][row["source"]], _table()["datasets"][row["dataset"]]
     clips, _, crops = row["views"].partition("x")
     measured_with = row.get("published_with", f"{row['views']} views (clips x crops)")
@@ -63,3 +68,22 @@ def _config(row: dict[str, Any]) -> VideoCfg:
         metrics={key: row[key] / 100 for key in ("top1", "top5") if key in row},
         **optional,
     )
+
+
+def _torchvision_row(name: str) -> dict[str, Any]:
+    """Return what torchvision lists of its weights: address, hash, figures and preprocessing."""
+    enum, _, member = name.partition(".")
+    weights: Any = getattr(video, enum)[member]
+    (figures,) = weights.meta["_metrics"].values()
+    preset = weights.transforms()
+    match = re.search(r"-([0-9a-f]{8})\.pth$", weights.url)
+    return {
+        "url": weights.url,
+        "sha256_prefix": match and match[1],
+        "top1": round(figures["acc@1"], 2),
+        "top5": round(figures["acc@5"], 2),
+        "mean": preset.mean,
+        "std": preset.std,
+        "input_size": (3, *preset.crop_size),
+        "test_resize": preset.resize_size,
+    }
