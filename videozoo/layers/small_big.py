@@ -23,6 +23,8 @@ class BigView(nn.Module):
     Shape:
         ``forward(x, conv, small)``: x (B*S, C, H, W), the input of ``conv``; small (B*S, channels, H', W'), the
         normalized output of ``conv`` for x. Output as small.
+    Raises:
+        ValueError: a whole clip is pooled, and ``conv`` needs all time steps.
     """
 
     mixes_time = True
@@ -43,6 +45,11 @@ class BigView(nn.Module):
         return F.max_pool2d(fold_time(near), 3, 1, 1)
 
     def forward(self, x: Tensor, conv: Callable[[Tensor], Tensor], small: Tensor) -> Tensor:
+        if self.whole_clip and hasattr(conv, "num_segments"):
+            raise ValueError(
+                f"BigView: a {type(conv).__name__} takes the frames of a clip, but this view has one map per clip; "
+                "leave 'pointwise' out of the layers of ARC."
+            )
         big = self.norm(conv(self.pool(x)))
         if not self.whole_clip:
             return small + big

@@ -38,10 +38,11 @@ def find_bottlenecks(net: nn.Module, *, owner: str, stages: tuple[int, ...]) -> 
     own = stage_modules(net) or []
     prefixes = tuple(f"{module}." for stage in stages for module in (own[stage - 1] if stage <= len(own) else ()))
     found = [(block.name, block.module) for block in find_blocks(net) if block.name.startswith(prefixes)]
-    wrong = next((type(module).__name__ for _, module in found if type(module) is not Bottleneck), "no residual blocks")
-    if not found or wrong != "no residual blocks":
+    kinds = {type(module) for _, module in found}
+    if kinds != {Bottleneck}:
+        names = sorted(f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}" for kind in kinds - {Bottleneck})
         raise ValueError(
-            f"{owner}: {type(net).__name__} has {wrong} where {owner} needs timm's bottlenecks (1x1, 3x3, 1x1); use a "
-            "ResNet with them, such as 'resnet50'."
+            f"{owner}: {type(net).__name__} has {', '.join(names) or 'no known blocks'} where resnet.Bottleneck of "
+            "timm (1x1, 3x3, 1x1) is needed; use a ResNet of such blocks, for example 'resnet50'."
         )
     return found
