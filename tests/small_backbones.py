@@ -10,6 +10,8 @@ from torch import nn
 
 from videozoo.models import EnsembleSpec, ModelSpec
 from videozoo.nets import CsnBottleneck, CsnMixingBottleneck
+from videozoo.nets.movinet import MoViNet
+from videozoo.nets.movinet_cfg import MoViNetCfg
 from videozoo.nets.registry import register_backbone
 from videozoo.nets.resnet3d import DEPTHS, ResNet3d, ResNet3dCfg
 from videozoo.nets.rubiksnet import RubiksNet, RubiksNetCfg
@@ -51,6 +53,13 @@ _MAKERS |= {
     "small_rubiks_se": partial(RubiksNet, RubiksNetCfg(16, _LAYERS, se_reduction=4)),
     "small_rubiks_aq": partial(RubiksNet, RubiksNetCfg(16, _LAYERS, has_attention_shift=True)),
 }
+_movinet = MoViNetCfg(
+    8, ((8, (16,), "s"), (16, (32, 32), "tp"), (16, (32,), "l"), (24, (32,), "t"), (24, (48,), "s")), 32
+)
+_MAKERS |= {
+    "small_movinet": partial(MoViNet, _movinet),
+    "small_movinet_causal": partial(MoViNet, replace(_movinet, is_causal=True)),
+}
 for _name, _make in _MAKERS.items():
     register_backbone(_name, _make, "For tests.", first_conv="conv1")
 
@@ -67,6 +76,8 @@ SMALL = {
     "slowfast_resnet50_4x16_mm": "small_slowfast_bottleneck",
     "uniformer_small": "small_uniformer",
     **dict.fromkeys(("rubiks_tiny", "rubiks_medium", "rubiks_large"), "small_rubiks"),
+    **{f"movinet_a{k}_base": "small_movinet" for k in range(6)},
+    **{f"movinet_a{k}_causal": "small_movinet_causal" for k in range(3)},
     "rubiks_small": "small_rubiks_se",
     "rubiks_large_aq": "small_rubiks_aq",
     "csn_ir_resnet50": "small_csn_ir",

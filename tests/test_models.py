@@ -69,7 +69,7 @@ def frames_of(case: str) -> int:
     """Few frames that the model takes: segments of TDN have five, those of ABM three, SlowFast takes every fourth or
     eighth, an 8-frame member of an ensemble every second."""
     default = (SPECS[case] if case in SPECS else spec_of(case)).num_frames
-    return {4: T, 8: T, 13: T, 16: 6, 24: 15, 32: 16, 40: 15, 48: 15}[default]
+    return {4: T, 8: T, 13: T, 16: 6, 24: 15, 32: 16, 40: 15, 48: 15, 50: T}[default]
 
 
 Net = VideoNet | Ensemble

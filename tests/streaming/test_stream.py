@@ -80,6 +80,16 @@ def test_the_causal_model_on_clips_gives_the_same(name: str) -> None:
         torch.testing.assert_close(causal.forward_features(later)[:, :, :-1], maps[:, :, :-1], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", [*CASES, *EXTENSIONS])
+def test_several_frames_at_once_equal_one_after_the_other(name: str) -> None:
+    model, x = make(*{**CASES, **EXTENSIONS}[name]), video(2)
+    want = run(model.streaming(nearest=name in EXTENSIONS), x)
+    stream = model.streaming(nearest=name in EXTENSIONS)
+    for start, end in ((0, 3), (3, 4), (4, 9), (9, 10)):
+        got = stream(x[:, :, start:end])
+        torch.testing.assert_close(got, want[:, end - 1], rtol=0, atol=1e-10)
+
+
 def test_with_single_precision_too() -> None:
     model = make(TSM(), (DNR(ct_group_frames=2),)).float()
     x = video().float()

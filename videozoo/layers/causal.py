@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from videozoo.layers.temporal_adaptive import TemporalAdaptive
 from videozoo.shapes import unfold_time
 
-__all__ = ["Causal", "CausalMean", "CausalShift", "CausalTemporalAdaptive", "Memory"]
+__all__ = [
+    "Causal",
+    "CausalMean",
+    "CausalShift",
+    "CausalTemporalAdaptive",
+    "MeanSinceStart",
+    "Memory",
+    "PastFrames",
+]
 
 
 class Memory:
@@ -68,14 +76,18 @@ class Causal(nn.Module):
         if self.memory is not None:
             self.memory.keep(name, value, fill)
 
-    def _with_past(self, x: Tensor, frames: int, name: str, fill: float = 0.0) -> Tensor:
-        """Prepend the last ``frames`` past frames to x: (B, S, ...) -> (B, frames + S, ...)."""
+    def _with_past(self, x: Tensor, frames: int, name: str, fill: float = 0.0, dim: int = 1) -> Tensor:
+        """Prepend the last ``frames`` past frames to x: (B, S, ...) -> (B, frames + S, ...).
+
+        ``dim`` is the dimension of time.
+        """
         if not frames:
             return x
-        past = self._recall(name, (x.shape[0], frames, *x.shape[2:]), x, fill)
-        both = torch.cat([past, x], 1)
-        kept = both[:, -frames:]  # a view, which would keep all of ``both`` in memory: clone it if it is small
-        self._keep(name, kept if frames > x.shape[1] else kept.clone(), fill)
+        past = self._recall(name, (*x.shape[:dim], frames, *x.shape[dim + 1 :]), x, fill)
+        both = torch.cat([past, x], dim)
+        # A view, which would keep all of ``both`` in memory: clone it if it is small.
+        kept = both.narrow(dim, both.shape[dim] - frames, frames)
+        self._keep(name, kept if frames > x.shape[dim] else kept.clone(), fill)
         return both
 
     def _mean_so_far(self, x: Tensor, name: str = "mean") -> Tensor:
@@ -101,6 +113,45 @@ class CausalMean(Causal):
 
     def forward(self, x: Tensor) -> Tensor:
         return self._mean_so_far(x)
+
+
+class MeanSinceStart(Causal):
+    """Mean over all frames since the start, or since the last reset of a stream.
+
+    The "cumulative global average pooling" of MoViNet (Kondratyuk et al., 2021, arXiv:2103.11511).
+
+    Shape:
+        input (B, S, C), output the same: row s is the mean of rows 0 to s and of what came before them.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        counted = torch.cat([x, x.new_ones(*x.shape[:2], 1)], -1).to(torch.promote_types(x.dtype, torch.float32))
+        before = self._recall("sums", (x.shape[0], 1, counted.shape[2]), counted)
+        sums = before + counted.cumsum(1)
+        self._keep("sums", sums[:, -1:].clone())
+        return (sums[..., :-1] / sums[..., -1:]).to(x.dtype)
+
+
+class PastFrames(Causal):
+    """Prepend past frames to clips, zeros before the first, for a convolution over time without padding.
+
+    The "stream buffer" of MoViNet (Kondratyuk et al., 2021, arXiv:2103.11511).
+
+    Args:
+        frames: how many.
+    Shape:
+        input (B, C, T, H, W), output (B, C, frames + T, H, W).
+    """
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._with_past(x, self.frames, "past", dim=2)
+
+    def extra_repr(self) -> str:
+        return str(self.frames)
 
 
 class CausalShift(Causal):

@@ -92,10 +92,8 @@ def make_causal(net: VideoNet, *, nearest: bool = False) -> list[str]:
     """
     name = net.spec.title
     if net.is_3d:
-        raise ValueError(
-            f"{name} cannot be causal: a 3-D model's convolutions over time look at frames to come; take TSN, TSM or "
-            "DNR on a 2-D backbone."
-        )
+        _check_3d(net)
+        return []
     if net.head_takes_frames:
         raise ValueError(
             f"{name} cannot be causal: {type(net.fc).__name__} relates a fixed number of frames; take TSN, TSM or DNR."
@@ -118,6 +116,20 @@ def make_causal(net: VideoNet, *, nearest: bool = False) -> list[str]:
                 f"{name} cannot be causal: {type(layer).__name__} sees whole clips; no other form is known."
             )
     return changed
+
+
+def _check_3d(net: VideoNet) -> None:
+    """Raise unless the backbone is causal by itself, as MoViNet's for streams (its attribute ``is_causal``)."""
+    if not getattr(net.backbone, "is_causal", False):
+        raise ValueError(
+            f"{net.spec.title} cannot be causal: a 3-D model's convolutions over time look at frames to come; take a "
+            "MoViNet for streams (movinet_a0_stream), or TSN, TSM or DNR on a 2-D backbone."
+        )
+    if net.spec.augmenters:
+        raise ValueError(
+            f"{net.spec.title} cannot be causal: ARC and DNR have no causal form in a 3-D model; leave them out, or "
+            "take a 2-D backbone."
+        )
 
 
 def needs_nearest(net: VideoNet) -> bool:

@@ -1,4 +1,4 @@
-"""Streams: models in causal form that take one frame at a time."""
+"""Streams: models in causal form that take their frames one after the other."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,12 +11,13 @@ from videozoo.layers.time_aware import set_num_segments
 from videozoo.models.causal import causal_form
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.video_net import VideoNet
+from videozoo.shapes import fold_time, unfold_time
 
 __all__ = ["Stream", "stream"]
 
 
 class Stream:
-    """Model that takes one frame of each stream at a time and returns the current predictions.
+    """Model that takes the next frame, or frames, of each stream and returns the current predictions.
 
     The stream keeps what the layers need of earlier frames. The model itself keeps nothing and may have any number of
     streams, in any threads, each with its own object. The weights are shared with the model, not copied, so later
@@ -26,13 +27,16 @@ class Stream:
     after as many frames as a clip has, they equal those of the causal model on these frames as a clip. Time and memory
     per frame do not grow with the number of frames. Frames are processed in evaluation mode, without gradients.
 
+    A 3-D model for streams (MoViNet) averages by itself, over all frames since the start or the last reset. So its
+    logits equal those of all these frames as one clip.
+
     Args:
         net: the model.
         average: number of frames that are averaged. None: as many as a clip has. 1 gives the logits of the latest
-            frame.
+            frame. A 3-D model takes only None.
         nearest: use the nearest causal form of modules that have none in a paper (ARC, TANet).
     Raises:
-        ValueError: the model has no causal form, ``nearest`` is needed, or ``average`` is below 1.
+        ValueError: the model has no causal form, ``nearest`` is needed, or ``average`` is below 1 or not possible.
     Example:
         >>> import torch
         >>> from videozoo import Stream, create_model
@@ -48,6 +52,11 @@ class Stream:
             raise TypeError(f"Stream: got {type(net).__name__}; pass a model of videozoo (videozoo.create_model(...)).")
         if average is not None and average < 1:
             raise ValueError(f"Stream: average is {average}; need 1 or more frames.")
+        if average is not None and net.is_3d:
+            raise ValueError(
+                f"Stream: average is {average}; {net.spec.title} averages over all frames since the start by itself. "
+                "Leave it out, and call reset() where something new begins."
+            )
         self.num_frames: int = net.num_frames
         self._net = causal_form(net, nearest=nearest).eval()
         self._consensus = CausalMean()
@@ -57,26 +66,34 @@ class Stream:
                 is_last = module is self._consensus
                 module.memory = Memory(average or self.num_frames if is_last else self.num_frames)
                 self._memories.append(module.memory)
-        set_num_segments(self._net.backbone, 1)
-        self._net.num_frames = 1
         self._kind: tuple[tuple[int, ...], torch.dtype, torch.device] | None = None
 
     @torch.inference_mode()
     def __call__(self, frames: Tensor) -> Tensor:
-        """Process the next frame of every stream.
+        """Process the next frame of every stream, or the next few.
 
         Args:
-            frames: (B, C, H, W) as the model takes them, one row per stream. B, size, type and device stay the same
-                until :meth:`reset`.
+            frames: (B, C, H, W) as the model takes them, one row per stream, or (B, C, N, H, W) for N frames at once.
+                B, size, type and device stay the same until :meth:`reset`.
         Returns:
-            logits (B, num_classes), or features if the model has no classifier.
+            logits (B, num_classes) after the last frame, or features if the model has no classifier.
         Raises:
             ValueError: frames of another shape, type or device.
         """
         self._check(frames)
-        features = self._net.forward_head(self._net.forward_features(frames.unsqueeze(2)), pre_logits=True)
-        logits: Tensor = self._net.fc(self._consensus(features.unsqueeze(1))[:, 0])
+        clips = frames if frames.ndim == 5 else frames.unsqueeze(2)
+        self._net.num_frames = clips.shape[2]
+        set_num_segments(self._net.backbone, clips.shape[2])
+        maps = self._net.forward_features(clips)
+        logits: Tensor = self._net.fc(self._pool(maps))
         return logits
+
+    def _pool(self, maps: Tensor) -> Tensor:
+        """Return the features after the last frame: (B, C, N, H, W) -> (B, F)."""
+        if self._net.is_3d:
+            return self._net.forward_head(maps, pre_logits=True)
+        rows = self._net.backbone.forward_head(fold_time(maps), pre_logits=True)
+        return self._consensus(unfold_time(rows, maps.shape[2]))[:, -1]
 
     def reset(self, rows: Iterable[int] | None = None) -> None:
         """Forget the earlier frames.
@@ -104,11 +121,13 @@ class Stream:
         return sum(memory.num_bytes for memory in self._memories)
 
     def _check(self, frames: Tensor) -> None:
-        if frames.ndim != 4 or frames.shape[1] != self._net.in_chans:
+        channels = self._net.in_chans
+        if frames.ndim not in (4, 5) or frames.shape[1] != channels or 0 in frames.shape:
             raise ValueError(
-                f"Stream: got {tuple(frames.shape)}; need one frame of each stream, (B, {self._net.in_chans}, H, W)."
+                f"Stream: got {tuple(frames.shape)}; need one frame of each stream, (B, {channels}, H, W), or the next "
+                f"N frames, (B, {channels}, N, H, W)."
             )
-        kind = (tuple(frames.shape), frames.dtype, frames.device)
+        kind = ((*frames.shape[:2], *frames.shape[-2:]), frames.dtype, frames.device)
         if self._kind not in (None, kind):
             raise ValueError(f"Stream: got frames {_text(kind)} after {_text(self._kind)}; call reset() first.")
         self._kind = kind
@@ -120,7 +139,7 @@ def _text(kind: Any) -> str:
 
 
 def stream(net: VideoNet | Ensemble, *, average: int | None = None, nearest: bool = False) -> Stream:
-    """Return a stream of a model: one frame (B, C, H, W) in, the current logits out.
+    """Return a stream of a model: the next frame (B, C, H, W) in, the current logits out.
 
     It is also the method ``streaming`` of every model: ``model.streaming()``.
 
@@ -129,7 +148,8 @@ def stream(net: VideoNet | Ensemble, *, average: int | None = None, nearest: boo
         average: number of frames whose features are averaged. None: as many as a clip has.
         nearest: use the nearest causal form of modules that have none in a paper (ARC, TANet).
     Raises:
-        ValueError: the model has no causal form, ``nearest`` is needed, or it is an ensemble.
+        ValueError: the model has no causal form, ``nearest`` is needed, ``average`` is not possible, or it is an
+            ensemble.
     Example:
         >>> import torch
         >>> from videozoo import create_model

@@ -172,6 +172,11 @@ for _name, _backbone, _frames, _stride, _size, _test in (
 _register("uniformer_s", ModelSpec("uniformer_small", num_frames=16), "UniFormer")
 _register("uniformer_b", ModelSpec("uniformer_base", num_frames=16), "UniFormer")
 
+for _short in ("a0", "a1", "a2", "a3", "a4", "a5"):
+    _register(f"movinet_{_short}", ModelSpec(f"movinet_{_short}_base", num_frames=50), "MoViNet")
+for _short in ("a0", "a1", "a2"):
+    _register(f"movinet_{_short}_stream", ModelSpec(f"movinet_{_short}_causal", num_frames=50), "MoViNet for streams")
+
 _register(
     "arc_tsm_r50_8f16f",
     EnsembleSpec(tuple(ModelSpec("resnet50", TSM(), (ARC(),), num_frames=frames) for frames in (8, 16))),

@@ -9,6 +9,7 @@ from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck3d
 from videozoo.nets.bninception import BnInception, Inception
 from videozoo.nets.csn import CsnBottleneck, CsnMixingBottleneck
 from videozoo.nets.inception_v3 import complete_backbone
+from videozoo.nets.movinet import MoViNet, MoViNetBlock
 from videozoo.nets.registry import list_backbones
 from videozoo.nets.resnet3d import ResNet3d
 from videozoo.nets.rubiksnet import RubiksBlock, RubiksNet
@@ -27,6 +28,8 @@ __all__ = [
     "CsnBottleneck",
     "CsnMixingBottleneck",
     "Inception",
+    "MoViNet",
+    "MoViNetBlock",
     "ResNet3d",
     "RubiksBlock",
     "RubiksNet",

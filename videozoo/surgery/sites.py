@@ -66,6 +66,9 @@ BLOCK_SITES: dict[type[nn.Module], BlockSites] = {
     nets.CsnBottleneck: _BOTTLENECK,
     nets.CsnMixingBottleneck: BlockSites("conv1", "conv2.2", "bn1", "bn2", spatial_conv="conv2.2"),
     nets.X3dBlock: _BOTTLENECK,
+    nets.MoViNetBlock: BlockSites(
+        "expand.conv", "depthwise.conv", "expand.bn", "depthwise.bn", spatial_conv="depthwise.conv"
+    ),
     nets.BasicBlock2plus1d: BlockSites("conv1.spatial", "conv2.spatial", "bn1", "bn2"),
 }
 
