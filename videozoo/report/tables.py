@@ -125,7 +125,9 @@ def _reason(
             words = {"explained": f"{explained:.2f} {unit}"} if is_cause else {}
         if words:
             for key, other in cause.get("also", {}).items():
-                words[key] = f"{meter.figure(field, setup.change(other), own):.2f} {unit}"
+                changes = {"accounting": own, **other}
+                accounting = changes.pop("accounting")
+                words[key] = f"{meter.figure(field, setup.change(changes), accounting):.2f} {unit}"
             return str(cause["reason"]).format(
                 printed=printed, measured=f"{measured:.2f} {unit}", num_classes=setup.num_classes, **words
             )
