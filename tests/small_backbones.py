@@ -10,6 +10,7 @@ from torch import nn
 
 from videozoo.models import EnsembleSpec, ModelSpec
 from videozoo.nets import CsnBottleneck, CsnMixingBottleneck
+from videozoo.nets.blresnet import BigLittleResNet, BigLittleResNetCfg
 from videozoo.nets.movinet import MoViNet
 from videozoo.nets.movinet_cfg import MoViNetCfg
 from videozoo.nets.registry import register_backbone
@@ -60,6 +61,7 @@ _MAKERS |= {
     "small_movinet": partial(MoViNet, _movinet),
     "small_movinet_causal": partial(MoViNet, replace(_movinet, is_causal=True)),
 }
+_MAKERS["small_blresnet"] = partial(BigLittleResNet, BigLittleResNetCfg((2, 3, 2, 2), width=16))
 for _name, _make in _MAKERS.items():
     register_backbone(_name, _make, "For tests.", first_conv="conv1")
 
@@ -75,6 +77,7 @@ SMALL = {
     "slowfast_resnet50_8x8_mm": "small_slowfast_bottleneck",
     "slowfast_resnet50_4x16_mm": "small_slowfast_bottleneck",
     "uniformer_small": "small_uniformer",
+    **dict.fromkeys(("blresnet50", "blresnet101"), "small_blresnet"),
     **dict.fromkeys(("rubiks_tiny", "rubiks_medium", "rubiks_large"), "small_rubiks"),
     **{f"movinet_a{k}_base": "small_movinet" for k in range(6)},
     **{f"movinet_a{k}_causal": "small_movinet_causal" for k in range(3)},

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         TRN,
         TSM,
         TSN,
+        BLVNetTAM,
         SmallBig,
         TANet,
     )
@@ -69,6 +70,7 @@ __all__ = [
     "TRN",
     "TSM",
     "TSN",
+    "BLVNetTAM",
     "Ensemble",
     "Extractor",
     "FitConfig",
@@ -103,6 +105,7 @@ __all__ = [
 
 # The module of each public name; the others are in models. It is imported when the name is first used.
 _MODULES = {
+    "BLVNetTAM": "temporal",
     "ACTION": "temporal",
     "ABM": "temporal",
     "ARC": "augment",

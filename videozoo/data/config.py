@@ -66,8 +66,8 @@ def resolve_data_config(model_or_cfg: Any, **overrides: Any) -> dict[str, Any]:
     if "img_size" in given:
         given.setdefault("input_size", (3, *sides_of(given.pop("img_size"))))
     cfg = _config_of(model_or_cfg)
-    for key in ("num_frames", "frames_per_segment"):
-        own = getattr(model_or_cfg, key, None)
+    for key, attribute in (("num_frames", "num_frames"), ("frames_per_segment", "frames_in_a_row")):
+        own = getattr(model_or_cfg, attribute, None)
         if isinstance(own, int):
             cfg[key] = own
     if "input_size" in given:

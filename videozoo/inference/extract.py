@@ -46,7 +46,7 @@ class FeatureNet(nn.Module):
         self.level = level
         # What says how videos are sampled.
         self.pretrained_cfg, self.num_frames, self.num_classes = net.pretrained_cfg, net.num_frames, net.num_classes
-        self.frames_per_segment, self.spec = net.frames_per_segment, net.spec
+        self.frames_in_a_row, self.spec = net.frames_in_a_row, net.spec
 
     def forward(self, x: Tensor) -> Tensor:
         rows = self._before_classifier(x) if self.layer is None else self._of_layer(x, self.layer)

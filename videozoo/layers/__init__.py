@@ -9,6 +9,7 @@ from videozoo.layers.multi_view_fusion import MultiViewFusion
 from videozoo.layers.relay_cell import RelayCell
 from videozoo.layers.small_big import BigView, GlobalView
 from videozoo.layers.temporal_adaptive import TemporalAdaptive
+from videozoo.layers.temporal_aggregation import PairAggregation, TemporalAggregation
 from videozoo.layers.temporal_conv import TemporalConv
 from videozoo.layers.temporal_difference import ChannelwiseMotion, MotionExcitation, TemporalDifference
 from videozoo.layers.temporal_interlace import TemporalInterlace
@@ -28,8 +29,10 @@ __all__ = [
     "MotionExcitation",
     "MotionSqueeze",
     "MultiViewFusion",
+    "PairAggregation",
     "RelayCell",
     "TemporalAdaptive",
+    "TemporalAggregation",
     "TemporalConv",
     "TemporalDifference",
     "TemporalInterlace",

@@ -1,5 +1,6 @@
 """Checks of clips and of clip lengths against a model."""
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.M
         ValueError: less than one frame, no whole number of segments, or weights made for another number of segments.
     """
     per_segment = spec.frames_per_segment
-    multiple: int = getattr(backbone, "frames_multiple", per_segment)
+    multiple = math.lcm(getattr(backbone, "frames_multiple", 1), per_segment)
     least: int = getattr(backbone, "least_frames", 1)
     if num_frames < least or num_frames % multiple:
         need = f"need a positive multiple of {multiple}" if multiple > 1 else f"need {least} or more"

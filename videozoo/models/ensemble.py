@@ -56,6 +56,7 @@ class Ensemble(nn.Module):
         EnsembleSpec(tuple(member.spec for member in members))  # refuses members that do not go together
         self.members = nn.ModuleList(members)
         self.in_chans, self.frames_per_segment = members[0].in_chans, members[0].frames_per_segment
+        self.frames_in_a_row = members[0].frames_in_a_row
         self.is_3d = any(member.is_3d for member in members)
         self.num_features = sum(member.num_features for member in members)
         self.head_hidden_size = sum(member.head_hidden_size for member in members)

@@ -18,8 +18,9 @@ __all__ = ["Augmenter", "EnsembleSpec", "ModelSpec", "Spec", "TemporalModule", "
 class TemporalModule(Protocol):
     """Frozen dataclass that adds temporal modeling to a 2-D backbone.
 
-    It may define ``frames_per_segment``, the frames that the backbone sees per time step (1). It may also define a head
-    that replaces mean and classifier: ``make_head(in_features, num_segments, num_classes)``.
+    It may define ``frames_per_segment``, the frames that the backbone sees per time step (1), and ``frames_in_a_row``,
+    how many of them follow each other in the video (all). It may also define a head that replaces mean and classifier:
+    ``make_head(in_features, num_segments, num_classes)``.
     """
 
     def apply(self, net: nn.Module, num_segments: int) -> list[str]: ...
@@ -73,6 +74,11 @@ class ModelSpec:
     def frames_per_segment(self) -> int:
         """Frames of a clip that the backbone sees per time step."""
         return getattr(self.temporal, "frames_per_segment", 1)
+
+    @property
+    def frames_in_a_row(self) -> int:
+        """Frames that are taken in a row from the video at each sampled place."""
+        return getattr(self.temporal, "frames_in_a_row", self.frames_per_segment)
 
     @property
     def num_segments(self) -> int:

@@ -60,7 +60,7 @@ class VideoNet(nn.Module):
         self.spec, self.sites = spec, sites
         self.num_frames, self.in_chans, self.num_classes = spec.num_frames, spec.in_chans, spec.num_classes
         self.is_3d: bool = is_3d(backbone)
-        self.frames_per_segment = spec.frames_per_segment
+        self.frames_per_segment, self.frames_in_a_row = spec.frames_per_segment, spec.frames_in_a_row
         self.num_features: int = self.backbone.num_features
         self.head_hidden_size: int = getattr(self.backbone, "head_hidden_size", self.num_features)
         self.drop_rate = spec.drop_rate
@@ -152,10 +152,10 @@ class VideoNet(nn.Module):
             )
         return maps
 
-    def _last_two(self, x: Tensor) -> list[Tensor]:
-        """Return the maps of the last two stages, as clips."""
-        maps = self.backbone.forward_intermediates(self._fold(x), indices=2, intermediates_only=True)
-        return [self._clips(y) for y in maps]
+    def _last_two(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the map of the stage before the last and the last features, as clips."""
+        final, maps = self.backbone.forward_intermediates(self._fold(x), indices=2)
+        return self._clips(maps[0]), self._clips(final)
 
     def _join(self, shallow: Tensor, deep: Tensor) -> Tensor:
         """Run the neck on maps of clips. Its output is folded for a 2-D backbone."""
@@ -216,7 +216,7 @@ class VideoNet(nn.Module):
         if not joined:
             return self._clips(out[0]), maps
         take, _ = feature_take_indices(len(maps), indices)
-        return self._clips(self._join(*maps[-2:]), 1), [y for k, y in enumerate(maps) if k in take]
+        return self._clips(self._join(maps[-2], self._clips(out[0])), 1), [y for k, y in enumerate(maps) if k in take]
 
     def get_classifier(self) -> nn.Module:
         """Return the linear classifier, or an identity if ``num_classes`` is 0."""

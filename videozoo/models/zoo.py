@@ -12,7 +12,25 @@ from videozoo.models.registry import register_architecture
 from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec
 from videozoo.models.video_net import VideoNet
 from videozoo.nets.registry import register_with_timm
-from videozoo.temporal import ABM, ACTION, GSM, GST, MSN, MVF, STM, TDN, TEA, TEI, TIN, TRN, TSM, TSN, SmallBig, TANet
+from videozoo.temporal import (
+    ABM,
+    ACTION,
+    GSM,
+    GST,
+    MSN,
+    MVF,
+    STM,
+    TDN,
+    TEA,
+    TEI,
+    TIN,
+    TRN,
+    TSM,
+    TSN,
+    BLVNetTAM,
+    SmallBig,
+    TANet,
+)
 
 __all__: list[str] = []
 
@@ -89,6 +107,8 @@ for _short in ("r18", "r50", "r101"):
     _register(f"tdn_{_short}", ModelSpec(_RESNETS[_short], TDN(), num_frames=40), "TDN")
 _register("dnr_tdn_r50", ModelSpec("resnet50", TDN(), (DNR(),), num_frames=40), "DNR on TDN")
 
+for _short in ("r50", "r101"):
+    _register(f"blvnet_tam_{_short}", ModelSpec(f"bl{_RESNETS[_short]}", BLVNetTAM(), num_frames=16), "bLVNet-TAM")
 _register("tpn_tsm_r50", ModelSpec("resnet50", TSM(), (TPN(),)), "TPN on TSM")
 
 _register("tsn_bninception", ModelSpec("bninception", TSN()), "TSN")

@@ -6,6 +6,7 @@ They are backbones for ``compose``, so ``videozoo.list_models`` does not list th
 from videozoo.nets import resnet3d_models as resnet3d_models
 from videozoo.nets.base import Backbone, is_3d
 from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck3d, Conv2plus1d
+from videozoo.nets.blresnet import BigLittleModule, BigLittleResNet
 from videozoo.nets.bninception import BnInception, Inception
 from videozoo.nets.csn import CsnBottleneck, CsnMixingBottleneck
 from videozoo.nets.inception_v3 import complete_backbone
@@ -22,6 +23,8 @@ __all__ = [
     "Backbone",
     "BasicBlock2plus1d",
     "BasicBlock3d",
+    "BigLittleModule",
+    "BigLittleResNet",
     "BnInception",
     "Bottleneck3d",
     "Conv2plus1d",

@@ -97,7 +97,7 @@ def _videos(model: Any) -> dict[str, Any]:
     """Return the preprocessing of the config, as for 3 channels."""
     cfg = dict(model.pretrained_cfg)
     size = cfg.get("input_size") or (3, 224, 224)
-    own = {"num_frames": model.num_frames, "frames_per_segment": model.frames_per_segment}
+    own = {"num_frames": model.num_frames, "frames_per_segment": model.frames_in_a_row}
     return resolve_data_config({**cfg, **own, "input_size": (3, *size[1:])})
 
 

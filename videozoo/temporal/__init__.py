@@ -2,6 +2,7 @@
 
 from videozoo.temporal.abm import ABM
 from videozoo.temporal.action import ACTION
+from videozoo.temporal.blvnet import BLVNetTAM
 from videozoo.temporal.gsm import GSM
 from videozoo.temporal.gst import GST
 from videozoo.temporal.msn import MSN
@@ -34,6 +35,7 @@ TEMPORAL: dict[str, type] = {
     "tin": TIN,
     "tei": TEI,
     "gsm": GSM,
+    "blvnettam": BLVNetTAM,
 }
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "TRN",
     "TSM",
     "TSN",
+    "BLVNetTAM",
     "SmallBig",
     "TANet",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor
 from videozoo.hub.convert import (
     abm,
     actionnet,
+    blvnet,
     bninception,
     dnr,
     gsm,
@@ -57,6 +58,7 @@ _CONVERTERS: list[tuple[str, ModuleType]] = [
     ("tpn", tpn),
     ("mmaction2", mmaction_tpn),
     ("gsm", gsm),
+    ("blvnet", blvnet),
     ("tsm", tsm),
     ("tsm", bninception),
     ("tanet", tanet),
