@@ -34,7 +34,7 @@ from videozoo.models import EnsembleSpec, ModelSpec, build, spec_of
 from videozoo.nets.inception_v3 import InceptionV3
 from videozoo.shapes import fold_time
 from videozoo.surgery.pre_conv import PreConv2d, PreConv3d
-from videozoo.temporal import MSN, TDN, TEA, TRN
+from videozoo.temporal import MSN, TDN, TEA, TRN, AttLSTM
 
 T, SIZE, CLASSES = 5, 40, 6  # five frames: DNR sees a whole group and a shorter one
 ORDERS = {
@@ -69,7 +69,7 @@ def frames_of(case: str) -> int:
     """Few frames that the model takes: segments of TDN have five, those of ABM three, SlowFast takes every fourth or
     eighth, an 8-frame member of an ensemble every second."""
     default = (SPECS[case] if case in SPECS else spec_of(case)).num_frames
-    return {4: T, 8: T, 13: T, 16: 6, 24: 15, 32: 16, 40: 15, 48: 15, 50: T}[default]
+    return {4: T, 8: T, 13: T, 16: 6, 24: 15, 32: 16, 40: 15, 48: 15, 50: T, 64: T}[default]
 
 
 Net = VideoNet | Ensemble
@@ -465,7 +465,7 @@ def test_parts_of_the_forward_agree(net: Net, x: Tensor, y: Tensor) -> None:
     assert torch.equal(net.forward_head(features), y)
     pooled = net.forward_head(features, pre_logits=True)
     assert pooled.shape == (2, net.head_hidden_size)
-    if not has_temporal(net, TRN):  # its head looks at frames
+    if not has_temporal(net, TRN) and not has_temporal(net, AttLSTM):  # their heads look at frames
         close(net.fc(pooled), y, 1e-6)
     final, maps = net.forward_intermediates(x)
     assert torch.equal(final, features)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         TRN,
         TSM,
         TSN,
+        AttLSTM,
         BLVNetTAM,
         SmallBig,
         TANet,
@@ -70,6 +71,7 @@ __all__ = [
     "TRN",
     "TSM",
     "TSN",
+    "AttLSTM",
     "BLVNetTAM",
     "Ensemble",
     "Extractor",
@@ -105,6 +107,7 @@ __all__ = [
 
 # The module of each public name; the others are in models. It is imported when the name is first used.
 _MODULES = {
+    "AttLSTM": "temporal",
     "BLVNetTAM": "temporal",
     "ACTION": "temporal",
     "ABM": "temporal",

@@ -1,6 +1,7 @@
 """Layers and pure functions that depend only on torch and ``videozoo.shapes``."""
 
 from videozoo.layers.action_excitation import ActionExcitation
+from videozoo.layers.attention_lstm import AttentionLSTM
 from videozoo.layers.gate_shift import GateShift
 from videozoo.layers.grouped_spatial_temporal import GroupedSpatialTemporal
 from videozoo.layers.motion_enhancement import MotionEnhancement
@@ -19,6 +20,7 @@ from videozoo.layers.temporal_shift import TemporalShift
 
 __all__ = [
     "ActionExcitation",
+    "AttentionLSTM",
     "AuxiliaryHead",
     "BigView",
     "ChannelwiseMotion",

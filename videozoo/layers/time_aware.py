@@ -5,14 +5,23 @@ from typing import Protocol, cast
 
 from torch import nn
 
-__all__ = ["TimeAware", "check_num_segments", "mixes_time", "set_num_segments", "takes_frames", "time_aware_layers"]
+__all__ = [
+    "TimeAware",
+    "check_num_segments",
+    "mixes_time",
+    "set_num_segments",
+    "takes_frames",
+    "takes_maps",
+    "time_aware_layers",
+]
 
 
 class TimeAware(Protocol):
     """A module with an attribute ``num_segments``: a layer on folded frames (B*S, C, H, W), or a head.
 
     The other attributes are optional. A module sets one, on its class or instance, if it differs from the default
-    here. No base class is needed. Modules without ``num_segments`` may set ``mixes_time`` and ``takes_frames`` too.
+    here. No base class is needed. Modules without ``num_segments`` may set ``mixes_time``, ``takes_frames`` and
+    ``takes_maps`` too.
 
     Attributes:
         num_segments: time steps S, an int. :func:`set_num_segments` changes it.
@@ -20,6 +29,7 @@ class TimeAware(Protocol):
         min_segments: smallest S that it supports.
         mixes_time: whether its output depends on the order of frames.
         takes_frames: a head that takes the features of every frame (B, S, F) instead of their mean.
+        takes_maps: a head that takes the feature maps of every frame (B, S, C, H, W).
     """
 
     num_segments: int
@@ -27,6 +37,7 @@ class TimeAware(Protocol):
     min_segments: int = 1
     mixes_time: bool = False
     takes_frames: bool = False
+    takes_maps: bool = False
 
 
 def time_aware_layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, TimeAware]]:
@@ -74,3 +85,8 @@ def mixes_time(net: nn.Module) -> bool:
 def takes_frames(head: nn.Module) -> bool:
     """Return whether a head, or a module in it, takes the features of every frame (B, S, F) instead of the mean."""
     return any(getattr(module, "takes_frames", TimeAware.takes_frames) for module in head.modules())
+
+
+def takes_maps(head: nn.Module) -> bool:
+    """Return whether a head, or a module in it, takes the feature maps of every frame (B, S, C, H, W)."""
+    return any(getattr(module, "takes_maps", TimeAware.takes_maps) for module in head.modules())

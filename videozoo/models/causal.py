@@ -9,6 +9,7 @@ from videozoo.augment import ArcConv2d, ArcLinear, CrossLayerNorm2d, CrossTempor
 from videozoo.augment.causal import CausalArcConv2d, CausalCrossLayerNorm2d, CausalCrossTemporalNorm2d
 from videozoo.layers import (
     ActionExcitation,
+    AttentionLSTM,
     BigView,
     ChannelwiseMotion,
     GateShift,
@@ -47,6 +48,7 @@ _NOT_CAUSAL: dict[type[nn.Module], str] = {
     BilinearBottleneck: "ABM's convolutions over time look at the frame after each",
     ChannelwiseMotion: "STM compares each frame with the one after it",
     ArcLinear: "ARC on linear layers takes a maximum over all frames of a clip",
+    AttentionLSTM: "the head of AttLSTM takes the maps of a whole clip",
     PairAggregation: "bLVNet-TAM mixes each frame with the one after it",
     TemporalPyramid: "TPN takes a maximum over all frames of a clip",
     GateShift: "GSM takes half of the gated features from the frame after each",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 
 from videozoo.layers.temporal_pyramid import AuxiliaryHead
-from videozoo.layers.time_aware import set_num_segments, takes_frames
+from videozoo.layers.time_aware import set_num_segments, takes_frames, takes_maps
 from videozoo.models.clip_checks import check_clips, check_num_frames
 from videozoo.models.config import forget_classes
 from videozoo.models.layer_decay_groups import layer_groups, prefixed
@@ -25,7 +25,7 @@ class VideoNet(nn.Module):
     """Clip model: a backbone and a classifier, made by ``create_model`` or ``compose``.
 
     A 2-D backbone takes the folded frames of a clip, a 3-D one the clip itself. A model with a 2-D backbone averages
-    over frames (TSN's consensus, Wang et al., 2016) unless its head takes the features of every frame, as TRN's does.
+    over frames (TSN's consensus, Wang et al., 2016) unless its head takes the features or maps of every frame (TRN).
     You can replace ``fc`` by any other module, which then gets the mean (B, head_hidden_size). Dropout acts on the
     features of every frame. A linear classifier of the mean equals the mean of the frames' logits. Some temporal
     modules take several frames per time step: S = T / frames_per_segment.
@@ -92,6 +92,14 @@ class VideoNet(nn.Module):
         Such a module has ``takes_frames = True``, as TRN's head does (:class:`~videozoo.layers.time_aware.TimeAware`).
         """
         return takes_frames(self.fc)
+
+    @property
+    def head_takes_maps(self) -> bool:
+        """True if the classifier, or a module in it, takes the feature maps of every frame (B, S, C, H, W).
+
+        Such a module has ``takes_maps = True``, as Att-LSTM's head does.
+        """
+        return takes_maps(self.fc)
 
     @property
     def default_cfg(self) -> dict[str, Any]:
@@ -170,6 +178,8 @@ class VideoNet(nn.Module):
         return self._head(x if self.is_3d else fold_time(x), pre_logits)
 
     def _head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        if self.head_takes_maps and not pre_logits:
+            return self.fc(F.dropout(unfold_time(x, self.num_segments), self.drop_rate, self.training))
         x = self.backbone.forward_head(x, pre_logits=True)
         if not self.is_3d:
             x = unfold_time(x, self.num_steps)

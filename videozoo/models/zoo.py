@@ -27,6 +27,7 @@ from videozoo.temporal import (
     TRN,
     TSM,
     TSN,
+    AttLSTM,
     BLVNetTAM,
     SmallBig,
     TANet,
@@ -76,6 +77,7 @@ _register("gn_tsn_r50", ModelSpec("resnet50_gn", TSN()), "TSN with group norm")
 _register("dnr_gn_tsn_r50", ModelSpec("resnet50_gn", TSN(), (DNR(),)), "DNR on TSN with group norm")
 _register("trn_r18", ModelSpec("resnet18", TRN()), "TRN")
 _register("trn_r50", ModelSpec("resnet50", TRN()), "TRN")
+_register("att_lstm_r18", ModelSpec("resnet18", AttLSTM(), num_frames=64), "Att-LSTM")
 _register("tea_r50", ModelSpec("res2net50_26w_4s", TEA()), "TEA")
 _register("gst_r50", ModelSpec("resnet50", GST()), "GST")
 _register("gst_large_r50", ModelSpec("resnet50", GST(beta=1)), "GST-Large")

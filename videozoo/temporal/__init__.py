@@ -2,6 +2,7 @@
 
 from videozoo.temporal.abm import ABM
 from videozoo.temporal.action import ACTION
+from videozoo.temporal.att_lstm import AttLSTM
 from videozoo.temporal.blvnet import BLVNetTAM
 from videozoo.temporal.gsm import GSM
 from videozoo.temporal.gst import GST
@@ -36,6 +37,7 @@ TEMPORAL: dict[str, type] = {
     "tei": TEI,
     "gsm": GSM,
     "blvnettam": BLVNetTAM,
+    "attlstm": AttLSTM,
 }
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "TRN",
     "TSM",
     "TSN",
+    "AttLSTM",
     "BLVNetTAM",
     "SmallBig",
     "TANet",
