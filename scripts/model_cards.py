@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from card_families import EXAMPLES, FAMILIES, INTROS, TESTING, TITLES
 from card_tables import RIGHT, goldens_section, order4_section, papers_section, read_results, weights_table
 
 import videozoo
@@ -32,16 +33,6 @@ from videozoo.text import gmacs_text, markdown_table
 REPO = Path(__file__).resolve().parents[1]
 CARDS = REPO / "model_cards"
 COSTS = REPO / "videozoo" / "report" / "zoo_costs.json"
-THREE_D, TESTING = "models_3d", "test_models"
-TITLES = {THREE_D: "R(2+1)D, SlowOnly and SlowFast", TESTING: "Test models"}
-INTROS = {
-    THREE_D: "3-D models convolve over time and space. Their backbones are in videozoo, as timm has none. They take no "
-    "temporal module. DNR can be added: [DNR](dnr.md).",
-    TESTING: "Tiny models with bundled weights, for testing loading, prediction and fine-tuning offline. They classify "
-    "[generated motions](../docs/guides/quickstart.md) and are of no use on real videos.",
-}
-ANCHORS = {THREE_D: "r21d-slowonly-slowfast"}
-EXAMPLES = {"dnr": "dnr_tsn_r50", "arc": "arc_tsm_r50", THREE_D: "slowonly_r50", TESTING: "test_arc_tsm"}
 
 
 def main() -> None:
@@ -59,7 +50,7 @@ def make_pages(names: Sequence[str]) -> dict[str, str]:
     methods: dict[str, list[str]] = {}
     for name in names:
         methods.setdefault(method_of(name), []).append(name)
-    order = [*TEMPORAL, *AUGMENTERS, THREE_D, TESTING]
+    order = [*TEMPORAL, *AUGMENTERS, *FAMILIES, TESTING]
     methods = dict(sorted(methods.items(), key=lambda item: order.index(item[0])))
     return {f"{method}.md": _page(method, own) for method, own in methods.items()} | {"README.md": _index(methods)}
 
@@ -81,7 +72,9 @@ def method_of(name: str) -> str:
         return TESTING
     if model.spec.augmenters:
         return type(model.spec.augmenters[-1]).__name__.lower()
-    return THREE_D if model.is_3d else type(model.spec.temporal).__name__.lower()
+    backbone = model.spec.backbone
+    family = next((family for family, (pattern, *_) in FAMILIES.items() if re.match(pattern, backbone)), None)
+    return family or type(model.spec.temporal).__name__.lower()
 
 
 @cache
@@ -104,6 +97,11 @@ def _title(method: str) -> str:
     return part.__name__ if part else TITLES[method]
 
 
+def _anchor(title: str) -> str:
+    """Return the anchor of a heading, as Markdown renderers make it."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
 def _page(method: str, names: Sequence[str]) -> str:
     part, example = _part_of(method), EXAMPLES.get(method, f"{method}_r50")
     example = example if example in names else names[0]
@@ -111,9 +109,7 @@ def _page(method: str, names: Sequence[str]) -> str:
     blocks = [
         f"# {_title(method)}",
         _docstring(part) if part else INTROS[method],
-        f"[How it works, with a diagram](../docs/systems.md#{ANCHORS.get(method, method)})"
-        if method != TESTING
-        else "",
+        f"[How it works, with a diagram](../docs/systems.md#{_anchor(_title(method))})" if method != TESTING else "",
         _use(example),
         "## Models",
         _models_table(names),

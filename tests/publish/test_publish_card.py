@@ -60,7 +60,7 @@ def test_card_shows_the_model() -> None:
     body = sections(card)
     rows = dict(row[:2] for row in cells(body["Model"]) if len(row) == 2)
     assert rows["backbone"] == "`tiny_resnet` of videozoo"
-    assert rows["temporal module"] == r"TSM(shift\_div=8)"
+    assert rows["temporal module"] == r"TSM(shift\_div=8, shift\_shortcut=False)"
     assert rows["add-on"].startswith(r"ARC(num\_steps=4")
     assert rows["parameters"] == f"{cost.params:,}"
     assert rows["cost of one view"] == f"{cost.macs / 1e9:.2f} GMACs"

@@ -24,6 +24,14 @@ _PARTS = {
     "action": "wang2021action",
     "tin": "shao2020tin",
     "tei": "liu2020teinet",
+    "gsm": "sudhakaran2020gsm",
+    "gst": "luo2019gst",
+    "smallbig": "li2020smallbignet",
+    "abm": "zhu2019abm",
+    "stm": "jiang2019stm",
+    "tpn": "yang2020tpn",
+    "attlstm": "kanojia2019attlstm",
+    "blvnettam": "fan2019blvnet",
 }
 # The first pattern that matches the start of the backbone's name counts. Other backbones have no paper here.
 _BACKBONES = {
@@ -36,8 +44,22 @@ _BACKBONES = {
     r"efficientnet": "tan2019efficientnet",
     r"bninception": "ioffe2015batchnorm",
     r"inception_v3": "szegedy2016inception",
+    r"blresnet": "chen2019biglittle",
+}
+# Those that mix time themselves, so that TSN does nothing there.
+_VIDEO_BACKBONES = {
     r"r2plus1d": "tran2018r2plus1d",
     r"slowonly|slowfast": "feichtenhofer2019slowfast",
+    r"i3d": "carreira2017i3d",
+    r"c2d": "wang2018nonlocal",
+    r"csn": "tran2019csn",
+    r"x3d": "feichtenhofer2020x3d",
+    r"s3d": "xie2018s3d",
+    r"eco": "zolfaghari2018eco",
+    r"rubiks": "fan2020rubiksnet",
+    r"movinet": "kondratyuk2021movinet",
+    r"uniformer": "li2022uniformer",
+    r"timesformer": "bertasius2021timesformer",
 }
 
 
@@ -68,12 +90,17 @@ def papers_of(compositions: Iterable[Mapping[str, Any]]) -> list[Paper]:
     """
     found: list[str] = []
     for spec in compositions:
-        backbone = next((key for start, key in _BACKBONES.items() if re.match(start, spec["backbone"])), None)
-        is_3d = re.match(r"r2plus1d|slowonly|slowfast", spec["backbone"]) is not None  # TSN does nothing there
-        temporal = [] if is_3d else [spec["temporal"]["name"]]
+        name = spec["backbone"]
+        own = _first_match(_VIDEO_BACKBONES, name)
+        temporal = [] if own else [spec["temporal"]["name"]]
         names = [*(part["name"] for part in spec["augmenters"]), *temporal]
-        found += [*(_PARTS[name] for name in names if name in _PARTS), *([backbone] if backbone else [])]
+        blocks = ["wang2018nonlocal"] if "_nl" in name else []
+        found += [*(_PARTS[part] for part in names if part in _PARTS), *(own or _first_match(_BACKBONES, name)), *blocks]
     return [_read_papers()[key] for key in dict.fromkeys(found)]
+
+
+def _first_match(table: Mapping[str, str], name: str) -> list[str]:
+    return next(([key] for start, key in table.items() if re.match(start, name)), [])
 
 
 @cache
