@@ -125,6 +125,9 @@ for _short in ("tiny", "small", "medium", "large", "large_aq"):
 # 3-D models. `_mm` is MMAction2's form and `_fb` PySlowFast's, where the plain name is the other.
 _register("r2plus1d_r34", ModelSpec("r2plus1d_resnet34"), "R(2+1)D")
 _register("dnr_r2plus1d_r34", ModelSpec("r2plus1d_resnet34", augmenters=(DNR(),)), "DNR in R(2+1)D")
+_register("i3d_inception", ModelSpec("i3d_inception_v1", num_frames=64), "I3D on Inception")
+_register("s3d", ModelSpec("s3d_inception_v1", num_frames=64), "S3D")
+_register("s3dg", ModelSpec("s3dg_inception_v1", num_frames=64), "S3D-G")
 _register("slowonly_r50", ModelSpec("slowonly_resnet50"), "SlowOnly")
 _register("tpn_slowonly_r50", ModelSpec("slowonly_resnet50", augmenters=(TPN(),)), "TPN on SlowOnly")
 _register("slowonly_r101", ModelSpec("slowonly_resnet101"), "SlowOnly")

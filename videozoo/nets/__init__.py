@@ -9,6 +9,7 @@ from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck3d
 from videozoo.nets.blresnet import BigLittleModule, BigLittleResNet
 from videozoo.nets.bninception import BnInception, Inception
 from videozoo.nets.csn import CsnBottleneck, CsnMixingBottleneck
+from videozoo.nets.inception3d import Inception3d, InceptionNet3d, SeparableInception3d
 from videozoo.nets.inception_v3 import complete_backbone
 from videozoo.nets.movinet import MoViNet, MoViNetBlock
 from videozoo.nets.registry import list_backbones
@@ -31,11 +32,14 @@ __all__ = [
     "CsnBottleneck",
     "CsnMixingBottleneck",
     "Inception",
+    "Inception3d",
+    "InceptionNet3d",
     "MoViNet",
     "MoViNetBlock",
     "ResNet3d",
     "RubiksBlock",
     "RubiksNet",
+    "SeparableInception3d",
     "SlowFast",
     "UniFormer",
     "X3d",

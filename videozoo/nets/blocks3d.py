@@ -77,13 +77,19 @@ class Conv2plus1d(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: tuple[int, int], stride: Stride = (1, 1), middle: int | None = None
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, int],
+        stride: Stride = (1, 1),
+        middle: int | None = None,
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
         (kt, ks), (st, ss) = kernel, stride
         middle = middle or middle_channels(inputs, outputs, ks)
         self.spatial = conv3d(inputs, middle, (1, ks), (1, ss))
-        self.bn = nn.BatchNorm3d(middle)
+        self.bn = nn.BatchNorm3d(middle, eps)
         self.act = nn.ReLU(inplace=True)
         self.temporal = conv3d(middle, outputs, (kt, 1), (st, 1))
 

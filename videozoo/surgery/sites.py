@@ -82,6 +82,11 @@ BRANCH_SITES: dict[type[nn.Module], tuple[BlockSites, ...]] = {
             *("conv_double_3x3_reduce", "conv_double_3x3_1", "bn_double_3x3_reduce", "bn_double_3x3_1"), gated_convs=()
         ),
     ),
+    nets.Inception3d: tuple(BlockSites(f"conv_{k}a", f"conv_{k}b", f"bn_{k}a", f"bn_{k}b") for k in (1, 2)),
+    # The norms of a separable convolution are those after it, not between its halves.
+    nets.SeparableInception3d: tuple(
+        BlockSites(f"conv_{k}a", f"conv_{k}b.spatial", f"bn_{k}a", f"bn_{k}b") for k in (1, 2)
+    ),
 }
 
 # Blocks of other libraries that use torchvision's names.
