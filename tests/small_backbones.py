@@ -11,9 +11,9 @@ from torch import nn
 from videozoo.models import EnsembleSpec, ModelSpec
 from videozoo.nets import CsnBottleneck, CsnMixingBottleneck
 from videozoo.nets.blresnet import BigLittleResNet, BigLittleResNetCfg
+from videozoo.nets.inception3d import Inception3dCfg, InceptionNet3d
 from videozoo.nets.movinet import MoViNet
 from videozoo.nets.movinet_cfg import MoViNetCfg
-from videozoo.nets.inception3d import Inception3dCfg, InceptionNet3d
 from videozoo.nets.registry import register_backbone
 from videozoo.nets.resnet3d import DEPTHS, ResNet3d, ResNet3dCfg
 from videozoo.nets.rubiksnet import RubiksNet, RubiksNetCfg
@@ -61,13 +61,14 @@ _movinet = MoViNetCfg(
 _MAKERS |= {
     "small_movinet": partial(MoViNet, _movinet),
     "small_movinet_causal": partial(MoViNet, replace(_movinet, is_causal=True)),
+}
 _MAKERS["small_blresnet"] = partial(BigLittleResNet, BigLittleResNetCfg((2, 3, 2, 2), width=16))
 _inception = Inception3dCfg(stem_widths=(8, 8, 16), stages=(((8, 8, 16, 8, 8, 8),) * 2,) * 3)
 _s3dg = replace(_inception, stem="thin", is_separable=True, is_gated=True, padding="end", are_ends_halved=False)
+_MAKERS |= {
     "small_i3d": partial(InceptionNet3d, _inception),
     "small_s3d": partial(InceptionNet3d, replace(_inception, stem="separable", is_separable=True, padding="symmetric")),
     "small_s3dg": partial(InceptionNet3d, _s3dg),
-    "small_s3dg_folded": partial(InceptionNet3d, replace(_s3dg, stem="folded")),
 }
 for _name, _make in _MAKERS.items():
     register_backbone(_name, _make, "For tests.", first_conv="conv1")
@@ -86,7 +87,6 @@ SMALL = {
     "i3d_inception_v1": "small_i3d",
     "s3d_inception_v1": "small_s3d",
     "s3dg_inception_v1": "small_s3dg",
-    "s3dg_inception_v1_folded": "small_s3dg_folded",
     "uniformer_small": "small_uniformer",
     **dict.fromkeys(("blresnet50", "blresnet101"), "small_blresnet"),
     **dict.fromkeys(("rubiks_tiny", "rubiks_medium", "rubiks_large"), "small_rubiks"),
