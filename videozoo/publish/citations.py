@@ -95,7 +95,11 @@ def papers_of(compositions: Iterable[Mapping[str, Any]]) -> list[Paper]:
         temporal = [] if own else [spec["temporal"]["name"]]
         names = [*(part["name"] for part in spec["augmenters"]), *temporal]
         blocks = ["wang2018nonlocal"] if "_nl" in name else []
-        found += [*(_PARTS[part] for part in names if part in _PARTS), *(own or _first_match(_BACKBONES, name)), *blocks]
+        found += [
+            *(_PARTS[part] for part in names if part in _PARTS),
+            *(own or _first_match(_BACKBONES, name)),
+            *blocks,
+        ]
     return [_read_papers()[key] for key in dict.fromkeys(found)]
 
 
