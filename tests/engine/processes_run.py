@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers import randomize, small_resnet
 
+from videozoo import TPN, compose
 from videozoo.augment import ARC, DNR
 from videozoo.engine import FitResult, Stopped, fit
 from videozoo.shapes import fold_time
@@ -82,6 +83,7 @@ NETS = {
     "arc": lambda: Folded(TSM(), ARC()),
     "dnr": lambda: Folded(DNR()),
     "dnr_groups": lambda: Folded(DNR(ct_group_frames=2, ct_statistics="group", keep_affine=True)),
+    "tpn": lambda: compose("tiny_resnet", TSM(), [TPN()], num_classes=len(NAMES), num_frames=FRAMES),
     "dnr_3d": lambda: Clips3d(DNR(ct_group_frames=2)),
 }
 
@@ -92,11 +94,12 @@ class Enlarging(nn.Module):
     def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.net = net.to(dtype)
+        self.aux_weight = getattr(net, "aux_weight", 0.0)
         self.dtype = dtype
         self.seen: dict[str, Tensor] = {}
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.net(x.repeat_interleave(3, -1).repeat_interleave(3, -2).to(self.dtype))
+    def forward(self, x: Tensor, **kwargs: bool) -> Any:
+        y = self.net(x.repeat_interleave(3, -1).repeat_interleave(3, -2).to(self.dtype), **kwargs)
         mode = "train" if self.training else "eval"
         self.seen |= {f"{mode}.{name}": buffer.clone() for name, buffer in self.net.named_buffers()}
         return y

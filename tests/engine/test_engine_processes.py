@@ -26,6 +26,7 @@ NETS = [
     ("dnr", {"sync_bn": True}),
     ("dnr_groups", {"sync_bn": True}),
     ("dnr_3d", {"sync_bn": True}),
+    ("tpn", {"freeze_bn": True}),  # with an auxiliary loss
     ("tiny", {"multi_label": True}),
 ]
 CASES: dict[str, dict[str, Any]] = {
