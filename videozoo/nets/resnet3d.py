@@ -42,9 +42,8 @@ class ResNet3dCfg:
         temporal_pool: frames of the max pooling over time after stage 1.
         last_stride: of stage 4 over space.
         non_local: indices of the blocks of each stage that a non-local block follows. Only in bottlenecks.
-        block: what the blocks do differently. Its ``temporal_kernel`` is set block by block.
         bottleneck: class of the blocks of depths from 50 on.
-        block: what the blocks do differently. Its ``temporal_kernel`` is set stage by stage.
+        block: what the blocks do differently. Its ``temporal_kernel`` is set block by block.
     """
 
     depth: int
@@ -68,9 +67,8 @@ class ResNet3d(Backbone):
     """A ResNet on clips, with one pathway.
 
     R(2+1)D: Tran et al., 2018 (arXiv:1711.11248). SlowOnly: Feichtenhofer et al., 2019 (arXiv:1812.03982). I3D on a
-    ResNet and C2D, both with or without non-local blocks: Wang et al., 2018 (arXiv:1711.07971).
-    R(2+1)D: Tran et al., 2018 (arXiv:1711.11248). SlowOnly: Feichtenhofer et al., 2019 (arXiv:1812.03982). CSN: Tran et
-    al., 2019 (arXiv:1904.02811).
+    ResNet and C2D, both with or without non-local blocks: Wang et al., 2018 (arXiv:1711.07971). CSN: Tran et al., 2019
+    (arXiv:1904.02811).
     Parameter names are those of timm's ResNets (``layer1.0.conv1.weight``).
 
     Args:
