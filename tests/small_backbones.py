@@ -9,7 +9,7 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
 
 from videozoo.models import EnsembleSpec, ModelSpec
-from videozoo.nets import CsnBottleneck, CsnMixingBottleneck
+from videozoo.nets import Bottleneck2plus1d, CsnBottleneck, CsnMixingBottleneck
 from videozoo.nets.blresnet import BigLittleResNet, BigLittleResNetCfg
 from videozoo.nets.inception3d import Inception3dCfg, InceptionNet3d
 from videozoo.nets.movinet import MoViNet
@@ -46,6 +46,7 @@ _MAKERS |= {
     "small_slowfast_basic": partial(SlowFast, _slowfast),
     "small_slowfast_bottleneck": partial(SlowFast, replace(_slowfast, depth=_BOTTLENECK)),
     "small_uniformer": partial(UniFormer, UniFormerCfg((1, 1, 2, 1), (8, 16, 16, 32), head_width=8)),
+    "small_2plus1d_bottleneck": partial(ResNet3d, replace(_csn, bottleneck=Bottleneck2plus1d)),
     "small_csn_ir": partial(ResNet3d, _csn),
     "small_csn_ip": partial(ResNet3d, replace(_csn, bottleneck=CsnMixingBottleneck)),
     "small_x3d": partial(X3d, X3dCfg(depth=0.3, pooled=64)),
@@ -94,6 +95,7 @@ SMALL = {
     **{f"movinet_a{k}_causal": "small_movinet_causal" for k in range(3)},
     "rubiks_small": "small_rubiks_se",
     "rubiks_large_aq": "small_rubiks_aq",
+    "r2plus1d_resnet50_ptv": "small_2plus1d_bottleneck",
     "csn_ir_resnet50": "small_csn_ir",
     "csn_ip_resnet152": "small_csn_ip",
     **dict.fromkeys(("x3d_small", "x3d_large", "x3d_extra_large"), "small_x3d"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import golden_fill
+from pyslowfast_names import native_names
 from torch import Tensor, nn
 
 import videozoo
@@ -24,28 +25,6 @@ CLIPS = {"x3d_xs": (4, 160, 182), "x3d_m": (16, 224, 256), "x3d_xl": (16, 312, 3
 
 def own_state(backbone: str, num_classes: int = 9) -> dict[str, Tensor]:
     return build(ModelSpec(backbone, num_frames=4, num_classes=num_classes)).state_dict()
-
-
-def pyslowfast_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our keys under PySlowFast's names, written from that code's side."""
-    heads = {"head_conv": "head.conv_5", "head_bn": "head.conv_5_bn", "pooled_conv": "head.lin_5"}
-    stems = {
-        "conv1": "s1.pathway0_stem.conv_xy",
-        "conv1_temporal": "s1.pathway0_stem.conv",
-        "bn1": "s1.pathway0_stem.bn",
-    }
-    inside = {"conv1": "branch2.a", "bn1": "branch2.a_bn", "conv2": "branch2.b", "bn2": "branch2.b_bn"}
-    inside |= {"conv3": "branch2.c", "bn3": "branch2.c_bn", "downsample.0": "branch1", "downsample.1": "branch1_bn"}
-    out = {}
-    for key, value in state.items():
-        path, _, leaf = key.removeprefix("backbone.").rpartition(".")
-        if path == "fc":
-            path = "head.projection"
-        elif path.startswith("layer"):
-            stage, index, rest = path.split(".", 2)
-            path = f"s{int(stage[-1]) + 1}.pathway0_res{index}.{inside.get(rest) or f'branch2.{rest}'}"
-        out[f"{({**heads, **stems}).get(path, path)}.{leaf}"] = value
-    return out
 
 
 def mmaction_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -108,7 +87,7 @@ def test_every_second_block_has_a_gate_and_time_keeps_its_resolution() -> None:
 )
 def test_variants_are_detected_by_keys_and_shapes(backbone: str, frames: int) -> None:
     own = own_state(backbone)
-    for converter, names in ((pyslowfast_x3d, pyslowfast_names), (mmaction_x3d, mmaction_names)):
+    for converter, names in ((pyslowfast_x3d, native_names), (mmaction_x3d, mmaction_names)):
         state = names(own)
         assert converter.matches(state)
         converted, _ = convert_checkpoint(state)
@@ -130,15 +109,13 @@ def test_mmactions_names_of_the_authors_weights_give_the_authors_logits(goldens:
 
 
 def test_an_unknown_depth_is_refused() -> None:
-    state = {
-        key: value for key, value in pyslowfast_names(own_state("x3d_small")).items() if "s5.pathway0_res6" not in key
-    }
+    state = {key: value for key, value in native_names(own_state("x3d_small")).items() if "s5.pathway0_res6" not in key}
     with pytest.raises(ConvertError, match=r"PySlowFast's X3D: stages of \(3, 5, 11, 6\) blocks"):
         pyslowfast_x3d.convert(state)
 
 
 def test_one_network_has_several_names_by_its_clip(tmp_path: Path) -> None:
-    torch.save({"model_state": pyslowfast_names(own_state("x3d_small"))}, tmp_path / "x3d.pyth")
+    torch.save({"model_state": native_names(own_state("x3d_small"))}, tmp_path / "x3d.pyth")
 
     def convert(**kwargs: Any) -> tuple[str, int]:
         cfg = convert_file(tmp_path / "x3d.pyth", **kwargs)[0].pretrained_cfg

@@ -124,6 +124,7 @@ for _short in ("tiny", "small", "medium", "large", "large_aq"):
 
 # 3-D models. `_mm` is MMAction2's form and `_fb` PySlowFast's, where the plain name is the other.
 _register("r2plus1d_r34", ModelSpec("r2plus1d_resnet34"), "R(2+1)D")
+_register("r2plus1d_r50", ModelSpec("r2plus1d_resnet50_ptv", num_frames=16), "R(2+1)D")
 _register("dnr_r2plus1d_r34", ModelSpec("r2plus1d_resnet34", augmenters=(DNR(),)), "DNR in R(2+1)D")
 _register("i3d_inception", ModelSpec("i3d_inception_v1", num_frames=64), "I3D on Inception")
 _register("s3d", ModelSpec("s3d_inception_v1", num_frames=64), "S3D")
@@ -172,9 +173,11 @@ _register(
     "SlowFast 16x8 with non-local blocks",
 )
 
-for _kind, _short in (("ir", "r50"), ("ir", "r152"), ("ip", "r152"), ("ir", "r101")):
-    _backbone = f"csn_{_kind}_resnet{_short[1:]}"
-    _register(f"csn_{_kind}_{_short}", ModelSpec(_backbone, num_frames=32), "CSN")
+for _depth in (50, 101, 152):
+    _register(f"csn_ir_r{_depth}", ModelSpec(f"csn_ir_resnet{_depth}", num_frames=32), "CSN")
+# Normalized as in VMZ, like most weights of its kind.
+_vmz: Any = {"mean": (0.43216, 0.394666, 0.37645), "std": (0.22803, 0.22145, 0.216989)}
+_register("csn_ip_r152", ModelSpec("csn_ip_resnet152", num_frames=32), "CSN", **_vmz)
 _register("dnr_csn_ir_r50", ModelSpec("csn_ir_resnet50", augmenters=(DNR(),), num_frames=32), "DNR in CSN")
 
 # X3D, on the clips of its authors: one network for XS, S and M.

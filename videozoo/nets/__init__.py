@@ -5,7 +5,7 @@ They are backbones for ``compose``, so ``videozoo.list_models`` does not list th
 
 from videozoo.nets import resnet3d_models as resnet3d_models
 from videozoo.nets.base import Backbone, is_3d
-from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck3d, Conv2plus1d
+from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck2plus1d, Bottleneck3d, Conv2plus1d
 from videozoo.nets.blresnet import BigLittleModule, BigLittleResNet
 from videozoo.nets.bninception import BnInception, Inception
 from videozoo.nets.csn import CsnBottleneck, CsnMixingBottleneck
@@ -27,6 +27,7 @@ __all__ = [
     "BigLittleModule",
     "BigLittleResNet",
     "BnInception",
+    "Bottleneck2plus1d",
     "Bottleneck3d",
     "Conv2plus1d",
     "CsnBottleneck",

@@ -13,6 +13,7 @@ __all__ = [
     "BasicBlock2plus1d",
     "BasicBlock3d",
     "BlockOptions",
+    "Bottleneck2plus1d",
     "Bottleneck3d",
     "Conv2plus1d",
     "Kernels",
@@ -178,7 +179,7 @@ class Bottleneck3d(nn.Module):
         self.conv1 = conv3d(inputs, width, (options.temporal_kernel, 1))
         self.bn1 = nn.BatchNorm3d(width, options.eps)
         self.act1 = nn.ReLU(inplace=True)
-        self.conv2 = conv3d(width, width, (1, 3), stride)
+        self.conv2: nn.Module = conv3d(width, width, (1, 3), stride)
         self.bn2 = nn.BatchNorm3d(width, options.eps)
         self.act2 = nn.ReLU(inplace=True)
         self.conv3 = conv3d(width, outputs, (1, 1))
@@ -214,6 +215,25 @@ def options_of_blocks(
         replace(options, temporal_kernel=size, non_local=options.non_local if i in non_local else None)
         for i, size in enumerate(sizes)
     ]
+
+
+class Bottleneck2plus1d(Bottleneck3d):
+    """A bottleneck whose second convolution is factorized as in PyTorchVideo: first over time, then over space.
+
+    The width between the two is that of the block, and strides are those of the halves.
+    """
+
+    def __init__(
+        self, inputs: int, width: int, options: BlockOptions, stride: Stride = (1, 1), drop_path: float = 0.0
+    ) -> None:
+        super().__init__(inputs, width, options, stride, drop_path)
+        time, space = stride
+        self.conv2 = nn.Sequential(
+            conv3d(width, width, (3, 1), (time, 1)),
+            nn.BatchNorm3d(width, options.eps),
+            nn.ReLU(inplace=True),
+            conv3d(width, width, (1, 3), (1, space)),
+        )
 
 
 def make_stage(

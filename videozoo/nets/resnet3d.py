@@ -1,6 +1,8 @@
 """One-pathway 3-D ResNets: R(2+1)D, SlowOnly, I3D and C2D."""
 
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 from timm.layers import calculate_drop_path_rates
@@ -40,7 +42,7 @@ class ResNet3dCfg:
         stem_pool_stride: stride over time of that pooling.
         is_stem_pool_padded: it sees the border, so that 112 pixels become 56. False: 55.
         temporal_pool: frames of the max pooling over time after stage 1.
-        last_stride: of stage 4 over space.
+        spatial_strides: of stages 1 to 4 over space.
         non_local: indices of the blocks of each stage that a non-local block follows. Only in bottlenecks.
         bottleneck: class of the blocks of depths from 50 on.
         block: what the blocks do differently. Its ``temporal_kernel`` is set block by block.
@@ -57,7 +59,7 @@ class ResNet3dCfg:
     stem_pool_stride: int = 1
     is_stem_pool_padded: bool = True
     temporal_pool: int = 1
-    last_stride: int = 2
+    spatial_strides: tuple[int, int, int, int] = (1, 2, 2, 2)
     non_local: tuple[tuple[int, ...], ...] = ((), (), (), ())
     bottleneck: type[Bottleneck3d] = Bottleneck3d
     block: BlockOptions = field(default_factory=BlockOptions)
@@ -111,8 +113,8 @@ class ResNet3d(Backbone):
         if cfg.temporal_pool > 1:
             self.time_pool = nn.MaxPool3d((cfg.temporal_pool, 1, 1))
         self._make_stages(cfg, drop_path_rate)
-        reductions = [(4 if cfg.has_stem_pool else 2) * 2**i for i in range(4)]
-        reductions[3] = reductions[2] * cfg.last_stride
+        stem = 4 if cfg.has_stem_pool else 2
+        reductions = [stem * factor for factor in accumulate(cfg.spatial_strides, mul)]
         widths = [64 * 2**i * (4 if cfg.depth >= 50 else 1) for i in range(4)]
         self._finish("act1", [(64, 2), *zip(widths, reductions, strict=True)], num_classes, drop_rate)
         strides = cfg.stem_stride * cfg.stem_pool_stride
@@ -125,7 +127,7 @@ class ResNet3d(Backbone):
         inputs = 64
         for i, name in enumerate(self.stage_names):
             options = options_of_blocks(cfg.block, len(rates[i]), cfg.temporal_kernels[i], cfg.non_local[i])
-            stride = (cfg.temporal_strides[i], (1, 2, 2, cfg.last_stride)[i])
+            stride = (cfg.temporal_strides[i], cfg.spatial_strides[i])
             setattr(self, name, make_stage(block, inputs, 64 * 2**i, options, stride, rates[i]))
             inputs = 64 * 2**i * block.expansion
         init_convs(self)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from videozoo.layers.non_local import NonLocalOptions
-from videozoo.nets.blocks3d import BlockOptions
+from videozoo.nets.blocks3d import BlockOptions, Bottleneck2plus1d
 from videozoo.nets.registry import register_backbone
 from videozoo.nets.resnet3d import ResNet3d, ResNet3dCfg
 
@@ -34,6 +34,22 @@ _register(
     "r2plus1d_resnet34_vmz",
     _r2plus1d(34, stem_middle=45, has_stem_pool=False),
     "R(2+1)D-34 as its authors': torchvision's, but with a middle width for each convolution.",
+)
+
+_register(
+    "r2plus1d_resnet50_ptv",
+    ResNet3dCfg(
+        50,
+        temporal_kernels=(1, 1, 1, 1),
+        temporal_strides=(1, 1, 2, 2),
+        spatial_strides=(2, 2, 2, 2),
+        stem_kernel=1,
+        has_stem_pool=False,
+        bottleneck=Bottleneck2plus1d,
+        block=BlockOptions(zero_init_last=True),
+    ),
+    "R(2+1)D-50 as in PyTorchVideo: bottlenecks, factorized first over time, a stem over space alone, no max pooling.",
+    **_HALF,
 )
 
 # Where non-local blocks stand: PySlowFast, MMAction2's I3D, and MMAction2's SlowOnly.
@@ -71,7 +87,7 @@ for _depth in (50, 101):
 for _suffix, _own in (("", {}), ("_nl", _WITH_NON_LOCAL)):
     _register(
         f"i3d_resnet50{_suffix}_s16",
-        _i3d(50, last_stride=1, **_own),
+        _i3d(50, spatial_strides=(1, 2, 2, 1), **_own),
         f"i3d_resnet50{_suffix} without the stride of the last stage: maps are 1/16 of the picture.",
         **_HALF,
     )

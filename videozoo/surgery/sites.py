@@ -63,6 +63,7 @@ BLOCK_SITES: dict[type[nn.Module], BlockSites] = {
     # 3-D. The norms of an R(2+1)D block are those after its whole (2+1)D convolutions.
     nets.BasicBlock3d: _BASIC,
     nets.Bottleneck3d: _BOTTLENECK,
+    nets.Bottleneck2plus1d: BlockSites("conv1", "conv2.3", "bn1", "bn2", spatial_conv="conv2.3"),
     nets.CsnBottleneck: _BOTTLENECK,
     nets.CsnMixingBottleneck: BlockSites("conv1", "conv2.2", "bn1", "bn2", spatial_conv="conv2.2"),
     nets.X3dBlock: _BOTTLENECK,

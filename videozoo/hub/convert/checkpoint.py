@@ -28,7 +28,9 @@ from videozoo.hub.convert import (
     msnet,
     mvfnet,
     pyslowfast,
+    pyslowfast_caffe2,
     pyslowfast_x3d,
+    pytorchvideo,
     rubiksnet,
     s3d,
     s3dg,
@@ -81,6 +83,8 @@ _CONVERTERS: list[tuple[str, ModuleType]] = [
     ("mmaction2", mmaction_2d),
     ("pyslowfast", pyslowfast),
     ("pyslowfast", pyslowfast_x3d),
+    ("pyslowfast", pyslowfast_caffe2),
+    ("pytorchvideo", pytorchvideo),
     ("uniformer", uniformer),
     ("s3d", s3d),
     ("s3dg", s3dg),
@@ -90,7 +94,7 @@ _CONVERTERS: list[tuple[str, ModuleType]] = [
 ]
 SOURCES: tuple[str, ...] = tuple(dict.fromkeys(name for name, _ in _CONVERTERS))
 
-_WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "blobs")
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 _MOST_NESTED = 64  # modules in modules
 _COUNTERS = ("n_averaged", "steps")  # of a moving average, beside its weights (PyTorch's, MMEngine's)

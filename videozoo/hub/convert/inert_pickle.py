@@ -80,6 +80,8 @@ class Array(Inert):
             ValueError: it holds no numbers.
         """
         _, shape, dtype, is_fortran, data = self.state
+        if isinstance(data, str):  # bytes of Python 2
+            data = data.encode("latin1")
         if not isinstance(dtype, Inert) or not isinstance(data, bytes | bytearray):
             raise ValueError("an array that holds no numbers")
         order = dtype.state[1] if dtype.state and dtype.state[1] in ("<", ">") else "="

@@ -10,8 +10,6 @@ __all__ = ["convert", "matches"]
 
 SOURCE = "MMAction2's CSN"
 _DEPTHS: dict[tuple[int, ...], int] = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
-# Of weights trained from scratch or on Sports-1M. Those from IG-65M take ImageNet's.
-_NORMALISED_BY = {"mean": (0.43216, 0.394666, 0.37645), "std": (0.22803, 0.22145, 0.216989)}
 _BLOCK, _OURS = r"backbone\.layer(\d)\.(\d+)", r"backbone.layer\1.\2"
 
 
@@ -38,9 +36,8 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 def convert(state: Mapping[str, Tensor]) -> Converted:
     """Convert the checkpoint to videozoo's keys.
 
-    Depth and kind of block are read from the keys. The values that frames are normalized by are not in the file: those
-    of VMZ are assumed for interaction-preserved models and ImageNet's for the others, as most of these have. 32 frames
-    are assumed.
+    Depth and kind of block are read from the keys. 32 frames are assumed. What frames are normalized by is not in the
+    file: ImageNet's values for weights that began with IG-65M, and those of VMZ for all others.
 
     Raises:
         ConvertError: a key has no place, or another depth than 50, 101 or 152.
@@ -48,4 +45,4 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     is_mixing = "backbone.layer1.0.conv2.1.conv.weight" in state
     new, dropped = rename_all(state, _rules(is_mixing), SOURCE)
     name = f"csn_{'ip' if is_mixing else 'ir'}_resnet{depth_of(new, _DEPTHS, SOURCE)}"
-    return compose(new, dropped, name, num_frames=32, cfg=_NORMALISED_BY if is_mixing else None)
+    return compose(new, dropped, name, num_frames=32)

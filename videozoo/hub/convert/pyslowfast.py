@@ -8,7 +8,7 @@ from torch import Tensor
 from videozoo.hub.convert.base import Alternative, Converted, ConvertError, Rules, compose, depth_of, rename_all
 from videozoo.hub.convert.pathways import EVERY_SECOND, I3D_KERNELS, SLOW_KERNELS, Kernels, read_pathway
 
-__all__ = ["convert", "matches"]
+__all__ = ["RULES_OF_ONE", "convert", "matches"]
 
 SOURCE = "PySlowFast"
 _DEPTHS: dict[tuple[int, ...], int] = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101}
@@ -51,7 +51,7 @@ def _block_rules(pathway: int, new: str) -> Rules:
 
 
 _HEAD = (r"head\.projection", "fc")
-_OF_ONE = [
+RULES_OF_ONE = [
     (r"s1\.pathway0_stem\.conv", "backbone.conv1"),
     (r"s1\.pathway0_stem\.bn", "backbone.bn1"),
     *_block_rules(0, "backbone.layer{}"),
@@ -85,7 +85,7 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
         ConvertError: a key has no place, or a variant that is not registered.
     """
     is_pair = "s1.pathway1_stem.conv.weight" in state
-    new, dropped = rename_all(state, _OF_TWO if is_pair else _OF_ONE, SOURCE)
+    new, dropped = rename_all(state, _OF_TWO if is_pair else RULES_OF_ONE, SOURCE)
     name = _name_of_two(new) if is_pair else _name_of_one(new)
     found = read_pathway(new, "slow." if is_pair else "")
     if found.non_local and found.non_local != _NON_LOCAL.get(name):
