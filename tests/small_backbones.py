@@ -11,6 +11,7 @@ from torch import nn
 from videozoo.models import EnsembleSpec, ModelSpec
 from videozoo.nets import Bottleneck2plus1d, CsnBottleneck, CsnMixingBottleneck
 from videozoo.nets.blresnet import BigLittleResNet, BigLittleResNetCfg
+from videozoo.nets.eco import Eco
 from videozoo.nets.inception3d import Inception3dCfg, InceptionNet3d
 from videozoo.nets.movinet import MoViNet
 from videozoo.nets.movinet_cfg import MoViNetCfg
@@ -71,6 +72,7 @@ _MAKERS |= {
     "small_s3d": partial(InceptionNet3d, replace(_inception, stem="separable", is_separable=True, padding="symmetric")),
     "small_s3dg": partial(InceptionNet3d, _s3dg),
 }
+_MAKERS |= {f"small_inception_eco_{kind}": partial(Eco, kind == "full", (16, 24, 32)) for kind in ("lite", "full")}
 for _name, _make in _MAKERS.items():
     register_backbone(_name, _make, "For tests.", first_conv="conv1")
 
@@ -96,6 +98,7 @@ SMALL = {
     "rubiks_small": "small_rubiks_se",
     "rubiks_large_aq": "small_rubiks_aq",
     "r2plus1d_resnet50_ptv": "small_2plus1d_bottleneck",
+    **{f"bninception_eco_{kind}": f"small_inception_eco_{kind}" for kind in ("lite", "full")},
     "csn_ir_resnet50": "small_csn_ir",
     "csn_ip_resnet152": "small_csn_ip",
     **dict.fromkeys(("x3d_small", "x3d_large", "x3d_extra_large"), "small_x3d"),

@@ -32,6 +32,7 @@ from videozoo.hub.write import save_weights
 from videozoo.layers.time_aware import mixes_time
 from videozoo.models import EnsembleSpec, ModelSpec, build, spec_of
 from videozoo.nets.inception_v3 import InceptionV3
+from videozoo.nets.inception_v3_tsn import InceptionV3Tsn
 from videozoo.shapes import fold_time
 from videozoo.surgery.pre_conv import PreConv2d, PreConv3d
 from videozoo.temporal import MSN, TDN, TEA, TRN, AttLSTM
@@ -67,9 +68,9 @@ TRACED = [
 
 def frames_of(case: str) -> int:
     """Few frames that the model takes: segments of TDN have five, those of ABM three, SlowFast takes every fourth or
-    eighth, an 8-frame member of an ensemble every second."""
+    eighth, an 8-frame member of an ensemble every second, ECO takes fours."""
     default = (SPECS[case] if case in SPECS else spec_of(case)).num_frames
-    return {4: T, 8: T, 13: T, 16: 6, 24: 15, 32: 16, 40: 15, 48: 15, 50: T, 64: T}[default]
+    return 8 if "eco_" in case else {4: T, 8: T, 13: T, 16: 6, 24: 15, 32: 16, 40: 15, 48: 15, 50: T, 64: T}[default]
 
 
 Net = VideoNet | Ensemble
@@ -112,10 +113,10 @@ def fewer_parts(spec: Spec) -> list[Spec]:
 
 
 def size_of(case_or_net: str | Net) -> int:
-    """A small picture; BN-Inception's strides want a multiple of 32, Inception-V3 at least 75 pixels."""
+    """A small picture; BN-Inception's strides want a multiple of 32, Inception-V3 75 pixels."""
     if not isinstance(case_or_net, str):
         return max(size_of(member.spec.backbone) for member in members_of(case_or_net))
-    return 80 if "inception_v3" in case_or_net else 64 if "inception" in case_or_net else SIZE
+    return 75 if "inception_v3" in case_or_net else 64 if "inception" in case_or_net else SIZE
 
 
 every_net = pytest.mark.parametrize("net", CASES, indirect=True)
@@ -472,7 +473,7 @@ def test_parts_of_the_forward_agree(net: Net, x: Tensor, y: Tensor) -> None:
     assert torch.equal(final, features)
     assert [m.shape[1] for m in maps] == [row["num_chs"] for row in net.feature_info]
     assert all(m.shape[0] == 2 and (net.is_3d or m.shape[2] == net.num_segments) for m in maps)
-    border = 1.6 if isinstance(net.backbone, InceptionV3) else 0.4  # its convolutions have no padding
+    border = 1.6 if isinstance(net.backbone, InceptionV3 | InceptionV3Tsn) else 0.4  # its convolutions have no padding
     assert [size_of(net) / m.shape[-1] for m in maps] == pytest.approx(
         [row["reduction"] for row in net.feature_info], rel=border
     )

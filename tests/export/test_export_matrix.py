@@ -27,7 +27,7 @@ RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet50_gn", "resn
 
 
 def size_of(name: str) -> int:
-    return 80 if "inception_v3" in name else 64 if "inception" in name else 40
+    return 75 if "inception_v3" in name else 64 if "inception" in name or "eco_" in name else 40
 
 
 @pytest.fixture(autouse=True)

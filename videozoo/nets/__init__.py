@@ -9,8 +9,10 @@ from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck2p
 from videozoo.nets.blresnet import BigLittleModule, BigLittleResNet
 from videozoo.nets.bninception import BnInception, Inception
 from videozoo.nets.csn import CsnBottleneck, CsnMixingBottleneck
+from videozoo.nets.eco import Eco, EcoBlock3d, EcoEntry
 from videozoo.nets.inception3d import Inception3d, InceptionNet3d, SeparableInception3d
 from videozoo.nets.inception_v3 import complete_backbone
+from videozoo.nets.inception_v3_tsn import InceptionV3Tsn, Mixed, MixedSplit, MixedStride
 from videozoo.nets.movinet import MoViNet, MoViNetBlock
 from videozoo.nets.registry import list_backbones
 from videozoo.nets.resnet3d import ResNet3d
@@ -32,9 +34,16 @@ __all__ = [
     "Conv2plus1d",
     "CsnBottleneck",
     "CsnMixingBottleneck",
+    "Eco",
+    "EcoBlock3d",
+    "EcoEntry",
     "Inception",
     "Inception3d",
     "InceptionNet3d",
+    "InceptionV3Tsn",
+    "Mixed",
+    "MixedSplit",
+    "MixedStride",
     "MoViNet",
     "MoViNetBlock",
     "ResNet3d",

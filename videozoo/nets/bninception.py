@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from videozoo.nets.base import Backbone, init_convs
 from videozoo.nets.registry import register_backbone
 
-__all__ = ["BnInception", "Inception", "InceptionCfg"]
+__all__ = ["MODULES", "BnInception", "Inception", "InceptionCfg", "SecondStem", "make_modules"]
 
 
 @dataclass(frozen=True)
@@ -34,25 +34,20 @@ class InceptionCfg:
         return (self.conv1x1 or 0) + self.conv3x3[1] + self.double[1] + (self.pool or inputs)
 
 
+MODULES = {
+    "3a": InceptionCfg(64, (64, 64), (64, 96), 32),
+    "3b": InceptionCfg(64, (64, 96), (64, 96), 64),
+    "3c": InceptionCfg(None, (128, 160), (64, 96), None, True),
+    "4a": InceptionCfg(224, (64, 96), (96, 128), 128),
+    "4b": InceptionCfg(192, (96, 128), (96, 128), 128),
+    "4c": InceptionCfg(160, (128, 160), (128, 160), 128),
+    "4d": InceptionCfg(96, (128, 192), (160, 192), 128),
+    "4e": InceptionCfg(None, (128, 192), (192, 256), None, True),
+    "5a": InceptionCfg(352, (192, 320), (160, 224), 128),
+    "5b": InceptionCfg(352, (192, 320), (192, 224), 128, True),
+}
 # The modules of each stage. Those of stride 2 (3c and 4e) open the next stage, as in a ResNet.
-_STAGES: tuple[dict[str, InceptionCfg], ...] = (
-    {
-        "3a": InceptionCfg(64, (64, 64), (64, 96), 32),
-        "3b": InceptionCfg(64, (64, 96), (64, 96), 64),
-    },
-    {
-        "3c": InceptionCfg(None, (128, 160), (64, 96), None, True),
-        "4a": InceptionCfg(224, (64, 96), (96, 128), 128),
-        "4b": InceptionCfg(192, (96, 128), (96, 128), 128),
-        "4c": InceptionCfg(160, (128, 160), (128, 160), 128),
-        "4d": InceptionCfg(96, (128, 192), (160, 192), 128),
-    },
-    {
-        "4e": InceptionCfg(None, (128, 192), (192, 256), None, True),
-        "5a": InceptionCfg(352, (192, 320), (160, 224), 128),
-        "5b": InceptionCfg(352, (192, 320), (192, 224), 128, True),
-    },
-)
+_STAGES = (("3a", "3b"), ("3c", "4a", "4b", "4c", "4d"), ("4e", "5a", "5b"))
 
 
 class Inception(nn.Module):
@@ -89,14 +84,21 @@ class Inception(nn.Module):
         self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.finish(x, self.first_double(x))
+
+    def first_double(self, x: Tensor) -> Tensor:
+        """Return the map of the double branch between its two 3x3 convolutions."""
+        y = self.act(self.bn_double_3x3_reduce(self.conv_double_3x3_reduce(x)))
+        return self.act(self.bn_double_3x3_1(self.conv_double_3x3_1(y)))
+
+    def finish(self, x: Tensor, double: Tensor) -> Tensor:
+        """Return the output, with ``double`` as :meth:`first_double` gives it."""
         maps = []
         if self.has_1x1:
             maps.append(self.act(self.bn_1x1(self.conv_1x1(x))))
         y = self.act(self.bn_3x3_reduce(self.conv_3x3_reduce(x)))
         maps.append(self.act(self.bn_3x3(self.conv_3x3(y))))
-        y = self.act(self.bn_double_3x3_reduce(self.conv_double_3x3_reduce(x)))
-        y = self.act(self.bn_double_3x3_1(self.conv_double_3x3_1(y)))
-        maps.append(self.act(self.bn_double_3x3_2(self.conv_double_3x3_2(y))))
+        maps.append(self.act(self.bn_double_3x3_2(self.conv_double_3x3_2(double))))
         y = self.pool(x)
         maps.append(self.act(self.bn_pool_proj(self.conv_pool_proj(y))) if self.has_proj else y)
         return torch.cat(maps, 1)
@@ -106,7 +108,7 @@ def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[n
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2), nn.BatchNorm2d(outputs)
 
 
-class _SecondStem(nn.Module):
+class SecondStem(nn.Module):
     """The 1x1 and the 3x3 convolution before the first module: (B, 64, H, W) -> (B, 192, H, W)."""
 
     def __init__(self) -> None:
@@ -118,6 +120,15 @@ class _SecondStem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.bn_reduce(self.conv_reduce(x)))
         return self.act(self.bn_3x3(self.conv_3x3(x)))
+
+
+def make_modules(channels: int, *names: str) -> tuple[nn.Sequential, int]:
+    """Return modules in a row, by their names in :data:`MODULES`, and the channels of their output."""
+    row = nn.Sequential()
+    for name in names:
+        row.add_module(f"inception_{name}", Inception(channels, MODULES[name]))
+        channels = MODULES[name].outputs(channels)
+    return row, channels
 
 
 class BnInception(Backbone):
@@ -153,14 +164,11 @@ class BnInception(Backbone):
         self.bn1 = nn.BatchNorm2d(64)
         self.act1 = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
-        self.stage1 = _SecondStem()
+        self.stage1 = SecondStem()
         maps = [(64, 2), (192, 4)]
         channels = 192
         for stage_name, row in zip(self.stage_names[1:], _STAGES, strict=True):
-            stage = nn.Sequential()
-            for name, cfg in row.items():
-                stage.add_module(f"inception_{name}", Inception(channels, cfg))
-                channels = cfg.outputs(channels)
+            stage, channels = make_modules(channels, *row)
             self.add_module(stage_name, stage)
             maps.append((channels, 2 * maps[-1][1]))
         init_convs(self)

@@ -70,8 +70,17 @@ BLOCK_SITES: dict[type[nn.Module], BlockSites] = {
     nets.MoViNetBlock: BlockSites(
         "expand.conv", "depthwise.conv", "expand.bn", "depthwise.bn", spatial_conv="depthwise.conv"
     ),
+    nets.EcoBlock3d: BlockSites("conv1", "conv2", "bn1", "bn2"),
+    nets.EcoEntry: BlockSites(
+        *("conv_double_3x3_reduce", "conv_double_3x3_1", "bn_double_3x3_reduce", "bn_double_3x3_1")
+    ),
     nets.BasicBlock2plus1d: BlockSites("conv1.spatial", "conv2.spatial", "bn1", "bn2"),
 }
+
+
+def _of_tower(name: str) -> tuple[str, str, str, str]:
+    return f"{name}.0.conv", f"{name}.1.conv", f"{name}.0.bn", f"{name}.1.bn"
+
 
 # Blocks with several branches that have at least two norms.
 BRANCH_SITES: dict[type[nn.Module], tuple[BlockSites, ...]] = {
@@ -88,6 +97,13 @@ BRANCH_SITES: dict[type[nn.Module], tuple[BlockSites, ...]] = {
     nets.SeparableInception3d: tuple(
         BlockSites(f"conv_{k}a", f"conv_{k}b.spatial", f"bn_{k}a", f"bn_{k}b") for k in (1, 2)
     ),
+    nets.Mixed: (
+        BlockSites(*_of_tower("tower1"), gated_convs=("point.conv",)),
+        BlockSites(*_of_tower("tower2"), gated_convs=()),
+    ),
+    nets.MixedSplit: (BlockSites(*_of_tower("tower2"), gated_convs=("point.conv",)),),
+    # The tower that both strided modules have.
+    nets.MixedStride: (BlockSites(*_of_tower("tower1")),),
 }
 
 # Blocks of other libraries that use torchvision's names.

@@ -1,17 +1,18 @@
-"""GSM of its authors' repository, on BN-Inception."""
+"""GSM of its authors' repository, on BN-Inception and Inception-V3."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from torch import Tensor
 
-from videozoo.hub.convert import bninception
-from videozoo.hub.convert.base import Converted, ConvertError, rename
+from videozoo.hub.convert import bninception, inception_v3
+from videozoo.hub.convert.base import Converted, ConvertError, Rules, rename
 
 __all__ = ["convert", "matches"]
 
 SOURCE = "GSM authors"
 _GATE = "base_model.gsm_"
+_BACKBONES = (bninception, inception_v3)
 _PLACES = {  # of the tensors of a gate, behind the convolution that it follows
     "conv3D.weight": "post.conv.weight",
     "conv3D.bias": "post.bias",
@@ -22,7 +23,7 @@ _PLACES = {  # of the tensors of a gate, behind the convolution that it follows
 
 def matches(state: Mapping[str, Tensor]) -> bool:
     """Return whether the keys are those of the authors' GSM."""
-    return any(key.startswith(_GATE) for key in state) and bninception.matches(state)
+    return any(key.startswith(_GATE) for key in state) and any(source.matches(state) for source in _BACKBONES)
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
@@ -35,17 +36,18 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
         ConvertError: a key has no place.
     """
     below = {key: value for key, value in state.items() if not key.startswith(_GATE)}
-    converted = bninception.convert(below)
-    gates = {_place(key): value for key, value in state.items() if key.startswith(_GATE)}
+    source = next(source for source in _BACKBONES if source.matches(below))
+    converted = source.convert(below)
+    gates = {_place(key, source.RULES): value for key, value in state.items() if key.startswith(_GATE)}
     for key, value in gates.items():
         if key.endswith("post.conv.weight"):
             gates[key] = value.transpose(1, 2).flatten(0, 1)
     return replace(converted, state={**converted.state, **gates}, spec={**converted.spec, "temporal": {"name": "gsm"}})
 
 
-def _place(key: str) -> str:
+def _place(key: str, rules: Rules) -> str:
     conv, _, leaf = key.removeprefix(_GATE).partition(".")
-    own = rename(f"base_model.{conv}.weight", bninception.RULES)
+    own = rename(f"base_model.{conv}.weight", rules)
     if not own or leaf not in _PLACES:
         raise ConvertError(f"{SOURCE}: no place for {key}; is it another architecture?")
     return f"{own.removesuffix('weight')}{_PLACES[leaf]}"
