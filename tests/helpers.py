@@ -172,9 +172,9 @@ def each_module(net: nn.Module, kind: type[nn.Module]) -> Iterator[tuple[str, An
 
 
 def count_calls(module: nn.Module) -> Callable[[], int]:
-    """Count the forward calls of a module from now on."""
+    """Count the forward calls of a module from now on, those too that checkpointing ends early."""
     calls: list[int] = []
-    module.register_forward_hook(lambda *_: calls.append(1))
+    module.register_forward_pre_hook(lambda *_: calls.append(1))
     return lambda: len(calls)
 
 

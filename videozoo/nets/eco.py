@@ -130,7 +130,7 @@ class Eco(Backbone):
         first = {"conv": nn.Conv3d(96, a, 3, padding=1), "b": EcoBlock3d(a, a, 1, rates[0])}
         self.stage3 = _Stage(first, middle, entry)
         self.stage4 = _Stage(_pair(a, b, rates[1:3]), coarse, None)
-        end = {"norm": nn.BatchNorm3d(c), "act": nn.ReLU(inplace=True)}
+        end = {"norm": nn.BatchNorm3d(c), "act": nn.ReLU()}  # in place, checkpointing would lose the norm's output
         self.stage5 = _Stage({**_pair(b, c, rates[3:]), **end}, None, None)
         init_convs(self)
         maps = [(64, 2), (192, 4), (channels, 8), (a, 8), (b, 16), (last + c, 32)]
