@@ -21,7 +21,6 @@ from videozoo.models import spec_of
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 # Frames: five by default, so that DNR sees a whole group and a shorter one; segments of TDN have five, those of ABM
 # three; SlowFast takes every eighth.
-FRAMES = {8: 5, 16: 6, 24: 15, 32: 16, 40: 15, 48: 15, 64: 16}
 FRAMES = {16: 6, 24: 15, 32: 16, 40: 15, 48: 15, 64: 16}
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet50_gn", "resnext101_32x4d", "res2net50_26w_4s")
 
