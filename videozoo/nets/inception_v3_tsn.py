@@ -158,9 +158,8 @@ class MixedStride(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not isinstance(x, Proxy) and not (x.shape[-2] % 2 and x.shape[-1] % 2):
             raise ValueError(
-                f"inception_v3_tsn: it would have to halve a map of {x.shape[-2]} x {x.shape[-1]}, and its max pools "
-                "round up where its convolutions round down; take frames whose maps are odd there, of 229 pixels as "
-                "its authors do, or of 75 or 299."
+                f"inception_v3_tsn: a map of {x.shape[-2]} x {x.shape[-1]} cannot be halved, as pools and convolutions "
+                "round differently; take frames of 229 pixels, as its authors do, or of 75 or 299."
             )
         return torch.cat([getattr(self, name)(x) for name in (*self.towers, "pool")], 1)
 

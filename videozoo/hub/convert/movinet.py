@@ -53,10 +53,10 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     gate, inner = (new.get(f"backbone.layer1.0.{key}.weight") for key in ("se.fc1", "expand.conv"))
     head = new.get("backbone.head.conv.weight")
     if gate is None or inner is None or head is None or head.shape[0] not in _KINDS:
-        raise ConvertError(f"{SOURCE}: no network of A0 to A5: its last convolution has another width or is missing.")
+        raise ConvertError(f"{SOURCE}: none of A0 to A5: its last convolution has another width or is missing.")
     if gate.shape[1] != inner.shape[0] * (2 if is_causal else 1):
         raise ConvertError(
-            f"{SOURCE}: only causal networks with conv_type '2plus1d' and others with '3d' are known, as published."
+            f"{SOURCE}: only causal models with conv_type '2plus1d' and others with '3d' are known, as published."
         )
     name, size = _KINDS[head.shape[0]]
     cfg = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "input_size": (3, size, size)}
