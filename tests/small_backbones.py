@@ -98,7 +98,7 @@ SMALL = {
     "rubiks_small": "small_rubiks_se",
     "rubiks_large_aq": "small_rubiks_aq",
     "r2plus1d_resnet50_ptv": "small_2plus1d_bottleneck",
-    **{f"bninception_eco_{kind}": f"small_inception_eco_{kind}" for kind in ("lite", "full")},
+    **{f"eco_{kind}_bninception": f"small_inception_eco_{kind}" for kind in ("lite", "full")},
     "csn_ir_resnet50": "small_csn_ir",
     "csn_ip_resnet152": "small_csn_ip",
     **dict.fromkeys(("x3d_small", "x3d_large", "x3d_extra_large"), "small_x3d"),

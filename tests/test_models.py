@@ -408,7 +408,7 @@ def test_half_and_double(net: Net, x: Tensor, y: Tensor) -> None:
         # a hundred layers of grouped products, or of gates made of differences, round more than others
         backbone = members_of(net)[0].spec.backbone
         is_rough = "101" in backbone and ("resnext" in backbone or has_temporal(net, TDN))
-        is_rough = is_rough or has_temporal(net, TEA)
+        is_rough = is_rough or has_temporal(net, TEA) or "inception_v3" in backbone
         close(half.float(), y, 0.25 if is_rough else 0.05)
 
 

@@ -55,7 +55,10 @@ def test_a_new_layer_only_permutes_channels() -> None:
 def test_every_parameter_gets_a_gradient_on_channels_last_maps() -> None:
     layer = randomize(GateShift(C, S)).train()
     x = torch.randn(B * S, C, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
-    layer(x).square().sum().backward()
+    y = layer(x)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(y, layer(x.contiguous()))
+    y.square().sum().backward()
     assert x.grad is not None
     assert all(p.grad is not None and p.grad.any() for p in layer.parameters())
 

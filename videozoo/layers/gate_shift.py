@@ -6,9 +6,23 @@ from torch import Tensor, fx, nn
 from videozoo.layers.temporal_shift import shift_frames
 from videozoo.shapes import unfold_time
 
-__all__ = ["GateShift"]
+__all__ = ["GateShift", "interleave"]
 
 fx.wrap("shift_frames")
+
+
+def interleave(x: Tensor) -> Tensor:
+    """Interleave the quarters of each half of the channels: 0, C/4, 1, C/4 + 1, ... in the first half.
+
+    Shape:
+        input (N, C, H, W), output the same, in the same memory format.
+    """
+    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+        return x.unflatten(1, (2, 2, -1)).transpose(2, 3).flatten(1, 3)
+    return x.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1)).transpose(4, 5).flatten(3).permute(0, 3, 1, 2)
+
+
+fx.wrap("interleave")
 
 
 class GateShift(nn.Module):
@@ -62,9 +76,10 @@ class GateShift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         clips = unfold_time(x, self.num_segments)
-        gated = (self.gates(x).unsqueeze(3) * clips.unflatten(2, (2, -1))).flatten(2, 3)
+        # The first factor decides on the memory format of the product.
+        gated = (clips.unflatten(2, (2, -1)) * self.gates(x).unsqueeze(3)).flatten(2, 3)
         moved = shift_frames(gated, x.shape[1] // 2) + (clips - gated)
-        return moved.flatten(0, 1).unflatten(1, (2, 2, -1)).transpose(2, 3).flatten(1, 3)
+        return interleave(moved.flatten(0, 1))
 
     def extra_repr(self) -> str:
         return f"num_segments={self.num_segments}"

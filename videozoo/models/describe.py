@@ -9,6 +9,7 @@ from videozoo.models.config import OF_CLASSES, VideoCfg, merge_cfg
 from videozoo.models.ensemble import Ensemble, joint_names
 from videozoo.models.spec import ModelSpec
 from videozoo.models.video_net import VideoNet
+from videozoo.nets import list_backbones
 
 __all__ = ["COMPOSED", "backbone_cfg", "configure", "model_config"]
 
@@ -59,11 +60,15 @@ def _first_conv(model: VideoNet | Ensemble) -> str | tuple[str, ...] | None:
 
 
 def backbone_cfg(spec: ModelSpec) -> VideoCfg:
-    """Return the config of a composition without a name, with mean, std and size of the backbone's config."""
+    """Return the config of a composition without a name, with mean and std of the backbone's config.
+
+    A backbone of this package also has its size of frames.
+    """
     own = timm.get_pretrained_cfg(spec.backbone)
     if own is None:
         return VideoCfg()
-    return VideoCfg(mean=own.mean, std=own.std, interpolation=own.interpolation, crop_pct=own.crop_pct)
+    size = own.input_size if spec.backbone in list_backbones() else VideoCfg().input_size
+    return VideoCfg(mean=own.mean, std=own.std, interpolation=own.interpolation, crop_pct=own.crop_pct, input_size=size)
 
 
 def model_config(model: VideoNet | Ensemble, class_names: Sequence[str] | None = None) -> dict[str, Any]:

@@ -181,7 +181,7 @@ _vmz: Any = {"mean": (0.43216, 0.394666, 0.37645), "std": (0.22803, 0.22145, 0.2
 _register("csn_ip_r152", ModelSpec("csn_ip_resnet152", num_frames=32), "CSN", **_vmz)
 _register("dnr_csn_ir_r50", ModelSpec("csn_ir_resnet50", augmenters=(DNR(),), num_frames=32), "DNR in CSN")
 for _name, _summary in (("eco_lite", "ECO Lite"), ("eco_full", "ECO full")):
-    _register(_name, ModelSpec(f"bninception_{_name}", num_frames=16), _summary)
+    _register(_name, ModelSpec(f"{_name}_bninception", num_frames=16), _summary)
 
 # X3D, on the clips of its authors: one network for XS, S and M.
 for _name, _backbone, _frames, _stride, _size, _test in (

@@ -174,5 +174,5 @@ def _pair(inputs: int, outputs: int, drop_paths: list[float]) -> dict[str, nn.Mo
 
 for _name, _is_full in (("lite", False), ("full", True)):
     register_backbone(
-        f"bninception_eco_{_name}", partial(Eco, _is_full), f"ECO {_name} on BN-Inception.", first_conv="conv1"
+        f"eco_{_name}_bninception", partial(Eco, _is_full), f"ECO {_name} on BN-Inception.", first_conv="conv1"
     )

@@ -54,4 +54,4 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     """
     new, dropped = rename_all(state, _RULES, SOURCE)
     kind = "full" if any(key.startswith("backbone.stage4.frames.") for key in new) else "lite"
-    return compose(new, dropped, f"bninception_eco_{kind}", num_frames=16, cfg=BGR)
+    return compose(new, dropped, f"eco_{kind}_bninception", num_frames=16, cfg=BGR)
