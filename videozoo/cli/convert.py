@@ -8,11 +8,11 @@ from videozoo.cli.console import CommandError, print_result
 
 COMMAND = Command(
     help="convert a published checkpoint to a model folder",
-    description="Read a checkpoint of MMAction2, PySlowFast, PyTorchVideo, torchvision or a method's authors (TSM, TDN, "
-    "TPN, RubiksNet and others), and write config.json and model.safetensors. The source is recognized from the keys. "
-    "If they fit several models, --model chooses. No code in a "
-    "pickle is run, and only tensors are kept. With --model NAME.TAG of `videozoo list --pretrained` the file must be "
-    "the published one, and goes to the cache, where NAME.TAG finds it.",
+    description="Read a checkpoint of MMAction2, PySlowFast, PyTorchVideo, torchvision or a method's authors (TSM, "
+    "TDN, TPN, RubiksNet and others), and write config.json and model.safetensors. The source is recognized from the "
+    "keys. If they fit several models, --model chooses. No code in a pickle is run, and only tensors are kept. With "
+    "--model NAME.TAG of `videozoo list --pretrained` the file must be the published one, and goes to the cache, where "
+    "NAME.TAG finds it.",
     epilog="Examples: videozoo convert tsm_r50.pth --model tsm_r50 --output tsm_k400, then "
     "videozoo predict --model local-dir:tsm_k400 FILE. "
     "Offline: videozoo convert FILE --model tsm_r50.mm_k400_8f, then "
