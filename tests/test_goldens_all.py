@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import golden_fill, shared_folder
+from helpers import REPO, golden_fill, load_file_as_module, shared_folder
 
 from videozoo.hub.convert.checkpoint import convert_checkpoint, unwrap
 from videozoo.models import ModelSpec, model_from_state
@@ -17,11 +17,7 @@ from videozoo.models.convert import choose_alternative
 
 FOLDER = shared_folder("goldens")
 NAMES = [] if FOLDER is None else sorted(path.stem for path in FOLDER.glob("*.json"))
-# Recordings whose keys fit another model too: the name that a user gives with --model.
-MODEL_OF: dict[str, str] = {
-    "mm_c2d_r50_8x8": "c2d_r50",
-    "mm_i3d_nl_embedded_gaussian_r50_32x2": "nl_i3d_r50_embedded_gaussian_mm",
-}
+MODEL_OF: dict[str, str] = load_file_as_module(REPO / "scripts" / "goldens.py").MODEL_OF
 
 
 @pytest.mark.slow
