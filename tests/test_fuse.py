@@ -29,8 +29,6 @@ def random_net(name: str, dtype: torch.dtype = torch.float32) -> tuple[Net, Tens
     net = videozoo.create_model(name, num_classes=6).eval()
     size = 75 if "inception_v3" in name else 64 if "inception" in name or "eco_" in name else 40
     frames = {24: 6, 32: 16, 40: 10, 48: 6, 64: 16}.get(net.num_frames, 4)
-    size = 80 if "inception_v3" in name else 64 if "inception" in name else 40
-    frames = {24: 6, 32: 16, 40: 10, 48: 6, 64: 8}.get(net.num_frames, 4)
     net.set_num_frames(frames) if _takes_other_lengths(name) else None
     for member in net.members if isinstance(net, Ensemble) else [net]:
         member.pretrained_cfg["input_size"] = (3, size, size)
