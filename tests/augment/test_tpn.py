@@ -194,3 +194,12 @@ def test_shift_on_the_shortcut_equals_a_shifted_block_input() -> None:
         tpn("mobilenetv2_035", TSM(shift_shortcut=True), [])
     with pytest.raises(ValueError, match="TSM: shift_shortcut is 1; need True or False"):
         TSM(shift_shortcut=1)  # type: ignore[arg-type]
+
+
+def test_pair_of_logits_compiles_as_one_graph() -> None:
+    net, x = tpn().double(), clips(2, 4, 40).double()
+    torch._dynamo.reset()
+    with torch.no_grad():
+        found = torch.compile(net, fullgraph=True, backend="eager")(x, with_aux=True)
+        for one, other in zip(found, net(x, with_aux=True), strict=True):
+            torch.testing.assert_close(one, other)
