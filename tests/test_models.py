@@ -409,7 +409,6 @@ def test_half_and_double(net: Net, x: Tensor, y: Tensor) -> None:
         backbone = members_of(net)[0].spec.backbone
         is_rough = "101" in backbone and ("resnext" in backbone or has_temporal(net, TDN))
         is_rough = is_rough or has_temporal(net, TEA) or "inception_v3" in backbone
-        is_rough = is_rough or has_temporal(net, TEA)
         is_rough = is_rough or "tpn" in net.sites  # no mean over time evens the rounding out
         close(half.float(), y, 0.25 if is_rough else 0.05)
 

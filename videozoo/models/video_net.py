@@ -125,7 +125,8 @@ class VideoNet(nn.Module):
 
     def _make_aux_head(self, spec: ModelSpec) -> tuple[AuxiliaryHead | None, float]:
         """Return the auxiliary head of an augmenter and the weight of its loss, or None and 0."""
-        for part in spec.augmenters:
+        parts: tuple[Any, ...] = spec.augmenters
+        for part in parts:
             if getattr(part, "aux_weight", 0):
                 like = next(self.backbone.parameters())
                 head = part.make_aux_head(self.backbone, spec.num_classes, spec.drop_rate)
