@@ -8,8 +8,10 @@ from timm.models.res2net import Bottle2neck
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
 
+from videozoo.layers.non_local import NonLocalOptions
 from videozoo.models import EnsembleSpec, ModelSpec
 from videozoo.nets import Bottleneck2plus1d, CsnBottleneck, CsnMixingBottleneck
+from videozoo.nets.blocks3d import BlockOptions
 from videozoo.nets.blresnet import BigLittleResNet, BigLittleResNetCfg
 from videozoo.nets.eco import Eco
 from videozoo.nets.inception3d import Inception3dCfg, InceptionNet3d
@@ -73,6 +75,28 @@ _MAKERS |= {
     "small_s3dg": partial(InceptionNet3d, _s3dg),
 }
 _MAKERS |= {f"small_inception_eco_{kind}": partial(Eco, kind == "full", (16, 24, 32)) for kind in ("lite", "full")}
+_i3d = replace(_slowonly, temporal_kernels=(3, (3, 1), (3, 1), (1, 3)), stem_kernel=5, temporal_pool=2, last_stride=1)
+_i3d_mm = replace(_i3d, stem_stride=2, stem_pool_stride=2, last_stride=2)
+_PLACES = ((), (1,), (0,), ())
+_nl_mm = NonLocalOptions(is_scaled=False, pools_input=False, has_out_bias=False)
+_authors = SlowFastCfg(_BOTTLENECK)
+_MAKERS |= {
+    "small_i3d_r50": partial(ResNet3d, _i3d),
+    "small_i3d_mm": partial(ResNet3d, _i3d_mm),
+    "small_c2d": partial(
+        ResNet3d, replace(_slowonly, temporal_kernels=(1, 1, 1, 1), temporal_pool=2, is_stem_pool_padded=False)
+    ),
+    "small_i3d_nl": partial(
+        ResNet3d, replace(_i3d, non_local=_PLACES, block=BlockOptions(non_local=NonLocalOptions()))
+    ),
+    "small_slowfast_authors": partial(SlowFast, _authors),
+    "small_slowfast_nl": partial(
+        SlowFast, replace(_authors, non_local=_PLACES, non_local_options=NonLocalOptions("dot_product", pool=(2, 2, 2)))
+    ),
+}
+for _kind in ("dot_product", "gaussian"):
+    _block = BlockOptions(non_local=replace(_nl_mm, pairwise=_kind))
+    _MAKERS[f"small_i3d_nl_{_kind}"] = partial(ResNet3d, replace(_i3d_mm, non_local=_PLACES, block=_block))
 for _name, _make in _MAKERS.items():
     register_backbone(_name, _make, "For tests.", first_conv="conv1")
 
@@ -101,6 +125,14 @@ SMALL = {
     **{f"eco_{kind}_bninception": f"small_inception_eco_{kind}" for kind in ("lite", "full")},
     "csn_ir_resnet50": "small_csn_ir",
     "csn_ip_resnet152": "small_csn_ip",
+    **dict.fromkeys(("i3d_resnet50", "i3d_resnet50_s16"), "small_i3d_r50"),
+    **dict.fromkeys(("i3d_resnet50_nl", "i3d_resnet50_nl_s16"), "small_i3d_nl"),
+    **dict.fromkeys(("i3d_resnet50_mm", "i3d_resnet50_heavy_mm"), "small_i3d_mm"),
+    "i3d_resnet50_nl_dot_product_mm": "small_i3d_nl_dot_product",
+    "i3d_resnet50_nl_gaussian_mm": "small_i3d_nl_gaussian",
+    "c2d_resnet50_mm": "small_c2d",
+    **dict.fromkeys(("slowfast_resnet50_8x8", "slowfast_resnet101_8x8_50"), "small_slowfast_authors"),
+    "slowfast_resnet101_8x8_50_nl_pool2": "small_slowfast_nl",
     **dict.fromkeys(("x3d_small", "x3d_large", "x3d_extra_large"), "small_x3d"),
 }
 

@@ -54,6 +54,8 @@ def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.M
     least: int = getattr(backbone, "least_frames", 1)
     if num_frames < least or num_frames % multiple:
         need = f"need a positive multiple of {multiple}" if multiple > 1 else f"need {least} or more"
+        if 1 < multiple < least:
+            need += f", {least} or more"
         raise ValueError(f"{spec.backbone} with {type(spec.temporal).__name__}: num_frames is {num_frames}; {need}.")
     num_segments = num_frames // per_segment
     check_num_segments(backbone, num_segments, num_frames)

@@ -162,6 +162,7 @@ class SlowFast(Backbone):
         maps += [((slow_out + fast_out // cfg.beta_inv) * 2**i, 4 * 2**i) for i in range(4)]
         self._finish("stem", maps, num_classes, drop_rate)
         self.frames_multiple = cfg.alpha
+        self.least_frames = cfg.alpha * (cfg.non_local_options.pool[0] if cfg.non_local_options else 1)
 
     def _make_stages(self, cfg: SlowFastCfg, drop_path_rate: float) -> None:
         depths = (cfg.depth, cfg.fast_depth or cfg.depth)
