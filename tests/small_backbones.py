@@ -21,6 +21,7 @@ from videozoo.nets.registry import register_backbone
 from videozoo.nets.resnet3d import DEPTHS, ResNet3d, ResNet3dCfg
 from videozoo.nets.rubiksnet import RubiksNet, RubiksNetCfg
 from videozoo.nets.slowfast import SlowFast, SlowFastCfg
+from videozoo.nets.timesformer import TimeSformer, TimeSformerCfg
 from videozoo.nets.uniformer import UniFormer, UniFormerCfg
 from videozoo.nets.x3d import X3d, X3dCfg
 
@@ -99,6 +100,11 @@ for _kind in ("dot_product", "gaussian"):
     _MAKERS[f"small_i3d_nl_{_kind}"] = partial(ResNet3d, replace(_i3d_mm, non_local=_PLACES, block=_block))
 for _name, _make in _MAKERS.items():
     register_backbone(_name, _make, "For tests.", first_conv="conv1")
+for _kind in ("divided", "joint", "space"):
+    _timesformer = TimeSformerCfg(_kind, width=24, depth=4, num_heads=3, patch=8)
+    register_backbone(
+        f"small_timesformer_{_kind}", partial(TimeSformer, _timesformer, img_size=40), "For tests.", has_positions=True
+    )
 
 SMALL = {
     **dict.fromkeys(("resnet18", "resnet34", "tiny_resnet"), "small_basic"),
@@ -134,6 +140,9 @@ SMALL = {
     **dict.fromkeys(("slowfast_resnet50_8x8", "slowfast_resnet101_8x8_50"), "small_slowfast_authors"),
     "slowfast_resnet101_8x8_50_nl_pool2": "small_slowfast_nl",
     **dict.fromkeys(("x3d_small", "x3d_large", "x3d_extra_large"), "small_x3d"),
+    "timesformer_base": "small_timesformer_divided",
+    "timesformer_base_joint": "small_timesformer_joint",
+    "timesformer_base_space": "small_timesformer_space",
 }
 
 
@@ -145,6 +154,6 @@ def small_specs(specs: Mapping[str, ModelSpec | EnsembleSpec]) -> dict[str, Mode
     found: dict[ModelSpec, tuple[str, ModelSpec]] = {}
     for name, spec in specs.items():
         if isinstance(spec, ModelSpec) and spec.backbone in SMALL:
-            small = spec.replace(backbone=SMALL[spec.backbone])
+            small = spec.replace(backbone=SMALL[spec.backbone], img_size=None)
             found.setdefault(small.replace(num_frames=1), (name, small))
     return {f"small {name}": spec for name, spec in found.values()}

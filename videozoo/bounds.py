@@ -16,6 +16,7 @@ SIDE = 4096
 # Whole numbers, least and most. Those below `test_num_clips` are options of temporal modules and augmenters.
 COUNTS = {
     **{"num_classes": (0, 100_000), "in_chans": (1, 64), "num_frames": (1, 4096), "frame_stride": (1, 10_000)},
+    "img_size": (1, SIDE),
     **{"frames_per_segment": (1, 64), "test_num_clips": (1, 1000)},
     **{"num_steps": (1, 64), "shift_div": (1, 4096), "reach": (0, 64), "hidden": (1, 65_536), "depth": (1, 16)},
     **{"reduction": (1, 4096), "ct_group_frames": (1, 4096), "cl_distance": (1, 4096)},

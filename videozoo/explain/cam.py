@@ -48,7 +48,8 @@ def grad_cam(
     of the logit of the class. On a 2-D model A is the map of one folded frame and alpha is its own, so every frame has
     its own map. On a 3-D model alpha is the mean over the clip's frames too, and if A has fewer steps than the clip has
     frames, maps between them are interpolated. For two pathways (SlowFast) the sums are added, each step weighted by
-    its part of the logit, that is with summed gradients.
+    its part of the logit, that is with summed gradients. On a transformer with a class token A is the input of the last
+    block of the stage: after the last block of all, no place in a frame acts on the logit any more.
 
     The model is not changed: no hook, gradient or mode stays on it. It is explained in evaluation mode.
 
@@ -84,6 +85,9 @@ def grad_cam(
         score = logits.gather(1, wanted[:, None]).sum()
         gradients = torch.autograd.grad(score, leaves, allow_unused=True)
     pairs = [(to_float(leaf), to_float(g)) for leaf, g in zip(leaves, gradients, strict=True) if g is not None]
+    if other.gives_tokens:
+        size = tuple(clips.shape[2:])
+        pairs = [tuple(other.backbone.tokens_to_maps(tokens, size) for tokens in pair) for pair in pairs]
     maps, frames = (_clip_maps if other.is_3d else _frame_maps)(other, pairs)
     maps = maps.relu()
     peak = maps.amax((1, 2, 3), keepdim=True)
@@ -162,9 +166,13 @@ def _watch_stage(model: Any, stage: int) -> list[Tensor]:
     backbone: Any = model.backbone
     if type(backbone) is DifferenceResNet and stage == 1:  # fused after the stage's module: what the next one takes
         backbone.get_submodule("layer2").register_forward_pre_hook(lambda _, args: (cut(args[0]),))
+        return leaves
+    stages = stage_modules(backbone) or []
+    last = backbone.get_submodule(stages[stage - 1][-1])
+    if model.gives_tokens:
+        last.register_forward_pre_hook(lambda _, args: (cut(args[0]),))
     else:
-        stages = stage_modules(backbone) or []
-        backbone.get_submodule(stages[stage - 1][-1]).register_forward_hook(lambda _m, _a, output: cut(output))
+        last.register_forward_hook(lambda _m, _a, output: cut(output))
     return leaves
 
 

@@ -69,6 +69,9 @@ class FeatureNet(nn.Module):
             raise ValueError(f"extract: layer {layer} runs {len(outputs)} times for a clip; choose one that runs once.")
         output = outputs[0][0] if isinstance(outputs[0], tuple) else outputs[0]
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        backbone: Any = getattr(self.net, "backbone", None)
+        if getattr(backbone, "gives_tokens", False) and layer.removeprefix("backbone.") in backbone.stage_names:
+            output = backbone.tokens_to_maps(output, tuple(x.shape[2:]))
         if isinstance(output, Tensor) and output.ndim == 5 and len(output) == len(x):
             return output.mean((3, 4)).transpose(1, 2)
         if isinstance(output, Tensor) and output.ndim in (2, 4) and len(output) % len(x) == 0:

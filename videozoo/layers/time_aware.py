@@ -59,7 +59,7 @@ def check_num_segments(net: nn.Module, num_segments: int, num_frames: int, prefi
         ValueError: a module has weights for another number of time steps, or needs more.
     """
     for name, layer in time_aware_layers(net, prefix):
-        where = f"set_num_frames: {type(layer).__name__} at {name}"
+        where = f"set_num_frames: {type(layer).__name__}{f' at {name}' if name else ''}"
         fixed = getattr(layer, "fixed_segments", TimeAware.fixed_segments)
         if fixed not in (None, num_segments):
             raise ValueError(

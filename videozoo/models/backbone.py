@@ -14,7 +14,7 @@ from videozoo.hub.convert.checkpoint import open_checkpoint, unwrap, without_pre
 from videozoo.models.registry import is_model
 from videozoo.models.spec import ModelSpec
 from videozoo.models.state_dict import adapt_stems, load_strictly
-from videozoo.nets import Backbone, complete_backbone
+from videozoo.nets import Backbone, complete_backbone, has_positions, image_model_of
 from videozoo.surgery import find_blocks
 from videozoo.text import near_names
 
@@ -44,6 +44,7 @@ def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir:
     kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": spec.in_chans}
     if spec.drop_path_rate:  # models without residual branches do not take it
         kwargs["drop_path_rate"] = spec.drop_path_rate
+    kwargs |= _positions(spec)
     is_file = weights is not None and (
         isinstance(weights, Path) or re.search(r"[/\\]|\.\w+$", str(weights)) is not None
     )
@@ -51,7 +52,7 @@ def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir:
         if weights is None or is_file:
             backbone = timm.create_model(arch, **kwargs)
         else:
-            backbone = _create_tagged(arch, str(weights), {**kwargs, "cache_dir": cache_dir})
+            backbone = _create_started(arch, str(weights), kwargs, cache_dir)
     except TypeError as error:
         raise ValueError(f"build: {arch} is not a backbone that videozoo can use ({error}).") from error
     if not hasattr(backbone, "forward_features") or getattr(backbone, "output_fmt", "NCHW") != "NCHW":
@@ -61,6 +62,30 @@ def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir:
         _check_maps(arch, kwargs, hasattr(backbone, "patch_embed"))
     if is_file:
         load_backbone_file(backbone, Path(str(weights)).expanduser(), spec.in_chans)
+    return backbone
+
+
+def _positions(spec: ModelSpec) -> dict[str, int]:
+    """Return the sizes that position embeddings are for, as arguments of a backbone that has them."""
+    if has_positions(spec.backbone):
+        return {"num_frames": spec.num_frames, **({} if spec.img_size is None else {"img_size": spec.img_size})}
+    if spec.img_size is not None:
+        raise ValueError(
+            f"build: img_size is {spec.img_size}, but {spec.backbone} has no position embeddings that fit one size; "
+            "leave img_size out, and give the model frames of the size that you want."
+        )
+    return {}
+
+
+def _create_started(arch: str, tag: str, kwargs: dict[str, Any], cache_dir: str | Path | None) -> nn.Module:
+    """Create a backbone with the weights of a tag of timm, its own or its image model's."""
+    image = image_model_of(arch)
+    if image == arch:
+        return _create_tagged(arch, tag, {**kwargs, "cache_dir": cache_dir})
+    source = {"num_classes": 0, "in_chans": kwargs["in_chans"], "cache_dir": cache_dir}
+    state = _create_tagged(image, tag, source).state_dict()
+    backbone: Any = timm.create_model(arch, **kwargs)
+    load_strictly(backbone, backbone.from_image_weights(state), source=f"{image}.{tag}")
     return backbone
 
 
@@ -126,4 +151,6 @@ def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> No
     classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
     state = {k: v for k, v in state.items() if k.rpartition(".")[0] not in classifiers}
     adapt_stems(state, backbone.state_dict(), in_chans)
+    if hasattr(backbone, "from_image_weights"):
+        state = backbone.from_image_weights(state)
     load_strictly(backbone, state, source=str(path))

@@ -44,6 +44,8 @@ def build(spec: Spec, backbone_weights: Place = None, cache_dir: Place = None) -
         return Ensemble([build(member, backbone_weights, cache_dir) for member in spec.members])
     for option, least in (("num_frames", 1), ("in_chans", 1), ("num_classes", 0)):
         check_count("build", option, getattr(spec, option), least)
+    if spec.img_size is not None:
+        check_count("build", "img_size", spec.img_size, 1)
     for option in ("drop_rate", "drop_path_rate"):
         rate = getattr(spec, option)
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:

@@ -126,8 +126,8 @@ def _check_3d(net: VideoNet) -> None:
     """Raise unless the backbone is causal by itself, as MoViNet's for streams (its attribute ``is_causal``)."""
     if not getattr(net.backbone, "is_causal", False):
         raise ValueError(
-            f"{net.spec.title} cannot be causal: a 3-D model's convolutions over time look at frames to come; take a "
-            "MoViNet for streams (movinet_a0_stream), or TSN, TSM or DNR on a 2-D backbone."
+            f"{net.spec.title} cannot be causal: a 3-D model looks at frames to come, with convolutions or attention "
+            "over time; take a MoViNet for streams (movinet_a0_stream), or TSN, TSM or DNR on a 2-D backbone."
         )
     if net.spec.augmenters:
         raise ValueError(

@@ -15,6 +15,7 @@ from videozoo.hub.remote import is_cached, split_repo
 from videozoo.models.pretrained import cache_folder
 from videozoo.models.registry import get_pretrained_cfg, names_of, pretrained_name, spec_of
 from videozoo.models.spec import EnsembleSpec
+from videozoo.nets import image_model_of
 
 __all__ = ["Start", "default_starts", "image_weights"]
 
@@ -75,7 +76,7 @@ def image_weights(name: str) -> str | None:
 
 def _backbone_of(name: str) -> str:
     spec = spec_of(name)
-    return (spec.members[0] if isinstance(spec, EnsembleSpec) else spec).backbone
+    return image_model_of((spec.members[0] if isinstance(spec, EnsembleSpec) else spec).backbone)
 
 
 def _published(name: str) -> tuple[str, bool, str] | None:

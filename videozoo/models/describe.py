@@ -7,7 +7,7 @@ import timm
 
 from videozoo.models.config import OF_CLASSES, VideoCfg, merge_cfg
 from videozoo.models.ensemble import Ensemble, joint_names
-from videozoo.models.spec import ModelSpec
+from videozoo.models.spec import EnsembleSpec, ModelSpec
 from videozoo.models.video_net import VideoNet
 from videozoo.nets import list_backbones
 
@@ -33,13 +33,14 @@ def configure(model: Net, cfg: VideoCfg, name: str) -> Net:
             configure(member, merge_cfg(cfg, {"metrics": None}), "")
     spec = model.spec
     stale = cfg.num_classes != spec.num_classes
+    size = None if isinstance(spec, EnsembleSpec) else spec.img_size
     final = merge_cfg(
         cfg,
         {
             "architecture": name or None,
             "num_classes": spec.num_classes,
             "num_frames": spec.num_frames,
-            "input_size": (spec.in_chans, *cfg.input_size[1:]),
+            "input_size": (spec.in_chans, *(cfg.input_size[1:] if size is None else (size, size))),
             "first_conv": _first_conv(model),
             "classifier": joint_names(model.members, "classifier") if isinstance(model, Ensemble) else "fc",
             **(dict.fromkeys(OF_CLASSES) if stale else {}),

@@ -57,9 +57,9 @@ def create_model(
         cache_dir: folder for downloaded weights.
         scriptable, exportable, no_jit: timm's layer settings for the backbone.
         kwargs: ``num_classes``, ``in_chans``, ``num_frames``, ``drop_rate``, ``drop_path_rate``, ``causal``,
-            ``backbone_weights`` (a timm tag such as ``"tv_in1k"``, or a local file), and ``init_from``: the base whose
-            weights an ARC or DNR model starts from, ``arch.tag`` or the place of a model. ``model.init_report`` then
-            lists what was left new. What is not given is as in the base.
+            ``img_size``, ``backbone_weights`` (a timm tag such as ``"tv_in1k"``, or a local file), and ``init_from``:
+            the base whose weights an ARC or DNR model starts from, ``arch.tag`` or the place of a model.
+            ``model.init_report`` then lists what was left new. What is not given is as in the base.
     Returns:
         the model, for clips (B, C, T, H, W). It is in training mode, as timm's models are.
     Raises:
@@ -169,6 +169,7 @@ def compose(
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
     causal: bool = False,
+    img_size: int | None = None,
     backbone_weights: str | Path | None = None,
 ) -> VideoNet:
     """Compose a model from any timm CNN, a temporal module and augmenters.
@@ -177,7 +178,7 @@ def compose(
         backbone: a timm name without tag, for example ``"seresnet50"``.
         temporal: for example ``TSN()`` or ``TSM(shift_div=8)``.
         augmenters: for example ``[ARC(num_steps=4)]`` or ``[DNR()]``, applied in this order.
-        num_classes, num_frames, in_chans, drop_rate, drop_path_rate, causal: as in :class:`ModelSpec`.
+        num_classes, num_frames, in_chans, drop_rate, drop_path_rate, causal, img_size: as in :class:`ModelSpec`.
         backbone_weights: weights of the backbone alone, loaded before it is changed: a timm tag (``"tv_in1k"``, which
             is downloaded), a local ``.safetensors`` file with timm's or torchvision's keys, or None for random ones.
     Returns:
@@ -192,12 +193,14 @@ def compose(
         'TSM+ARC on resnet10t'
     """
     parts: Any = augmenters  # ModelSpec checks them and makes a tuple
-    spec = ModelSpec(backbone, temporal, parts, num_frames, num_classes, in_chans, drop_rate, drop_path_rate, causal)
+    spec = ModelSpec(
+        backbone, temporal, parts, num_frames, num_classes, in_chans, drop_rate, drop_path_rate, causal, img_size
+    )
     return configure(build(spec, backbone_weights), backbone_cfg(spec), "")
 
 
 def _change_spec(spec: Spec, changes: Mapping[str, Any], name: str) -> Spec:
-    allowed = ("num_classes", "num_frames", "in_chans", "drop_rate", "drop_path_rate", "causal")
+    allowed = ("num_classes", "num_frames", "in_chans", "drop_rate", "drop_path_rate", "causal", "img_size")
     unknown = sorted(set(changes) - set(allowed))
     if unknown:
         raise ValueError(

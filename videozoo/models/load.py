@@ -17,7 +17,7 @@ from videozoo.models.ensemble import Ensemble
 from videozoo.models.pretrained import weights_folder
 from videozoo.models.registry import is_model, list_models, pretrained_name, split_name
 from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec, spec_from_dict
-from videozoo.models.state_dict import adapt_stems, load_strictly
+from videozoo.models.state_dict import adapt_positions, adapt_stems, load_strictly
 from videozoo.models.video_net import VideoNet
 from videozoo.text import near_names
 from videozoo.version import __version__
@@ -167,13 +167,28 @@ def load_weights_from(model: VideoNet | Ensemble, source: Source) -> None:
         WeightsError: the file cannot be read, or a key or shape does not fit.
     """
     try:
-        load_weights(model, source.weights, num_classes=source.spec.num_classes, in_chans=source.spec.in_chans)
+        load_weights(
+            model,
+            source.weights,
+            num_classes=source.spec.num_classes,
+            in_chans=source.spec.in_chans,
+            has_other_positions=_positions_of(source.spec) != _positions_of(model.spec),
+        )
     except WeightsError as error:
         raise source.error(error.reason, source.weights.name) from error
 
 
+def _positions_of(spec: Spec) -> tuple[int, int | None]:
+    return spec.num_frames, spec.img_size if isinstance(spec, ModelSpec) else None
+
+
 def load_weights(
-    model: VideoNet | Ensemble, path: Path, *, num_classes: int | None = None, in_chans: int | None = None
+    model: VideoNet | Ensemble,
+    path: Path,
+    *,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    has_other_positions: bool = False,
 ) -> None:
     """Load a ``.safetensors`` file into a model, strictly.
 
@@ -185,12 +200,15 @@ def load_weights(
         path: a file with the model's keys.
         num_classes: number of classes of the weights. None: as the model.
         in_chans: number of channels of the weights. None: as the model.
+        has_other_positions: interpolate position embeddings, which are for another number of frames or another size.
     Raises:
         WeightsError: the file cannot be read, or a key or shape does not fit.
     """
     state, own = read_safetensors(path), model.state_dict()
     if in_chans not in (None, model.in_chans):
         adapt_stems(state, own, model.in_chans, in_chans)
+    if has_other_positions:
+        adapt_positions(model, state)
     if num_classes not in (None, model.num_classes):
         rest = {key: value for key, value in state.items() if not _OF_CLASSIFIER.match(key)}
         state = {**rest, **{key: value for key, value in own.items() if _OF_CLASSIFIER.match(key)}}

@@ -140,11 +140,16 @@ def spec_of(name: str) -> Spec:
 def names_of(spec: ModelSpec) -> list[str]:
     """Return the architectures with the same backbone, temporal module and augmenters.
 
-    Where none has the same options, those of the same kind are returned, whatever their options.
+    Those for the same number of frames and size come first. Where none has the same options, those of the same kind are
+    returned, whatever their options.
     """
     same = [name for name in list_models() if name in _SPECS and _SPECS[name].kind == spec.kind]
     exact = [name for name in same if isinstance(own := _SPECS[name], ModelSpec) and _parts_of(own) == _parts_of(spec)]
-    return exact or same
+    return sorted(exact, key=lambda name: _shape_of(_SPECS[name]) != _shape_of(spec)) or same
+
+
+def _shape_of(spec: Spec) -> tuple[int, int | None]:
+    return spec.num_frames, spec.img_size if isinstance(spec, ModelSpec) else None
 
 
 def _parts_of(spec: ModelSpec) -> tuple[Any, ...]:

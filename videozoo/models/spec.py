@@ -43,6 +43,7 @@ class ModelSpec:
         in_chans: channels of a frame.
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth of the backbone.
+        img_size: side of the frames that position embeddings are for, in a backbone that has them. None: its own.
         causal: every frame sees only earlier ones (``models.streaming``). For ARC and TANet that is an extension.
     Raises:
         ValueError: ``augmenters`` is not a list or tuple.
@@ -62,6 +63,7 @@ class ModelSpec:
     drop_rate: float = 0.0
     drop_path_rate: float = 0.0
     causal: bool = False
+    img_size: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.augmenters, list | tuple):
@@ -107,6 +109,8 @@ class ModelSpec:
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("temporal", "augmenters")}
         if not self.causal:
             del plain["causal"]
+        if self.img_size is None:
+            del plain["img_size"]
         return {**plain, **parts, "augmenters": [_part_to_dict(part, AUGMENTERS) for part in self.augmenters]}
 
     @classmethod

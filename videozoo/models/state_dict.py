@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from videozoo.hub import WeightsError
 from videozoo.text import some
 
-__all__ = ["adapt_stems", "load_strictly"]
+__all__ = ["adapt_positions", "adapt_stems", "load_strictly"]
 
 
 def load_strictly(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
@@ -71,3 +71,15 @@ def adapt_stems(state: dict[str, Tensor], own: Mapping[str, Tensor], in_chans: i
             state[key] = adapt_input_conv(in_chans, alone, base_chans).reshape(like.shape).contiguous()
             adapted.append(key)
     return adapted
+
+
+def adapt_positions(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Interpolate position embeddings for the frames of a model, in every part of it that has ``adapt_positions``.
+
+    Args:
+        model: the model.
+        state: weights for another number of frames or another size, changed in place.
+    """
+    for name, module in model.named_modules():
+        if hasattr(module, "adapt_positions"):
+            module.adapt_positions(state, f"{name}." if name else "")

@@ -60,6 +60,7 @@ class VideoNet(nn.Module):
         self.spec, self.sites = spec, sites
         self.num_frames, self.in_chans, self.num_classes = spec.num_frames, spec.in_chans, spec.num_classes
         self.is_3d: bool = is_3d(backbone)
+        self.gives_tokens: bool = getattr(backbone, "gives_tokens", False)
         self.frames_per_segment, self.frames_in_a_row = spec.frames_per_segment, spec.frames_in_a_row
         self.num_features: int = self.backbone.num_features
         self.head_hidden_size: int = getattr(self.backbone, "head_hidden_size", self.num_features)
@@ -143,10 +144,11 @@ class VideoNet(nn.Module):
         return x if self.is_3d else to_clips(x, steps or self.num_segments)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Return the feature maps before pooling: (B, C, T, H, W) -> (B, num_features, T', H', W').
+        """Return the features before pooling: maps, (B, C, T, H, W) -> (B, num_features, T', H', W').
 
         T' is the number of segments for a 2-D backbone. For a 3-D one it is T divided by the strides. Behind a neck
-        (TPN) it is 1.
+        (TPN) it is 1. A transformer on tokens (``backbone.gives_tokens``) returns tokens (B, N, num_features) as timm's
+        ViTs do, its class token first.
         """
         return self._clips(self._maps(x), self.num_steps)
 
@@ -154,7 +156,8 @@ class VideoNet(nn.Module):
         if self.neck is not None:
             return self._join(*self._last_two(x))
         maps = self.backbone.forward_features(self._fold(x))
-        if not isinstance(maps, Proxy) and maps.ndim != (5 if self.is_3d else 4):
+        dims = 3 if self.gives_tokens else 5 if self.is_3d else 4
+        if not isinstance(maps, Proxy) and maps.ndim != dims:
             raise ValueError(
                 f"VideoNet: {self.spec.backbone} gives features {tuple(maps.shape)}, not maps (B, C, H, W); "
                 "use a convolutional backbone."
@@ -172,7 +175,7 @@ class VideoNet(nn.Module):
         return maps if self.is_3d else fold_time(maps)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Pool, average over frames and classify: (B, num_features, T', H', W') -> (B, num_classes).
+        """Pool, average over frames and classify what ``forward_features`` returns: -> (B, num_classes).
 
         With ``pre_logits`` the result is the pooled features (B, head_hidden_size).
         """

@@ -199,9 +199,21 @@ for _name, _backbone, _frames, _stride, _size, _test in (
     if _name == "x3d_s":
         _register("dnr_x3d_s", ModelSpec(_backbone, augmenters=(DNR(),), num_frames=_frames), "DNR in X3D", **_clip)
 
-# Transformers.
-_register("uniformer_s", ModelSpec("uniformer_small", num_frames=16), "UniFormer")
-_register("uniformer_b", ModelSpec("uniformer_base", num_frames=16), "UniFormer")
+# Transformers, on the clips of their authors.
+_half: dict[str, Any] = {"mean": (0.45,) * 3, "std": (0.225,) * 3, "frame_sampling": "dense"}
+for _name in ("small", "base"):
+    _register(
+        f"uniformer_{_name[0]}", ModelSpec(f"uniformer_{_name}", num_frames=16), "UniFormer", **_half, frame_stride=4
+    )
+for _name, _backbone, _frames, _stride, _img_size, _what in (
+    ("timesformer_b", "timesformer_base", 8, 32, None, "TimeSformer"),
+    ("timesformer_hr", "timesformer_base", 16, 16, 448, "TimeSformer-HR (448 pixels)"),
+    ("timesformer_l", "timesformer_base", 96, 4, None, "TimeSformer-L (96 frames)"),
+    ("timesformer_joint_b", "timesformer_base_joint", 8, 32, None, "TimeSformer with joint space-time attention"),
+    ("timesformer_space_b", "timesformer_base_space", 8, 32, None, "TimeSformer with attention over space alone"),
+):
+    _clip = {**_half, "frame_stride": _stride, "input_size": (3, _img_size or 224, _img_size or 224)}
+    _register(_name, ModelSpec(_backbone, num_frames=_frames, img_size=_img_size), _what, **_clip)
 
 for _short in ("a0", "a1", "a2", "a3", "a4", "a5"):
     _register(f"movinet_{_short}", ModelSpec(f"movinet_{_short}_base", num_frames=50), "MoViNet")

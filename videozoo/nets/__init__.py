@@ -14,11 +14,13 @@ from videozoo.nets.inception3d import Inception3d, InceptionNet3d, SeparableInce
 from videozoo.nets.inception_v3 import complete_backbone
 from videozoo.nets.inception_v3_tsn import InceptionV3Tsn, Mixed, MixedSplit, MixedStride
 from videozoo.nets.movinet import MoViNet, MoViNetBlock
-from videozoo.nets.registry import list_backbones
+from videozoo.nets.registry import has_positions, image_model_of, list_backbones
 from videozoo.nets.resnet3d import ResNet3d
 from videozoo.nets.rubiksnet import RubiksBlock, RubiksNet
 from videozoo.nets.slowfast import SlowFast
+from videozoo.nets.timesformer import TimeSformer
 from videozoo.nets.tiny_resnet import make_tiny_resnet
+from videozoo.nets.tokens import TokenBackbone
 from videozoo.nets.uniformer import UniFormer
 from videozoo.nets.x3d import X3d, X3dBlock
 
@@ -51,10 +53,14 @@ __all__ = [
     "RubiksNet",
     "SeparableInception3d",
     "SlowFast",
+    "TimeSformer",
+    "TokenBackbone",
     "UniFormer",
     "X3d",
     "X3dBlock",
     "complete_backbone",
+    "has_positions",
+    "image_model_of",
     "is_3d",
     "list_backbones",
     "make_tiny_resnet",

@@ -43,6 +43,10 @@ class StageByStage(nn.Module):
     def _map(self, state: Any) -> Tensor:
         return state
 
+    def _normed(self, state: Any) -> Any:
+        """Return the state with the last norm applied, if that norm fits the states of all stages."""
+        return state
+
     def _end(self, state: Any) -> Tensor:
         """Return the final features from the state after the last stage."""
         return self._map(state)
@@ -60,7 +64,7 @@ class StageByStage(nn.Module):
         """Return the last feature map: (B, C, [T,] H, W) -> (B, num_features, [T',] H', W')."""
         state = self._begin(x)
         for index, name in enumerate(self.stage_names):
-            state = self._advance(getattr(self, name), self._between(index, state))
+            state = self._advance(self.get_submodule(name), self._between(index, state))
         return self._end(state)
 
     def forward_intermediates(
@@ -77,7 +81,7 @@ class StageByStage(nn.Module):
         Args:
             x: as in ``forward_features``.
             indices: rows of ``feature_info``. An int n takes the last n, None all.
-            norm: for timm's signature, without effect. The maps are normalized already.
+            norm: apply the last norm to the maps of a transformer on tokens. No effect on other backbones.
             stop_early: do not run the stages after the last wanted one.
             output_fmt: one of ``output_fmts``. The layout is that of the input in any case.
             intermediates_only: omit the final features.
@@ -89,13 +93,13 @@ class StageByStage(nn.Module):
             raise ValueError(f"forward_intermediates: output_fmt is {output_fmt!r}; only {known} is possible.")
         take, last = feature_take_indices(1 + len(self.stage_names), indices)
         state = self._begin(x)
-        maps = [self._map(state)] if 0 in take else []
+        maps = [self._map(self._normed(state) if norm else state)] if 0 in take else []
         for index, name in enumerate(self.stage_names):
             if stop_early and index >= last:
                 break
-            state = self._advance(getattr(self, name), self._between(index, state))
+            state = self._advance(self.get_submodule(name), self._between(index, state))
             if index + 1 in take:
-                maps.append(self._map(state))
+                maps.append(self._map(self._normed(state) if norm else state))
         if intermediates_only:
             return maps
         is_whole = not stop_early or last == len(self.stage_names)
@@ -109,6 +113,7 @@ class Backbone(StageByStage):
 
     Attributes:
         is_3d: takes clips (B, C, T, H, W) instead of images (B, C, H, W).
+        gives_tokens: ``forward_features`` returns tokens (B, N, C) instead of maps (``nets.tokens``).
         mixes_time: whether a frame's features depend on other frames.
         feature_info: timm's rows for the stem and every stage.
         num_features: channels of the last map.
@@ -118,6 +123,7 @@ class Backbone(StageByStage):
     """
 
     is_3d = False
+    gives_tokens = False
     mixes_time = False
     output_fmts = ("NCHW", "NCTHW")
     stem_pattern = r"^(?:conv1|bn1)"
@@ -168,6 +174,10 @@ class Backbone(StageByStage):
         like = next(self.parameters())
         fc = nn.Linear(self.head_hidden_size, num_classes) if num_classes else nn.Identity()
         self.fc = fc.to(like.device, like.dtype)
+
+    def stage_modules(self) -> list[list[str]]:
+        """Return the names of the modules of each stage. The last of a stage returns its map or tokens."""
+        return [[name] for name in self.stage_names]
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute blocks in the backward pass instead of keeping their activations."""

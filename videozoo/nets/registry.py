@@ -8,9 +8,11 @@ import timm
 from timm.models import DefaultCfg, PretrainedCfg, build_model_with_cfg, register_model
 from torch import nn
 
-__all__ = ["list_backbones", "register_backbone", "register_with_timm"]
+__all__ = ["has_positions", "image_model_of", "list_backbones", "register_backbone", "register_with_timm"]
 
 _NAMES: list[str] = []
+_WITH_POSITIONS: set[str] = set()
+_IMAGE_MODELS: dict[str, str] = {}
 
 
 def register_with_timm(entry: Callable[..., Any], cfgs: Mapping[str, PretrainedCfg]) -> None:
@@ -30,13 +32,24 @@ def register_with_timm(entry: Callable[..., Any], cfgs: Mapping[str, PretrainedC
     register_model(entry)
 
 
-def register_backbone(name: str, make: Callable[..., nn.Module], summary: str, **cfg: Any) -> None:
+def register_backbone(
+    name: str,
+    make: Callable[..., nn.Module],
+    summary: str,
+    *,
+    has_positions: bool = False,
+    image_model: str | None = None,
+    **cfg: Any,
+) -> None:
     """Register a backbone with timm, so that ``timm.create_model(name)`` builds it.
 
     Args:
         name: name of the backbone.
         make: function of ``num_classes``, ``in_chans``, ``drop_rate`` and ``drop_path_rate`` that returns the model.
         summary: the entry point's docstring.
+        has_positions: ``make`` also takes ``num_frames`` and ``img_size``, which its position embeddings are for.
+        image_model: name of the image model in timm whose weights training can start from. The backbone has a method
+            ``from_image_weights``. None: those of timm under ``name``.
         cfg: fields of timm's ``PretrainedCfg``.
     Raises:
         ValueError: timm already has a model of that name.
@@ -52,6 +65,20 @@ def register_backbone(name: str, make: Callable[..., nn.Module], summary: str, *
     defaults = {"num_classes": 0, "input_size": (3, 224, 224), "classifier": "fc"}
     register_with_timm(entry, {"": PretrainedCfg(**{**defaults, **cfg})})
     _NAMES.append(name)
+    if has_positions:
+        _WITH_POSITIONS.add(name)
+    if image_model is not None:
+        _IMAGE_MODELS[name] = image_model
+
+
+def has_positions(name: str) -> bool:
+    """Return whether a backbone is built for a number of frames and a size, ``num_frames`` and ``img_size``."""
+    return name in _WITH_POSITIONS
+
+
+def image_model_of(name: str) -> str:
+    """Return the image model in timm whose weights a backbone can start from. A backbone of timm is its own."""
+    return _IMAGE_MODELS.get(name, name)
 
 
 def list_backbones() -> list[str]:

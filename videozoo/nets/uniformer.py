@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from timm.layers import DropPath, calculate_drop_path_rates, trunc_normal_
+from timm.layers import DropPath, calculate_drop_path_rates
 from timm.models._manipulate import MATCH_PREV_GROUP
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from videozoo.nets.base import Backbone
 from videozoo.nets.registry import register_backbone
+from videozoo.nets.tokens import init_linears
 
 __all__ = ["UniFormer", "UniFormerCfg"]
 
@@ -151,7 +152,7 @@ class UniFormer(Backbone):
             setattr(self, self.stage_names[i], _make_stage(i, width, cfg, rates[i]))
             inputs = width
         self.norm = nn.BatchNorm3d(inputs)
-        _init_linears(self)
+        init_linears(self)
         maps = [(cfg.widths[0], 4), *((width, 4 * 2**i) for i, width in enumerate(cfg.widths))]
         self._finish("patch_embed1", maps, num_classes, drop_rate)
 
@@ -177,14 +178,6 @@ def _make_stage(index: int, width: int, cfg: UniFormerCfg, rates: Sequence[float
     if index < 2:
         return nn.Sequential(*(_LocalBlock(width, cfg.mlp_ratio, rate) for rate in rates))
     return nn.Sequential(*(_GlobalBlock(width, cfg, rate) for rate in rates))
-
-
-def _init_linears(net: nn.Module) -> None:
-    for module in net.modules():
-        if isinstance(module, nn.Linear):
-            trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 for _size, _depths in {"small": (3, 4, 8, 3), "base": (5, 8, 20, 7)}.items():

@@ -23,7 +23,7 @@ def feature_rows(net: nn.Module) -> list[dict[str, Any]] | None:
 def stage_modules(net: nn.Module) -> list[list[str]] | None:
     """Return the names of the modules of each stage, stage 1 first, or None if the model does not list its stages.
 
-    A backbone of :mod:`videozoo.nets` lists them in ``stage_names``. For others timm's ``feature_info`` is used: a
+    A backbone of :mod:`videozoo.nets` lists them itself. For others timm's ``feature_info`` is used: a
     stage ends at a feature map, and maps with a reduction below 4 belong to the stem. So stage 1 is res2 of the papers
     (``layer1`` of a ResNet) and stage 4 is res5. A stage of a MobileNet may span several ``blocks.N``. Backbones inside
     other modules are found at any depth. Stage k of a model with several backbones is stage k of each.
@@ -45,7 +45,7 @@ def find_backbones(net: nn.Module, name: str = "") -> list[tuple[str, Any]]:
 
 def _own_stages(net: nn.Module) -> list[list[str]] | None:
     if isinstance(net, nets.Backbone):
-        return [[name] for name in net.stage_names]
+        return net.stage_modules()
     ends = dict(_feature_modules(net))
     stages: list[list[str]] = []
     current: list[str] = []

@@ -23,7 +23,10 @@ __all__ = [
 
 # (pattern, replacement) of the keys without their last part, which stays; "" drops a tensor that only training needs.
 Rules = Sequence[tuple[str, str]]
-_LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+_LEAVES = (
+    *("weight", "bias", "running_mean", "running_var", "num_batches_tracked"),
+    *("cls_token", "pos_embed", "time_embed"),  # parameters of a transformer itself
+)
 _RESNETS: dict[tuple[int, ...], tuple[str, str]] = {  # of plain blocks, of bottlenecks
     (2, 2, 2, 2): ("resnet18", ""),
     (3, 4, 6, 3): ("resnet34", "resnet50"),

@@ -40,6 +40,8 @@ from videozoo.hub.convert import (
     tanet,
     tdn,
     tea,
+    timesformer,
+    timesformer_hf,
     tin,
     torchvision_r2plus1d,
     torchvision_s3d,
@@ -93,6 +95,8 @@ _CONVERTERS: list[tuple[str, ModuleType]] = [
     ("s3d", s3d),
     ("s3dg", s3dg),
     ("i3d_inception", i3d_inception),
+    ("timesformer", timesformer),
+    ("transformers", timesformer_hf),
     ("torchvision", torchvision_r2plus1d),
     ("torchvision", torchvision_s3d),
 ]

@@ -1,21 +1,50 @@
-"""Transformers of MMAction2, 1.x: UniFormer."""
+"""Transformers of MMAction2, 0.x and 1.x: UniFormer, TimeSformer."""
 
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from videozoo.hub.convert.base import Converted
+from videozoo.hub.convert.base import Converted, Rules, rename_all
+from videozoo.hub.convert.timesformer import compose_timesformer
 from videozoo.hub.convert.uniformer import convert_uniformer
 
 __all__ = ["convert", "matches"]
 
 SOURCE = "MMAction2"
 _HEAD = r"cls_head\.fc_cls"
+_LAYER = r"backbone\.transformer_layers\.layers\.(\d+)"
+
+
+def _timesformer_rules(attentions: Mapping[str, str]) -> Rules:
+    """Return the rules. ``attentions`` are our prefixes (of norm, attention) by the number of an attention."""
+    rules: list[tuple[str, str]] = [
+        (r"backbone", "backbone"),  # the class token and embeddings
+        (r"backbone\.patch_embed\.projection", "backbone.patch_embed.proj"),
+        (r"backbone\.norm", "backbone.norm"),
+        (rf"{_LAYER}\.attentions\.\d\.temporal_fc", r"backbone.blocks.\1.temporal_fc"),
+        (rf"{_LAYER}\.norms\.0", r"backbone.blocks.\1.norm1"),
+        (rf"{_LAYER}\.(?:norms\.1|ffns\.0\.norm)", r"backbone.blocks.\1.norm2"),
+        (rf"{_LAYER}\.ffns\.0\.layers\.0\.0", r"backbone.blocks.\1.mlp.fc1"),
+        (rf"{_LAYER}\.ffns\.0\.layers\.1", r"backbone.blocks.\1.mlp.fc2"),
+        (_HEAD, "fc"),
+    ]
+    for number, prefix in attentions.items():
+        old, new = rf"{_LAYER}\.attentions\.{number}", rf"backbone.blocks.\1.{prefix}"
+        rules += [
+            (rf"{old}\.norm", f"{new}norm1"),
+            (rf"{old}\.attn\.in_proj", f"{new}attn.qkv"),
+            (rf"{old}\.attn\.out_proj", f"{new}attn.proj"),
+        ]
+    return rules
+
+
+_ATTENTION = "backbone.transformer_layers.layers.0.attentions.{}.attn.in_proj_weight"
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
     """Return whether the keys are those of one of these models."""
-    return "backbone.patch_embed1.proj.weight" in state and "backbone.blocks1.0.pos_embed.weight" in state
+    is_uniformer = {"backbone.patch_embed1.proj.weight", "backbone.blocks1.0.pos_embed.weight"} <= set(state)
+    return is_uniformer or {_ATTENTION.format(0), "backbone.cls_token"} <= set(state)
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
@@ -24,4 +53,9 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     Raises:
         ConvertError: a key has no place, or a variant that is not registered.
     """
-    return convert_uniformer(state, r"backbone\.", _HEAD, SOURCE)
+    if _ATTENTION.format(0) not in state:
+        return convert_uniformer(state, r"backbone\.", _HEAD, SOURCE)
+    is_divided = _ATTENTION.format(1) in state
+    rules = _timesformer_rules({"0": "temporal_", "1": ""} if is_divided else {"0": ""})
+    named = {key.replace(".in_proj_", ".in_proj."): value for key, value in state.items()}
+    return compose_timesformer(*rename_all(named, rules, SOURCE), SOURCE, mean=0.5, std=0.5)
