@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from timm.models.res2net import Bottle2neck
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -100,10 +101,22 @@ for _kind in ("dot_product", "gaussian"):
     _MAKERS[f"small_i3d_nl_{_kind}"] = partial(ResNet3d, replace(_i3d_mm, non_local=_PLACES, block=_block))
 for _name, _make in _MAKERS.items():
     register_backbone(_name, _make, "For tests.", first_conv="conv1")
+
+
+def _small_timesformer(cfg: TimeSformerCfg, **kwargs: Any) -> nn.Module:
+    """A TimeSformer whose linear layers start as PyTorch's: ViTs' small ones do next to nothing at a small width."""
+    net = TimeSformer(cfg, **{"img_size": 40, **kwargs})
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            module.reset_parameters()
+    return net
+
+
 for _kind in ("divided", "joint", "space"):
     _timesformer = TimeSformerCfg(_kind, width=24, depth=4, num_heads=3, patch=8)
+    _make = partial(_small_timesformer, _timesformer)
     register_backbone(
-        f"small_timesformer_{_kind}", partial(TimeSformer, _timesformer, img_size=40), "For tests.", has_positions=True
+        f"small_timesformer_{_kind}", _make, "For tests.", first_conv="patch_embed.proj", has_positions=True
     )
 
 SMALL = {

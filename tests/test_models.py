@@ -143,12 +143,10 @@ def make(case: str, **kwargs: Any) -> Net:
 
 def is_order_free(net: Net) -> bool:
     """No part mixes time: frames meet in averages and maxima only."""
-    if net.is_3d and isinstance(net, VideoNet):
-        return not net.backbone.mixes_time
     augmenters = [part for member in members_of(net) for part in member.spec.augmenters]
     is_plain = all(type(member.spec.temporal) is TSN for member in members_of(net))
     own = any(mixes_time(member.backbone) for member in members_of(net))
-    return not net.is_3d and not own and is_plain and all(type(part) is ARC for part in augmenters)
+    return not own and is_plain and all(type(part) is ARC for part in augmenters)
 
 
 @pytest.fixture(scope="module")
@@ -325,7 +323,8 @@ def test_gradient_checkpointing_gives_the_same_gradients(net: Net, x: Tensor) ->
     plain, saving = trainable(net), trainable(net)
     saving.set_grad_checkpointing()
     blocks = [(n, m) for n, m in saving.named_modules() if "neck." not in n and n.count(".") > 2]
-    last = [m for _, m in blocks if isinstance(m, CONVS)]
+    # a transformer may have none; the very last layer of a block is not run again, nothing asks for its output
+    last = [m for _, m in blocks if isinstance(m, CONVS)] or [m for n, m in blocks if n.endswith(".attn.qkv")]
     calls = count_calls(last[-1])
     for model in (plain, saving):
         torch.manual_seed(0)  # TRN draws in training

@@ -26,7 +26,9 @@ RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet50_gn", "resn
 
 
 def size_of(name: str) -> int:
-    return 75 if "inception_v3" in name else 64 if "inception" in name or "eco_" in name else 40
+    # attention over a single pixel is traced as one that never has more
+    is_64 = any(part in name for part in ("inception", "eco_", "uniformer"))
+    return 75 if "inception_v3" in name else 64 if is_64 else 40
 
 
 @pytest.fixture(autouse=True)

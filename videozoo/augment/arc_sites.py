@@ -59,6 +59,10 @@ def why_none(sites: Sites, stages: tuple[int, ...] | None, kinds: tuple[LayerKin
     counts = sites.counts
     convs = sum(n for kind, n in counts.items() if kind != "linear")
     where = "the stages from 2 on" if stages is None else f"stages {stages}"
+    if not convs:
+        return (
+            f"there is no convolution in {where} (a transformer?), and ARC is for those; use a convolutional backbone."
+        )
     text = f"of {convs} convolutions in {where}, {counts['pointwise']} are 1x1 and {counts['grouped']} are grouped"
     if counts["stem"]:
         text += f", and {counts['stem']} see the model's input (the stem) or an attention's maps"

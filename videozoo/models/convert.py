@@ -14,7 +14,7 @@ from videozoo.hub.convert.base import Alternative, Converted, ConvertError
 from videozoo.hub.convert.checkpoint import config_text, convert_checkpoint, open_checkpoint, unwrap, without_prefix
 from videozoo.models.build import build
 from videozoo.models.config import merge_cfg
-from videozoo.models.describe import backbone_cfg, configure
+from videozoo.models.describe import backbone_cfg, configure, with_size
 from videozoo.models.registry import get_pretrained_cfg, model_entrypoint, names_of, spec_of, split_name
 from videozoo.models.spec import ModelSpec
 from videozoo.models.state_dict import load_strictly
@@ -41,7 +41,7 @@ def model_from_state(
     """
     model = build(spec)
     load_strictly(model, state, source)
-    base = get_pretrained_cfg(name) if name else backbone_cfg(spec)
+    base = with_size(get_pretrained_cfg(name), spec.img_size) if name else backbone_cfg(spec)
     return configure(model, merge_cfg(base, cfg), name)
 
 

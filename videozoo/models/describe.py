@@ -7,11 +7,11 @@ import timm
 
 from videozoo.models.config import OF_CLASSES, VideoCfg, merge_cfg
 from videozoo.models.ensemble import Ensemble, joint_names
-from videozoo.models.spec import EnsembleSpec, ModelSpec
+from videozoo.models.spec import ModelSpec
 from videozoo.models.video_net import VideoNet
 from videozoo.nets import list_backbones
 
-__all__ = ["COMPOSED", "backbone_cfg", "configure", "model_config"]
+__all__ = ["COMPOSED", "backbone_cfg", "configure", "model_config", "with_size"]
 
 Net = TypeVar("Net", bound=VideoNet | Ensemble)
 # What the config of a composition without a name calls its architecture: timm wants one.
@@ -33,14 +33,13 @@ def configure(model: Net, cfg: VideoCfg, name: str) -> Net:
             configure(member, merge_cfg(cfg, {"metrics": None}), "")
     spec = model.spec
     stale = cfg.num_classes != spec.num_classes
-    size = None if isinstance(spec, EnsembleSpec) else spec.img_size
     final = merge_cfg(
         cfg,
         {
             "architecture": name or None,
             "num_classes": spec.num_classes,
             "num_frames": spec.num_frames,
-            "input_size": (spec.in_chans, *(cfg.input_size[1:] if size is None else (size, size))),
+            "input_size": (spec.in_chans, *cfg.input_size[1:]),
             "first_conv": _first_conv(model),
             "classifier": joint_names(model.members, "classifier") if isinstance(model, Ensemble) else "fc",
             **(dict.fromkeys(OF_CLASSES) if stale else {}),
@@ -69,7 +68,13 @@ def backbone_cfg(spec: ModelSpec) -> VideoCfg:
     if own is None:
         return VideoCfg()
     size = own.input_size if spec.backbone in list_backbones() else VideoCfg().input_size
-    return VideoCfg(mean=own.mean, std=own.std, interpolation=own.interpolation, crop_pct=own.crop_pct, input_size=size)
+    looks = {"mean": own.mean, "std": own.std, "interpolation": own.interpolation, "crop_pct": own.crop_pct}
+    return with_size(VideoCfg(**looks, input_size=size), spec.img_size)
+
+
+def with_size(cfg: VideoCfg, img_size: int | None) -> VideoCfg:
+    """Return a config for frames of the size that position embeddings are for, or the same if that is None."""
+    return cfg if img_size is None else merge_cfg(cfg, {"input_size": (cfg.input_size[0], img_size, img_size)})
 
 
 def model_config(model: VideoNet | Ensemble, class_names: Sequence[str] | None = None) -> dict[str, Any]:

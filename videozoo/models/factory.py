@@ -10,7 +10,7 @@ from timm.models import PretrainedCfg
 from videozoo.hub.files import CONFIG
 from videozoo.models.build import build
 from videozoo.models.config import merge_cfg
-from videozoo.models.describe import COMPOSED, backbone_cfg, configure
+from videozoo.models.describe import COMPOSED, backbone_cfg, configure, with_size
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.init_from import build_from_base
 from videozoo.models.load import Source, is_location, load_weights, load_weights_from, open_named, resolve_weights
@@ -112,7 +112,8 @@ def create_named(name: str, spec: Spec, pretrained: bool = False, **kwargs: Any)
         return create_composed(pretrained, pretrained_cfg=given, pretrained_cfg_overlay=overlay, **kwargs)
     cache_dir, init_from = kwargs.pop("cache_dir", None), kwargs.pop("init_from", None)
     tagged = f"{name}.{given}" if isinstance(given, str) else name
-    cfg = merge_cfg(get_pretrained_cfg(tagged), None if isinstance(given, str) else given, overlay)
+    cfg = with_size(get_pretrained_cfg(tagged), kwargs.get("img_size"))
+    cfg = merge_cfg(cfg, None if isinstance(given, str) else given, overlay)
     if init_from is not None:
         if pretrained or "backbone_weights" in kwargs:
             raise ValueError(f"{name}: init_from, pretrained and backbone_weights each say where to start; give one.")
@@ -224,4 +225,4 @@ def _from_source(
         raise source.error(f"its model cannot be built ({error})", CONFIG) from error
     if pretrained:
         load_weights_from(model, source)
-    return configure(model, merge_cfg(source.cfg, overlay), source.architecture)
+    return configure(model, merge_cfg(with_size(source.cfg, kwargs.get("img_size")), overlay), source.architecture)

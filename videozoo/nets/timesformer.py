@@ -153,7 +153,7 @@ class TimeSformer(TokenBackbone):
         if self.time_embed is not None:
             patches = patches.unflatten(0, (-1, frames)) + self.time_embed[:, :, None]
             patches = patches.flatten(1, 2)  # (B, T*P, C)
-        return torch.cat((token.expand(len(patches), -1, -1), patches), 1)
+        return torch.cat((token.expand(patches.shape[0], -1, -1), patches), 1)
 
     def _end(self, state: tuple[Tensor, Size3d]) -> Tensor:
         tokens, grid = state
@@ -177,9 +177,9 @@ class TimeSformer(TokenBackbone):
         """Return weights for this model from those of timm's ViT, as the authors start.
 
         Attention over time and its norm are copies of those over space. What a ViT lacks besides, time embeddings and
-        ``temporal_fc``, stays as it is here.
+        ``temporal_fc``, stays as it is here. A classifier is left out.
         """
-        found = dict(state)
+        found = {key: value for key, value in state.items() if not key.startswith("head.")}
         self.adapt_positions(found)
         for key, value in self.state_dict().items():
             if "temporal_fc." in key or key == "time_embed":
