@@ -77,7 +77,10 @@ def has_positions(name: str) -> bool:
 
 
 def image_model_of(name: str) -> str:
-    """Return the image model in timm whose weights a backbone can start from. A backbone of timm is its own."""
+    """Return the name of the image model in timm whose weights a backbone can start from.
+
+    A backbone of timm is its own.
+    """
     return _IMAGE_MODELS.get(name, name)
 
 
