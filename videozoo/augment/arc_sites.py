@@ -91,14 +91,15 @@ def _kind(layer: nn.Module) -> LayerKind | None:
 def _stems(net: nn.Module) -> set[str]:
     """Return the names of all convolutions with at most as many input channels as the first one on frames.
 
-    These are the stem, and convolutions on the maps of an attention. Without a convolution on frames: the first one.
+    These are the stem, and convolutions on the maps of an attention. Those that make one map belong to an attention
+    too. Without a convolution on frames: the first one.
     """
     convs: list[tuple[str, Any]] = [(n, m) for n, m in net.named_modules() if _kind(m) not in (None, "linear")]
     on_frames = (m for _, m in convs if m.in_channels <= _FRAME_CHANNELS and m.out_channels > m.in_channels)
     stem = next(on_frames, None)
     if stem is None:  # optical flow, or a part of a model
         return {n for n, _ in convs[:1]}
-    return {n for n, m in convs if m.in_channels <= stem.in_channels}
+    return {n for n, m in convs if m.in_channels <= stem.in_channels or m.out_channels == 1}
 
 
 def _in_stages(net: nn.Module, stages: tuple[int, ...] | None) -> list[tuple[str, nn.Module]]:
