@@ -68,10 +68,13 @@ class Inception3dCfg:
 
 
 def pad_same_3d(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
-    """Pad clips (B, C, T, H, W) with zeros as TensorFlow's "same", so that ceil(size / stride) positions fit."""
+    """Pad clips (B, C, T, H, W) with zeros as TensorFlow's "same", so that ceil(size / stride) positions fit.
+
+    No stride is larger than its kernel.
+    """
     pads: list[int] = []
     for size, k, s in zip(x.shape[:1:-1], kernel[::-1], stride[::-1], strict=True):
-        total = max(k - (int(size) % s or s), 0)
+        total = k - s + -size % s  # no comparison, which would fix the size when a model is exported
         pads += [total // 2, total - total // 2]
     return F.pad(x, pads)
 
