@@ -77,8 +77,14 @@ _MAKERS |= {
     "small_s3dg": partial(InceptionNet3d, _s3dg),
 }
 _MAKERS |= {f"small_inception_eco_{kind}": partial(Eco, kind == "full", (16, 24, 32)) for kind in ("lite", "full")}
-_i3d = replace(_slowonly, temporal_kernels=(3, (3, 1), (3, 1), (1, 3)), stem_kernel=5, temporal_pool=2, last_stride=1)
-_i3d_mm = replace(_i3d, stem_stride=2, stem_pool_stride=2, last_stride=2)
+_i3d = replace(
+    _slowonly,
+    temporal_kernels=(3, (3, 1), (3, 1), (1, 3)),
+    stem_kernel=5,
+    temporal_pool=2,
+    spatial_strides=(1, 2, 2, 1),
+)
+_i3d_mm = replace(_i3d, stem_stride=2, stem_pool_stride=2, spatial_strides=(1, 2, 2, 2))
 _PLACES = ((), (1,), (0,), ())
 _nl_mm = NonLocalOptions(is_scaled=False, pools_input=False, has_out_bias=False)
 _authors = SlowFastCfg(_BOTTLENECK)
