@@ -14,7 +14,7 @@ from videozoo.surgery.replace import (
     write_plan,
 )
 from videozoo.surgery.sites import BLOCK_SITES, Block, BlockSites, find_blocks
-from videozoo.surgery.stages import feature_rows, find_backbones, stage_modules
+from videozoo.surgery.stages import feature_rows, find_backbones, stage_modules, stage_prefixes
 
 __all__ = [
     "BLOCK_SITES",
@@ -38,6 +38,7 @@ __all__ = [
     "replace_modules",
     "set_submodule",
     "stage_modules",
+    "stage_prefixes",
     "take_over_checkpointing",
     "write_plan",
 ]

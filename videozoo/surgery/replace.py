@@ -8,7 +8,7 @@ from torch import nn
 
 from videozoo.surgery.pre_conv import PreConv2d
 from videozoo.surgery.sites import Block, find_blocks
-from videozoo.surgery.stages import feature_rows, find_backbones, stage_modules
+from videozoo.surgery.stages import feature_rows, find_backbones, stage_modules, stage_prefixes
 
 __all__ = [
     "Plan",
@@ -159,7 +159,7 @@ def find_spatial(
         ValueError: there is no such block, or one of these convolutions is no dense 3x3 ``nn.Conv2d``, or is in a block
             that is re-parameterized for inference.
     """
-    prefixes = ("",) if stages is None else tuple(f"{m}." for stage in stages for m in stage_names(net, stage))
+    prefixes = ("",) if stages is None else stage_prefixes(net, stages)
     found: list[tuple[Block, str, Any]] = []
     for block in find_blocks(net):
         is_left_out = (skip_first and block.index == 0) or not block.name.startswith(prefixes)

@@ -8,7 +8,7 @@ from torch import nn
 
 from videozoo import nets
 
-__all__ = ["feature_rows", "find_backbones", "stage_modules"]
+__all__ = ["feature_rows", "find_backbones", "stage_modules", "stage_prefixes"]
 
 # Names in timm's feature_info that are not modules, and the modules that return these maps.
 _RENAMED = {"HighResolutionNet": {"stem": "act2", "stage1": "layer1"}}
@@ -33,6 +33,12 @@ def stage_modules(net: nn.Module) -> list[list[str]] | None:
         for name, backbone in find_backbones(net)
     ]
     return [[name for names in row for name in names] for row in zip_longest(*found, fillvalue=[])] or None
+
+
+def stage_prefixes(net: nn.Module, stages: tuple[int, ...]) -> tuple[str, ...]:
+    """Return how the names of all modules in some stages begin. Stages that the model lacks are left out."""
+    own = stage_modules(net) or []
+    return tuple(f"{module}." for stage in stages if stage <= len(own) for module in own[stage - 1])
 
 
 def find_backbones(net: nn.Module, name: str = "") -> list[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
-from videozoo.surgery import find_blocks, stage_modules
+from videozoo.surgery import find_blocks, stage_prefixes
 
 __all__ = ["BasicBlock", "Bottleneck", "add_shortcut", "find_bottlenecks"]
 
@@ -35,8 +35,7 @@ def find_bottlenecks(net: nn.Module, *, owner: str, stages: tuple[int, ...]) -> 
     Raises:
         ValueError: there are no blocks, or another kind of block.
     """
-    own = stage_modules(net) or []
-    prefixes = tuple(f"{module}." for stage in stages for module in (own[stage - 1] if stage <= len(own) else ()))
+    prefixes = stage_prefixes(net, stages)
     found = [(block.name, block.module) for block in find_blocks(net) if block.name.startswith(prefixes)]
     kinds = {type(module) for _, module in found}
     if kinds != {Bottleneck}:
