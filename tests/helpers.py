@@ -95,7 +95,9 @@ def randomize(net: nn.Module, scale: float = 0.05) -> nn.Module:
     randomize_norms(net)
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter[parameter == 0] += scale * torch.randn_like(parameter[parameter == 0])
+            inputs = parameter[0].numel() if parameter.ndim > 1 else 1
+            noise = torch.randn_like(parameter[parameter == 0])
+            parameter[parameter == 0] += min(scale, inputs**-0.5) * noise  # wide sums stay small
     return net
 
 
