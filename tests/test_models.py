@@ -184,6 +184,11 @@ def close(a: Tensor, b: Tensor, tolerance: float = 1e-4) -> None:
     torch.testing.assert_close(a, b, rtol=0, atol=tolerance * scale)
 
 
+def rounding_of(net: Net) -> float:
+    """Rounding relative to the largest logit: convolutions in (2+1)D have a norm inside, and twice the layers."""
+    return 4e-4 if any("2plus1d" in member.spec.backbone for member in members_of(net)) else 1e-4
+
+
 @every_net
 def test_logits_of_a_clip_do_not_depend_on_its_batch_mates(net: Net) -> None:
     x = clips(3, net.num_frames, size_of(net))
@@ -387,7 +392,7 @@ def test_automatic_mixed_precision(net: Net, x: Tensor) -> None:
 
 @every_net
 def test_channels_last(net: Net, x: Tensor, y: Tensor) -> None:
-    close(net(x.to(memory_format=torch.channels_last_3d)), y)
+    close(net(x.to(memory_format=torch.channels_last_3d)), y, rounding_of(net))
     layout = torch.channels_last_3d if net.is_3d else torch.channels_last
     model = copy.deepcopy(net)
     for module in model.modules():
@@ -396,14 +401,14 @@ def test_channels_last(net: Net, x: Tensor, y: Tensor) -> None:
     if not net.is_3d and net.frames_per_segment == 1 and isinstance(net, VideoNet):
         folded = fold_time(x.to(memory_format=torch.channels_last_3d))
         assert model.backbone.forward_features(folded).is_contiguous(memory_format=torch.channels_last)
-    close(model(x.to(memory_format=torch.channels_last_3d)), y)
+    close(model(x.to(memory_format=torch.channels_last_3d)), y, rounding_of(net))
 
 
 @every_net
 def test_half_and_double(net: Net, x: Tensor, y: Tensor) -> None:
     double = copy.deepcopy(net).double()(x.double())
     assert double.dtype == torch.float64
-    close(y, double.float())
+    close(y, double.float(), rounding_of(net))
     if net.is_3d:
         return  # PyTorch has no pooling over time in half precision on the CPU
     half = copy.deepcopy(net).half()(x.half())
