@@ -10,7 +10,7 @@ from videozoo.explain.capture import check_model, private_copy, to_float
 from videozoo.names import clean_name
 from videozoo.nets import SlowFast
 from videozoo.nets.slowfast import slow_frame_indices
-from videozoo.shapes import unfold_time
+from videozoo.shapes import to_clips, unfold_time
 from videozoo.surgery import stage_modules
 from videozoo.temporal.tdn import DifferenceResNet
 from videozoo.text import near_names
@@ -191,6 +191,8 @@ def _clip_maps(model: Any, pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, 
     backbone, places = model.backbone, None
     if isinstance(backbone, SlowFast):  # the slow pathway comes first; the fast one has every frame
         places = slow_frame_indices(count, backbone.cfg.alpha, backbone.cfg.slow_frames)
+    # A 3-D model that begins with single frames gives their folded maps there.
+    pairs = [(x, g) if x.ndim == 5 else (to_clips(x, count), to_clips(g, count)) for x, g in pairs]
     maps = [(gradient.sum((2, 3, 4), keepdim=True) * features).sum(1) for features, gradient in pairs]
     return torch.stack([_to_frames(row, count, places) for row in maps]).sum(0), tuple(range(count))
 

@@ -9,7 +9,7 @@ from videozoo.nets.blocks3d import BasicBlock2plus1d, BasicBlock3d, Bottleneck2p
 from videozoo.nets.blresnet import BigLittleModule, BigLittleResNet
 from videozoo.nets.bninception import BnInception, Inception
 from videozoo.nets.csn import CsnBottleneck, CsnMixingBottleneck
-from videozoo.nets.eco import Eco, EcoBlock3d, EcoEntry
+from videozoo.nets.eco import Eco, EcoBlock3d, EcoEntry, EcoRest
 from videozoo.nets.inception3d import Inception3d, InceptionNet3d, SeparableInception3d
 from videozoo.nets.inception_v3 import complete_backbone
 from videozoo.nets.inception_v3_tsn import InceptionV3Tsn, Mixed, MixedSplit, MixedStride
@@ -39,6 +39,7 @@ __all__ = [
     "Eco",
     "EcoBlock3d",
     "EcoEntry",
+    "EcoRest",
     "Inception",
     "Inception3d",
     "InceptionNet3d",

@@ -84,21 +84,14 @@ class Inception(nn.Module):
         self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finish(x, self.first_double(x))
-
-    def first_double(self, x: Tensor) -> Tensor:
-        """Return the map of the double branch between its two 3x3 convolutions."""
-        y = self.act(self.bn_double_3x3_reduce(self.conv_double_3x3_reduce(x)))
-        return self.act(self.bn_double_3x3_1(self.conv_double_3x3_1(y)))
-
-    def finish(self, x: Tensor, double: Tensor) -> Tensor:
-        """Return the output, with ``double`` as :meth:`first_double` gives it."""
         maps = []
         if self.has_1x1:
             maps.append(self.act(self.bn_1x1(self.conv_1x1(x))))
         y = self.act(self.bn_3x3_reduce(self.conv_3x3_reduce(x)))
         maps.append(self.act(self.bn_3x3(self.conv_3x3(y))))
-        maps.append(self.act(self.bn_double_3x3_2(self.conv_double_3x3_2(double))))
+        y = self.act(self.bn_double_3x3_reduce(self.conv_double_3x3_reduce(x)))
+        y = self.act(self.bn_double_3x3_1(self.conv_double_3x3_1(y)))
+        maps.append(self.act(self.bn_double_3x3_2(self.conv_double_3x3_2(y))))
         y = self.pool(x)
         maps.append(self.act(self.bn_pool_proj(self.conv_pool_proj(y))) if self.has_proj else y)
         return torch.cat(maps, 1)

@@ -1,7 +1,9 @@
 """ECO: a 2-D network on every frame, then a 3-D one on their maps."""
 
+from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,13 +11,13 @@ from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from videozoo.nets.base import Backbone, init_convs
-from videozoo.nets.bninception import MODULES, Inception, SecondStem, make_modules
+from videozoo.nets.bninception import SecondStem, make_modules
 from videozoo.nets.registry import register_backbone
 from videozoo.shapes import fold_time, to_clips
 
-__all__ = ["Eco", "EcoBlock3d", "EcoEntry"]
+__all__ = ["Eco", "EcoBlock3d", "EcoEntry", "EcoRest"]
 
-_FRAMES = 4  # of a clip, for each step of the last 3-D map
+Run = Callable[[nn.Module, Tensor], Tensor]
 
 
 class EcoEntry(nn.Module):
@@ -34,6 +36,28 @@ class EcoEntry(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.bn_double_3x3_reduce(self.conv_double_3x3_reduce(x)))
         return self.act(self.bn_double_3x3_1(self.conv_double_3x3_1(x)))
+
+
+class EcoRest(nn.Module):
+    """What :class:`EcoEntry` leaves of BN-Inception's module 3c, which halves the resolution.
+
+    Shape:
+        input (B, inputs, H, W) and the map of ``EcoEntry`` (B, 96, H, W), output (B, 256 + inputs, H / 2, W / 2).
+    """
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.conv_3x3_reduce, self.bn_3x3_reduce = nn.Conv2d(inputs, 128, 1), nn.BatchNorm2d(128)
+        self.conv_3x3, self.bn_3x3 = nn.Conv2d(128, 160, 3, 2, 1), nn.BatchNorm2d(160)
+        self.conv_double_3x3_2, self.bn_double_3x3_2 = nn.Conv2d(96, 96, 3, 2, 1), nn.BatchNorm2d(96)
+        self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        y = self.act(self.bn_3x3_reduce(self.conv_3x3_reduce(x)))
+        y = self.act(self.bn_3x3(self.conv_3x3(y)))
+        seen = self.act(self.bn_double_3x3_2(self.conv_double_3x3_2(seen)))
+        return torch.cat((y, seen, self.pool(x)), 1)
 
 
 class EcoBlock3d(nn.Module):
@@ -61,34 +85,42 @@ class EcoBlock3d(nn.Module):
         return shortcut + self.drop_path(y)
 
 
-class _Stage(nn.Module):
-    """A stage of the 3-D network, and the modules beside it that go on with the frames (ECO full).
+class _FirstStage(nn.Module):
+    """The first 3-D stage: folded frames become clips. In ECO full the frames and what the clips see of them go on."""
 
-    The first one also holds BN-Inception's module 3c, or its part, in which the two networks part.
-    """
-
-    def __init__(self, clips: dict[str, nn.Module], frames: nn.Sequential | None, entry: nn.Module | None) -> None:
+    def __init__(self, inputs: int, clips: nn.Sequential, is_full: bool) -> None:
         super().__init__()
-        self.inception_3c = entry
-        self.clips, self.frames = nn.Sequential(), frames
-        for name, module in clips.items():
-            self.clips.add_module(name, module)
+        self.is_full = is_full
+        self.inception_3c, self.clips = EcoEntry(inputs), clips
+
+    def forward(self, frames: Tensor, num_frames: int, run: Run) -> tuple[Tensor, ...]:
+        seen = self.inception_3c(frames)
+        clips = run(self.clips, to_clips(seen, num_frames))
+        return (frames, seen, clips) if self.is_full else (clips,)
 
 
-class _State(NamedTuple):
-    """The maps of frames (B*T, C, H, W) and of clips (B, C, T, H, W), where there are any."""
+class _LaterStage(nn.Module):
+    """Another 3-D stage, in ECO full with modules of BN-Inception beside it."""
 
-    num_frames: int
-    frames: Tensor | None
-    clips: Tensor | None = None
+    def __init__(self, clips: nn.Sequential, frames: nn.Sequential | None, rest: EcoRest | None) -> None:
+        super().__init__()
+        self.inception_3c, self.frames, self.clips = rest, frames, clips
+
+    def forward(self, maps: tuple[Tensor, ...], run: Run) -> tuple[Tensor, ...]:
+        *frames, clips = maps
+        if self.frames is None:
+            return (run(self.clips, clips),)
+        x = frames[0] if self.inception_3c is None else self.inception_3c(*frames)
+        return run(self.frames, x), run(self.clips, clips)
 
 
 class Eco(Backbone):
     """ECO: BN-Inception up to module 3c on every frame, then a 3-D ResNet-18 without its first stage.
 
-    Zolfaghari et al., 2018 (arXiv:1804.09066). ECO full also goes on with the rest of BN-Inception on every frame. Its
-    features are those of the frames, averaged over each four, then those of the clip, so that their global average is
-    the concatenation of both averages. The authors' two dropouts before the classifier are one, ``drop_rate``.
+    Zolfaghari et al., 2018 (arXiv:1804.09066). ECO full also goes on with the rest of BN-Inception on every frame. From
+    there on a feature map is both networks' side by side, that of the frames averaged over time to the steps of the
+    clip's. So the global average is the concatenation of both averages, which is what the classifier takes. The
+    authors' two dropouts before it are one, ``drop_rate``.
 
     Args:
         is_full: ECO full instead of ECO Lite.
@@ -119,57 +151,60 @@ class Eco(Backbone):
         self.act1 = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.stage1 = SecondStem()
-        self.stage2, channels = make_modules(192, "3a", "3b")
-        entry: nn.Module = Inception(channels, MODULES["3c"]) if is_full else EcoEntry(channels)
-        middle, coarse, last = None, None, 0
+        self.stage2, fine = make_modules(192, "3a", "3b")
+        clips = _clip_stages(widths, drop_path_rate)
+        middle, coarse, rest, channels = None, None, None, [0, 0, 0]
         if is_full:
-            middle, last = make_modules(MODULES["3c"].outputs(channels), "4a", "4b", "4c", "4d")
-            coarse, last = make_modules(last, "4e", "5a", "5b")
-        a, b, c = widths
-        rates: Any = calculate_drop_path_rates(drop_path_rate, 5)
-        first = {"conv": nn.Conv3d(96, a, 3, padding=1), "b": EcoBlock3d(a, a, 1, rates[0])}
-        self.stage3 = _Stage(first, middle, entry)
-        self.stage4 = _Stage(_pair(a, b, rates[1:3]), coarse, None)
-        end = {"norm": nn.BatchNorm3d(c), "act": nn.ReLU()}  # in place, checkpointing would lose the norm's output
-        self.stage5 = _Stage({**_pair(b, c, rates[3:]), **end}, None, None)
+            rest = EcoRest(fine)
+            middle, halved = make_modules(fine + 256, "4a", "4b", "4c", "4d")
+            coarse, last = make_modules(halved, "4e", "5a", "5b")
+            channels = [fine, halved, last]
+        self.stage3 = _FirstStage(fine, clips[0], is_full)
+        self.stage4 = _LaterStage(clips[1], middle, rest)
+        self.stage5 = _LaterStage(clips[2], coarse, None)
         init_convs(self)
-        maps = [(64, 2), (192, 4), (channels, 8), (a, 8), (b, 16), (last + c, 32)]
+        maps = [(64, 2), (192, 4), (fine, 8)]
+        maps += [(a + b, 8 * 2**i) for i, (a, b) in enumerate(zip(channels, widths, strict=True))]
         self._finish("act1", maps, num_classes, drop_rate)
-        self.frames_multiple = _FRAMES
+        self.frames_multiple = 4  # the last map has a step for each four frames
 
-    def _begin(self, x: Tensor) -> _State:
-        return _State(x.shape[2], self.act1(self.bn1(self.conv1(fold_time(x)))))
+    # A state is the number of frames, and the map of folded frames. From the 3-D stages on it is a tuple of maps, those
+    # of clips last.
 
-    def _between(self, index: int, state: _State) -> _State:
-        return state if index > 1 or state.frames is None else state._replace(frames=self.pool(state.frames))
+    def _begin(self, x: Tensor) -> tuple[int, Any]:
+        return x.shape[2], self.act1(self.bn1(self.conv1(fold_time(x))))
 
-    def _advance(self, stage: nn.Module, state: _State) -> _State:
-        frames, clips = state.frames, state.clips
-        if not isinstance(stage, _Stage):
-            return state._replace(frames=self._run(stage, frames))
-        entry = stage.inception_3c
-        if isinstance(entry, Inception):
-            seen = entry.first_double(frames)
-            frames, clips = entry.finish(frames, seen), to_clips(seen, state.num_frames)
-        elif entry is not None:
-            frames, clips = None, to_clips(entry(frames), state.num_frames)
-        if stage.frames is not None:
-            frames = self._run(stage.frames, frames)
-        clips = self._run(stage.clips, clips)
-        if stage is self.stage5 and frames is not None:
-            pooled = F.avg_pool3d(to_clips(frames, state.num_frames), (_FRAMES, 1, 1))
-            clips = torch.cat((pooled, clips), 1)
-        return state._replace(frames=frames, clips=clips)
+    def _between(self, index: int, state: tuple[int, Any]) -> tuple[int, Any]:
+        num_frames, maps = state
+        return num_frames, self.pool(maps) if index < 2 else maps
 
-    def _map(self, state: _State) -> Tensor:
-        return to_clips(state.frames, state.num_frames) if state.clips is None else state.clips
+    def _advance(self, stage: nn.Module, state: tuple[int, Any]) -> tuple[int, Any]:
+        num_frames, maps = state
+        if isinstance(stage, _FirstStage):
+            return num_frames, stage(maps, num_frames, self._run)
+        return num_frames, stage(maps, self._run) if isinstance(stage, _LaterStage) else self._run(stage, maps)
+
+    def _map(self, state: tuple[int, Any]) -> Tensor:
+        num_frames, maps = state
+        if not isinstance(maps, tuple):
+            return to_clips(maps, num_frames)
+        if len(maps) == 1:
+            return maps[0]
+        frames, clips = to_clips(maps[0], num_frames), maps[-1]
+        return torch.cat((F.avg_pool3d(frames, (num_frames // clips.shape[2], 1, 1)), clips), 1)
 
 
-def _pair(inputs: int, outputs: int, drop_paths: list[float]) -> dict[str, nn.Module]:
-    return {
-        "a": EcoBlock3d(inputs, outputs, 2, drop_paths[0]),
-        "b": EcoBlock3d(outputs, outputs, 1, drop_paths[1]),
-    }
+def _clip_stages(widths: tuple[int, int, int], drop_path_rate: float) -> list[nn.Sequential]:
+    """Return the three stages of the 3-D network, the last one with the norm behind it."""
+    a, b, c = widths
+    rates: Any = calculate_drop_path_rates(drop_path_rate, 5)
+    stages: list[dict[str, nn.Module]] = [
+        {"conv": nn.Conv3d(96, a, 3, padding=1), "b": EcoBlock3d(a, a, 1, rates[0])},
+        {"a": EcoBlock3d(a, b, 2, rates[1]), "b": EcoBlock3d(b, b, 1, rates[2])},
+        {"a": EcoBlock3d(b, c, 2, rates[3]), "b": EcoBlock3d(c, c, 1, rates[4])},
+    ]
+    stages[2] |= {"norm": nn.BatchNorm3d(c), "act": nn.ReLU()}  # in place, checkpointing would lose the norm's output
+    return [nn.Sequential(OrderedDict(stage)) for stage in stages]
 
 
 for _name, _is_full in (("lite", False), ("full", True)):

@@ -71,6 +71,7 @@ BLOCK_SITES: dict[type[nn.Module], BlockSites] = {
         "expand.conv", "depthwise.conv", "expand.bn", "depthwise.bn", spatial_conv="depthwise.conv"
     ),
     nets.EcoBlock3d: BlockSites("conv1", "conv2", "bn1", "bn2"),
+    nets.EcoRest: BlockSites("conv_3x3_reduce", "conv_3x3", "bn_3x3_reduce", "bn_3x3"),
     nets.EcoEntry: BlockSites(
         *("conv_double_3x3_reduce", "conv_double_3x3_1", "bn_double_3x3_reduce", "bn_double_3x3_1")
     ),

@@ -12,7 +12,9 @@ __all__ = ["convert", "matches"]
 SOURCE = "ECO authors"
 _START = r"(?:base_model\.)?"
 _STARTS = ("", "base_model.")
-_MODULES = {"stage2": r"3[ab]", "stage3": r"3c", "stage3.frames": r"4[abcd]", "stage4.frames": r"4e|5[ab]"}
+# Where the two networks part: our stages with the convolutions of module 3c.
+_FORK = {"stage3": "double_3x3_(?:reduce|1)", "stage4": "3x3|3x3_reduce|double_3x3_2"}
+_MODULES = {"stage2": r"3[ab]", "stage4.frames": r"4[abcd]", "stage5.frames": r"4e|5[ab]"}
 
 
 def _block_rules(block: str, before: str, place: str) -> list[tuple[str, str]]:
@@ -27,6 +29,11 @@ def _block_rules(block: str, before: str, place: str) -> list[tuple[str, str]]:
 
 _RULES = [
     *frame_rules(_START, _MODULES),
+    *(
+        (rf"{_START}inception_3c_({convs}){end}", rf"backbone.{stage}.inception_3c.{layer}_\1")
+        for stage, convs in _FORK.items()
+        for layer, end in (("conv", ""), ("bn", "_bn"))
+    ),
     (rf"{_START}res3a_2", "backbone.stage3.clips.conv"),
     *_block_rules("res3b", "res3a", "stage3.clips.b"),
     *_block_rules("res4a", "res3b", "stage4.clips.a"),
