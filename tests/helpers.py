@@ -31,7 +31,8 @@ def shared_folder(name: str) -> Path | None:
 def one_of_each_kind(names: Iterable[str]) -> list[str]:
     """The first architecture of each combination of temporal module, augmenters and kind of backbone.
 
-    Sizes of a family (ResNet-50 and 101, MoViNet A0 and A1) differ in repeats and widths only.
+    Sizes of a family (ResNet-50 and 101, MoViNet A0 and A1) differ in repeats and widths only, and its forms (``_mm``,
+    ``_8x8``) in kernels and strides.
     """
     found: dict[Any, str] = {}
     for name in names:
@@ -42,9 +43,14 @@ def one_of_each_kind(names: Iterable[str]) -> list[str]:
     return list(found.values())
 
 
+_SIZES = r"a\d|tiny|x?small|medium|base|extra|x?large"
+_FORMS = r"8x8|4x16|50|s16|heavy|mm|fb|ptv|aq|pool2|\w*gaussian|dot_product"
+
+
 def _size_free(backbone: str) -> str:
     deep = re.sub(r"resne(?:x)?t(?:50|101|152)(?:_32x4d)?", "bottlenecks", backbone)
-    return re.sub(r"(?<=_)(?:a\d|tiny|x?small|medium|base|x?large)(?=_|$)", "", re.sub(r"resnet\d+", "basic", deep))
+    plain = re.sub(rf"(?<=_)(?:{_SIZES}|{_FORMS})(?=_|$)", "", re.sub(r"resnet\d+", "basic", deep))
+    return re.sub(r"_+", "_", plain).strip("_")
 
 
 def write(path: Path, text: str) -> Path:

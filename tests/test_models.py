@@ -51,17 +51,30 @@ OTHERS = {
 }
 CONVS = (nn.Conv2d, nn.Conv3d, PreConv2d, PreConv3d)
 NAMES = videozoo.list_models()
-# By default one small model for each pair of parts and block class. In the slow suite one name of each kind at its own
-# depth, and other backbones.
+# By default one small model for each combination of parts and family of backbones. In the slow suite one for each block
+# class too, one name of each kind at its own depth, and other backbones.
 SMALL = {**small_specs({name: spec_of(name) for name in NAMES}), **ORDERS}
 SPECS = SMALL | OTHERS
+
+
+def _first_of_each_family() -> set[str]:
+    found: dict[tuple[Any, ...], str] = {}
+    for case in SMALL:
+        spec = SMALL[case] if case in ORDERS else spec_of(case.removeprefix("small "))
+        family = spec.backbone.partition("_")[0].rstrip("0123456789")
+        found.setdefault((family, type(spec.temporal), *map(type, spec.augmenters)), case)
+    more = ("tsn_r18", "dnr_tsn_r18", "arc_tsm_r50", "dnr_tsm_r50", "movinet_a0_stream", "slowfast_r18")
+    return {*found.values(), *(f"small {name}" for name in more)}
+
+
+QUICK = _first_of_each_family()
 CASES: list[Any] = [
-    *SMALL,
+    *(case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in SMALL),
     *(pytest.param(case, marks=pytest.mark.slow) for case in (*OTHERS, *one_of_each_kind(NAMES))),
 ]
 # Tracing every operation in Python takes seconds: where parts or dimensions differ.
 TRACED = [
-    pytest.param(case, marks=pytest.mark.slow) if case in OTHERS or re.search("_r50$|mbv2|mobilenet", case) else case
+    case if case in QUICK and not re.search("_r50$|mbv2", case) else pytest.param(case, marks=pytest.mark.slow)
     for case in SPECS
 ]
 
