@@ -1,6 +1,7 @@
 """Tests of MoViNet: TensorFlow's padding and pooling, sizes of the family, files of both kinds, parts on top."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from timm.layers.padding import pad_same
 from torch import Tensor
 
 import videozoo
-from videozoo import ARC, DNR, TSM, VideoNet, compose
+from videozoo import ARC, DNR, TSM, compose
 from videozoo.hub.convert.base import ConvertError
 from videozoo.hub.convert.checkpoint import convert_checkpoint
 from videozoo.nets.movinet import _SamePad, _SamePool
@@ -64,7 +65,7 @@ def test_larger_models_build(name: str) -> None:
         assert model(torch.zeros(1, 3, 2, 64, 64)).shape == (1, 600)
 
 
-def ports_state(model: VideoNet) -> dict[str, Tensor]:
+def ports_state(model: Any) -> dict[str, Tensor]:
     """The state dict under the port's names, written from that code's side."""
     is_causal = model.backbone.is_causal
     conv = "conv2d" if is_causal else "conv3d"
@@ -93,7 +94,7 @@ def ports_state(model: VideoNet) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", ["a0", "a1", "a3", "a0_stream", "a2_stream"])
 def test_files_of_both_kinds_convert(name: str) -> None:
-    model = videozoo.create_model(f"movinet_{name}", num_classes=7)
+    model: Any = videozoo.create_model(f"movinet_{name}", num_classes=7)
     converted, source = convert_checkpoint(ports_state(model))
     assert (source, converted.spec["backbone"]) == ("movinet", model.spec.backbone)
     assert (converted.spec["num_classes"], converted.spec["num_frames"]) == (7, 50)
@@ -127,6 +128,6 @@ def test_parts_on_top(kind: str) -> None:
 
 def test_branches_start_at_zero() -> None:
     model = compose("movinet_a0_base", num_classes=5, num_frames=2)
-    alphas = [p for name, p in model.named_parameters() if name.endswith("alpha")]
+    alphas: list[Tensor] = [p for name, p in model.named_parameters() if name.endswith("alpha")]
     assert len(alphas) == 15
     assert not torch.stack(alphas).any()

@@ -1,6 +1,7 @@
 """Tests of RubiksNet: its shift against a loop over eight corners, tiers, and the quantized variant."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -112,7 +113,7 @@ def test_parameters_of_the_tiers(tier: str) -> None:
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == MILLIONS[tier]
 
 
-def authors_state(model: videozoo.VideoNet) -> dict[str, Tensor]:
+def authors_state(model: Any) -> dict[str, Tensor]:
     """The state dict under the authors' names, written from that code's side."""
     state = {}
     has_attention = "backbone.layer0.0.mix.weight" in model.state_dict()

@@ -114,7 +114,8 @@ def _unit(
         parts["pad"] = _SamePad(ks)
     if is_causal and kt > 1:
         parts["past"] = PastFrames(kt - 1)
-    padding = (0 if is_causal else kt // 2, *(0 if stride > 1 else ks // 2 for _ in range(2)))
+    pad_time, pad_space = 0 if is_causal else kt // 2, 0 if stride > 1 else ks // 2
+    padding = (pad_time, pad_space, pad_space)
     parts["conv"] = nn.Conv3d(inputs, outputs, (kt, ks, ks), (1, stride, stride), padding, groups=groups, bias=False)
     parts["bn"] = nn.BatchNorm3d(outputs, _EPS)
     if has_act:
