@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from videozoo import VideoNet
 from videozoo.models import EnsembleSpec, ModelSpec, spec_of
+from videozoo.nets.blresnet import BigLittleResNet, BigLittleResNetCfg
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -144,10 +145,12 @@ def small_bottleneck_resnet(layers: tuple[int, ...] = (2, 3, 1, 2), **kwargs: An
     return small_resnet(layers, Bottleneck, **kwargs)
 
 
-def small_base(part: Any, **kwargs: Any) -> ResNet:
-    """A small ResNet that a part can change: TEA needs Res2Net's blocks, some others bottlenecks."""
+def small_base(part: Any, **kwargs: Any) -> Any:
+    """A small ResNet that a part can change: TEA needs Res2Net's blocks, some others bottlenecks or two branches."""
     if type(part).__name__ == "TEA":
         return ResNet(Bottle2neck, (1, 1, 1, 1), num_classes=0, base_width=8, block_args={"scale": 4}, **kwargs)
+    if type(part).__name__ == "BLVNetTAM":
+        return BigLittleResNet(BigLittleResNetCfg((2, 3, 2, 2), width=16))
     needs_bottlenecks = type(part).__name__ in ("GST", "SmallBig", "STM")
     return small_resnet((2, 2, 1, 2), Bottleneck if needs_bottlenecks else BasicBlock, channels=16, **kwargs)
 

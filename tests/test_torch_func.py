@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jvp, vmap
 
-from videozoo import ARC, DNR, TSM, TSN, VideoNet, fuse
+from videozoo import ARC, DNR, TPN, TSM, TSN, VideoNet, fuse
 from videozoo.layers import MotionSqueeze
 from videozoo.temporal import MSN, TEMPORAL
 
@@ -20,6 +20,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "arc": (TSN(), (ARC(),)),
     "arc on tsm": (TSM(), (ARC(memory="recompute"),)),
     "arc gru": (TSN(), (ARC(attention_layer="gru"),)),
+    "tpn": (TSM(), (TPN(aux_weight=0.0),)),
     "dnr": (TSN(), (DNR(ct_group_frames=2),)),
     "dnr on tsm": (TSM(), (DNR(ct_group_frames=1, bidirectional=True, keep_affine=True),)),
 }

@@ -65,6 +65,8 @@ class VideoNet(nn.Module):
         self.num_features: int = self.backbone.num_features
         self.head_hidden_size: int = getattr(self.backbone, "head_hidden_size", self.num_features)
         self.drop_rate = spec.drop_rate
+        # TPN's module that joins the maps of the last two stages
+        self.has_neck = any(hasattr(part, "make_aux_head") for part in spec.augmenters)
         self.fc = self._make_fc(spec.num_classes)
         self.aux_head, self.aux_weight = self._make_aux_head(spec)
         self.pretrained_cfg: dict[str, Any] = {}
@@ -79,12 +81,7 @@ class VideoNet(nn.Module):
     @property
     def num_steps(self) -> int:
         """Number of time steps of the last features of a 2-D backbone: 1 behind a neck such as TPN's."""
-        return 1 if self.neck is not None else self.num_segments
-
-    @property
-    def neck(self) -> nn.Module | None:
-        """The backbone's module that joins the maps of its last two stages (TPN's), or None."""
-        return self.backbone.neck if "tpn" in self.sites else None
+        return 1 if self.has_neck else self.num_segments
 
     @property
     def head_takes_frames(self) -> bool:
@@ -153,7 +150,7 @@ class VideoNet(nn.Module):
         return self._clips(self._maps(x), self.num_steps)
 
     def _maps(self, x: Tensor) -> Tensor:
-        if self.neck is not None:
+        if self.has_neck:
             return self._join(*self._last_two(x))
         maps = self.backbone.forward_features(self._fold(x))
         dims = 3 if self.gives_tokens else 5 if self.is_3d else 4
@@ -220,7 +217,7 @@ class VideoNet(nn.Module):
         Returns:
             a list of (B, C_i, T, H_i, W_i), or the pair (features as ``forward_features``, that list).
         """
-        joined = self.neck is not None and not intermediates_only
+        joined = self.has_neck and not intermediates_only
         out = self.backbone.forward_intermediates(
             self._fold(x), indices=None if joined else indices, intermediates_only=intermediates_only, **kwargs
         )

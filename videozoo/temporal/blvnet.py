@@ -53,6 +53,7 @@ class BLVNetTAM:
         plan["layer4_tam"] = TemporalAggregation(stages[-1][0].conv1.in_channels, num_segments)
         for k, block in enumerate(stages[-1][1:], 1):
             conv = block.conv1
-            plan[f"layer4.{k}.conv1"] = PreConv2d.from_conv(conv, TemporalAggregation(conv.in_channels, num_segments))
+            tam = TemporalAggregation(conv.in_channels, num_segments).to(conv.weight.device, conv.weight.dtype)
+            plan[f"layer4.{k}.conv1"] = PreConv2d.from_conv(conv, tam)
         net.frames_multiple = 2
         return write_plan(net, plan)
