@@ -124,6 +124,7 @@ for _short in ("tiny", "small", "medium", "large", "large_aq"):
     _register(f"rubiksnet_{_short}", ModelSpec(f"rubiks_{_short}"), "RubiksNet")
 
 # 3-D models. `_mm` is MMAction2's form and `_fb` PySlowFast's, where the plain name is the other.
+_half: dict[str, Any] = {"mean": (0.45,) * 3, "std": (0.225,) * 3, "frame_sampling": "dense"}  # PySlowFast's clips
 _register("r2plus1d_r34", ModelSpec("r2plus1d_resnet34"), "R(2+1)D")
 _register("r2plus1d_r50", ModelSpec("r2plus1d_resnet50_ptv", num_frames=16), "R(2+1)D")
 _register("dnr_r2plus1d_r34", ModelSpec("r2plus1d_resnet34", augmenters=(DNR(),)), "DNR in R(2+1)D")
@@ -135,11 +136,24 @@ _register("tpn_slowonly_r50", ModelSpec("slowonly_resnet50", augmenters=(TPN(),)
 _register("slowonly_r101", ModelSpec("slowonly_resnet101"), "SlowOnly")
 _register("nl_slowonly_r50", ModelSpec("slowonly_resnet50_nl_mm"), "SlowOnly with non-local blocks")
 # The cost of the ARC paper's I3D is that without the stride of the last stage, on 32 frames.
-_register("i3d_r50", ModelSpec("i3d_resnet50_s16", num_frames=32), "I3D")
-_register("dnr_i3d_r50", ModelSpec("i3d_resnet50_s16", augmenters=(DNR(),), num_frames=32), "DNR in I3D")
-_register("nl_i3d_r50", ModelSpec("i3d_resnet50_nl_s16", num_frames=32), "I3D with non-local blocks")
-_register("i3d_r50_8x8", ModelSpec("i3d_resnet50"), "I3D 8x8")
-_register("nl_i3d_r50_8x8", ModelSpec("i3d_resnet50_nl"), "I3D 8x8 with non-local blocks")
+for _name, _backbone, _frames, _stride, _what in (
+    ("i3d_r50", "i3d_resnet50_s16", 32, 2, "I3D"),
+    ("nl_i3d_r50", "i3d_resnet50_nl_s16", 32, 2, "I3D with non-local blocks"),
+    ("i3d_r50_8x8", "i3d_resnet50", 8, 8, "I3D 8x8"),
+    ("nl_i3d_r50_8x8", "i3d_resnet50_nl", 8, 8, "I3D 8x8 with non-local blocks"),
+    ("c2d_r50_fb", "c2d_resnet50", 8, 8, "C2D"),
+    ("nl_c2d_r50_fb", "c2d_resnet50_nl", 8, 8, "C2D with non-local blocks"),
+    ("slowfast_r50_fb", "slowfast_resnet50_8x8", 32, 2, "SlowFast 8x8"),
+    ("slowfast_r50_4x16_fb", "slowfast_resnet50_4x16", 32, 2, "SlowFast 4x16"),
+    ("slowfast_r101", "slowfast_resnet101_8x8_50", 32, 2, "SlowFast 8x8"),
+    ("slowfast_r101_101", "slowfast_resnet101_8x8", 32, 2, "SlowFast 8x8"),
+    ("slowfast_r101_16x8", "slowfast_resnet101_8x8_50", 64, 2, "SlowFast 16x8"),
+    ("nl_slowfast_r101_16x8", "slowfast_resnet101_8x8_50_nl_pool2", 64, 2, "SlowFast 16x8 with non-local blocks"),
+    ("nl_slowfast_r101_16x8_fb", "slowfast_resnet101_8x8_50_nl", 64, 2, "SlowFast 16x8 with non-local blocks"),
+):
+    _register(_name, ModelSpec(_backbone, num_frames=_frames), _what, **_half, frame_stride=_stride)
+_dnr_i3d = ModelSpec("i3d_resnet50_s16", augmenters=(DNR(),), num_frames=32)
+_register("dnr_i3d_r50", _dnr_i3d, "DNR in I3D", **_half, frame_stride=2)
 _register("i3d_r50_mm", ModelSpec("i3d_resnet50_mm", num_frames=32), "I3D")
 _register("i3d_r50_heavy_mm", ModelSpec("i3d_resnet50_heavy_mm", num_frames=32), "Heavy I3D")
 for _kind in ("dot_product", "embedded_gaussian", "gaussian"):
@@ -147,32 +161,15 @@ for _kind in ("dot_product", "embedded_gaussian", "gaussian"):
         f"nl_i3d_r50_{_kind}_mm", ModelSpec(f"i3d_resnet50_nl_{_kind}_mm", num_frames=32), "I3D with non-local blocks"
     )
 _register("c2d_r50", ModelSpec("c2d_resnet50_mm"), "C2D")
-_register("c2d_r50_fb", ModelSpec("c2d_resnet50"), "C2D")
-_register("nl_c2d_r50_fb", ModelSpec("c2d_resnet50_nl"), "C2D with non-local blocks")
-# On MMAction2's SlowFast the DNR paper builds. Of ResNet-101 both papers give the cost of the authors' own.
+# On MMAction2's SlowFast the DNR paper builds. Of ResNet-101 both papers give the cost of the authors' own, above.
 _register("slowfast_r18", ModelSpec("slowfast_resnet18_8x8_mm", num_frames=32), "SlowFast 8x8")
 _register(
     "dnr_slowfast_r18", ModelSpec("slowfast_resnet18_8x8_mm", augmenters=(DNR(),), num_frames=32), "DNR in SlowFast"
 )
 _register("slowfast_r50", ModelSpec("slowfast_resnet50_8x8_mm", num_frames=32), "SlowFast 8x8")
-_register("slowfast_r50_fb", ModelSpec("slowfast_resnet50_8x8", num_frames=32), "SlowFast 8x8")
 _register("slowfast_r50_4x16", ModelSpec("slowfast_resnet50_4x16_mm", num_frames=32), "SlowFast 4x16")
-_register("slowfast_r50_4x16_fb", ModelSpec("slowfast_resnet50_4x16", num_frames=32), "SlowFast 4x16")
-_register("slowfast_r101", ModelSpec("slowfast_resnet101_8x8_50", num_frames=32), "SlowFast 8x8")
-_register("slowfast_r101_101", ModelSpec("slowfast_resnet101_8x8", num_frames=32), "SlowFast 8x8")
 _register("slowfast_r101_mm", ModelSpec("slowfast_resnet101_8x8_mm", num_frames=32), "SlowFast 8x8")
 _register("slowfast_r101_r50_4x16_mm", ModelSpec("slowfast_resnet101_resnet50_4x16_mm", num_frames=32), "SlowFast 4x16")
-_register("slowfast_r101_16x8", ModelSpec("slowfast_resnet101_8x8_50", num_frames=64), "SlowFast 16x8")
-_register(
-    "nl_slowfast_r101_16x8",
-    ModelSpec("slowfast_resnet101_8x8_50_nl_pool2", num_frames=64),
-    "SlowFast 16x8 with non-local blocks",
-)
-_register(
-    "nl_slowfast_r101_16x8_fb",
-    ModelSpec("slowfast_resnet101_8x8_50_nl", num_frames=64),
-    "SlowFast 16x8 with non-local blocks",
-)
 
 for _depth in (50, 101, 152):
     _register(f"csn_ir_r{_depth}", ModelSpec(f"csn_ir_resnet{_depth}", num_frames=32), "CSN")
@@ -191,16 +188,12 @@ for _name, _backbone, _frames, _stride, _size, _test in (
     ("x3d_l", "x3d_large", 16, 5, 312, 356),
     ("x3d_xl", "x3d_extra_large", 16, 5, 312, 356),
 ):
-    _clip = {
-        **{"input_size": (3, _size, _size), "test_crop_size": _test, "frame_sampling": "dense"},
-        **{"frame_stride": _stride, "mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)},
-    }
+    _clip = {**_half, "input_size": (3, _size, _size), "test_crop_size": _test, "frame_stride": _stride}
     _register(_name, ModelSpec(_backbone, num_frames=_frames), "X3D", **_clip)
     if _name == "x3d_s":
         _register("dnr_x3d_s", ModelSpec(_backbone, augmenters=(DNR(),), num_frames=_frames), "DNR in X3D", **_clip)
 
 # Transformers, on the clips of their authors.
-_half: dict[str, Any] = {"mean": (0.45,) * 3, "std": (0.225,) * 3, "frame_sampling": "dense"}
 for _name in ("small", "base"):
     _register(
         f"uniformer_{_name[0]}", ModelSpec(f"uniformer_{_name}", num_frames=16), "UniFormer", **_half, frame_stride=4
