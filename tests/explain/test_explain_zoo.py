@@ -33,4 +33,4 @@ def test_every_stage_of_every_architecture_has_maps(name: str) -> None:
         assert found.maps.isfinite().all()
         sides.append(found.maps.shape[2])
     assert sides == sorted(sides, reverse=True)
-    assert sides[0] > sides[-1]
+    assert sides[0] > sides[-1] or model.gives_tokens
