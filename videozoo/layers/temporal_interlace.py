@@ -1,5 +1,7 @@
 """Temporal interlacing of TIN."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, fx, nn
 
@@ -50,14 +52,12 @@ class TemporalInterlace(nn.Module):
                 f"{_GROUPS * shift_div} channels, which form four groups. Use a wider backbone or a smaller shift_div."
             )
         part = _GROUPS * self.group
+        last = nn.Linear(num_segments, 2)
         self.offset = nn.Sequential(
-            nn.Conv1d(part, 1, 3, padding=1),
-            nn.Linear(num_segments, num_segments),
-            nn.ReLU(),
-            nn.Linear(num_segments, 2),
+            nn.Conv1d(part, 1, 3, padding=1), nn.Linear(num_segments, num_segments), nn.ReLU(), last
         )
-        self.scale = nn.Conv1d(part, 2, 3, padding=1)
-        nn.init.constant_(self.offset[3].bias, 0.5108)  # sigmoid 0.625, half a frame
+        self.scale: Any = nn.Conv1d(part, 2, 3, padding=1)
+        nn.init.constant_(last.bias, 0.5108)  # sigmoid 0.625, half a frame
         nn.init.zeros_(self.scale.bias)
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:

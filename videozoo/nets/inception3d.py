@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -114,6 +114,11 @@ class Inception3d(nn.Module):
         input (B, C, T, H, W), output (B, sum of the branches' widths, T, H, W).
     """
 
+    gate_0: nn.Module
+    gate_1: nn.Module
+    gate_2: nn.Module
+    gate_3: nn.Module
+
     def __init__(self, inputs: int, widths: Widths, cfg: Inception3dCfg) -> None:
         super().__init__()
         one, two_a, two_b, three_a, three_b, four = widths
@@ -203,7 +208,7 @@ class InceptionNet3d(Backbone):
             )
         self.cfg = cfg
         width = cfg.stem_widths[0]
-        self.conv1 = _stem_conv(in_chans, width, cfg)
+        self.conv1: Any = _stem_conv(in_chans, width, cfg)
         self.bn1 = nn.BatchNorm3d(width, cfg.eps)
         self.act1 = nn.ReLU(inplace=True)
         self.stage1 = _SecondStem3d(cfg)
