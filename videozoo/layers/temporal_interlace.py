@@ -56,9 +56,10 @@ class TemporalInterlace(nn.Module):
         self.offset = nn.Sequential(
             nn.Conv1d(part, 1, 3, padding=1), nn.Linear(num_segments, num_segments), nn.ReLU(), last
         )
-        self.scale: Any = nn.Conv1d(part, 2, 3, padding=1)
+        scale: Any = nn.Conv1d(part, 2, 3, padding=1)
+        self.scale = scale
         nn.init.constant_(last.bias, 0.5108)  # sigmoid 0.625, half a frame
-        nn.init.zeros_(self.scale.bias)
+        nn.init.zeros_(scale.bias)
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the offsets (B, 4), in frames, and the weights (B, S, 4) of the groups of moving channels x."""

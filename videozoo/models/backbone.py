@@ -151,6 +151,6 @@ def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> No
     classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
     state = {k: v for k, v in state.items() if k.rpartition(".")[0] not in classifiers}
     adapt_stems(state, backbone.state_dict(), in_chans)
-    if hasattr(backbone, "from_image_weights"):
-        state = backbone.from_image_weights(state)
+    adapt: Any = getattr(backbone, "from_image_weights", None)
+    state = state if adapt is None else adapt(state)
     load_strictly(backbone, state, source=str(path))

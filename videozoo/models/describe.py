@@ -68,7 +68,12 @@ def backbone_cfg(spec: ModelSpec) -> VideoCfg:
     if own is None:
         return VideoCfg()
     size = own.input_size if spec.backbone in list_backbones() else VideoCfg().input_size
-    looks = {"mean": own.mean, "std": own.std, "interpolation": own.interpolation, "crop_pct": own.crop_pct}
+    looks: dict[str, Any] = {
+        "mean": own.mean,
+        "std": own.std,
+        "interpolation": own.interpolation,
+        "crop_pct": own.crop_pct,
+    }
     return with_size(VideoCfg(**looks, input_size=size), spec.img_size)
 
 

@@ -50,7 +50,9 @@ def _config(row: dict[str, Any]) -> VideoCfg:
     measured_with = row.get("published_with", f"{row['views']} views (clips x crops)")
     training = f", trained with {row['training']}" if "training" in row else ""
     names: Any = _class_names(dataset["class_names"]) if "class_names" in dataset else None
-    optional = {key: row[key] for key in ("sha256_prefix", "frame_stride", "test_crop_size") if key in row}
+    optional: dict[str, Any] = {
+        key: row[key] for key in ("sha256_prefix", "frame_stride", "test_crop_size") if key in row
+    }
     optional |= {key: tuple(row[key]) for key in ("mean", "std", "input_size", "test_resize") if key in row}
     return VideoCfg(
         url=row["url"],

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from videozoo.layers.non_local import NonLocalOptions
 from videozoo.nets.blocks3d import BlockOptions, Bottleneck2plus1d
@@ -10,10 +11,10 @@ from videozoo.nets.resnet3d import ResNet3d, ResNet3dCfg
 
 __all__: list[str] = []
 
-_HALF = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what PySlowFast normalizes by
+_HALF: dict[str, Any] = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what PySlowFast normalizes by
 
 
-def _register(name: str, cfg: ResNet3dCfg, summary: str, **own: object) -> None:
+def _register(name: str, cfg: ResNet3dCfg, summary: str, **own: Any) -> None:
     first = "conv1.spatial" if cfg.is_factorized else "conv1"
     register_backbone(name, partial(ResNet3d, cfg), summary, first_conv=first, **own)
 
@@ -73,7 +74,7 @@ _register(
 
 # I3D: every second block of stages 2 to 4 sees three frames.
 _i3d = partial(ResNet3dCfg, temporal_kernels=(3, (3, 1), (3, 1), (1, 3)), stem_kernel=5, temporal_pool=2, block=_ZERO)
-_WITH_NON_LOCAL = {"non_local": _ODD, "block": replace(_ZERO, non_local=NonLocalOptions())}
+_WITH_NON_LOCAL: dict[str, Any] = {"non_local": _ODD, "block": replace(_ZERO, non_local=NonLocalOptions())}
 for _depth in (50, 101):
     _register(
         f"i3d_resnet{_depth}", _i3d(_depth), f"I3D on ResNet-{_depth} as in PySlowFast: time is halved once.", **_HALF
@@ -84,6 +85,7 @@ for _depth in (50, 101):
         f"I3D on ResNet-{_depth} with five non-local blocks as in PySlowFast: scaled embedded Gaussian.",
         **_HALF,
     )
+_own: dict[str, Any]
 for _suffix, _own in (("", {}), ("_nl", _WITH_NON_LOCAL)):
     _register(
         f"i3d_resnet50{_suffix}_s16",

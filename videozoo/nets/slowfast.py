@@ -212,7 +212,7 @@ class SlowFast(Backbone):
 
 
 _STEMS = ("stem.slow.conv", "stem.fast.conv")
-_HALF = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what the authors normalize by
+_HALF: dict[str, Any] = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what the authors normalize by
 
 _NETWORKS = {  # as their authors build them
     "slowfast_resnet18_8x8": SlowFastCfg(18),

@@ -17,6 +17,7 @@ from videozoo.nets.tokens import Size3d, TokenBackbone, init_linears
 __all__ = ["TimeSformer", "TimeSformerCfg"]
 
 _norm = partial(nn.LayerNorm, eps=1e-6)
+_NORM: Any = _norm  # timm asks for a class, but only calls it
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class _DividedBlock(Block):
     """
 
     def __init__(self, cfg: TimeSformerCfg, num_frames: int, drop_path: float) -> None:
-        super().__init__(cfg.width, cfg.num_heads, qkv_bias=True, drop_path=drop_path, norm_layer=_norm)
+        super().__init__(cfg.width, cfg.num_heads, qkv_bias=True, drop_path=drop_path, norm_layer=_NORM)
         self.num_frames = num_frames
         self.temporal_norm1 = _norm(cfg.width)
         self.temporal_attn = Attention(cfg.width, cfg.num_heads, qkv_bias=True)
@@ -192,7 +193,7 @@ class TimeSformer(TokenBackbone):
 def _make_block(cfg: TimeSformerCfg, num_frames: int, drop_path: float) -> nn.Module:
     if cfg.attention == "divided":
         return _DividedBlock(cfg, num_frames, drop_path)
-    return Block(cfg.width, cfg.num_heads, qkv_bias=True, drop_path=drop_path, norm_layer=_norm)
+    return Block(cfg.width, cfg.num_heads, qkv_bias=True, drop_path=drop_path, norm_layer=_NORM)
 
 
 for _suffix, _cfg, _what in (

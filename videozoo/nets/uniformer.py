@@ -104,7 +104,7 @@ class _GlobalBlock(Block):
             mlp_ratio=cfg.mlp_ratio,
             qkv_bias=True,
             drop_path=drop_path,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),  # type: ignore[arg-type]  # timm calls it only
         )
         self.pos_embed = _depthwise(channels, 3)
 

@@ -185,7 +185,7 @@ _NETWORKS = {
     "x3d_large": (X3dCfg(depth=5.0), "X3D-L"),
     "x3d_extra_large": (X3dCfg(2.9, 5.0), "X3D-XL by its paper: widths of 2.9, no authors' code or weights exist"),
 }
-_HALF = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what the authors normalize by
+_HALF: dict[str, Any] = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what the authors normalize by
 for _name, (_cfg, _summary) in _NETWORKS.items():
     register_backbone(_name, partial(X3d, _cfg), f"{_summary}.", first_conv="conv1", **_HALF)
     register_backbone(

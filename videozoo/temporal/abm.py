@@ -1,6 +1,7 @@
 """Approximated bilinear modules (ABM), implanted in the blocks of a ResNet."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -72,9 +73,9 @@ def _stack_frames(net: nn.Module, frames: int) -> str:
 def _factors(conv: Any) -> tuple[nn.Conv3d, nn.Conv3d]:
     """Return both factors of the product that equals a 3x3 convolution: its kernel in the middle step, and ones."""
     sizes: Any = (conv.in_channels, conv.out_channels, 3, (1, *conv.stride), (1, *conv.padding), (1, *conv.dilation))
-    like = {"device": conv.weight.device, "dtype": conv.weight.dtype}
-    main = nn.Conv3d(*sizes, bias=conv.bias is not None, **like)
-    other = nn.Conv3d(*sizes, bias=True, **like)
+    like: Any = {"device": conv.weight.device, "dtype": conv.weight.dtype}
+    make: Any = partial(nn.Conv3d, *sizes, **like)
+    main, other = make(bias=conv.bias is not None), make(bias=True)
     assert other.bias is not None
     with torch.no_grad():
         main.weight.zero_()
