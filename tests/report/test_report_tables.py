@@ -43,9 +43,12 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Rows]:
 def check_schema(rows: Rows) -> None:
     printed = {(row["paper"], row["row"]): row for row in load_papers()["rows"]}
     for row in json.loads(json.dumps(rows)):
-        assert set(row) >= ADDED
         assert {key: row[key] for key in row if key not in ADDED} == printed[row["paper"], row["row"]]
-        assert row["in_zoo"]
+        if not row["in_zoo"]:
+            assert (row["architecture"], row["verdict"]) == (None, "not built")
+            assert row["reason"]
+            continue
+        assert set(row) >= ADDED
         assert is_model(row["architecture"])
         assert row["verdict"] in ("match", "differs", "no figure")
         assert bool(row["reason"]) == (row["verdict"] == "differs")
@@ -62,7 +65,10 @@ def test_rows_are_those_of_the_transcription() -> None:
     if folder is None:
         pytest.skip("no shared transcription of the tables: set VIDEOZOO_SHARED to a folder with papers/tables.json")
     printed = json.loads((folder / "tables.json").read_text())["rows"]
-    assert json.dumps(load_papers()["rows"]) == json.dumps(printed)  # as text: 27 and 27.0 are different digits
+    ours = load_papers()["rows"]
+    for row in (*ours, *printed):
+        del row["in_zoo"]
+    assert json.dumps(ours) == json.dumps(printed)  # as text: 27 and 27.0 are different digits
 
 
 def test_every_row_in_the_zoo_has_a_name() -> None:
@@ -73,7 +79,10 @@ def test_every_row_in_the_zoo_has_a_name() -> None:
         *("dnr_tsn_r50", "dnr_tsn_r101", "dnr_tsm_r50", "tsn_bninception", "dnr_tsn_bninception", "tsn_inception_v3"),
         *("tsn_rx101", "dnr_tsn_rx101", "gn_tsn_r50", "dnr_gn_tsn_r50", "msn_r18", "msn_r50", "arc_msn_r18"),
         *("arc_msn_r50", "tanet_r50", "dnr_tanet_r50", "tdn_r50", "dnr_tdn_r50", "r2plus1d_r34", "dnr_r2plus1d_r34"),
-        *("slowfast_r18", "dnr_slowfast_r18"),
+        *("slowfast_r18", "dnr_slowfast_r18", "slowonly_r50", "slowfast_r101_16x8", "slowfast_r50_4x16_fb"),
+        *("slowfast_r101", "nl_slowfast_r101_16x8", "i3d_r50", "nl_i3d_r50", "i3d_inception", "s3dg", "eco_lite"),
+        *("x3d_xl", "timesformer_l", "trn_bninception", "stm_r50", "gsm_inception_v3", "tpn_tsm_r50", "tea_r50"),
+        *("abm_iabp_r18", "rubiksnet_large", "att_lstm_r18", "gst_r50", "smallbig_r50", "teinet_r50", "blvnet_tam_r50"),
     }
     for paper, about in data["papers"].items():
         assert {row["table"] for row in data["rows"] if row["paper"] == paper} <= set(about["tables"])
@@ -219,9 +228,9 @@ def test_the_whole_report() -> None:
     check_schema(rows)
     page = format_markdown(rows)
     check_page(page, rows)
-    in_zoo = [(row["paper"], row["row"]) for row in load_papers()["rows"] if row["in_zoo"]]
-    assert [(row["paper"], row["row"]) for row in rows] == in_zoo
-    assert len(in_zoo) == 119
+    printed = load_papers()["rows"]
+    assert [(row["paper"], row["row"]) for row in rows] == [(row["paper"], row["row"]) for row in printed]
+    assert [row["row"] for row in printed if not row["in_zoo"]] == [15, 32]  # CorrNet
     for row in rows:
         if row["paper"] == "arc" and row["table"] == "5c":
             assert row["verdict"] == "match"

@@ -41,6 +41,7 @@ Verdicts:
 - **differs**: the note below the table gives the reason. A cause is named only if we computed its figure and it rounds
   to the printed one.
 - **no figure**: the paper prints no cost in this row.
+- **not built**: the model is not in videozoo, and the note says why.
 """
 
 _COLUMNS = {
@@ -55,7 +56,7 @@ _COLUMNS = {
     "params measured": "--:",
     "verdict": "---",
 }
-_VERDICTS = ("match", "differs", "no figure")
+_VERDICTS = ("match", "differs", "no figure", "not built")
 
 
 def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -83,7 +84,7 @@ def _summary(rows: Sequence[Mapping[str, Any]], papers: Mapping[str, Any]) -> st
         if verdicts:
             counts = [verdicts.total(), *(verdicts[verdict] for verdict in _VERDICTS)]
             lines.append([paper.upper(), *map(str, counts)])
-    return markdown_table(["paper", "rows", *_VERDICTS], lines, ["---", *["--:"] * 4]) + "\n"
+    return markdown_table(["paper", "rows", *_VERDICTS], lines, ["---", *["--:"] * (1 + len(_VERDICTS))]) + "\n"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -99,6 +100,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _about(row: Mapping[str, Any]) -> list[str]:
+    if row["architecture"] is None:
+        return [row["model"], "", f"{row['dataset']} ({row['num_classes']})", ""]
     _, frames, height, width = row["clip_shape"]
     reproduced = " (reproduced)" if "reproduced" in row["model"] else ""
     return [
@@ -110,6 +113,8 @@ def _about(row: Mapping[str, Any]) -> list[str]:
 
 
 def _figures(row: Mapping[str, Any]) -> list[str]:
+    if row["architecture"] is None:
+        return [_printed(row.get("gflops_per_view")), "", "", _printed(row.get("params_m")), ""]
     return [
         _printed(row.get("gflops_per_view")),
         _measured(row["measured_gmacs"], row["gmacs_difference"]),

@@ -23,10 +23,12 @@ def load_papers() -> dict[str, Any]:
 
 
 def paper_report(paper: str | None = None) -> list[dict[str, Any]]:
-    """Measure every row of the papers' tables whose model is in the zoo.
+    """Measure every row of the papers' tables.
 
     A figure matches if the measured value rounds to the printed digits, or if the two differ by at most 0.5 %. A row's
     verdict is ``"match"`` if all its figures match, ``"differs"`` if not, and ``"no figure"`` if the paper prints none.
+    A row whose model is not in the zoo has the verdict ``"not built"`` and a reason, and none of the fields below but
+    ``architecture``, which is None.
     A cause is named only if its figure was computed and rounds to the printed digits. Papers print MACs as "FLOPs".
 
     Args:
@@ -52,7 +54,12 @@ def paper_report(paper: str | None = None) -> list[dict[str, Any]]:
     rows = []
     for row in data["rows"]:
         name = architecture_of(row, data["backbones"], data["names"])
-        if row["in_zoo"] and name in registered and paper in (None, row["paper"]):
+        if paper not in (None, row["paper"]):
+            continue
+        if not row["in_zoo"]:
+            why = next(other["reason"] for other in data["not_built"] if _fits(row, other["when"]))
+            rows.append({**row, "architecture": None, "verdict": "not built", "reason": why})
+        elif name in registered:
             rows.append(_measured_row(row, _setup(row, name, data["clips"]), data, meter))
     return rows
 
