@@ -208,10 +208,16 @@ for _name, _backbone, _frames, _stride, _img_size, _what in (
     _clip = {**_half, "frame_stride": _stride, "input_size": (3, _img_size or 224, _img_size or 224)}
     _register(_name, ModelSpec(_backbone, num_frames=_frames, img_size=_img_size), _what, **_clip)
 
-for _short in ("a0", "a1", "a2", "a3", "a4", "a5"):
-    _register(f"movinet_{_short}", ModelSpec(f"movinet_{_short}_base", num_frames=50), "MoViNet")
-for _short in ("a0", "a1", "a2"):
-    _register(f"movinet_{_short}_stream", ModelSpec(f"movinet_{_short}_causal", num_frames=50), "MoViNet for streams")
+# On the clips of their paper's table, whose pixels are between 0 and 1.
+for _short, _frames, _size in (
+    *(("a0", 50, 172), ("a1", 50, 172), ("a2", 50, 224)),
+    *(("a3", 120, 256), ("a4", 80, 290), ("a5", 120, 320)),
+):
+    _clip = {"input_size": (3, _size, _size), "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    _register(f"movinet_{_short}", ModelSpec(f"movinet_{_short}_base", num_frames=_frames), "MoViNet", **_clip)
+    if _short in ("a0", "a1", "a2"):
+        _spec = ModelSpec(f"movinet_{_short}_causal", num_frames=_frames)
+        _register(f"movinet_{_short}_stream", _spec, "MoViNet for streams", **_clip)
 
 _register(
     "arc_tsm_r50_8f16f",
