@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import small_backbones  # noqa: F401  # registers them
 import timm
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from videozoo.augment import AUGMENTERS, ArcConv2d, CrossTemporalNorm2d
 from videozoo.augment.dynamic_norm import DynamicNorm2d
 from videozoo.layers.time_aware import mixes_time
 from videozoo.surgery import PreConv2d, RelayStage, find_blocks
-from videozoo.temporal import ABM, TDN, TEA, TEMPORAL
+from videozoo.temporal import ABM, TDN, TEA, TEMPORAL, BLVNetTAM
 
 FAMILIES = [
     "resnet10t",
@@ -98,11 +99,8 @@ PAIRS = [
 @pytest.mark.parametrize(("temporal", "augmenters"), PAIRS)
 def test_every_pair_on_one_backbone(temporal: Any, augmenters: list[Any]) -> None:
     assert {kind for part in augmenters if (kind := type(part))} <= set(AUGMENTERS.values())
-    acts(
-        {TDN: "resnet18", ABM: "resnet18", TEA: "res2net50_26w_4s"}.get(type(temporal), "resnet14t"),
-        temporal,
-        augmenters,
-    )
+    own = {TDN: "resnet18", ABM: "resnet18", TEA: "res2net50_26w_4s", BLVNetTAM: "small_blresnet"}
+    acts(own.get(type(temporal), "resnet14t"), temporal, augmenters)
 
 
 @pytest.mark.parametrize("backbone", ["mobilenetv2_050", "efficientnet_b0", "regnety_002"])

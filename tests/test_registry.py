@@ -104,7 +104,8 @@ def test_the_config_is_in_timms_registry(name: str) -> None:
     assert cfg.classifier == classifier
     first = net.pretrained_cfg["first_conv"]
     for conv in (first,) if isinstance(first, str) else first:
-        assert net.get_submodule(conv).in_channels == net.pretrained_cfg["input_size"][0] == 3
+        stacked = net.frames_per_segment if "abm" in name else 1
+        assert net.get_submodule(conv).in_channels == stacked * net.pretrained_cfg["input_size"][0] == stacked * 3
 
 
 def test_configs_are_handed_out_as_copies() -> None:

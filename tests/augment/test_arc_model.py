@@ -150,7 +150,7 @@ def test_first_steps_of_training_move_the_updater() -> None:
     ("make", "options", "message"),
     [
         (lambda: nn.Sequential(nn.Conv2d(3, 8, 1)), {}, "of 1 convolutions.*1 are 1x1 and 0 are grouped"),
-        (lambda: nn.Sequential(nn.Linear(3, 8)), {}, "of 0 convolutions"),
+        (lambda: nn.Sequential(nn.Linear(3, 8)), {}, "there is no convolution in the stages from 2 on"),
         (lambda: nn.Sequential(nn.Conv2d(4, 8, 3, groups=2)), {}, "0 are 1x1 and 1 are grouped.*section 3.4"),
         (lambda: nn.Sequential(nn.Conv2d(3, 8, 3)), {"stages": (2,)}, "gives its stages"),
         (small_resnet, {"stages": (5,)}, "stages \\[5\\] do not exist.*stages 1 to 4"),

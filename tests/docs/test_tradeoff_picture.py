@@ -46,7 +46,9 @@ def test_points_are_the_rows_of_the_papers() -> None:
     points = {point.label: point for point in picture.published("kinetics400")}
     dnr = points["dnr_tsn_r50"]
     assert (dnr.gmacs, dnr.top1, points[dnr.base].top1) == (33 * 30, 74.35, 71.65)
-    assert not [label for label in points if "x3d" in label], "not in the zoo"
+    points = {point.label for point in picture.published("sthsth_v1")}
+    assert "i3d_r50 32f" in points
+    assert not [label for label in points if "corrnet" in label], "not in the zoo"
 
 
 @pytest.mark.parametrize(("dataset", "kind"), [("sthsth_v1", "arc"), ("kinetics400", "dnr")])

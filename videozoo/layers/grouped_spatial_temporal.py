@@ -53,7 +53,8 @@ class GroupedSpatialTemporal(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first = last = x
         if self.beta > 1:  # a convolution would copy its part of the channels anyway, but not keep the memory format
-            first, last = (part.clone() for part in x.chunk(self.beta, 1))
+            parts = x.chunk(self.beta, 1)  # not unpacked, for torch.fx
+            first, last = parts[0].clone(), parts[1].clone()
         temporal = fold_time(self.temporal(to_clips(last, self.num_segments)))
         return torch.cat([self.spatial(first), temporal], 1)
 

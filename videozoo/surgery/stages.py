@@ -36,7 +36,7 @@ def stage_modules(net: nn.Module) -> list[list[str]] | None:
 
 
 def stage_prefixes(net: nn.Module, stages: tuple[int, ...]) -> tuple[str, ...]:
-    """Return how the names of all modules in some stages begin. Stages that the model lacks are left out."""
+    """Return how the names of all modules in some stages begin, without stages that the model lacks."""
     own = stage_modules(net) or []
     return tuple(f"{module}." for stage in stages if stage <= len(own) for module in own[stage - 1])
 
