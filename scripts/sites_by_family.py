@@ -15,13 +15,14 @@ from typing import Any
 import torch
 
 import videozoo
-from videozoo.augment import ARC, AUGMENTERS, DNR
-from videozoo.temporal import MSN, TDN, TEA, TRN, TSM, TSN, TANet
+from videozoo.augment import ARC, AUGMENTERS, DNR, TPN
+from videozoo.temporal import GSM, GST, MSN, TDN, TEA, TRN, TSM, TSN, TANet
 
 TABLE = Path(__file__).resolve().parents[1] / "tests" / "sites_by_family.json"
+# One module per site: others that work at the site of TSM, such as TIN, change the same layers.
 PARTS: dict[str, Any] = {
     "tsn": TSN(), "tsm": TSM(), "msn": MSN(), "tanet": TANet(), "tdn": TDN(), "trn": TRN(), "tea": TEA(),
-    "arc": ARC(), "dnr": DNR(),
+    "gsm": GSM(), "gst": GST(), "arc": ARC(), "dnr": DNR(), "tpn": TPN(),
 }  # fmt: skip
 FAMILIES = [
     "resnet18", "resnet50", "resnet50d", "resnext50_32x4d", "wide_resnet50_2", "seresnet18", "ecaresnet26t",

@@ -21,7 +21,7 @@ def test_refusals_name_the_part_and_the_cause() -> None:
     for backbone, row in TABLE.items():
         for part, entry in row.items():
             if isinstance(entry, str):
-                assert entry.startswith((part.upper(), "build: ", "insert_before: ", "append_to_stage: ", "stage ",
+                assert entry.startswith((part.upper(), "build: ", "insert_before: ", "insert_after: ", "append_to_stage: ", "stage ",
                                          "thread_state: ")), (backbone, part)  # fmt: skip
                 assert len(entry) > 50, (backbone, part)
             else:
