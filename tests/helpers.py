@@ -3,7 +3,6 @@
 import ast
 import importlib.util
 import os
-import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -29,29 +28,23 @@ def shared_folder(name: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def one_of_each_kind(names: Iterable[str]) -> list[str]:
-    """The first architecture of each combination of temporal module, augmenters and kind of backbone.
+def one_of_each_family(names: Iterable[str]) -> list[str]:
+    """The first architecture of each combination of temporal module, augmenters and family of backbones.
 
-    Sizes of a family (ResNet-50 and 101, MoViNet A0 and A1) differ in repeats and widths only, and its forms (``_mm``,
-    ``_8x8``) in kernels and strides.
+    Sizes of a family (ResNet-18 and 50, MoViNet A0 and A1) differ in repeats and widths, its forms in kernels.
     """
     found: dict[Any, str] = {}
     for name in names:
         spec = spec_of(name)
         members = spec.members if isinstance(spec, EnsembleSpec) else (spec,)
-        kinds = [(_size_free(m.backbone), type(m.temporal), *map(type, m.augmenters)) for m in members]
+        kinds = [(_family(m.backbone), type(m.temporal), *map(type, m.augmenters)) for m in members]
         found.setdefault(tuple(kinds), name)
     return list(found.values())
 
 
-_SIZES = r"a\d|tiny|x?small|medium|base|extra|x?large"
-_FORMS = r"8x8|4x16|50|s16|heavy|mm|fb|ptv|aq|pool2|\w*gaussian|dot_product"
-
-
-def _size_free(backbone: str) -> str:
-    deep = re.sub(r"resne(?:x)?t(?:50|101|152)(?:_32x4d)?", "bottlenecks", backbone)
-    plain = re.sub(rf"(?<=_)(?:{_SIZES}|{_FORMS})(?=_|$)", "", re.sub(r"resnet\d+", "basic", deep))
-    return re.sub(r"_+", "_", plain).strip("_")
+def _family(backbone: str) -> str:
+    """``slowfast`` of ``slowfast_resnet50_8x8_mm``; MoViNet's streams are a family of their own."""
+    return backbone.partition("_")[0].rstrip("0123456789") + " causal" * ("causal" in backbone)
 
 
 def write(path: Path, text: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import calibrate, clips, one_of_each_kind, randomize
+from helpers import calibrate, clips, one_of_each_family, randomize
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
@@ -20,7 +20,7 @@ from videozoo.surgery.fused_conv import FusedConv2d, FusedConv3d
 
 Net = VideoNet | Ensemble
 HANDFUL = ("test_arc_tsm", "test_dnr_tsn", "tsn_mbv2")
-KINDS = one_of_each_kind(videozoo.list_models())
+KINDS = one_of_each_family(videozoo.list_models())
 
 
 def random_net(name: str, dtype: torch.dtype = torch.float32) -> tuple[Net, Tensor]:

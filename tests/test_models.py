@@ -18,8 +18,9 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from helpers import calibrate, clips, count_calls, gradients, one_of_each_kind, randomize
+from helpers import calibrate, clips, count_calls, gradients, one_of_each_family, randomize
 from safetensors.torch import load_file, save_file
+from small_backbones import SMALL as SMALL_OF
 from small_backbones import small_specs
 from timm.optim import create_optimizer_v2, param_groups_layer_decay
 from torch import Tensor, nn
@@ -52,25 +53,18 @@ OTHERS = {
 CONVS = (nn.Conv2d, nn.Conv3d, PreConv2d, PreConv3d)
 NAMES = videozoo.list_models()
 # By default one small model for each combination of parts and family of backbones. In the slow suite one for each block
-# class too, one name of each kind at its own depth, and other backbones.
+# class too, other backbones, and names at their own depth: those without a small model, and a few others.
 SMALL = {**small_specs({name: spec_of(name) for name in NAMES}), **ORDERS}
 SPECS = SMALL | OTHERS
-
-
-def _first_of_each_family() -> set[str]:
-    found: dict[tuple[Any, ...], str] = {}
-    for case in SMALL:
-        spec = SMALL[case] if case in ORDERS else spec_of(case.removeprefix("small "))
-        family = spec.backbone.partition("_")[0].rstrip("0123456789")
-        found.setdefault((family, type(spec.temporal), *map(type, spec.augmenters)), case)
-    more = ("tsn_r18", "dnr_tsn_r18", "arc_tsm_r50", "dnr_tsm_r50", "movinet_a0_stream", "slowfast_r18")
-    return {*found.values(), *(f"small {name}" for name in more)}
-
-
-QUICK = _first_of_each_family()
+DEEP = ("arc_tsm_r50", "dnr_tsn_r50", "tdn_r50", "slowfast_r50", "x3d_s", "timesformer_b")
+FULL = [*DEEP, *(name for name in one_of_each_family(NAMES) if getattr(spec_of(name), "backbone", "") not in SMALL_OF)]
+QUICK = {
+    f"small {name}" for name in one_of_each_family(case.removeprefix("small ") for case in SMALL if case not in ORDERS)
+}
+QUICK |= {*ORDERS, "small dnr_tsn_r18", "small arc_tsm_r50", "small slowfast_r18"}
 CASES: list[Any] = [
     *(case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in SMALL),
-    *(pytest.param(case, marks=pytest.mark.slow) for case in (*OTHERS, *one_of_each_kind(NAMES))),
+    *(pytest.param(case, marks=pytest.mark.slow) for case in (*OTHERS, *FULL)),
 ]
 # Tracing every operation in Python takes seconds: where parts or dimensions differ.
 TRACED = [

@@ -4,14 +4,14 @@ import re
 
 import pytest
 import torch
-from helpers import calibrate, clips, one_of_each_kind, randomize
+from helpers import calibrate, clips, one_of_each_family, randomize
 
 import videozoo
 from videozoo.explain import grad_cam
 from videozoo.models.registry import spec_of
 from videozoo.models.spec import EnsembleSpec
 
-KINDS = one_of_each_kind(videozoo.list_models())
+KINDS = one_of_each_family(videozoo.list_models())
 SINGLE = [name for name in KINDS if not isinstance(spec_of(name), EnsembleSpec)]
 
 

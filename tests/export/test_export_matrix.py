@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from helpers import calibrate, clips, one_of_each_kind, randomize
+from helpers import calibrate, clips, one_of_each_family, randomize
 from torch import Tensor
 
 import videozoo
@@ -69,7 +69,7 @@ def largest_difference(model: Any, answer: Any, x: Tensor) -> float:
     return ((got - expected).abs().max() / expected.abs().max()).item()
 
 
-@pytest.mark.parametrize("name", one_of_each_kind(videozoo.list_models()))
+@pytest.mark.parametrize("name", one_of_each_family(videozoo.list_models()))
 def test_onnxruntime_gives_the_logits(name: str, shared_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
