@@ -94,9 +94,9 @@ def draw_tradeoff(figure: Figure, colors: dict[str, str] = COLORS) -> None:
         for point in shown.values():
             axes.plot(point.gmacs, point.top1, MARKS[point.kind], color=colors[point.kind], markersize=6, zorder=3)
         low, high = axes.get_xlim()
-        axes.set_xlim(low / 1.7, high * 2.6)
+        axes.set_xlim(low / 2.4, high * 2.6)
         axes.set_ylim(LOWEST[dataset], axes.get_ylim()[1] + 0.6)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_locator(NullLocator())
         below = [f"{p.label} ({p.top1} %, {p.gmacs:g} GMACs)" for p in points if p.label not in shown]
@@ -195,7 +195,7 @@ def _is_far(way: np.ndarray, scale: float) -> bool:
 
 def _places_around(at: np.ndarray, half: np.ndarray, scale: float) -> Iterator[np.ndarray]:
     """Yield centers for a box near a point, the nearest first, right and left before above and below."""
-    for distance in np.arange(8, 150, 4) * scale:
+    for distance in np.arange(8, 260, 4) * scale:
         for degrees in (0, 180, 20, -20, 160, -160, 40, -40, 140, -140, 60, -60, 120, -120, 90, -90):
             way = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
             yield at + way * distance + np.sign(way.round(6)) * half * (abs(way) > 0.1)
