@@ -234,7 +234,8 @@ def test_the_whole_report() -> None:
     for row in rows:
         if row["paper"] == "arc" and row["table"] == "5c":
             assert row["verdict"] == "match"
-        # ResNet-101's 63.1 G are 0.503 % more than ours, Inception-V3's 3.2 G fit no size; everything else has a cause.
-        assert ("cause unknown" in row["reason"]) == (row["row"] in (11, 59))
+        # ResNet-101's 63.1 G are 0.503 % more than ours, Inception-V3's 3.2 G fit no size. Of four systems no code of
+        # the authors is public or it costs otherwise: NL-I3D, S3D-G, I3D on Inception and X3D-XL.
+        assert ("cause unknown" in row["reason"]) == (row["row"] in (11, 19, 20, 59, 62, 113))
     written = (REPO / "benchmarks" / "paper_tables.md").read_text(encoding="utf-8")
     assert written == page, "run: videozoo report --markdown > benchmarks/paper_tables.md"
