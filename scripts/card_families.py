@@ -34,7 +34,6 @@ FAMILIES = {
         "RubiksNet",
         "A residual network whose convolutions over space and time are learned shifts.",
     ),
-    "corrnet": (r"corrnet", "CorrNet", "A (2+1)D ResNet with correlations between neighboring frames."),
     "uniformer": (
         r"uniformer",
         "UniFormer",

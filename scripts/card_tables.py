@@ -13,7 +13,10 @@ from videozoo.text import gmacs_text, markdown_table
 __all__ = ["goldens_section", "order4_section", "papers_section", "read_results", "weights_table"]
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-DATASETS = {"Kinetics-400": "K400", "Something-Something V2": "SSv2", "Something-Something V1": "SSv1"}
+DATASETS = {
+    **{f"Kinetics-{classes}": f"K{classes}" for classes in (400, 600, 700, 710)},
+    **{"Something-Something V2": "SSv2", "Something-Something V1": "SSv1"},
+}
 SOURCES = {"MMAction2 1.x": "MMAction2", "the TSM authors": "TSM authors"}
 RIGHT = "--:"  # alignment of a column of numbers
 
@@ -54,7 +57,7 @@ def weights_table(rows: Sequence[dict[str, str]]) -> str:
     )
     lines = [f"({number}) Accuracy measured with {note}." for number, note in enumerate(notes, 1)]
     legend = (
-        "K400 is Kinetics-400, SSv1 and SSv2 are Something-Something V1 and V2. Frames: `8` takes one frame from each "
+        "K400 is Kinetics-400, and so on, SSv1 and SSv2 are Something-Something V1 and V2. Frames: `8` takes one frame from each "
         "of 8 segments of the video, `8x4` takes a dense clip of 8 frames with stride 4. Views are clips x crops of a "
         "test. GMACs are those of one view of *crop* x *crop* pixels. An empty cell was not published."
     )

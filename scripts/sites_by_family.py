@@ -47,11 +47,11 @@ def entry(backbone: str, part: str) -> Any:
     try:
         with torch.device("meta"):
             net = videozoo.compose(backbone, **parts, num_classes=7, num_frames=frames).eval()
+            size = getattr(net.backbone, "default_cfg", {}).get("input_size", (3, 224, 224))
+            with torch.no_grad():
+                out = net(torch.empty(1, 3, frames, *size[1:]))
     except ValueError as error:
         return str(error)
-    size = getattr(net.backbone, "default_cfg", {}).get("input_size", (3, 224, 224))
-    with torch.no_grad():
-        out = net(torch.empty(1, 3, frames, *size[1:], device="meta"))
     if out.shape != (1, 7):
         raise RuntimeError(f"{backbone} with {part} gives {tuple(out.shape)}.")
     names = net.sites[part]

@@ -8,7 +8,27 @@ from helpers import REPO, load_file_as_module
 import videozoo
 
 CARDS = REPO / "model_cards"
-METHODS = ("tsn", "tsm", "msn", "tanet", "tdn", "trn", "tea", "arc", "dnr", "models_3d", "test_models")
+METHODS = (
+    *(
+        "tsn",
+        "tsm",
+        "msn",
+        "tanet",
+        "tdn",
+        "trn",
+        "tea",
+        "gst",
+        "smallbig",
+        "abm",
+        "stm",
+        "mvf",
+        "action",
+        "tin",
+        "tei",
+    ),
+    *("gsm", "blvnettam", "attlstm", "arc", "dnr", "tpn", "slowfast", "i3d", "r2plus1d", "inception_3d", "csn", "x3d"),
+    *("movinet", "eco", "rubiksnet", "uniformer", "timesformer", "test_models"),
+)
 
 
 @pytest.fixture
