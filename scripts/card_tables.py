@@ -59,8 +59,8 @@ def weights_table(rows: Sequence[dict[str, str]]) -> str:
     legend = (
         "K400 is Kinetics-400 (K600, K700 and K710 likewise), SSv1 and SSv2 are Something-Something V1 and V2. Frames: "
         "`8` takes one frame from each of 8 segments of the video, `8x4` takes a dense clip of 8 frames with stride 4. "
-        "Views are clips x crops of a test. GMACs are those of one view of *crop* x *crop* pixels. An empty cell was not "
-        "published."
+        "Views are clips x crops of a test. GMACs are those of one view of *crop* x *crop* pixels. An empty cell was "
+        "not published."
     )
     table = markdown_table(head, cells, ["---"] * 2 + [RIGHT] * 7 + ["---"] * 2)
     return "\n\n".join([table, legend, *lines])
