@@ -27,6 +27,8 @@ MODEL_OF = {
     "mm_c2d_r50_8x8": "c2d_r50",
     "mm_i3d_nl_embedded_gaussian_r50_32x2": "nl_i3d_r50_embedded_gaussian_mm",
 }
+# Sides of the frames that a recording was counted on, where it does not say so.
+SIZE_OF = {"movinet_a0_stream": 172}
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def read_recordings(folder: Path, names: Sequence[str]) -> Iterator[tuple[dict[s
 
 def _gmacs(model: VideoNet, facts: dict[str, Any]) -> float:
     """Return the cost of the clip that the original was counted on, which is larger than the recorded input."""
-    side = facts.get("flops_size", 224)
+    side = SIZE_OF.get(facts["name"], facts.get("flops_size", 224))
     changes = {"num_frames": facts["flops_frames"]} | ({"img_size": side} if model.spec.img_size else {})
     with torch.device("meta"):
         return count_cost(build(model.spec.replace(**changes)), (3, side, side)).gmacs
@@ -113,7 +115,7 @@ def _row(facts: dict[str, Any], found: Comparison) -> str:
     parts = " + ".join(type(part).__name__ for part in (spec.temporal, *spec.augmenters))
     gmacs, original = _gmacs(found.model, facts), facts["flops_fvcore_G"]
     verdict = "equal" if found.difference <= facts["suggested_atol"] else "**differs**"
-    code = f"{facts['repo'].removeprefix('https://github.com/')} @{facts['commit'][:7]}"
+    code = f"{facts['repo'].removeprefix('https://github.com/').partition(' ')[0]} @{facts['commit'][:7]}"
     size = f"{facts['frames']} x {facts['size']}"
     return (
         f"| {facts['name']} | {code} | `{found.source}` | {spec.backbone}, {parts} | {size} "
@@ -139,9 +141,8 @@ def page_text(folder: Path, names: Sequence[str]) -> str:
         "mistake, such as a shift in the wrong direction or another eps. `python scripts/goldens.py FOLDER` "
         "writes this page.",
         "",
-        "GMACs are those of one clip of 224 x 224, counted by fvcore. Ours include the temporal "
-        "convolutions. The counts of",
-        "convolutions and norms are equal. These differences remain:",
+        "GMACs are those of one clip of 224 x 224 (MoViNet's stream: 172 x 172), counted by fvcore. Ours include",
+        "the temporal convolutions. The counts of convolutions and norms are equal. These differences remain:",
         "",
         "* Most original classifiers see every frame. Ours sees the mean of the frames.",
         "* The scale and shift of DNR count as a norm here and are not counted in the original.",
