@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["NonLocal3d", "NonLocalOptions"]
@@ -70,8 +71,10 @@ class NonLocal3d(nn.Module):
 
     def _weights(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return f of all pairs: (B, C, N) and (B, C, M) -> (B, N, M)."""
-        channels, count = keys.shape[1:]
         if self.options.pairwise == "dot_product":
-            return (queries / count).transpose(1, 2) @ keys  # divided first: half precision would overflow
-        scale = channels**-0.5 if self.options.is_scaled else 1.0
+            # Counted as a tensor, so that an exported model counts those of its own input.
+            count = torch.ones_like(keys[:, :1], dtype=torch.float32).sum(2, keepdim=True)
+            queries = (queries / count).to(queries.dtype)  # divided first: half precision would overflow
+            return queries.transpose(1, 2) @ keys
+        scale = keys.shape[1] ** -0.5 if self.options.is_scaled else 1.0
         return ((queries * scale).transpose(1, 2) @ keys).softmax(2)
