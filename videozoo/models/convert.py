@@ -15,7 +15,7 @@ from videozoo.hub.convert.checkpoint import config_text, convert_checkpoint, ope
 from videozoo.models.build import build
 from videozoo.models.config import merge_cfg
 from videozoo.models.describe import backbone_cfg, configure, with_size
-from videozoo.models.registry import get_pretrained_cfg, model_entrypoint, names_of, spec_of, split_name
+from videozoo.models.registry import get_pretrained_cfg, model_entrypoint, names_of, names_of_kind, spec_of, split_name
 from videozoo.models.spec import ModelSpec
 from videozoo.models.state_dict import load_strictly
 from videozoo.models.video_net import VideoNet
@@ -168,6 +168,9 @@ def _architecture(spec: ModelSpec, wanted: str | None, path: Path) -> str:
         return names[0] if names else ""
     model_entrypoint(wanted)  # raises with the nearest names
     wanted = split_name(wanted)[0]
+    if wanted not in names and names and wanted in names_of_kind(spec):
+        warnings.warn(f"{path}: it is {names[0]}, another form of {wanted}; converted as {names[0]}.", stacklevel=3)
+        return names[0]
     if wanted not in names:
         hint = f"; it is {', '.join(names)}" if names else ""
         raise WeightsError(f"the checkpoint is {spec.title}, not {wanted}{hint}", source=str(path))

@@ -24,6 +24,7 @@ __all__ = [
     "list_pretrained",
     "model_entrypoint",
     "names_of",
+    "names_of_kind",
     "pretrained_name",
     "register_architecture",
     "spec_of",
@@ -143,9 +144,14 @@ def names_of(spec: ModelSpec) -> list[str]:
     Those for the same number of frames and size come first. Where none has the same options, those of the same kind are
     returned, whatever their options.
     """
-    same = [name for name in list_models() if name in _SPECS and _SPECS[name].kind == spec.kind]
+    same = names_of_kind(spec)
     exact = [name for name in same if isinstance(own := _SPECS[name], ModelSpec) and _parts_of(own) == _parts_of(spec)]
     return sorted(exact, key=lambda name: _shape_of(_SPECS[name]) != _shape_of(spec)) or same
+
+
+def names_of_kind(spec: ModelSpec) -> list[str]:
+    """Return the architectures with the same family of backbones and kinds of parts, whatever their options."""
+    return [name for name in list_models() if name in _SPECS and _SPECS[name].kind == spec.kind]
 
 
 def _shape_of(spec: Spec) -> tuple[int, int | None]:
