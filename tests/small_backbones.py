@@ -141,7 +141,7 @@ SMALL = {
     "s3dg_inception_v1": "small_s3dg",
     "uniformer_small": "small_uniformer",
     **dict.fromkeys(("blresnet50", "blresnet101"), "small_blresnet"),
-    "slowonly_resnet50_nl_mm": "small_i3d_nl_embedded_gaussian",
+    "slowonly_resnet50_nl_mm": "small_i3d_nl",
     **dict.fromkeys(("rubiks_tiny", "rubiks_medium", "rubiks_large"), "small_rubiks"),
     **{f"movinet_a{k}_base": "small_movinet" for k in range(6)},
     **{f"movinet_a{k}_causal": "small_movinet_causal" for k in range(3)},
