@@ -11,6 +11,8 @@ from torch import nn
 __all__ = ["has_positions", "image_model_of", "list_backbones", "register_backbone", "register_with_timm"]
 
 _NAMES: list[str] = []
+# Mean and std of PySlowFast, as fields of a config.
+HALF: dict[str, Any] = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}
 _WITH_POSITIONS: set[str] = set()
 _IMAGE_MODELS: dict[str, str] = {}
 

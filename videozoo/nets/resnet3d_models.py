@@ -6,12 +6,10 @@ from typing import Any
 
 from videozoo.layers.non_local import NonLocalOptions
 from videozoo.nets.blocks3d import BlockOptions, Bottleneck2plus1d
-from videozoo.nets.registry import register_backbone
+from videozoo.nets.registry import HALF, register_backbone
 from videozoo.nets.resnet3d import ResNet3d, ResNet3dCfg
 
 __all__: list[str] = []
-
-_HALF: dict[str, Any] = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what PySlowFast normalizes by
 
 
 def _register(name: str, cfg: ResNet3dCfg, summary: str, **own: Any) -> None:
@@ -50,7 +48,7 @@ _register(
         block=BlockOptions(zero_init_last=True),
     ),
     "R(2+1)D-50 as in PyTorchVideo: bottlenecks, factorized first over time, a stem over space alone, no max pooling.",
-    **_HALF,
+    **HALF,
 )
 
 # Where non-local blocks stand: PySlowFast, MMAction2's I3D, and MMAction2's SlowOnly.
@@ -77,13 +75,13 @@ _i3d = partial(ResNet3dCfg, temporal_kernels=(3, (3, 1), (3, 1), (1, 3)), stem_k
 _WITH_NON_LOCAL: dict[str, Any] = {"non_local": _ODD, "block": replace(_ZERO, non_local=NonLocalOptions())}
 for _depth in (50, 101):
     _register(
-        f"i3d_resnet{_depth}", _i3d(_depth), f"I3D on ResNet-{_depth} as in PySlowFast: time is halved once.", **_HALF
+        f"i3d_resnet{_depth}", _i3d(_depth), f"I3D on ResNet-{_depth} as in PySlowFast: time is halved once.", **HALF
     )
     _register(
         f"i3d_resnet{_depth}_nl",
         _i3d(_depth, **_WITH_NON_LOCAL),
         f"I3D on ResNet-{_depth} with five non-local blocks as in PySlowFast: scaled embedded Gaussian.",
-        **_HALF,
+        **HALF,
     )
 _own: dict[str, Any]
 for _suffix, _own in (("", {}), ("_nl", _WITH_NON_LOCAL)):
@@ -91,7 +89,7 @@ for _suffix, _own in (("", {}), ("_nl", _WITH_NON_LOCAL)):
         f"i3d_resnet50{_suffix}_s16",
         _i3d(50, spatial_strides=(1, 2, 2, 1), **_own),
         f"i3d_resnet50{_suffix} without the stride of the last stage: maps are 1/16 of the picture.",
-        **_HALF,
+        **HALF,
     )
 
 _i3d_mm = partial(_i3d, 50, stem_stride=2, stem_pool_stride=2, block=BlockOptions())
@@ -111,12 +109,12 @@ _register(
 
 # C2D: no convolution over time. Without its pooling over time it would be TSN on ResNet-50.
 _c2d = partial(ResNet3dCfg, 50, temporal_kernels=(1, 1, 1, 1), stem_kernel=1, temporal_pool=2, block=_ZERO)
-_register("c2d_resnet50", _c2d(), "C2D on ResNet-50 as in PySlowFast: pairs of frames meet in a maximum.", **_HALF)
+_register("c2d_resnet50", _c2d(), "C2D on ResNet-50 as in PySlowFast: pairs of frames meet in a maximum.", **HALF)
 _register(
     "c2d_resnet50_nl",
     _c2d(**_WITH_NON_LOCAL),
     "C2D on ResNet-50 with five non-local blocks as in PySlowFast: scaled embedded Gaussian.",
-    **_HALF,
+    **HALF,
 )
 _register(
     "c2d_resnet50_mm",

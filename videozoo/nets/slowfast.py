@@ -20,7 +20,7 @@ from videozoo.nets.blocks3d import (
     make_stage,
     options_of_blocks,
 )
-from videozoo.nets.registry import register_backbone
+from videozoo.nets.registry import HALF, register_backbone
 from videozoo.nets.resnet3d import DEPTHS
 
 __all__ = ["SlowFast", "SlowFastCfg", "slow_frame_indices"]
@@ -212,7 +212,6 @@ class SlowFast(Backbone):
 
 
 _STEMS = ("stem.slow.conv", "stem.fast.conv")
-_HALF: dict[str, Any] = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what the authors normalize by
 
 _NETWORKS = {  # as their authors build them
     "slowfast_resnet18_8x8": SlowFastCfg(18),
@@ -233,7 +232,7 @@ _AUTHORS_ONLY = {
 for _name, _own in (_NETWORKS | _AUTHORS_ONLY).items():
     _short = _name.removeprefix("slowfast_")
     register_backbone(
-        _name, partial(SlowFast, _own), f"SlowFast {_short} as its authors build it.", first_conv=_STEMS, **_HALF
+        _name, partial(SlowFast, _own), f"SlowFast {_short} as its authors build it.", first_conv=_STEMS, **HALF
     )
 _MM_FUSION_KERNELS = {"slowfast_resnet101_8x8": 7}  # where MMAction2's has another
 for _name, _own in _NETWORKS.items():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from videozoo.nets.base import Backbone, init_convs
 from videozoo.nets.blocks3d import conv3d
-from videozoo.nets.registry import register_backbone
+from videozoo.nets.registry import HALF, register_backbone
 
 __all__ = ["X3d", "X3dBlock", "X3dCfg"]
 
@@ -185,13 +185,12 @@ _NETWORKS = {
     "x3d_large": (X3dCfg(depth=5.0), "X3D-L"),
     "x3d_extra_large": (X3dCfg(2.9, 5.0), "X3D-XL by its paper: widths of 2.9, no authors' code or weights exist"),
 }
-_HALF: dict[str, Any] = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}  # what the authors normalize by
 for _name, (_cfg, _summary) in _NETWORKS.items():
-    register_backbone(_name, partial(X3d, _cfg), f"{_summary}.", first_conv="conv1", **_HALF)
+    register_backbone(_name, partial(X3d, _cfg), f"{_summary}.", first_conv="conv1", **HALF)
     register_backbone(
         f"{_name}_ptv",
         partial(X3d, replace(_cfg, has_first_shortcut_norm=False)),
         f"{_summary}. As in PyTorchVideo: no norm in the very first shortcut.",
         first_conv="conv1",
-        **_HALF,
+        **HALF,
     )

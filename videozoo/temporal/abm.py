@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from videozoo.layers.options import check_count
 from videozoo.shapes import fold_time, to_clips
 from videozoo.surgery import adopt, find_spatial, write_plan
-from videozoo.temporal.blocks import BasicBlock, Bottleneck, add_shortcut
+from videozoo.temporal.blocks import BasicBlock, Bottleneck, TypedBottleneck, add_shortcut
 
 __all__ = ["ABM", "BilinearBasicBlock", "BilinearBottleneck"]
 
@@ -125,7 +125,7 @@ class BilinearBasicBlock(BasicBlock):
         return self.act2(add_shortcut(self, self.bn2(self.conv2(y)), x))
 
 
-class BilinearBottleneck(Bottleneck):
+class BilinearBottleneck(TypedBottleneck):
     """A bottleneck whose 3x3 convolution is a product of ``conv2``, normalized, and ``factor``.
 
     Shape:
@@ -134,17 +134,6 @@ class BilinearBottleneck(Bottleneck):
 
     mixes_time = True
     num_segments: int
-    conv1: Any
-    bn1: Any
-    act1: Any
-    conv2: Any
-    bn2: Any
-    act2: Any
-    drop_block: Any
-    aa: Any
-    conv3: Any
-    bn3: Any
-    act3: Any
     factor: Any
 
     @classmethod

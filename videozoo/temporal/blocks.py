@@ -7,7 +7,23 @@ from torch import Tensor, nn
 
 from videozoo.surgery import find_blocks, stage_prefixes
 
-__all__ = ["BasicBlock", "Bottleneck", "add_shortcut", "find_bottlenecks"]
+__all__ = ["BasicBlock", "Bottleneck", "TypedBottleneck", "add_shortcut", "find_bottlenecks"]
+
+
+class TypedBottleneck(Bottleneck):
+    """Bottleneck of timm whose layers may be modules of any class, for those that replace some of them."""
+
+    conv1: Any
+    bn1: Any
+    act1: Any
+    conv2: Any
+    bn2: Any
+    act2: Any
+    drop_block: Any
+    aa: Any
+    conv3: Any
+    bn3: Any
+    act3: Any
 
 
 def add_shortcut(block: Any, y: Tensor, x: Tensor) -> Tensor:

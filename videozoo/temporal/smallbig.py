@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from videozoo.layers import BigView, GlobalView
 from videozoo.layers.options import check_flag
 from videozoo.surgery import adopt, write_plan
-from videozoo.temporal.blocks import Bottleneck, add_shortcut, find_bottlenecks
+from videozoo.temporal.blocks import TypedBottleneck, add_shortcut, find_bottlenecks
 
 __all__ = ["SmallBig", "SmallBigBottleneck"]
 
@@ -49,24 +49,13 @@ class SmallBig:
         )
 
 
-class SmallBigBottleneck(Bottleneck):
+class SmallBigBottleneck(TypedBottleneck):
     """A bottleneck whose convolutions have a big view each (``big1`` to ``big3``), after an optional ``whole`` view.
 
     Shape:
         that of the block.
     """
 
-    conv1: Any
-    bn1: Any
-    act1: Any
-    conv2: Any
-    bn2: Any
-    act2: Any
-    drop_block: Any
-    aa: Any
-    conv3: Any
-    bn3: Any
-    act3: Any
     big1: Any
     big2: Any
     big3: Any

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from videozoo.layers import ChannelwiseMotion, TemporalConv
 from videozoo.surgery import PreConv2d, adopt, write_plan
-from videozoo.temporal.blocks import Bottleneck, add_shortcut, find_bottlenecks
+from videozoo.temporal.blocks import TypedBottleneck, add_shortcut, find_bottlenecks
 
 __all__ = ["STM", "STMBottleneck"]
 
@@ -44,24 +44,13 @@ class STM:
         return write_plan(net, {name: STMBottleneck.from_block(block, num_segments) for name, block in found})
 
 
-class STMBottleneck(Bottleneck):
+class STMBottleneck(TypedBottleneck):
     """A bottleneck with STM's modules: a temporal convolution before ``conv2``, and ``motion``.
 
     Shape:
         that of the block.
     """
 
-    conv1: Any
-    bn1: Any
-    act1: Any
-    conv2: Any
-    bn2: Any
-    act2: Any
-    drop_block: Any
-    aa: Any
-    conv3: Any
-    bn3: Any
-    act3: Any
     motion: Any
 
     @classmethod
