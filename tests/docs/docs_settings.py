@@ -70,12 +70,12 @@ def _local_ray() -> Iterator[None]:
 def _readme(done: Done) -> None:
     done.has("runs/mine/best/model.safetensors", "measured/results.json", "features.npy")
     done.has("mine.onnx", "pictures/cam.png", "rising.mp4")
-    assert done.names["logits"].shape == (1, 10)  # of the last block
+    assert done.names["logits"].shape == (2, 10)
     assert "rising 9" in done.said, "the answer of the six lines"
 
 
 def _models(done: Done) -> None:
-    assert done.names["logits"].shape == (1, 10)  # of the last block
+    assert done.names["logits"].shape == (2, 10)
     assert done.names["names"][0] == "layer2.0.conv1"
     assert "## Model\n" in done.said, "the card"
 
@@ -173,7 +173,7 @@ def _quickstart(done: Done) -> None:
     done.has("pictures/cam.png")
     answers = [line.split() for line in done.said.splitlines() if line.startswith("motions/") and " " in line]
     assert {name: Path(path).parent.name for path, name, _ in answers} == {"rising": "rising", "falling": "falling"}
-    assert done.names["logits"].shape == (1, 10)  # of the last block
+    assert done.names["logits"].shape == (2, 10)
 
 
 def _reproduce(done: Done) -> None:
