@@ -9,14 +9,12 @@ model. A value that is not recorded is an empty cell.
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
+from write_names import counts_of
 
 import videozoo
-from videozoo.report import Cost, count_cost
 from videozoo.text import csv_text, gmacs_text, markdown_table
 
 REPO = Path(__file__).resolve().parents[1]
@@ -54,25 +52,18 @@ def _row(name: str, public: Mapping[str, Any]) -> dict[str, str]:
     cfg = videozoo.get_pretrained_cfg(name)
     record = public["weights"].get(arch, {}).get(tag, {})
     crop = cfg.test_crop_size or cfg.input_size[-1]
-    cost = _cost(arch, cfg.num_classes, cfg.num_frames, crop)
+    cost = counts_of(arch, cfg.num_classes, cfg.num_frames, crop)
     accuracy = {key: f"{100 * value:.2f}" for key, value in (cfg.metrics or {}).items()}
     sampling = f"dense, stride {cfg.frame_stride}" if cfg.frame_sampling == "dense" else cfg.frame_sampling
     values = (
         *(name, cfg.dataset, cfg.num_frames, sampling),
         "" if "published_with" in record else f"{cfg.test_num_clips}x{cfg.test_num_crops}",
-        *(crop, accuracy.get("top1", ""), accuracy.get("top5", ""), cost.params, cost.macs),
+        *(crop, accuracy.get("top1", ""), accuracy.get("top5", ""), cost["params"], cost["macs"]),
         *(record.get("published_with", ""), cfg.license or ""),
         public["sources"][record["source"]]["name"] if record else "videozoo (bundled, for testing)",
         *(cfg.origin_url or "", cfg.url or ""),
     )
     return dict(zip(COLUMNS, map(str, values), strict=True))
-
-
-@cache
-def _cost(arch: str, num_classes: int, num_frames: int, crop: int) -> Cost:
-    with torch.device("meta"):
-        model = videozoo.create_model(arch, num_classes=num_classes, num_frames=num_frames)
-    return count_cost(model, (3, crop, crop))
 
 
 def read_results() -> list[dict[str, str]]:

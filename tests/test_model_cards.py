@@ -38,7 +38,8 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
-def results() -> ModuleType:
+def results(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(REPO / "scripts"))
     return load_file_as_module(REPO / "scripts" / "results.py")
 
 

@@ -8,18 +8,38 @@ once one of them has changed, the names are asked from the registry again. Sizes
 import fnmatch
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NAMES_FILE", "Catalog", "catalog_text", "read_catalog", "read_costs", "select_names"]
+__all__ = [
+    "DATA_SETS",
+    "NAMES_FILE",
+    "SORTS",
+    "Catalog",
+    "catalog_text",
+    "read_catalog",
+    "read_costs",
+    "select_names",
+    "select_rows",
+]
 
 _MODELS = Path(__file__).parent / "models"
 _COSTS = Path(__file__).parent / "report" / "zoo_costs.json"
 NAMES_FILE = _MODELS / "names.json"
 
-# Architectures in natural order; their tags, the default one first; of each tag dataset, top1, frames, size and bytes.
+# Architectures in natural order; their tags, the default one first; of each tag dataset, top1, frames, size, views and
+# license, and of the model with its classes macs (of a view), params and bytes.
 Catalog = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+# Short names of data sets, as they are in tags.
+DATA_SETS = {
+    **{f"k{classes}": f"Kinetics-{classes}" for classes in (400, 600, 700, 710)},
+    **{"ssv1": "Something-Something V1", "ssv2": "Something-Something V2", "motions": "videozoo's generated motions"},
+}
+# The field of a row by which each name sorts, and whether the largest comes first.
+SORTS = {"top1": ("top1", True), "gmacs": ("macs", False), "params": ("params", False), "mb": ("bytes", False)}
 
 
 def read_catalog() -> Catalog | None:
@@ -63,6 +83,63 @@ def select_names(names: Sequence[str], filter: str | Sequence[str], exclude_filt
             raise TypeError(f"{option} is {value!r}; pass a pattern such as 'tsm_*', or a list of patterns.")
     kept = [name for name in names if not filter or _fits(name, filter)]
     return [name for name in kept if not exclude_filters or not _fits(name, exclude_filters)]
+
+
+def select_rows(
+    rows: Mapping[str, Mapping[str, Any]],
+    *,
+    data_set: str | None = None,
+    max_gmacs: float | None = None,
+    max_params: float | None = None,
+    sort: str | None = None,
+) -> list[str]:
+    """Return the names of the rows that fit all limits, in the order of a figure.
+
+    A row without the figure fits no limit on it, and comes last in its order. Rows with the same figure keep theirs.
+
+    Args:
+        rows: of names, with the fields that a `Catalog` has of a tag.
+        data_set: one of ``DATA_SETS``, or its full name.
+        max_gmacs: most billions of MACs of a view.
+        max_params: most millions of parameters.
+        sort: one of ``SORTS``.
+    Raises:
+        ValueError: an unknown data set or order, or a limit that is no number above zero.
+    """
+    _check_limits({"GMACs": max_gmacs, "millions of parameters": max_params})
+    names = list(rows)
+    if data_set is not None:
+        full = _full_name(data_set, {str(row.get("dataset") or "") for row in rows.values()})
+        names = [name for name in names if rows[name].get("dataset") == full]
+    for field, most in (("macs", max_gmacs and max_gmacs * 1e9), ("params", max_params and max_params * 1e6)):
+        if most is not None:
+            names = [name for name in names if (rows[name].get(field) or math.inf) <= most]
+    if sort is None:
+        return names
+    if sort not in SORTS:
+        raise ValueError(f"cannot sort by {sort!r}; choose {', '.join(SORTS)}.")
+    field, is_falling = SORTS[sort]
+    figures = {name: rows[name].get(field) for name in names}
+    known = [name for name in names if figures[name] is not None]
+    known.sort(key=lambda name: -figures[name] if is_falling else figures[name])
+    return known + [name for name in names if figures[name] is None]
+
+
+def _check_limits(limits: Mapping[str, Any]) -> None:
+    for what, most in limits.items():
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int | float) or not most > 0):
+            raise ValueError(f"the limit on {what} is {most!r}; give a number above 0.")
+
+
+def _full_name(data_set: str, known: set[str]) -> str:
+    """Return the full name of a data set, from any spelling of its short or its full name."""
+    short = str(data_set).lower()
+    full = DATA_SETS.get(short) or next((name for name in known if name.lower() == short), None)
+    if full not in known:
+        names = [key for key, name in DATA_SETS.items() if name in known]
+        names += sorted(known - set(DATA_SETS.values()) - {""})
+        raise ValueError(f"no weights of the data set {data_set!r}; choose {', '.join(names)}.")
+    return full
 
 
 def _fits(name: str, patterns: str | Sequence[str]) -> bool:

@@ -24,12 +24,34 @@ def test_list_of_weights(capsys: Capture) -> None:
     assert "no published weights named like 'nothing'" in capsys.readouterr().err
 
 
+def test_weights_within_limits_in_order(capsys: Capture) -> None:
+    argv = ["list", "tsm", "--pretrained", "--data-set", "k400", "--max-gmacs", "40", "--sort", "top1"]
+    assert main(argv) == 0
+    lines = capsys.readouterr().out.splitlines()
+    wanted = videozoo.list_pretrained("*tsm*", data_set="k400", max_gmacs=40, sort="top1")
+    assert [line.split()[0] for line in lines] == wanted
+    assert "Kinetics-400  69.50   3.27" in lines[-1]
+    assert main(["list", "--sort", "gmacs", "--max-params", "3", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["macs"] for row in rows] == sorted(row["macs"] for row in rows)
+    assert max(row["params"] for row in rows) <= 3e6
+    for flags, message in (
+        (["--pretrained", "--data-set", "k40"], "no weights of the data set 'k40'; choose k400, k600"),
+        (["--pretrained", "--max-gmacs", "0.001"], "no published weights within these limits"),
+        (["--sort", "top1"], "--sort top1 is for weights; add --pretrained"),
+        (["--sort", "acc"], "'top1', 'gmacs', 'params', 'mb'"),
+    ):
+        assert main(["list", *flags]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_the_head_is_for_terminals_alone(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert main(["list", "--pretrained", "test_*"]) == 0
     head, line, _ = capsys.readouterr().out.splitlines()
-    assert head.split() == ["name", "data", "set", "top-1", "clip", "MB"]
-    assert line.split()[-1] == "0.4"
+    names = ["name", "data", "set", "top-1", "GMACs", "views", "clip", "params", "MB", "license"]
+    assert head.split() == names
+    assert line.split()[-2:] == ["0.4", "Apache-2.0"]
 
 
 def test_info_of_weights(capsys: Capture) -> None:

@@ -10,7 +10,7 @@ from torchvision.models import video
 
 from videozoo.models.config import VideoCfg, merge_cfg
 
-__all__ = ["BUNDLED", "BUNDLED_TAG", "published_weights"]
+__all__ = ["BUNDLED", "BUNDLED_TAG", "facts_of", "published_weights"]
 
 _HERE = Path(__file__).parent
 # Tiny weights that travel with the package, a folder each; scripts/train_test_models.py makes them.
@@ -35,6 +35,18 @@ def published_weights(arch: str) -> dict[str, VideoCfg]:
     """
     bundled = {BUNDLED_TAG: _bundled_config(BUNDLED / arch)} if (BUNDLED / arch).is_dir() else {}
     return bundled | {tag: _config(row) for tag, row in _table()["weights"].get(arch, {}).items()}
+
+
+def facts_of(cfg: VideoCfg) -> dict[str, Any]:
+    """Return what a config says of its weights, as `videozoo.catalog` names it: top1 is a ratio, None if unknown."""
+    top1 = (cfg.metrics or {}).get("top1")
+    return {
+        "dataset": cfg.dataset,
+        "top1": None if top1 is None else round(top1, 6),
+        "frames": cfg.num_frames,
+        "size": list(cfg.input_size[1:]),
+        "license": cfg.license,
+    }
 
 
 def _bundled_config(folder: Path) -> VideoCfg:

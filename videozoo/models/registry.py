@@ -9,9 +9,10 @@ from typing import Any
 
 import timm
 
-from videozoo.catalog import select_names
+from videozoo.catalog import read_catalog, select_names, select_rows
 from videozoo.hub import WeightsError
 from videozoo.models.config import VideoCfg
+from videozoo.models.published import facts_of
 from videozoo.models.spec import ModelSpec, Spec
 from videozoo.nets.registry import register_with_timm
 from videozoo.text import near_names, some
@@ -29,6 +30,7 @@ __all__ = [
     "register_architecture",
     "spec_of",
     "split_name",
+    "weights_facts",
 ]
 
 Entrypoint = Callable[..., Any]
@@ -216,19 +218,49 @@ def list_models(
     return select_names(names, filter, exclude_filters)
 
 
-def list_pretrained(filter: str | Sequence[str] = "", exclude_filters: str | Sequence[str] = "") -> list[str]:
+def list_pretrained(
+    filter: str | Sequence[str] = "",
+    exclude_filters: str | Sequence[str] = "",
+    *,
+    data_set: str | None = None,
+    max_gmacs: float | None = None,
+    max_params: float | None = None,
+    sort: str | None = None,
+) -> list[str]:
     """Return the names of all weights as ``architecture.tag``, the default of an architecture first.
 
     Args:
         filter: wildcard pattern of the architecture (``"tsm_*"``) or of the whole name (``"*.mm_k400*"``), or several.
         exclude_filters: patterns of which none may match.
+        data_set: what they were trained on: ``"k400"``, ``"ssv2"`` and so on, or a full name.
+        max_gmacs: most billions of MACs of a view, as they are tested.
+        max_params: most millions of parameters.
+        sort: ``"top1"`` (as published, the highest first), ``"gmacs"``, ``"params"`` or ``"mb"`` (the lowest first).
+    Raises:
+        ValueError: an unknown data set or order, or a limit that is no number above zero. The message names the
+            choices.
     Example:
         >>> from videozoo import list_pretrained
         >>> list_pretrained("tsm_r50.mm_ssv2*")
         ['tsm_r50.mm_ssv2_8f', 'tsm_r50.mm_ssv2_16f']
+        >>> list_pretrained(data_set="ssv2", max_gmacs=20, sort="top1")[0]
+        'rubiksnet_large.rubiks_ssv2_8f'
     """
-    names = [f"{arch}.{tag}" for arch in list_models() for tag in _tags(arch)]
-    return select_names(names, filter, exclude_filters)
+    names = select_names([f"{arch}.{tag}" for arch in list_models() for tag in _tags(arch)], filter, exclude_filters)
+    limits = {"data_set": data_set, "max_gmacs": max_gmacs, "max_params": max_params, "sort": sort}
+    if all(value is None for value in limits.values()):
+        return names
+    return [name for name in select_rows(weights_facts(), **limits) if name in set(names)]
+
+
+def weights_facts() -> dict[str, dict[str, Any]]:
+    """Return what is known of all weights by name, in the fields of a row of `videozoo.catalog.Catalog`.
+
+    What only a built model shows comes from the file of names, and is missing of weights that are not in it.
+    """
+    catalog = read_catalog() or {}
+    names = [split_name(name) for name in list_pretrained()]
+    return {f"{arch}.{tag}": facts_of(_CFGS[arch][tag]) | dict(catalog.get(arch, {}).get(tag, {})) for arch, tag in names}
 
 
 def _natural_key(name: str) -> list[Any]:
