@@ -55,12 +55,12 @@ def test_rows_are_selected_and_sorted() -> None:
     assert names(max_params=2, sort="params") == "cda"
     assert names(data_set="K400", max_gmacs=2.5) == names(data_set="kinetics-400", max_gmacs=2.5) == "b"
     assert names(data_set="my set") == "d"
-    with pytest.raises(ValueError, match="no weights of the data set 'ssv2'; choose k400, My set"):
+    with pytest.raises(ValueError, match="choose k400, My set"):
         names(data_set="ssv2")
     with pytest.raises(ValueError, match="cannot sort by 'acc'; choose top1, gmacs, params, mb"):
         names(sort="acc")
     for wrong in (0, -1, float("nan"), "10", True):
-        with pytest.raises(ValueError, match="the limit on GMACs is .*; give a number above 0"):
+        with pytest.raises(ValueError, match=r"the limit on GMACs is .*; give a number above 0"):
             names(max_gmacs=wrong)
 
 

@@ -14,11 +14,11 @@ from videozoo.text import columns_text
 COMMAND = Command(
     help="list models and published weights with size, cost and accuracy",
     description="Print a line per model name ([AUGMENTER_]TEMPORAL_BACKBONE): parameters, GMACs per view, frames x "
-    "size, number of published weights. With --pretrained print a line per NAME.TAG: data set, published top-1, GMACs "
-    "per view, views of the published test (clips x crops), frames x size, parameters, MB of the file, license. The "
-    "header is printed on a terminal only.",
-    epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50 --sort gmacs`, `videozoo list --pretrained --data-set "
-    "k400 --max-gmacs 100 --sort top1`, `videozoo list | cut -d ' ' -f 1`",
+    "size, number of published weights. With --pretrained print a line per NAME.TAG: data set, published top-1, "
+    "GMACs per view, views of the published test (clips x crops), frames x size, parameters, MB of the file, license. "
+    "The header is printed on a terminal only.",
+    epilog="Examples: `videozoo list 'arc_*'`, `videozoo list r50 --sort gmacs`, `videozoo list --pretrained "
+    "--data-set k400 --max-gmacs 100 --sort top1`, `videozoo list | cut -d ' ' -f 1`",
     flags=(
         flag(
             "pattern",
@@ -34,7 +34,7 @@ COMMAND = Command(
         flag(
             "--sort",
             choices=SORTS,
-            help="top1 (the highest first; with --pretrained), gmacs, params or mb (with --pretrained; the lowest first)",
+            help="top1 (the highest first), gmacs, params or mb (the lowest first); top1 and mb with --pretrained",
         ),
         switch("--json", help="print a JSON list of objects"),
     ),

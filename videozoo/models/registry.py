@@ -260,7 +260,9 @@ def weights_facts() -> dict[str, dict[str, Any]]:
     """
     catalog = read_catalog() or {}
     names = [split_name(name) for name in list_pretrained()]
-    return {f"{arch}.{tag}": facts_of(_CFGS[arch][tag]) | dict(catalog.get(arch, {}).get(tag, {})) for arch, tag in names}
+    return {
+        f"{arch}.{tag}": facts_of(_CFGS[arch][tag]) | dict(catalog.get(arch, {}).get(tag, {})) for arch, tag in names
+    }
 
 
 def _natural_key(name: str) -> list[Any]:
