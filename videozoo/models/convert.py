@@ -82,7 +82,10 @@ def convert_file(
         converted = choose_alternative(converted, name, config_text(checkpoint))
         spec = ModelSpec.from_dict(converted.spec)
     except ConvertError as error:
-        raise WeightsError(f"{error}{_image_hint(state, path)}", source=str(path)) from error
+        raise WeightsError(f"{error}{_hint(state, path, name)}", source=str(path)) from error
+    broken = [key for key, value in converted.state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise WeightsError(f"{len(broken)} tensors are not finite ({some(broken, 4)}); get it again", source=str(path))
     wanted = num_classes if num_classes is not None or record is None else record.num_classes
     if wanted not in (None, spec.num_classes):
         raise WeightsError(f"has {spec.num_classes} classes, not {wanted}", source=str(path))
@@ -151,8 +154,14 @@ def _own_weights(state: dict[str, Tensor], name: str | None) -> tuple[Converted,
     return None
 
 
-def _image_hint(state: dict[str, Tensor], path: Path) -> str:
-    """Return the advice for weights of an image model, which are recognized by a convolution of three channels."""
+def _hint(state: dict[str, Tensor], path: Path, name: str | None) -> str:
+    """Return advice for weights of videozoo, or of an image model, recognized by its convolution of three channels."""
+    own = state if "fc.weight" in state else without_prefix(state)
+    if "fc.weight" in own and any(key.startswith("backbone.") for key in own):
+        found = "; these are keys of a videozoo model"
+        if name is not None:
+            return f"{found}, but not of {name}"
+        return f"{found}: give its name, --model NAME (name=NAME in Python), or use the folder that they come from"
     is_image = any(value.ndim == 4 and value.shape[1] == 3 for value in state.values())
     hint = f"start a backbone from them: --backbone-weights {path} (backbone_weights in Python)"
     return f"; if these are an image model's, {hint}" * is_image

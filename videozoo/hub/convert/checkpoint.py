@@ -215,9 +215,34 @@ def convert_checkpoint(state: Mapping[str, Tensor], source: str | None = None) -
     weights = {key: value for key, value in state.items() if key not in counters}
     for tried in (weights, without_prefix(weights)):
         for name, converter in _CONVERTERS:
-            if source in (None, name) and converter.matches(tried):
-                converted: Converted = converter.convert(tried)
+            if source in (None, name) and _matches(converter, tried):
+                converted = _convert(converter, name, tried)
                 return replace(converted, dropped=(*converted.dropped, *counters)), name
     shown = ", ".join(list(state)[:8])
     wanted = f"{source}'s" if source else f"any known source's ({', '.join(SOURCES)})"
     raise ConvertError(f"the keys are not {wanted}; the first of {len(state)}: {shown}")
+
+
+# What reading options from the shapes of a damaged checkpoint raises.
+_DAMAGED = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def _matches(converter: ModuleType, state: Mapping[str, Tensor]) -> bool:
+    try:
+        return bool(converter.matches(state))
+    except _DAMAGED:  # a tensor of other dimensions than this source's
+        return False
+
+
+def _convert(converter: ModuleType, name: str, state: Mapping[str, Tensor]) -> Converted:
+    try:
+        converted: Converted = converter.convert(state)
+    except ConvertError:
+        raise
+    except _DAMAGED as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ConvertError(
+            f"{name}: a tensor that shows the structure is missing or has another number of dimensions ({reason}); "
+            "get the checkpoint again."
+        ) from error
+    return converted
