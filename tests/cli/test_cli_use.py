@@ -232,6 +232,12 @@ def test_unexpected_errors_are_a_line_and_a_traceback_on_request(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("layer", [torch.nn.Conv3d(1, 1, (1, 2, 2)), torch.nn.MaxPool3d((1, 2, 2))])
+def test_maps_that_are_too_small(layer: torch.nn.Module, capsys: Capture) -> None:
+    assert console.answer(lambda: layer(torch.zeros(1, 1, 4, 1, 1)).numel()) == 2
+    assert "error: the frames are too small for this model, or too few" in capsys.readouterr().err
+
+
 def test_ctrl_c_is_130(capsys: Capture) -> None:
     def work() -> int:
         raise console.Interrupted("finished epochs are kept")

@@ -117,7 +117,7 @@ def test_parts_without_a_causal_form_are_refused(name: str, message: str) -> Non
     [
         (TSN(), DNR(bidirectional=True), "bidirectional=False"),
         (TSN(), ARC(attention_layer="gru"), "attention_layer='fc'"),
-        (MSN(stage=1), ARC(), "MSN compares"),
+        (MSN(stage=1), ARC(), r"^MSN\+ARC on tiny_resnet cannot be causal: MSN compares"),
     ],
 )
 def test_options_without_a_causal_form_are_refused(temporal: Any, augmenter: Any, message: str) -> None:

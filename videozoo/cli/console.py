@@ -24,6 +24,8 @@ _KNOWN_ERRORS = {
     "videozoo.models": ("UnknownModelError", "WeightsError"),
 }
 
+# What torch says where a map is smaller than a kernel or a pooling window.
+_TOO_SMALL = ("Output size is too small", "Kernel size can't be greater than actual input size")
 LOG_SEC = 30.0  # between lines on progress where stderr is no terminal
 _HEAR_FIRST_SEC = 20.0  # a process that has failed needs some of it to end
 
@@ -109,6 +111,8 @@ def _describe(error: Exception) -> str:
     if isinstance(error, known_errors()) or (isinstance(error, ValueError) and _is_raised_here(error)):
         return str(error)
     reason = first_line(error) or "no message"
+    if isinstance(error, RuntimeError) and any(text in reason for text in _TOO_SMALL):
+        return f"the frames are too small for this model, or too few: give it larger or longer clips (torch: {reason})"
     return (
         f"unexpected {type(error).__name__}: {reason} (set VIDEOZOO_DEBUG=1 to see where; "
         "if your input is fine this is a bug of videozoo)"

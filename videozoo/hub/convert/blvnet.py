@@ -46,7 +46,7 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
             taps = [state.get(f"{name}{tap}.weight") for tap in _TAPS]
             if any(tap is None for tap in taps):
                 raise ConvertError(f"{SOURCE}: {name[:-1]} has not the weights {', '.join(_TAPS)}.")
-            merged[f"{name}weight"] = torch.stack([tap[:, :, 0, 0] for tap in taps if tap is not None], 2)
+            merged[f"{name}weight"] = torch.cat([tap.flatten(2) for tap in taps if tap is not None], 2)
     new, dropped = rename_all(merged, _RULES, SOURCE)
     big = [f"backbone.layer{stage}.{'' if stage == 4 else 'big.'}" for stage in (1, 2, 3, 4)]
     depths = tuple(sum(key.startswith(name) and key.endswith(".bn1.weight") for key in new) for name in big)
