@@ -92,11 +92,25 @@ def test_every_published_model_is_recognized_and_keeps_every_tensor(name: str) -
     assert [source for source, converter in _CONVERTERS if converter.matches(state)] == ["pytorchvideo"]
     converted, _ = convert_checkpoint(state)
     assert (converted.spec["backbone"], converted.spec["num_frames"]) == (backbone, frames)
-    assert converted.dropped == converted.alternatives == ()
+    assert converted.dropped == ()
+    # Whether the last stage halves the maps is not in the keys.
+    assert [other.spec["backbone"] for other in converted.alternatives] == ["i3d_resnet50_s16"] * (name[:3] == "I3D")
     assert converted.cfg["mean"] == (0.45, 0.45, 0.45)
     own = build(ModelSpec.from_dict(converted.spec)).state_dict()
     assert {key: value.shape for key, value in converted.state.items()} == {key: v.shape for key, v in own.items()}
     assert {id(value) for value in converted.state.values()} == {id(value) for value in state.values()}
+
+
+def test_c2d_without_a_pooling_is_tsn() -> None:
+    """Without that block the stages have other numbers."""
+    state = {
+        re.sub(r"^blocks\.([3-6])", lambda match: f"blocks.{int(match[1]) - 1}", key): value
+        for key, value in published("C2D_8x8_R50").items()
+    }
+    converted, source = convert_checkpoint(state)
+    assert (source, converted.spec["backbone"], converted.alternatives) == ("pytorchvideo", "resnet50", ())
+    own = build(ModelSpec.from_dict(converted.spec)).state_dict()
+    assert {key: value.shape for key, value in converted.state.items()} == {key: v.shape for key, v in own.items()}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -1,6 +1,7 @@
 """Tests of the converters of TPN, with keys of the four published kinds made from our models."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import videozoo
 from videozoo import TPN, TSM, TSN
 from videozoo.hub.convert.base import ConvertError
 from videozoo.hub.convert.checkpoint import convert_checkpoint
+from videozoo.models.convert import convert_file
 
 AUTHORS = [
     (r"backbone\.neck\.spatial\.0", "necks.spatial_modulation.spatial_modulation.0.0.conv"),
@@ -95,3 +97,18 @@ def test_every_kind_is_recognized(source: str, backbone: str, temporal: Any, par
     assert not converted.dropped
     with pytest.raises(ConvertError, match="no place for"):
         convert_checkpoint({**state, f"{'necks' if source == 'tpn' else 'neck'}.other.weight": torch.zeros(1)})
+
+
+def test_the_authors_tsm_without_a_neck_is_asked_for(tmp_path: Path) -> None:
+    """Its shift shows in no key: what it is converted to says so, and its name or its config decides."""
+    torch.manual_seed(0)
+    net = videozoo.compose("resnet50", TSM(shift_shortcut=True), num_classes=7).eval()
+    state = {key.replace("fc.", "cls_head.fc_cls."): value for key, value in net.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "a.pth")
+    torch.save({"state_dict": state, "meta": {"config": "model = dict(tsm=True)"}}, tmp_path / "b.pth")
+    with pytest.warns(UserWarning, match="also fit tsm_r50; converted as tsn_r50"):
+        model, _, source = convert_file(tmp_path / "a.pth")
+    assert (source, model.spec.temporal) == ("mmaction2", TSN())
+    for file, name in (("a.pth", "tsm_r50"), ("b.pth", None)):
+        model, _, _ = convert_file(tmp_path / file, name=name)
+        assert model.spec.temporal == TSM(shift_shortcut=True)

@@ -87,3 +87,11 @@ def test_half_precision_of_a_dot_product_does_not_overflow() -> None:
     x = torch.rand(1, 8, 4, 16, 16) * 8
     with torch.no_grad(), torch.autocast("cpu", torch.float16):
         assert own._weights(own.theta(x).flatten(2), own.pool(own.phi(x)).flatten(2)).isfinite().all()
+
+
+def test_a_clip_smaller_than_the_pooling_is_refused() -> None:
+    own = block(CASES["pyslowfast dot product"])
+    assert own(torch.zeros(1, 8, 2, 2, 2)).shape == (1, 8, 2, 2, 2)
+    for size in ((1, 2, 2), (2, 1, 4), (2, 4, 1)):
+        with pytest.raises(ValueError, match=r"non-local block: its input is .* less than its pooling of 2 x 2 x 2"):
+            own(torch.zeros(1, 8, *size))

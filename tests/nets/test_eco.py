@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 import torch
 from helpers import clips, randomize
+from small_backbones import SMALL
 from torch import Tensor
 
 import videozoo
 from videozoo import ARC, DNR, TSM
+from videozoo.export.trace import size_multiple
 from videozoo.hub.convert.checkpoint import convert_checkpoint, unwrap
 from videozoo.models import ModelSpec
 from videozoo.nets.eco import Eco
@@ -116,3 +118,22 @@ def test_refusals_say_what_to_do() -> None:
         videozoo.compose("eco_lite_bninception", augmenters=[DNR(interlace=True)], num_frames=8)
     with pytest.raises(ValueError, match="cannot be causal: a 3-D model"):
         videozoo.create_model("eco_lite").streaming()
+
+
+@pytest.mark.parametrize("name", ["eco_full_bninception", "bninception"])
+@torch.no_grad()
+def test_sizes_that_pools_and_convolutions_halve_alike(name: str) -> None:
+    net = (small(True) if name[:3] == "eco" else videozoo.compose(name, num_classes=0).backbone).eval()
+    for side in (31, 38, 64):
+        x = torch.zeros(1, 3, 4, side, 32) if name[:3] == "eco" else torch.zeros(1, 3, side, 32)
+        assert net.forward_features(x).shape[-2:] == (-(-(side - 6) // 32), 1)
+    for height, width in ((30, 32), (32, 39), (40, 64), (224, 240)):
+        x = torch.zeros(1, 3, 4, height, width) if name[:3] == "eco" else torch.zeros(1, 3, height, width)
+        with pytest.raises(ValueError, match=f"{name}: frames of {height} x {width} pixels.*multiples of 32"):
+            net(x)
+
+
+def test_an_exported_file_is_tried_with_sizes_that_the_model_takes() -> None:
+    assert size_multiple(videozoo.compose(SMALL["eco_full_bninception"], num_classes=2)) == 32
+    assert size_multiple(videozoo.compose(SMALL["eco_lite_bninception"], num_classes=2)) == 1
+    assert size_multiple(videozoo.compose(SMALL["resnet18"], num_classes=2)) is None

@@ -1,5 +1,6 @@
 """Exported files are run and compared with the model before anybody gets them."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,8 +18,8 @@ Run = Callable[[Tensor], Tensor]
 BATCHES = (1, 2, 5)
 # Largest difference of the logits over the largest logit.
 TOLERANCE = 1e-4
-# Another size for models that take several: by so much larger.
-_HIGHER, _WIDER = 32, 16
+# Another size for models that take several: wider by this or by what the model needs, and higher by twice as much.
+_WIDER = 16
 
 
 def make_clips(model: torch.nn.Module, count: int = max(BATCHES)) -> Tensor:
@@ -48,13 +49,13 @@ def read_clips(model: torch.nn.Module, files: Sequence[str | Path]) -> Tensor:
     return torch.cat([read_clip(file, model).video for file in files])
 
 
-def check_equal(plain: Run, exported: Run, clips: Tensor, *, takes_any_size: bool) -> float:
+def check_equal(plain: Run, exported: Run, clips: Tensor, *, size_multiple: int | None) -> float:
     """Compare an exported file with its model at every batch of ``BATCHES``.
 
     Args:
         plain, exported: what gives the logits of a batch.
         clips: one or more. Where there are fewer than a batch needs they are taken again.
-        takes_any_size: try clips of another height and width too.
+        size_multiple: try clips of another height and width too, multiples of this. None for the model's size only.
     Returns:
         the largest difference of a logit, over the largest logit.
     Raises:
@@ -63,9 +64,10 @@ def check_equal(plain: Run, exported: Run, clips: Tensor, *, takes_any_size: boo
     worst = 0.0
     places = torch.arange(max(BATCHES)) % len(clips)
     batches = [clips[places[:count]] for count in BATCHES]
-    if takes_any_size:
+    if size_multiple is not None:
         height, width = clips.shape[-2:]
-        size = (clips.shape[2], height + _HIGHER, width + _WIDER)
+        step = math.lcm(_WIDER, size_multiple)
+        size = (clips.shape[2], height + 2 * step, width + step)
         batches.append(torch.nn.functional.interpolate(batches[1], size))
     for batch in batches:
         expected, got = plain(batch), exported(batch)

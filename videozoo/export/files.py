@@ -21,7 +21,7 @@ from .errors import ExportError
 from .metadata import EXTRA_FILE, KEY, describe
 from .onnx_net import OnnxNet
 from .quantize import write_int8
-from .trace import free_sizes, trace_program, translate
+from .trace import free_sizes, size_multiple, trace_program, translate
 
 __all__ = ["Agreement", "ExportReport", "check_target", "export_model"]
 
@@ -165,7 +165,7 @@ def _write_program(net: Any, file: Path, text: str, clips: Tensor, on_step: Call
     torch.export.save(program, file, extra_files={EXTRA_FILE: text})
     on_step("running the file")
     again = torch.export.load(file).module()
-    return check_equal(net, again, clips, takes_any_size=len(free_sizes(net)) > 1)
+    return check_equal(net, again, clips, size_multiple=size_multiple(net))
 
 
 def _write_onnx(net: Any, file: Path, text: str, clips: Tensor, on_step: Callable[[str], None]) -> float:
@@ -176,7 +176,7 @@ def _write_onnx(net: Any, file: Path, text: str, clips: Tensor, on_step: Callabl
     made.model.metadata_props[KEY] = text
     made.save(file, external_data=False)
     on_step("running the file")
-    return check_equal(net, OnnxNet(file), clips, takes_any_size=len(free_sizes(net)) > 1)
+    return check_equal(net, OnnxNet(file), clips, size_multiple=size_multiple(net))
 
 
 def _make_int8(net: Any, file: Path, clips: Tensor, on_step: Callable[[str], None]) -> Agreement:

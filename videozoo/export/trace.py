@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from videozoo.text import first_line
 
 from .errors import ExportError
 
-__all__ = ["OPSET", "free_sizes", "trace_program", "translate"]
+__all__ = ["OPSET", "free_sizes", "size_multiple", "trace_program", "translate"]
 
 OPSET = 18
 _WHOLE = torch.iinfo(torch.int64).max
@@ -28,6 +29,13 @@ def free_sizes(model: Any) -> dict[int, str]:
     """
     has_tokens = any(getattr(module, "gives_tokens", False) for module in model.modules())
     return {0: "batch", **({3: "height", 4: "width"} if model.is_3d and not has_tokens else {})}
+
+
+def size_multiple(model: Any) -> int | None:
+    """Return what height and width of a frame are multiples of, or None if an exported model takes one size only."""
+    if len(free_sizes(model)) == 1:
+        return None
+    return math.lcm(*(getattr(module, "size_multiple", 1) for module in model.modules()))
 
 
 def trace_program(model: Any, example: Tensor) -> torch.export.ExportedProgram:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 __all__ = ["NonLocal3d", "NonLocalOptions"]
 
@@ -43,7 +44,9 @@ class NonLocal3d(nn.Module):
         channels: of the input. Embeddings have half as many.
         options: see :class:`NonLocalOptions`.
     Shape:
-        input (B, C, T, H, W), output the same. T, H and W are at least the pooling's.
+        input (B, C, T, H, W), output the same.
+    Raises:
+        ValueError: T, H or W is less than the pooling's.
     """
 
     def __init__(self, channels: int, options: NonLocalOptions) -> None:
@@ -60,6 +63,7 @@ class NonLocal3d(nn.Module):
         nn.init.zeros_(self.bn.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        self._check_size(x)
         if self.options.pools_input:
             pooled = self.pool(x)
             keys, values = self.phi(pooled), self.g(pooled)
@@ -68,6 +72,17 @@ class NonLocal3d(nn.Module):
         queries, keys, values = (y.flatten(2) for y in (self.theta(x), keys, values))  # (B, C / 2, positions)
         y = self._weights(queries, keys) @ values.transpose(1, 2)
         return self.bn(self.out(y.transpose(1, 2).unflatten(2, x.shape[2:]))) + x
+
+    def _check_size(self, x: Tensor) -> None:
+        if isinstance(x, Proxy) or torch.compiler.is_exporting():  # without a size, or with that of the example only
+            return
+        frames, height, width = self.options.pool
+        if x.shape[2] < frames or x.shape[3] < height or x.shape[4] < width:
+            size, pool = (" x ".join(map(str, sides)) for sides in (x.shape[2:], self.options.pool))
+            raise ValueError(
+                f"non-local block: its input is {size} (frames, height, width), less than its pooling of {pool}; take "
+                "larger frames, or longer clips."
+            )
 
     def _weights(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return f of all pairs: (B, C, N) and (B, C, M) -> (B, N, M)."""

@@ -120,11 +120,13 @@ class Backbone(StageByStage):
         head_hidden_size: channels that the classifier takes, where the head changes them.
         frames_multiple: a clip's number of frames must be a multiple of it.
         least_frames: smallest number of frames of a clip.
+        size_multiple: frames must have a height and a width near a multiple of it.
     """
 
     is_3d = False
     gives_tokens = False
     mixes_time = False
+    size_multiple = 1
     output_fmts = ("NCHW", "NCTHW")
     stem_pattern = r"^(?:conv1|bn1)"
     block_pattern = r"^layer(\d+)\.(\d+)"

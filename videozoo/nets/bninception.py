@@ -4,11 +4,35 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from videozoo.nets.base import Backbone, init_convs
 from videozoo.nets.registry import register_backbone
 
-__all__ = ["MODULES", "BnInception", "Inception", "InceptionCfg", "SecondStem", "make_modules"]
+__all__ = ["MODULES", "SIZE_MULTIPLE", "BnInception", "Inception", "InceptionCfg", "SecondStem", "check_size", "make_modules"]
+
+
+SIZE_MULTIPLE = 32
+
+
+def check_size(name: str, x: Tensor) -> None:
+    """Raise unless the maps of frames can be halved twice by pools and convolutions, which round differently.
+
+    Args:
+        name: the backbone, for the error.
+        x: frames or clips (..., H, W).
+    Raises:
+        ValueError: height or width is not 1 pixel less than a multiple of 32, or up to 6 more.
+    """
+    if isinstance(x, Proxy) or torch.compiler.is_exporting():  # without a size, or with that of the example only
+        return
+    height, width = x.shape[-2:]
+    if min(height, width) < SIZE_MULTIPLE - 1 or (height + 1) % SIZE_MULTIPLE > 7 or (width + 1) % SIZE_MULTIPLE > 7:
+        raise ValueError(
+            f"{name}: frames of {height} x {width} pixels give maps that cannot be halved, as pools and convolutions "
+            "round differently; take frames whose height and width are multiples of 32, such as 224 (1 pixel less and "
+            "up to 6 more are possible)."
+        )
 
 
 @dataclass(frozen=True)
@@ -139,9 +163,11 @@ class BnInception(Backbone):
     Shape:
         input (B, C, H, W). Features (B, 1024, H / 32, W / 32).
     Raises:
-        ValueError: a ``drop_path_rate`` other than 0.
+        ValueError: a ``drop_path_rate`` other than 0, or frames of a size whose maps cannot be halved
+            (:func:`check_size`).
     """
 
+    size_multiple = SIZE_MULTIPLE
     stage_names = ("stage1", "stage2", "stage3", "stage4")
     block_pattern = r"^stage(\d+)\."
 
@@ -168,6 +194,7 @@ class BnInception(Backbone):
         self._finish("act1", maps, num_classes, drop_rate)
 
     def _begin(self, x: Tensor) -> Tensor:
+        check_size("bninception", x)
         return self.act1(self.bn1(self.conv1(x)))
 
     def _between(self, index: int, state: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from videozoo.nets.base import Backbone, init_convs
-from videozoo.nets.bninception import SecondStem, make_modules
+from videozoo.nets.bninception import SIZE_MULTIPLE, SecondStem, check_size, make_modules
 from videozoo.nets.registry import register_backbone
 from videozoo.shapes import fold_time, to_clips
 
@@ -128,7 +128,9 @@ class Eco(Backbone):
         num_classes, in_chans, drop_rate: as in :class:`~videozoo.nets.resnet3d.ResNet3d`.
         drop_path_rate: stochastic depth of the 3-D blocks.
     Shape:
-        input (B, C, T, H, W), T a multiple of 4, H and W of 32. Features (B, num_features, T / 4, H / 32, W / 32).
+        input (B, C, T, H, W), T a multiple of 4. Features (B, num_features, T / 4, H / 32, W / 32).
+    Raises:
+        ValueError: frames of a size that ECO full cannot take (:func:`~videozoo.nets.bninception.check_size`).
     """
 
     is_3d = True
@@ -166,12 +168,15 @@ class Eco(Backbone):
         maps = [(64, 2), (192, 4), (fine, 8)]
         maps += [(a + b, 8 * 2**i) for i, (a, b) in enumerate(zip(channels, widths, strict=True))]
         self._finish("act1", maps, num_classes, drop_rate)
+        self.size_multiple = SIZE_MULTIPLE if is_full else 1
         self.frames_multiple = 4  # the last map has a step for each four frames
 
     # A state is the number of frames, and the map of folded frames. From the 3-D stages on it is a tuple of maps, those
     # of clips last.
 
     def _begin(self, x: Tensor) -> tuple[int, Any]:
+        if self.size_multiple > 1:
+            check_size("eco_full_bninception", x)
         return x.shape[2], self.act1(self.bn1(self.conv1(fold_time(x))))
 
     def _between(self, index: int, state: tuple[int, Any]) -> tuple[int, Any]:

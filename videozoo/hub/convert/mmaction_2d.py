@@ -71,7 +71,8 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     """Convert the checkpoint to videozoo's keys.
 
     The number of frames is read from TIN's, TANet's and TRN's weights. Elsewhere 8 is assumed. C2D has the keys of TSN
-    on ResNet-50, from which it differs in its pooling.
+    on ResNet-50, from which it differs in its pooling. With torchvision's names for a ResNet, TSN has the keys of the
+    TSM that TPN's authors compare with, whose shortcuts are shifted too.
 
     Raises:
         ConvertError: a key has no place.
@@ -91,6 +92,10 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     converted = compose(new, dropped, backbone, temporal, num_frames)
     if _TRN in state:
         converted.spec["num_classes"] = new["fc.scales.0.3.weight"].shape[0]
+    if "backbone.conv1.weight" in state:
+        shifted = {"name": "tsm", "shift_shortcut": True}
+        is_theirs = backbone in ("resnet50", "resnet101")
+        return replace(converted, alternatives=(Alternative({"temporal": shifted}, "tsm=True"),) * is_theirs)
     if (backbone, temporal) == ("resnet50", "tsn"):
         clips = {key: value.unsqueeze(2) if value.ndim == 4 else value for key, value in new.items()}
         return replace(converted, alternatives=(Alternative({"backbone": "c2d_resnet50_mm"}, "C2D", clips),))

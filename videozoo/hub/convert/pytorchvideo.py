@@ -1,7 +1,7 @@
 """ResNets, CSN, R(2+1)D, SlowFast and X3D of PyTorchVideo, by way of PySlowFast's names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from torch import Tensor
@@ -59,7 +59,8 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
 
     Most networks are PySlowFast's. But X3D has no norm in its very first shortcut, and PySlowFast has no CSN and no
     R(2+1)D. How many frames a model takes is not in the file: the published number is assumed, 8 for Slow, and 13 for
-    X3D-XS, -S and -M, which are one network.
+    X3D-XS, -S and -M, which are one network. A pooling between the first two stages shows in the numbers of the blocks:
+    C2D without one is TSN.
 
     Raises:
         ConvertError: a key has no place, or a variant that is not published.
@@ -76,14 +77,29 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
         converted = pyslowfast.convert(native)
         if converted.spec["backbone"] == "slowfast_resnet101_8x8_50":  # published for 16x8 only
             converted.spec["num_frames"] = 64
-    return replace(converted, dropped=(*dropped, *converted.dropped), alternatives=())
+    if converted.spec["backbone"] == "c2d_resnet50":
+        converted = _c2d(converted, has_pool=2 not in _stage_numbers(state))
+    return replace(converted, dropped=(*dropped, *converted.dropped))
+
+
+def _c2d(converted: Converted, has_pool: bool) -> Converted:
+    """Return C2D with its pooling over time, or the network that is left without it."""
+    if has_pool:
+        return replace(converted, alternatives=())
+    (other,) = converted.alternatives
+    state = converted.state if other.state is None else other.state
+    return replace(converted, state=state, spec={**converted.spec, **other.spec}, alternatives=())
+
+
+def _stage_numbers(state: Iterable[str]) -> list[int]:
+    """Return the numbers that the blocks of the four stages have."""
+    return sorted({int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\..*\bres_blocks\.", key))})
 
 
 def _rules(state: Mapping[str, Tensor]) -> Rules:
     """Return the rules for these keys. A pooling between the stages shifts the numbers of those behind it."""
-    numbers = {int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\..*\bres_blocks\.", key))}
     rules = list(_OUTSIDE)
-    for stage, number in enumerate(sorted(numbers), start=2):
+    for stage, number in enumerate(_stage_numbers(state), start=2):
         for old, new in _INSIDE.items():
             rules += [
                 (rf"blocks\.{number}\.res_blocks\.(\d+)\.{old}", rf"s{stage}.pathway0_res\1.{new}"),
