@@ -9,7 +9,16 @@ from torch.fx import Proxy
 from videozoo.nets.base import Backbone, init_convs
 from videozoo.nets.registry import register_backbone
 
-__all__ = ["MODULES", "SIZE_MULTIPLE", "BnInception", "Inception", "InceptionCfg", "SecondStem", "check_size", "make_modules"]
+__all__ = [
+    "MODULES",
+    "SIZE_MULTIPLE",
+    "BnInception",
+    "Inception",
+    "InceptionCfg",
+    "SecondStem",
+    "check_size",
+    "make_modules",
+]
 
 
 SIZE_MULTIPLE = 32
