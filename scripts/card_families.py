@@ -16,9 +16,9 @@ FAMILIES = {
         "3-D ResNets inflated from 2-D ones, with and without non-local blocks.",
     ),
     "r2plus1d": (
-        r"r2plus1d",
-        "R(2+1)D",
-        "A 3-D ResNet whose convolutions are split into one over space and one over time.",
+        r"r2plus1d|r3d|mc3",
+        "R(2+1)D, R3D and MC3",
+        "3-D ResNets: their convolutions are split into one over space and one over time, or are whole.",
     ),
     "inception_3d": (
         r"i3d_inception|s3d",
@@ -43,6 +43,16 @@ FAMILIES = {
         r"timesformer",
         "TimeSformer",
         "A vision transformer with attention over time and over space in turns.",
+    ),
+    "mvit": (
+        r"mvit",
+        "MViT",
+        "Vision transformers whose attention pools queries, keys and values, in four stages.",
+    ),
+    "swin3d": (
+        r"swin3d",
+        "Video Swin Transformer",
+        "Attention in windows over space and time, which every second block shifts by half a window.",
     ),
 }
 TITLES = {TESTING: "Test models"} | {family: title for family, (_, title, _) in FAMILIES.items()}

@@ -18,10 +18,12 @@ from videozoo.nets.eco import Eco
 from videozoo.nets.inception3d import Inception3dCfg, InceptionNet3d
 from videozoo.nets.movinet import MoViNet
 from videozoo.nets.movinet_cfg import MoViNetCfg
+from videozoo.nets.mvit import MultiscaleViT, MultiscaleViTCfg
 from videozoo.nets.registry import register_backbone
 from videozoo.nets.resnet3d import DEPTHS, ResNet3d, ResNet3dCfg
 from videozoo.nets.rubiksnet import RubiksNet, RubiksNetCfg
 from videozoo.nets.slowfast import SlowFast, SlowFastCfg
+from videozoo.nets.swin3d import Swin3d, Swin3dCfg
 from videozoo.nets.timesformer import TimeSformer, TimeSformerCfg
 from videozoo.nets.uniformer import UniFormer, UniFormerCfg
 from videozoo.nets.x3d import X3d, X3dCfg
@@ -47,6 +49,7 @@ _csn = replace(_slowonly, temporal_kernels=(1, 1, 1, 1), temporal_strides=(1, 2,
 _slowfast = SlowFastCfg(_BASIC, has_lateral_norm=False, slow_frames="stride", is_fast_first=True)
 _MAKERS |= {
     "small_2plus1d": partial(ResNet3d, _2plus1d),
+    "small_r3d": partial(ResNet3d, ResNet3dCfg(_BASIC, temporal_strides=(1, 2, 2, 2))),
     "small_slowonly": partial(ResNet3d, _slowonly),
     "small_slowfast_basic": partial(SlowFast, _slowfast),
     "small_slowfast_bottleneck": partial(SlowFast, replace(_slowfast, depth=_BOTTLENECK)),
@@ -125,6 +128,29 @@ for _kind in ("divided", "joint", "space"):
         f"small_timesformer_{_kind}", _make, "For tests.", first_conv="patch_embed.proj", has_positions=True
     )
 
+
+def _small_transformer(make: Callable[..., nn.Module], cfg: Any, **kwargs: Any) -> nn.Module:
+    """A transformer of torchvision's modules whose linear layers start as PyTorch's, as those of TimeSformer."""
+    net = make(cfg, **kwargs)
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            module.reset_parameters()
+    return net
+
+
+_mvit = MultiscaleViTCfg((1, 1, 1, 2), width=16, img_size=40, frames=5)
+_swin = Swin3dCfg((1, 2, 1, 1), width=12, window=(2, 2, 2))
+for _name, _first, _make in (
+    ("small_mvit", "conv_proj", partial(_small_transformer, MultiscaleViT, _mvit)),
+    (
+        "small_mvit_v1",
+        "conv_proj",
+        partial(_small_transformer, MultiscaleViT, replace(_mvit, version=1, is_widened_in_attention=False)),
+    ),
+    ("small_swin3d", "patch_embed.proj", partial(_small_transformer, Swin3d, _swin)),
+):
+    register_backbone(_name, _make, "For tests.", first_conv=_first)
+
 SMALL = {
     **dict.fromkeys(("resnet18", "resnet34", "tiny_resnet"), "small_basic"),
     **dict.fromkeys(("resnet50", "resnet101", "resnext101_32x4d"), "small_bottleneck"),
@@ -160,6 +186,11 @@ SMALL = {
     **dict.fromkeys(("slowfast_resnet50_8x8", "slowfast_resnet101_8x8_50"), "small_slowfast_authors"),
     "slowfast_resnet101_8x8_50_nl_pool2": "small_slowfast_nl",
     **dict.fromkeys(("x3d_small", "x3d_large", "x3d_extra_large"), "small_x3d"),
+    **dict.fromkeys(("mvit_v2_small", "mvit_v2_small_mlp", "mvit_v2_base", "mvit_v2_large"), "small_mvit"),
+    **dict.fromkeys(("mvit_v1_base", "mvit_v1_base_32"), "small_mvit_v1"),
+    **{f"swin3d_{size}": "small_swin3d" for size in ("tiny", "small", "base", "base_w16", "large")},
+    **dict.fromkeys(("r3d_resnet18", "mc3_resnet18"), "small_r3d"),
+    "r2plus1d_resnet18_tv": "small_2plus1d",
     "timesformer_base": "small_timesformer_divided",
     "timesformer_base_joint": "small_timesformer_joint",
     "timesformer_base_space": "small_timesformer_space",

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torchvision.models.video import r2plus1d_18
 
-from videozoo.hub.convert import bninception, mmaction_3d, pyslowfast, torchvision_r2plus1d
+from videozoo.hub.convert import bninception, mmaction_3d, pyslowfast, torchvision_resnet3d
 from videozoo.hub.convert.base import ConvertError, rename_all
 from videozoo.models import ModelSpec, build
 
-SOURCES = (bninception, mmaction_3d, pyslowfast, torchvision_r2plus1d)
+SOURCES = (bninception, mmaction_3d, pyslowfast, torchvision_resnet3d)
 
 
 def test_torchvisions_r2plus1d_gives_torchvisions_logits() -> None:
@@ -23,8 +23,8 @@ def test_torchvisions_r2plus1d_gives_torchvisions_logits() -> None:
             elif name.endswith("running_var"):
                 buffer.uniform_(0.6, 1.4)
     state = theirs.state_dict()
-    assert [source for source in SOURCES if source.matches(state)] == [torchvision_r2plus1d]
-    converted = torchvision_r2plus1d.convert(state)
+    assert [source for source in SOURCES if source.matches(state)] == [torchvision_resnet3d]
+    converted = torchvision_resnet3d.convert(state)
     assert converted.spec == {
         "backbone": "r2plus1d_resnet18_tv",
         "temporal": {"name": "tsn"},

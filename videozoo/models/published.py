@@ -63,7 +63,7 @@ def _config(row: dict[str, Any]) -> VideoCfg:
     training = f", trained with {row['training']}" if "training" in row else ""
     names: Any = _class_names(dataset["class_names"]) if "class_names" in dataset else None
     optional: dict[str, Any] = {
-        key: row[key] for key in ("sha256_prefix", "frame_stride", "test_crop_size") if key in row
+        key: row[key] for key in ("sha256_prefix", "frame_stride", "test_crop_size", "crop_pct") if key in row
     }
     optional |= {key: tuple(row[key]) for key in ("mean", "std", "input_size", "test_resize") if key in row}
     return VideoCfg(
@@ -91,6 +91,13 @@ def _torchvision_row(name: str) -> dict[str, Any]:
     (figures,) = weights.meta["_metrics"].values()
     preset = weights.transforms()
     match = re.search(r"-([0-9a-f]{8})\.pth$", weights.url)
+    # Height and width of a frame, or its short side alone.
+    is_short_side = len(preset.resize_size) == 1
+    resize = (
+        {"crop_pct": preset.crop_size[0] / preset.resize_size[0]}
+        if is_short_side
+        else {"test_resize": preset.resize_size}
+    )
     return {
         "url": weights.url,
         "sha256_prefix": match and match[1],
@@ -99,5 +106,5 @@ def _torchvision_row(name: str) -> dict[str, Any]:
         "mean": preset.mean,
         "std": preset.std,
         "input_size": (3, *preset.crop_size),
-        "test_resize": preset.resize_size,
+        **resize,
     }

@@ -176,6 +176,13 @@ for _depth in (50, 101, 152):
 # Normalized as in VMZ, like most weights of its kind.
 _vmz: Any = {"mean": (0.43216, 0.394666, 0.37645), "std": (0.22803, 0.22145, 0.216989)}
 _register("csn_ip_r152", ModelSpec("csn_ip_resnet152", num_frames=32), "CSN", **_vmz)
+_torchvision: Any = {**_vmz, "input_size": (3, 112, 112), "frame_sampling": "dense", "frame_stride": 2}
+for _name, _backbone, _what in (
+    ("r3d_18", "r3d_resnet18", "R3D"),
+    ("mc3_18", "mc3_resnet18", "MC3"),
+    ("r2plus1d_18", "r2plus1d_resnet18_tv", "R(2+1)D"),
+):
+    _register(_name, ModelSpec(_backbone, num_frames=16), _what, **_torchvision)
 _register("dnr_csn_ir_r50", ModelSpec("csn_ir_resnet50", augmenters=(DNR(),), num_frames=32), "DNR in CSN")
 for _name, _summary in (("eco_lite", "ECO Lite"), ("eco_full", "ECO full")):
     _register(_name, ModelSpec(f"{_name}_bninception", num_frames=16), _summary)
@@ -207,6 +214,20 @@ for _name, _backbone, _frames, _stride, _img_size, _what in (
 ):
     _clip = {**_half, "frame_stride": _stride, "input_size": (3, _img_size or 224, _img_size or 224)}
     _register(_name, ModelSpec(_backbone, num_frames=_frames, img_size=_img_size), _what, **_clip)
+
+for _name, _backbone, _frames, _stride, _size in (
+    ("mvit_v1_b", "mvit_v1_base", 16, 4, 224),
+    ("mvit_v1_b_32x3", "mvit_v1_base_32", 32, 3, 224),
+    ("mvit_v2_s", "mvit_v2_small", 16, 4, 224),
+    ("mvit_v2_s_maskfeat", "mvit_v2_small_mlp", 16, 4, 224),
+    ("mvit_v2_b", "mvit_v2_base", 32, 3, 224),
+    ("mvit_v2_l", "mvit_v2_large", 40, 3, 312),
+):
+    _clip = {**_half, "frame_stride": _stride, "input_size": (3, _size, _size)}
+    _register(_name, ModelSpec(_backbone, num_frames=_frames), "MViT", **_clip)
+for _short, _size in (("t", "tiny"), ("s", "small"), ("b", "base"), ("b_w16", "base_w16"), ("l", "large")):
+    _swin: Any = {"frame_sampling": "segment"} if _short == "b_w16" else {"frame_sampling": "dense", "frame_stride": 2}
+    _register(f"swin3d_{_short}", ModelSpec(f"swin3d_{_size}", num_frames=32), "Video Swin Transformer", **_swin)
 
 # On the clips of their paper's table, whose pixels are between 0 and 1.
 for _short, _frames, _size in (

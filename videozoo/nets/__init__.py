@@ -14,10 +14,12 @@ from videozoo.nets.inception3d import Inception3d, InceptionNet3d, SeparableInce
 from videozoo.nets.inception_v3 import complete_backbone
 from videozoo.nets.inception_v3_tsn import InceptionV3Tsn, Mixed, MixedSplit, MixedStride
 from videozoo.nets.movinet import MoViNet, MoViNetBlock
+from videozoo.nets.mvit import MultiscaleViT
 from videozoo.nets.registry import has_positions, image_model_of, list_backbones
 from videozoo.nets.resnet3d import ResNet3d
 from videozoo.nets.rubiksnet import RubiksBlock, RubiksNet
 from videozoo.nets.slowfast import SlowFast
+from videozoo.nets.swin3d import Swin3d
 from videozoo.nets.timesformer import TimeSformer
 from videozoo.nets.tiny_resnet import make_tiny_resnet
 from videozoo.nets.tokens import TokenBackbone
@@ -49,11 +51,13 @@ __all__ = [
     "MixedStride",
     "MoViNet",
     "MoViNetBlock",
+    "MultiscaleViT",
     "ResNet3d",
     "RubiksBlock",
     "RubiksNet",
     "SeparableInception3d",
     "SlowFast",
+    "Swin3d",
     "TimeSformer",
     "TokenBackbone",
     "UniFormer",

@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.layers import DropPath
 from timm.models import checkpoint_seq
 from timm.models._features import feature_take_indices
 from timm.models._manipulate import MATCH_PREV_GROUP
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
-__all__ = ["Backbone", "StageByStage", "init_convs", "is_3d"]
+__all__ = ["Backbone", "StageByStage", "init_convs", "is_3d", "take_drop_paths"]
 
 
 def is_3d(net: nn.Module) -> bool:
@@ -201,3 +203,11 @@ def init_convs(net: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def take_drop_paths(net: nn.Module) -> None:
+    """Put timm's ``DropPath`` in the place of torchvision's ``StochasticDepth``, which does the same to rows."""
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, StochasticDepth):
+                setattr(module, name, DropPath(child.p) if child.p else nn.Identity())

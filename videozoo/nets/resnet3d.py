@@ -1,4 +1,4 @@
-"""One-pathway 3-D ResNets: R(2+1)D, SlowOnly, I3D and C2D."""
+"""One-pathway 3-D ResNets: R(2+1)D, R3D, MC3, SlowOnly, I3D and C2D."""
 
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -68,9 +68,9 @@ class ResNet3dCfg:
 class ResNet3d(Backbone):
     """A ResNet on clips, with one pathway.
 
-    R(2+1)D: Tran et al., 2018 (arXiv:1711.11248). SlowOnly: Feichtenhofer et al., 2019 (arXiv:1812.03982). I3D on a
-    ResNet and C2D, both with or without non-local blocks: Wang et al., 2018 (arXiv:1711.07971). CSN: Tran et al., 2019
-    (arXiv:1904.02811).
+    R(2+1)D, R3D and MC3: Tran et al., 2018 (arXiv:1711.11248). SlowOnly: Feichtenhofer et al., 2019 (arXiv:1812.03982).
+    I3D on a ResNet and C2D, both with or without non-local blocks: Wang et al., 2018 (arXiv:1711.07971). CSN: Tran et
+    al., 2019 (arXiv:1904.02811).
     Parameter names are those of timm's ResNets (``layer1.0.conv1.weight``).
 
     Args:

@@ -1,4 +1,4 @@
-"""Registered one-pathway 3-D ResNets: R(2+1)D, SlowOnly, I3D and C2D as their authors and MMAction2 build them."""
+"""Registered one-pathway 3-D ResNets: R(2+1)D, R3D, MC3, SlowOnly, I3D and C2D as the sources build them."""
 
 from dataclasses import replace
 from functools import partial
@@ -33,6 +33,16 @@ _register(
     "r2plus1d_resnet34_vmz",
     _r2plus1d(34, stem_middle=45, has_stem_pool=False),
     "R(2+1)D-34 as its authors': torchvision's, but with a middle width for each convolution.",
+)
+_register(
+    "r3d_resnet18",
+    ResNet3dCfg(18, temporal_strides=(1, 2, 2, 2), has_stem_pool=False),
+    "R3D-18 as in torchvision: full 3-D convolutions, no max pooling.",
+)
+_register(
+    "mc3_resnet18",
+    ResNet3dCfg(18, temporal_kernels=(3, 1, 1, 1), has_stem_pool=False),
+    "MC3-18 as in torchvision: 3-D convolutions in the stem and the first stage, 2-D ones after them.",
 )
 
 _register(

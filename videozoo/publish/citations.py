@@ -48,7 +48,7 @@ _BACKBONES = {
 }
 # Those that mix time themselves, so that TSN does nothing there.
 _VIDEO_BACKBONES = {
-    r"r2plus1d": "tran2018r2plus1d",
+    r"r2plus1d|r3d|mc3": "tran2018r2plus1d",
     r"slowonly|slowfast": "feichtenhofer2019slowfast",
     r"i3d": "carreira2017i3d",
     r"c2d": "wang2018nonlocal",
@@ -60,6 +60,9 @@ _VIDEO_BACKBONES = {
     r"movinet": "kondratyuk2021movinet",
     r"uniformer": "li2022uniformer",
     r"timesformer": "bertasius2021timesformer",
+    r"mvit_v1": "fan2021mvit",
+    r"mvit_v2": "li2022mvitv2",
+    r"swin3d": "liu2022videoswin",
 }
 
 
