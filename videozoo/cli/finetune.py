@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     help="train a model on your videos",
-    usage="videozoo finetune --model NAME --data DIR_OR_LIST --output RUN [flags]",
+    usage="videozoo finetune [--model NAME] --data DIR_OR_LIST --output RUN [flags]",
     description="Train a model on a folder root/CLASS/VIDEO.mp4 or a list of `path label` lines. "
     "The run folder holds checkpoints (last, best), summary.csv, results.json, curves.png and confusion.png. "
     "Use the best epoch with: videozoo predict --model RUN/best FILE...",

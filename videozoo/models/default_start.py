@@ -17,7 +17,7 @@ from videozoo.models.registry import get_pretrained_cfg, names_of, pretrained_na
 from videozoo.models.spec import EnsembleSpec
 from videozoo.nets import image_model_of
 
-__all__ = ["Start", "default_starts", "image_weights"]
+__all__ = ["Start", "default_starts", "image_weights", "published_start"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Start:
 
     Args:
         option: the argument of ``create_model`` that takes them: ``pretrained``, ``init_from``, ``backbone_weights``.
+            ``model`` if they come with the name.
         value: its value.
         name: name of the weights, for messages.
         is_here: whether they are on this disk.
@@ -63,6 +64,15 @@ def default_starts(name: str) -> Iterator[Start]:
         yield _image_start(_backbone_of(name), tag)
 
 
+def published_start(name: str) -> Start:
+    """Return the weights ``arch.tag`` as a start.
+
+    Raises:
+        UnknownModelError: no such weights.
+    """
+    return Start("model", name, *_place(name))
+
+
 def image_weights(name: str) -> str | None:
     """Return the tag of ImageNet weights for a model's backbone: torchvision's if there are any, else timm's first.
 
@@ -85,6 +95,11 @@ def _published(name: str) -> tuple[str, bool, str] | None:
         tagged = pretrained_name(name)
     except WeightsError:
         return None
+    return _place(tagged)
+
+
+def _place(tagged: str) -> tuple[str, bool, str]:
+    """Return a name with its tag, whether its weights are on this disk, and their address."""
     cfg = get_pretrained_cfg(tagged)
     if cfg.file:
         return tagged, Path(str(cfg.file)).expanduser().exists(), ""

@@ -28,13 +28,18 @@ def _class_names(file: str) -> tuple[str, ...]:
     return tuple((_HERE / "class_names" / file).read_text(encoding="utf-8").splitlines())
 
 
-def published_weights(arch: str) -> dict[str, VideoCfg]:
+def published_weights(arch: str, input_size: tuple[int, ...]) -> dict[str, VideoCfg]:
     """Return the configs of an architecture's public checkpoints by tag, the default first.
 
     Many have none.
+
+    Args:
+        arch: its name.
+        input_size: its own (C, H, W), which is that of all checkpoints whose record names no other.
     """
     bundled = {BUNDLED_TAG: _bundled_config(BUNDLED / arch)} if (BUNDLED / arch).is_dir() else {}
-    return bundled | {tag: _config(row) for tag, row in _table()["weights"].get(arch, {}).items()}
+    rows = _table()["weights"].get(arch, {})
+    return bundled | {tag: _config({"input_size": input_size, **row}) for tag, row in rows.items()}
 
 
 def facts_of(cfg: VideoCfg) -> dict[str, Any]:

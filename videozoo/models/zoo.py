@@ -48,7 +48,7 @@ def _register(name: str, spec: Spec, summary: str, **videos: Any) -> None:
         backbones, classifier = spec.backbone, "fc"
     entry.__doc__ = f"{summary} on {backbones}; arguments as in videozoo.create_model."
     cfg = VideoCfg(architecture=name, num_frames=spec.num_frames, classifier=classifier, **videos)
-    register_architecture(entry, cfg, published_weights(name), spec)
+    register_architecture(entry, cfg, published_weights(name, cfg.input_size), spec)
 
 
 def videozoo_composed(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:

@@ -50,6 +50,7 @@ def finetune(
     Args:
         output: the run folder to write, or with ``resume=True`` to continue.
         model: a name of `list_models`, a folder with weights or ``hf-hub:ORG/NAME``. A run that is continued has one.
+            None: published weights that suit the machine, which the log names with the reason.
         data: a folder ROOT/CLASS/VIDEO, a list, shards, or in Python a list of (path, label). The option ``val`` takes
             the same. A run that is continued has it.
         options: every other setting by its name.

@@ -25,6 +25,7 @@ FREE_FLAGS = FREE_ON_RESUME | {
     *("output", "resume", "data", "val", "data_root", "class_names", "workers", "max_frames", "index_cache"),
     *("batch_size", "grad_accum_steps"),  # the engine sees to it that a step has as many clips
 }
+_IMAGE_STARTS = ("backbone_weights", "from_scratch")
 _PATHS = ("data", "val", "data_root", "class_names", "initial_checkpoint", "output", "index_cache")
 
 
@@ -41,7 +42,7 @@ def resolve_settings(given: Mapping[str, Any]) -> Settings:
     given = dict(given)
     refuse_empty("finetune", given)
     if not given.get("output"):
-        needed = "--output RUN" if given.get("resume") else "--model NAME, --data DIR_OR_LIST and --output RUN"
+        needed = "--output RUN" if given.get("resume") else "--data DIR_OR_LIST and --output RUN"
         raise UsageError(f"finetune: {needed} needed (see videozoo finetune --help).")
     output = Path(given["output"]).expanduser()
     refuse_file(output)
@@ -137,10 +138,14 @@ def describe_lr(settings: Settings) -> str:
 
 
 def _check(settings: Settings, output: Path) -> None:
-    missing = [f"--{name}" for name in ("model", "data") if not getattr(settings, name)]
-    if missing:
+    if not settings.data:
         why = f" (there is no run in {output} to continue)" if settings.resume else ""
-        raise UsageError(f"finetune: {' and '.join(missing)} needed{why} (see videozoo finetune --help).")
+        raise UsageError(f"finetune: --data needed{why} (see videozoo finetune --help).")
+    if not settings.model:
+        starts = [name for name in (*whole_starts(vars(settings)), *_IMAGE_STARTS) if getattr(settings, name)]
+        if starts:
+            flag = flag_of(starts[0])
+            raise UsageError(f"finetune: --model needed; without it weights are chosen, and {flag} is set.")
     check_ranges("finetune", vars(settings))
     for name in ("scale", "ratio"):
         if (pair := getattr(settings, name)) and pair[0] > pair[1]:

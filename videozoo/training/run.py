@@ -20,7 +20,7 @@ from .probe_videos import open_all
 from .run_log import note, warn
 from .settings import AUTO, Settings
 from .sources import VAL_FOLDERS, find_split, load_train_and_val
-from .start import check_same_start, make_started_model
+from .start import check_same_start, choose_model, make_started_model
 
 if TYPE_CHECKING:
     from videozoo.data import VideoSource
@@ -45,13 +45,15 @@ def run_training(settings: Settings) -> "FitResult":
     for tracker in settings.log_with or ():
         check_installed(f"--log-with {tracker}", tracker)
     config = make_config(settings)
-    if not settings.is_continued and not is_location(settings.model):
+    if settings.model and not settings.is_continued and not is_location(settings.model):
         model_entrypoint(settings.model)  # fail early on an unknown name
     with hold_output(Path(settings.output), "a training run"):
         if is_main_process():
             recover_folder(Path(settings.output) / "last")
         train, val = _load_videos(settings)
         with first_process_first(settings.device):  # it downloads, and the others use its cache
+            if not settings.model:
+                choose_model(settings)
             model = make_started_model(settings, train.class_names)
         check_same_start(settings)
         check_frozen(settings)

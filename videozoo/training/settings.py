@@ -105,7 +105,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     "model": (
         Setting("--model", metavar="NAME",
                 help="a name of `videozoo list`, or weights of your own: a folder such as RUN/best, or "
-                "hf-hub:ORG/NAME"),
+                "hf-hub:ORG/NAME; default: published weights that suit the machine, see docs/training.md"),
         Switch("--from-scratch",
                help="start from random weights; default: the name's published weights, for ARC and DNR those of the "
                "base "

@@ -61,6 +61,36 @@ def make_started_model(settings: Settings, class_names: Sequence[str]) -> "Video
     return make_model(settings, class_names)
 
 
+def choose_model(settings: Settings) -> None:
+    """Set ``model`` to good weights for this machine, fetched if needed, and log which and why.
+
+    Offline these are weights that are cached, else the bundled ones.
+    """
+    from videozoo.devices import find_device
+    from videozoo.models import WeightsError, get_pretrained_cfg
+    from videozoo.models.choose import BUNDLED_START, Machine, describe_weights, good_starts
+    from videozoo.models.pretrained import weights_folder
+
+    machine = Machine.of(find_device(settings.device))
+    for start in good_starts(machine):
+        reason = ""
+        if not start.can_be_had():
+            reason = "not in the cache, and its server cannot be reached"
+        try:
+            if not reason:
+                weights_folder(start.name, get_pretrained_cfg(start.name))
+        except WeightsError as error:
+            reason = error.reason
+        if not reason:
+            break
+        note(f"not {start.name}, the start for {machine}: {reason}")
+    settings.model = start.name
+    if start.name == BUNDLED_START:
+        warn(f"no --model: {start.name}, a tiny model for tests, as no other weights are here; expect little of it")
+    else:
+        note(f"no --model: {describe_weights(start.name)}, for {machine}; --model NAME takes another")
+
+
 def names_start(settings: argparse.Namespace) -> bool:
     """Return whether the settings name the start: some weights, or a training from scratch."""
     return bool(settings.from_scratch or settings.backbone_weights or whole_starts(vars(settings)))
@@ -76,9 +106,10 @@ def check_same_start(settings: Settings) -> None:
         return
     from accelerate.utils import gather_object
 
-    found = sorted(set(gather_object([settings.default_start or "nothing"])))
+    own = settings.default_start or ("nothing" if "model" in settings.given else settings.model)
+    found = sorted(set(gather_object([own])))
     if len(found) > 1:
-        flags = ", ".join(map(flag_of, ("pretrained", "init_from", "backbone_weights", "from_scratch")))
+        flags = ", ".join(map(flag_of, ("model", "pretrained", "init_from", "backbone_weights", "from_scratch")))
         raise UsageError(
             f"the processes start from different weights ({' and '.join(found)}); name the start: {flags}."
         )
