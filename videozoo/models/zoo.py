@@ -214,6 +214,18 @@ for _name, _backbone, _frames, _stride, _img_size, _what in (
 ):
     _clip = {**_half, "frame_stride": _stride, "input_size": (3, _img_size or 224, _img_size or 224)}
     _register(_name, ModelSpec(_backbone, num_frames=_frames, img_size=_img_size), _what, **_clip)
+for _size in ("small", "base", "large"):
+    _register(
+        f"videomae_{_size[0]}",
+        ModelSpec(f"videomae_vit_{_size}", num_frames=16),
+        "VideoMAE",
+        frame_sampling="dense",
+        frame_stride=4,
+    )
+_halves: Any = {"mean": (0.5,) * 3, "std": (0.5,) * 3}  # pixels between -1 and 1
+_register(
+    "vivit_b", ModelSpec("vivit_base_16x2", num_frames=32), "ViViT", **_halves, frame_sampling="dense", frame_stride=2
+)
 
 for _name, _backbone, _frames, _stride, _size in (
     ("mvit_v1_b", "mvit_v1_base", 16, 4, 224),

@@ -24,6 +24,8 @@ from videozoo.nets.timesformer import TimeSformer
 from videozoo.nets.tiny_resnet import make_tiny_resnet
 from videozoo.nets.tokens import TokenBackbone
 from videozoo.nets.uniformer import UniFormer
+from videozoo.nets.videomae import VideoMae
+from videozoo.nets.vivit import ViViT
 from videozoo.nets.x3d import X3d, X3dBlock
 
 __all__ = [
@@ -61,6 +63,8 @@ __all__ = [
     "TimeSformer",
     "TokenBackbone",
     "UniFormer",
+    "ViViT",
+    "VideoMae",
     "X3d",
     "X3dBlock",
     "complete_backbone",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from videozoo.nets.base import Backbone
 
-__all__ = ["Size3d", "TokenBackbone", "init_linears"]
+__all__ = ["Size3d", "TokenBackbone", "TubeletEmbed", "init_linears"]
 
 Size3d = tuple[int, int, int]  # over time, height, width
 
@@ -104,12 +104,15 @@ class TokenBackbone(Backbone):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Take the class token, or the mean if there is none, apply dropout, and classify unless ``pre_logits``."""
-        x = F.dropout(x[:, 0] if self.num_prefix_tokens else x.mean(1), self.drop_rate, self.training)
+        x = F.dropout(self._pool(x), self.drop_rate, self.training)
         return x if pre_logits else self.fc(x)
+
+    def _pool(self, tokens: Tensor) -> Tensor:
+        return tokens[:, 0] if self.num_prefix_tokens else tokens.mean(1)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Return timm's patterns for layer decay, those of its ViTs."""
-        return {"stem": self.stem_pattern, "blocks": [(r"^blocks\.(\d+)", None), (r"^norm\.", (99999,))]}
+        return {"stem": self.stem_pattern, "blocks": [(r"^blocks\.(\d+)", None), (r"^(?:fc_)?norm\.", (99999,))]}
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of class token and position embeddings."""
@@ -121,6 +124,17 @@ class TokenBackbone(Backbone):
         if grid == own:
             return pos_embed
         return resample_abs_pos_embed(pos_embed, list(grid), list(own), self.num_prefix_tokens)
+
+
+class TubeletEmbed(nn.Module):
+    """Patches of several frames as tokens: (B, C, T, H, W) -> (B, T' * H' * W', width)."""
+
+    def __init__(self, in_chans: int, width: int, patch: Size3d) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(in_chans, width, patch, patch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x).flatten(2).transpose(1, 2)
 
 
 def init_linears(net: nn.Module) -> None:

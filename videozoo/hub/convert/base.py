@@ -28,6 +28,7 @@ _LEAVES = (
     *("cls_token", "pos_embed", "time_embed"),  # parameters of a transformer itself
     *("class_token", "class_pos", "spatial_pos", "temporal_pos"),  # of MViT
     *("rel_pos_h", "rel_pos_w", "rel_pos_t", "relative_position_bias_table"),  # of its attention, and Swin's
+    *("q_bias", "v_bias"),  # and of an attention
 )
 _RESNETS: dict[tuple[int, ...], tuple[str, str]] = {  # of plain blocks, of bottlenecks
     (2, 2, 2, 2): ("resnet18", ""),

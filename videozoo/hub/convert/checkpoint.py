@@ -55,6 +55,8 @@ from videozoo.hub.convert import (
     tsm,
     uniformer,
     video_swin,
+    videomae,
+    vits_hf,
 )
 from videozoo.hub.convert.base import Converted, ConvertError
 from videozoo.hub.convert.inert_pickle import Array, Inert
@@ -107,6 +109,8 @@ _CONVERTERS: list[tuple[str, ModuleType]] = [
     ("timesformer", timesformer),
     ("transformers", timesformer_hf),
     ("torchvision", torchvision_resnet3d),
+    ("transformers", vits_hf),
+    ("videomae", videomae),
     ("torchvision", torchvision_s3d),
     ("torchvision", torchvision_swin3d),
     ("torchvision", torchvision_mvit),
@@ -114,7 +118,7 @@ _CONVERTERS: list[tuple[str, ModuleType]] = [
 ]
 SOURCES: tuple[str, ...] = tuple(dict.fromkeys(name for name, _ in _CONVERTERS))
 
-_WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "blobs")
+_WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "module", "blobs")
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 _MOST_NESTED = 64  # modules in modules
 _COUNTERS = ("n_averaged", "steps")  # of a moving average, beside its weights (PyTorch's, MMEngine's)
