@@ -26,6 +26,8 @@ from videozoo.nets.slowfast import SlowFast, SlowFastCfg
 from videozoo.nets.swin3d import Swin3d, Swin3dCfg
 from videozoo.nets.timesformer import TimeSformer, TimeSformerCfg
 from videozoo.nets.uniformer import UniFormer, UniFormerCfg
+from videozoo.nets.videomae import VideoMae, VideoMaeCfg
+from videozoo.nets.vivit import ViViT
 from videozoo.nets.x3d import X3d, X3dCfg
 
 # Two blocks in one stage, so that what is handed from block to block has somewhere to go. 64 channels: gates squeeze
@@ -112,21 +114,24 @@ for _name, _make in _MAKERS.items():
     register_backbone(_name, _make, "For tests.", first_conv="conv1")
 
 
-def _small_timesformer(cfg: TimeSformerCfg, **kwargs: Any) -> nn.Module:
-    """A TimeSformer whose linear layers start as PyTorch's: ViTs' small ones do next to nothing at a small width."""
-    net = TimeSformer(cfg, **{"img_size": 40, **kwargs})
+def _small_vit(kind: Callable[..., nn.Module], cfg: Any, **kwargs: Any) -> nn.Module:
+    """A ViT whose linear layers start as PyTorch's: ViTs' small ones do next to nothing at a small width."""
+    net = kind(cfg, **{"img_size": 40, **kwargs})
     for module in net.modules():
         if isinstance(module, nn.Linear):
             module.reset_parameters()
     return net
 
 
-for _kind in ("divided", "joint", "space"):
-    _timesformer = TimeSformerCfg(_kind, width=24, depth=4, num_heads=3, patch=8)
-    _make = partial(_small_timesformer, _timesformer)
-    register_backbone(
-        f"small_timesformer_{_kind}", _make, "For tests.", first_conv="patch_embed.proj", has_positions=True
-    )
+_VITS: dict[str, tuple[Callable[..., nn.Module], Any]] = {
+    f"timesformer_{kind}": (TimeSformer, TimeSformerCfg(kind, width=24, depth=4, num_heads=3, patch=8))
+    for kind in ("divided", "joint", "space")
+}
+_videomae = VideoMaeCfg(width=24, depth=4, num_heads=3, patch=8)
+_VITS |= {"videomae": (VideoMae, _videomae), "vivit": (ViViT, _videomae)}
+for _name, (_vit, _cfg) in _VITS.items():
+    _make = partial(_small_vit, _vit, _cfg)
+    register_backbone(f"small_{_name}", _make, "For tests.", first_conv="patch_embed.proj", has_positions=True)
 
 
 def _small_transformer(make: Callable[..., nn.Module], cfg: Any, **kwargs: Any) -> nn.Module:
@@ -194,6 +199,8 @@ SMALL = {
     "timesformer_base": "small_timesformer_divided",
     "timesformer_base_joint": "small_timesformer_joint",
     "timesformer_base_space": "small_timesformer_space",
+    **dict.fromkeys(("videomae_vit_small", "videomae_vit_base", "videomae_vit_large"), "small_videomae"),
+    "vivit_base_16x2": "small_vivit",
 }
 
 

@@ -37,7 +37,7 @@ def random_net(name: str, dtype: torch.dtype = torch.float32) -> tuple[Net, Tens
 
 
 def _takes_other_lengths(name: str) -> bool:
-    return not name.startswith(("trn", "tanet", "dnr_tanet", "tin", "timesformer"))
+    return not name.startswith(("trn", "tanet", "dnr_tanet", "tin", "timesformer", "vivit"))
 
 
 def distance(a: Tensor, b: Tensor) -> float:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from fake_hub import FakeHub, Fault
 from helpers import golden_fill
 from huggingface_hub import constants
+from safetensors.torch import save
 from torch import Tensor
 
 import videozoo
@@ -356,3 +358,57 @@ def test_an_unknown_hash_and_a_non_commercial_license_are_said(
     hash_line, license_line = caplog.messages
     assert f"{NAME}: its owners list no hash" in hash_line
     assert "CC-BY-NC-4.0, excludes commercial use (https://example.com/zoo)" in license_line
+
+
+@pytest.fixture
+def foreign(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A repository of the Hub in transformers' form, and its record, registered as a tag."""
+    model = videozoo.create_model("videomae_s", num_classes=3)
+    with torch.no_grad():
+        for parameter in model.parameters():  # one number per tensor; the hub's file stays in memory
+            parameter.fill_(0.01)
+    state = {}
+    for key, value in model.state_dict().items():
+        name = re.sub(r"^fc\.", "head.", key.removeprefix("backbone."))
+        state[name] = value.clone()
+    hub.put("lab/videomae", {"model.safetensors": save(state), "README.md": b"no config of ours"})
+    record = VideoCfg(
+        url=f"{hub.url}/lab/videomae/resolve/main/model.safetensors",
+        hf_hub_id="lab/videomae",
+        architecture="videomae_s",
+        tag="here_set",
+        num_classes=3,
+        num_frames=16,
+        license="CC-BY-NC-4.0",
+        origin_url="https://example.org/lab",
+        classifier="fc",
+    )
+    monkeypatch.setitem(registry._CFGS["videomae_s"], "here_set", record)
+    return SimpleNamespace(name="videomae_s.here_set", cfg=record)
+
+
+def test_a_repository_of_another_library_is_converted(
+    foreign: SimpleNamespace, hub: FakeHub, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        folder = weights_folder(foreign.name, foreign.cfg)
+    (line,) = (record.message for record in caplog.records)  # the Hub lists the hash, so nothing is said of it
+    assert "excludes commercial use" in line
+    assert folder == cache_folder(foreign.name)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "origin.json"]
+    hub.requests.clear()
+    model = videozoo.create_model(foreign.name, pretrained=True, num_classes=5)
+    assert not hub.requests
+    assert bool((model.get_parameter("backbone.fc_norm.weight") == 0.01).all())
+    shutil.rmtree(folder)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # the Hub's own cache has the file
+    assert weights_folder(foreign.name, foreign.cfg) == folder
+
+
+def test_a_repository_that_cannot_be_had_says_where_its_file_belongs(
+    foreign: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError, match=r"offline .*not in the cache.*videozoo convert FILE --model") as caught:
+        weights_folder(foreign.name, foreign.cfg)
+    assert str(Path("models--lab--videomae", "snapshots", "main")) in str(caught.value)

@@ -103,7 +103,7 @@ def _place(tagged: str) -> tuple[str, bool, str]:
     cfg = get_pretrained_cfg(tagged)
     if cfg.file:
         return tagged, Path(str(cfg.file)).expanduser().exists(), ""
-    if cfg.hf_hub_id:
+    if cfg.hf_hub_id and not cfg.url:
         return tagged, is_cached(cfg.hf_hub_id), _hub_url(cfg.hf_hub_id)
     return tagged, cache_folder(tagged).is_dir(), str(cfg.url)
 

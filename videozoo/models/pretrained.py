@@ -46,12 +46,12 @@ def weights_folder(name: str, cfg: VideoCfg, cache_dir: str | Path | None = None
         cfg = get_pretrained_cfg(name)
     if cfg.file:
         return Path(str(cfg.file)).expanduser()
-    if cfg.hf_hub_id:
+    if cfg.hf_hub_id and not cfg.url:
         repo, revision = split_repo(cfg.hf_hub_id)
         return download_repo(repo, revision, cache_dir=cache_dir).weights.parent
     folder = cache_folder(name, cache_dir)
     if not _is_whole(folder, cfg):
-        _download(name, cfg, folder, is_default=cache_dir is None)
+        _download(name, cfg, folder, cache_dir)
     return folder
 
 
@@ -82,10 +82,10 @@ def _is_whole(folder: Path, cfg: VideoCfg) -> bool:
     return is_whole and is_same
 
 
-def _download(name: str, cfg: VideoCfg, folder: Path, is_default: bool) -> None:
+def _download(name: str, cfg: VideoCfg, folder: Path, cache_dir: str | Path | None) -> None:
     url = str(cfg.url)
     file_name = Path(urlsplit(url).path).name
-    by_hand = f"videozoo convert FILE --model {name}" + ("" if is_default else f" --output {folder}")
+    by_hand = f"videozoo convert FILE --model {name}" + ("" if cache_dir is None else f" --output {folder}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -97,7 +97,11 @@ def _download(name: str, cfg: VideoCfg, folder: Path, is_default: bool) -> None:
             file = Path(part) / file_name
             _log.info("%s: downloading %s", name, url)
             try:
-                download_file(url, file, cfg.sha256_prefix)
+                if cfg.hf_hub_id:
+                    repo, revision = split_repo(cfg.hf_hub_id)
+                    file = download_repo(repo, revision, cache_dir=cache_dir, has_config=False).weights
+                else:
+                    download_file(url, file, cfg.sha256_prefix)
             except WeightsError as error:
                 raise WeightsError(
                     f"{error.reason}. Download {url} on a machine that is online and run `{by_hand}`, "
@@ -106,7 +110,7 @@ def _download(name: str, cfg: VideoCfg, folder: Path, is_default: bool) -> None:
                     file=file_name,
                 ) from error
             try:
-                _convert_into(file, name, cfg, folder)
+                _convert_into(file, name, cfg, folder, is_checked=bool(cfg.hf_hub_id))
             except WeightsError as error:
                 raise error.at(source=name, file=file_name) from error
     except OSError as error:
@@ -134,7 +138,7 @@ def place_weights(path: str | Path, name: str, folder: str | Path | None = None)
     return target
 
 
-def _convert_into(path: Path, name: str, cfg: VideoCfg, folder: Path) -> None:
+def _convert_into(path: Path, name: str, cfg: VideoCfg, folder: Path, is_checked: bool = False) -> None:
     if not path.is_file():
         raise WeightsError("no such file", source=str(path))
     digest = file_sha256(path)
@@ -145,7 +149,7 @@ def _convert_into(path: Path, name: str, cfg: VideoCfg, folder: Path) -> None:
             source=str(path),
         )
     model, _, _ = convert_file(path, name=name)
-    if cfg.sha256_prefix is None:
+    if cfg.sha256_prefix is None and not is_checked:  # the Hub lists the hash of every file
         _log.warning("%s: its owners list no hash; its keys and shapes were checked, and only tensors were read", name)
     if cfg.license and re.search(r"(?i)\bnc\b|non-commercial", cfg.license):
         _log.warning(

@@ -5,9 +5,11 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from torchvision.models import video
 
+from videozoo.hub.files import WEIGHTS
 from videozoo.models.config import VideoCfg, merge_cfg
 
 __all__ = ["BUNDLED", "BUNDLED_TAG", "facts_of", "published_weights"]
@@ -60,6 +62,9 @@ def _bundled_config(folder: Path) -> VideoCfg:
 
 
 def _config(row: dict[str, Any]) -> VideoCfg:
+    if "hub" in row:
+        repo, _, revision = row["hub"].partition("@")
+        row = {**row, "url": f"https://huggingface.co/{repo}/resolve/{quote(revision or 'main', safe='')}/{WEIGHTS}"}
     if "torchvision" in row:
         row = {**row, **_torchvision_row(row["torchvision"])}
     source, dataset = _table()["sources"][row["source"]], _table()["datasets"][row["dataset"]]
@@ -73,6 +78,7 @@ def _config(row: dict[str, Any]) -> VideoCfg:
     optional |= {key: tuple(row[key]) for key in ("mean", "std", "input_size", "test_resize") if key in row}
     return VideoCfg(
         url=row["url"],
+        hf_hub_id=row.get("hub"),
         num_classes=dataset["num_classes"],
         label_names=names,
         dataset=dataset["name"],
@@ -82,7 +88,7 @@ def _config(row: dict[str, Any]) -> VideoCfg:
         test_num_crops=int(crops),
         classifier="fc",
         license=source["license"],
-        origin_url=source["origin_url"],
+        origin_url=source.get("origin_url") or f"https://huggingface.co/{row['hub'].partition('@')[0]}",
         description=f"By {source['name']}{training}. Its figures are of {measured_with}.",
         metrics={key: row[key] / 100 for key in ("top1", "top5") if key in row},
         **optional,

@@ -85,6 +85,8 @@ class VideoMae(TokenBackbone):
         self.blocks = nn.ModuleList(
             Block(cfg.width, cfg.num_heads, qkv_bias=True, drop_path=rate, norm_layer=_NORM) for rate in rates
         )
+        for block in self.blocks:  # so that qkv is called as a module, which LoRA changes
+            block.attn.qkv_bias_separate = True
         self.norm = nn.Identity()
         self.fc_norm = _norm(cfg.width)
         init_linears(self)
@@ -103,7 +105,7 @@ class VideoMae(TokenBackbone):
         self.pos_embed = _sines_and_cosines(count, self.cfg.width).to(self.pos_embed)
 
     def _embed(self, x: Tensor) -> Tensor:
-        frames, *grid = self.grid_of((x.shape[2], x.shape[3], x.shape[4]))
+        _, *grid = self.grid_of((x.shape[2], x.shape[3], x.shape[4]))
         places = self.pos_embed
         if tuple(grid) != self.own_grid:
             maps = places.unflatten(1, (-1, *self.own_grid))[0].permute(0, 3, 1, 2).float()  # (T', C, H', W')
