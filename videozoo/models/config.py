@@ -31,8 +31,9 @@ class VideoCfg(PretrainedCfg):
     ``test_resize`` is the (height, width) of frames before the crop. With None it follows from ``crop_pct``. With
     ``multi_label`` a video may have several classes, each with its own probability (the sigmoid of its logit).
     ``sha256_prefix`` is the beginning of the SHA-256 of the file at ``url``. With ``hf_hub_id`` as well it is the file
-    of another library's repository, and is converted. ``train_recipe`` and ``decoder`` describe in words how the weights were trained and what decoded their videos. ``newer_fields`` are fields of a config that a
-    newer version wrote. :meth:`to_dict` puts them among the others.
+    of another library's repository, and is converted. ``train_recipe`` and ``decoder`` describe in words how the
+    weights were trained and what decoded their videos. ``newer_fields`` are fields of a config that a newer version
+    wrote. :meth:`to_dict` puts them among the others.
 
     Example:
         >>> from videozoo import VideoCfg
