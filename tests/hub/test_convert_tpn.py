@@ -95,6 +95,7 @@ def test_every_kind_is_recognized(source: str, backbone: str, temporal: Any, par
         key: value.shape for key, value in net.state_dict().items()
     }
     assert not converted.dropped
+    assert not converted.alternatives
     with pytest.raises(ConvertError, match="no place for"):
         convert_checkpoint({**state, f"{'necks' if source == 'tpn' else 'neck'}.other.weight": torch.zeros(1)})
 
@@ -112,3 +113,13 @@ def test_the_authors_tsm_without_a_neck_is_asked_for(tmp_path: Path) -> None:
     for file, name in (("a.pth", "tsm_r50"), ("b.pth", None)):
         model, _, _ = convert_file(tmp_path / file, name=name)
         assert model.spec.temporal == TSM(shift_shortcut=True)
+
+
+@pytest.mark.parametrize("backbone", ["slowonly_resnet50", "slowonly_resnet101"])
+def test_the_authors_slowonly_without_a_neck(backbone: str) -> None:
+    with torch.device("meta"):
+        net = videozoo.compose(backbone, num_classes=7)
+    converted, source = convert_checkpoint(theirs(net, AUTHORS))
+    assert source == "tpn"
+    assert videozoo.ModelSpec.from_dict(converted.spec) == net.spec
+    assert set(converted.state) == set(net.state_dict())

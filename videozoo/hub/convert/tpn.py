@@ -1,4 +1,4 @@
-"""TPN of its authors' repository, on TSM and on SlowOnly."""
+"""TPN of its authors' repository, on TSM and on SlowOnly, and their SlowOnly without it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,15 +35,16 @@ _RULES = [
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
-    """Return whether the keys are those of the authors' TPN."""
-    return _LAST in state
+    """Return whether the keys are those of the authors' TPN, or of their SlowOnly without it."""
+    first = state.get("backbone.conv1.weight")
+    return _LAST in state or (first is not None and first.ndim == 5 and "cls_head.fc_cls.weight" in state)
 
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
     """Convert the checkpoint to videozoo's keys.
 
     On a 2-D backbone it is TSM, whose shift the shortcuts with a convolution see too. On ResNet-101 the third stage
-    keeps two time steps. The number of frames cannot be read from the keys. 8 is assumed.
+    keeps two time steps. Their TSM without the neck has the keys of MMAction2's TSN, whose converter takes it. The number of frames cannot be read from the keys. 8 is assumed.
 
     Raises:
         ConvertError: a key has no place (another backbone).
@@ -53,6 +54,8 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     options: dict[str, Any] = {}
     if is_3d:  # the authors have MMAction2's blocks without its wrappers
         converted = mmaction_3d.convert(below)
+        if _LAST not in state:
+            return converted
         options["shallow_steps"] = 2 if "101" in converted.spec["backbone"] else 1
     else:
         converted = mmaction_2d.convert(below)
@@ -87,4 +90,5 @@ def add_neck(
         state={**converted.state, **neck},
         spec={**converted.spec, "augmenters": [part]},
         dropped=(*converted.dropped, *dropped),
+        alternatives=(),
     )
