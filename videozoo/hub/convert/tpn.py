@@ -44,7 +44,8 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     """Convert the checkpoint to videozoo's keys.
 
     On a 2-D backbone it is TSM, whose shift the shortcuts with a convolution see too. On ResNet-101 the third stage
-    keeps two time steps. Their TSM without the neck has the keys of MMAction2's TSN, whose converter takes it. The number of frames cannot be read from the keys. 8 is assumed.
+    keeps two time steps. The number of frames cannot be read from the keys. 8 is assumed. Their TSM without the neck
+    has the keys of MMAction2's TSN, whose converter takes it.
 
     Raises:
         ConvertError: a key has no place (another backbone).
