@@ -156,9 +156,10 @@ def _models_table(names: Sequence[str]) -> str:
         text = " on ".join([*parts, f"`{member.spec.backbone}`"])
         text += f", {len(model.members)} models averaged" if isinstance(model, Ensemble) else ""
         changes = _changes(member, set(_sites(member))).replace("   ", "; ")
-        rows.append([f"`{name}`", text, _clip(model, cost), *_figures(cost), str(model.num_features), changes])
+        rows.append([f"`{name}`", text, _clip(model, cost), *_figures(cost), str(model.head_hidden_size), changes])
     head = ("model", "parts", "clip", "params (M)", "GMACs", "features", "layers changed")
-    note = "Parameters are those with the default classes (400). GMACs are billions of MACs of one view (*clip*)."
+    note = "Parameters are those with the default classes (400). GMACs are billions of MACs of one view (*clip*). "
+    note += "Features is the length of the vector before the classifier, as `videozoo extract` writes it."
     return markdown_table(head, rows, ["---"] * 3 + [RIGHT] * 3 + ["---"]) + f"\n\n{note}"
 
 

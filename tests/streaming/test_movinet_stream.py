@@ -6,7 +6,7 @@ from helpers import clips, randomize
 from small_backbones import SMALL
 from torch import Tensor, nn
 
-from videozoo import ARC, DNR, VideoNet, compose
+from videozoo import ARC, DNR, TPN, VideoNet, compose
 from videozoo.layers.causal import MeanSinceStart, PastFrames
 from videozoo.models.causal import causal_form
 
@@ -103,8 +103,8 @@ def test_refusals() -> None:
         make().streaming(average=4)
     with pytest.raises(ValueError, match=r"cannot be causal: a 3-D model .* \(movinet_a0_stream"):
         compose(SMALL["movinet_a0_base"], num_classes=5).streaming()
-    for part in (DNR(), ARC(layers=("pointwise",))):
-        with pytest.raises(ValueError, match="ARC and DNR have no causal form in a 3-D model"):
+    for part in (DNR(), ARC(layers=("pointwise",)), TPN()):
+        with pytest.raises(ValueError, match="ARC, DNR and TPN have no causal form in a 3-D model"):
             compose(SMALL["movinet_a0_causal"], augmenters=[part], num_classes=5).streaming()
 
 

@@ -131,7 +131,7 @@ def _check_3d(net: VideoNet, name: str) -> None:
         )
     if net.spec.augmenters:
         raise ValueError(
-            f"{name} cannot be causal: ARC and DNR have no causal form in a 3-D model; leave them out, or "
+            f"{name} cannot be causal: ARC, DNR and TPN have no causal form in a 3-D model; leave them out, or "
             "take a 2-D backbone."
         )
 
