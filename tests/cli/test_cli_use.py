@@ -148,6 +148,12 @@ def test_list(capsys: Capture) -> None:
     assert "no model named like 'vit'" in capsys.readouterr().err
 
 
+def test_info_takes_the_recorded_cost(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr("videozoo.report.count_cost", lambda model: pytest.fail("counted"))
+    assert main(["info", "tsm_mbv2"]) == 0
+    assert "2.50 GMACs for one view" in capsys.readouterr().out
+
+
 def test_info(model_name: str, capsys: Capture) -> None:
     assert main(["info", model_name, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
