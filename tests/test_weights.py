@@ -319,7 +319,7 @@ def test_files_that_do_not_match_the_backbone_are_refused(tmp_path: Path) -> Non
     }
     paths = {name: save_backbone(rows, tmp_path / f"{name}.safetensors") for name, rows in files.items()}
     for name, message in (
-        ("other", r"0 missing , \d+ left over \(layer1.2"),
+        ("other", r"0 missing, \d+ left over \(layer1.2"),
         ("mobile", r"\d+ missing \(bn1.bias.*left over"),
         ("less", r"1 missing \(layer1.0.bn1.weight\), 0 left over"),
         ("shape", r"1 of another shape \(conv1.weight \(64, 3, 3, 3\) for \(64, 3, 7, 7\)\)"),

@@ -160,7 +160,8 @@ def test_wrong_usage_of_export_costs_no_work(tmp_path: Path, capsys: pytest.Capt
     taken = tmp_path / "taken.onnx"
     taken.touch()
     model = ("export", "--model", "test_dnr_tsn.motions", "--output")
-    assert "must end in .onnx" in one_error(capsys, *model, str(tmp_path / "a.pt2"))
+    error = one_error(capsys, *model, str(tmp_path / "a.pt2"))
+    assert "must end in .onnx; for .pt2 give --format torch-export" in error
     assert "must end in .safetensors" in one_error(capsys, *model, str(tmp_path / "a"), "--format", "state-dict")
     assert "exists already" in one_error(capsys, *model, str(taken))
     assert "--clips" in one_error(capsys, *model, str(tmp_path / "a.onnx"), "--int8")

@@ -142,7 +142,11 @@ def check_target(path: str | os.PathLike[str], format: str) -> Path:
     if format not in EXPORT_FORMATS:
         raise ExportError(f"format is {format!r}; choose from {', '.join(EXPORT_FORMATS)}.")
     if target.suffix != EXPORT_FORMATS[format]:
-        raise ExportError(f"{target}: the name of a file of format {format} must end in {EXPORT_FORMATS[format]}.")
+        meant = next((name for name, suffix in EXPORT_FORMATS.items() if suffix == target.suffix), None)
+        hint = "" if meant is None else f"; for {target.suffix} give --format {meant} (format={meant!r} in Python)"
+        raise ExportError(
+            f"{target}: the name of a file of format {format} must end in {EXPORT_FORMATS[format]}{hint}."
+        )
     if target.exists():
         raise ExportError(f"{target}: exists already; name a new file.")
     if format == "onnx":

@@ -35,15 +35,15 @@ def load_strictly(net: nn.Module, state: dict[str, Tensor], source: str) -> None
     ]
     if missing or left or shapes:
         raise WeightsError(
-            f"keys do not fit: {len(missing)} missing {_some(missing)}, {len(left)} left over {_some(left)}, "
-            f"{len(shapes)} of another shape {_some(shapes)}",
+            f"keys do not fit: {len(missing)} missing{_some(missing)}, {len(left)} left over{_some(left)}, "
+            f"{len(shapes)} of another shape{_some(shapes)}",
             source=source,
         )
     net.load_state_dict(given)
 
 
 def _some(names: list[str]) -> str:
-    return f"({some(names)})" if names else ""
+    return f" ({some(names)})" if names else ""
 
 
 def adapt_stems(state: dict[str, Tensor], own: Mapping[str, Tensor], in_chans: int, base_chans: int = 3) -> list[str]:
