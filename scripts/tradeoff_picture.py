@@ -108,7 +108,7 @@ def draw_tradeoff(figure: Figure, colors: dict[str, str] = COLORS) -> None:
         axes.set(xlabel="GMACs of a test, all views")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-        _label(axes, list(shown.values()), _draw_arrows(axes, shown, colors), colors)
+        label_points(axes, list(shown.values()), _draw_arrows(axes, shown, colors), colors)
     panels[0].set_ylabel("published top-1 (%)")
     marks = [
         plt.Line2D([], [], marker=MARKS[kind], linestyle="", color=colors[kind], label=KINDS[kind]) for kind in KINDS
@@ -147,7 +147,7 @@ def _distance(some: np.ndarray, others: np.ndarray) -> float:
     return float(np.linalg.norm(some[:, None] - others[None], axis=2).min(initial=np.inf))
 
 
-def _label(axes: Axes, points: list[Point], arrows: np.ndarray, colors: dict[str, str]) -> None:
+def label_points(axes: Axes, points: list[Point], arrows: np.ndarray, colors: dict[str, str]) -> None:
     """Write each name at the nearest place where it covers no point, arrow, line or other name.
 
     Args:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,8 +9,6 @@ import numpy as np
 import pytest
 from helpers import REPO, load_file_as_module
 from PIL import Image
-
-from videozoo.catalog import read_catalog, read_costs
 
 picture = load_file_as_module(REPO / "scripts" / "tradeoff_picture.py")
 TEXT = (REPO / "docs/guides/choose.md").read_text(encoding="utf-8").replace("\n", " ")
@@ -72,20 +69,6 @@ def test_the_losses_with_small_batches_are_the_paper_s() -> None:
     }
     lost = {name: table[name, 8] - table[name, 4] for name in ("tsn", "dnr_tsn")}
     assert f"TSN loses {lost['tsn']:.1f} points, with DNR {lost['dnr_tsn']:.1f}" in TEXT
-
-
-def test_the_table_by_budget_shows_the_costs_and_the_best_weights_of_the_catalog() -> None:
-    costs, names = read_costs(), read_catalog()
-    rows = re.findall(r"\| ([\d.]+) \| `(\w+)` \| ([\d.]+) M \| ([^|]*) \|", TEXT)
-    assert len(rows) == 8
-    assert names is not None
-    for macs, name, params, weights in rows:
-        assert f"{costs[name]['macs'] / 1e9:.2f}" == macs, name
-        assert f"{costs[name]['params'] / 1e6:.2f}" == params, name
-        frames = costs[name]["clip_shape"][1]
-        for dataset, top1 in re.findall(r"([A-Z][\w-]+(?: V\d)?) (\d+\.\d)", weights):
-            tags = [tag for tag in names[name].values() if (tag["dataset"], tag["frames"]) == (dataset, frames)]
-            assert f"{100 * max(tag['top1'] for tag in tags):.1f}" == top1, name
 
 
 def _source(name: str) -> str:

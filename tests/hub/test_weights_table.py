@@ -63,3 +63,12 @@ def test_the_table_equals_the_lists_of_the_owners() -> None:
         assert {key: round(100 * value, 2) for key, value in cfg.metrics.items()} == {
             key: row[key] for key in ("top1", "top5") if key in row
         }
+
+
+@pytest.mark.parametrize("arch", ["x3d_xs", "x3d_s", "x3d_l"])
+def test_clips_of_weights_have_the_size_of_their_name(arch: str) -> None:
+    """X3D's records name no size, and a size of 224 would crop a test of S from frames that are too large."""
+    own = videozoo.get_pretrained_cfg(arch)
+    for name in videozoo.list_pretrained(arch):
+        cfg = videozoo.get_pretrained_cfg(name)
+        assert (cfg.input_size, cfg.test_crop_size) == (own.input_size, own.test_crop_size), name
