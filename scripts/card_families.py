@@ -44,6 +44,11 @@ FAMILIES = {
         "TimeSformer",
         "A vision transformer with attention over time and over space in turns.",
     ),
+    "videomae": (
+        r"videomae|vivit",
+        "VideoMAE and ViViT",
+        "Plain vision transformers on patches of two frames, with attention over all of them at once.",
+    ),
     "mvit": (
         r"mvit",
         "MViT",

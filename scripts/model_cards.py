@@ -200,6 +200,10 @@ def _stage_lines(model: Any) -> list[str]:
         lines.insert(len(lines) - len(stages), ("stem", _changes(model, others), ""))
     if model.head_takes_frames:
         head = f"head of {type(model.spec.temporal).__name__} over {model.num_segments} steps"
+    elif model.gives_tokens:
+        has_norm = hasattr(model.backbone, "fc_norm")
+        pooled = "class token" if model.backbone.num_prefix_tokens else "mean of the tokens" + ", norm" * has_norm
+        head = f"{pooled}, fc"
     else:
         head = "pool, fc" if model.is_3d else f"pool, mean over {model.num_segments} steps, fc"
     lines.append(("head", head, f"(B, {model.num_classes})"))

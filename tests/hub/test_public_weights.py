@@ -412,3 +412,9 @@ def test_a_repository_that_cannot_be_had_says_where_its_file_belongs(
     with pytest.raises(WeightsError, match=r"offline .*not in the cache.*videozoo convert FILE --model") as caught:
         weights_folder(foreign.name, foreign.cfg)
     assert str(Path("models--lab--videomae", "snapshots", "main")) in str(caught.value)
+
+
+def test_a_repository_starts_a_backbone(foreign: SimpleNamespace) -> None:
+    model = videozoo.create_model("videomae_s", num_classes=2, backbone_weights="hf-hub:lab/videomae")
+    assert bool((model.get_parameter("backbone.blocks.11.attn.v_bias") == 0.01).all())
+    assert not bool((model.get_parameter("fc.weight") == 0.01).any())

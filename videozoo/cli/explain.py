@@ -15,8 +15,9 @@ from videozoo.jobs.output_folders import hold_output, refuse_file
 if TYPE_CHECKING:
     from videozoo.explain import FilmRow, ReadClip
 
-KINDS = ("cam", "states", "attention", "norms", "motion", "kernels", "occlusion")
-MAPS = ("cam", "occlusion")
+KINDS = ("cam", "states", "attention", "norms", "motion", "kernels", "occlusion", "rollout")
+MAPS = ("cam", "occlusion", "rollout")
+OF_CLASSES = ("cam", "occlusion")  # a roll-out is the same for every class
 STAGE = "res3"
 
 
@@ -25,7 +26,8 @@ COMMAND = Command(
     description="Write figures of one clip (center crop) to --output. cam.png, .mp4 and .gif: Grad-CAM heat maps of a "
     "class. ARC: states.png (input states of a layer) and attention.png (backward attention of all layers). DNR: "
     "norms.png (scales and shifts over time and depth). MSN: motion.png. TANet: kernels.png. ONNX files, or --show "
-    "occlusion: occlusion.png, .mp4 and .gif (where a gray patch lowers the probability of the class).",
+    "occlusion: occlusion.png, .mp4 and .gif (where a gray patch lowers the probability of the class). --show rollout: "
+    "rollout.png, .mp4 and .gif (which patches reach the answer of a transformer through its attention).",
     epilog="Examples: videozoo explain --model run/best clip.mp4 --output pictures ; "
     "videozoo explain --model arc/best --compare tsm/best --class 3 clip.mp4 --output pictures",
     flags=(
@@ -53,7 +55,7 @@ COMMAND = Command(
             "--show",
             metavar="KIND,...",
             help=f"figures to draw: {', '.join(KINDS)}; default: all that the model "
-            "has, except occlusion, which needs up to 201 forward passes",
+            "has, except occlusion, which needs up to 201 forward passes, and rollout",
         ),
         DEVICE,
         MAX_FRAMES,
@@ -69,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     show_log()
     explained = Explained(args.model, args)
     kinds = explained.check_kinds(kinds)
-    of_maps = {"--compare": args.compare, "--class": args.class_name}
-    for name in (name for name, value in of_maps.items() if value is not None and not set(MAPS) & set(kinds)):
+    of_maps = {"--compare": (args.compare, MAPS), "--class": (args.class_name, OF_CLASSES)}
+    for name in (name for name, (value, maps) in of_maps.items() if value is not None and not set(maps) & set(kinds)):
         raise CommandError(f"explain: {name} is about class maps, which --show leaves out; add cam or occlusion.")
     if args.stage is not None and "cam" not in kinds:
         raise CommandError("explain: --stage is about Grad-CAM, which is not drawn here; add cam to --show.")
@@ -147,12 +149,14 @@ class Explained:
         """Return the class maps and the frames of the file that they belong to."""
         from videozoo.engine.figures import short
         from videozoo.engine.fonts import number_names
-        from videozoo.explain import FilmRow, grad_cam, occlusion_maps
+        from videozoo.explain import FilmRow, attention_rollout, grad_cam, occlusion_maps
         from videozoo.models.config import class_names
         from videozoo.probabilities import is_multi_label, probabilities
 
         if kind == "occlusion":
             found = occlusion_maps(self.model, self.video, classes=self.label)
+        elif kind == "rollout":
+            found = attention_rollout(self.model, self.video)
         else:
             found = grad_cam(self.model, self.video, stage=self.args.stage or STAGE, classes=self.label)
         label = int(found.classes[0])
@@ -167,6 +171,8 @@ class Explained:
         about = f"{shown}, {float(scores[label]):.1%}"
         if kind == "occlusion":
             about += f"\ndrop up to {100 * float(found.peaks[0]):.2g} points"
+        elif kind == "rollout":
+            about += f"\nup to {float(found.peaks[0]):.2g} times the average"
         return FilmRow(self.title, about, frames, found.maps[0]), tuple(self.clip.indices[k] for k in found.frames)
 
     def write(self, kinds: tuple[str, ...], output: Path, other: "Explained | None") -> list[str]:
@@ -232,6 +238,8 @@ class Explained:
         height, width = row.maps.shape[-2:]
         if kind == "occlusion":
             return f"occlusion: where a gray patch lowers the probability of the class ({height}x{width} patches)"
+        if kind == "rollout":
+            return f"attention roll-out: which patches reach the answer, of any class ({height}x{width} patches)"
         stage = find_stage(self.model, self.args.stage or STAGE)
         count = len(stage_modules(self.model.backbone) or ())
         return f"Grad-CAM: evidence for the class in the features of stage {stage} of {count} ({height}x{width})"

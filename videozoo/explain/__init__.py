@@ -1,4 +1,4 @@
-"""Explanations of models: Grad-CAM, states inside ARC, DNR's norms, motion, temporal kernels, confusions.
+"""Explanations of models: Grad-CAM, attention roll-out, states in ARC, DNR's norms, motion, kernels, confusions.
 
 Everything is captured on a throw-away copy on the same weights: the model keeps no hook, gradient or mode of it, and
 other threads may use it meanwhile.
@@ -14,6 +14,7 @@ from videozoo.explain.norm_pairs import NormPairs, norm_pairs
 from videozoo.explain.occlusion import occlusion_maps
 from videozoo.explain.overlays import overlay_maps, write_animation
 from videozoo.explain.plots import plot_kernels, plot_motion, plot_states
+from videozoo.explain.rollout import attention_rollout
 from videozoo.explain.temporal_parts import Motion, TemporalKernels, flow_colors, motion_vectors, temporal_kernels
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "animate_cam",
     "arc_layers",
     "arc_states",
+    "attention_rollout",
     "flow_colors",
     "grad_cam",
     "group_confusion",

@@ -15,7 +15,7 @@ from videozoo.surgery import stage_modules
 from videozoo.temporal.tdn import DifferenceResNet
 from videozoo.text import near_names
 
-__all__ = ["ClassMaps", "find_class", "find_stage", "grad_cam", "wanted_classes"]
+__all__ = ["ClassMaps", "clip_maps", "find_class", "find_stage", "grad_cam", "wanted_classes"]
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,11 @@ def _clip_maps(model: Any, pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, 
     pairs = [(x, g) if x.ndim == 5 else (to_clips(x, count), to_clips(g, count)) for x, g in pairs]
     maps = [(gradient.sum((2, 3, 4), keepdim=True) * features).sum(1) for features, gradient in pairs]
     return torch.stack([_to_frames(row, count, places) for row in maps]).sum(0), tuple(range(count))
+
+
+def clip_maps(model: Any, maps: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """Return maps (B, T', h, w) of a 3-D model's steps as maps of all frames, interpolated, and those frames."""
+    return _to_frames(maps, model.num_frames, None), tuple(range(model.num_frames))
 
 
 def _to_frames(maps: Tensor, count: int, places: list[int] | None) -> Tensor:

@@ -12,6 +12,7 @@ from videozoo.explain.capture import find_layers, layer_names, pick_layers
 from videozoo.explain.distributions import plot_attention, plot_norms
 from videozoo.explain.norm_pairs import NORM_LAYERS, norm_pairs
 from videozoo.explain.plots import plot_kernels, plot_motion, plot_states
+from videozoo.explain.rollout import check_rollout
 from videozoo.explain.temporal_parts import motion_vectors, temporal_kernels
 from videozoo.layers import MotionSqueeze, TemporalAdaptive
 
@@ -53,6 +54,8 @@ def check_kinds(model: nn.Module, kinds: Sequence[str], layer: str | None = None
         if kind in _KINDS:  # maps of a class are of every model
             classes, method, _ = _KINDS[kind]
             find_layers(model, classes, method)
+    if "rollout" in kinds:
+        check_rollout(model)
     if layer is not None and "states" not in kinds:
         raise ValueError(f"explain: {layer!r} names an ARC layer whose states to draw, but no states are drawn here.")
     if layer is not None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from videozoo.hub import WeightsError, convert_backbone, download_repo
 from videozoo.hub.convert.base import ConvertError
-from videozoo.hub.convert.checkpoint import open_checkpoint, unwrap, without_prefix
+from videozoo.hub.convert.checkpoint import convert_checkpoint, open_checkpoint, unwrap, without_prefix
+from videozoo.hub.remote import split_repo
 from videozoo.models.registry import is_model
 from videozoo.models.spec import ModelSpec
 from videozoo.models.state_dict import adapt_stems, load_strictly
@@ -45,6 +46,9 @@ def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir:
     if spec.drop_path_rate:  # models without residual branches do not take it
         kwargs["drop_path_rate"] = spec.drop_path_rate
     kwargs |= _positions(spec)
+    if str(weights).startswith("hf-hub:"):
+        repo, revision = split_repo(str(weights).removeprefix("hf-hub:"))
+        weights = download_repo(repo, revision, cache_dir=cache_dir, has_config=False).weights
     is_file = weights is not None and (
         isinstance(weights, Path) or re.search(r"[/\\]|\.\w+$", str(weights)) is not None
     )
@@ -127,15 +131,29 @@ def _create_tagged(arch: str, tag: str, kwargs: dict[str, Any]) -> nn.Module:
         ) from error
 
 
-def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> None:
-    """Load a local file of image weights into an unchanged backbone, strictly.
+def _of_backbone(state: dict[str, Tensor], own: set[str], classifiers: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return a file's tensors under the keys of a backbone, if it is an image or video model's, less the classifier."""
+    found = convert_backbone(state if own & set(state) else without_prefix(state), own)
+    found = {key: value for key, value in found.items() if key.rpartition(".")[0] not in classifiers}
+    if own == set(found):
+        return found
+    try:
+        converted, _ = convert_checkpoint(state)
+    except ConvertError:
+        return found
+    parts = {key.removeprefix("backbone."): value for key, value in converted.state.items() if key[:9] == "backbone."}
+    return parts if set(parts) == own else found
 
-    Only a classifier may be left over.
+
+def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> None:
+    """Load a local file of weights into an unchanged backbone, strictly.
+
+    Only a classifier may be left over. A checkpoint of another code base is converted.
 
     Args:
         backbone: a model of timm, or one with timm's interface.
-        path: a ``.safetensors`` file, or one of ``torch.save``, from which no code is run. The keys are timm's or
-            torchvision's.
+        path: a ``.safetensors`` file, or one of ``torch.save``, from which no code is run. The keys are timm's,
+            torchvision's, or those of a known code base for the same backbone.
         in_chans: channels of the backbone's frames.
     Raises:
         WeightsError: the file is missing or no checkpoint, or its keys or shapes do not fit.
@@ -145,11 +163,10 @@ def load_backbone_file(backbone: nn.Module, path: Path, in_chans: int = 3) -> No
         state = unwrap(open_checkpoint(path))
     except ConvertError as error:
         raise WeightsError(str(error), source=str(path)) from error
-    state = convert_backbone(state if own & set(state) else without_prefix(state), own)
     cfg = getattr(backbone, "default_cfg", {})
     classifiers = cfg.get("classifier") or ()
     classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
-    state = {k: v for k, v in state.items() if k.rpartition(".")[0] not in classifiers}
+    state = _of_backbone(state, own, classifiers)
     adapt_stems(state, backbone.state_dict(), in_chans)
     adapt: Any = getattr(backbone, "from_image_weights", None)
     state = state if adapt is None else adapt(state)

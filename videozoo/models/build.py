@@ -34,7 +34,8 @@ def build(spec: Spec, backbone_weights: Place = None, cache_dir: Place = None) -
     Args:
         spec: the composition. Every member of an ensemble is built with the same arguments.
         backbone_weights: weights of the backbone alone, loaded before it is changed: a timm tag (``"tv_in1k"``, which
-            is downloaded), a local ``.safetensors`` file with timm's or torchvision's keys, or None for random ones.
+            is downloaded), a local file with timm's, torchvision's or a known code base's keys, a repository
+            (``"hf-hub:MCG-NJU/videomae-base"``), or None for random ones.
         cache_dir: folder for timm's downloads. None: timm's default.
     Raises:
         ValueError: unknown backbone, one that is no 2-D CNN, or a part that finds nothing to change in it.

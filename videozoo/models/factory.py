@@ -57,8 +57,8 @@ def create_model(
         cache_dir: folder for downloaded weights.
         scriptable, exportable, no_jit: timm's layer settings for the backbone.
         kwargs: ``num_classes``, ``in_chans``, ``num_frames``, ``drop_rate``, ``drop_path_rate``, ``causal``,
-            ``img_size``, ``backbone_weights`` (a timm tag such as ``"tv_in1k"``, or a local file), and ``init_from``:
-            the base whose weights an ARC or DNR model starts from, ``arch.tag`` or the place of a model.
+            ``img_size``, ``backbone_weights`` (a timm tag such as ``"tv_in1k"``, a local file or an ``hf-hub:`` name),
+            and ``init_from``: the base whose weights an ARC or DNR model starts from, ``arch.tag`` or a model's place.
             ``model.init_report`` then lists what was left new. What is not given is as in the base.
     Returns:
         the model, for clips (B, C, T, H, W). It is in training mode, as timm's models are.
@@ -181,7 +181,8 @@ def compose(
         augmenters: for example ``[ARC(num_steps=4)]`` or ``[DNR()]``, applied in this order.
         num_classes, num_frames, in_chans, drop_rate, drop_path_rate, causal, img_size: as in :class:`ModelSpec`.
         backbone_weights: weights of the backbone alone, loaded before it is changed: a timm tag (``"tv_in1k"``, which
-            is downloaded), a local ``.safetensors`` file with timm's or torchvision's keys, or None for random ones.
+            is downloaded), a local file with timm's, torchvision's or a known code base's keys, a repository
+            (``"hf-hub:MCG-NJU/videomae-base"``), or None for random ones.
     Returns:
         the model, for clips (B, C, T, H, W), in training mode.
     Raises:

@@ -60,6 +60,8 @@ _VIDEO_BACKBONES = {
     r"movinet": "kondratyuk2021movinet",
     r"uniformer": "li2022uniformer",
     r"timesformer": "bertasius2021timesformer",
+    r"videomae": "tong2022videomae",
+    r"vivit": "arnab2021vivit",
     r"mvit_v1": "fan2021mvit",
     r"mvit_v2": "li2022mvitv2",
     r"swin3d": "liu2022videoswin",

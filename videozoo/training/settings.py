@@ -112,7 +112,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
                "model, else ImageNet weights of the backbone (offline: what is cached)"),
         Switch("--pretrained", help="require the published weights of --model"),
         Setting("--backbone-weights", metavar="TAG_OR_FILE",
-                help="image weights of the backbone: a timm tag such as tv_in1k, a .safetensors file, or none"),
+                help="image weights of the backbone: a timm tag such as tv_in1k, a file, hf-hub:ORG/NAME, or none"),
         Setting("--initial-checkpoint", metavar="FILE", help="start from a .safetensors file of the whole model"),
         Setting("--init-from", metavar="NAME",
                 help="start an ARC or DNR model from its base model: a name with weights, a folder or hf-hub:ORG/NAME; "
