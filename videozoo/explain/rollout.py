@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from timm.models import beit, vision_transformer
 from torch import Tensor, nn
 
 from videozoo.explain.cam import ClassMaps, clip_maps
@@ -11,8 +10,6 @@ from videozoo.explain.capture import check_model, private_copy, to_float
 from videozoo.nets import TokenBackbone
 
 __all__ = ["attention_rollout", "check_rollout"]
-
-_BLOCKS = (vision_transformer.Block, beit.Block)
 
 
 def attention_rollout(model: nn.Module, clips: Tensor) -> ClassMaps:
@@ -76,10 +73,15 @@ def check_rollout(model: nn.Module) -> None:
     """
     check_model(model)
     backbone: Any = model.backbone
-    if not isinstance(backbone, TokenBackbone) or not all(type(block) in _BLOCKS for block in backbone.blocks):
+    if not isinstance(backbone, TokenBackbone) or not all(map(_has_one_attention, backbone.blocks)):
         raise ValueError(
             f"attention_rollout: {type(backbone).__name__} has no blocks with one attention over all tokens, as "
             "VideoMAE has; take grad_cam."
         )
     if not model.num_classes:
         raise ValueError("attention_rollout: the model has no classifier (num_classes=0); explain one with classes.")
+
+
+def _has_one_attention(block: nn.Module) -> bool:
+    """Return whether a block is like timm's of a ViT, whose attention hands its weights to ``attn_drop``."""
+    return [name for name, module in block.named_modules() if hasattr(module, "attn_drop")] == ["attn"]
