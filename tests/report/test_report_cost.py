@@ -152,6 +152,25 @@ def test_meta_parameters_and_other_types_count_the_same() -> None:
     assert sum(cost.by_module.values()) == cost.macs
 
 
+class _NeedsData(nn.Module):
+    """Classifier that looks at its input, as a model of a user may do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv3d(3, 4, 1), nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.conv(x).mean((2, 3, 4))
+        return self.fc(features) if features.isfinite().all() else features
+
+
+def test_data_is_made_only_for_models_that_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert count_cost(_NeedsData(), (3, 8, 8), 2).by_operator == {"conv": 4 * 3 * 2 * 8 * 8, "linear": 4 * 5}
+    expected = count_cost(videozoo.create_model("tsm_r18"), (3, 64, 64))
+    monkeypatch.setattr("videozoo.report.cost._with_data", None)
+    assert count_cost(videozoo.create_model("tsm_r18"), (3, 64, 64)) == expected
+
+
 def test_size_and_frames_come_from_the_model() -> None:
     assert count_cost(on_meta("tsn_r18", num_frames=1)).clip_shape == (3, 1, 224, 224)
     with pytest.raises(ValueError, match=r"pass clip_size=\(3, 224, 224\), num_frames=8"):

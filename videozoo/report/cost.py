@@ -1,7 +1,7 @@
 """Count the parameters of a model and the MACs of one clip, on a real trace, with fvcore."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from videozoo.devices import one_thread
 from videozoo.layers import TemporalAdaptive, TemporalConv
+from videozoo.report.meta_trace import traceable_on_meta
 from videozoo.surgery.shared_copy import shared_copy
 
 __all__ = ["Accounting", "Cost", "count_cost", "total_macs", "trace_operators"]
@@ -82,10 +83,11 @@ class Cost:
 def count_cost(model: nn.Module, clip_size: Sequence[int] | None = None, num_frames: int | None = None) -> Cost:
     """Count the parameters of a model and the MACs of one clip in evaluation.
 
-    The model runs once, on zeros. Its mode, tensors and hooks are not changed.
+    The model is traced on tensors without data, or, where it cannot run on these, on zeros. Its mode, tensors and hooks
+    are not changed.
 
     Args:
-        model: takes clips (B, C, T, H, W). Parameters on the meta device count as zeros.
+        model: takes clips (B, C, T, H, W). It may be on the meta device.
         clip_size: (C, H, W) of a frame; None: ``input_size`` of the model's config.
         num_frames: T; None: the model's ``num_frames``.
     Raises:
@@ -110,20 +112,28 @@ def trace_operators(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Co
         model: takes clips; not changed.
         clip_shape: (C, T, H, W).
     """
-    twin = _twin(model)
-    like = next(twin.parameters(), torch.zeros(()))
-    clip = torch.zeros(1, *clip_shape, device=like.device, dtype=like.dtype)
-    analysis = FlopCountAnalysis(twin, (clip,)).set_op_handle(**_EXTRA_HANDLES)
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    temporal = _watch_temporal_convolutions(twin)
-    with torch.no_grad(), one_thread():  # many threads wait for each other on a busy machine
-        counts = analysis.by_module_and_operator()
+    try:
+        with traceable_on_meta():
+            counts, temporal = _traced(_twin(model, _without_data), clip_shape)
+    except (NotImplementedError, RuntimeError):  # a module of the caller that needs data
+        counts, temporal = _traced(_twin(model, _with_data), clip_shape)
     found = {name: Counter({op: int(n) for op, n in row.items()}) for name, row in counts.items()}
     for name, macs in temporal.items():
         for part in found:
             if part in ("", name) or name.startswith(f"{part}."):
                 found[part]["conv"] += macs
     return found
+
+
+def _traced(net: nn.Module, clip_shape: Sequence[int]) -> tuple[Mapping[str, Counter[str]], Counter[str]]:
+    """Return fvcore's counts by module and operator, and those of temporal convolutions by module, which it misses."""
+    like = next(net.parameters(), torch.zeros(()))
+    clip = torch.zeros(1, *clip_shape, device=like.device, dtype=like.dtype)
+    analysis = FlopCountAnalysis(net, (clip,)).set_op_handle(**_EXTRA_HANDLES)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    temporal = _watch_temporal_convolutions(net)
+    with torch.no_grad(), one_thread():  # many threads wait for each other on a busy machine
+        return analysis.by_module_and_operator(), temporal
 
 
 def total_macs(counts: Mapping[str, int], accounting: Accounting) -> int:
@@ -145,13 +155,17 @@ def _counted(counts: Mapping[str, int], accounting: Accounting) -> dict[str, int
     return {op: n for op, n in sorted(counts.items()) if op not in left_out}
 
 
-def _twin(model: nn.Module) -> nn.Module:
-    """Return a copy in evaluation mode that shares the tensors and has no hooks: hooks may store what they see."""
+def _without_data(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, device="meta")
 
-    def real(tensor: Tensor) -> Tensor:
-        return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
 
-    twin = shared_copy(model, real).eval()
+def _with_data(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
+
+
+def _twin(model: nn.Module, tensor: Callable[[Tensor], Tensor]) -> nn.Module:
+    """Return a copy in evaluation mode with other tensors and without hooks, which may store what they see."""
+    twin = shared_copy(model, tensor).eval()
     for module in twin.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
