@@ -1,0 +1,14 @@
+"""Predict a list of videos with transformers' pipeline."""
+
+import sys
+
+from transformers import pipeline
+
+WEIGHTS, LIST, OUTPUT = sys.argv[1:4]
+
+if __name__ == "__main__":
+    paths = [line.split()[0] for line in open(LIST)]
+    classify = pipeline("video-classification", model=WEIGHTS)
+    answers = classify(paths, top_k=1, batch_size=8, num_workers=2)
+    with open(OUTPUT, "w") as file:
+        file.writelines(f"{path} {best['label']}\n" for path, (best,) in zip(paths, answers))
