@@ -39,7 +39,7 @@ def config(train, val, classes, frames, size):
             default_scope="mmaction",
             model=dict(
                 type="Recognizer2D",
-                backbone=dict(type="MobileNetV2TSM", shift_div=8, num_segments=frames, is_shift=True),
+                backbone=dict(type="MobileNetV2TSM", pretrained2d=False, shift_div=8, num_segments=frames),
                 cls_head=dict(
                     type="TSMHead",
                     num_segments=frames,

@@ -42,11 +42,11 @@ def load(path, sampler, crops):
 
 
 if __name__ == "__main__":
-    model = create_x3d(
-        input_clip_length=FRAMES, input_crop_size=SIZE, model_num_class=CLASSES, head_activation=None
-    )
+    model = create_x3d(input_clip_length=FRAMES, input_crop_size=SIZE, model_num_class=CLASSES, head_activation=None)
     model.load_state_dict(torch.load(WEIGHTS))
-    train = load(TRAIN, RandomSampler, [RandomResizedCrop(SIZE, SIZE, (0.08, 1), (3 / 4, 4 / 3)), RandomHorizontalFlip()])
+    train = load(
+        TRAIN, RandomSampler, [RandomResizedCrop(SIZE, SIZE, (0.08, 1), (3 / 4, 4 / 3)), RandomHorizontalFlip()]
+    )
     val = load(VAL, SequentialSampler, [ShortSideScale(round(SIZE / 0.875)), CenterCrop(SIZE)])
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=0.05)
     model.train()

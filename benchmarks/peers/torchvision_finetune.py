@@ -40,9 +40,7 @@ if __name__ == "__main__":
     model.load_state_dict(torch.load(WEIGHTS))
     crops = [v2.RandomResizedCrop(SIZE), v2.RandomHorizontalFlip()]
     train = DataLoader(Videos(TRAIN, crops), batch_size=8, shuffle=True, num_workers=2)
-    val = DataLoader(
-        Videos(VAL, [v2.Resize(round(SIZE / 0.875)), v2.CenterCrop(SIZE)]), batch_size=8, num_workers=2
-    )
+    val = DataLoader(Videos(VAL, [v2.Resize(round(SIZE / 0.875)), v2.CenterCrop(SIZE)]), batch_size=8, num_workers=2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=0.05)
     model.train()
     for clips, labels in train:
