@@ -9,7 +9,7 @@ from helpers import REPO, imports_of
 PACKAGE = REPO / "videozoo"
 # Subpackages that each subpackage may import, in addition to itself and those that all may import.
 _BY_ALL = {"version", "catalog", "text", "names", "bounds", "choices", "devices", "ranges", "files", "extras"}
-_BY_ALL |= {"batched_forward", "launch", "fit_config", "arguments", "probabilities"}
+_BY_ALL |= {"batched_forward", "freed_memory", "launch", "fit_config", "arguments", "probabilities"}
 _CORE = {"autograd", "shapes", "layers", "nets", "surgery"}
 _MODELS = _CORE | {"temporal", "augment", "hub", "models"}
 _DATA = {"video", "data"}

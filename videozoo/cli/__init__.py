@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from videozoo.cli.command import CommandParser, Parser
 from videozoo.cli.console import answer
+from videozoo.freed_memory import keep_freed_memory
 from videozoo.version import __version__
 
 __all__ = ["build_parser", "main", "run_command"]
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     which. 130: stopped by Ctrl-C.
     """
     bound_spinning()
+    keep_freed_memory()
     open_closed_streams()
     return answer(lambda: run_command(argv))
 

@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from videozoo.freed_memory import return_freed_memory
 from videozoo.video.limits import CAN_WATCH, watched
 
 from .errors import JobError
@@ -189,6 +190,7 @@ class _Worker:
 
 def _serve(connection: Connection, other_end: Connection, function: Callable[[Any], Any], limit_sec: float) -> None:
     """A worker's life. It ends with its parent."""
+    return_freed_memory()
     with contextlib.suppress(OSError):
         other_end.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -6,6 +6,8 @@ Heavy imports inside.
 import signal
 from typing import TYPE_CHECKING, Any
 
+from videozoo.freed_memory import return_freed_memory
+
 from .flip_labels import describe_mirrors, describe_verticals, mirror_labels, vertical_labels
 from .run_log import note
 from .settings import Settings
@@ -104,18 +106,19 @@ def _make_loader(settings: Settings, dataset: Any, **options: Any) -> "DataLoade
         batch_size=settings.batch_size,
         num_workers=settings.workers,
         collate_fn=collate_clips,
-        worker_init_fn=_leave_signals_to_parent,
+        worker_init_fn=_start_worker,
         # Workers take seconds to start if not forked, and they cache the indexes of the files they have read.
-        # Random draws do not depend on a worker's state.
-        persistent_workers=settings.workers > 0,
+        # Random draws do not depend on a worker's state. In a single epoch nobody needs them again.
+        persistent_workers=settings.workers > 0 and settings.epochs > 1,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),
         **options,
     )
 
 
-def _leave_signals_to_parent(_worker: int) -> None:
+def _start_worker(_worker: int) -> None:
     """Ignore Ctrl-C and SIGTERM in workers, because the parent process still needs its batch."""
+    return_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _go_later)
 
