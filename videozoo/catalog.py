@@ -119,10 +119,9 @@ def select_rows(
     if sort not in SORTS:
         raise ValueError(f"cannot sort by {sort!r}; choose {', '.join(SORTS)}.")
     field, is_falling = SORTS[sort]
-    figures = {name: rows[name].get(field) for name in names}
-    known = [name for name in names if figures[name] is not None]
-    known.sort(key=lambda name: -figures[name] if is_falling else figures[name])
-    return known + [name for name in names if figures[name] is None]
+    sign = -1 if is_falling else 1
+    figures: dict[str, float] = {name: sign * rows[name][field] for name in names if rows[name].get(field) is not None}
+    return sorted(figures, key=figures.__getitem__) + [name for name in names if name not in figures]
 
 
 def _check_limits(limits: Mapping[str, Any]) -> None:

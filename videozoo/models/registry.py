@@ -247,7 +247,7 @@ def list_pretrained(
         'rubiksnet_large.rubiks_ssv2_8f'
     """
     names = select_names([f"{arch}.{tag}" for arch in list_models() for tag in _tags(arch)], filter, exclude_filters)
-    limits = {"data_set": data_set, "max_gmacs": max_gmacs, "max_params": max_params, "sort": sort}
+    limits: dict[str, Any] = {"data_set": data_set, "max_gmacs": max_gmacs, "max_params": max_params, "sort": sort}
     if all(value is None for value in limits.values()):
         return names
     return [name for name in select_rows(weights_facts(), **limits) if name in set(names)]
