@@ -17,6 +17,7 @@ from torch import Tensor
 import videozoo
 from videozoo.data import VideoDataset, VideoRecord, create_transform, resolve_data_config, sampling_options
 from videozoo.export import OnnxNet, export_model
+from videozoo.export.trace import free_sizes
 from videozoo.models import spec_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -92,7 +93,7 @@ def test_onnxruntime_gives_the_logits(name: str, shared_data: Path, tmp_path: Pa
     limit = 1e-3 if "r2plus1d" in name else 1e-4
     for count in (1, 2, 5):
         assert largest_difference(model, net, x[:count]) <= limit
-    if model.is_3d and model.spec.img_size is None and not model.gives_tokens:
+    if 3 in free_sizes(model):
         more = (32, 0, 0, 32) if "eco_" in name else (8, 8, 0, 24)  # BN-Inception takes multiples of 32
         assert largest_difference(model, net, torch.nn.functional.pad(x[:2], more)) <= limit
 

@@ -33,6 +33,7 @@ def test_a_record_says_all_that_a_test_needs(name: str) -> None:
     assert 0.2 < cfg.metrics["top1"] < cfg.metrics.get("top5", 1.0)
     settled = resolve_data_config(cfg)
     own = {"x3d": (182, 256, 356), "timesformer_hr": (448,), "movinet": (172, 224, 256, 290, 320)}
+    own |= {"mvit_v2_l": (312,), **dict.fromkeys(("r3d_18", "mc3_18", "r2plus1d_18"), (112,))}
     sizes = next((sizes for start, sizes in own.items() if arch.startswith(start)), (224, 256))
     assert (settled["test_crop_size"] or settled["input_size"][-1]) in sizes
     assert (

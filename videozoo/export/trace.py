@@ -23,12 +23,13 @@ _WHOLE = torch.iinfo(torch.int64).max
 def free_sizes(model: Any) -> dict[int, str]:
     """Dimensions of the clips (B, C, T, H, W) that an exported model leaves open, by name.
 
-    The batch. For a 3-D model height and width too, unless it has position embeddings (a transformer on tokens). Folded
-    models are traced at one size: several of their parts (ARC's pools, MSN's correlation) are written for the size of
-    the maps.
+    The batch. For a 3-D model height and width too, unless it has position embeddings (a transformer on tokens) or
+    windows (Swin), whose number follows from the size. Folded models are traced at one size: several of their parts
+    (ARC's pools, MSN's correlation) are written for the size of the maps.
     """
-    has_tokens = any(getattr(module, "gives_tokens", False) for module in model.modules())
-    return {0: "batch", **({3: "height", 4: "width"} if model.is_3d and not has_tokens else {})}
+    of_one_size = ("gives_tokens", "has_windows")
+    is_fixed = any(getattr(module, name, False) for module in model.modules() for name in of_one_size)
+    return {0: "batch", **({3: "height", 4: "width"} if model.is_3d and not is_fixed else {})}
 
 
 def size_multiple(model: Any) -> int | None:

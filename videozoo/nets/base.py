@@ -116,6 +116,7 @@ class Backbone(StageByStage):
     Attributes:
         is_3d: takes clips (B, C, T, H, W) instead of images (B, C, H, W).
         gives_tokens: ``forward_features`` returns tokens (B, N, C) instead of maps (``nets.tokens``).
+        has_windows: attention within windows, whose number follows from the size of a map.
         mixes_time: whether a frame's features depend on other frames.
         feature_info: timm's rows for the stem and every stage.
         num_features: channels of the last map.
@@ -127,6 +128,7 @@ class Backbone(StageByStage):
 
     is_3d = False
     gives_tokens = False
+    has_windows = False
     mixes_time = False
     size_multiple = 1
     output_fmts = ("NCHW", "NCTHW")

@@ -71,6 +71,7 @@ class Swin3d(Backbone):
     """
 
     is_3d = True
+    has_windows = True
     mixes_time = True
     stage_names = ("layers.0", "layers.1", "layers.2", "layers.3")
 

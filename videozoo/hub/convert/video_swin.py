@@ -12,7 +12,7 @@ __all__ = ["convert", "convert_swin", "matches", "swin_rules"]
 SOURCE = "Video Swin authors"
 _TABLE = "relative_position_bias_table"
 _INDEX = ".relative_position_index"  # follows from the size of a window
-_DEPTHS = {(2, 2, 6, 2): "tiny", (2, 2, 18, 2): ""}
+_DEPTHS: dict[tuple[int, ...], str] = {(2, 2, 6, 2): "tiny", (2, 2, 18, 2): ""}
 _BASE_WIDTHS = {96: "small", 128: "base", 192: "large"}
 _WINDOWS = {15 * 13 * 13: "", 31 * 13 * 13: "_w16"}  # by the rows of a table of biases
 
