@@ -152,6 +152,8 @@ def test_info_takes_the_recorded_cost(monkeypatch: pytest.MonkeyPatch, capsys: C
     monkeypatch.setattr("videozoo.report.count_cost", lambda model: pytest.fail("counted"))
     assert main(["info", "tsm_mbv2"]) == 0
     assert "2.50 GMACs for one view" in capsys.readouterr().out
+    assert main(["info", "x3d_xs"]) == 0
+    assert "temporal" not in capsys.readouterr().out  # a 3-D model has none
 
 
 def test_info(model_name: str, capsys: Capture) -> None:

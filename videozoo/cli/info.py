@@ -54,6 +54,7 @@ def _gather(name: str, counted: bool) -> dict[str, Any]:
     return {
         "name": name,
         **parts,
+        "is_3d": getattr(model, "is_3d", False),
         "num_classes": model.num_classes,
         "class_names": list(model.pretrained_cfg.get("label_names") or ()),
         "multi_label": is_multi_label(model),
@@ -145,7 +146,7 @@ def _part_rows(network: dict[str, Any]) -> list[tuple[str, str]]:
     frames = f", {network['num_frames']} frames" if "num_frames" in network else ""
     return [
         ("backbone", network["backbone"] + frames),
-        ("temporal", _part(network["temporal"])),
+        *([] if network.get("is_3d") else [("temporal", _part(network["temporal"]))]),
         *[("augmenter", _part(part)) for part in network["augmenters"]],
     ]
 

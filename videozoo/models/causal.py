@@ -96,7 +96,7 @@ def make_causal(net: VideoNet, *, nearest: bool = False) -> list[str]:
     """
     name = net.spec.replace(causal=False).title
     if net.is_3d:
-        _check_3d(net, name)
+        _check_3d(net)
         return []
     if net.head_takes_frames:
         raise ValueError(
@@ -122,17 +122,17 @@ def make_causal(net: VideoNet, *, nearest: bool = False) -> list[str]:
     return changed
 
 
-def _check_3d(net: VideoNet, name: str) -> None:
+def _check_3d(net: VideoNet) -> None:
     """Raise unless the backbone is causal by itself, as MoViNet's for streams (its attribute ``is_causal``)."""
     if not getattr(net.backbone, "is_causal", False):
         raise ValueError(
-            f"{name} cannot be causal: a 3-D model looks at frames to come, with convolutions or attention "
-            "over time; take a MoViNet for streams (movinet_a0_stream), or TSN, TSM or DNR on a 2-D backbone."
+            f"{net.spec.backbone} cannot be causal: a 3-D model looks at frames to come, with convolutions or "
+            "attention over time; take a MoViNet for streams (movinet_a0_stream), or TSN, TSM or DNR on a 2-D backbone."
         )
     if net.spec.augmenters:
         raise ValueError(
-            f"{name} cannot be causal: ARC, DNR and TPN have no causal form in a 3-D model; leave them out, or "
-            "take a 2-D backbone."
+            f"{net.spec.backbone} cannot be causal with add-ons: ARC, DNR and TPN have no causal form in a 3-D model; "
+            "leave them out, or take a 2-D backbone."
         )
 
 

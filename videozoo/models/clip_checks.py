@@ -8,6 +8,7 @@ from torch.fx import Proxy
 
 from videozoo.layers.time_aware import check_num_segments
 from videozoo.models.spec import ModelSpec
+from videozoo.nets import is_3d
 
 __all__ = ["check_clips", "check_num_frames"]
 
@@ -56,7 +57,8 @@ def check_num_frames(backbone: Any, spec: ModelSpec, num_frames: int, head: nn.M
         need = f"need a positive multiple of {multiple}" if multiple > 1 else f"need {least} or more"
         if 1 < multiple < least:
             need += f", {least} or more"
-        raise ValueError(f"{spec.backbone} with {type(spec.temporal).__name__}: num_frames is {num_frames}; {need}.")
+        part = "" if is_3d(backbone) else f" with {type(spec.temporal).__name__}"
+        raise ValueError(f"{spec.backbone}{part}: num_frames is {num_frames}; {need}.")
     num_segments = num_frames // per_segment
     check_num_segments(backbone, num_segments, num_frames)
     if head is not None:
