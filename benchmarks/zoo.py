@@ -7,10 +7,9 @@ NAMEs are measured again and the other rows are kept. Run nothing else on the ma
 
 import argparse
 import json
-import subprocess
-import sys
+import multiprocessing
+from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from videozoo.text import gmacs_text
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "zoo.json"
-BATCH, FRAMES, SIZE, ROUNDS = 2, 8, 112, 3
+BATCH, FRAMES, SIZE, ROUNDS, THREADS = 2, 8, 112, 3, 2
 
 
 def fitting_frames(name: str) -> int:
@@ -42,7 +41,7 @@ def fitting_frames(name: str) -> int:
 
 def measure_one(name: str) -> dict[str, Any]:
     """Return the figures of one architecture: milliseconds to predict and to train, and MB of its tensors."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     frames = fitting_frames(name)
     net = videozoo.create_model(name, num_frames=frames, num_classes=400)
@@ -61,10 +60,10 @@ def measure_one(name: str) -> dict[str, Any]:
 
     net.eval()
     predict()
-    predict_ms = median(measure(predict, "cpu") for _ in range(ROUNDS))
+    predict_ms = min(measure(predict, "cpu") for _ in range(ROUNDS))
     net.train()
     train()
-    train_ms = median(measure(train, "cpu") for _ in range(ROUNDS))
+    train_ms = min(measure(train, "cpu") for _ in range(ROUNDS))
     return {
         "frames": frames,
         "predict_ms": round(predict_ms, 1),
@@ -98,7 +97,7 @@ def page(result: dict[str, Any]) -> str:
         "GMACs are those of the model's own clip (frames x pixels). Times and memory are those of two clips of",
         "112 x 112 pixels with 8 frames, or with the fewest frames that the model takes, as in the column *frames*.",
         "A training step is forward, backward and SGD with momentum, in float32 and channels-last memory. MB are the",
-        f"tensors at its peak, weights included. Times are medians of {ROUNDS} runs in a process of their own.",
+        f"tensors at its peak, weights included. Times are the shortest of {ROUNDS} runs.",
         "",
         f"Measured on {result['machine']['machine']}. {result['machine']['versions']}, commit "
         f"{result['machine']['commit']}. `python benchmarks/zoo.py` measures again and writes this page.",
@@ -110,23 +109,35 @@ def page(result: dict[str, Any]) -> str:
     return "\n".join(text)
 
 
+def _send_row(name: str, pipe: Connection) -> None:
+    pipe.send(measure_one(name))
+
+
+def in_own_process(name: str) -> dict[str, Any]:
+    """Return the figures of one architecture from a process that has run nothing before."""
+    context = multiprocessing.get_context("fork")  # the parent has imported everything and computed nothing
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_row, args=(name, sender))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        raise SystemExit(f"{name}: could not be measured.") from None
+    finally:
+        process.join()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.one:
-        print(json.dumps(measure_one(args.one)))
-        return
     known = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() and args.names else {}
     for name in args.names or videozoo.list_models():
-        done = subprocess.run([sys.executable, __file__, "--one", name], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
-        known[name] = json.loads(done.stdout)
+        known[name] = in_own_process(name)
         print(name, known[name], flush=True)
     rows = {name: known[name] for name in videozoo.list_models() if name in known}
-    result = {"machine": machine("cpu", 2), "rows": rows}
+    result = {"machine": machine("cpu", THREADS), "rows": rows}
     write(RESULT, json.dumps(result, indent=1) + "\n")
     write(HERE / "zoo.md", page(result))
 

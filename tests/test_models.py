@@ -56,8 +56,9 @@ NAMES = videozoo.list_models()
 # class too, other backbones, and names at their own depth: those without a small model, and a few others.
 SMALL = {**small_specs({name: spec_of(name) for name in NAMES}), **ORDERS}
 SPECS = SMALL | OTHERS
-DEEP = ("arc_tsm_r50", "dnr_tsn_r50", "tdn_r50", "slowfast_r50", "x3d_s", "timesformer_b")
-FULL = [*DEEP, *(name for name in one_of_each_family(NAMES) if getattr(spec_of(name), "backbone", "") not in SMALL_OF)]
+DEEP = ("arc_tsm_r50", "dnr_tsn_r50", "slowfast_r50", "timesformer_b")
+BACKBONES = {getattr(spec_of(name), "backbone", ""): name for name in one_of_each_family(NAMES)}
+FULL = [*DEEP, *(name for backbone, name in BACKBONES.items() if backbone not in SMALL_OF)]
 QUICK = {
     f"small {name}" for name in one_of_each_family(case.removeprefix("small ") for case in SMALL if case not in ORDERS)
 }
