@@ -70,8 +70,8 @@ class Choice:
 # with a hash and a license for any use, and leaves memory beside 8 clips in training (figures in docs/training.md).
 # Devices have a little less than the round number that they are sold by.
 CHOICES = (
-    Choice("uniformer_b.mm_k400_16f", True, 22, 0, 250),
-    Choice("uniformer_s.mm_k400_16f", True, 11, 0, 100),
+    Choice("videomae_b.mm_k400_v2_16f", True, 15, 0, 250),
+    Choice("videomae_s.mm_k400_v2_16f", True, 7, 0, 100),
     Choice("x3d_s.mm_k400_13f", True, 0, 0, 50),
     Choice("x3d_m.mm_k400_16f", False, 30, 16, 50),
     Choice("x3d_s.mm_k400_13f", False, 0, 0, 50),
