@@ -371,7 +371,8 @@ def foreign(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     for key, value in model.state_dict().items():
         name = re.sub(r"^fc\.", "head.", key.removeprefix("backbone."))
         state[name] = value.clone()
-    hub.put("lab/videomae", {"model.safetensors": save(state), "README.md": b"no config of ours"})
+    data = save(state)
+    hub.put("lab/videomae", {"model.safetensors": data, "README.md": b"no config of ours"})
     record = VideoCfg(
         url=f"{hub.url}/lab/videomae/resolve/main/model.safetensors",
         hf_hub_id="lab/videomae",
@@ -384,7 +385,7 @@ def foreign(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         classifier="fc",
     )
     monkeypatch.setitem(registry._CFGS["videomae_s"], "here_set", record)
-    return SimpleNamespace(name="videomae_s.here_set", cfg=record)
+    return SimpleNamespace(name="videomae_s.here_set", cfg=record, data=data)
 
 
 def test_a_repository_of_another_library_is_converted(
@@ -408,10 +409,14 @@ def test_a_repository_of_another_library_is_converted(
 def test_a_repository_that_cannot_be_had_says_where_its_file_belongs(
     foreign: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    foreign.cfg.hf_hub_id += "@refs/pr/1"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsError, match=r"offline .*not in the cache.*videozoo convert FILE --model") as caught:
         weights_folder(foreign.name, foreign.cfg)
-    assert str(Path("models--lab--videomae", "snapshots", "main")) in str(caught.value)
+    folder = re.findall(r"into the folder (\S+snapshots/refs/pr/1)", str(caught.value))[0]
+    Path(folder).mkdir(parents=True)
+    (Path(folder) / "model.safetensors").write_bytes(foreign.data)
+    assert weights_folder(foreign.name, foreign.cfg).is_dir()
 
 
 def test_a_repository_starts_a_backbone(foreign: SimpleNamespace) -> None:

@@ -217,7 +217,10 @@ def _remember(place: Place, commit: str) -> None:
 
 def _cached(place: Place, name: str) -> Path | None:
     path = try_to_load_from_cache(place.repo, name, cache_dir=place.cache, revision=place.asked)
-    return Path(path) if isinstance(path, str) else None
+    if isinstance(path, str):
+        return Path(path)
+    by_hand = place.folder / "snapshots" / place.asked / name  # the client does not look into refs/pr/1
+    return by_hand if by_hand.is_file() else None
 
 
 def _from_cache(place: Place) -> RemoteFolder | None:
@@ -226,7 +229,7 @@ def _from_cache(place: Place) -> RemoteFolder | None:
     there = {name: path for name, path in paths.items() if path is not None}
     if len(there) < len(paths):
         return None
-    commit = there[WEIGHTS].parent.name
+    commit = there[WEIGHTS].parent.relative_to(place.folder / "snapshots").as_posix()
     for name, path in there.items():
         # Of the link itself: what it points to may be a link into a store shared by several caches.
         digest = Path(os.readlink(path)).name if path.is_symlink() else ""

@@ -105,7 +105,8 @@ def _place(tagged: str) -> tuple[str, bool, str]:
         return tagged, Path(str(cfg.file)).expanduser().exists(), ""
     if cfg.hf_hub_id and not cfg.url:
         return tagged, is_cached(cfg.hf_hub_id), _hub_url(cfg.hf_hub_id)
-    return tagged, cache_folder(tagged).is_dir(), str(cfg.url)
+    is_here = cache_folder(tagged).is_dir() or bool(cfg.hf_hub_id and is_cached(cfg.hf_hub_id, has_config=False))
+    return tagged, is_here, str(cfg.url)
 
 
 def _image_start(backbone: str, tag: str) -> Start:
