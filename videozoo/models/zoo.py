@@ -237,9 +237,9 @@ for _name, _backbone, _frames, _stride, _size in (
 ):
     _clip = {**_half, "frame_stride": _stride, "input_size": (3, _size, _size)}
     _register(_name, ModelSpec(_backbone, num_frames=_frames), "MViT", **_clip)
-for _short, _size in (("t", "tiny"), ("s", "small"), ("b", "base"), ("b_w16", "base_w16"), ("l", "large")):
+for _short, _name in (("t", "tiny"), ("s", "small"), ("b", "base"), ("b_w16", "base_w16"), ("l", "large")):
     _swin: Any = {"frame_sampling": "segment"} if _short == "b_w16" else {"frame_sampling": "dense", "frame_stride": 2}
-    _register(f"swin3d_{_short}", ModelSpec(f"swin3d_{_size}", num_frames=32), "Video Swin Transformer", **_swin)
+    _register(f"swin3d_{_short}", ModelSpec(f"swin3d_{_name}", num_frames=32), "Video Swin Transformer", **_swin)
 
 # On the clips of their paper's table, whose pixels are between 0 and 1.
 for _short, _frames, _size in (

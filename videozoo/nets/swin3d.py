@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from timm.models import checkpoint_seq
 from torch import Tensor, nn
-from torchvision.models.video.swin_transformer import SwinTransformer3d
+from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
 
 from videozoo.nets.base import Backbone, take_drop_paths
 from videozoo.nets.registry import register_backbone
@@ -101,9 +101,10 @@ class Swin3d(Backbone):
         self.layers = nn.ModuleList(_Stage(*pair) for pair in zip(parts[::2], parts[1::2], strict=True))
         self.norm = whole.norm
         take_drop_paths(self)
-        for module in self.modules():  # it follows from the window, and no weights file needs it
-            if hasattr(module, "relative_position_index"):
-                module.register_buffer("relative_position_index", module.relative_position_index, persistent=False)
+        for module in self.modules():  # their index follows from the window, and no weights file needs it
+            if isinstance(module, ShiftedWindowAttention3d):
+                index: Any = module.relative_position_index
+                module.register_buffer("relative_position_index", index, persistent=False)
         widths = [cfg.width * 2**i for i in range(4)]
         maps = [(widths[0], 4), *((width, 4 * 2**i) for i, width in enumerate(widths))]
         self._finish("patch_embed", maps, num_classes, drop_rate)
