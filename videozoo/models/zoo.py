@@ -214,10 +214,10 @@ for _name, _backbone, _frames, _stride, _img_size, _what in (
 ):
     _clip = {**_half, "frame_stride": _stride, "input_size": (3, _img_size or 224, _img_size or 224)}
     _register(_name, ModelSpec(_backbone, num_frames=_frames, img_size=_img_size), _what, **_clip)
-for _size in ("small", "base", "large"):
+for _name in ("small", "base", "large"):
     _register(
-        f"videomae_{_size[0]}",
-        ModelSpec(f"videomae_vit_{_size}", num_frames=16),
+        f"videomae_{_name[0]}",
+        ModelSpec(f"videomae_vit_{_name}", num_frames=16),
         "VideoMAE",
         frame_sampling="dense",
         frame_stride=4,

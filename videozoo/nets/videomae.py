@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from timm.layers import calculate_drop_path_rates
-from timm.models.beit import Block
+from timm.models.beit import Attention, Block
 from torch import Tensor, nn
 
 from videozoo.nets.registry import register_backbone
@@ -62,6 +62,7 @@ class VideoMae(TokenBackbone):
     """
 
     num_prefix_tokens = 0
+    pos_embed: Tensor
 
     def __init__(
         self,
@@ -85,8 +86,9 @@ class VideoMae(TokenBackbone):
         self.blocks = nn.ModuleList(
             Block(cfg.width, cfg.num_heads, qkv_bias=True, drop_path=rate, norm_layer=_NORM) for rate in rates
         )
-        for block in self.blocks:  # so that qkv is called as a module, which LoRA changes
-            block.attn.qkv_bias_separate = True
+        for module in self.modules():
+            if isinstance(module, Attention):  # so that qkv is called as a module, which LoRA changes
+                module.qkv_bias_separate = True
         self.norm = nn.Identity()
         self.fc_norm = _norm(cfg.width)
         init_linears(self)
