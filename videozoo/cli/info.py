@@ -22,7 +22,7 @@ COMMAND = Command(
 def run(args: argparse.Namespace) -> int:
     """Build the model and print its facts."""
     show_log()
-    facts = _gather(args.model, counted=args.json)
+    facts = _gather(args.model)
     if args.json:
         print_text(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
@@ -30,20 +30,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _gather(name: str, counted: bool) -> dict[str, Any]:
-    """Return the facts of a model.
-
-    Args:
-        name: of an architecture or weights, or a location.
-        counted: count the cost even where it is recorded, with the MACs of every operator and part.
-    """
+def _gather(name: str) -> dict[str, Any]:
     import videozoo
     from videozoo.data import resolve_data_config
     from videozoo.models.load import brings_weights
     from videozoo.probabilities import is_multi_label
+    from videozoo.report import count_cost
 
     model = videozoo.create_model(name, pretrained=False)
-    cost = _cost(name, model, counted)
+    cost = count_cost(model)
     spec = model.spec.to_dict()
     shown = ("backbone", "temporal", "augmenters")
     if "members" in spec:
@@ -59,36 +54,16 @@ def _gather(name: str, counted: bool) -> dict[str, Any]:
         "class_names": list(model.pretrained_cfg.get("label_names") or ()),
         "multi_label": is_multi_label(model),
         "num_features": model.num_features,
-        **cost,
+        "params": cost.params,
+        "macs": cost.macs,
+        "macs_by_operator": cost.by_operator,
+        "macs_by_module": cost.by_module,
         "sites": {part: list(names) for part, names in model.sites.items()},
         "has_weights": brings_weights(name) or name in videozoo.list_models(pretrained=True),
         "weights": videozoo.list_pretrained(name) if videozoo.is_model(name) else [],
         **_published(name),
         "videos": {key: list(value) if isinstance(value, tuple) else value for key, value in cfg.items()},
         "metrics": model.pretrained_cfg.get("metrics"),
-    }
-
-
-def _cost(name: str, model: Any, counted: bool) -> dict[str, Any]:
-    """Return parameters and MACs.
-
-    Counting runs the model once, which takes minutes for the largest. So a recorded count is taken if it fits.
-    """
-    from videozoo.catalog import read_costs
-
-    row = read_costs().get(name)
-    if row is not None and not counted:
-        size = (model.in_chans, model.num_frames, *model.pretrained_cfg["input_size"][1:])
-        if row["params"] == sum(p.numel() for p in model.parameters()) and tuple(row["clip_shape"]) == size:
-            return {"params": row["params"], "macs": row["macs"]}
-    from videozoo.report import count_cost
-
-    cost = count_cost(model)
-    return {
-        "params": cost.params,
-        "macs": cost.macs,
-        "macs_by_operator": cost.by_operator,
-        "macs_by_module": cost.by_module,
     }
 
 
