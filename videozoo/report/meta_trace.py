@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -63,5 +63,10 @@ def _convolution(
     if padding == "same":
         raise NotImplementedError
     sides = weight.dim() - 2
-    each = [(n,) * sides if isinstance(n, int) else n for n in (stride, 0 if padding == "valid" else padding, dilation)]
-    return torch._convolution(x, weight, bias, *each, False, (0,) * sides, groups, False, False, False, False)
+
+    def each(value: int | Sequence[int]) -> Sequence[int]:
+        return (value,) * sides if isinstance(value, int) else value
+
+    sizes = (each(stride), each(0 if padding == "valid" else padding), each(dilation))
+    options: Any = (*sizes, False, (0,) * sides, groups, False, False, False, False)
+    return cast(Tensor, torch._convolution(x, weight, bias, *options))
