@@ -192,11 +192,12 @@ def test_a_run_of_an_older_version_is_continued(tmp_path: Path) -> None:
     assert settings.lr == 5e-4
 
 
-def test_a_run_with_a_decoder_that_is_gone_goes_on_with_pyav(tmp_path: Path, capsys: Capture) -> None:
+def test_a_run_with_a_decoder_that_is_gone_goes_on_with_pyav(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _store(tmp_path, model="tsm_r18", lr=5e-4, decoder="torchcodec")
-    settings = _settle(tmp_path, "--resume")
+    with caplog.at_level("INFO", "videozoo"):
+        settings = _settle(tmp_path, "--resume")
     assert not hasattr(settings, "decoder")
-    assert "--decoder torchcodec, which is gone; PyAV reads its videos from now on" in capsys.readouterr().err
+    assert "--decoder torchcodec, which is gone; PyAV reads its videos from now on" in caplog.text
 
 
 def test_what_the_engine_lets_change_the_command_lets_change() -> None:

@@ -144,8 +144,8 @@ def test_list(capsys: Capture) -> None:
     assert rows[2] == {"name": "arc_tsm_r18", **keys}
     assert main(["list", "mbv2"]) == 0
     assert "tsm_mbv2   2.74M   2.50  8 x 224x224  1" in capsys.readouterr().out.splitlines()
-    assert main(["list", "vit"]) == 2
-    assert "no model named like 'vit'" in capsys.readouterr().err
+    assert main(["list", "resnext"]) == 2
+    assert "no model named like 'resnext'" in capsys.readouterr().err
 
 
 def test_info_of_a_3d_model_has_no_temporal_module(capsys: Capture) -> None:

@@ -18,9 +18,10 @@ from videozoo.arguments import UsageError
 from videozoo.cli import main
 from videozoo.data.motions import write_motions
 from videozoo.hub import retry
-from videozoo.models import choose, registry
-from videozoo.models.choose import CHOICES, Choice, Machine, choice_for
+from videozoo.models import registry
 from videozoo.models.published import BUNDLED
+from videozoo.training import choose
+from videozoo.training.choose import CHOICES, Choice, Machine, choice_for
 from videozoo.training.resolve_settings import resolve_settings
 from videozoo.training.settings import DEFAULTS, Settings
 from videozoo.training.start import choose_model

@@ -68,8 +68,9 @@ def choose_model(settings: Settings) -> None:
     """
     from videozoo.devices import find_device
     from videozoo.models import WeightsError, get_pretrained_cfg
-    from videozoo.models.choose import BUNDLED_START, Machine, describe_weights, good_starts
     from videozoo.models.pretrained import weights_folder
+
+    from .choose import BUNDLED_START, Machine, describe_weights, good_starts
 
     machine = Machine.of(find_device(settings.device))
     for start in good_starts(machine):
