@@ -52,21 +52,25 @@ OTHERS = {
 }
 CONVS = (nn.Conv2d, nn.Conv3d, PreConv2d, PreConv3d)
 NAMES = videozoo.list_models()
-# By default one small model for each combination of parts and family of backbones. In the slow suite one for each block
-# class too, other backbones, and names at their own depth: those without a small model, and a few others.
+# Every test runs on one small model for each combination of parts and family of backbones: those of QUICK by default, the
+# others in the slow suite. A few tests also run on small models of the other block class and on models at full depth.
 SMALL = {**small_specs({name: spec_of(name) for name in NAMES}), **ORDERS}
 SPECS = SMALL | OTHERS
+SMALL_NAMES = [case for case in SMALL if case not in ORDERS]
 DEEP = ("arc_tsm_r50", "dnr_tsn_r50", "slowfast_r50", "timesformer_b")
 BACKBONES = {getattr(spec_of(name), "backbone", ""): name for name in one_of_each_family(NAMES)}
 FULL = [*DEEP, *(name for backbone, name in BACKBONES.items() if backbone not in SMALL_OF)]
 QUICK = {
-    f"small {name}" for name in one_of_each_family(case.removeprefix("small ") for case in SMALL if case not in ORDERS)
+    *ORDERS,
+    *("small arc_msn_r18", "small arc_tsm_r18", "small arc_tsm_r50", "small arc_tsn_r18", "small arc_gst_r50"),
+    *("small dnr_tsn_r18", "small dnr_tsm_r18", "small dnr_tanet_r50", "small dnr_tdn_r50", "small dnr_gn_tsn_r50"),
+    *("small dnr_slowfast_r18", "small dnr_i3d_r50", "small tsm_r18", "small trn_r18", "small tea_r50"),
+    *("small slowfast_r18", "small tpn_slowonly_r50", "small x3d_l", "small movinet_a0", "small videomae_b"),
 }
-QUICK |= {*ORDERS, "small dnr_tsn_r18", "small arc_tsm_r50", "small slowfast_r18"}
-CASES: list[Any] = [
-    *(case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in SMALL),
-    *(pytest.param(case, marks=pytest.mark.slow) for case in (*OTHERS, *FULL)),
-]
+FAMILIES = [f"small {name}" for name in one_of_each_family(case.removeprefix("small ") for case in SMALL_NAMES)]
+SLOW = [case for case in (*FAMILIES, *OTHERS) if case not in QUICK]
+CASES: list[Any] = [*sorted(QUICK), *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)]
+FORMS = [case for case in (*SMALL_NAMES, *FULL) if case not in (*QUICK, *SLOW)]
 # Tracing every operation in Python takes seconds: where parts or dimensions differ.
 TRACED = [
     case if case in QUICK and not re.search("_r50$|mbv2|mvit", case) else pytest.param(case, marks=pytest.mark.slow)
@@ -129,6 +133,9 @@ def size_of(case_or_net: str | Net) -> int:
 
 
 every_net = pytest.mark.parametrize("net", CASES, indirect=True)
+every_form = pytest.mark.parametrize(
+    "net", [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in FORMS)], indirect=True
+)
 traced_nets = pytest.mark.parametrize("net", TRACED, indirect=True)
 # An export takes twice the time of a compilation: one model per temporal module, and one per add-on.
 QUICK_EXPORTS = ("small arc_tsn_r18", "small dnr_tsm_r18", "small tdn_r18", "small tanet_r18", "small slowfast_r18")
@@ -274,7 +281,7 @@ def test_arc_starts_exactly_as_its_base(net: Net) -> None:
         assert torch.equal(fresh(x), base(x))
 
 
-@every_net
+@every_form
 def test_every_parameter_gets_a_gradient(net: Net, x: Tensor) -> None:
     model = trainable(net)
     outputs = model(x, with_aux=True) if getattr(model, "aux_weight", 0) else [model(x)]
@@ -305,7 +312,7 @@ def test_two_threads_give_the_same_output(net: Net) -> None:
             close(a, b, 1e-6)
 
 
-@every_net
+@every_form
 def test_copies_after_a_step_of_training(net: Net, x: Tensor, tmp_path: Path) -> None:
     """deepcopy, pickle, state dict and safetensors all give the model that was trained, also in training mode."""
     model = trainable(net)
@@ -482,7 +489,7 @@ def test_wrong_inputs_are_refused_with_the_needed_shape(net: Net) -> None:
         net.forward_features(torch.zeros(1, 3, 2 * n, 8, 8))
 
 
-@every_net
+@every_form
 def test_parts_of_the_forward_agree(net: Net, x: Tensor, y: Tensor) -> None:
     if isinstance(net, Ensemble):
         pytest.skip("maps of two lengths and two classifiers: test_ensemble.py puts its forward together")
