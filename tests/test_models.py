@@ -52,8 +52,8 @@ OTHERS = {
 }
 CONVS = (nn.Conv2d, nn.Conv3d, PreConv2d, PreConv3d)
 NAMES = videozoo.list_models()
-# Every test runs on one small model for each combination of parts and family of backbones: on those of QUICK by default,
-# on the others in the slow suite. A few run on small models of the other block class and on models at full depth too.
+# Every test runs on one small model for each combination of parts and family of backbones: on those of QUICK by
+# default, on the others in the slow suite. A few run on other forms of these and on models at full depth too.
 SMALL = {**small_specs({name: spec_of(name) for name in NAMES}), **ORDERS}
 SPECS = SMALL | OTHERS
 SMALL_NAMES = [case for case in SMALL if case not in ORDERS]
