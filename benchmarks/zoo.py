@@ -133,13 +133,13 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME")
     args = parser.parse_args()
     known = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() and args.names else {}
+    about = machine("cpu", THREADS)
     for name in args.names or videozoo.list_models():
         known[name] = in_own_process(name)
         print(name, known[name], flush=True)
-    rows = {name: known[name] for name in videozoo.list_models() if name in known}
-    result = {"machine": machine("cpu", THREADS), "rows": rows}
-    write(RESULT, json.dumps(result, indent=1) + "\n")
-    write(HERE / "zoo.md", page(result))
+        result = {"machine": about, "rows": {name: known[name] for name in videozoo.list_models() if name in known}}
+        write(RESULT, json.dumps(result, indent=1) + "\n")
+        write(HERE / "zoo.md", page(result))
 
 
 if __name__ == "__main__":

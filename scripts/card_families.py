@@ -45,9 +45,14 @@ FAMILIES = {
         "A vision transformer with attention over time and over space in turns.",
     ),
     "videomae": (
-        r"videomae|vivit",
-        "VideoMAE and ViViT",
-        "Plain vision transformers on patches of two frames, with attention over all of them at once.",
+        r"videomae",
+        "VideoMAE",
+        "A plain vision transformer on patches of two frames, with attention over all of them at once.",
+    ),
+    "vivit": (
+        r"vivit",
+        "ViViT",
+        "A plain vision transformer on patches of two frames and a class token, with attention over all of them at once.",
     ),
     "mvit": (
         r"mvit",

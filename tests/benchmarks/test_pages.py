@@ -17,7 +17,9 @@ def _script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return load_file_as_module(FOLDER / f"{name}.py")
 
 
-@pytest.mark.parametrize("name", ["batch_norm", "loader", "long_files", "order4", "robustness", "scaling", "streaming"])
+@pytest.mark.parametrize(
+    "name", ["batch_norm", "loader", "long_files", "order4", "robustness", "scaling", "streaming", "zoo"]
+)
 def test_page_is_written_from_its_json(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     script, result = _script(name, monkeypatch), json.loads((FOLDER / f"{name}.json").read_text())
     arguments: dict[str, list[Any]] = {
