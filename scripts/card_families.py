@@ -52,7 +52,7 @@ FAMILIES = {
     "vivit": (
         r"vivit",
         "ViViT",
-        "A plain vision transformer on patches of two frames and a class token, with attention over all of them at once.",
+        "A plain vision transformer on patches of two frames and a class token, with attention over all at once.",
     ),
     "mvit": (
         r"mvit",

@@ -2,8 +2,8 @@
 
     python scripts/results.py
 
-Accuracies, views and sources are those of the records in ``videozoo/models``. Parameters and MACs are counted on the
-model. A value that is not recorded is an empty cell.
+Accuracies, views and sources are those of the records in ``videozoo/models``. Parameters and MACs are those of
+``names.json``, so run ``scripts/write_names.py`` before. A value that is not recorded is an empty cell.
 """
 
 import csv
@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from write_names import counts_of
-
 import videozoo
+from videozoo.models.registry import weights_facts
 from videozoo.text import csv_text, gmacs_text, markdown_table
 
 REPO = Path(__file__).resolve().parents[1]
@@ -44,15 +43,15 @@ def main() -> None:
 def make_results() -> list[dict[str, str]]:
     """Return a row per pretrained tag, in the order of ``list_pretrained``, all values as text."""
     public = json.loads((REPO / "videozoo" / "models" / "public_weights.json").read_text(encoding="utf-8"))
-    return [_row(name, public) for name in videozoo.list_pretrained()]
+    facts = weights_facts()
+    return [_row(name, public, facts[name]) for name in videozoo.list_pretrained()]
 
 
-def _row(name: str, public: Mapping[str, Any]) -> dict[str, str]:
+def _row(name: str, public: Mapping[str, Any], cost: Mapping[str, Any]) -> dict[str, str]:
     arch, _, tag = name.partition(".")
     cfg = videozoo.get_pretrained_cfg(name)
     record = public["weights"].get(arch, {}).get(tag, {})
     crop = cfg.test_crop_size or cfg.input_size[-1]
-    cost = counts_of(arch, cfg.num_classes, cfg.num_frames, crop)
     accuracy = {key: f"{100 * value:.2f}" for key, value in (cfg.metrics or {}).items()}
     sampling = f"dense, stride {cfg.frame_stride}" if cfg.frame_sampling == "dense" else cfg.frame_sampling
     values = (
