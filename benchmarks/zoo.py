@@ -1,7 +1,7 @@
 """Measure cost, time and memory of every architecture on the CPU.
 
 ``python benchmarks/zoo.py [NAME...]`` writes ``zoo.json`` and ``zoo.md``. Each architecture predicts and trains two
-clips of 112 x 112 pixels and 8 frames (or the fewest frames that it takes, where 8 do not fit) in a process of its own.
+clips of 8 frames of 112 x 112 pixels (or of the next number or size that it takes) in a process of its own.
 NAMEs are measured again and the other rows are kept. Run nothing else on the machine meanwhile.
 """
 
@@ -23,7 +23,7 @@ from videozoo.text import gmacs_text
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "zoo.json"
-BATCH, FRAMES, SIZE, ROUNDS, THREADS = 2, 8, 112, 3, 2
+BATCH, FRAMES, SIZES, ROUNDS, THREADS = 2, 8, (112, 128, 229), 3, 2
 
 
 def fitting_frames(name: str) -> int:
@@ -39,14 +39,27 @@ def fitting_frames(name: str) -> int:
     return own
 
 
+def fitting_size(name: str, frames: int) -> int:
+    """Return the first of the sizes that the architecture takes: the strides of some want others than 112 pixels."""
+    for size in SIZES:
+        try:
+            with torch.device("meta"):
+                videozoo.create_model(name, num_frames=frames)(torch.zeros(1, 3, frames, size, size))
+            return size
+        except ValueError:
+            continue
+    raise ValueError(f"{name} takes none of the sizes {SIZES}.")
+
+
 def measure_one(name: str) -> dict[str, Any]:
     """Return the figures of one architecture: milliseconds to predict and to train, and MB of its tensors."""
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     frames = fitting_frames(name)
+    size = fitting_size(name, frames)
     net = videozoo.create_model(name, num_frames=frames, num_classes=400)
     to_channels_last(net)
-    x = torch.randn(BATCH, 3, frames, SIZE, SIZE)
+    x = torch.randn(BATCH, 3, frames, size, size)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=0.9)
 
     def predict() -> None:
@@ -66,6 +79,7 @@ def measure_one(name: str) -> dict[str, Any]:
     train_ms = min(measure(train, "cpu") for _ in range(ROUNDS))
     return {
         "frames": frames,
+        "size": size,
         "predict_ms": round(predict_ms, 1),
         "train_ms": round(train_ms, 1),
         "train_mb": round(peak_of_tensors(train)),
@@ -84,18 +98,19 @@ def page(result: dict[str, Any]) -> str:
                 f"{costs[name]['params'] / 1e6:.2f}",
                 f"{frames} x {side}",
                 gmacs_text(costs[name]["macs"]),
-                str(row["frames"]),
+                f"{row['frames']} x {row['size']}",
                 f"{row['predict_ms']:.0f}",
                 f"{row['train_ms']:.0f}",
                 f"{row['train_mb']:,}",
             )
         )
-    head = ("model", "M parameters", "own clip", "GMACs", "frames", "ms to predict", "ms to train", "MB to train")
+    head = ("model", "M parameters", "own clip", "GMACs", "measured", "ms to predict", "ms to train", "MB to train")
     text = [
         "# Cost and time of every architecture",
         "",
         "GMACs are those of the model's own clip (frames x pixels). Times and memory are those of two clips of",
-        "112 x 112 pixels with 8 frames, or with the fewest frames that the model takes, as in the column *frames*.",
+        "8 frames of 112 x 112 pixels. Where these do not fit, they are the next number of frames or the next size that the",
+        "model takes, as in the column *measured*.",
         "A training step is forward, backward and SGD with momentum, in float32 and channels-last memory. MB are the",
         f"tensors at its peak, weights included. Times are the shortest of {ROUNDS} runs.",
         "",
