@@ -100,7 +100,7 @@ def draw(figure: Figure, rows: Sequence[Row], colors: dict[str, str] = COLORS) -
     costs = {cost: text for cost, text in COSTS.items() if front(rows, cost)}
     panels = figure.subplots(1, len(costs), squeeze=False, sharey=True)[0]
     # before labels are placed
-    figure.subplots_adjust(left=0.13 / len(costs), right=0.985, top=0.97, bottom=0.2, wspace=0.05)
+    figure.subplots_adjust(left=0.085, right=0.985, top=0.97, bottom=0.2, wspace=0.05)
     own = dict(zip(KINDS, colors.values(), strict=True))
     for axes, (cost, text) in zip(panels, costs.items(), strict=True):
         axes.set_xscale("log")
