@@ -36,6 +36,7 @@ class FitConfig:
         layer_decay: factor in (0, 1] of the learning rate per layer group from the head down (``model.group_matcher``).
         head_lr_scale: factor of the learning rate of the classifier (``model.get_classifier()``), in addition to
             ``layer_decay``.
+        addon_lr_scale: the same for what ARC, DNR or TPN added to the model.
         sched: one of ``cosine constant step multistep poly tanh wsd rsqrt none``, updated at every optimizer step.
         warmup_epochs: epochs, or fractions of one, of the linear rise from ``warmup_lr`` to ``lr``.
         warmup_lr: learning rate at the start of the warm-up.
@@ -92,6 +93,7 @@ class FitConfig:
     opt_eps: float | None = None
     layer_decay: float | None = None
     head_lr_scale: float = 1.0
+    addon_lr_scale: float = 1.0
     sched: str = "cosine"
     warmup_epochs: float = 1.0
     warmup_lr: float = 1e-6

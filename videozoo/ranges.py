@@ -84,6 +84,7 @@ RANGES: dict[str, Range] = {
     "opt_eps": Range(above=0, most=1),
     "layer_decay": Range(above=0, most=1),
     "head_lr_scale": _RATE,
+    "addon_lr_scale": _RATE,
     "warmup_epochs": Range(least=0, most=1_000_000),
     "warmup_lr": _RATE_OR_ZERO,
     "min_lr": _RATE_OR_ZERO,

@@ -1,4 +1,4 @@
-"""A frozen backbone, and a learning rate of the classifier's own."""
+"""A frozen backbone, and learning rates of the classifier and of add-ons."""
 
 import logging
 from pathlib import Path
@@ -16,7 +16,7 @@ from videozoo.engine.freeze import freeze_backbone
 from videozoo.engine.optim import current_lr, make_optimizer, make_scheduler
 from videozoo.fit_config import FitConfig, SettingError
 from videozoo.models import Ensemble
-from videozoo.temporal import TRN, TSM, TSN, TANet
+from videozoo.temporal import MSN, TRN, TSM, TSN, TANet
 
 
 class HeadedNet(TinyNet):
@@ -129,3 +129,22 @@ def test_the_heads_learning_rate(sched: str, layer_decay: float | None) -> None:
     assert len(set(rates[5.0][0].values())) > (2 if layer_decay else 1)
     decays = {group["weight_decay"] for group in make_optimizer(net, settings).param_groups}
     assert decays == {0.0, settings.weight_decay}
+
+
+@pytest.mark.parametrize("part", [ARC(), DNR()])
+def test_the_learning_rate_of_an_add_on(part: ARC | DNR) -> None:
+    """What ARC or DNR adds to MSN has the factor; the weights of the backbone, of MSN and of the head do not."""
+    base = {name for name, _ in videozoo.compose("test_resnet", MSN(), num_classes=3).named_parameters()}
+    net = videozoo.compose("test_resnet", MSN(), [part], num_classes=3)
+    settings = config(lr=0.01, warmup_epochs=0, sched="none", addon_lr_scale=0.1, head_lr_scale=5.0)
+    rate = {id(p): group["lr"] for group in make_optimizer(net, settings).param_groups for p in group["params"]}
+    for name, parameter in net.named_parameters():
+        factor = 5 if name.startswith("fc.") else 1 if name in base else 0.1
+        assert rate[id(parameter)] == pytest.approx(0.01 * factor), name
+    assert len(set(rate.values())) == 3
+
+
+def test_a_factor_for_add_ons_needs_one() -> None:
+    net = videozoo.compose("test_resnet", TSM(), num_classes=3)
+    with pytest.raises(ValueError, match="VideoNet has no parameters of an add-on; leave addon_lr_scale out"):
+        make_optimizer(net, config(addon_lr_scale=0.1))

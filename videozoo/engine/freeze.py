@@ -39,10 +39,7 @@ def freeze_backbone(model: nn.Module) -> list[str]:
         ValueError: the classifier has no parameters, or the model names none.
     """
     head = {id(parameter) for parameter in get_head(model).parameters()}
-    added = set()
-    for prefix, module in model.named_modules():
-        added |= {f"{prefix}.{name}".lstrip(".") for name in getattr(module, "added_names", ())}
-    trained = []
+    added, trained = _names_below(model, "added_names"), []
     for name, parameter in model.named_parameters():
         is_trained = id(parameter) in head or name in added
         parameter.requires_grad_(is_trained)
@@ -93,6 +90,28 @@ def get_head(model: nn.Module) -> nn.Module:
             "head_lr_scale need one."
         )
     return head
+
+
+def addon_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that ARC, DNR or TPN added to a model. Modules name them in ``addon_names``.
+
+    Raises:
+        ValueError: there are none.
+    """
+    names = _names_below(model, "addon_names")
+    found = [parameter for name, parameter in model.named_parameters() if name in names]
+    if not found:
+        raise ValueError(f"{type(model).__name__} has no parameters of an add-on; leave addon_lr_scale out.")
+    return found
+
+
+def _names_below(model: nn.Module, attribute: str) -> set[str]:
+    """Return the names in an attribute of the model and of its modules, with the modules' own names before them."""
+    return {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, module in model.named_modules()
+        for name in getattr(module, attribute, ())
+    }
 
 
 def _shorten(name: str) -> str:

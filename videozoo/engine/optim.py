@@ -1,5 +1,6 @@
 """Optimizer, schedule and averaged weights of timm, set up from FitConfig."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from videozoo.engine.freeze import get_head
+from videozoo.engine.freeze import addon_parameters, get_head
 from videozoo.fit_config import FitConfig, SettingError
 from videozoo.text import near_names
 
@@ -55,7 +56,7 @@ def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer
 
 
 def _param_groups(model: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
-    """Return timm's groups of parameters, by decay and by layer, and the classifier's apart where its rate differs."""
+    """Return timm's groups of parameters, by decay and by layer, and those with a rate of their own apart."""
     own: set[str] = getattr(model, "no_weight_decay", set)()
     groups: list[dict[str, Any]]
     if config.layer_decay is None:
@@ -65,21 +66,23 @@ def _param_groups(model: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
             model, config.weight_decay, no_weight_decay_list=own, layer_decay=config.layer_decay
         )
     if config.head_lr_scale != 1:
-        groups = [part for group in groups for part in _split_head(group, get_head(model), config.head_lr_scale)]
+        groups = _scale_rate(groups, get_head(model).parameters(), config.head_lr_scale)
+    if config.addon_lr_scale != 1:
+        groups = _scale_rate(groups, addon_parameters(model), config.addon_lr_scale)
     for group in groups if config.sched == "none" else ():  # schedules apply the factor, and there is none
         group["lr"] = config.lr * group.get("lr_scale", 1.0)
     return groups
 
 
-def _split_head(group: dict[str, Any], head: nn.Module, factor: float) -> list[dict[str, Any]]:
-    """Split a group into its parameters outside and inside the classifier."""
-    inside = {id(parameter) for parameter in head.parameters()}
-    parts = []
-    for is_head in (False, True):
-        params = [parameter for parameter in group["params"] if (id(parameter) in inside) == is_head]
-        scale = group.get("lr_scale", 1.0) * (factor if is_head else 1.0)
-        parts += [{**group, "params": params, "lr_scale": scale}] if params else []
-    return parts
+def _scale_rate(groups: list[dict[str, Any]], part: Iterable[nn.Parameter], factor: float) -> list[dict[str, Any]]:
+    """Return the groups with the parameters of one part of the model apart, at ``factor`` times their learning rate."""
+    inside, split = {id(parameter) for parameter in part}, []
+    for group in groups:
+        for is_inside in (False, True):
+            params = [parameter for parameter in group["params"] if (id(parameter) in inside) == is_inside]
+            scale = group.get("lr_scale", 1.0) * (factor if is_inside else 1.0)
+            split += [{**group, "params": params, "lr_scale": scale}] if params else []
+    return split
 
 
 def check_training(config: FitConfig) -> None:
@@ -88,7 +91,7 @@ def check_training(config: FitConfig) -> None:
     Raises:
         SettingError: (a ValueError) which setting is wrong.
     """
-    optimizer = make_optimizer(nn.Linear(1, 1), replace(config, layer_decay=None, head_lr_scale=1.0))
+    optimizer = make_optimizer(nn.Linear(1, 1), replace(config, layer_decay=None, head_lr_scale=1.0, addon_lr_scale=1.0))
     make_scheduler(optimizer, config, updates_per_epoch=1000)
 
 

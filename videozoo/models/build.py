@@ -64,14 +64,18 @@ def build(spec: Spec, backbone_weights: Place = None, cache_dir: Place = None) -
             f"build: {type(spec.temporal).__name__} classifies the features of every frame, and TPN leaves one time "
             "step; take another temporal module, or leave TPN out."
         )
+    temporal, *augmenters = _parts(spec)
     plain = set(backbone.state_dict())
-    sites = {type(part).__name__.lower(): part.apply(backbone, spec.num_segments) for part in _parts(spec)}
+    sites = {type(temporal).__name__.lower(): temporal.apply(backbone, spec.num_segments)}
+    without_addons = set(backbone.state_dict())
+    sites |= {type(part).__name__.lower(): part.apply(backbone, spec.num_segments) for part in augmenters}
     net = VideoNet(backbone, spec, sites)
     if spec.causal:
         make_causal(net, nearest=True)
-    added = [f"backbone.{name}" for name in net.backbone.state_dict() if name not in plain]
-    added += [name for name in net.state_dict() if name.startswith("aux_head.")]
-    net.added_names = frozenset(added)
+    names = set(net.backbone.state_dict())
+    aux_head = {name for name in net.state_dict() if name.startswith("aux_head.")}
+    net.added_names = frozenset({f"backbone.{name}" for name in names - plain} | aux_head)
+    net.addon_names = frozenset({f"backbone.{name}" for name in names - without_addons} | aux_head)
     return net
 
 

@@ -71,6 +71,7 @@ class VideoNet(nn.Module):
         self.aux_head, self.aux_weight = self._make_aux_head(spec)
         self.pretrained_cfg: dict[str, Any] = {}
         self.added_names: frozenset[str] = frozenset()  # keys that the backbone alone does not have
+        self.addon_names: frozenset[str] = frozenset()  # those of them that are from ARC, DNR or TPN
         self.init_report: Any = None  # what came from its base, where it started from one
 
     @property
