@@ -91,7 +91,9 @@ def check_training(config: FitConfig) -> None:
     Raises:
         SettingError: (a ValueError) which setting is wrong.
     """
-    optimizer = make_optimizer(nn.Linear(1, 1), replace(config, layer_decay=None, head_lr_scale=1.0, addon_lr_scale=1.0))
+    optimizer = make_optimizer(
+        nn.Linear(1, 1), replace(config, layer_decay=None, head_lr_scale=1.0, addon_lr_scale=1.0)
+    )
     make_scheduler(optimizer, config, updates_per_epoch=1000)
 
 
