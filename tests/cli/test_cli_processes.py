@@ -67,10 +67,14 @@ if os.environ.get("RANK") == "1":
 class Command:
     """A command that runs on its own; what it prints is kept, and heard while it comes."""
 
-    def __init__(self, *args: str, on_line: Callable[[str], None] = lambda line: None, **variables: str) -> None:
+    def __init__(
+        self, *args: str, on_line: Callable[[str], None] = lambda line: None, cwd: Path | None = None, **variables: str
+    ) -> None:
         # No GPU is seen, so that --device auto must find its way; as many threads each as the test itself.
         env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", **variables}
-        self.process = subprocess.Popen(args, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(
+            args, env=env, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, args=(on_line,), daemon=True)
         self._reader.start()
@@ -95,10 +99,10 @@ class Command:
         return "\n".join(self.lines)
 
 
-def finetune(launcher: list[str], data: Path, output: Path, *flags: str, **options: Any) -> Command:
+def finetune(launcher: list[str], data: Path, output: Path | None, *flags: str, **options: Any) -> Command:
     """``videozoo finetune`` in two processes with ``-b`` clips each a step."""
-    args = ["-m", "videozoo", "finetune", "--data", str(data), "--output", str(output), *flags]
-    return Command(*launcher, *args, **options)
+    outputs = ["--output", str(output)] if output else []
+    return Command(*launcher, "-m", "videozoo", "finetune", "--data", str(data), *outputs, *flags, **options)
 
 
 def rank_of(process: psutil.Process) -> str | None:
@@ -117,11 +121,13 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def whole_run(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two processes from torchrun that nothing happens to."""
-    run = tmp_path_factory.mktemp("processes") / "run"
-    command = finetune(TORCHRUN, videos, run, *FLAGS, "-b", "2")
+    """A run of two processes from torchrun that nothing happens to, in the one folder that they make without a name."""
+    folder = tmp_path_factory.mktemp("processes")
+    command = finetune(TORCHRUN, videos, None, *FLAGS, "-b", "2", cwd=folder)
     assert command.wait() == 0, command.text
     assert command.text.count("best epoch") == 1 + 4  # the answer once, and a line per epoch once
+    (run,) = (folder / "runs").iterdir()
+    assert command.text.count(f"no --output: the run folder is runs/{run.name}") == 1
     return run
 
 

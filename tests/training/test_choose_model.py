@@ -82,12 +82,16 @@ def test_offline_the_cached_weights_are_taken_and_else_the_bundled(
     assert "a tiny model for tests, as no other weights are here" in caplog.messages[-1]
 
 
-def test_a_run_without_a_model_is_trained_and_continued(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_run_of_data_alone_is_trained_and_continued(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     videos = write_motions(tmp_path / "videos", clips_per_class=1, val_clips_per_class=1, size=32, num_frames=6)
-    run = tmp_path / "run"
+    monkeypatch.chdir(tmp_path)
     options = {"epochs": 1, "warmup_epochs": 0, "img_size": 32, "num_frames": 4, "workers": 0, "device": "cpu"}
-    videozoo.finetune(data=videos, output=run, **options)
-    assert json.loads((run / "args.json").read_text())["settings"]["model"] == FIRST
+    run = videozoo.finetune(data=videos, **options).output
+    assert [tmp_path / run] == list((tmp_path / "runs").iterdir())
+    settings = json.loads((run / "args.json").read_text())["settings"]
+    assert (settings["model"], settings["output"]) == (FIRST, str(tmp_path / run))
     assert main(["finetune", "--resume", "--output", str(run), "--epochs", "2"]) == 0
     assert videozoo.create_model(f"local-dir:{run / 'best'}").num_classes == 6
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     help="train a model on your videos",
-    usage="videozoo finetune [--model NAME] --data DIR_OR_LIST --output RUN [flags]",
+    usage="videozoo finetune [--model NAME] --data DIR_OR_LIST [--output RUN] [flags]",
     description="Train a model on a folder root/CLASS/VIDEO.mp4 or a list of `path label` lines. "
     "The run folder holds checkpoints (last, best), summary.csv, results.json, curves.png and confusion.png. "
     "Use the best epoch with: videozoo predict --model RUN/best FILE...",
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         from videozoo.engine.run_folder import has_checkpoint
 
-        if not has_checkpoint(Path(settings.output)):
+        if not settings.output or not has_checkpoint(Path(settings.output)):
             raise
         resume = shlex.join(["videozoo", "finetune", "--resume", "--output", settings.output])
         raise Interrupted(f"the last checkpoint is kept; continue with: {resume}", stop) from stop

@@ -86,6 +86,20 @@ def first_process_first(device: str) -> Iterator[None]:
     if num_processes() == 1:
         yield
         return
-    # As the engine chooses, so that the processes are joined once.
-    with PartialState(cpu=device.startswith("cpu") or not torch.accelerator.is_available()).main_process_first():
+    with _join_processes(device).main_process_first():
         yield
+
+
+def value_of_first_process(value: str, device: str) -> str:
+    """Return what the first of several processes passes, in all of them."""
+    if num_processes() == 1:
+        return value
+    _join_processes(device)
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def _join_processes(device: str) -> PartialState:
+    # As the engine chooses, so that the processes are joined once.
+    return PartialState(cpu=device.startswith("cpu") or not torch.accelerator.is_available())

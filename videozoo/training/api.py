@@ -35,7 +35,7 @@ _VARIABLES = (MAX_FRAMES_VARIABLE, INDEX_CACHE_VARIABLE)
 
 def finetune(
     *,
-    output: str | Path,
+    output: str | Path | None = None,
     model: str | Path | None = None,
     data: Data | None = None,
     **options: Any,
@@ -48,7 +48,8 @@ def finetune(
     ``logging.basicConfig(level=logging.INFO)`` shows them.
 
     Args:
-        output: the run folder to write, or with ``resume=True`` to continue.
+        output: the run folder to write, or with ``resume=True`` to continue. None: a new one,
+            ``runs/DATE-TIME-MODEL``, which the result and the log name.
         model: a name of `list_models`, a folder with weights or ``hf-hub:ORG/NAME``. A run that is continued has one.
             None: published weights that suit the machine, which the log names with the reason.
         data: a folder ROOT/CLASS/VIDEO, a list, shards, or in Python a list of (path, label). The option ``val`` takes
@@ -72,14 +73,14 @@ def finetune(
         True
     """
     refuse_unknown("finetune", options, DEFAULTS)
-    given: dict[str, Any] = {"model": model, "data": data, "val": options.pop("val", None)}
+    given: dict[str, Any] = {"model": model, "data": data, "val": options.pop("val", None), "output": output}
     given = {name: value for name, value in given.items() if value is not None}
     listed = {name: given.pop(name) for name in ("data", "val") if isinstance(given.get(name), list | tuple)}
     if listed and not {"data", "val"} & given.keys():  # so that the run is continued from anywhere
         options = {"data_root": os.getcwd(), **options}
     listed = {name: [_plain(item) for item in items] for name, items in listed.items()}
     with _errors_name_arguments(DEFAULTS):
-        return run_training(resolve_settings(read_values({**given, "output": output, **options}, "finetune") | listed))
+        return run_training(resolve_settings(read_values({**given, **options}, "finetune") | listed))
 
 
 def evaluate(

@@ -16,6 +16,7 @@ from videozoo.version import __version__
 from .checks import check_effects, check_frozen, whole_starts
 from .recipes import is_recipe_file, read_recipe
 from .run_log import note
+from .run_output import RUNS
 from .settings import AUTO, DEFAULT_LR, DEFAULTS, Settings
 from .sizes import parse_frame_size
 
@@ -41,10 +42,9 @@ def resolve_settings(given: Mapping[str, Any]) -> Settings:
     """
     given = dict(given)
     refuse_empty("finetune", given)
-    if not given.get("output"):
-        needed = "--output RUN" if given.get("resume") else "--data DIR_OR_LIST and --output RUN"
-        raise UsageError(f"finetune: {needed} needed (see videozoo finetune --help).")
-    output = Path(given["output"]).expanduser()
+    if given.get("resume") and not given.get("output"):
+        raise UsageError("finetune: --resume needs --output RUN, the folder of the run to continue.")
+    output = Path(given.get("output") or RUNS).expanduser()  # a new run without one makes a folder in that
     refuse_file(output)
     if given.get("model") and Path(given["model"]).expanduser().is_dir():
         from videozoo.models import is_model
@@ -65,9 +65,9 @@ def resolve_settings(given: Mapping[str, Any]) -> Settings:
     if stored:
         settings = Settings(**{**DEFAULTS, **stored, **given, "output": str(output)})
     else:
-        settings = _start({**given, "output": str(output)})
+        settings = _start({**given, "output": str(output) if given.get("output") else None})
     settings.resume, settings.given = is_resumed, frozenset(given)
-    if output.exists():
+    if settings.output and output.exists():
         from videozoo.engine.run_folder import has_checkpoint, holds_run
 
         if not is_resumed and holds_run(output):

@@ -4,13 +4,11 @@ Heavy imports inside.
 """
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videozoo.arguments import UsageError, flag_of
 from videozoo.extras import check_installed
 from videozoo.files import recover_folder
-from videozoo.jobs.output_folders import hold_output
 from videozoo.launch import is_main_process
 
 from .checks import check_frozen, check_stride
@@ -18,6 +16,7 @@ from .fit import choose_batch_size, fit_model, make_config
 from .model import log_start
 from .probe_videos import open_all
 from .run_log import note, warn
+from .run_output import hold_run
 from .settings import AUTO, Settings
 from .sources import VAL_FOLDERS, find_split, load_train_and_val
 from .start import check_same_start, choose_model, make_started_model
@@ -47,9 +46,9 @@ def run_training(settings: Settings) -> "FitResult":
     config = make_config(settings)
     if settings.model and not settings.is_continued and not is_location(settings.model):
         model_entrypoint(settings.model)  # fail early on an unknown name
-    with hold_output(Path(settings.output), "a training run"):
+    with hold_run(settings) as output:
         if is_main_process():
-            recover_folder(Path(settings.output) / "last")
+            recover_folder(output / "last")
         train, val = _load_videos(settings)
         with first_process_first(settings.device):  # it downloads, and the others use its cache
             if not settings.model:

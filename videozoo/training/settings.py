@@ -93,7 +93,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
                "trained with binary cross entropy, measured by mAP"),
         Setting("--max-bad-frac", type=float, default=FitConfig.max_bad_frac, metavar="F",
                 help="largest fraction of broken training videos (one is always allowed); other videos replace them"),
-        Setting("--output", metavar="RUN", help="run folder to create"),
+        Setting("--output", metavar="RUN", help="run folder to create; default: a new one, runs/DATE-TIME-MODEL"),
         Switch("--resume", help="continue the run in --output, with its flags where none are given"),
         Setting("--checkpoint-hist", type=int, default=FitConfig.checkpoint_hist, metavar="N",
                 help="best epochs to keep; 1: only RUN/best, more: also the N best ones in RUN/epoch-K"),
