@@ -250,7 +250,8 @@ def list_pretrained(
     limits: dict[str, Any] = {"data_set": data_set, "max_gmacs": max_gmacs, "max_params": max_params, "sort": sort}
     if all(value is None for value in limits.values()):
         return names
-    return [name for name in select_rows(weights_facts(), **limits) if name in set(names)]
+    kept = set(names)
+    return [name for name in select_rows(weights_facts(), **limits) if name in kept]
 
 
 def weights_facts() -> dict[str, dict[str, Any]]:

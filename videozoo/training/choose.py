@@ -1,15 +1,16 @@
 """Weights that a training starts from where nobody names a model, by the machine that it runs on."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import torch
 
+from videozoo.catalog import select_rows
 from videozoo.models.default_start import Start, published_start
 from videozoo.models.published import BUNDLED_TAG
-from videozoo.models.registry import list_pretrained, weights_facts
 from videozoo.text import gmacs_text
 
 __all__ = ["BUNDLED_START", "CHOICES", "Choice", "Machine", "choice_for", "describe_weights", "good_starts"]
@@ -84,16 +85,20 @@ def choice_for(machine: Machine) -> Choice:
     return next(choice for choice in CHOICES if choice.fits(machine))
 
 
-def good_starts(machine: Machine) -> Iterator[Start]:
+def good_starts(machine: Machine, facts: Mapping[str, Mapping[str, Any]]) -> Iterator[Start]:
     """Return weights to start from on a machine, the best first.
 
     These are the choice for the machine, then what is on the disk (of Kinetics-400 within the cost that suits the
     machine by top-1, then the rest by cost), and last the bundled weights.
+
+    Args:
+        machine: where the training runs.
+        facts: of all weights, as `weights_facts` returns.
     """
     choice = choice_for(machine)
     yield published_start(choice.weights)
-    names = [*list_pretrained(data_set="k400", max_gmacs=choice.max_gmacs, sort="top1"), *list_pretrained(sort="gmacs")]
-    for name in dict.fromkeys(names):
+    suited = select_rows(facts, data_set="k400", max_gmacs=choice.max_gmacs, sort="top1")
+    for name in dict.fromkeys([*suited, *select_rows(facts, sort="gmacs")]):
         if name != choice.weights and not name.endswith(f".{BUNDLED_TAG}"):
             start = published_start(name)
             if start.is_here:
@@ -101,9 +106,8 @@ def good_starts(machine: Machine) -> Iterator[Start]:
     yield published_start(BUNDLED_START)
 
 
-def describe_weights(name: str) -> str:
+def describe_weights(name: str, facts: Mapping[str, Any]) -> str:
     """Return weights with their published accuracy and cost, in words."""
-    facts = weights_facts()[name]
     known = [f"{facts['top1']:.1%} on {facts['dataset']}"] if facts["top1"] is not None else []
     known += [f"{gmacs_text(facts['macs'])} GMACs a view"] if facts.get("macs") else []
     return f"{name} ({', '.join(known)})" if known else name

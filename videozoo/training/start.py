@@ -17,6 +17,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from videozoo.models import Ensemble, VideoNet
+    from videozoo.models.default_start import Start
 
 
 def make_started_model(settings: Settings, class_names: Sequence[str]) -> "VideoNet | Ensemble":
@@ -67,29 +68,36 @@ def choose_model(settings: Settings) -> None:
     Offline these are weights that are cached, else the bundled ones.
     """
     from videozoo.devices import find_device
-    from videozoo.models import WeightsError, get_pretrained_cfg
-    from videozoo.models.pretrained import weights_folder
+    from videozoo.models.registry import weights_facts
 
     from .choose import BUNDLED_START, Machine, describe_weights, good_starts
 
     machine = Machine.of(find_device(settings.device))
-    for start in good_starts(machine):
-        reason = ""
-        if not start.can_be_had():
-            reason = "not in the cache, and its server cannot be reached"
-        try:
-            if not reason:
-                weights_folder(start.name, get_pretrained_cfg(start.name))
-        except WeightsError as error:
-            reason = error.reason
-        if not reason:
+    facts = weights_facts()
+    for start in good_starts(machine, facts):
+        if not (problem := _fetch(start)):
             break
-        note(f"not {start.name}, the start for {machine}: {reason}")
+        note(f"not {start.name}, the start for {machine}: {problem}")
     settings.model = start.name
     if start.name == BUNDLED_START:
         warn(f"no --model: {start.name}, a tiny model for tests, as no other weights are here; expect little of it")
     else:
-        note(f"no --model: {describe_weights(start.name)}, for {machine}; --model NAME takes another")
+        known = describe_weights(start.name, facts[start.name])
+        note(f"no --model: {known}, for {machine}; --model NAME takes another")
+
+
+def _fetch(start: "Start") -> str:
+    """Put weights into the cache, and return why that is not possible, or an empty text."""
+    from videozoo.models import WeightsError, get_pretrained_cfg
+    from videozoo.models.pretrained import weights_folder
+
+    if not start.can_be_had():
+        return "not in the cache, and its server cannot be reached"
+    try:
+        weights_folder(start.name, get_pretrained_cfg(start.name))
+    except WeightsError as error:
+        return error.reason
+    return ""
 
 
 def names_start(settings: argparse.Namespace) -> bool:
