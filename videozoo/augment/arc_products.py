@@ -1,9 +1,10 @@
 """ARC's convolution on folded frames as a few matrix products, with a hand-written gradient.
 
 It computes the equations of :class:`~videozoo.augment.arc_layer.ArcLayer` for the additive updater with matrices. A 1x1
-map is one product: of rows (N*H*W, C) for channels-last memory, otherwise of one matrix per image (N, C, H*W). The
-state is one running sum at the size of the output. Every step adds to it in place. Only its maximum with min(X, 0) is
-a new tensor.
+map is one product of rows (N*H*W, C). Rows of contiguous maps are copies. One product per image would need none, but
+would read the matrix once for each image, which takes longest where maps are small. The convolutions run in the memory
+format of the input. The state is one running sum at the size of the output. Every step adds to it in place. Only its
+maximum with min(X, 0) is a new tensor.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,38 +48,20 @@ def columns_of(sizes: Sequence[int], i: int) -> slice:
     return slice(start, start + sizes[i])
 
 
-def _flat(x: Tensor, last: bool) -> Tensor:
-    """Flatten space: (N, C, H, W) -> (N*H*W, C) if ``last`` (channels last), else (N, C, H*W).
-
-    The result is a view if the memory format of x matches.
-    """
-    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]) if last else x.flatten(2)
+def _rows(x: Tensor) -> Tensor:
+    """Return (N, C, H, W) as rows (N*H*W, C), a view if x is channels last."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def _maps(flat: Tensor, like: Tensor) -> Tensor:
-    """Undo :func:`_flat`: return a view (N, C', H, W) with N, H and W of ``like``."""
+def _maps(rows: Tensor, like: Tensor) -> Tensor:
+    """Undo :func:`_rows`: return a view (N, C', H, W), channels last, with N, H and W of ``like``."""
     n, _, h, w = like.shape
-    return flat.view(n, -1, h, w) if flat.ndim == 3 else flat.view(n, h, w, -1).permute(0, 3, 1, 2)
+    return rows.view(n, h, w, -1).permute(0, 3, 1, 2)
 
 
-def _product(matrix: Tensor, flat: Tensor) -> Tensor:
-    return flat @ matrix.t() if flat.ndim == 2 else torch.bmm(matrix.expand(len(flat), -1, -1), flat)
-
-
-def _sum_and_product(total: Tensor, matrix: Tensor, flat: Tensor, out: Tensor | None = None) -> Tensor:
-    if flat.ndim == 2:
-        return torch.addmm(total, flat, matrix.t(), out=out)
-    return torch.baddbmm(total, matrix.expand(len(flat), -1, -1), flat, out=out)
-
-
-def _outer(a: Tensor, b: Tensor) -> Tensor:
-    """Return the gradient of the matrix of a 1x1 map. ``a`` is the gradient of its output, ``b`` its input."""
-    return a.t() @ b if a.ndim == 2 else torch.bmm(a, b.transpose(1, 2)).sum(0)
-
-
-def _in_time(x: Tensor, plan: ArcPlan) -> Tensor:
-    """Return a view with a time axis: (B*S, C, H, W) -> (B, S, H*W, C)."""
-    return x.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (-1, plan.num_segments))
+def _in_time(rows: Tensor, like: Tensor, plan: ArcPlan) -> Tensor:
+    """Return a view with a time axis: rows of maps like ``like`` -> (B, S, H*W, C)."""
+    return rows.unflatten(0, (-1, plan.num_segments, like.shape[2] * like.shape[3]))
 
 
 def _floor_of(x: Tensor) -> Tensor | None:
@@ -111,38 +94,37 @@ def output_groups(
         conv: function of i (from 0) and Z_i that returns Y_i.
         updater: the matrices, in the dtype of ``x``.
         plan: constants of the layer.
-        kept: list that receives the tensors for the gradient: Y_i, Z_i+1 and, with attention, the pooled rows of Y_i
-            for every step. None: all Z_i share one buffer.
+        kept: list that receives the tensors for the gradient: the rows of Y_i, Z_i+1 and, with attention, the pooled rows
+            of Y_i for every step. None: all Z_i share one buffer.
     """
-    last = not x.is_contiguous()
-    parts = [conv(0, x)]
-    y = parts[0]
-    floor = _floor_of(x)
+    y = conv(0, x)
+    parts, floor = [y], _floor_of(x)
     same = y.shape[2:] == x.shape[2:]
-    base = x  # X + W_e X
+    base = _rows(x)  # X + W_e X
     if updater.embed is not None:
-        flat = _flat(x, last)
-        is_whole = updater.embed_has_identity
-        base = _maps(_product(updater.embed, flat) if is_whole else _sum_and_product(flat, updater.embed, flat), x)
+        matrix = updater.embed.t()
+        base = base @ matrix if updater.embed_has_identity else torch.addmm(base, base, matrix)
     elif same:
-        base = x.clone()  # becomes the running sum
-    state = _flat(base if same else x.new_zeros(x.shape[:2] + y.shape[2:]), last)
+        base = base.clone()  # becomes the running sum
+    state = base if same else base.new_zeros(_rows(y).shape[0], x.shape[1])
     z: Tensor | None = None
     for j in range(len(plan.sizes) - 1):
-        columns, pooled_rows = columns_of(plan.sizes, j), []
+        columns, rows, pooled_rows = columns_of(plan.sizes, j), _rows(y), []
         if updater.fuse is not None:
-            _sum_and_product(state, updater.fuse[:, columns], _flat(y, last), out=state)
+            torch.addmm(state, rows, updater.fuse[:, columns].t(), out=state)
         if updater.attend is not None:
-            pooled = [_in_time(y, plan).amax(dims, keepdim=True) for dims in plan.pools]
+            pooled = [_in_time(rows, y, plan).amax(dims, keepdim=True) for dims in plan.pools]
             pooled_rows = [_stack(pooled)]
             for more in _unstack(pooled_rows[0] @ updater.attend[:, columns].t(), pooled):
-                _in_time(_maps(state, y), plan).add_(more)
-        total, buffer = base, z if kept is None else None
+                _in_time(state, y, plan).add_(more)
+        total = _maps(state, y)
         if not same:
-            total = buffer = F.interpolate(_maps(state, y), size=x.shape[2:], mode="nearest").add_(base)
-        z = torch.clamp_min(total, 0, out=buffer) if floor is None else torch.maximum(total, floor, out=buffer)
+            total = F.interpolate(total, size=x.shape[2:], mode="nearest").add_(_maps(base, x))
+        if z is None or kept is not None:
+            z = torch.empty_like(x)
+        z = torch.clamp_min(total, 0, out=z) if floor is None else torch.maximum(total, floor, out=z)
         if kept is not None:
-            kept += [y, z, *pooled_rows]
+            kept += [rows, z, *pooled_rows]
         y = conv(j + 1, z)
         parts.append(y)
     return parts
@@ -181,7 +163,7 @@ class ArcProducts(CustomGradient):
         grad: Tensor, needed: Sequence[bool], kept: Sequence[Tensor], x: Tensor, *inputs: Any
     ) -> tuple[Tensor | None, ...]:
         embed, fuse, attend, weight, bias, plan, _ = inputs
-        last, floor, at_floor = not x.is_contiguous(), _floor_of(x), None
+        floor, at_floor = _floor_of(x), None
         width = 2 if attend is None else 3
         steps = [kept[k : k + width] for k in range(0, len(kept), width)]
         weights, outputs = weight.split(plan.sizes), grad.split(plan.sizes, 1)
@@ -190,7 +172,8 @@ class ArcProducts(CustomGradient):
         grad_biases: list[Tensor] = []
         grad_fuses: list[Any] = []
         grad_attends: list[Any] = []
-        # Gradient of the running sum, accumulated over the later steps: at output size (low) and at input size (full).
+        # Gradient of the running sum as rows, accumulated over the later steps: at the size of the output (low) and of
+        # the input (full).
         low: Tensor | None = None
         full: Tensor | None = None
         for i in reversed(range(len(plan.sizes))):
@@ -217,21 +200,21 @@ class ArcProducts(CustomGradient):
                 stopped = grad_z.masked_fill(z > floor, 0)
                 at_floor = stopped if at_floor is None else at_floor.add_(stopped)
                 grad_z = grad_z.sub_(stopped)
-            full = grad_z if full is None else full.add_(grad_z)
+            if full is None:
+                full = _rows(grad_z)
+            else:
+                _maps(full, z).add_(grad_z)
             if grad_y.shape[2:] == z.shape[2:]:
                 low = full
             else:
-                small = _shrink(grad_z, grad_y)
+                small = _rows(_shrink(grad_z, grad_y))
                 low = small if low is None else low.add_(small)
         assert full is not None
-        grad_x, grad_base = None, _flat(full, last)
-        grad_embed = None if embed is None else _outer(grad_base, _flat(x, last))
+        grad_x, grad_embed = None, None if embed is None else full.t() @ _rows(x)
         if needed[0]:
-            grad_x = grad_z.add_(full)
+            grad_x = grad_z.add_(_maps(full if embed is None else torch.addmm(full, full, embed), x))
             if at_floor is not None:
                 grad_x = grad_x.addcmul_(at_floor, (x < 0).to(x.dtype))
-            if embed is not None:
-                grad_x = _maps(_sum_and_product(_flat(grad_x, last), embed.t(), grad_base), x)
         grad_matrices = (
             None if parts[0] is None else torch.cat(parts[::-1], 1) for parts in (grad_fuses, grad_attends)
         )
@@ -257,21 +240,19 @@ def _feed_back(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return the gradients of Y_j (with the part through the running sum), W_f,j and W_a,j."""
     y, _, *pooled = step
-    last = y.is_contiguous(memory_format=torch.channels_last)
-    state = _flat(grad_state, last)
     grad_fuse = grad_attend = None
     if fuse is None:
-        total = grad_y.clone(memory_format=torch.contiguous_format)
+        total = _rows(grad_y).clone(memory_format=torch.contiguous_format)
     else:
-        total = _maps(_sum_and_product(_flat(grad_y, last), fuse.t(), state), grad_y)
-        grad_fuse = _outer(state, _flat(y, last))
+        total = torch.addmm(_rows(grad_y), grad_state, fuse)
+        grad_fuse = grad_state.t() @ y
     if attend is not None:
-        view, grad_view = _in_time(y, plan), _in_time(total, plan)
-        sums = [_in_time(grad_state, plan).sum(dims, keepdim=True) for dims in plan.pools]
+        view, grad_view = _in_time(y, grad_y, plan), _in_time(total, grad_y, plan)
+        sums = [_in_time(grad_state, grad_y, plan).sum(dims, keepdim=True) for dims in plan.pools]
         rows = _stack(sums)
         grad_attend = rows.t() @ pooled[0]
         maxima, more = _unstack(pooled[0], sums), _unstack(rows @ attend, sums)
         for dims, maximum, grad_maximum in zip(plan.pools, maxima, more, strict=True):
             hit = (view == maximum).to(view.dtype)  # equal maxima share the gradient, as in amax
             grad_view.addcmul_(hit, grad_maximum / hit.sum(dims, keepdim=True))
-    return total, grad_fuse, grad_attend
+    return _maps(total, grad_y), grad_fuse, grad_attend
