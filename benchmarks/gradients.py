@@ -2,6 +2,9 @@
 
 ``python benchmarks/gradients.py`` writes ``gradients.json`` and prints the table of ``attempts.md``. ``--only WORDS``
 measures the rows whose names contain one of the words and keeps the others. Run nothing else meanwhile.
+
+``--sizes 64 224`` writes nothing. It prints the time of ARC's step over TSM's at these image sides, as `videozoo
+finetune` runs them: contiguous, with each optimizer.
 """
 
 import argparse
@@ -66,6 +69,18 @@ def compare(gradient: type[CustomGradient], model: str, setting: Setting, pairs:
     return row
 
 
+def arc_over_tsm(size: int, optimizer: str, batch: int, pairs: int) -> str:
+    """Return a row of the table for ``--sizes``: milliseconds and MB of both models, taken in turns."""
+    setting = Setting("training", batch, channels_last=False, size=size, optimizer=optimizer)
+    tsm, arc = (make_step(name, setting) for name in ("tsm_r18", "arc_tsm_r18"))
+    for step in (tsm, arc):
+        step()  # the first one is slower
+    times = [(measure(arc, setting.device), measure(tsm, setting.device)) for _ in range(pairs)]
+    ratio = median(a / b for a, b in times)
+    ms = " | ".join(f"{median(row):.0f}" for row in zip(*times, strict=True))
+    return f"| {size}, {batch}, {optimizer} | {ms} | {ratio:.2f} | {peak_of_tensors(arc):.0f} |"
+
+
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Return the rows as a table. The ratio of times is the median over the pairs of steps."""
     lines = [
@@ -88,10 +103,17 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5, help="steps with and without")
     parser.add_argument("--batch", type=int, default=2, help="clips in a step")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--sizes", nargs="+", type=int, help="time ARC over TSM at these image sides instead")
     args = parser.parse_args()
     keep_freed_memory()
     os.environ["KINETO_LOG_LEVEL"] = "6"
     torch.set_num_threads(args.threads)
+    if args.sizes:
+        print("| side, clips, optimizer | ms of ARC | of TSM | ratio | MB of ARC |", "|---|--:|--:|--:|--:|", sep="\n")
+        for size in args.sizes:
+            for optimizer in ("adamw", "sgd"):
+                print(arc_over_tsm(size, optimizer, args.batch, args.pairs), flush=True)
+        return
     setting = Setting("training", args.batch)
     before = json.loads(PATH.read_text())["rows"] if PATH.exists() else {}
     rows: dict[str, dict[str, Any]] = {}

@@ -37,10 +37,11 @@ class Setting:
     num_frames: int = FRAMES
     size: int = SIZE
     device: str = "cpu"
+    optimizer: str = "sgd"  # or "adamw"
 
 
 def make_step(row: str, setting: Setting) -> Callable[[], Tensor]:
-    """Return a function that predicts, or trains one step with SGD at learning rate 0, and returns the outputs."""
+    """Return a function that predicts, or trains one step at learning rate 0, and returns the outputs."""
     name, mode = split_row(row)
     net = make_model(name, setting.num_frames).to(setting.device)
     x = make_input(name, setting.batch, setting.num_frames, setting.size, setting.channels_last).to(setting.device)
@@ -63,10 +64,13 @@ def make_step(row: str, setting: Setting) -> Callable[[], Tensor]:
     if not train:
         return predict
     # Learning rate 0 keeps the weights: rows are compared, and every round must do the same work.
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=0.9)
+    if setting.optimizer == "adamw":
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(net.parameters(), lr=0.0)
+    else:
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=0.9)
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()  # creates the momentum buffers, as every later step has them
+    optimizer.step()  # creates the momenta, as every later step has them
     optimizer.zero_grad()
 
     def step() -> Tensor:

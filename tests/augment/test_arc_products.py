@@ -55,6 +55,15 @@ def test_custom_gradients_equal_plain_operations(
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
+def test_contiguous_maps_need_no_product_per_image() -> None:
+    layer = arc_conv(stride=2).float()
+    with torch.profiler.profile() as profile:
+        layer(torch.randn(2 * T, 4, 6, 6, requires_grad=True)).sum().backward()
+    names = {event.name for event in profile.events()}
+    assert "aten::addmm" in names
+    assert "aten::bmm" not in names
+
+
 def test_half_precision_keeps_small_states_beside_large_inputs() -> None:
     layer = arc_conv(ARC(attention=False)).bfloat16()
     with torch.no_grad():

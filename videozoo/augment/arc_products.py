@@ -94,8 +94,8 @@ def output_groups(
         conv: function of i (from 0) and Z_i that returns Y_i.
         updater: the matrices, in the dtype of ``x``.
         plan: constants of the layer.
-        kept: list that receives the tensors for the gradient: the rows of Y_i, Z_i+1 and, with attention, the pooled rows
-            of Y_i for every step. None: all Z_i share one buffer.
+        kept: list that receives the tensors for the gradient: the rows of Y_i, Z_i+1 and, with attention, the pooled
+            rows of Y_i for every step. None: all Z_i share one buffer.
     """
     y = conv(0, x)
     parts, floor = [y], _floor_of(x)
