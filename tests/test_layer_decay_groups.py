@@ -64,3 +64,30 @@ def test_layer_decay_on_other_families(backbone: str) -> None:
     assert {name for name, value in scales.items() if value == 1} == {"fc.weight", "fc.bias"}
     of = layers(net, coarse=True)
     assert set(of) == set(scales)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "blocks"),
+    [
+        ("videomae_vit_small", 12),
+        ("vivit_base_16x2", 12),
+        ("timesformer_base", 12),
+        ("mvit_v2_small", 16),
+        ("swin3d_tiny", 12),
+        ("uniformer_small", 18),
+    ],
+)
+def test_layer_decay_on_transformers(backbone: str, blocks: int) -> None:
+    """As in the code of VideoMAE: the embedding is one layer, every block one, and the classifier the last."""
+    net = meta(backbone)
+    optimizer = create_optimizer_v2(net, opt="adamw", lr=1.0, weight_decay=0.05, layer_decay=0.75)
+    of_id = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    groups = {name: of_id[id(p)] for name, p in net.named_parameters()}
+    scales = sorted({group["lr_scale"] for group in groups.values()})
+    assert scales == pytest.approx([0.75**power for power in range(blocks + 1, -1, -1)])
+    for name, group in groups.items():
+        is_stem = any(word in name for word in ("patch_embed.", "patch_embed1.", "conv_proj.", "pos_encoding."))
+        is_position = any(word in name for word in ("cls_token", "pos_embed_", "time_embed", ".rel_pos_", "bias_table"))
+        assert (group["lr_scale"] == scales[0]) >= is_stem, name
+        assert (group["lr_scale"] == 1) == name.startswith("fc."), name
+        assert not (is_position and group["weight_decay"]), name

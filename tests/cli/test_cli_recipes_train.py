@@ -30,7 +30,7 @@ VIEWS = {"arc_diving48": (2, 1), "arc_k400": (10, 3), "dnr_k200": (10, 3), "dnr_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name.startswith(("arc", "dnr"))])
 def test_a_recipe_trains_on_its_own_format(name: str, tmp_path: Path, capsys: Capture) -> None:
     """Nothing but the data, sizes for a test and no image weights; the rate follows the smaller step."""
     data = FORMATS[name.split("_")[1]](tmp_path, (6, 3))

@@ -1,5 +1,6 @@
 """Recipes: the settings of a published training as a yaml file, which every flag of ``finetune`` overrides."""
 
+import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,11 @@ _NOT_IN_RECIPES = frozenset(
         *("workers", "device", "log_interval", "checkpoint_minutes", "help"),
     }
 )
-_TEXTS = ("description", "start_from")
+_TEXTS = ("description", "start_from", "optimizer_of")
+OPTIMIZER = (
+    *("opt", "opt_betas", "opt_eps", "momentum", "lr", "lr_base", "lr_base_size"),
+    *("weight_decay", "layer_decay", "head_lr_scale", "clip_grad"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,14 @@ class Recipe:
         description: what it reproduces.
         start_from: the weights that the paper starts from, where no name can give them. Logged when a run starts
             without them.
+        optimizer_of: pattern of architectures. A run that starts from weights of these because it names none takes
+            the settings ``OPTIMIZER`` of the recipe.
     """
 
     settings: dict[str, Any]
     description: str = ""
     start_from: str = ""
+    optimizer_of: str = ""
 
 
 def read_recipe(name: str) -> Recipe:
@@ -57,6 +65,18 @@ def read_recipe(name: str) -> Recipe:
     rows = _parse(text, where)
     texts = {key: str(rows.pop(key)).strip() for key in _TEXTS if rows.get(key) is not None}
     return Recipe(_convert(rows, where), **texts)
+
+
+def optimizer_settings(arch: str) -> tuple[str, dict[str, Any]]:
+    """Return the recipe of the package that weights of an architecture were trained by, and its ``OPTIMIZER``.
+
+    Both are empty if there is none.
+    """
+    for name in recipe_names():
+        recipe = read_recipe(name)
+        if fnmatch.fnmatch(arch, recipe.optimizer_of):
+            return name, {key: value for key, value in recipe.settings.items() if key in OPTIMIZER}
+    return "", {}
 
 
 def is_recipe_file(name: str) -> bool:

@@ -14,6 +14,7 @@ from videozoo.launch import is_main_process
 from .checks import check_frozen, check_stride
 from .fit import choose_batch_size, fit_model, make_config
 from .model import log_start
+from .paper_optimizer import suggest_optimizer, take_optimizer
 from .probe_videos import open_all
 from .run_log import note, warn
 from .run_output import hold_run
@@ -53,6 +54,10 @@ def run_training(settings: Settings) -> "FitResult":
         with first_process_first(settings.device):  # it downloads, and the others use its cache
             if not settings.model:
                 choose_model(settings)
+                take_optimizer(settings)
+                config = make_config(settings)
+            elif not settings.is_continued:
+                suggest_optimizer(settings)
             model = make_started_model(settings, train.class_names)
         check_same_start(settings)
         check_frozen(settings)
