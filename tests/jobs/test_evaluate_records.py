@@ -214,7 +214,7 @@ def test_what_is_of_no_use_is_not_kept(nets: list[Any], records: list[VideoRecor
 def test_an_interrupt_keeps_what_is_scored(nets: list[Any], records: list[VideoRecord], tmp_path: Path) -> None:
     def interrupt(done: int, _errors: int) -> None:
         if done == 4:
-            os.kill(os.getpid(), signal.SIGINT)
+            raise KeyboardInterrupt  # as Ctrl-C does, also where the shell ignores its signal
 
     with pytest.raises(KeyboardInterrupt):
         score(nets, records, folder=tmp_path / "out", on_progress=interrupt)
