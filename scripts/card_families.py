@@ -54,6 +54,11 @@ FAMILIES = {
         "ViViT",
         "A plain vision transformer on patches of two frames and a class token, with attention over all at once.",
     ),
+    "hiera": (
+        r"hiera",
+        "Hiera",
+        "A vision transformer in four stages, of which the first two attend within windows.",
+    ),
     "mvit": (
         r"mvit",
         "MViT",

@@ -15,6 +15,7 @@ from videozoo.nets import Bottleneck2plus1d, CsnBottleneck, CsnMixingBottleneck
 from videozoo.nets.blocks3d import BlockOptions
 from videozoo.nets.blresnet import BigLittleResNet, BigLittleResNetCfg
 from videozoo.nets.eco import Eco
+from videozoo.nets.hiera import Hiera, HieraCfg
 from videozoo.nets.inception3d import Inception3dCfg, InceptionNet3d
 from videozoo.nets.movinet import MoViNet
 from videozoo.nets.movinet_cfg import MoViNetCfg
@@ -135,7 +136,7 @@ for _name, (_vit, _cfg) in _VITS.items():
 
 
 def _small_transformer(make: Callable[..., nn.Module], cfg: Any, **kwargs: Any) -> nn.Module:
-    """A transformer of torchvision's modules whose linear layers start as PyTorch's, as those of TimeSformer."""
+    """A transformer in stages whose linear layers start as PyTorch's, as those of TimeSformer."""
     net = make(cfg, **kwargs)
     for module in net.modules():
         if isinstance(module, nn.Linear):
@@ -144,6 +145,7 @@ def _small_transformer(make: Callable[..., nn.Module], cfg: Any, **kwargs: Any) 
 
 
 _mvit = MultiscaleViTCfg((1, 1, 1, 2), width=16, img_size=40, frames=5)
+_hiera = HieraCfg((1, 1, 1, 2), width=16, img_size=64, frames=5)
 _swin = Swin3dCfg((1, 2, 1, 1), width=12, window=(2, 2, 2))
 for _name, _first, _make in (
     ("small_mvit", "conv_proj", partial(_small_transformer, MultiscaleViT, _mvit)),
@@ -152,6 +154,7 @@ for _name, _first, _make in (
         "conv_proj",
         partial(_small_transformer, MultiscaleViT, replace(_mvit, version=1, is_widened_in_attention=False)),
     ),
+    ("small_hiera", "patch_embed.proj", partial(_small_transformer, Hiera, _hiera)),
     ("small_swin3d", "patch_embed.proj", partial(_small_transformer, Swin3d, _swin)),
 ):
     register_backbone(_name, _make, "For tests.", first_conv=_first)
@@ -201,6 +204,7 @@ SMALL = {
     "timesformer_base_space": "small_timesformer_space",
     **dict.fromkeys(("videomae_vit_small", "videomae_vit_base", "videomae_vit_large"), "small_videomae"),
     "vivit_base_16x2": "small_vivit",
+    "hiera_base_16x224": "small_hiera",
 }
 
 

@@ -75,6 +75,7 @@ def test_layer_decay_on_other_families(backbone: str) -> None:
         ("mvit_v2_small", 16),
         ("swin3d_tiny", 12),
         ("uniformer_small", 18),
+        ("hiera_base_16x224", 24),
     ],
 )
 def test_layer_decay_on_transformers(backbone: str, blocks: int) -> None:

@@ -222,6 +222,7 @@ for _name in ("small", "base", "large"):
         frame_sampling="dense",
         frame_stride=4,
     )
+_register("hiera_b", ModelSpec("hiera_base_16x224", num_frames=16), "Hiera", **_half, frame_stride=4)
 _halves: Any = {"mean": (0.5,) * 3, "std": (0.5,) * 3}  # pixels between -1 and 1
 _register(
     "vivit_b", ModelSpec("vivit_base_16x2", num_frames=32), "ViViT", **_halves, frame_sampling="dense", frame_stride=2

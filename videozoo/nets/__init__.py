@@ -10,6 +10,7 @@ from videozoo.nets.blresnet import BigLittleModule, BigLittleResNet
 from videozoo.nets.bninception import BnInception, Inception
 from videozoo.nets.csn import CsnBottleneck, CsnMixingBottleneck
 from videozoo.nets.eco import Eco, EcoBlock3d, EcoEntry, EcoRest
+from videozoo.nets.hiera import Hiera
 from videozoo.nets.inception3d import Inception3d, InceptionNet3d, SeparableInception3d
 from videozoo.nets.inception_v3 import complete_backbone
 from videozoo.nets.inception_v3_tsn import InceptionV3Tsn, Mixed, MixedSplit, MixedStride
@@ -44,6 +45,7 @@ __all__ = [
     "EcoBlock3d",
     "EcoEntry",
     "EcoRest",
+    "Hiera",
     "Inception",
     "Inception3d",
     "InceptionNet3d",

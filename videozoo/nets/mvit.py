@@ -1,9 +1,7 @@
 """MViT, version 1 and 2: attention whose queries, keys and values are pooled, of torchvision's modules."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +11,7 @@ from torchvision.models.video.mvit import MSBlockConfig, MViT, PositionalEncodin
 
 from videozoo.nets.base import take_drop_paths
 from videozoo.nets.registry import HALF, register_backbone
-from videozoo.nets.tokens import Size3d, TokenBackbone
+from videozoo.nets.tokens import Size3d, StagedTokenBackbone
 
 __all__ = ["MultiscaleViT", "MultiscaleViTCfg"]
 
@@ -89,14 +87,14 @@ class _Positions(PositionalEncoding):
         return torch.cat((token + self.class_pos, x + places), 1)
 
 
-class MultiscaleViT(TokenBackbone):
+class MultiscaleViT(StagedTokenBackbone):
     """MViT on clips.
 
     Version 1: Fan et al., 2021 (arXiv:2104.11227). Version 2: Li et al., 2022 (arXiv:2112.01526). Modules and keys are
     torchvision's.
 
     Clips may have another size or number of frames than the tables of positions are for. The tables are interpolated
-    linearly, as the authors do it. Stages are read at their last blocks.
+    linearly, as the authors do it.
 
     Args:
         cfg: which model.
@@ -121,7 +119,7 @@ class MultiscaleViT(TokenBackbone):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.depths = cfg, cfg.depths
         rows = cfg.blocks()
         whole = MViT(
             spatial_size=(cfg.img_size, cfg.img_size),
@@ -143,10 +141,8 @@ class MultiscaleViT(TokenBackbone):
         self.blocks = whole.blocks
         self.norm = whole.norm
         take_drop_paths(self)
-        lasts = [sum(cfg.depths[: k + 1]) - 1 for k in range(4)]
-        self.stage_names = tuple(f"blocks.{last}" for last in lasts)
-        maps = [(cfg.width, 4), *((rows[last].output_channels, 4 * 2**k) for k, last in enumerate(lasts))]
-        self._finish("conv_proj", maps, num_classes, drop_rate)
+        outputs = [rows[sum(cfg.depths[:k]) - 1].output_channels for k in (1, 2, 3, 4)]
+        self._finish_stages("conv_proj", (cfg.width, *outputs), num_classes, drop_rate)
 
     def grid_of(self, clip_size: Size3d) -> Size3d:
         """Return the number of tokens over time, height and width that the first convolution makes of clips."""
@@ -166,40 +162,17 @@ class MultiscaleViT(TokenBackbone):
                 height, width = -(-height // 2), -(-width // 2)
         return self._to_maps(tokens, (frames, height, width))
 
-    def stage_modules(self) -> list[list[str]]:
-        """Return the blocks of each stage."""
-        names = iter(f"blocks.{i}" for i in range(len(self.blocks)))
-        return [[next(names) for _ in range(depth)] for depth in self.cfg.depths]
-
     def _begin(self, x: Tensor) -> tuple[Tensor, Size3d]:
         maps = self.conv_proj(x)
         frames, height, width = maps.shape[2:]
         grid = (frames, height, width)
         return self.pos_encoding(maps.flatten(2).transpose(1, 2), grid), grid
 
-    def _between(self, index: int, state: tuple[Tensor, Size3d]) -> tuple[Tensor, Size3d]:
-        for name in self.stage_modules()[index][:-1]:
-            state = self._advance(self.get_submodule(name), state)
-        return state
-
     def _advance(self, stage: nn.Module, state: tuple[Tensor, Size3d]) -> tuple[Tensor, Size3d]:
         tokens, grid = state
         if self.grad_checkpointing and torch.is_grad_enabled():
             return checkpoint(stage, tokens, thw=grid)
         return stage(tokens, thw=grid)
-
-    def _normed(self, state: tuple[Tensor, Size3d]) -> tuple[Tensor, Size3d]:
-        return state  # the last norm fits the last stage alone
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Return timm's patterns for layer decay: a group for each block, or for each stage."""
-        if not coarse:
-            return super().group_matcher()
-        rows: Sequence[tuple[str, Any]] = [
-            (rf"^blocks\.(?:{'|'.join(name.split('.')[1] for name in names)})\.", (k,))
-            for k, names in enumerate(self.stage_modules())
-        ]
-        return {"stem": self.stem_pattern, "blocks": [*rows, (r"^norm\.", (99999,))]}
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of class token and tables of positions."""

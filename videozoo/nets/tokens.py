@@ -1,5 +1,6 @@
 """Base of backbones that hand tokens, not maps, from block to block."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from videozoo.nets.base import Backbone
 
-__all__ = ["Size3d", "TokenBackbone", "TubeletEmbed", "init_linears"]
+__all__ = ["Size3d", "StagedTokenBackbone", "TokenBackbone", "TubeletEmbed", "init_linears"]
 
 Size3d = tuple[int, int, int]  # over time, height, width
 
@@ -126,12 +127,63 @@ class TokenBackbone(Backbone):
         return resample_abs_pos_embed(pos_embed, list(grid), list(own), self.num_prefix_tokens)
 
 
-class TubeletEmbed(nn.Module):
-    """Patches of several frames as tokens: (B, C, T, H, W) -> (B, T' * H' * W', width)."""
+class StagedTokenBackbone(TokenBackbone):
+    """Base of transformers on tokens in four stages, whose blocks pool them. Stages are read at their last blocks.
 
-    def __init__(self, in_chans: int, width: int, patch: Size3d) -> None:
+    A subclass creates ``blocks`` and ``norm``, then calls :meth:`_finish_stages`.
+
+    Attributes:
+        depths: blocks of the stages.
+    """
+
+    depths: Sequence[int]
+
+    def _finish_stages(self, stem: str, widths: Sequence[int], num_classes: int, drop_rate: float) -> None:
+        """Set the attributes of the interface for maps of ``widths``, of the stem and of every stage."""
+        self.stage_names = tuple(names[-1] for names in self.stage_modules())
+        reductions = (4, *(4 * 2**k for k in range(len(self.depths))))
+        self._finish(stem, zip(widths, reductions, strict=True), num_classes, drop_rate)
+
+    def stage_modules(self) -> list[list[str]]:
+        """Return the blocks of each stage."""
+        names = iter(f"blocks.{i}" for i in range(sum(self.depths)))
+        return [[next(names) for _ in range(depth)] for depth in self.depths]
+
+    def _between(self, index: int, state: tuple[Tensor, Size3d]) -> tuple[Tensor, Size3d]:
+        for name in self.stage_modules()[index][:-1]:
+            state = self._advance(self.get_submodule(name), state)
+        return state
+
+    def _normed(self, state: tuple[Tensor, Size3d]) -> tuple[Tensor, Size3d]:
+        return state  # the last norm fits the last stage alone
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Return timm's patterns for layer decay: a group for each block, or for each stage."""
+        if not coarse:
+            return super().group_matcher()
+        rows: Sequence[tuple[str, Any]] = [
+            (rf"^blocks\.(?:{'|'.join(name.split('.')[1] for name in names)})\.", (k,))
+            for k, names in enumerate(self.stage_modules())
+        ]
+        return {"stem": self.stem_pattern, "blocks": [*rows, (r"^(?:fc_)?norm\.", (99999,))]}
+
+
+class TubeletEmbed(nn.Module):
+    """Patches of several frames as tokens: (B, C, T, H, W) -> (B, T' * H' * W', width).
+
+    Args:
+        in_chans: channels of a frame.
+        width: channels of a token.
+        patch: pixels of a patch over time, height and width.
+        stride: steps from patch to patch. None: they do not overlap.
+        padding: zeros around the clip.
+    """
+
+    def __init__(
+        self, in_chans: int, width: int, patch: Size3d, stride: Size3d | None = None, padding: Size3d = (0, 0, 0)
+    ) -> None:
         super().__init__()
-        self.proj = nn.Conv3d(in_chans, width, patch, patch)
+        self.proj = nn.Conv3d(in_chans, width, patch, stride or patch, padding)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(x).flatten(2).transpose(1, 2)

@@ -62,6 +62,7 @@ _VIDEO_BACKBONES = {
     r"timesformer": "bertasius2021timesformer",
     r"videomae": "tong2022videomae",
     r"vivit": "arnab2021vivit",
+    r"hiera": "ryali2023hiera",
     r"mvit_v1": "fan2021mvit",
     r"mvit_v2": "li2022mvitv2",
     r"swin3d": "liu2022videoswin",
