@@ -25,9 +25,10 @@ from videozoo.nets.resnet3d import DEPTHS, ResNet3d, ResNet3dCfg
 from videozoo.nets.rubiksnet import RubiksNet, RubiksNetCfg
 from videozoo.nets.slowfast import SlowFast, SlowFastCfg
 from videozoo.nets.swin3d import Swin3d, Swin3dCfg
-from videozoo.nets.timesformer import TimeSformer, TimeSformerCfg
+from videozoo.nets.timesformer import TimeSformer
+from videozoo.nets.tokens import VitCfg
 from videozoo.nets.uniformer import UniFormer, UniFormerCfg
-from videozoo.nets.videomae import VideoMae, VideoMaeCfg
+from videozoo.nets.videomae import VideoMae
 from videozoo.nets.vivit import ViViT
 from videozoo.nets.x3d import X3d, X3dCfg
 
@@ -124,12 +125,12 @@ def _small_vit(kind: Callable[..., nn.Module], cfg: Any, **kwargs: Any) -> nn.Mo
     return net
 
 
+_vit_cfg = VitCfg(width=24, depth=4, num_heads=3, patch=8)
 _VITS: dict[str, tuple[Callable[..., nn.Module], Any]] = {
-    f"timesformer_{kind}": (TimeSformer, TimeSformerCfg(kind, width=24, depth=4, num_heads=3, patch=8))
+    f"timesformer_{kind}": (partial(TimeSformer, attention=kind), replace(_vit_cfg, tubelet=1))
     for kind in ("divided", "joint", "space")
 }
-_videomae = VideoMaeCfg(width=24, depth=4, num_heads=3, patch=8)
-_VITS |= {"videomae": (VideoMae, _videomae), "vivit": (ViViT, _videomae)}
+_VITS |= {"videomae": (VideoMae, _vit_cfg), "vivit": (ViViT, _vit_cfg)}
 for _name, (_vit, _cfg) in _VITS.items():
     _make = partial(_small_vit, _vit, _cfg)
     register_backbone(f"small_{_name}", _make, "For tests.", first_conv="patch_embed.proj", has_positions=True)

@@ -23,14 +23,15 @@ from videozoo.hub.write import save_weights
 from videozoo.inference.extract import FeatureNet
 from videozoo.models import ModelSpec, build, model_config
 from videozoo.models.registry import names_of
-from videozoo.nets.timesformer import TimeSformer, TimeSformerCfg
+from videozoo.nets.timesformer import TimeSformer
+from videozoo.nets.tokens import VitCfg
 
 SMALL = {"width": 24, "depth": 4, "num_heads": 3, "patch": 8}
 
 
 def small(attention: Any = "divided", **kwargs: Any) -> TimeSformer:
     """A small backbone with random embeddings."""
-    net = TimeSformer(TimeSformerCfg(attention, **SMALL), **{"img_size": 40, "num_frames": 4, **kwargs})
+    net = TimeSformer(VitCfg(tubelet=1, **SMALL), attention, **{"img_size": 40, "num_frames": 4, **kwargs})
     return randomize(net).eval()  # type: ignore[return-value]
 
 
@@ -196,7 +197,7 @@ def test_without_attention_over_time_it_is_a_vit() -> None:
 
 def test_attention_over_time_starts_as_that_over_space_without_effect() -> None:
     image = VisionTransformer(img_size=40, patch_size=8, embed_dim=24, depth=4, num_heads=3)
-    net = TimeSformer(TimeSformerCfg(**SMALL), num_frames=6, img_size=56)
+    net = TimeSformer(VitCfg(tubelet=1, **SMALL), num_frames=6, img_size=56)
     own = {key: value.clone() for key, value in net.state_dict().items()}
     net.load_state_dict(net.from_image_weights(image.state_dict()))
     for index, block in enumerate(net.blocks):

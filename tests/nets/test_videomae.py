@@ -16,9 +16,9 @@ from videozoo.hub.convert.base import ConvertError
 from videozoo.hub.convert.checkpoint import convert_checkpoint, unwrap
 from videozoo.models import ModelSpec, build
 from videozoo.nets import VideoMae, ViViT
-from videozoo.nets.videomae import VideoMaeCfg
+from videozoo.nets.tokens import VitCfg
 
-TINY = VideoMaeCfg(width=24, depth=2, num_heads=3, patch=8)
+TINY = VitCfg(width=24, depth=2, num_heads=3, patch=8)
 
 
 def small(kind: Any = VideoMae, **kwargs: Any) -> Any:
@@ -124,7 +124,7 @@ def test_an_encoder_alone_is_a_start() -> None:
 
 def videomae_table() -> Tensor:
     """The table of positions of ViT-S, which MMAction2 stores."""
-    return VideoMae(VideoMaeCfg(384, depth=1, num_heads=6)).pos_embed
+    return VideoMae(VitCfg(384, depth=1, num_heads=6)).pos_embed
 
 
 def test_mmaction_files_are_recognized() -> None:

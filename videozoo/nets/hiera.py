@@ -12,12 +12,10 @@ from timm.models.hiera import HieraBlock
 from torch import Tensor, nn
 
 from videozoo.nets.registry import HALF, register_backbone
-from videozoo.nets.tokens import Size3d, StagedTokenBackbone, TubeletEmbed, init_linears
+from videozoo.nets.tokens import Size3d, StagedTokenBackbone, TubeletEmbed, init_linears, layer_norm
 
 __all__ = ["Hiera", "HieraCfg"]
 
-_norm = partial(nn.LayerNorm, eps=1e-6)
-_NORM: Any = _norm  # timm asks for a class, but only calls it
 _PATCH = (2, 4, 4)  # strides of the first convolution
 _SIDE = 8  # tokens of a window's side in the first stage. Each next one halves it
 _FRAME = _PATCH[1] * _SIDE  # pixels of that side
@@ -86,7 +84,7 @@ class Hiera(StagedTokenBackbone):
         self.blocks = nn.ModuleList(_make_blocks(cfg, drop_path_rate))
         widths = [cfg.width * 2**k for k in range(4)]
         self.norm = nn.Identity()
-        self.fc_norm = _norm(widths[-1])
+        self.fc_norm = layer_norm(widths[-1])
         init_linears(self)
         trunc_normal_(self.pos_embed_spatial, std=0.02)
         trunc_normal_(self.pos_embed_temporal, std=0.02)
@@ -139,7 +137,7 @@ def _make_blocks(cfg: HieraCfg, drop_path_rate: float) -> Iterator[HieraBlock]:
                 cfg.width * 2**stage,
                 cfg.num_heads * 2**stage,
                 drop_path=next(rates),
-                norm_layer=_NORM,
+                norm_layer=layer_norm,
                 q_stride=4 ** (stage - before),
                 window_size=_SIDE**2 // 4**stage,
                 use_mask_unit_attn=before < _WINDOWED,

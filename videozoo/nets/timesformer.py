@@ -1,43 +1,21 @@
 """TimeSformer: a ViT on frames, whose blocks attend over time and over space."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Attention, calculate_drop_path_rates, trunc_normal_
+from timm.layers import Attention, trunc_normal_
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from videozoo.nets.registry import register_backbone
-from videozoo.nets.tokens import Size3d, TokenBackbone, init_linears
+from videozoo.nets.tokens import Size3d, TokenBackbone, VitCfg, init_linears, layer_norm
 
-__all__ = ["TimeSformer", "TimeSformerCfg"]
+__all__ = ["TimeSformer"]
 
-_norm = partial(nn.LayerNorm, eps=1e-6)
-_NORM: Any = _norm  # timm asks for a class, but only calls it
-
-
-@dataclass(frozen=True)
-class TimeSformerCfg:
-    """One model of the family. The defaults are ViT-B/16.
-
-    Args:
-        attention: ``"divided"``: over time, then over space. ``"joint"``: over all tokens at once. ``"space"``: over
-            the tokens of each frame, and the frames' tokens are averaged at the end.
-        width: channels of a token.
-        depth: number of blocks.
-        num_heads: heads of an attention.
-        patch: pixels of a patch over height and width.
-    """
-
-    attention: Literal["divided", "joint", "space"] = "divided"
-    width: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    patch: int = 16
+_Attention = Literal["divided", "joint", "space"]
 
 
 class _PatchEmbed(nn.Module):
@@ -61,12 +39,12 @@ class _DividedBlock(Block):
         tokens (B, 1 + T*P, C) of P patches, output the same.
     """
 
-    def __init__(self, cfg: TimeSformerCfg, num_frames: int, drop_path: float) -> None:
-        super().__init__(cfg.width, cfg.num_heads, qkv_bias=True, drop_path=drop_path, norm_layer=_NORM)
+    def __init__(self, dim: int, num_heads: int, num_frames: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, **options)
         self.num_frames = num_frames
-        self.temporal_norm1 = _norm(cfg.width)
-        self.temporal_attn = Attention(cfg.width, cfg.num_heads, qkv_bias=True)
-        self.temporal_fc = nn.Linear(cfg.width, cfg.width)
+        self.temporal_norm1 = layer_norm(dim)
+        self.temporal_attn = Attention(dim, num_heads, qkv_bias=True)
+        self.temporal_fc = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         token, patches = x[:, :1], x[:, 1:].unflatten(1, (self.num_frames, -1))  # (B, T, P, C)
@@ -92,7 +70,9 @@ class TimeSformer(TokenBackbone):
     it, bicubic. The authors take the nearest. Time embeddings fit one number of frames.
 
     Args:
-        cfg: which model.
+        cfg: the ViT on frames.
+        attention: ``"divided"``: over time, then over space. ``"joint"``: over all tokens at once. ``"space"``: over
+            the tokens of each frame, and the frames' tokens are averaged at the end.
         num_classes: classes of its own classifier. 0 for none.
         in_chans: channels of a frame.
         drop_rate: dropout before the classifier.
@@ -106,7 +86,8 @@ class TimeSformer(TokenBackbone):
 
     def __init__(
         self,
-        cfg: TimeSformerCfg,
+        cfg: VitCfg,
+        attention: _Attention = "divided",
         num_classes: int = 0,
         in_chans: int = 3,
         drop_rate: float = 0.0,
@@ -116,20 +97,20 @@ class TimeSformer(TokenBackbone):
     ) -> None:
         super().__init__()
         self.cfg = cfg
-        self.mixes_time = cfg.attention != "space"
-        self.patch_size = (1, cfg.patch, cfg.patch)
+        self.mixes_time = attention != "space"
+        self.patch_size = cfg.patch_size
         _, *own_grid = self.grid_of((num_frames, img_size, img_size))
         self.own_grid = own_grid[0], own_grid[1]
         self.cls_token = nn.Parameter(torch.zeros(1, 1, cfg.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + own_grid[0] * own_grid[1], cfg.width))
         self.time_embed: nn.Parameter | None = None
-        if cfg.attention != "space":
+        if self.mixes_time:
             self.time_embed = nn.Parameter(torch.zeros(1, num_frames, cfg.width))
             self.num_segments = self.fixed_segments = num_frames
         self.patch_embed = _PatchEmbed(in_chans, cfg.width, cfg.patch)
-        rates: Any = calculate_drop_path_rates(drop_path_rate, cfg.depth)
-        self.blocks = nn.ModuleList(_make_block(cfg, num_frames, rate) for rate in rates)
-        self.norm = _norm(cfg.width)
+        make = partial(_DividedBlock, num_frames=num_frames) if attention == "divided" else Block
+        self.blocks = cfg.blocks(make, drop_path_rate)
+        self.norm = layer_norm(cfg.width)
         self._init_weights()
         self._finish_tokens(cfg.width, num_classes, drop_rate)
 
@@ -190,20 +171,15 @@ class TimeSformer(TokenBackbone):
         return found
 
 
-def _make_block(cfg: TimeSformerCfg, num_frames: int, drop_path: float) -> nn.Module:
-    if cfg.attention == "divided":
-        return _DividedBlock(cfg, num_frames, drop_path)
-    return Block(cfg.width, cfg.num_heads, qkv_bias=True, drop_path=drop_path, norm_layer=_NORM)
-
-
-for _suffix, _cfg, _what in (
-    ("", TimeSformerCfg(), "divided space-time attention"),
-    ("_joint", TimeSformerCfg("joint"), "joint space-time attention"),
-    ("_space", TimeSformerCfg("space"), "attention over space alone"),
-):
+_KINDS: dict[str, tuple[_Attention, str]] = {
+    "": ("divided", "divided space-time attention"),
+    "_joint": ("joint", "joint space-time attention"),
+    "_space": ("space", "attention over space alone"),
+}
+for _suffix, (_attention, _what) in _KINDS.items():
     register_backbone(
         f"timesformer_base{_suffix}",
-        partial(TimeSformer, _cfg),
+        partial(TimeSformer, VitCfg(tubelet=1), _attention),
         f"TimeSformer on ViT-B/16, {_what}.",
         has_positions=True,
         image_model="vit_base_patch16_224",

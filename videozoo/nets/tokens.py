@@ -1,19 +1,66 @@
 """Base of backbones that hand tokens, not maps, from block to block."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import resample_abs_pos_embed, trunc_normal_
+from timm.layers import calculate_drop_path_rates, resample_abs_pos_embed, trunc_normal_
 from timm.models import checkpoint
 from torch import Tensor, nn
 
 from videozoo.nets.base import Backbone
 
-__all__ = ["Size3d", "StagedTokenBackbone", "TokenBackbone", "TubeletEmbed", "init_linears"]
+__all__ = [
+    "Size3d",
+    "StagedTokenBackbone",
+    "TokenBackbone",
+    "TubeletEmbed",
+    "VitCfg",
+    "init_linears",
+    "layer_norm",
+]
 
 Size3d = tuple[int, int, int]  # over time, height, width
+layer_norm: Any = partial(nn.LayerNorm, eps=1e-6)  # of ViTs; timm asks for a class, but only calls it
+
+
+@dataclass(frozen=True)
+class VitCfg:
+    """A ViT on clips. The defaults are ViT-B/16.
+
+    Args:
+        width: channels of a token.
+        depth: number of blocks.
+        num_heads: heads of an attention.
+        patch: pixels of a patch over height and width.
+        tubelet: frames of a patch.
+    """
+
+    width: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    patch: int = 16
+    tubelet: int = 2
+
+    @property
+    def patch_size(self) -> Size3d:
+        """Pixels of a patch over time, height and width."""
+        return self.tubelet, self.patch, self.patch
+
+    def blocks(self, make: Callable[..., nn.Module], drop_path_rate: float, **options: Any) -> nn.ModuleList:
+        """Return the blocks, whose rates of stochastic depth rise to ``drop_path_rate``.
+
+        Args:
+            make: timm's block of a ViT, or one with its arguments.
+            drop_path_rate: of the last block.
+            options: more arguments of every block.
+        """
+        options |= {"qkv_bias": True, "norm_layer": layer_norm}
+        rates: Any = calculate_drop_path_rates(drop_path_rate, self.depth)
+        return nn.ModuleList(make(self.width, self.num_heads, drop_path=rate, **options) for rate in rates)
 
 
 class TokenBackbone(Backbone):

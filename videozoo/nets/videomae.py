@@ -1,41 +1,16 @@
 """VideoMAE: a plain ViT on tubelets of a clip, with fixed positions."""
 
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import calculate_drop_path_rates
 from timm.models.beit import Attention, Block
 from torch import Tensor, nn
 
 from videozoo.nets.registry import register_backbone
-from videozoo.nets.tokens import TokenBackbone, TubeletEmbed, init_linears
+from videozoo.nets.tokens import TokenBackbone, TubeletEmbed, VitCfg, init_linears, layer_norm
 
-__all__ = ["VideoMae", "VideoMaeCfg"]
-
-_norm = partial(nn.LayerNorm, eps=1e-6)
-_NORM: Any = _norm  # timm asks for a class, but only calls it
-
-
-@dataclass(frozen=True)
-class VideoMaeCfg:
-    """One model of the family. The defaults are ViT-B/16.
-
-    Args:
-        width: channels of a token.
-        depth: number of blocks.
-        num_heads: heads of an attention.
-        patch: pixels of a patch over height and width.
-        tubelet: frames of a patch.
-    """
-
-    width: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    patch: int = 16
-    tubelet: int = 2
+__all__ = ["VideoMae"]
 
 
 class VideoMae(TokenBackbone):
@@ -66,7 +41,7 @@ class VideoMae(TokenBackbone):
 
     def __init__(
         self,
-        cfg: VideoMaeCfg,
+        cfg: VitCfg,
         num_classes: int = 0,
         in_chans: int = 3,
         drop_rate: float = 0.0,
@@ -76,21 +51,18 @@ class VideoMae(TokenBackbone):
     ) -> None:
         super().__init__()
         self.cfg = cfg
-        self.patch_size = (cfg.tubelet, cfg.patch, cfg.patch)
+        self.patch_size = cfg.patch_size
         _, *own_grid = self.grid_of((num_frames, img_size, img_size))
         self.own_grid = own_grid[0], own_grid[1]
         self.register_buffer("pos_embed", torch.empty(0), persistent=False)
         self.num_segments = num_frames
         self.patch_embed = TubeletEmbed(in_chans, cfg.width, self.patch_size)
-        rates: Any = calculate_drop_path_rates(drop_path_rate, cfg.depth)
-        self.blocks = nn.ModuleList(
-            Block(cfg.width, cfg.num_heads, qkv_bias=True, drop_path=rate, norm_layer=_NORM) for rate in rates
-        )
+        self.blocks = cfg.blocks(Block, drop_path_rate)
         for module in self.modules():
             if isinstance(module, Attention):  # so that qkv is called as a module, which LoRA changes
                 module.qkv_bias_separate = True
         self.norm = nn.Identity()
-        self.fc_norm = _norm(cfg.width)
+        self.fc_norm = layer_norm(cfg.width)
         init_linears(self)
         self._finish_tokens(cfg.width, num_classes, drop_rate)
         self.frames_multiple = self.least_frames = cfg.tubelet
@@ -127,9 +99,9 @@ def _sines_and_cosines(count: int, width: int) -> Tensor:
 
 
 for _size, _cfg in (
-    ("small", VideoMaeCfg(384, num_heads=6)),
-    ("base", VideoMaeCfg()),
-    ("large", VideoMaeCfg(1024, depth=24, num_heads=16)),
+    ("small", VitCfg(384, num_heads=6)),
+    ("base", VitCfg()),
+    ("large", VitCfg(1024, depth=24, num_heads=16)),
 ):
     register_backbone(
         f"videomae_vit_{_size}",

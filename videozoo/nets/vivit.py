@@ -1,22 +1,17 @@
 """ViViT: a ViT on tubelets of a clip, with a class token and learned positions."""
 
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import GELUTanh, calculate_drop_path_rates, trunc_normal_
+from timm.layers import GELUTanh, trunc_normal_
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from videozoo.nets.registry import register_backbone
-from videozoo.nets.tokens import Size3d, TokenBackbone, TubeletEmbed, init_linears
-from videozoo.nets.videomae import VideoMaeCfg
+from videozoo.nets.tokens import Size3d, TokenBackbone, TubeletEmbed, VitCfg, init_linears, layer_norm
 
 __all__ = ["ViViT"]
-
-_norm = partial(nn.LayerNorm, eps=1e-6)
-_NORM: Any = _norm  # timm asks for a class, but only calls it
 
 
 class ViViT(TokenBackbone):
@@ -41,7 +36,7 @@ class ViViT(TokenBackbone):
 
     def __init__(
         self,
-        cfg: VideoMaeCfg,
+        cfg: VitCfg,
         num_classes: int = 0,
         in_chans: int = 3,
         drop_rate: float = 0.0,
@@ -51,18 +46,14 @@ class ViViT(TokenBackbone):
     ) -> None:
         super().__init__()
         self.cfg = cfg
-        self.patch_size = (cfg.tubelet, cfg.patch, cfg.patch)
+        self.patch_size = cfg.patch_size
         self.own_grid = self.grid_of((num_frames, img_size, img_size))
         self.num_segments = self.fixed_segments = num_frames
         self.cls_token = nn.Parameter(torch.zeros(1, 1, cfg.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.own_grid[0] * self.own_grid[1] ** 2, cfg.width))
         self.patch_embed = TubeletEmbed(in_chans, cfg.width, self.patch_size)
-        rates: Any = calculate_drop_path_rates(drop_path_rate, cfg.depth)
-        self.blocks = nn.ModuleList(
-            Block(cfg.width, cfg.num_heads, qkv_bias=True, drop_path=rate, norm_layer=_NORM, act_layer=GELUTanh)
-            for rate in rates
-        )
-        self.norm = _norm(cfg.width)
+        self.blocks = cfg.blocks(Block, drop_path_rate, act_layer=GELUTanh)
+        self.norm = layer_norm(cfg.width)
         init_linears(self)
         trunc_normal_(self.pos_embed, std=0.02)
         trunc_normal_(self.cls_token, std=0.02)
@@ -120,7 +111,7 @@ def _resample(places: Tensor, own: Size3d, grid: Size3d) -> Tensor:
 
 register_backbone(
     "vivit_base_16x2",
-    partial(ViViT, VideoMaeCfg()),
+    partial(ViViT, VitCfg()),
     "ViViT-B/16x2 with joint attention over space and time.",
     has_positions=True,
     first_conv="patch_embed.proj",
