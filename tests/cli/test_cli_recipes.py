@@ -57,7 +57,8 @@ def test_a_recipe_sets_what_the_paper_gives(name: str, tmp_path: Path) -> None:
         assert getattr(settings, key) == value, key
     assert settings.test_views == VIEWS.get(name, "1x1")
     assert settings.val_views == "1x1"
-    assert settings.backbone_weights == ("tv_in1k" if name.startswith("arc") else None)
+    starts = {"arc": "tv_in1k", "videomae": "hf-hub:MCG-NJU/videomae-base"}
+    assert settings.backbone_weights == starts.get(name.split("_")[0])
     assert is_model(settings.model)
     parse_views(settings.test_views)
     parse_size(settings.train_resize)
