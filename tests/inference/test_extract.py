@@ -12,12 +12,14 @@ import torch
 from helpers import clips as random_clips
 from helpers import randomize
 from safetensors.numpy import load_file
+from small_backbones import SMALL
 
 from videozoo import DNR, TSM, TSN, Ensemble, compose, create_model
 from videozoo.cli import main
 from videozoo.inference import Extractor, JobError, extract_list, open_listing
 from videozoo.inference.extract import FeatureNet
 from videozoo.jobs import output_parts, outputs
+from videozoo.surgery import stage_modules
 from videozoo.temporal import TDN, TANet
 
 MODEL = "test_dnr_tsn.motions"
@@ -74,6 +76,24 @@ def test_models_of_other_kinds() -> None:
         assert FeatureNet(r3d, "stage1", "frame")(x).shape == (1, 4, 256)
         assert FeatureNet(tdn, "stage3", "frame")(random_clips(1, 10, size=32)).shape == (1, 2, 256)
         assert FeatureNet(pair)(x).shape == (1, 96)
+
+
+TRANSFORMERS = ("videomae_vit_small", "vivit_base_16x2", "timesformer_base", "mvit_v2_small", "hiera_base_16x224")
+
+
+@pytest.mark.parametrize("name", [*TRANSFORMERS, "swin3d_tiny", "uniformer_small"])
+def test_stages_and_blocks_of_transformers(name: str) -> None:
+    model = randomize(compose(SMALL[name], num_classes=4, num_frames=6)).eval()
+    x = random_clips(2, 6, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model.fc(FeatureNet(model)(x)), model(x))
+        maps = model.forward_intermediates(x, intermediates_only=True)
+        names = [row["module"] for row in model.feature_info]
+        for k, stage in enumerate(stage_modules(model.backbone) or (), 1):
+            expected = maps[names.index(f"backbone.{stage[-1]}")].mean((3, 4)).transpose(1, 2)
+            torch.testing.assert_close(FeatureNet(model, f"stage{k}", "frame")(x), expected)
+            if name in TRANSFORMERS:
+                assert FeatureNet(model, stage[0], "frame")(x).shape[:2] == expected.shape[:2]
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,18 @@ class FeatureNet(nn.Module):
         output = outputs[0][0] if isinstance(outputs[0], tuple) else outputs[0]
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         backbone: Any = getattr(self.net, "backbone", None)
-        if getattr(backbone, "gives_tokens", False) and layer.removeprefix("backbone.") in backbone.stage_names:
+        if getattr(backbone, "gives_tokens", False) and layer.removeprefix("backbone.") in _blocks_of(backbone):
             output = backbone.tokens_to_maps(output, tuple(x.shape[2:]))
         if isinstance(output, Tensor) and output.ndim == 5 and len(output) == len(x):
             return output.mean((3, 4)).transpose(1, 2)
         if isinstance(output, Tensor) and output.ndim in (2, 4) and len(output) % len(x) == 0:
             return unfold_time(output.flatten(2).mean(2) if output.ndim == 4 else output, len(output) // len(x))
         raise ValueError(f"extract: layer {layer} gives {shape}; choose one that gives a map or a vector per frame.")
+
+
+def _blocks_of(backbone: Any) -> set[str]:
+    """Return the names of the blocks of a transformer on tokens."""
+    return {name for names in backbone.stage_modules() for name in names}
 
 
 def _find_layer(net: VideoNet | Ensemble, layer: str) -> str:
