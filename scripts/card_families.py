@@ -59,6 +59,11 @@ FAMILIES = {
         "Hiera",
         "A vision transformer in four stages, of which the first two attend within windows.",
     ),
+    "vjepa2": (
+        r"vjepa2",
+        "V-JEPA 2",
+        "A plain vision transformer with rotary positions and a pooler of attention blocks.",
+    ),
     "mvit": (
         r"mvit",
         "MViT",

@@ -30,6 +30,7 @@ from videozoo.nets.tokens import VitCfg
 from videozoo.nets.uniformer import UniFormer, UniFormerCfg
 from videozoo.nets.videomae import VideoMae
 from videozoo.nets.vivit import ViViT
+from videozoo.nets.vjepa import VJepa
 from videozoo.nets.x3d import X3d, X3dCfg
 
 # Two blocks in one stage, so that what is handed from block to block has somewhere to go. 64 channels: gates squeeze
@@ -156,6 +157,7 @@ for _name, _first, _make in (
         partial(_small_transformer, MultiscaleViT, replace(_mvit, version=1, is_widened_in_attention=False)),
     ),
     ("small_hiera", "patch_embed.proj", partial(_small_transformer, Hiera, _hiera)),
+    ("small_vjepa", "patch_embed.proj", partial(_small_transformer, VJepa, _vit_cfg)),
     ("small_swin3d", "patch_embed.proj", partial(_small_transformer, Swin3d, _swin)),
 ):
     register_backbone(_name, _make, "For tests.", first_conv=_first)
@@ -206,6 +208,7 @@ SMALL = {
     **dict.fromkeys(("videomae_vit_small", "videomae_vit_base", "videomae_vit_large"), "small_videomae"),
     "vivit_base_16x2": "small_vivit",
     "hiera_base_16x224": "small_hiera",
+    "vjepa2_vit_large": "small_vjepa",
 }
 
 

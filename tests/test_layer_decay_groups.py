@@ -76,6 +76,7 @@ def test_layer_decay_on_other_families(backbone: str) -> None:
         ("swin3d_tiny", 12),
         ("uniformer_small", 18),
         ("hiera_base_16x224", 24),
+        ("vjepa2_vit_large", 24),
     ],
 )
 def test_layer_decay_on_transformers(backbone: str, blocks: int) -> None:
@@ -90,5 +91,5 @@ def test_layer_decay_on_transformers(backbone: str, blocks: int) -> None:
         is_stem = any(word in name for word in ("patch_embed.", "patch_embed1.", "conv_proj.", "pos_encoding."))
         is_position = any(word in name for word in ("cls_token", "pos_embed_", "time_embed", ".rel_pos_", "bias_table"))
         assert (group["lr_scale"] == scales[0]) >= is_stem, name
-        assert (group["lr_scale"] == 1) == name.startswith("fc."), name
+        assert (group["lr_scale"] == 1) == name.startswith(("fc.", "backbone.pooler.")), name
         assert not (is_position and group["weight_decay"]), name

@@ -27,7 +27,19 @@ METHODS = (
         "tei",
     ),
     *("gsm", "blvnettam", "attlstm", "arc", "dnr", "tpn", "slowfast", "i3d", "r2plus1d", "inception_3d", "csn", "x3d"),
-    *("movinet", "eco", "rubiksnet", "uniformer", "timesformer", "videomae", "vivit", "hiera", "mvit", "swin3d"),
+    *(
+        "movinet",
+        "eco",
+        "rubiksnet",
+        "uniformer",
+        "timesformer",
+        "videomae",
+        "vivit",
+        "hiera",
+        "vjepa2",
+        "mvit",
+        "swin3d",
+    ),
     "test_models",
 )
 

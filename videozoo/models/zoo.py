@@ -223,6 +223,12 @@ for _name in ("small", "base", "large"):
         frame_stride=4,
     )
 _register("hiera_b", ModelSpec("hiera_base_16x224", num_frames=16), "Hiera", **_half, frame_stride=4)
+_register(
+    "vjepa2_l",
+    ModelSpec("vjepa2_vit_large", num_frames=16),
+    "V-JEPA 2",
+    **{"frame_sampling": "dense", "frame_stride": 4, "input_size": (3, 256, 256)},
+)
 _halves: Any = {"mean": (0.5,) * 3, "std": (0.5,) * 3}  # pixels between -1 and 1
 _register(
     "vivit_b", ModelSpec("vivit_base_16x2", num_frames=32), "ViViT", **_halves, frame_sampling="dense", frame_stride=2

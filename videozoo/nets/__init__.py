@@ -27,6 +27,7 @@ from videozoo.nets.tokens import TokenBackbone
 from videozoo.nets.uniformer import UniFormer
 from videozoo.nets.videomae import VideoMae
 from videozoo.nets.vivit import ViViT
+from videozoo.nets.vjepa import VJepa
 from videozoo.nets.x3d import X3d, X3dBlock
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "TimeSformer",
     "TokenBackbone",
     "UniFormer",
+    "VJepa",
     "ViViT",
     "VideoMae",
     "X3d",

@@ -63,6 +63,7 @@ _VIDEO_BACKBONES = {
     r"videomae": "tong2022videomae",
     r"vivit": "arnab2021vivit",
     r"hiera": "ryali2023hiera",
+    r"vjepa2": "assran2025vjepa2",
     r"mvit_v1": "fan2021mvit",
     r"mvit_v2": "li2022mvitv2",
     r"swin3d": "liu2022videoswin",

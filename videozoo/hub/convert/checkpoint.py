@@ -58,6 +58,7 @@ from videozoo.hub.convert import (
     video_swin,
     videomae,
     vits_hf,
+    vjepa_hf,
 )
 from videozoo.hub.convert.base import Converted, ConvertError
 from videozoo.hub.convert.inert_pickle import Array, Inert
@@ -111,6 +112,7 @@ _CONVERTERS: list[tuple[str, ModuleType]] = [
     ("transformers", timesformer_hf),
     ("torchvision", torchvision_resnet3d),
     ("transformers", vits_hf),
+    ("transformers", vjepa_hf),
     ("videomae", videomae),
     ("hiera", hiera),
     ("torchvision", torchvision_s3d),

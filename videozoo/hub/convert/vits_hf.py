@@ -9,7 +9,7 @@ from torch import Tensor
 from videozoo.hub.convert.base import Converted, ConvertError, Rules, compose, rename_all
 from videozoo.hub.convert.videomae import convert_videomae
 
-__all__ = ["convert", "matches"]
+__all__ = ["convert", "join_qkv", "matches"]
 
 SOURCE = "transformers"
 _TUBELETS = "embeddings.patch_embeddings.projection.weight"
@@ -66,13 +66,18 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
             key = f"blocks.{block[1]}.{rest}"
         named[key] = value
     if _VIVIT in state:
-        return _convert_vivit(_joined(named, has_key_bias=True))
+        return _convert_vivit(join_qkv(named, has_key_bias=True))
     named = {re.sub(r"^layernorm\.", "norm.", re.sub(r"^classifier\.", "head.", key)): x for key, x in named.items()}
-    return convert_videomae(_joined(named, has_key_bias=False), SOURCE)
+    return convert_videomae(join_qkv(named, has_key_bias=False), SOURCE)
 
 
-def _joined(state: Mapping[str, Tensor], has_key_bias: bool) -> dict[str, Tensor]:
-    """Return the state with the weights of queries, keys and values as one, and their biases if keys have any."""
+def join_qkv(state: Mapping[str, Tensor], has_key_bias: bool) -> dict[str, Tensor]:
+    """Return the state with the weights of queries, keys and values as one, and their biases if keys have any.
+
+    Args:
+        state: tensors, of which ``attn.q``, ``attn.k`` and ``attn.v`` become ``attn.qkv``.
+        has_key_bias: keys have biases. If they have none, those of queries and values stay apart.
+    """
     joined = dict(state)
     for key in state:
         start, dot, leaf = key.rpartition(".attn.q.")
