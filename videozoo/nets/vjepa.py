@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from timm.layers import Attention, Mlp, trunc_normal_
-from timm.models import checkpoint
+from timm.models import checkpoint, checkpoint_seq
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -85,15 +85,14 @@ class _AttentivePooler(nn.Module):
         super().__init__()
         self.query = nn.Parameter(torch.zeros(1, 1, cfg.width))
         kinds = {"qkv_bias": True, "norm_layer": layer_norm}
-        self.blocks = nn.ModuleList(Block(cfg.width, cfg.num_heads, **kinds) for _ in range(depth))
+        self.blocks = nn.Sequential(*(Block(cfg.width, cfg.num_heads, **kinds) for _ in range(depth)))
         self.norm1 = layer_norm(cfg.width)
         self.attn = _CrossAttention(cfg.width, cfg.num_heads)
         self.norm2 = layer_norm(cfg.width)
         self.mlp = Mlp(cfg.width, 4 * cfg.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        for block in self.blocks:
-            x = block(x)
+    def forward(self, x: Tensor, is_checkpointed: bool = False) -> Tensor:
+        x = checkpoint_seq(self.blocks, x) if is_checkpointed else self.blocks(x)
         query = self.query.expand(x.shape[0], -1, -1)
         query = query + self.attn(query, self.norm1(x))
         return (query + self.mlp(self.norm2(query)))[:, 0]
@@ -149,7 +148,7 @@ class VJepa(TokenBackbone):
         return stage(tokens, grid), grid
 
     def _pool(self, tokens: Tensor) -> Tensor:
-        return self.pooler(tokens)
+        return self.pooler(tokens, is_checkpointed=self.grad_checkpointing and torch.is_grad_enabled())
 
     def no_weight_decay(self) -> set[str]:
         """Return the name of the pooler's query."""
