@@ -51,7 +51,12 @@ def test_shares_are_those_of_the_products_by_hand(backbone: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("timesformer_b", "TimeSformer has no blocks with one"), ("tsm_r18", "ResNet has no blocks with one attention")],
+    [
+        ("timesformer_b", "TimeSformer has no blocks with one"),
+        ("tsm_r18", "ResNet has no blocks with one attention"),
+        ("hiera_b", "Hiera has no blocks with one attention"),
+        ("vjepa2_l", "VJepa pools its tokens by attention of its own"),
+    ],
 )
 def test_other_models_are_refused(name: str, message: str) -> None:
     with torch.device("meta"):

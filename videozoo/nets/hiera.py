@@ -100,7 +100,7 @@ class Hiera(StagedTokenBackbone):
         x = F.pad(x, (0, -width % _FRAME, 0, -height % _FRAME))
         grid = self.grid_of((frames, height, width))
         space = self._positions(self.pos_embed_spatial, grid[1:], self.own_grid[1:])
-        time = self.pos_embed_temporal
+        time: Tensor = self.pos_embed_temporal
         if grid[0] != self.own_grid[0]:
             time = F.interpolate(time.transpose(1, 2), grid[0], mode="linear").transpose(1, 2)
         tokens = self.patch_embed(x) + (space[:, None] + time[:, :, None]).flatten(1, 2)

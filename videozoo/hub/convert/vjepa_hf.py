@@ -51,8 +51,8 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     """
     named = {}
     for key, value in state.items():
-        for old, new in _NAMES.items() if not key.startswith("vjepa2.predictor.") else ():
-            key = re.sub(old, new, key)
+        for theirs, ours in _NAMES.items() if not key.startswith("vjepa2.predictor.") else ():
+            key = re.sub(theirs, ours, key)
         named[key] = value
     query, dropped = named.pop(_QUERY), tuple(key for key in named if key.startswith("vjepa2.predictor."))
     rest = {key: value for key, value in named.items() if key not in dropped}
