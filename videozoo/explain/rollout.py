@@ -80,8 +80,8 @@ def check_rollout(model: nn.Module) -> None:
         )
     if hasattr(backbone, "pooler"):
         raise ValueError(
-            f"attention_rollout: {type(backbone).__name__} pools its tokens by attention of its own, which is not rolled "
-            "out; take grad_cam."
+            f"attention_rollout: {type(backbone).__name__} pools its tokens by attention of its own, which is not "
+            "rolled out; take grad_cam."
         )
     if not model.num_classes:
         raise ValueError("attention_rollout: the model has no classifier (num_classes=0); explain one with classes.")
