@@ -34,7 +34,8 @@ SINGLES = (
     "swapping",
 )
 
-_LARGE, _SMALL, _WALL = (0.1, 0.12), (0.06, 0.075), (0.15, 0.17)  # radii
+_LARGE, _SMALL, _WALL = (0.11, 0.13), (0.07, 0.085), (0.14, 0.16)  # radii
+_SLOPE = 0.4  # of a line, radians from the horizontal at most
 _MARGIN = 0.2  # from the path of a thing to the edge of the picture
 _TRIES = 40
 
@@ -81,9 +82,9 @@ def draw_scene(name: str, *, size: int, length: int, rng: np.random.Generator) -
 def _draw_camera(length: int, rng: np.random.Generator) -> _Camera:
     """Pan one way or there and back, zoom in or out, and shake."""
     clock = np.linspace(-0.5, 0.5, length)
-    pan = np.sin(np.pi * clock * rng.choice([1, 2]))[:, None] * rng.uniform(-0.08, 0.08, size=2)
-    shake = rng.normal(0, rng.uniform(0, 0.01), size=(length, 2))
-    return _Camera(0.5 + pan + shake, np.exp(rng.uniform(-0.2, 0.2) * clock))
+    pan = np.sin(np.pi * clock * rng.choice([1, 2]))[:, None] * rng.uniform(-0.05, 0.05, size=2)
+    shake = rng.normal(0, rng.uniform(0, 0.005), size=(length, 2))
+    return _Camera(0.5 + pan + shake, np.exp(rng.uniform(-0.15, 0.15) * clock))
 
 
 def _draw_shapes(
@@ -91,22 +92,23 @@ def _draw_shapes(
 ) -> list[Shape]:
     """Return all things of a scene from the back to the front."""
     length = len(scene.first)
-    shapes = [_draw_drifting(length, ground_color, rng) for _ in range(rng.integers(2, 5))]
+    shapes = [_draw_drifting(length, ground_color, rng) for _ in range(rng.integers(1, 4))]
     paths = scene.first, scene.second
     actors = [draw_look(p, np.full(length, r), ground_color, rng) for p, r in zip(paths, radii, strict=True)]
     shapes += actors[:: rng.choice([-1, 1])]
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
         shapes.append(_draw_post(length, ground_color, rng))
     place = _place_beside(np.concatenate(paths), 0.22, rng) if scene.wall is None else scene.wall
     wall = draw_look(np.tile(place, (length, 1)), np.full(length, rng.uniform(*_WALL)), ground_color, rng)
-    return [*shapes, replace(wall, kind="square", angle=rng.uniform(-0.2, 0.2))]
+    color = (wall.color + 2 * ground_color) / 3
+    return [*shapes, replace(wall, kind="square", angle=rng.uniform(-0.2, 0.2), color=color, stripes=0)]
 
 
 def _draw_drifting(length: int, ground_color: Floats, rng: np.random.Generator) -> Shape:
     """Draw a small thing that looks like the others and rests or goes its own way."""
     way = rng.normal(0, 0.15, size=2) * rng.integers(0, 2)
     center = rng.uniform(0.1, 0.9, size=2) + np.linspace(-0.5, 0.5, length)[:, None] * way
-    return draw_look(center, np.full(length, rng.uniform(0.03, 0.05)), ground_color, rng)
+    return draw_look(center, np.full(length, rng.uniform(0.025, 0.04)), ground_color, rng)
 
 
 def _draw_post(length: int, ground_color: Floats, rng: np.random.Generator) -> Shape:
@@ -126,9 +128,10 @@ def _place_beside(path: Floats, distance: float, rng: np.random.Generator) -> Fl
 
 
 def _draw_line(travel: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Return start and step of a line of a given length within the margins."""
+    """Return start and step of a line of a given length, to the left or right and within the margins."""
     while True:
-        start, angle = rng.uniform(_MARGIN, 1 - _MARGIN, size=2), rng.uniform(0, 2 * np.pi)
+        start = rng.uniform(_MARGIN, 1 - _MARGIN, size=2)
+        angle = rng.uniform(-_SLOPE, _SLOPE) + np.pi * rng.integers(2)
         step = travel * np.array([np.sin(angle), np.cos(angle)])
         if np.all(np.abs(start + step - 0.5) < 0.5 - _MARGIN):
             return start, step
