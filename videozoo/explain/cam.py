@@ -170,7 +170,7 @@ def _watch_stage(model: Any, stage: int) -> list[Tensor]:
     stages = stage_modules(backbone) or []
     last = backbone.get_submodule(stages[stage - 1][-1])
     if model.gives_tokens:
-        last.register_forward_pre_hook(lambda _, args: (cut(args[0]),))
+        last.register_forward_pre_hook(lambda _, args: (cut(args[0]), *args[1:]))
     else:
         last.register_forward_hook(lambda _m, _a, output: cut(output))
     return leaves
