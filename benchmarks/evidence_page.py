@@ -1,0 +1,212 @@
+"""Write evidence.md and its figure from evidence.csv: ``python benchmarks/evidence_page.py``."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from evidence import CSV, read_csv
+from evidence_runs import BASES, COMMON, MODELS, SETS, VARIANTS
+from pages import table, write
+from scipy import stats
+
+PAGE, FIGURE = CSV.with_suffix(".md"), CSV.with_suffix(".png")
+POWER = 0.8
+TITLES = {
+    "strokes": "Strokes: 38 classes in pairs, five folds by person",
+    "hard_motions": "Hard motions: 20 generated classes, three seeds",
+    "grid_words": "GRID words: 51 words of one speaker",
+}
+INTRODUCTION = """Both papers report gains on data sets that are not free to share, and no weights of theirs exist. Here
+the same models are trained on clips that can be had, whose classes need the order of frames. All start from a ResNet-18
+with ImageNet weights up to its third stage, and are trained with the same recipe for the same number of steps. Clips
+have 8 frames of 64 pixels. The weights of the last epoch are tested once, so nothing is chosen by the test clips.
+
+*Mean class* is the mean of the accuracies of the classes. *Reversed* plays the test clips backwards against their
+labels: a model that ignores the order of frames keeps its accuracy. *Taken for the partner* is the share of test clips
+that get the class which shows the same motion backwards. *Visible from* is the smallest true difference that the paired
+t test finds in four of five cases. All numbers but p are points."""
+PREDICTION = """* TSN and ARC-TSN ignore the order of frames: ARC pools with a maximum over time, and its other maps
+  see one frame. Both get about 40 to 45 on strokes, as many forwards as backwards, and take every fourth clip or more
+  for its partner. DNR-TSN shifts channels over time, so it belongs to the models with order.
+* TSM gets about 60 on strokes. MSN is within 3 points of it.
+* ARC adds 0 to 2 points to each base, DNR 0 to 3 to TSM and 15 to TSN. The papers' gains are 1 to 6 points on far more
+  clips. With five folds a difference of about 4 points is visible, so most of these gains will not be.
+* Ablations on one fold see differences of 9 points or more. Only the models without any relay or order should stand
+  out."""
+RECIPE = """Chosen by the last epoch's accuracy on the validation clips of the first fold of strokes (86 clips, so one
+clip is 1.2 points):"""
+Scores = dict[str, dict[int, dict[str, str]]]  # line of the csv by model and split
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paired difference of two models over the splits that both have.
+
+    Args:
+        mean, error: in points, with the standard error of the mean.
+        low, high: 95 % interval of Student's t.
+        p: of the paired t test, two-sided.
+        visible: smallest true difference that the test finds in four of five cases.
+        wins: splits in which the first is better, and all.
+    """
+
+    mean: float
+    error: float
+    low: float
+    high: float
+    p: float
+    visible: float
+    wins: tuple[int, int]
+
+
+def compare(ours: Sequence[float], base: Sequence[float]) -> Difference | None:
+    """Return the paired difference of two lists of accuracies in [0, 1], or None for fewer than two pairs."""
+    points = [100 * (one - other) for one, other in zip(ours, base, strict=True)]
+    if len(points) < 2:
+        return None
+    mean, error, freedom = statistics.mean(points), statistics.stdev(points) / len(points) ** 0.5, len(points) - 1
+    half = float(stats.t.ppf(0.975, freedom)) * error
+    visible = float(stats.t.ppf(0.975, freedom) + stats.t.ppf(POWER, freedom)) * error
+    p = float(stats.ttest_rel(ours, base).pvalue)
+    return Difference(mean, error, mean - half, mean + half, p, visible, (sum(x > 0 for x in points), len(points)))
+
+
+def scores_of(lines: Sequence[dict[str, str]], study: str, clips: str) -> Scores:
+    """Return the lines of one study on one set, by model and split."""
+    found: Scores = defaultdict(dict)
+    for line in lines:
+        if (line["study"], line["clips"]) == (study, clips):
+            found[line["model"]][int(line["split"])] = line
+    return found
+
+
+def values(scores: Scores, model: str, column: str, splits: Sequence[int] | None = None) -> list[float]:
+    """Return a column of one model, split by split."""
+    rows = scores[model]
+    return [float(rows[split][column]) for split in sorted(rows if splits is None else splits) if rows[split][column]]
+
+
+def mean_and_error(numbers: Sequence[float]) -> str:
+    """Return ``61.2 ± 1.3`` in points, the mean alone for one number, or an empty cell for none."""
+    if not numbers:
+        return ""
+    text = f"{100 * statistics.mean(numbers):.1f}"
+    return text if len(numbers) == 1 else f"{text} ± {100 * statistics.stdev(numbers) / len(numbers) ** 0.5:.1f}"
+
+
+def accuracy_table(scores: Scores, models: Sequence[str]) -> list[str]:
+    """Return the table of accuracies of one set."""
+    rows = []
+    for model in models:
+        cells = [
+            mean_and_error(values(scores, model, key)) for key in ("top1", "mean_class", "reversed_top1", "partner")
+        ]
+        seconds = statistics.mean(values(scores, model, "train_seconds"))
+        rows.append([f"`{model}`", *cells, str(len(scores[model])), f"{seconds / 60:.1f}"])
+    head = ["model", "top-1", "mean class", "top-1 reversed", "taken for the partner", "runs", "minutes"]
+    return table(head, rows)
+
+
+def found_differences(scores: Scores) -> Iterator[tuple[str, Difference]]:
+    """Yield each add-on against its base, where two splits or more have both."""
+    for model, base in BASES.items():
+        splits = sorted(set(scores.get(model, {})) & set(scores.get(base, {})))
+        found = compare(*(values(scores, name, "top1", splits) for name in (model, base)))
+        if found:
+            yield f"{model} - {base}", found
+
+
+def difference_table(scores: Scores) -> list[str]:
+    """Return the table of paired differences between add-ons and their bases."""
+    rows = []
+    for label, gap in found_differences(scores):
+        cells = [f"{gap.mean:+.1f} ± {gap.error:.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}", f"{gap.p:.3f}"]
+        rows.append([f"`{label}`", *cells, "{} of {}".format(*gap.wins), f"{gap.visible:.1f}"])
+    head = ["difference in top-1", "mean ± standard error", "95 % interval", "p", "better in", "visible from"]
+    return table(head, rows) if rows else []
+
+
+def ablation_table(lines: Sequence[dict[str, str]], kind: str) -> list[str]:
+    """Return the table of one add-on's ablations on strokes, each against the paper's default on the same folds."""
+    models, ablations = scores_of(lines, "models", "strokes"), scores_of(lines, "ablations", "strokes")
+    default = {"arc": "arc_tsm", "dnr": "dnr_tsn"}[kind]
+    rows = []
+    for name, variant in VARIANTS.items():
+        splits = sorted(set(ablations.get(name, {})) & set(models.get(default, {})))
+        if not name.startswith(kind) or not splits:
+            continue
+        own, full = (values(scores, key, "top1", splits) for scores, key in ((ablations, name), (models, default)))
+        gap = 100 * (statistics.mean(own) - statistics.mean(full))
+        rows.append([f"`{name}`", variant.tables, mean_and_error(own), f"{gap:+.1f}", str(len(splits))])
+    return table(["model", "table", "top-1", f"against `{default}`", "folds"], rows) if rows else []
+
+
+def draw(lines: Sequence[dict[str, str]], path: Path) -> None:
+    """Draw the paired differences with their intervals, one panel per set with several splits."""
+    panels = [clips for clips in TITLES if any(found_differences(scores_of(lines, "models", clips)))]
+    figure, axes = plt.subplots(
+        1, max(1, len(panels)), figsize=(4.4 * max(1, len(panels)), 2.6), sharey=True, squeeze=False
+    )
+    for axis, clips in zip(axes[0], panels, strict=False):
+        found = list(found_differences(scores_of(lines, "models", clips)))
+        for place, (_, gap) in enumerate(found):
+            axis.errorbar(gap.mean, -place, xerr=[[gap.mean - gap.low], [gap.high - gap.mean]], fmt="o", capsize=3)
+            axis.text(gap.mean, -place + 0.15, f"{gap.mean:+.1f}", ha="center", fontsize=8)
+        axis.axvline(0, color="0.6", linewidth=1)
+        axis.set_yticks([-place for place in range(len(found))], [label for label, _ in found])
+        axis.set_title(TITLES[clips].partition(":")[0], fontsize=10)
+        axis.set_xlabel("difference in top-1, points")
+        axis.set_ylim(-len(found) + 0.5, 0.6)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def page(lines: Sequence[dict[str, str]]) -> str:
+    """Return the tables as Markdown."""
+    text = ["# What ARC and DNR add", "", INTRODUCTION, ""]
+    for clips, title in TITLES.items():
+        scores = scores_of(lines, "models", clips)
+        models = [model for model in MODELS if model in scores]
+        if models:
+            differences = difference_table(scores)
+            text += [f"## {title}", "", *accuracy_table(scores, models), ""]
+            text += [*differences, ""] if differences else []
+    for kind, title in (("arc", "Parts of ARC"), ("dnr", "Parts of DNR")):
+        rows = ablation_table(lines, kind)
+        text += [f"## {title}", "", *rows, ""] if rows else []
+    text += ["## Predicted before the runs", "", PREDICTION, "", "## Recipe", "", RECIPE, "", *recipe_table(lines), ""]
+    flags = COMMON.format(split="FOLD_OR_SEED")
+    text += ["All runs of the tables have these flags:", "", "```bash"]
+    text += [f"videozoo finetune --model MODEL_r18 --data TRAIN --val VAL {flags}"]
+    text += [f"# {clips}: {own}" for clips, own in SETS.items()]
+    text += ["python benchmarks/evidence.py --data FOLDER  # all runs; evidence.csv has a line of each", "```", ""]
+    return "\n".join(text)
+
+
+def recipe_table(lines: Sequence[dict[str, str]]) -> list[str]:
+    """Return the table of the trials of the recipe."""
+    trials = [line for line in lines if line["study"] == "recipe"]
+    cells = [[f"`{line['model']}`", f"`{line['flags']}`", *accuracies(line)] for line in trials]
+    return table(["model", "flags", "training clips", "validation clips"], cells)
+
+
+def accuracies(line: dict[str, str]) -> list[str]:
+    """Return the top-1 on training and validation clips in the last epoch, in points."""
+    return [f"{100 * float(line[key]):.1f}" for key in ("train_top1", "last_val_top1")]
+
+
+def main() -> None:
+    lines = read_csv(CSV)
+    draw(lines, FIGURE)
+    write(PAGE, page(lines))
+
+
+if __name__ == "__main__":
+    main()

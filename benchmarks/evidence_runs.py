@@ -1,0 +1,156 @@
+"""The runs of evidence.py: which model is trained on which clips, with which flags."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from videozoo import ARC, DNR, TSM, TSN
+from videozoo.data.motions import partner_of, write_motions
+
+FOLDS = (1, 2, 3, 4, 5)
+MODELS = ("tsn", "tsm", "msn", "arc_tsn", "arc_tsm", "arc_msn", "dnr_tsn", "dnr_tsm")
+BASES = {"arc_tsn": "tsn", "arc_tsm": "tsm", "arc_msn": "msn", "dnr_tsn": "tsn", "dnr_tsm": "tsm"}
+CLASSES = {"strokes": 38, "grid_words": 51, "hard_motions": 20}
+
+COMMON = (
+    "--img-size 64 --batch-size 16 --workers 1 --channels-last --opt sgd --lr 0.02 --weight-decay 5e-4 --drop 0.5 "
+    "--seed {split}"
+)
+"""Flags of all runs, tuned on the validation clips of strokes with TSM alone."""
+SETS = {
+    "strokes": "--epochs 8",
+    "grid_words": "--epochs 3 --color-jitter 0.2 --hflip 0",
+    "hard_motions": "--epochs 4",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Args:
+        study: the table that it belongs to.
+        clips: a key of `SETS`.
+        model: one of `MODELS`, or the name of a composition of `VARIANTS`.
+        split: the fold of strokes, otherwise the number of the seed.
+        flags: added to those of all runs.
+    """
+
+    study: str
+    clips: str
+    model: str
+    split: int
+    flags: str = ""
+
+    @property
+    def name(self) -> str:
+        flags = re.sub(r"[^\w.-]+", "_", self.flags.replace("--", "")).strip("_")
+        return "-".join(filter(None, [self.study, self.clips, self.model, str(self.split), flags]))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of an ablation: the model of a table with one option changed."""
+
+    tables: str
+    temporal: Any
+    augmenter: Any
+    flags: str = ""
+    note: str = field(default="", compare=False)
+
+
+def _arc(tables: str, **options: Any) -> Variant:
+    return Variant(tables, TSM(), ARC(**options))
+
+
+def _dnr(tables: str, **options: Any) -> Variant:
+    return Variant(tables, TSN(), DNR(**options))
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "arc_fusion": _arc("5a", embedding=False, attention=False),
+    "arc_attention": _arc("5a", embedding=False, fusion=False),
+    "arc_embedding_fusion": _arc("5a", attention=False),
+    "arc_embedding_attention": _arc("5a", fusion=False),
+    "arc_attention_fusion": _arc("5a", embedding=False),
+    "arc_n2": _arc("5b", num_steps=2),
+    "arc_res2": _arc("5c", stages=(1,)),
+    "arc_res3": _arc("5c", stages=(2,)),
+    "arc_res4": _arc("5c", stages=(3,)),
+    "arc_res5": _arc("5c", stages=(4,)),
+    "arc_res45": _arc("5c", stages=(3, 4)),
+    "arc_times_s_gru": _arc("5d", interaction="multiplicative", aggregation="S", attention_layer="gru"),
+    "arc_times_s_fc": _arc("5d", interaction="multiplicative", aggregation="S"),
+    "arc_plus_s_gru": _arc("5d", aggregation="S", attention_layer="gru"),
+    "arc_plus_st_fc": _arc("5d", aggregation="ST"),
+    "arc_plus_t_fc": _arc("5d", aggregation="T"),
+    "arc_plus_s_fc": _arc("5d", aggregation="S"),
+    "dnr_ct1": _dnr("1a", order="ct_bn"),
+    "dnr_ct2": _dnr("1a, 1b", order="bn_ct"),
+    "dnr_cl1": _dnr("1a, 1b", order="cl_bn"),
+    "dnr_cl2": _dnr("1a", order="bn_cl"),
+    "dnr_ct1_cl2": _dnr("1a", order="ct_cl"),
+    "dnr_ct2_group1": _dnr("1b", order="bn_ct", ct_group_frames=1),
+    "dnr_ct2_group2": _dnr("1b", order="bn_ct", ct_group_frames=2),
+    "dnr_ct2_group8": _dnr("1b", order="bn_ct", ct_group_frames=8),
+    "dnr_cl1_distance2": _dnr("1b", order="cl_bn", cl_distance=2),
+    "dnr_none": _dnr("1d", relay="none"),
+    "dnr_fc": _dnr("1d", relay="fc"),
+    "dnr_se": _dnr("1d", relay="se"),
+    "dnr_keep_affine": _dnr("start", keep_affine=True),
+    "dnr_gn": _dnr("3", norm="gn"),
+}
+
+
+RECIPES = (
+    *(("tsm", f"--opt sgd --lr {rate}") for rate in (0.02, 0.05, 0.01)),
+    *(("tsm", f"--opt adamw --lr {rate} --weight-decay 0.05") for rate in ("5e-4", "2e-4")),
+    *(("arc_tsm", f"--opt sgd --lr 0.02 --addon-lr-scale {factor}") for factor in (1, 0.3)),
+    *(("arc_tsm", f"--opt adamw --lr 5e-4 --weight-decay 0.05 --addon-lr-scale {factor}") for factor in (1, 0.1, 0.02)),
+    *(("dnr_tsn", f"--opt sgd --lr 0.02 --addon-lr-scale {factor}") for factor in (1, 0.3)),
+    *(("dnr_tsn", f"--opt adamw --lr 5e-4 --weight-decay 0.05 --addon-lr-scale {factor}") for factor in (1, 0.1)),
+)
+"""Trials of the recipe, on the first fold of strokes. Only their accuracy on its validation clips was looked at."""
+
+
+def all_runs() -> Iterator[Run]:
+    """Yield every run, those that the others are compared with first."""
+    yield from (Run("recipe", "strokes", model, 1, flags) for model, flags in RECIPES)
+    for fold in FOLDS:
+        yield from (Run("models", "strokes", model, fold) for model in MODELS)
+    for seed in (1, 2, 3):
+        yield from (Run("models", "hard_motions", model, seed) for model in MODELS)
+    yield from (Run("models", "grid_words", model, 1) for model in MODELS)
+
+
+def write_clips(runs: Path) -> Path:
+    """Write the generated clips, unless they are there, and return the folder of videos/ and test_videos/."""
+    root = runs / "hard_motions"
+    for name, seed, train, val in (("videos", 1, 60, 10), ("test_videos", 2, 1, 40)):
+        if not (root / name).exists():
+            write_motions(
+                root / f"{name}.part", level="hard", clips_per_class=train, val_clips_per_class=val, seed=seed
+            )
+            (root / f"{name}.part").rename(root / name)
+    return root
+
+
+def lists_of(run: Run, data: Path, runs: Path) -> tuple[Path, Path, Path]:
+    """Return the lists, or folders, of training, validation and test clips."""
+    if run.clips == "hard_motions":
+        root = write_clips(runs)
+        return root / "videos" / "train", root / "videos" / "val", root / "test_videos" / "val"
+    prefix = f"{data / run.clips}/" + (f"fold{run.split}_" if run.clips == "strokes" else "")
+    train, val, test = (Path(f"{prefix}{part}.txt") for part in ("train", "val", "test"))
+    return train, val, test
+
+
+def partners(clips: str, names: list[str]) -> dict[str, str]:
+    """Return the class that shows the same backwards, for the classes that have one."""
+    if clips == "strokes":
+        halves = {"_go": "_back", "_back": "_go"}
+        return {name: name.removesuffix(end) + halves[end] for name in names for end in halves if name.endswith(end)}
+    found = {name: partner_of(name, "hard") for name in names} if clips == "hard_motions" else {}
+    return {name: partner for name, partner in found.items() if partner != name}
