@@ -26,7 +26,7 @@ from typing import Any
 
 import timm
 import torch
-from evidence_runs import CLASSES, COMMON, SETS, VARIANTS, Run, all_runs, lists_of, partners
+from evidence_runs import CLASSES, COMMON, SETS, VARIANTS, Run, all_runs, lists_of, partners, write_clips
 from pages import write
 from safetensors.torch import load_file, save_file
 
@@ -42,39 +42,43 @@ IMAGENET = "weights/resnet18_in1k_to_layer3.safetensors"
 _LOCK = Lock()
 
 
-def write_start(data: Path, runs: Path) -> Path:
-    """Write the ResNet-18 that all runs start from and return it: ImageNet weights up to layer3, a random layer4."""
-    path = runs / "resnet18.safetensors"
-    if not path.exists():
-        torch.manual_seed(0)
-        weights = timm.create_model("resnet18").state_dict() | load_file(data / IMAGENET)
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
-    return path
+def start_of(run: Run, runs: Path) -> Path:
+    """Return what a run starts from: the weights of the backbone, or the folder of a composition without a name."""
+    return runs / ("starts/" + f"{run.model}_{run.clips}" if run.model in VARIANTS else "resnet18.safetensors")
 
 
-def model_flags(run: Run, start: Path, runs: Path) -> list[str]:
-    """Return the flags that name the model and its start; the folder of a composition without a name is written."""
-    if run.model not in VARIANTS:
-        return ["--model", f"{run.model}_r18", "--backbone-weights", str(start)]
-    variant, folder = VARIANTS[run.model], runs / "starts" / f"{run.model}_{run.clips}"
-    if not folder.exists():
-        torch.manual_seed(0)
+def write_start(run: Run, data: Path, runs: Path) -> None:
+    """Write what a run starts from, unless it is there: ImageNet weights up to layer3, and a random layer4."""
+    weights = runs / "resnet18.safetensors"
+    torch.manual_seed(0)
+    if not weights.exists():
+        state = timm.create_model("resnet18").state_dict() | load_file(data / IMAGENET)
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights.with_suffix(".part"))
+        weights.with_suffix(".part").rename(weights)
+    if run.model in VARIANTS and not start_of(run, runs).exists():
+        parts = VARIANTS[run.model]
         count = CLASSES[run.clips]
-        model = compose("resnet18", variant.temporal, [variant.augmenter], num_classes=count, backbone_weights=start)
-        save_checkpoint(folder, model.state_dict(), model_config(model))
-    return ["--model", str(folder)]
+        model = compose("resnet18", parts.temporal, [parts.augmenter], num_classes=count, backbone_weights=weights)
+        save_checkpoint(start_of(run, runs), model.state_dict(), model_config(model))
+
+
+def model_flags(run: Run, runs: Path) -> list[str]:
+    """Return the flags that name the model and its start."""
+    start = str(start_of(run, runs))
+    if run.model in VARIANTS:
+        return ["--model", start]
+    return ["--model", f"{run.model}_r18", *([] if "--init-from" in run.flags else ["--backbone-weights", start])]
 
 
 def commands_of(run: Run, data: Path, runs: Path) -> dict[str, list[str]]:
     """Return the arguments of ``videozoo`` for the training, the test and the test backwards."""
     train, val, test = lists_of(run, data, runs)
     folder = runs / run.name
-    flags = f"{COMMON} {SETS[run.clips]} {run.flags}".format(split=run.split).split()
+    flags = f"{COMMON} {SETS[run.clips]} {run.flags}".format(split=run.split, runs=runs).split()
     evaluate = ["evaluate", "--model", str(folder / "last"), "--data", str(test), "--workers", "1"]
     return {
         "train": [
-            *("finetune", *model_flags(run, write_start(data, runs), runs)),
+            *("finetune", *model_flags(run, runs)),
             *("--data", str(train), "--val", str(val), "--output", str(folder), *flags),
         ],
         "test": [*evaluate, "--output", str(folder / "test")],
@@ -98,6 +102,9 @@ def call(args: Sequence[str], log: Path, threads: int) -> None:
 def make(run: Run, data: Path, runs: Path, threads: int) -> dict[str, Any]:
     """Train and test one model and return its line of the csv. Parts that are there already are not made again."""
     commands, folder, log = commands_of(run, data, runs), runs / run.name, runs / f"{run.name}.log"
+    with _LOCK:
+        write_start(run, data, runs)
+        write_clips(runs)
     if not (folder / "results.json").exists() or not is_done(folder, commands["train"]):
         call([*commands["train"], *(["--resume"] if folder.exists() else [])], log, threads)
     for part in tests_of(run):

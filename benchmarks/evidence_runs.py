@@ -115,6 +115,11 @@ RECIPES = (
 """Trials of the recipe, on the first fold of strokes. Only their accuracy on its validation clips was looked at."""
 
 
+EQUAL_TIME = {"arc_tsn": 5, "arc_tsm": 5, "arc_msn": 5, "dnr_tsn": 7, "dnr_tsm": 7}
+"""Epochs of strokes that take as long as those of the base model, by the times of a step in evidence.md."""
+BATCHES = {1: "--batch-size 1 --lr 0.00125", 2: "--batch-size 2 --lr 0.0025", 4: "--batch-size 4 --lr 0.005"}
+
+
 def all_runs() -> Iterator[Run]:
     """Yield every run, those that the others are compared with first."""
     yield from (Run("recipe", "strokes", model, 1, flags) for model, flags in RECIPES)
@@ -123,10 +128,17 @@ def all_runs() -> Iterator[Run]:
     for seed in (1, 2, 3):
         yield from (Run("models", "hard_motions", model, seed) for model in MODELS)
     yield from (Run("models", "grid_words", model, 1) for model in MODELS)
+    yield from (Run("ablations", "strokes", name, 1) for name in VARIANTS)
+    for flags in BATCHES.values():
+        yield from (Run("batches", "strokes", model, 1, flags) for model in ("tsn", "dnr_tsn", "dnr_gn"))
+    for fold in FOLDS:
+        yield Run("starts", "strokes", "arc_tsm", fold, f"--init-from {{runs}}/models-strokes-tsm-{fold}/last")
+        yield Run("starts", "strokes", "tsm", fold, "--epochs 16")
+        yield from (Run("equal_time", "strokes", name, fold, f"--epochs {n}") for name, n in EQUAL_TIME.items())
 
 
-def write_clips(runs: Path) -> Path:
-    """Write the generated clips, unless they are there, and return the folder of videos/ and test_videos/."""
+def write_clips(runs: Path) -> None:
+    """Write the generated clips, unless they are there."""
     root = runs / "hard_motions"
     for name, seed, train, val in (("videos", 1, 60, 10), ("test_videos", 2, 1, 40)):
         if not (root / name).exists():
@@ -134,13 +146,12 @@ def write_clips(runs: Path) -> Path:
                 root / f"{name}.part", level="hard", clips_per_class=train, val_clips_per_class=val, seed=seed
             )
             (root / f"{name}.part").rename(root / name)
-    return root
 
 
 def lists_of(run: Run, data: Path, runs: Path) -> tuple[Path, Path, Path]:
     """Return the lists, or folders, of training, validation and test clips."""
     if run.clips == "hard_motions":
-        root = write_clips(runs)
+        root = runs / run.clips
         return root / "videos" / "train", root / "videos" / "val", root / "test_videos" / "val"
     prefix = f"{data / run.clips}/" + (f"fold{run.split}_" if run.clips == "strokes" else "")
     train, val, test = (Path(f"{prefix}{part}.txt") for part in ("train", "val", "test"))
