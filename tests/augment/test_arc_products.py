@@ -13,7 +13,8 @@ from videozoo.augment import ARC, ArcConv2d
 from videozoo.augment.arc_layers import ArcConv3d
 
 T = 3
-LAYERS = [(1, (6, 6)), (2, (6, 6)), (2, (7, 5)), (3, (7, 8))]  # stride and size: sizes that divide and that do not
+# Stride and size: sizes that divide and that do not, and one position of output.
+LAYERS = [(1, (6, 6)), (2, (6, 6)), (2, (7, 5)), (3, (7, 8)), (2, (2, 2))]
 
 
 def arc_conv(options: ARC | None = None, stride: int = 1, bias: bool = True) -> ArcConv2d:

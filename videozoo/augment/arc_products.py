@@ -61,7 +61,7 @@ def _maps(rows: Tensor, like: Tensor) -> Tensor:
 
 def _in_time(rows: Tensor, like: Tensor, plan: ArcPlan) -> Tensor:
     """Return a view with a time axis: rows of maps like ``like`` -> (B, S, H*W, C)."""
-    return rows.unflatten(0, (-1, plan.num_segments, like.shape[2] * like.shape[3]))
+    return rows.view(-1, plan.num_segments, like.shape[2] * like.shape[3], rows.shape[1])
 
 
 def _floor_of(x: Tensor) -> Tensor | None:
