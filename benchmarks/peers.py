@@ -193,7 +193,7 @@ def main() -> None:
         for count in (args.few, args.clips):
             (folder / f"train_{count}.txt").write_text("".join(clips[:count]))
             (folder / f"val_{count}.txt").write_text("".join(clips[-val:][: max(count // 5, 1)]))
-        (folder / "classes.txt").write_text("".join(f"{label}\n" for label in range(classes)))
+        (folder / "classes.txt").write_text("".join(f"class_{label}\n" for label in range(classes)))
         for name in args.peers:
             try:
                 prepare(name, classes, folder, args.threads)
