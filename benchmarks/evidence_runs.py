@@ -22,7 +22,7 @@ COMMON = (
 SETS = {
     "strokes": "--epochs 8",
     "grid_words": "--epochs 3 --color-jitter 0.2 --hflip 0",
-    "hard_motions": "--epochs 4",
+    "hard_motions": "--epochs 8 --crop-pct 1.0 --train-crop rrc --scale 0.7 1 --ratio 0.9 1.11",
 }
 
 
