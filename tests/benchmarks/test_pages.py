@@ -30,6 +30,11 @@ def test_page_is_written_from_its_json(name: str, monkeypatch: pytest.MonkeyPatc
     assert (FOLDER / f"{name}.md").read_text() == script.page(*arguments.get(name, [result]))
 
 
+def test_the_page_of_other_packages_is_written_from_its_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    script, result = _script("peers_page", monkeypatch), json.loads((FOLDER / "peers.json").read_text())
+    assert (FOLDER / "peers.md").read_text() == script.page(result)
+
+
 def test_export_page_is_written_from_its_json(monkeypatch: pytest.MonkeyPatch) -> None:
     script, written = _script("export", monkeypatch), {}
 
