@@ -95,7 +95,7 @@ def _translations() -> dict[Any, Any]:
 
     Writing into a part of a tensor (the temporal shift) as a concatenation: the exporter's scatters by indices, with
     which tsm_r18 is 1.7 times as slow. Convolutions of clips without a bias: the exporter's has one of shape (C, 2),
-    which onnxruntime refuses.
+    which onnxruntime refuses. Attention: the exporter's takes no windows (five dimensions).
     """
     from onnxscript import opset18
 
@@ -134,8 +134,27 @@ def _translations() -> dict[Any, Any]:
         inputs = (input, weight) if bias is None else (input, weight, bias)
         return op.Conv(*inputs, strides=steps, pads=[*sides, *sides], dilations=gaps, group=groups)
 
+    def attention(
+        query: Any,
+        key: Any,
+        value: Any,
+        attn_mask: Any = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Any:
+        if attn_mask is not None or is_causal or enable_gqa:
+            raise NotImplementedError("scaled_dot_product_attention with a mask or groups of queries")
+        rank = len(key.shape)
+        factor = query.shape[-1] ** -0.5 if scale is None else scale
+        swapped = op.Transpose(key, perm=[*range(rank - 2), rank - 1, rank - 2])
+        scores = op.MatMul(op.Mul(query, op.CastLike(op.Constant(value_float=factor), query)), swapped)
+        return op.MatMul(op.Softmax(scores, axis=-1), value)
+
     aten = torch.ops.aten
     return {
+        aten.scaled_dot_product_attention.default: attention,
         aten.slice_scatter.default: slice_scatter,
         aten.select_scatter.default: select_scatter,
         aten.conv3d.default: conv3d,
