@@ -89,7 +89,7 @@ PAIRS = [
         kind(),
         augmenters,
         id=f"{kind.__name__}-{'+'.join(type(part).__name__ for part in augmenters)}",
-        marks=[pytest.mark.slow] if kind is TEA and augmenters else [],
+        marks=[pytest.mark.slow] if len(augmenters) > 1 or (kind is TEA and augmenters) else [],
     )
     for kind in TEMPORAL.values()
     for augmenters in TOGETHER

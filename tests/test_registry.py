@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from helpers import one_of_each_family
 
 import videozoo
 from videozoo import Ensemble, UnknownModelError, VideoCfg, VideoNet, WeightsError
@@ -73,7 +74,10 @@ def test_every_entry_point_has_its_name_and_a_docstring(name: str) -> None:
     assert len(entry.__doc__) > 20
 
 
-@pytest.mark.parametrize("name", NAMES)
+QUICK = one_of_each_family(NAMES)
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
 def test_timm_creates_every_name(name: str) -> None:
     with torch.device("meta"):
         frames = spec_of(name).num_frames // 2 // (5 if "tdn" in name else 1) * (5 if "tdn" in name else 1)

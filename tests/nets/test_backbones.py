@@ -59,6 +59,7 @@ def test_every_backbone_is_timms_and_none_is_an_architecture_of_the_zoo() -> Non
         register_backbone("bninception", nn.Identity, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in list_backbones() if not name.startswith("small_")])
 def test_every_backbone_can_be_built(name: str) -> None:
     frames = 8 if "timesformer" in name else 32 if "vivit" in name else 16
