@@ -44,7 +44,7 @@ _LOCK = Lock()
 
 def start_of(run: Run, runs: Path) -> Path:
     """Return what a run starts from: the weights of the backbone, or the folder of a composition without a name."""
-    return runs / ("starts/" + f"{run.model}_{run.clips}" if run.model in VARIANTS else "resnet18.safetensors")
+    return runs / (f"starts/{run.model}_{run.clips}" if run.model in VARIANTS else "resnet18.safetensors")
 
 
 def write_start(run: Run, data: Path, runs: Path) -> None:
@@ -104,8 +104,9 @@ def make(run: Run, data: Path, runs: Path, threads: int) -> dict[str, Any]:
     commands, folder, log = commands_of(run, data, runs), runs / run.name, runs / f"{run.name}.log"
     with _LOCK:
         write_start(run, data, runs)
-        write_clips(runs)
-    if not (folder / "results.json").exists() or not is_done(folder, commands["train"]):
+        if run.clips == "hard_motions":
+            write_clips(runs)
+    if not is_done(folder, commands["train"]):
         call([*commands["train"], *(["--resume"] if folder.exists() else [])], log, threads)
     for part in tests_of(run):
         if not (folder / part / "results.json").exists():
@@ -133,7 +134,7 @@ def line_of(run: Run, folder: Path) -> dict[str, Any]:
         "train_seconds": round(sum(float(row["seconds"]) for row in epochs), 1),
         "last_val_top1": epochs[-1]["val_top1"],
         "train_top1": epochs[-1]["train_top1"],
-        "commit": run_text("git", "rev-parse", "--short", "HEAD"),
+        "commit": current_commit(),
     }
     tests = {part: json.loads((folder / part / "results.json").read_text()) for part in tests_of(run)}
     if tests:
@@ -145,7 +146,7 @@ def line_of(run: Run, folder: Path) -> dict[str, Any]:
 
 def share_of_partners(clips: str, path: Path) -> float | str:
     """Return the share of test videos that are taken for the class that is theirs backwards, or "" without such."""
-    head, *rows = list(csv.reader(path.open()))
+    head, *rows = list(csv.reader(path.read_text().splitlines()))
     partner = partners(clips, head[1:])
     if not partner:
         return ""
@@ -162,8 +163,9 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def run_text(*command: str) -> str:
-    """Run a command in the folder of the benchmarks and return its output."""
+def current_commit() -> str:
+    """Return the short name of the commit that is checked out."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, cwd=CSV.parent, capture_output=True, text=True, check=True).stdout.strip()
 
 

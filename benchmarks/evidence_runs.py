@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,6 @@ class Variant:
     tables: str
     temporal: Any
     augmenter: Any
-    flags: str = ""
-    note: str = field(default="", compare=False)
 
 
 def _arc(tables: str, **options: Any) -> Variant:
@@ -116,7 +114,7 @@ RECIPES = (
 
 
 EQUAL_TIME = {"arc_tsn": 5, "arc_tsm": 5, "arc_msn": 5, "dnr_tsn": 7, "dnr_tsm": 7}
-"""Epochs of strokes that take as long as those of the base model, by the times of a step in evidence.md."""
+"""Epochs of strokes that take about as long as eight of the base model."""
 BATCHES = {1: "--batch-size 1 --lr 0.00125", 2: "--batch-size 2 --lr 0.0025", 4: "--batch-size 4 --lr 0.005"}
 
 
