@@ -65,7 +65,7 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     if (shape, depths) != KNOWN:
         raise ConvertError(
             f"{SOURCE}: V-JEPA 2 of {depths[0]} blocks on tubelets {shape} and {depths[1]} of its pooler; known is "
-            "ViT-L: 24 blocks on tubelets (1024, 3, 2, 16, 16) and 3."
+            f"ViT-L: {KNOWN[1][0]} blocks on tubelets {KNOWN[0]} and {KNOWN[1][1]}."
         )
     cfg = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
     return compose(new | {"backbone.pooler.query": query}, dropped, "vjepa2_vit_large", num_frames=16, cfg=cfg)
