@@ -128,7 +128,9 @@ class TrainBatch:
                 num_classes=self.num_classes,
                 multi_label=is_several,
             )
-            targets.insert(0, mix(video[:even].flatten(1, 2), label[:even])[1])
+            images = video[:even].flatten(1, 2)
+            targets.insert(0, mix(images, label[:even])[1])
+            video[:even] = images.unflatten(1, video.shape[1:3])  # a copy, where the channels were innermost
         return torch.cat(targets)
 
     def _erase(self, video: Tensor) -> Tensor:
