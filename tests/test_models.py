@@ -72,8 +72,9 @@ SLOW = [case for case in (*FAMILIES, *OTHERS) if case not in QUICK]
 CASES: list[Any] = [*sorted(QUICK), *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)]
 FORMS = [case for case in (*SMALL_NAMES, *FULL) if case not in (*QUICK, *SLOW)]
 # Tracing every operation in Python takes seconds: where parts or dimensions differ.
+_LONG_TRACES = "_r50$|mbv2|mvit|dnr_slowfast|arc_msn|arc_tsn|movinet|dnr.arc"
 TRACED = [
-    case if case in QUICK and not re.search("_r50$|mbv2|mvit", case) else pytest.param(case, marks=pytest.mark.slow)
+    case if case in QUICK and not re.search(_LONG_TRACES, case) else pytest.param(case, marks=pytest.mark.slow)
     for case in SPECS
 ]
 

@@ -75,9 +75,12 @@ def test_every_entry_point_has_its_name_and_a_docstring(name: str) -> None:
 
 
 QUICK = one_of_each_family(NAMES)
+every_name = pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 
 
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
+@every_name
 def test_timm_creates_every_name(name: str) -> None:
     with torch.device("meta"):
         frames = spec_of(name).num_frames // 2 // (5 if "tdn" in name else 1) * (5 if "tdn" in name else 1)
@@ -90,7 +93,7 @@ def test_timm_creates_every_name(name: str) -> None:
     assert net.pretrained_cfg["architecture"] == name
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_name
 def test_the_config_is_in_timms_registry(name: str) -> None:
     cfg = timm.get_pretrained_cfg(name)
     assert isinstance(cfg, VideoCfg)

@@ -113,7 +113,9 @@ def test_c2d_without_a_pooling_is_tsn() -> None:
     assert {key: value.shape for key, value in converted.state.items()} == {key: v.shape for key, v in own.items()}
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if "R101" in name else name for name in PUBLISHED]
+)
 def test_cost_and_parameters_are_those_that_are_printed(name: str) -> None:
     """Most rows count five operations per number in a norm, where fvcore counts two today. Some leave norms out."""
     backbone, frames, _, crop, flops, params = PUBLISHED[name]

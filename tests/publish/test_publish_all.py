@@ -1,5 +1,6 @@
 """Tests of scripts/publish_all.py: the folders that it finds, and a failure that does not stop the others."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -7,8 +8,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 from fake_hub import TOKEN, FakeHub
 from helpers import REPO, load_file_as_module
+from safetensors.torch import load, load_file, save_file
 
 import videozoo
 from videozoo.engine import save_checkpoint
@@ -64,3 +67,26 @@ def test_two_folders_of_one_name_are_refused(script: ModuleType, weights: Path) 
     shutil.copytree(weights / "one", weights / "deeper" / "one")
     with pytest.raises(SystemExit, match="would both be one; rename one"):
         script.find_folders(weights)
+
+
+def test_half_precision_stays_and_the_log_goes_with_the_weights(
+    script: ModuleType, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = weights / "one"
+    state = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in load_file(folder / "model.safetensors").items()
+    }
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    results = {"top1": 0.5, "num_videos": 2, "class_names": ["a", "b"], "confusion": [[1, 0], [1, 0]]}
+    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "train.log").write_text("epoch 1/1\n")
+    with FakeHub() as hub:
+        hub.patch(monkeypatch, tmp_path / "home", TOKEN)
+        script.publish(folder, "lab/one", dry_run=False)
+        files = hub.repos["lab/one"].head()
+        model = videozoo.create_model("hf-hub:lab/one", pretrained=True)
+    assert files["train.log"] == b"epoch 1/1\n"
+    sent = load(files["model.safetensors"])
+    assert {name: tensor.dtype for name, tensor in sent.items()} == {name: t.dtype for name, t in state.items()}
+    assert all(torch.equal(tensor, sent[name].to(tensor.dtype)) for name, tensor in model.state_dict().items())

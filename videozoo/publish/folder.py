@@ -24,6 +24,8 @@ from videozoo.text import cause, json_text, some
 __all__ = ["CARD", "prepare_folder"]
 
 CARD = "README.md"
+LOGS = ("train.csv", "train.log")
+"""Accuracies by epoch and the printed lines of a training, which are published where a model folder has them."""
 # Fields that name files of this machine.
 _OWN_FIELDS = ("file", "url", "source", "state_dict", "hf_hub_id", "hf_hub_filename")
 _CLIP_SIDE = 64  # pixels of the clip on which both models are compared
@@ -48,17 +50,22 @@ def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, r
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     _check_tensors(state, repo)
     _check_classes(model, source, repo)
-    _check_source(state, source, repo)
+    stored = read_safetensors(source.folder / WEIGHTS) if source and source.run else {}
+    _check_source(state, stored, source, repo)
     texts = {CONFIG: json_text(config, 2) + "\n"}
     texts[CARD] = render_card(model, source, repo, revision)
     picture = source.run.picture if source and source.run else None
     try:
         folder.mkdir(parents=True)
-        save_weights(state, folder)
+        # In the precision in which they were measured, which loading has widened.
+        save_weights({name: tensor.to(stored.get(name, tensor).dtype) for name, tensor in state.items()}, folder)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         if picture is not None:
             shutil.copyfile(picture, folder / PICTURE)
+        for name in LOGS if source else ():
+            if (source.folder / name).is_file():
+                shutil.copyfile(source.folder / name, folder / name)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"could not be prepared in {folder} ({cause(error)})", source=repo) from error
     _check_rebuilt(folder, model, config, state, repo)
@@ -131,12 +138,12 @@ def _check_classes(model: Any, source: Source | None, repo: str) -> None:
         )
 
 
-def _check_source(state: Mapping[str, Tensor], source: Source | None, repo: str) -> None:
-    """Check that the results in the card were measured with these weights."""
+def _check_source(state: Mapping[str, Tensor], stored: Mapping[str, Tensor], source: Source | None, repo: str) -> None:
+    """Check that the results in the card were measured with these weights, in the precision of the file."""
     if source is None or source.run is None:
         return
-    measured = read_safetensors(source.folder / WEIGHTS)
-    if any(not _is_same(state.get(name), measured.get(name)) for name in {**state, **measured}):
+    widened = {name: tensor.to(state[name].dtype) for name, tensor in stored.items() if name in state}
+    if state.keys() != stored.keys() or any(not _is_same(state[name], widened[name]) for name in state):
         raise WeightsError(
             f"its weights are not those of {source.folder}, whose results the card would show; load them with "
             f"create_model('local-dir:{source.folder}', pretrained=True), or omit run",

@@ -1,0 +1,72 @@
+"""Tests of benchmarks/evidence*.py: the runs, the paired test and the page."""
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from helpers import REPO, load_file_as_module
+
+FOLDER = REPO / "benchmarks"
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
+
+
+def _script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    pytest.importorskip("scipy")
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return load_file_as_module(FOLDER / f"{name}.py")
+
+
+def _line(model: str, split: int, top1: float, study: str = "models", clips: str = "strokes") -> dict[str, str]:
+    scores = {"top1": top1, "mean_class": top1, "reversed_top1": 0.1, "partner": 0.2, "last_val_top1": top1}
+    line = {"study": study, "clips": clips, "model": model, "split": split, "flags": "", "train_seconds": 60}
+    return {key: str(value) for key, value in {**line, **scores, "train_top1": 1.0}.items()}
+
+
+def test_every_run_has_a_name_of_its_own_and_flags_that_the_command_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from videozoo.cli import build_parser
+
+    script = _script("evidence", monkeypatch)
+    runs = list(script.all_runs())
+    assert len({run.name for run in runs}) == len(runs)
+    assert all(script.name_of({**vars(run), "split": str(run.split)}) == run.name for run in runs)
+    parser = build_parser()
+    for run in runs:
+        for command in script.commands_of(run, tmp_path, tmp_path / "runs").values():
+            parser.parse_args(command)
+
+
+def test_paired_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = _script("evidence_page", monkeypatch)
+    found = page.compare([0.52, 0.54, 0.53], [0.50, 0.50, 0.50])
+    assert found.mean == pytest.approx(3)
+    assert found.error == pytest.approx(1 / 3**0.5)
+    assert found.high - found.mean == pytest.approx(4.303 / 3**0.5, abs=1e-3)
+    assert found.p == pytest.approx(0.0351, abs=1e-4)
+    assert found.wins == (3, 3)
+    assert page.compare([0.5], [0.4]) is None
+
+
+def test_page_and_figure_are_made_of_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = _script("evidence_page", monkeypatch)
+    lines = [_line(model, fold, top1) for model, top1 in (("tsm", 0.5), ("arc_tsm", 0.6)) for fold in (1, 2)]
+    lines[0]["top1"] = "0.52"
+    lines.append(_line("dnr_none", 1, 0.3, study="ablations"))
+    lines.append(_line("dnr_tsn", 1, 0.4))
+    text = page.page(lines)
+    assert "| `arc_tsm` | 60.0 ± 0.0 |" in text
+    assert "| `arc_tsm - tsm` | +9.0 ± 1.0 |" in text
+    assert "| `dnr_none` | 1d | 30.0 | -10.0 | 1 |" in text
+    page.draw(lines, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
+def test_weights_are_those_of_the_best_validation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = _script("evidence_weights", monkeypatch)
+    lines = [_line("tsm", 1, 0.5), _line("tsm", 2, 0.7), _line("tsm", 3, 0.7), _line("arc_tsm", 1, 0.1, "ablations")]
+    assert [run.name for run in script.best_runs(lines)] == ["models-strokes-tsm-2"]
+    log = f"$ videozoo finetune --data {tmp_path}/d/train.txt --output {tmp_path}/r/x"
+    assert script.without_paths(log, tmp_path / "d", tmp_path / "r") == (
+        "$ videozoo finetune --data DATA/train.txt --output RUNS/x"
+    )
