@@ -41,6 +41,10 @@ PREDICTION = """* TSN and ARC-TSN ignore the order of frames: ARC pools with a m
   out."""
 RECIPE = """Chosen by the last epoch's accuracy on the validation clips of the first fold of strokes (86 clips, so one
 clip is 1.2 points):"""
+EQUAL_TIME_NOTE = """Here models with an add-on have fewer epochs, so that their training takes about as long as the
+eight epochs of their base."""
+BATCHES_NOTE = """Clips a step, with the rate in proportion, on the first fold."""
+STARTS_NOTE = """Sixteen epochs in all: eight of the base and eight of ARC, or sixteen of one of them."""
 Scores = dict[str, dict[int, dict[str, str]]]  # line of the csv by model and split
 
 
@@ -113,19 +117,21 @@ def accuracy_table(scores: Scores, models: Sequence[str]) -> list[str]:
     return table(head, rows)
 
 
-def found_differences(scores: Scores) -> Iterator[tuple[str, Difference]]:
-    """Yield each add-on against its base, where two splits or more have both."""
+def found_differences(scores: Scores, bases: Scores | None = None) -> Iterator[tuple[str, Difference]]:
+    """Yield each add-on against its base, where two splits or more have both. The bases can be of another study."""
+    bases = scores if bases is None else bases
     for model, base in BASES.items():
-        splits = sorted(set(scores.get(model, {})) & set(scores.get(base, {})))
-        found = compare(*(values(scores, name, "top1", splits) for name in (model, base)))
+        splits = sorted(set(scores.get(model, {})) & set(bases.get(base, {})))
+        pair = ((scores, model), (bases, base)) if splits else ()
+        found = compare(*(values(own, name, "top1", splits) for own, name in pair)) if pair else None
         if found:
             yield f"{model} - {base}", found
 
 
-def difference_table(scores: Scores) -> list[str]:
-    """Return the table of paired differences between add-ons and their bases."""
+def difference_table(scores: Scores, bases: Scores | None = None) -> list[str]:
+    """Return the table of paired differences between add-ons and their bases, empty if there are none."""
     rows = []
-    for label, gap in found_differences(scores):
+    for label, gap in found_differences(scores, bases):
         cells = [f"{gap.mean:+.1f} ± {gap.error:.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}", f"{gap.p:.3f}"]
         rows.append([f"`{label}`", *cells, "{} of {}".format(*gap.wins), f"{gap.visible:.1f}"])
     head = ["difference in top-1", "mean ± standard error", "95 % interval", "p", "better in", "visible from"]
@@ -145,6 +151,36 @@ def ablation_table(lines: Sequence[dict[str, str]], kind: str) -> list[str]:
         gap = 100 * (statistics.mean(own) - statistics.mean(full))
         rows.append([f"`{name}`", variant.tables, mean_and_error(own), f"{gap:+.1f}", str(len(splits))])
     return table(["model", "table", "top-1", f"against `{default}`", "folds"], rows) if rows else []
+
+
+def equal_time_section(lines: Sequence[dict[str, str]]) -> list[str]:
+    """Return the section about trainings of equal time, empty if there are none."""
+    models, short = scores_of(lines, "models", "strokes"), scores_of(lines, "equal_time", "strokes")
+    if not short:
+        return []
+    splits = {split for rows in short.values() for split in rows}
+    bases = {
+        base: {split: models[base][split] for split in splits & set(models.get(base, {}))} for base in BASES.values()
+    }
+    shown = {model: rows for model, rows in {**bases, **short}.items() if rows}
+    order = [model for model in MODELS if model in shown]
+    return ["## Strokes, equal training time", "", EQUAL_TIME_NOTE, "", *accuracy_table(shown, order), "",
+            *difference_table(short, bases), ""]  # fmt: skip
+
+
+def flags_section(lines: Sequence[dict[str, str]], study: str, title: str, note: str) -> list[str]:
+    """Return the section about runs of some models with other flags, empty if there are none."""
+    found: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for line in lines:
+        if line["study"] == study:
+            found[line["model"], line["flags"]].append(line)
+    if not found:
+        return []
+    rows = [
+        [f"`{model}`", f"`{flags}`", mean_and_error([float(line["top1"]) for line in own]), str(len(own))]
+        for (model, flags), own in found.items()
+    ]
+    return [f"## {title}", "", note, "", *table(["model", "flags", "top-1", "folds"], rows), ""]
 
 
 def draw(lines: Sequence[dict[str, str]], path: Path) -> None:
@@ -181,6 +217,9 @@ def page(lines: Sequence[dict[str, str]]) -> str:
     for kind, title in (("arc", "Parts of ARC"), ("dnr", "Parts of DNR")):
         rows = ablation_table(lines, kind)
         text += [f"## {title}", "", *rows, ""] if rows else []
+    text += equal_time_section(lines)
+    text += flags_section(lines, "batches", "Small batches", BATCHES_NOTE)
+    text += flags_section(lines, "starts", "Start from a trained base", STARTS_NOTE)
     text += ["## Predicted before the runs", "", PREDICTION, "", "## Recipe", "", RECIPE, "", *recipe_table(lines), ""]
     flags = COMMON.format(split="FOLD_OR_SEED")
     text += ["All runs of the tables have these flags:", "", "```bash"]

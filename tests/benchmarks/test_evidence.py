@@ -54,7 +54,11 @@ def test_page_and_figure_are_made_of_the_lines(monkeypatch: pytest.MonkeyPatch, 
     lines[0]["top1"] = "0.52"
     lines.append(_line("dnr_none", 1, 0.3, study="ablations"))
     lines.append(_line("dnr_tsn", 1, 0.4))
+    lines += [_line("arc_tsm", fold, 0.54, study="equal_time") for fold in (1, 2)]
+    lines.append({**_line("tsm", 1, 0.45, study="starts"), "flags": "--epochs 16"})
     text = page.page(lines)
+    assert "| `arc_tsm - tsm` | +3.0 ± 1.0 |" in text
+    assert "| `tsm` | `--epochs 16` | 45.0 | 1 |" in text
     assert "| `arc_tsm` | 60.0 ± 0.0 |" in text
     assert "| `arc_tsm - tsm` | +9.0 ± 1.0 |" in text
     assert "| `dnr_none` | 1d | 30.0 | -10.0 | 1 |" in text
