@@ -108,7 +108,7 @@ RECIPES = (
     ("tsm", SGD),
     *(("dnr_tsn", f"{SGD} --addon-lr-scale {factor}") for factor in (1, 0.3)),
     ("tsm", ADAMW),
-    *(("arc_tsm", f"{ADAMW} --addon-lr-scale {factor}") for factor in (1, 0.1)),
+    *(("arc_tsm", f"{ADAMW} --addon-lr-scale {factor}") for factor in (1, 0.1, 0.02)),
     *(("dnr_tsn", f"{ADAMW} --addon-lr-scale {factor}") for factor in (1, 0.1)),
     ("tsm", "--opt sgd --lr 0.05"),
 )

@@ -1,4 +1,4 @@
-"""Tests of the bundled tiny weights: present, small, accurate, usable offline."""
+"""Tests of the bundled weights: present, small, accurate, usable offline."""
 
 import importlib.resources
 import json
@@ -20,6 +20,7 @@ from videozoo.data.motions import draw_motion, motion_classes, partner_of, write
 from videozoo.models.pretrained import weights_folder
 
 NAMES = ("test_arc_tsm", "test_dnr_tsn")
+OF_REAL_CLIPS = ("arc_tsm_narrow_r18", "dnr_tsn_narrow_r18")
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +72,31 @@ def test_it_classifies_motions(name: str) -> None:
     assert right > 0.9 * 2 * count * len(names)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_REAL_CLIPS)
+def test_weights_of_real_clips_are_small_and_say_what_they_are_of(name: str) -> None:
+    assert videozoo.list_pretrained(f"{name}*") == [f"{name}.strokes_64px"]
+    cfg = videozoo.get_pretrained_cfg(f"{name}.strokes_64px")
+    folder = weights_folder(name, cfg)
+    assert (folder / "model.safetensors").stat().st_size < 2_000_000
+    assert (cfg.license, cfg.dataset, cfg.num_classes) == ("other", "MSR-Action3D, strokes", 38)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "state no terms" in card
+    assert f"| top-1 accuracy | {100 * (cfg.metrics or {})['top1']:.4g} % |" in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_REAL_CLIPS)
+def test_real_clips_of_unseen_people_are_classified(name: str, shared_data: Path) -> None:
+    test = shared_data / "strokes" / "test.txt"
+    if not test.is_file():
+        pytest.skip("no strokes")
+    cfg = videozoo.get_pretrained_cfg(f"{name}.strokes_64px")
+    result = videozoo.evaluate(model=name, data=test, workers=0, device="cpu")
+    assert abs(result.top1 - (cfg.metrics or {})["top1"]) < 0.01
+    assert videozoo.evaluate(model=name, data=test, workers=0, device="cpu", reverse=True).top1 < result.top1 / 2
+
+
+@pytest.mark.parametrize("name", [*NAMES, *OF_REAL_CLIPS])
 def test_timm_gives_the_same(name: str) -> None:
     ours, theirs = (door(name, pretrained=True) for door in (videozoo.create_model, timm.create_model))
     for one, other in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
@@ -105,8 +130,8 @@ def test_git_ignores_no_file_of_the_models() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *OF_REAL_CLIPS])
 def test_card_is_what_the_script_writes(name: str) -> None:
-    script = load_file_as_module(REPO / "scripts" / "train_test_models.py")
+    script = load_file_as_module(REPO / "scripts" / "train_bundled.py")
     card = (weights_folder(name, videozoo.get_pretrained_cfg(name)) / "README.md").read_text(encoding="utf-8")
-    assert card == script.card_text(name), "run: python scripts/train_test_models.py --cards"
+    assert card == script.card_text(name), "run: python scripts/train_bundled.py --cards"

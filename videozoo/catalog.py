@@ -36,7 +36,8 @@ Catalog = Mapping[str, Mapping[str, Mapping[str, Any]]]
 # Short names of data sets, as they are in tags.
 DATA_SETS = {
     **{f"k{classes}": f"Kinetics-{classes}" for classes in (400, 600, 700, 710)},
-    **{"ssv1": "Something-Something V1", "ssv2": "Something-Something V2", "motions": "videozoo's generated motions"},
+    **{"ssv1": "Something-Something V1", "ssv2": "Something-Something V2"},
+    **{"motions": "videozoo's generated motions", "strokes": "MSR-Action3D, strokes"},
 }
 # The field of a row by which each name sorts, and whether the largest comes first.
 SORTS = {"top1": ("top1", True), "gmacs": ("macs", False), "params": ("params", False), "mb": ("bytes", False)}

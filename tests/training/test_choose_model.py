@@ -77,9 +77,9 @@ def test_offline_the_cached_weights_are_taken_and_else_the_bundled(
     refused = [message for message in caplog.messages if message.startswith(f"not {FIRST}, the start for a CPU of")]
     assert len(refused) == 1
     monkeypatch.setattr(constants, "HF_HUB_CACHE", constants.HF_HUB_CACHE + "-empty")
-    assert _chosen() == "test_arc_tsm.motions"
+    assert _chosen() == "arc_tsm_narrow_r18.strokes_64px"
     assert caplog.records[-1].levelno == logging.WARNING
-    assert "a tiny model for tests, as no other weights are here" in caplog.messages[-1]
+    assert "a small model, as no other weights are here" in caplog.messages[-1]
 
 
 def test_a_run_of_data_alone_is_trained_and_continued(

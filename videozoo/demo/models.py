@@ -17,7 +17,7 @@ from videozoo.engine.evaluation_folder import model_title
 from videozoo.models import UnknownModelError, create_model, list_pretrained
 from videozoo.models.config import class_names
 from videozoo.models.load import is_location, resolve_weights
-from videozoo.models.published import BUNDLED_TAG
+from videozoo.models.published import bundled_names
 from videozoo.models.registry import pretrained_name
 from videozoo.report import Cost, count_cost
 
@@ -67,7 +67,7 @@ class ModelPool:
     def __init__(self, names: Sequence[str] = (), *, has_registry: bool = True, device: str = "auto") -> None:
         names = [_checked(name) for name in names]
         published = list_pretrained()
-        bundled = [name for name in published if name.endswith(f".{BUNDLED_TAG}")]
+        bundled = bundled_names()
         more = [*bundled, *published] if has_registry else [] if names else bundled
         self._names = _by_title(dict.fromkeys([*names, *more]))
         self._device = find_device(device)

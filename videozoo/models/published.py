@@ -12,11 +12,11 @@ from torchvision.models import video
 from videozoo.hub.files import WEIGHTS
 from videozoo.models.config import VideoCfg, merge_cfg
 
-__all__ = ["BUNDLED", "BUNDLED_TAG", "facts_of", "published_weights"]
+__all__ = ["BUNDLED", "bundled_names", "facts_of", "published_weights"]
 
 _HERE = Path(__file__).parent
-# Tiny weights that travel with the package, a folder each; scripts/train_test_models.py makes them.
-BUNDLED, BUNDLED_TAG = _HERE / "bundled", "motions"
+# Small weights that travel with the package, a folder per architecture; scripts/train_bundled.py makes them.
+BUNDLED = _HERE / "bundled"
 
 
 @cache
@@ -39,9 +39,16 @@ def published_weights(arch: str, input_size: tuple[int, ...]) -> dict[str, Video
         arch: its name.
         input_size: its own (C, H, W), which is that of all checkpoints whose record names no other.
     """
-    bundled = {BUNDLED_TAG: _bundled_config(BUNDLED / arch)} if (BUNDLED / arch).is_dir() else {}
+    bundled = [_bundled_config(BUNDLED / arch)] if (BUNDLED / arch).is_dir() else []
     rows = _table()["weights"].get(arch, {})
-    return bundled | {tag: _config({"input_size": input_size, **row}) for tag, row in rows.items()}
+    return {cfg.tag: cfg for cfg in bundled} | {
+        tag: _config({"input_size": input_size, **row}) for tag, row in rows.items()
+    }
+
+
+def bundled_names() -> list[str]:
+    """Return ``arch.tag`` of each weights that travel with the package."""
+    return [f"{folder.name}.{_bundled_config(folder).tag}" for folder in sorted(BUNDLED.iterdir()) if folder.is_dir()]
 
 
 def facts_of(cfg: VideoCfg) -> dict[str, Any]:

@@ -268,6 +268,10 @@ _register(
 _register("tsn_mbv2", ModelSpec("mobilenetv2_100", TSN()), "TSN")
 _register("tsm_mbv2", ModelSpec("mobilenetv2_100", TSM()), "TSM")
 
+# With bundled weights of real clips, small enough to travel with the package.
+_register("arc_tsm_narrow_r18", ModelSpec("narrow_resnet18", TSM(), (ARC(),)), "A small ARC on TSM,")
+_register("dnr_tsn_narrow_r18", ModelSpec("narrow_resnet18", TSN(), (DNR(),)), "A small DNR on TSN,")
+
 # For tests, with bundled weights. timm has test_* models too.
 _register("test_arc_tsm", ModelSpec("tiny_resnet", TSM(), (ARC(),)), "A tiny ARC on TSM, for testing only,")
 _register("test_dnr_tsn", ModelSpec("tiny_resnet", TSN(), (DNR(),)), "A tiny DNR on TSN, for testing only,")

@@ -1,4 +1,4 @@
-"""A ResNet of about 50,000 parameters, for the bundled weights and for tests."""
+"""Small ResNets, for the bundled weights and for tests."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from timm.models.resnet import BasicBlock, ResNet
 
 from videozoo.nets.registry import register_backbone
 
-__all__ = ["make_tiny_resnet"]
+__all__ = ["make_narrow_resnet18", "make_tiny_resnet"]
 
 
 def make_tiny_resnet(**kwargs: Any) -> ResNet:
-    """Return timm's ResNet with one basic block per stage and few channels.
+    """Return timm's ResNet with one basic block per stage and few channels, about 50,000 parameters in all.
 
     Args:
         kwargs: those of timm's ``ResNet``.
@@ -22,3 +22,16 @@ def make_tiny_resnet(**kwargs: Any) -> ResNet:
 register_backbone(
     "tiny_resnet", make_tiny_resnet, "ResNet of four basic blocks with 16 to 48 channels.", first_conv="conv1"
 )
+
+
+def make_narrow_resnet18(**kwargs: Any) -> ResNet:
+    """Return timm's ResNet-18 with 32 to 96 channels, about 570,000 parameters in all.
+
+    Args:
+        kwargs: those of timm's ``ResNet``.
+    """
+    block: Any = BasicBlock
+    return ResNet(block, (2, 2, 2, 2), channels=(32, 48, 64, 96), stem_width=32, **kwargs)
+
+
+register_backbone("narrow_resnet18", make_narrow_resnet18, "ResNet-18 with 32 to 96 channels.", first_conv="conv1")

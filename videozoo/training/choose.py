@@ -10,7 +10,7 @@ import torch
 
 from videozoo.catalog import select_rows
 from videozoo.models.default_start import Start, published_start
-from videozoo.models.published import BUNDLED_TAG
+from videozoo.models.published import bundled_names
 from videozoo.text import gmacs_text
 
 __all__ = ["BUNDLED_START", "CHOICES", "Choice", "Machine", "choice_for", "describe_weights", "good_starts"]
@@ -77,7 +77,7 @@ CHOICES = (
     Choice("x3d_m.mm_k400_16f", False, 30, 16, 50),
     Choice("x3d_s.mm_k400_13f", False, 0, 0, 50),
 )
-BUNDLED_START = f"test_arc_tsm.{BUNDLED_TAG}"
+BUNDLED_START = "arc_tsm_narrow_r18.strokes_64px"
 
 
 def choice_for(machine: Machine) -> Choice:
@@ -97,9 +97,10 @@ def good_starts(machine: Machine, facts: Mapping[str, Mapping[str, Any]]) -> Ite
     """
     choice = choice_for(machine)
     yield published_start(choice.weights)
+    last = {choice.weights, *bundled_names()}
     suited = select_rows(facts, data_set="k400", max_gmacs=choice.max_gmacs, sort="top1")
     for name in dict.fromkeys([*suited, *select_rows(facts, sort="gmacs")]):
-        if name != choice.weights and not name.endswith(f".{BUNDLED_TAG}"):
+        if name not in last:
             start = published_start(name)
             if start.is_here:
                 yield start

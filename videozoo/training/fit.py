@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from videozoo.engine import FitConfig, FitResult
     from videozoo.models import Ensemble, VideoNet
 
+ADAM_ARC_SCALE = 0.02
+
 
 def make_config(settings: Settings) -> "FitConfig":
     """Return the engine's config.
@@ -56,7 +58,8 @@ def fit_model(
 
     from .pictures import RunPictures
 
-    config = dataclasses.replace(config, class_weights=_class_weights(settings, train))
+    scale = _addon_lr_scale(settings, model)
+    config = dataclasses.replace(config, class_weights=_class_weights(settings, train), addon_lr_scale=scale)
     train_batch = _train_batch(settings, model, train)
     train_loader = make_train_loader(settings, model, train)
     val_loader = make_val_loader(settings, model, val)
@@ -119,6 +122,24 @@ def _train_batch(settings: Settings, model: "VideoNet | Ensemble", train: "Video
     mixing = ("mixup", "cutmix", "mixup_prob", "mixup_switch_prob", "smoothing", "reprob", "remode")
     values = {name: getattr(settings, name) for name in mixing}
     return TrainBatch(ClipNormalizer.of(resolve_data_config(model)), num_classes=len(train.class_names), **values)
+
+
+def _addon_lr_scale(settings: Settings, model: "VideoNet | Ensemble") -> float:
+    """Return the flag or, without it, a lower rate for ARC where steps are normalized, as Adam's are.
+
+    Its maps start at zero and move too fast there (benchmarks/evidence.md). The paper trains with SGD.
+    """
+    from videozoo import ARC
+    from videozoo.engine.optim import settings_without_effect
+
+    if settings.addon_lr_scale is not None:
+        return settings.addon_lr_scale
+    specs = getattr(model.spec, "members", (model.spec,))
+    has_arc = any(isinstance(part, ARC) for spec in specs for part in spec.augmenters)
+    if not has_arc or "opt_betas" in settings_without_effect(settings.opt):
+        return 1.0
+    note(f"ARC trains at {ADAM_ARC_SCALE:g} times the rate, as --opt is {settings.opt}; --addon-lr-scale sets it")
+    return ADAM_ARC_SCALE
 
 
 def _class_weights(settings: Settings, train: "VideoSource") -> tuple[float, ...] | None:

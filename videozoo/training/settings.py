@@ -151,8 +151,9 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
                 help="learning rate factor per layer, from the head to the stem"),
         Setting("--head-lr-scale", type=float, default=FitConfig.head_lr_scale, metavar="F",
                 help="learning rate factor of the classifier; 5 in the TSM paper's code"),
-        Setting("--addon-lr-scale", type=float, default=FitConfig.addon_lr_scale, metavar="F",
-                help="learning rate factor of what ARC, DNR or TPN added to the model"),
+        Setting("--addon-lr-scale", type=float, metavar="F",
+                help="learning rate factor of what ARC, DNR or TPN added to the model; default: 0.02 for ARC if "
+                     "--opt has betas, as adamw has, else 1"),
         Setting("--sched", default=FitConfig.sched, choices=SCHEDULES, metavar="NAME",
                 help=f"learning rate schedule: {', '.join(SCHEDULES)}"),
         Setting("--warmup-epochs", type=float, default=FitConfig.warmup_epochs, metavar="N",

@@ -80,7 +80,7 @@ def choose_model(settings: Settings) -> None:
         note(f"not {start.name}, the start for {machine}: {problem}")
     settings.model = start.name
     if start.name == BUNDLED_START:
-        warn(f"no --model: {start.name}, a tiny model for tests, as no other weights are here; expect little of it")
+        warn(f"no --model: {start.name}, a small model, as no other weights are here; expect little of it")
     else:
         known = describe_weights(start.name, facts[start.name])
         note(f"no --model: {known}, for {machine}; --model NAME takes another")
