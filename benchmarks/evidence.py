@@ -58,7 +58,8 @@ def write_start(run: Run, data: Path, runs: Path) -> None:
     if run.model in VARIANTS and not start_of(run, runs).exists():
         parts = VARIANTS[run.model]
         count = CLASSES[run.clips]
-        model = compose("resnet18", parts.temporal, [parts.augmenter], num_classes=count, backbone_weights=weights)
+        start = {"backbone_weights": weights} if parts.backbone == "resnet18" else {}
+        model = compose(parts.backbone, parts.temporal, parts.augmenters, num_classes=count, **start)
         save_checkpoint(start_of(run, runs), model.state_dict(), model_config(model))
 
 

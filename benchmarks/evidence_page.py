@@ -11,11 +11,17 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from evidence import CSV, read_csv
-from evidence_runs import BASES, COMMON, MODELS, SETS, VARIANTS, all_runs
+from evidence_runs import COMMON, LONG, MODELS, PAIRS, SAME, SETS, VARIANTS, all_runs
 from pages import table, write
 from scipy import stats
 
-PAGE, FIGURE = CSV.with_suffix(".md"), CSV.with_suffix(".png")
+FOLDER, PAGE, FIGURE = CSV.parent, CSV.with_suffix(".md"), CSV.with_suffix(".png")
+PICTURES = {
+    "evidence_cam.png": "Grad-CAM heat maps of ARC-TSM and TSM over the frames of the clip",
+    "evidence_states.png": "Input states of a layer of ARC-TSM, and what each step changes in them",
+}
+PICTURES_NOTE = """The first test clip of the first fold that ARC-TSM gets right and TSM takes for its partner
+(`evidence_pictures.py`): heat maps of both, and the evolving state of ARC."""
 POWER = 0.8
 TITLES = {
     "strokes": "Strokes: 38 classes in pairs, five folds by person",
@@ -31,7 +37,10 @@ clips.
 *Mean class* is the mean of the accuracies of the classes. *Reversed* plays the test clips backwards against their
 labels: a model that ignores the order of frames keeps its accuracy. *Taken for the partner* is the share of test clips
 that get the class which shows the same motion backwards. *Visible from* is the smallest true difference that the paired
-t test finds in four of five cases. All numbers but p are points."""
+t test finds in four of five cases. All numbers but p are points.
+
+DNR-TSN shifts an eighth of the channels over time as TSM does, so on this backbone DNR-TSM is the same network: both
+gave the same weights, bit by bit. What DNR itself adds is `dnr_tsn - tsm`."""
 PREDICTION = """* TSN and ARC-TSN ignore the order of frames: ARC pools with a maximum over time, and its other maps
   see one frame. Both get about 40 to 45 on strokes, as many forwards as backwards, and take every fourth clip or more
   for its partner. DNR-TSN shifts channels over time, so it belongs to the models with order.
@@ -49,6 +58,7 @@ clip is 1.2 points, and differences below 10 points say little).
   does not need it."""
 EQUAL_TIME_NOTE = """Here models with an add-on have fewer epochs, so that their training takes about as long as the
 eight epochs of their base."""
+LONGER_NOTE = """A ResNet-18 with 32 to 96 channels, from random weights, with `{flags}`."""
 BATCHES_NOTE = """Clips a step, with the rate in proportion, on the first fold."""
 STARTS_NOTE = """Sixteen epochs in all: eight of the base and eight of ARC, or sixteen of one of them."""
 Scores = dict[str, dict[int, dict[str, str]]]  # line of the csv by model and split
@@ -126,7 +136,7 @@ def accuracy_table(scores: Scores, models: Sequence[str]) -> list[str]:
 def found_differences(scores: Scores, bases: Scores | None = None) -> Iterator[tuple[str, Difference]]:
     """Yield each add-on against its base, where two splits or more have both. The bases can be of another study."""
     bases = scores if bases is None else bases
-    for model, base in BASES.items():
+    for model, base in PAIRS:
         splits = sorted(set(scores.get(model, {})) & set(bases.get(base, {})))
         pair = ((scores, model), (bases, base)) if splits else ()
         found = compare(*(values(own, name, "top1", splits) for own, name in pair)) if pair else None
@@ -166,12 +176,24 @@ def equal_time_section(lines: Sequence[dict[str, str]]) -> list[str]:
         return []
     splits = {split for rows in short.values() for split in rows}
     bases = {
-        base: {split: models[base][split] for split in splits & set(models.get(base, {}))} for base in BASES.values()
+        base: {split: models[base][split] for split in splits & set(models.get(base, {}))}
+        for base in ("tsn", "tsm", "msn")
     }
     shown = {model: rows for model, rows in {**bases, **short}.items() if rows}
     order = [model for model in MODELS if model in shown]
     return ["## Strokes, equal training time", "", EQUAL_TIME_NOTE, "", *accuracy_table(shown, order), "",
             *difference_table(short, bases), ""]  # fmt: skip
+
+
+def longer_section(lines: Sequence[dict[str, str]]) -> list[str]:
+    """Return the section about narrow networks that were trained for longer, empty if there are none."""
+    scores = {name.removeprefix("narrow_"): rows for name, rows in scores_of(lines, "longer", "strokes").items()}
+    if not scores:
+        return []
+    order = [model for model in MODELS if model in scores]
+    note = LONGER_NOTE.format(flags=LONG)
+    return ["## Strokes, a narrow ResNet-18 trained for longer", "", note, "", *accuracy_table(scores, order), "",
+            *difference_table(scores), ""]  # fmt: skip
 
 
 def flags_section(lines: Sequence[dict[str, str]], study: str, title: str, note: str) -> list[str]:
@@ -189,12 +211,15 @@ def flags_section(lines: Sequence[dict[str, str]], study: str, title: str, note:
     return [f"## {title}", "", note, "", *table(["model", "flags", "top-1", "folds"], rows), ""]
 
 
+def panels_of(lines: Sequence[dict[str, str]]) -> list[str]:
+    """Return the sets on which an add-on and its base have two runs or more."""
+    return [clips for clips in TITLES if any(found_differences(scores_of(lines, "models", clips)))]
+
+
 def draw(lines: Sequence[dict[str, str]], path: Path) -> None:
-    """Draw the paired differences with their intervals, one panel per set with several splits."""
-    panels = [clips for clips in TITLES if any(found_differences(scores_of(lines, "models", clips)))]
-    figure, axes = plt.subplots(
-        1, max(1, len(panels)), figsize=(4.4 * max(1, len(panels)), 2.6), sharey=True, squeeze=False
-    )
+    """Draw the paired differences with their intervals, one panel per set of `panels_of`."""
+    panels = panels_of(lines)
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 2.6), sharey=True, squeeze=False)
     for axis, clips in zip(axes[0], panels, strict=False):
         found = list(found_differences(scores_of(lines, "models", clips)))
         for place, (_, gap) in enumerate(found):
@@ -216,9 +241,11 @@ def page(lines: Sequence[dict[str, str]]) -> str:
     count = len(list(all_runs()))
     if len(lines) < count:
         text += [f"**{len(lines)} of {count} runs are made so far.** Tables without runs are left out.", ""]
+    if panels_of(lines):
+        text += [f"![Differences in top-1 between models with and without ARC or DNR]({FIGURE.name})", ""]
     for clips, title in TITLES.items():
         scores = scores_of(lines, "models", clips)
-        models = [model for model in MODELS if model in scores]
+        models = [model for model in (*MODELS, SAME) if model in scores]
         if models:
             differences = difference_table(scores)
             text += [f"## {title}", "", *accuracy_table(scores, models), ""]
@@ -226,9 +253,12 @@ def page(lines: Sequence[dict[str, str]]) -> str:
     for kind, title in (("arc", "Parts of ARC"), ("dnr", "Parts of DNR")):
         rows = ablation_table(lines, kind)
         text += [f"## {title}", "", *rows, ""] if rows else []
+    text += longer_section(lines)
     text += equal_time_section(lines)
     text += flags_section(lines, "batches", "Small batches", BATCHES_NOTE)
     text += flags_section(lines, "starts", "Start from a trained base", STARTS_NOTE)
+    if all((FOLDER / name).is_file() for name in PICTURES):
+        text += ["## One clip", "", PICTURES_NOTE, "", *(f"![{about}]({name})\n" for name, about in PICTURES.items())]
     text += ["## Predicted before the runs", "", PREDICTION, "", "## Recipe", "", RECIPE, "", *recipe_table(lines), ""]
     flags = COMMON.format(split="FOLD_OR_SEED")
     text += ["All runs of the tables have these flags:", "", "```bash"]
@@ -252,7 +282,8 @@ def accuracies(line: dict[str, str]) -> list[str]:
 
 def main() -> None:
     lines = read_csv(CSV)
-    draw(lines, FIGURE)
+    if panels_of(lines):
+        draw(lines, FIGURE)
     write(PAGE, page(lines))
 
 

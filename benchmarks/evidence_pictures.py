@@ -14,8 +14,6 @@ from pathlib import Path
 from evidence import CSV, read_csv
 from evidence_runs import Run, partners
 
-PICTURES = {"cam.png": "evidence_cam.png", "states.png": "evidence_states.png"}
-
 
 def predictions(folder: Path) -> dict[str, tuple[str, str]]:
     """Return label and prediction of each test clip, by its path in the data folder."""
@@ -46,8 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--model", str(ours / "last"), "--compare", str(base / "last"), "--show", "cam,states"]
         subprocess.run([sys.executable, "-m", "videozoo", "explain", *flags, "--output", folder, str(clip)], check=True)
-        for name, own in PICTURES.items():
-            shutil.copyfile(Path(folder) / name, CSV.with_name(own))
+        for name in ("cam.png", "states.png"):
+            shutil.copyfile(Path(folder) / name, CSV.with_name(f"evidence_{name}"))
     print(clip.relative_to(args.data))
 
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from videozoo import ARC, DNR, TSM, TSN
+from videozoo import ARC, DNR, MSN, TSM, TSN
 from videozoo.data.motions import partner_of, write_motions
 
 FOLDS = (1, 2, 3, 4, 5)
-MODELS = ("tsn", "tsm", "msn", "arc_tsn", "arc_tsm", "arc_msn", "dnr_tsn", "dnr_tsm")
-BASES = {"arc_tsn": "tsn", "arc_tsm": "tsm", "arc_msn": "msn", "dnr_tsn": "tsn", "dnr_tsm": "tsm"}
+MODELS = ("tsn", "tsm", "msn", "arc_tsn", "arc_tsm", "arc_msn", "dnr_tsn")
+SAME = "dnr_tsm"
+"""The network of ``dnr_tsn``, which shifts the channels as TSM does. It is run once, to show that."""
+PAIRS = (("arc_tsn", "tsn"), ("arc_tsm", "tsm"), ("arc_msn", "msn"), ("dnr_tsn", "tsn"), ("dnr_tsn", "tsm"))
+"""What is compared: a model with an add-on, and one without."""
 CLASSES = {"strokes": 38, "grid_words": 51, "hard_motions": 20}
 
 COMMON = (
@@ -52,19 +55,30 @@ class Run:
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of an ablation: the model of a table with one option changed."""
+    """A composition without a name.
+
+    Args:
+        tables: those of the papers that it belongs to.
+        temporal, augmenters: its parts.
+        backbone: ``resnet18`` starts from ImageNet weights, others are random.
+    """
 
     tables: str
     temporal: Any
-    augmenter: Any
+    augmenters: tuple[Any, ...]
+    backbone: str = "resnet18"
 
 
 def _arc(tables: str, **options: Any) -> Variant:
-    return Variant(tables, TSM(), ARC(**options))
+    return Variant(tables, TSM(), (ARC(**options),))
 
 
 def _dnr(tables: str, **options: Any) -> Variant:
-    return Variant(tables, TSN(), DNR(**options))
+    return Variant(tables, TSN(), (DNR(**options),))
+
+
+def _narrow(temporal: Any, *augmenters: Any) -> Variant:
+    return Variant("", temporal, augmenters, "narrow_resnet18")
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -99,7 +113,17 @@ VARIANTS: Mapping[str, Variant] = {
     "dnr_se": _dnr("1d", relay="se"),
     "dnr_keep_affine": _dnr("start", keep_affine=True),
     "dnr_gn": _dnr("3", norm="gn"),
+    "narrow_tsn": _narrow(TSN()),
+    "narrow_tsm": _narrow(TSM()),
+    "narrow_msn": _narrow(MSN()),
+    "narrow_arc_tsn": _narrow(TSN(), ARC()),
+    "narrow_arc_tsm": _narrow(TSM(), ARC()),
+    "narrow_arc_msn": _narrow(MSN(), ARC()),
+    "narrow_dnr_tsn": _narrow(TSN(), DNR()),
 }
+NARROW = tuple(name for name, variant in VARIANTS.items() if variant.backbone != "resnet18")
+LONG = "--opt adamw --lr 2e-3 --weight-decay 0.05 --drop 0.2 --warmup-epochs 2 --epochs 40"
+"""Flags with which a narrow network from random weights learns all that it can in the time of eight epochs."""
 
 
 SGD, ADAMW = "--opt sgd --lr 0.02", "--opt adamw --lr 5e-4 --weight-decay 0.05"
@@ -111,11 +135,14 @@ RECIPES = (
     *(("arc_tsm", f"{ADAMW} --addon-lr-scale {factor}") for factor in (1, 0.1, 0.02)),
     *(("dnr_tsn", f"{ADAMW} --addon-lr-scale {factor}") for factor in (1, 0.1)),
     ("tsm", "--opt sgd --lr 0.05"),
+    *(("narrow_arc_tsm", f"{LONG} --addon-lr-scale {factor}") for factor in (0.02, 0.1, 1)),
+    *(("narrow_dnr_tsn", f"{LONG} --addon-lr-scale {factor}") for factor in (0.1, 1)),
+    *(("narrow_tsm", f"{LONG} --lr {rate}") for rate in ("2e-3", "1e-3")),
 )
 """Trials of the recipe, on the first fold of strokes. Only their accuracy on its validation clips was looked at."""
 
 
-EQUAL_TIME = {"arc_tsn": 6, "arc_tsm": 6, "arc_msn": 6, "dnr_tsn": 7, "dnr_tsm": 7}
+EQUAL_TIME = {"arc_tsn": 6, "arc_tsm": 6, "arc_msn": 6, "dnr_tsn": 7}
 """Epochs of strokes that take about as long as eight of the base model."""
 INIT_FROM = "--init-from {runs}/models-strokes-tsm-{split}/last"
 STARTS = (("arc_tsm", INIT_FROM), ("arc_tsm", "--epochs 16"), ("tsm", "--epochs 16"))
@@ -129,10 +156,13 @@ def all_runs() -> Iterator[Run]:
     yield from (Run("recipe", "strokes", model, 1, flags) for model, flags in RECIPES)
     for fold in FOLDS:
         yield from (Run("models", "strokes", model, fold) for model in MODELS)
+    yield Run("models", "strokes", SAME, 1)
     for seed in (1, 2, 3):
         yield from (Run("models", "hard_motions", model, seed) for model in MODELS)
     yield from (Run("models", "grid_words", model, 1) for model in MODELS)
-    yield from (Run("ablations", "strokes", name, 1) for name in VARIANTS)
+    for fold in FOLDS:
+        yield from (Run("longer", "strokes", name, fold, LONG) for name in NARROW)
+    yield from (Run("ablations", "strokes", name, 1) for name in VARIANTS if name not in NARROW)
     for flags in BATCHES.values():
         yield from (Run("batches", "strokes", model, 1, flags) for model in ("tsn", "dnr_tsn", "dnr_gn"))
     for fold in FEW_FOLDS:

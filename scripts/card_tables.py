@@ -16,6 +16,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 DATASETS = {
     **{f"Kinetics-{classes}": f"K{classes}" for classes in (400, 600, 700, 710)},
     **{"Something-Something V2": "SSv2", "Something-Something V1": "SSv1"},
+    **{"videozoo's generated motions": "motions", "MSR-Action3D, strokes": "strokes"},
 }
 SOURCES = {"MMAction2 1.x": "MMAction2", "the TSM authors": "TSM authors"}
 RIGHT = "--:"  # alignment of a column of numbers
@@ -40,7 +41,7 @@ def weights_table(rows: Sequence[dict[str, str]]) -> str:
         figures = [row["top1"], row["top5"], f"{int(row['params']) / 1e6:.2f}", gmacs_text(int(row["macs"]))]
         stride = row["sampling"].partition("stride ")[2]
         frames = f"{row['frames']}x{stride}" if stride else row["frames"]
-        dataset = DATASETS.get(row["dataset"], "motions")
+        dataset = DATASETS[row["dataset"]]
         cells.append([f"`{row['model']}`", dataset, frames, views, row["crop"], *figures, row["license"], source])
     head = (
         "model",

@@ -56,7 +56,13 @@ def test_page_and_figure_are_made_of_the_lines(monkeypatch: pytest.MonkeyPatch, 
     lines.append(_line("dnr_tsn", 1, 0.4))
     lines += [_line("arc_tsm", fold, 0.54, study="equal_time") for fold in (1, 2)]
     lines.append({**_line("tsm", 1, 0.45, study="starts"), "flags": "--epochs 16"})
+    lines += [
+        _line(f"narrow_{model}", fold, top1, study="longer")
+        for model, top1 in (("tsm", 0.7), ("arc_tsm", 0.75))
+        for fold in (1, 2)
+    ]
     text = page.page(lines)
+    assert "| `arc_tsm - tsm` | +5.0 ± 0.0 |" in text
     assert "| `arc_tsm - tsm` | +3.0 ± 1.0 |" in text
     assert "| `tsm` | `--epochs 16` | 45.0 | 1 |" in text
     assert "| `arc_tsm` | 60.0 ± 0.0 |" in text
@@ -74,3 +80,8 @@ def test_weights_are_those_of_the_best_validation(monkeypatch: pytest.MonkeyPatc
     assert script.without_paths(log, tmp_path / "d", tmp_path / "r") == (
         "$ videozoo finetune --data DATA/train.txt --output RUNS/x"
     )
+
+
+def test_the_page_is_written_from_the_csv(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = _script("evidence_page", monkeypatch)
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(page.read_csv(page.CSV))

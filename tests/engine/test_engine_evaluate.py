@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from videozoo import batched_forward
 from videozoo.engine import EngineError, EvalResult, TrainingError, evaluate, result_dict
+from videozoo.engine.evaluation_folder import model_title
 from videozoo.engine.metrics import class_accuracies, confusion_matrix, mean_class_accuracy, topk_accuracy
 
 
@@ -254,3 +255,17 @@ def test_equal_scores_are_chance_not_luck() -> None:
     assert result.top1 == pytest.approx(1 / 3)
     assert result.mean_class == pytest.approx(1 / 3)
     assert result.loss == pytest.approx(math.log(3), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("runs/arc/best", "arc"),
+        ("runs/tsm/last/", "tsm"),
+        ("local-dir:/x/mine", "mine"),
+        ("hf-hub:org/net", "net"),
+        ("tsm_r18.x", "tsm_r18.x"),
+    ],
+)
+def test_models_are_called_by_what_differs_between_runs(name: str, title: str) -> None:
+    assert model_title(name) == title

@@ -178,7 +178,8 @@ def _group_rows(group: GroupResult) -> Iterable[list[Any]]:
 
 def model_title(name: str) -> str:
     """Return the end of what a model is called: the part that differs between runs beside each other."""
-    return name.removesuffix("/").removesuffix("/best").rpartition("/")[2].removeprefix("local-dir:")
+    run = re.sub(r"/(best|last)$", "", name.removesuffix("/"))
+    return run.rpartition("/")[2].removeprefix("local-dir:")
 
 
 def file_stems(names: Iterable[str]) -> list[str]:

@@ -41,7 +41,7 @@ def published_weights(arch: str, input_size: tuple[int, ...]) -> dict[str, Video
     """
     bundled = [_bundled_config(BUNDLED / arch)] if (BUNDLED / arch).is_dir() else []
     rows = _table()["weights"].get(arch, {})
-    return {cfg.tag: cfg for cfg in bundled} | {
+    return {str(cfg.tag): cfg for cfg in bundled} | {
         tag: _config({"input_size": input_size, **row}) for tag, row in rows.items()
     }
 

@@ -63,9 +63,9 @@ def prepare_folder(folder: Path, model: Any, source: Source | None, repo: str, r
             (folder / name).write_text(text, encoding="utf-8")
         if picture is not None:
             shutil.copyfile(picture, folder / PICTURE)
-        for name in LOGS if source else ():
-            if (source.folder / name).is_file():
-                shutil.copyfile(source.folder / name, folder / name)
+        for log in [source.folder / name for name in LOGS] if source else ():
+            if log.is_file():
+                shutil.copyfile(log, folder / log.name)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"could not be prepared in {folder} ({cause(error)})", source=repo) from error
     _check_rebuilt(folder, model, config, state, repo)

@@ -134,8 +134,8 @@ def _addon_lr_scale(settings: Settings, model: "VideoNet | Ensemble") -> float:
 
     if settings.addon_lr_scale is not None:
         return settings.addon_lr_scale
-    specs = getattr(model.spec, "members", (model.spec,))
-    has_arc = any(isinstance(part, ARC) for spec in specs for part in spec.augmenters)
+    members = getattr(model, "members", [model])
+    has_arc = any(isinstance(part, ARC) for member in members for part in member.spec.augmenters)
     if not has_arc or "opt_betas" in settings_without_effect(settings.opt):
         return 1.0
     note(f"ARC trains at {ADAM_ARC_SCALE:g} times the rate, as --opt is {settings.opt}; --addon-lr-scale sets it")
