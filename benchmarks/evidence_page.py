@@ -121,14 +121,17 @@ def mean_and_error(numbers: Sequence[float]) -> str:
 
 
 def accuracy_table(scores: Scores, models: Sequence[str]) -> list[str]:
-    """Return the table of accuracies of one set."""
+    """Return the table of accuracies of one set, over the splits that all models have."""
     rows = []
+    shared = sorted(set.intersection(*(set(scores[model]) for model in models if model != SAME)))
     for model in models:
+        splits = [split for split in shared if split in scores[model]]
         cells = [
-            mean_and_error(values(scores, model, key)) for key in ("top1", "mean_class", "reversed_top1", "partner")
+            mean_and_error(values(scores, model, key, splits))
+            for key in ("top1", "mean_class", "reversed_top1", "partner")
         ]
         seconds = statistics.mean(values(scores, model, "train_seconds"))
-        rows.append([f"`{model}`", *cells, str(len(scores[model])), f"{seconds / 60:.1f}"])
+        rows.append([f"`{model}`", *cells, str(len(splits)), f"{seconds / 60:.1f}"])
     head = ["model", "top-1", "mean class", "top-1 reversed", "taken for the partner", "runs", "minutes"]
     return table(head, rows)
 
