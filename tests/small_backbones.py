@@ -163,7 +163,7 @@ for _name, _first, _make in (
     register_backbone(_name, _make, "For tests.", first_conv=_first)
 
 SMALL = {
-    **dict.fromkeys(("resnet18", "resnet34", "tiny_resnet", "narrow_resnet18"), "small_basic"),
+    **dict.fromkeys(("resnet18", "resnet34", "tiny_resnet"), "small_basic"),
     **dict.fromkeys(("resnet50", "resnet101", "resnext101_32x4d"), "small_bottleneck"),
     "resnet50_gn": "small_bottleneck_gn",
     "res2net50_26w_4s": "small_bottle2neck",

@@ -139,9 +139,10 @@ def test_list(capsys: Capture) -> None:
     assert [line.split()[0] for line in lines] == videozoo.list_models(), "names come first, without a head in a pipe"
     assert main(["list", "arc_*_r18", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows] == ["arc_gsm_r18", "arc_msn_r18", "arc_tsm_r18", "arc_tsn_r18"]
+    names = ["arc_gsm_r18", "arc_msn_r18", "arc_tsm_narrow_r18", "arc_tsm_r18", "arc_tsn_r18"]
+    assert [row["name"] for row in rows] == names
     keys = {"params": 14306256, "macs": 16707809280, "frames": 8, "size": [224, 224], "weights": []}
-    assert rows[2] == {"name": "arc_tsm_r18", **keys}
+    assert rows[3] == {"name": "arc_tsm_r18", **keys}
     assert main(["list", "mbv2"]) == 0
     assert "tsm_mbv2   2.74M   2.50  8 x 224x224  1" in capsys.readouterr().out.splitlines()
     assert main(["list", "resnext"]) == 2

@@ -212,7 +212,7 @@ def list_models(
     Example:
         >>> from videozoo import list_models
         >>> list_models("arc_tsm_*", exclude_filters="*f")
-        ['arc_tsm_r18', 'arc_tsm_r34', 'arc_tsm_r50', 'arc_tsm_r101']
+        ['arc_tsm_narrow_r18', 'arc_tsm_r18', 'arc_tsm_r34', 'arc_tsm_r50', 'arc_tsm_r101']
     """
     names = sorted((name for name in _ENTRYPOINTS if not pretrained or _tags(name)), key=_natural_key)
     return select_names(names, filter, exclude_filters)

@@ -35,7 +35,7 @@ _PARTS = {
 }
 # The first pattern that matches the start of the backbone's name counts. Other backbones have no paper here.
 _BACKBONES = {
-    r"(tiny_|test_)?resnet(\d|$)": "he2016resnet",
+    r"(tiny_|test_|narrow_)?resnet(\d|$)": "he2016resnet",
     r"resnext": "xie2017resnext",
     r"seresnet": "hu2018senet",
     r"res2net": "gao2019res2net",

@@ -129,7 +129,7 @@ def _addon_lr_scale(settings: Settings, model: "VideoNet | Ensemble") -> float:
 
     Its maps start at zero and move too fast there (benchmarks/evidence.md). The paper trains with SGD.
     """
-    from videozoo import ARC
+    from videozoo.augment import ARC
     from videozoo.engine.optim import settings_without_effect
 
     if settings.addon_lr_scale is not None:
