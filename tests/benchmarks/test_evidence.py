@@ -65,7 +65,7 @@ def test_page_and_figure_are_made_of_the_lines(monkeypatch: pytest.MonkeyPatch, 
     assert "| `arc_tsm - tsm` | +5.0 ± 0.0 |" in text
     assert "| `arc_tsm - tsm` | +3.0 ± 1.0 |" in text
     assert "| `tsm` | `--epochs 16` | 45.0 | 1 |" in text
-    assert "| `arc_tsm` | 60.0 ± 0.0 |" in text
+    assert "| `arc_tsm` | 60.0 | 60.0 |" in text, "of the fold that all models have"
     assert "| `arc_tsm - tsm` | +9.0 ± 1.0 |" in text
     assert "| `dnr_none` | 1d | 30.0 | -10.0 | 1 |" in text
     page.draw(lines, tmp_path / "figure.png")
