@@ -99,7 +99,7 @@ def page(result: dict[str, Any]) -> str:
         "",
         f"*Clips/s* leaves out the start: it is taken from the difference of runs on {clips} and {few} clips.",
         "*Seconds* are those of the whole command. *MB* is the peak of all its processes together. *Lines* are those",
-        "of [`peers/`](peers/torchvision_finetune.py) and of videozoo's command. *Rate* and *whole* say how many times",
+        "of `benchmarks/peers/` and of videozoo's command. *Rate* and *whole* say how many times",
         "as fast videozoo is, without and with the start. *Memory* is videozoo's over the other's. *Same* is the",
         "fraction of clips with the same predicted class. transformers takes the first frames of a video, the others",
         "spread them over it.",
