@@ -67,7 +67,7 @@ def test_every_backbone_can_be_built(name: str) -> None:
     with torch.device("meta"):
         net = timm.create_model(name, num_classes=7, in_chans=2)
         x = torch.randn(1, 2, *([frames] if getattr(net, "is_3d", False) else []), size, size)
-        assert isinstance(net, timm.models.ResNet if name == "tiny_resnet" else Backbone)
+        assert isinstance(net, timm.models.ResNet if name in ("tiny_resnet", "narrow_resnet18") else Backbone)
         assert net(x).shape == (1, 7)
         assert net.forward_features(x).shape[2 if isinstance(net, TokenBackbone) else 1] == net.num_features
 

@@ -25,13 +25,13 @@ register_backbone(
 
 
 def make_narrow_resnet18(**kwargs: Any) -> ResNet:
-    """Return timm's ResNet-18 with 32 to 96 channels, about 570,000 parameters in all.
+    """Return timm's ResNet-18 with 32 to 96 channels in its blocks, about 570,000 parameters in all.
 
     Args:
         kwargs: those of timm's ``ResNet``.
     """
     block: Any = BasicBlock
-    return ResNet(block, (2, 2, 2, 2), channels=(32, 48, 64, 96), stem_width=32, **kwargs)
+    return ResNet(block, (2, 2, 2, 2), channels=(32, 48, 64, 96), **kwargs)
 
 
 register_backbone("narrow_resnet18", make_narrow_resnet18, "ResNet-18 with 32 to 96 channels.", first_conv="conv1")
