@@ -21,7 +21,7 @@ class ClipNormalizer:
         channel_order: ``rgb``, or ``bgr`` for models whose weights come from Caffe. The input is RGB.
     Shape:
         uint8, or float of the same range (0 to 255), (..., 3, T, H, W) to float32 of the same shape, on its device. On
-        a CPU clips (B, 3, T, H, W) get ``channels_last_3d`` memory, in which convolutions are up to 3 times as fast.
+        a CPU clips (B, 3, T, H, W) get ``channels_last_3d`` memory, in which convolutions are up to twice as fast.
     Raises:
         ValueError: an unknown order, or another shape.
     Example:
