@@ -130,8 +130,9 @@ def accuracy_table(scores: Scores, models: Sequence[str]) -> list[str]:
             mean_and_error(values(scores, model, key, splits))
             for key in ("top1", "mean_class", "reversed_top1", "partner")
         ]
-        seconds = statistics.mean(values(scores, model, "train_seconds"))
-        rows.append([f"`{model}`", *cells, str(len(splits)), f"{seconds / 60:.1f}"])
+        seconds = values(scores, model, "train_seconds", splits)
+        minutes = f"{statistics.mean(seconds) / 60:.1f}" if seconds else ""
+        rows.append([f"`{model}`", *cells, str(len(splits)), minutes])
     head = ["model", "top-1", "mean class", "top-1 reversed", "taken for the partner", "runs", "minutes"]
     return table(head, rows)
 
@@ -141,8 +142,9 @@ def found_differences(scores: Scores, bases: Scores | None = None) -> Iterator[t
     bases = scores if bases is None else bases
     for model, base in PAIRS:
         splits = sorted(set(scores.get(model, {})) & set(bases.get(base, {})))
-        pair = ((scores, model), (bases, base)) if splits else ()
-        found = compare(*(values(own, name, "top1", splits) for own, name in pair)) if pair else None
+        if len(splits) < 2:
+            continue
+        found = compare(values(scores, model, "top1", splits), values(bases, base, "top1", splits))
         if found:
             yield f"{model} - {base}", found
 
@@ -177,12 +179,8 @@ def equal_time_section(lines: Sequence[dict[str, str]]) -> list[str]:
     models, short = scores_of(lines, "models", "strokes"), scores_of(lines, "equal_time", "strokes")
     if not short:
         return []
-    splits = {split for rows in short.values() for split in rows}
-    bases = {
-        base: {split: models[base][split] for split in splits & set(models.get(base, {}))}
-        for base in ("tsn", "tsm", "msn")
-    }
-    shown = {model: rows for model, rows in {**bases, **short}.items() if rows}
+    bases = {base: models[base] for base in ("tsn", "tsm", "msn") if base in models}
+    shown = {**bases, **short}
     order = [model for model in MODELS if model in shown]
     return ["## Strokes, equal training time", "", EQUAL_TIME_NOTE, "", *accuracy_table(shown, order), "",
             *difference_table(short, bases), ""]  # fmt: skip

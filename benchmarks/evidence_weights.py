@@ -18,10 +18,11 @@ from typing import Any
 from evidence import CSV, read_csv
 from evidence_runs import COMMON, SETS, Run, lists_of
 from pages import write
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 import videozoo
+from videozoo.hub.write import save_weights
 from videozoo.publish import find_source, render_card
 
 MOST_LOST = 0.1
@@ -88,7 +89,7 @@ def make(run: Run, data: Path, runs: Path, out: Path) -> str:
     expected = json.loads((runs / run.name / "test" / "results.json").read_text())["top1"]
     state = load_file(source / "model.safetensors")
     for tensors in (in_half(state), state):
-        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        save_weights(tensors, folder)
         result = videozoo.evaluate(model=folder, data=test, output=folder, workers=1)
         lost = 100 * (expected - result.top1)
         if lost <= MOST_LOST:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from videozoo.catalog import DATA_SETS
 from videozoo.report import load_papers
 from videozoo.text import gmacs_text, markdown_table
 
@@ -14,9 +15,9 @@ __all__ = ["goldens_section", "order4_section", "papers_section", "read_results"
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 DATASETS = {
+    **{title: short for short, title in DATA_SETS.items()},
     **{f"Kinetics-{classes}": f"K{classes}" for classes in (400, 600, 700, 710)},
     **{"Something-Something V2": "SSv2", "Something-Something V1": "SSv1"},
-    **{"videozoo's generated motions": "motions", "MSR-Action3D, strokes": "strokes"},
 }
 SOURCES = {"MMAction2 1.x": "MMAction2", "the TSM authors": "TSM authors"}
 RIGHT = "--:"  # alignment of a column of numbers

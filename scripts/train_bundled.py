@@ -4,9 +4,8 @@
     python scripts/train_bundled.py --cards
 
 WORKDIR gets the generated videos and the runs; those that are there already are used again. FOLDER has ``strokes/``,
-which only the models on real clips need. A model takes about ten
-minutes on one CPU core. The accuracies are of videos that no run sees, not even to choose its best epoch. ``--cards``
-writes the cards again from the files in the package.
+which only the models on real clips need. A model takes about ten minutes on one CPU core. The accuracies are of videos
+that no run sees, not even to choose its best epoch. ``--cards`` writes the cards again from the files in the package.
 """
 
 import argparse
@@ -16,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import videozoo
 from videozoo.cli import run_command
 from videozoo.cli.quickstart import within_pairs
 from videozoo.data.motions import PAIRS, write_motions
 from videozoo.engine import result_dict, write_results
+from videozoo.hub.write import save_weights
 from videozoo.models.published import BUNDLED
 from videozoo.publish import find_source, render_card
 from videozoo.training.api import evaluate
@@ -125,7 +125,7 @@ def bundle(name: str, run: Path, test: str) -> None:
     full = evaluate(model=source.folder, data=test, device="cpu", workers=0).top1
     if about is STROKES:
         state = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
-    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    save_weights(state, folder)
     config["pretrained_cfg"] |= {
         "tag": about.tag,
         "license": about.license,

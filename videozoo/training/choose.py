@@ -97,10 +97,10 @@ def good_starts(machine: Machine, facts: Mapping[str, Mapping[str, Any]]) -> Ite
     """
     choice = choice_for(machine)
     yield published_start(choice.weights)
-    last = {choice.weights, *bundled_names()}
+    placed = {choice.weights, *bundled_names()}
     suited = select_rows(facts, data_set="k400", max_gmacs=choice.max_gmacs, sort="top1")
     for name in dict.fromkeys([*suited, *select_rows(facts, sort="gmacs")]):
-        if name not in last:
+        if name not in placed:
             start = published_start(name)
             if start.is_here:
                 yield start
