@@ -66,8 +66,7 @@ def in_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def without_paths(log: str, data: Path, runs: Path) -> str:
     """Return a log without the folders of this machine."""
     for path, name in ((data, "DATA"), (runs, "RUNS"), (Path.home(), "~")):
-        for form in {str(path), str(path.resolve())}:
-            log = log.replace(form, name)
+        log = log.replace(str(path.resolve()), name).replace(str(path), name)  # the relative one is a part of the other
     return re.sub(r"[^\s:=]*site-packages/", "", log)
 
 
@@ -101,7 +100,7 @@ def make(run: Run, data: Path, runs: Path, out: Path) -> str:
     model = videozoo.create_model(f"local-dir:{folder}", pretrained=True)
     write(folder / "README.md", render_card(model, find_source(folder), f"ORG/{folder.name}"))
     megabytes = (folder / "model.safetensors").stat().st_size / 1e6
-    top1 = f"top-1 {100 * result.top1:.2f} ({-lost:+.2f})"
+    top1 = f"top-1 {100 * result.top1:.2f} ({0.0 - lost:+.2f})"
     return f"{folder.name}: split {run.split}, {top1}, {megabytes:.1f} MB"
 
 

@@ -80,6 +80,8 @@ def test_weights_are_those_of_the_best_validation(monkeypatch: pytest.MonkeyPatc
     assert script.without_paths(log, tmp_path / "d", tmp_path / "r") == (
         "$ videozoo finetune --data DATA/train.txt --output RUNS/x"
     )
+    runs = Path("runs") / "evidence"
+    assert script.without_paths(f"{runs}/x {runs.resolve()}/y", tmp_path / "d", runs) == "RUNS/x RUNS/y"
 
 
 def test_the_page_is_written_from_the_csv(monkeypatch: pytest.MonkeyPatch) -> None:
