@@ -44,22 +44,28 @@ _LOCK = Lock()
 
 def start_of(run: Run, runs: Path) -> Path:
     """Return what a run starts from: the weights of the backbone, or the folder of a composition without a name."""
-    return runs / (f"starts/{run.model}_{run.clips}" if run.model in VARIANTS else "resnet18.safetensors")
+    return runs / f"starts/{run.model}_{run.clips}" if run.model in VARIANTS else weights_of("resnet18", runs)
+
+
+def weights_of(backbone: str, runs: Path) -> Path:
+    """Return the file of weights that a backbone starts from."""
+    return runs / f"{backbone}.safetensors"
 
 
 def write_start(run: Run, data: Path, runs: Path) -> None:
     """Write what a run starts from, unless it is there: ImageNet weights up to layer3, and a random layer4."""
-    weights = runs / "resnet18.safetensors"
+    parts = VARIANTS.get(run.model)
+    backbone = parts.backbone if parts else "resnet18"
+    weights = weights_of(backbone, runs)
     torch.manual_seed(0)
-    if not weights.exists():
+    if backbone != "narrow_resnet18" and not weights.exists():
         state = timm.create_model("resnet18").state_dict() | load_file(data / IMAGENET)
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights.with_suffix(".part"))
+        names = timm.create_model(backbone).state_dict().keys()  # group norms have no statistics
+        save_file({name: state[name].contiguous() for name in names}, weights.with_suffix(".part"))
         weights.with_suffix(".part").rename(weights)
-    if run.model in VARIANTS and not start_of(run, runs).exists():
-        parts = VARIANTS[run.model]
-        count = CLASSES[run.clips]
-        start = {"backbone_weights": weights} if parts.backbone == "resnet18" else {}
-        model = compose(parts.backbone, parts.temporal, parts.augmenters, num_classes=count, **start)
+    if parts and not start_of(run, runs).exists():
+        start = {"backbone_weights": weights} if weights.exists() else {}
+        model = compose(backbone, parts.temporal, parts.augmenters, num_classes=CLASSES[run.clips], **start)
         save_checkpoint(start_of(run, runs), model.state_dict(), model_config(model))
 
 

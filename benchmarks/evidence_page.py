@@ -1,5 +1,6 @@
 """Write evidence.md and its figure from evidence.csv: ``python benchmarks/evidence_page.py``."""
 
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,17 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from evidence import CSV, read_csv
-from evidence_runs import COMMON, LONG, MODELS, PAIRS, SAME, SETS, VARIANTS, all_runs
+from evidence_runs import BATCH_MODELS, COMMON, LONG, MODELS, PAIRS, SAME, SETS, VARIANTS, all_runs
+from evidence_text import (
+    BATCHES_NOTE,
+    EQUAL_TIME_NOTE,
+    INTRODUCTION,
+    LONGER_NOTE,
+    PICTURES_NOTE,
+    PREDICTION,
+    RECIPE,
+    STARTS_NOTE,
+)
 from pages import table, write
 from scipy import stats
 
@@ -20,47 +31,12 @@ PICTURES = {
     "evidence_cam.png": "Grad-CAM heat maps of ARC-TSM and TSM over the frames of the clip",
     "evidence_states.png": "Input states of a layer of ARC-TSM, and what each step changes in them",
 }
-PICTURES_NOTE = """The first test clip of the first fold that ARC-TSM gets right and TSM takes for its partner
-(`evidence_pictures.py`): heat maps of both, and the evolving state of ARC."""
 POWER = 0.8
 TITLES = {
     "strokes": "Strokes: 38 classes in pairs, five folds by person",
     "hard_motions": "Hard motions: 20 generated classes, three seeds",
     "grid_words": "GRID words: 51 words of one speaker",
 }
-INTRODUCTION = """Both papers report gains on data sets that are not free to share, and no weights of theirs exist. Here
-the same models are trained on clips that can be had, whose classes need the order of frames. All start from a ResNet-18
-with ImageNet weights up to its third stage, and are trained in bfloat16 with the same recipe for the same number of
-steps. Clips have 8 frames of 64 pixels. The weights of the last epoch are tested once, so nothing is chosen by the test
-clips.
-
-*Mean class* is the mean of the accuracies of the classes. *Reversed* plays the test clips backwards against their
-labels: a model that ignores the order of frames keeps its accuracy. *Taken for the partner* is the share of test clips
-that get the class which shows the same motion backwards. *Visible from* is the smallest true difference that the paired
-t test finds in four of five cases. All numbers but p are points.
-
-DNR-TSN shifts an eighth of the channels over time as TSM does, so on this backbone DNR-TSM is the same network: both
-gave the same weights, bit by bit. What DNR itself adds is `dnr_tsn - tsm`."""
-PREDICTION = """* TSN and ARC-TSN ignore the order of frames: ARC pools with a maximum over time, and its other maps
-  see one frame. Both get about 40 to 45 on strokes, as many forwards as backwards, and take every fourth clip or more
-  for its partner. DNR-TSN shifts channels over time, so it belongs to the models with order.
-* TSM gets about 60 on strokes. MSN is within 3 points of it.
-* ARC adds 0 to 2 points to each base, DNR 0 to 3 to TSM and 15 to TSN. The papers' gains are 1 to 6 points on far more
-  clips. With five folds a difference of about 4 points is visible, so most of these gains will not be.
-* Ablations on one fold see differences of 9 points or more. Only the models without any relay or order should stand
-  out."""
-RECIPE = """Chosen by the last epoch's accuracy on the validation clips of the first fold of strokes (86 clips, so one
-clip is 1.2 points, and differences below 10 points say little).
-
-* SGD with a rate of 0.02 lets TSM, ARC and DNR learn, and is the recipe of all runs.
-* With AdamW ARC learns worse, the faster its own maps move: they start at zero, and every step of AdamW is about
-  as long as the rate. At 0.02 of the rate it learns as its base does, so that is the default of `finetune` there. DNR
-  does not need it."""
-EQUAL_TIME_NOTE = """Here models with an add-on have fewer epochs, so that their training takes about as long as the
-eight epochs of their base."""
-LONGER_NOTE = """A ResNet-18 with 32 to 96 channels, from random weights, with `{flags}`."""
-BATCHES_NOTE = """Clips a step, with the rate in proportion, on the first fold."""
-STARTS_NOTE = """Sixteen epochs in all: eight of the base and eight of ARC, or sixteen of one of them."""
 Scores = dict[str, dict[int, dict[str, str]]]  # line of the csv by model and split
 
 
@@ -212,6 +188,22 @@ def flags_section(lines: Sequence[dict[str, str]], study: str, title: str, note:
     return [f"## {title}", "", note, "", *table(["model", "flags", "top-1", "folds"], rows), ""]
 
 
+def batches_section(lines: Sequence[dict[str, str]]) -> list[str]:
+    """Return the section about small batches, empty if there are none."""
+    found: dict[str, dict[int, str]] = defaultdict(dict)
+    for line in lines:
+        is_whole = line["study"] in ("models", "ablations") and not line["flags"]
+        if line["study"] == "batches" or (is_whole and (line["clips"], line["split"]) == ("strokes", "1")):
+            size = re.search(r"--batch-size (\d+)", line["flags"] or COMMON)
+            assert size
+            found[line["model"]][int(size[1])] = f"{100 * float(line['top1']):.1f}"
+    sizes = (1, 2, 4, 16)
+    rows = [[f"`{model}`", *(found[model].get(size, "") for size in sizes)] for model in BATCH_MODELS]
+    if not any(line["study"] == "batches" for line in lines):
+        return []
+    return ["## Small batches", "", BATCHES_NOTE, "", *table(["clips a step", *map(str, sizes)], rows), ""]
+
+
 def panels_of(lines: Sequence[dict[str, str]]) -> list[str]:
     """Return the sets on which an add-on and its base have two runs or more."""
     return [clips for clips in TITLES if any(found_differences(scores_of(lines, "models", clips)))]
@@ -256,7 +248,7 @@ def page(lines: Sequence[dict[str, str]]) -> str:
         text += [f"## {title}", "", *rows, ""] if rows else []
     text += longer_section(lines)
     text += equal_time_section(lines)
-    text += flags_section(lines, "batches", "Small batches", BATCHES_NOTE)
+    text += batches_section(lines)
     text += flags_section(lines, "starts", "Start from a trained base", STARTS_NOTE)
     if all((FOLDER / name).is_file() for name in PICTURES):
         text += ["## One clip", "", PICTURES_NOTE, "", *(f"![{about}]({name})\n" for name, about in PICTURES.items())]

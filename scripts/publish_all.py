@@ -3,15 +3,24 @@
 ``python scripts/publish_all.py --org ORG [--dry-run] [FOLDER]``: FOLDER is searched, by default the package, which
 ships weights for trials. A folder is published as ORG/<its name>; the ``best`` of a run under the run's name, its
 ``last`` not at all. What is there already is not sent again.
+
+A folder named ``ARCHITECTURE.TAG`` becomes a tag: its row in videozoo/models/own_weights.json names the commit that has
+its files. Commit that file, and ``create_model("ARCHITECTURE.TAG", pretrained=True)`` loads them.
 """
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import videozoo
-from videozoo import WeightsError, create_model, push_to_hub
+from videozoo import WeightsError, create_model, list_models, push_to_hub
+from videozoo.engine.checkpoint import replace_file
+from videozoo.models.published import OWN
+from videozoo.models.registry import split_name
+from videozoo.publish import Pushed
 
 
 def main() -> int:
@@ -27,10 +36,14 @@ def main() -> int:
     failed = 0
     for name, folder in folders.items():
         try:
-            print(publish(folder, f"{args.org}/{name}", args.dry_run), flush=True)
+            pushed = publish(folder, f"{args.org}/{name}", args.dry_run)
         except WeightsError as error:
             failed += 1
             print(f"failed: {error}", file=sys.stderr, flush=True)
+            continue
+        print(report(pushed), flush=True)
+        if pushed.commit is not None:
+            add_tag(name, folder, f"{pushed.repo}@{pushed.commit}")
     print(f"{len(folders) - failed} of {len(folders)} done")
     return int(failed > 0)
 
@@ -49,14 +62,35 @@ def find_folders(root: Path) -> dict[str, Path]:
     return found
 
 
-def publish(folder: Path, repo: str, dry_run: bool) -> str:
-    """Publish one folder and return a line that reports it."""
-    model = create_model(folder, pretrained=True)
-    pushed = push_to_hub(model, repo, run=folder, dry_run=dry_run)
-    size = sum(pushed.files.values())
+def publish(folder: Path, repo: str, dry_run: bool) -> Pushed:
+    """Publish one folder."""
+    return push_to_hub(create_model(folder, pretrained=True), repo, run=folder, dry_run=dry_run)
+
+
+def report(pushed: Pushed) -> str:
+    """Return a line that reports what was published."""
     if pushed.commit is None:
-        return f"{repo}: checked, {size:,} bytes, nothing sent"
-    return f"{repo}: {'published as' if pushed.is_new else 'already up to date at'} {pushed.commit}"
+        return f"{pushed.repo}: checked, {sum(pushed.files.values()):,} bytes, nothing sent"
+    return f"{pushed.repo}: {'published as' if pushed.is_new else 'already up to date at'} {pushed.commit}"
+
+
+def add_tag(name: str, folder: Path, place: str) -> None:
+    """Add the row of a folder that is named ``ARCHITECTURE.TAG`` to the table of published weights.
+
+    Args:
+        name: of the folder. Nothing is added if it is no such name.
+        folder: the folder.
+        place: ``ORG/NAME@COMMIT``.
+    """
+    arch, tag = split_name(name)
+    if not tag or arch not in list_models():
+        return
+    row: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))["pretrained_cfg"]
+    table = json.loads(OWN.read_text(encoding="utf-8"))
+    table.setdefault(arch, {})[tag] = {key: value for key, value in row.items() if value is not None} | {
+        "hf_hub_id": place
+    }
+    replace_file(OWN, json.dumps(table, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from helpers import one_of_each_family
 import videozoo
 from videozoo import Ensemble, UnknownModelError, VideoCfg, VideoNet, WeightsError
 from videozoo.models import model_entrypoint, register_architecture, spec_of
-from videozoo.models.registry import _CFGS, _ENTRYPOINTS
+from videozoo.models.registry import _BY_TAG_ONLY, _CFGS, _ENTRYPOINTS, pretrained_name
 
 NAMES = videozoo.list_models()
 PROMISED = [
@@ -168,13 +168,19 @@ def test_a_custom_architecture() -> None:
         return f"built with {sorted(kwargs)}"
 
     try:
-        register_architecture(my_video_net, VideoCfg(architecture="my_video_net"))
+        small = VideoCfg(hf_hub_id="lab/small")
+        register_architecture(my_video_net, VideoCfg(architecture="my_video_net"), more_weights={"small": small})
         assert videozoo.is_model("my_video_net")
+        assert videozoo.list_pretrained("my_video_net") == ["my_video_net.small"]
+        assert pretrained_name("my_video_net.small") == "my_video_net.small"
+        with pytest.raises(WeightsError, match=r"no default; name them with their tag: my_video_net\.small"):
+            pretrained_name("my_video_net")
         assert "my_video_net" in timm.list_models()
         assert model_entrypoint("my_video_net")() == "built with []"
     finally:
         for table in (_ENTRYPOINTS, _CFGS):
             table.pop("my_video_net", None)
+        _BY_TAG_ONLY.discard("my_video_net.small")
         registry = timm.models._registry
         registry._model_entrypoints.pop("my_video_net", None)
         for names in registry._module_to_models.values():

@@ -25,6 +25,7 @@ PARAMETERS = {
     "slowfast_resnet50_8x8_mm": 33_643_560,
     "slowfast_resnet50_4x16": 33_558_216,
 }
+RESNETS = ("tiny_resnet", "narrow_resnet18", "resnet18_gn")
 SMALL = ["bninception", "r2plus1d_resnet18_tv", "slowfast_resnet18_8x8", "slowfast_resnet18_8x8_mm"]
 
 
@@ -67,9 +68,17 @@ def test_every_backbone_can_be_built(name: str) -> None:
     with torch.device("meta"):
         net = timm.create_model(name, num_classes=7, in_chans=2)
         x = torch.randn(1, 2, *([frames] if getattr(net, "is_3d", False) else []), size, size)
-        assert isinstance(net, timm.models.ResNet if name in ("tiny_resnet", "narrow_resnet18") else Backbone)
+        assert isinstance(net, timm.models.ResNet if name in RESNETS else Backbone)
         assert net(x).shape == (1, 7)
         assert net.forward_features(x).shape[2 if isinstance(net, TokenBackbone) else 1] == net.num_features
+
+
+def test_resnet18_gn_takes_all_weights_of_resnet18_but_statistics() -> None:
+    net, plain = timm.create_model("resnet18_gn", num_classes=5), timm.create_model("resnet18", num_classes=5)
+    missing, unexpected = net.load_state_dict(plain.state_dict(), strict=False)
+    assert not missing
+    assert {key.rpartition(".")[2] for key in unexpected} == {"running_mean", "running_var", "num_batches_tracked"}
+    assert sum(isinstance(module, nn.GroupNorm) for module in net.modules()) == 20
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -16,7 +16,7 @@ from safetensors.torch import load, load_file, save_file
 import videozoo
 from videozoo.engine import save_checkpoint
 from videozoo.hub import retry
-from videozoo.models import model_config
+from videozoo.models import model_config, published, registry
 
 
 @pytest.fixture
@@ -90,3 +90,32 @@ def test_half_precision_stays_and_the_log_goes_with_the_weights(
     sent = load(files["model.safetensors"])
     assert {name: tensor.dtype for name, tensor in sent.items()} == {name: t.dtype for name, t in state.items()}
     assert all(torch.equal(tensor, sent[name].to(tensor.dtype)) for name, tensor in model.state_dict().items())
+
+
+def test_a_folder_named_after_a_tag_becomes_that_tag(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net: Any = videozoo.create_model("tsm_r18", num_classes=2)
+    net.pretrained_cfg |= {"input_size": (3, 32, 32), "dataset": "two motions"}
+    for name in ("tsm_r18.trial", "tsm_r18", "unknown.trial"):
+        save_checkpoint(tmp_path / "weights" / name, net.state_dict(), model_config(net, ["a", "b"]))
+    table = tmp_path / "own_weights.json"
+    table.write_text('{"tsn_r18": {"kept": {"num_classes": 3}}}')
+    for module in (script, published):
+        monkeypatch.setattr(module, "OWN", table)
+    published._own_table.cache_clear()
+    monkeypatch.setattr(sys, "argv", ["publish_all.py", str(tmp_path / "weights"), "--org", "lab"])
+    with FakeHub() as hub:
+        hub.patch(monkeypatch, tmp_path / "home", TOKEN)
+        assert script.main() == 0, capsys.readouterr().err
+        commit = hub.repos["lab/tsm_r18.trial"].refs["main"]
+        rows = json.loads(table.read_text())
+        assert {arch: list(tags) for arch, tags in rows.items()} == {"tsm_r18": ["trial"], "tsn_r18": ["kept"]}
+        cfgs = published.own_weights("tsm_r18")
+        assert cfgs["trial"].hf_hub_id == f"lab/tsm_r18.trial@{commit}"
+        assert (cfgs["trial"].dataset, cfgs["trial"].input_size) == ("two motions", (3, 32, 32))
+        monkeypatch.setitem(registry._CFGS, "tsm_r18", registry._CFGS["tsm_r18"] | cfgs)
+        loaded = videozoo.create_model("tsm_r18.trial", pretrained=True)
+        assert loaded.pretrained_cfg["label_names"] == ("a", "b")
+        assert all(torch.equal(tensor, net.state_dict()[name]) for name, tensor in loaded.state_dict().items())
+    published._own_table.cache_clear()

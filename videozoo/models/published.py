@@ -1,4 +1,4 @@
-"""Public checkpoints of other projects, as tags of the architectures."""
+"""Published weights as tags of the architectures: public checkpoints of other projects, and videozoo's own."""
 
 import json
 import re
@@ -12,16 +12,24 @@ from torchvision.models import video
 from videozoo.hub.files import WEIGHTS
 from videozoo.models.config import VideoCfg, merge_cfg
 
-__all__ = ["BUNDLED", "bundled_names", "facts_of", "published_weights"]
+__all__ = ["BUNDLED", "OWN", "bundled_names", "facts_of", "own_weights", "published_weights"]
 
 _HERE = Path(__file__).parent
 # Small weights that travel with the package, a folder per architecture; scripts/train_bundled.py makes them.
 BUNDLED = _HERE / "bundled"
+# Configs of the weights that scripts/publish_all.py has published, by architecture and tag.
+OWN = _HERE / "own_weights.json"
 
 
 @cache
 def _table() -> dict[str, Any]:
     table: dict[str, Any] = json.loads((_HERE / "public_weights.json").read_text(encoding="utf-8"))
+    return table
+
+
+@cache
+def _own_table() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(OWN.read_text(encoding="utf-8"))
     return table
 
 
@@ -44,6 +52,15 @@ def published_weights(arch: str, input_size: tuple[int, ...]) -> dict[str, Video
     return {str(cfg.tag): cfg for cfg in bundled} | {
         tag: _config({"input_size": input_size, **row}) for tag, row in rows.items()
     }
+
+
+def own_weights(arch: str) -> dict[str, VideoCfg]:
+    """Return the configs of the weights of an architecture that videozoo has published on the Hub, by tag.
+
+    Each names the commit that has its files.
+    """
+    rows: dict[str, dict[str, Any]] = _own_table().get(arch, {})
+    return {tag: merge_cfg(VideoCfg(), row, {"architecture": arch, "tag": tag}) for tag, row in rows.items()}
 
 
 def bundled_names() -> list[str]:

@@ -37,6 +37,8 @@ Entrypoint = Callable[..., Any]
 _ENTRYPOINTS: dict[str, Entrypoint] = {}
 # By architecture and tag; the tag "" is the architecture itself, which has no weights.
 _CFGS: dict[str, dict[str, VideoCfg]] = {}
+# Names of weights that are no default of their architecture.
+_BY_TAG_ONLY: set[str] = set()
 _SPECS: dict[str, Spec] = {}
 
 
@@ -58,6 +60,7 @@ def register_architecture(
     cfg: VideoCfg,
     weights: Mapping[str, VideoCfg] | None = None,
     spec: Spec | None = None,
+    more_weights: Mapping[str, VideoCfg] | None = None,
 ) -> Entrypoint:
     """Register an entry point ``fn(pretrained=False, **kwargs)`` under its name, here and in timm.
 
@@ -66,6 +69,8 @@ def register_architecture(
         cfg: the architecture's config.
         weights: configs of the published weights by tag. The first is the default.
         spec: its composition, if it has one.
+        more_weights: configs of weights that are loaded by their tag only, because few want them: small ones, or of
+            few clips.
     Raises:
         ValueError: timm or videozoo already has a model of that name, or a tag has no source of weights.
     """
@@ -73,13 +78,16 @@ def register_architecture(
     if name in _ENTRYPOINTS or timm.is_model(name):
         owner = "videozoo" if name in _ENTRYPOINTS else "timm"
         raise ValueError(f"register_architecture: {owner} already has a model named {name!r}; choose another name.")
-    cfgs = {"": cfg, **{tag: replace(row, architecture=name, tag=tag) for tag, row in (weights or {}).items()}}
+    more_weights = more_weights or {}
+    rows = {**(weights or {}), **more_weights}
+    cfgs = {"": cfg, **{tag: replace(row, architecture=name, tag=tag) for tag, row in rows.items()}}
     without = [tag for tag, row in cfgs.items() if tag and not row.has_weights]
     if without:
         raise ValueError(f"register_architecture: {name} has tags without url, file or hf_hub_id: {without}.")
     register_with_timm(fn, cfgs)
     _ENTRYPOINTS[name] = fn
     _CFGS[name] = cfgs
+    _BY_TAG_ONLY.update(f"{name}.{tag}" for tag in more_weights)
     if spec is not None:
         _SPECS[name] = spec
     return fn
@@ -181,23 +189,27 @@ def is_model(name: str) -> bool:
 
 
 def pretrained_name(name: str) -> str:
-    """Return the name with the tag that ``pretrained=True`` loads: its own tag, or the architecture's first.
+    """Return the name with the tag that ``pretrained=True`` loads: its own tag, or the architecture's default.
 
     Raises:
         UnknownModelError: videozoo has no such name or tag.
-        WeightsError: the architecture has no published weights.
+        WeightsError: the architecture has no weights that are its default.
     """
     model_entrypoint(name)
     arch, tag = split_name(name)
     if tag:
         return name
-    if not _tags(arch):
-        raise WeightsError(
-            "no published weights exist; name weights of its kind (`videozoo list --pretrained`), your own (a folder "
-            "such as RUN/best, hf-hub:ORG/NAME), or train it first: videozoo finetune",
-            source=name,
-        )
-    return f"{arch}.{_tags(arch)[0]}"
+    names = [f"{arch}.{tag}" for tag in _tags(arch)]
+    default = next((tagged for tagged in names if tagged not in _BY_TAG_ONLY), None)
+    if default:
+        return default
+    if names:
+        raise WeightsError(f"it has weights, but no default; name them with their tag: {some(names)}", source=name)
+    raise WeightsError(
+        "no published weights exist; name weights of its kind (`videozoo list --pretrained`), your own (a folder "
+        "such as RUN/best, hf-hub:ORG/NAME), or train it first: videozoo finetune",
+        source=name,
+    )
 
 
 def list_models(

@@ -7,7 +7,7 @@ from videozoo.models.config import VideoCfg
 from videozoo.models.describe import COMPOSED
 from videozoo.models.ensemble import Ensemble
 from videozoo.models.factory import create_composed, create_named
-from videozoo.models.published import published_weights
+from videozoo.models.published import own_weights, published_weights
 from videozoo.models.registry import register_architecture
 from videozoo.models.spec import EnsembleSpec, ModelSpec, Spec
 from videozoo.models.video_net import VideoNet
@@ -48,7 +48,7 @@ def _register(name: str, spec: Spec, summary: str, **videos: Any) -> None:
         backbones, classifier = spec.backbone, "fc"
     entry.__doc__ = f"{summary} on {backbones}; arguments as in videozoo.create_model."
     cfg = VideoCfg(architecture=name, num_frames=spec.num_frames, classifier=classifier, **videos)
-    register_architecture(entry, cfg, published_weights(name, cfg.input_size), spec)
+    register_architecture(entry, cfg, published_weights(name, cfg.input_size), spec, own_weights(name))
 
 
 def videozoo_composed(pretrained: bool = False, **kwargs: Any) -> VideoNet | Ensemble:

@@ -22,7 +22,7 @@ from videozoo.nets.rubiksnet import RubiksBlock, RubiksNet
 from videozoo.nets.slowfast import SlowFast
 from videozoo.nets.swin3d import Swin3d
 from videozoo.nets.timesformer import TimeSformer
-from videozoo.nets.tiny_resnet import make_narrow_resnet18, make_tiny_resnet
+from videozoo.nets.tiny_resnet import make_narrow_resnet18, make_resnet18_gn, make_tiny_resnet
 from videozoo.nets.tokens import TokenBackbone
 from videozoo.nets.uniformer import UniFormer
 from videozoo.nets.videomae import VideoMae
@@ -77,5 +77,6 @@ __all__ = [
     "is_3d",
     "list_backbones",
     "make_narrow_resnet18",
+    "make_resnet18_gn",
     "make_tiny_resnet",
 ]

@@ -1,12 +1,13 @@
-"""Small ResNets, for the bundled weights and for tests."""
+"""Small ResNets, for the bundled weights, for comparisons and for tests."""
 
 from typing import Any
 
+from timm.layers import GroupNorm
 from timm.models.resnet import BasicBlock, ResNet
 
 from videozoo.nets.registry import register_backbone
 
-__all__ = ["make_narrow_resnet18", "make_tiny_resnet"]
+__all__ = ["make_narrow_resnet18", "make_resnet18_gn", "make_tiny_resnet"]
 
 
 def make_tiny_resnet(**kwargs: Any) -> ResNet:
@@ -35,3 +36,16 @@ def make_narrow_resnet18(**kwargs: Any) -> ResNet:
 
 
 register_backbone("narrow_resnet18", make_narrow_resnet18, "ResNet-18 with 32 to 96 channels.", first_conv="conv1")
+
+
+def make_resnet18_gn(**kwargs: Any) -> ResNet:
+    """Return timm's ResNet-18 with group norms of 32 groups, as in Table 3 of the paper of DNR.
+
+    Args:
+        kwargs: those of timm's ``ResNet``.
+    """
+    block: Any = BasicBlock
+    return ResNet(block, (2, 2, 2, 2), norm_layer=GroupNorm, **kwargs)
+
+
+register_backbone("resnet18_gn", make_resnet18_gn, "ResNet-18 with group norms.", first_conv="conv1")

@@ -1,0 +1,38 @@
+"""The sentences of evidence.md, which evidence_page.py writes."""
+
+INTRODUCTION = """Both papers report gains on data sets that are not free to share, and no weights of theirs exist. Here
+the same models are trained on clips that can be had, whose classes need the order of frames. All start from a ResNet-18
+with ImageNet weights up to its third stage, and are trained in bfloat16 with the same recipe for the same number of
+steps. Clips have 8 frames of 64 pixels. The weights of the last epoch are tested once, so nothing is chosen by the test
+clips.
+
+*Mean class* is the mean of the accuracies of the classes. *Reversed* plays the test clips backwards against their
+labels: a model that ignores the order of frames keeps its accuracy. *Taken for the partner* is the share of test clips
+that get the class which shows the same motion backwards. *Visible from* is the smallest true difference that the paired
+t test finds in four of five cases. All numbers but p are points.
+
+DNR-TSN shifts an eighth of the channels over time as TSM does, so on this backbone DNR-TSM is the same network: both
+gave the same weights, bit by bit. What DNR itself adds is `dnr_tsn - tsm`."""
+PREDICTION = """* TSN and ARC-TSN ignore the order of frames: ARC pools with a maximum over time, and its other maps
+  see one frame. Both get about 40 to 45 on strokes, as many forwards as backwards, and take every fourth clip or more
+  for its partner. DNR-TSN shifts channels over time, so it belongs to the models with order.
+* TSM gets about 60 on strokes. MSN is within 3 points of it.
+* ARC adds 0 to 2 points to each base, DNR 0 to 3 to TSM and 15 to TSN. The papers' gains are 1 to 6 points on far more
+  clips. With five folds a difference of about 4 points is visible, so most of these gains will not be.
+* Ablations on one fold see differences of 9 points or more. Only the models without any relay or order should stand
+  out."""
+RECIPE = """Chosen by the last epoch's accuracy on the validation clips of the first fold of strokes (86 clips, so one
+clip is 1.2 points, and differences below 10 points say little).
+
+* SGD with a rate of 0.02 lets TSM, ARC and DNR learn, and is the recipe of all runs.
+* With AdamW ARC learns worse, the faster its own maps move: they start at zero, and every step of AdamW is about
+  as long as the rate. At 0.02 of the rate it learns as its base does, so that is the default of `finetune` there. DNR
+  does not need it."""
+EQUAL_TIME_NOTE = """Here models with an add-on have fewer epochs, so that their training takes about as long as the
+eight epochs of their base."""
+LONGER_NOTE = """A ResNet-18 with 32 to 96 channels, from random weights, with `{flags}`."""
+BATCHES_NOTE = """Top-1 by the number of clips a step, with the rate in proportion, on the first fold. Models whose
+names end in `_gn` have group norms instead of batch norms (Table 3 of the DNR paper)."""
+STARTS_NOTE = """Sixteen epochs in all: eight of the base and eight of ARC, or sixteen of one of them."""
+PICTURES_NOTE = """The first test clip of the first fold that ARC-TSM gets right and TSM takes for its partner
+(`evidence_pictures.py`): heat maps of both, and the evolving state of ARC."""
