@@ -12,8 +12,9 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from evidence import CSV, read_csv
-from evidence_runs import BATCH_MODELS, COMMON, LONG, MODELS, PAIRS, SAME, SETS, VARIANTS, all_runs
+from evidence_runs import BATCH_MODELS, COMMON, LONG, MODELS, PAIRS, PRINTED, SAME, SETS, VARIANTS, all_runs
 from evidence_text import (
+    ABLATIONS_NOTE,
     BATCHES_NOTE,
     EQUAL_TIME_NOTE,
     INTRODUCTION,
@@ -146,8 +147,14 @@ def ablation_table(lines: Sequence[dict[str, str]], kind: str) -> list[str]:
             continue
         own, full = (values(scores, key, "top1", splits) for scores, key in ((ablations, name), (models, default)))
         gap = 100 * (statistics.mean(own) - statistics.mean(full))
-        rows.append([f"`{name}`", variant.tables, mean_and_error(own), f"{gap:+.1f}", str(len(splits))])
-    return table(["model", "table", "top-1", f"against `{default}`", "folds"], rows) if rows else []
+        paper = "" if variant.printed is None else f"{variant.printed - PRINTED[kind]:+.1f}"
+        same = "" if variant.printed is None else "yes" if gap * (variant.printed - PRINTED[kind]) > 0 else "no"
+        rows.append([f"`{name}`", variant.tables, mean_and_error(own), f"{gap:+.1f}", paper, same])
+    return (
+        table(["model", "table", "top-1", f"against `{default}`", "in the paper", "same direction"], rows)
+        if rows
+        else []
+    )
 
 
 def equal_time_section(lines: Sequence[dict[str, str]]) -> list[str]:
@@ -245,7 +252,7 @@ def page(lines: Sequence[dict[str, str]]) -> str:
             text += [*differences, ""] if differences else []
     for kind, title in (("arc", "Parts of ARC"), ("dnr", "Parts of DNR")):
         rows = ablation_table(lines, kind)
-        text += [f"## {title}", "", *rows, ""] if rows else []
+        text += [f"## {title}", "", ABLATIONS_NOTE, "", *rows, ""] if rows else []
     text += longer_section(lines)
     text += equal_time_section(lines)
     text += batches_section(lines)

@@ -59,61 +59,67 @@ class Variant:
 
     Args:
         tables: those of the papers that it belongs to.
+        printed: its top-1 there, in points.
         temporal, augmenters: its parts.
         backbone: ``narrow_resnet18`` starts from random weights, others from those of ImageNet.
     """
 
     tables: str
+    printed: float | None
     temporal: Any
     augmenters: tuple[Any, ...]
     backbone: str = "resnet18"
 
 
-def _arc(tables: str, **options: Any) -> Variant:
-    return Variant(tables, TSM(), (ARC(**options),))
+def _arc(tables: str, printed: float | None, **options: Any) -> Variant:
+    return Variant(tables, printed, TSM(), (ARC(**options),))
 
 
-def _dnr(tables: str, **options: Any) -> Variant:
-    return Variant(tables, TSN(), (DNR(**options),))
+def _dnr(tables: str, printed: float | None, **options: Any) -> Variant:
+    return Variant(tables, printed, TSN(), (DNR(**options),))
 
 
 def _narrow(temporal: Any, *augmenters: Any) -> Variant:
-    return Variant("", temporal, augmenters, "narrow_resnet18")
+    return Variant("", None, temporal, augmenters, "narrow_resnet18")
+
+
+PRINTED = {"arc": 47.9, "dnr": 78.39}
+"""Top-1 of the papers' defaults there: on Something-Something V1 with TSM-R18, on Kinetics-200 with TSN-R50."""
 
 
 VARIANTS: Mapping[str, Variant] = {
-    "arc_fusion": _arc("5a", embedding=False, attention=False),
-    "arc_attention": _arc("5a", embedding=False, fusion=False),
-    "arc_embedding_fusion": _arc("5a", attention=False),
-    "arc_embedding_attention": _arc("5a", fusion=False),
-    "arc_attention_fusion": _arc("5a", embedding=False),
-    "arc_n2": _arc("5b", num_steps=2),
-    "arc_res2": _arc("5c", stages=(1,)),
-    "arc_res3": _arc("5c", stages=(2,)),
-    "arc_res4": _arc("5c", stages=(3,)),
-    "arc_res5": _arc("5c", stages=(4,)),
-    "arc_res45": _arc("5c", stages=(3, 4)),
-    "arc_times_s_gru": _arc("5d", interaction="multiplicative", aggregation="S", attention_layer="gru"),
-    "arc_times_s_fc": _arc("5d", interaction="multiplicative", aggregation="S"),
-    "arc_plus_s_gru": _arc("5d", aggregation="S", attention_layer="gru"),
-    "arc_plus_st_fc": _arc("5d", aggregation="ST"),
-    "arc_plus_t_fc": _arc("5d", aggregation="T"),
-    "arc_plus_s_fc": _arc("5d", aggregation="S"),
-    "dnr_ct1": _dnr("1a", order="ct_bn"),
-    "dnr_ct2": _dnr("1a, 1b", order="bn_ct"),
-    "dnr_cl1": _dnr("1a, 1b", order="cl_bn"),
-    "dnr_cl2": _dnr("1a", order="bn_cl"),
-    "dnr_ct1_cl2": _dnr("1a", order="ct_cl"),
-    "dnr_ct2_group1": _dnr("1b", order="bn_ct", ct_group_frames=1),
-    "dnr_ct2_group2": _dnr("1b", order="bn_ct", ct_group_frames=2),
-    "dnr_ct2_group8": _dnr("1b", order="bn_ct", ct_group_frames=8),
-    "dnr_cl1_distance2": _dnr("1b", order="cl_bn", cl_distance=2),
-    "dnr_none": _dnr("1d", relay="none"),
-    "dnr_fc": _dnr("1d", relay="fc"),
-    "dnr_se": _dnr("1d", relay="se"),
-    "dnr_keep_affine": _dnr("start", keep_affine=True),
-    "dnr_gn": _dnr("3", norm="gn"),
-    "tsm_gn": Variant("3", TSM(), (), "resnet18_gn"),
+    "arc_fusion": _arc("5a", 45.3, embedding=False, attention=False),
+    "arc_attention": _arc("5a", 45.9, embedding=False, fusion=False),
+    "arc_embedding_fusion": _arc("5a", 46.3, attention=False),
+    "arc_embedding_attention": _arc("5a", 46.7, fusion=False),
+    "arc_attention_fusion": _arc("5a", 46.9, embedding=False),
+    "arc_n2": _arc("5b", 46.5, num_steps=2),
+    "arc_res2": _arc("5c", 43.8, stages=(1,)),
+    "arc_res3": _arc("5c", 44.9, stages=(2,)),
+    "arc_res4": _arc("5c", 45.9, stages=(3,)),
+    "arc_res5": _arc("5c", 45.9, stages=(4,)),
+    "arc_res45": _arc("5c", 47.1, stages=(3, 4)),
+    "arc_times_s_gru": _arc("5d", 45.0, interaction="multiplicative", aggregation="S", attention_layer="gru"),
+    "arc_times_s_fc": _arc("5d", 46.2, interaction="multiplicative", aggregation="S"),
+    "arc_plus_s_gru": _arc("5d", 45.6, aggregation="S", attention_layer="gru"),
+    "arc_plus_st_fc": _arc("5d", 46.5, aggregation="ST"),
+    "arc_plus_t_fc": _arc("5d", 47.5, aggregation="T"),
+    "arc_plus_s_fc": _arc("5d", 47.0, aggregation="S"),
+    "dnr_ct1": _dnr("1a", 74.52, order="ct_bn"),
+    "dnr_ct2": _dnr("1a, 1b", 75.52, order="bn_ct"),
+    "dnr_cl1": _dnr("1a, 1b", 75.7, order="cl_bn"),
+    "dnr_cl2": _dnr("1a", 74.5, order="bn_cl"),
+    "dnr_ct1_cl2": _dnr("1a", 77.28, order="ct_cl"),
+    "dnr_ct2_group1": _dnr("1b", 74.06, order="bn_ct", ct_group_frames=1),
+    "dnr_ct2_group2": _dnr("1b", 74.56, order="bn_ct", ct_group_frames=2),
+    "dnr_ct2_group8": _dnr("1b", 75.28, order="bn_ct", ct_group_frames=8),
+    "dnr_cl1_distance2": _dnr("1b", 75.44, order="cl_bn", cl_distance=2),
+    "dnr_none": _dnr("1d", 76.9, relay="none"),
+    "dnr_fc": _dnr("1d", 74.5, relay="fc"),
+    "dnr_se": _dnr("1d", 77.78, relay="se"),
+    "dnr_keep_affine": _dnr("start", None, keep_affine=True),
+    "dnr_gn": _dnr("3", 77.22, norm="gn"),
+    "tsm_gn": Variant("3", None, TSM(), (), "resnet18_gn"),
     "narrow_tsm": _narrow(TSM()),
     "narrow_arc_tsm": _narrow(TSM(), ARC()),
     "narrow_dnr_tsn": _narrow(TSN(), DNR()),

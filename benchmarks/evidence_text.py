@@ -28,6 +28,7 @@ clip is 1.2 points, and differences below 10 points say little).
 * With AdamW ARC learns worse, the faster its own maps move: they start at zero, and every step of AdamW is about
   as long as the rate. At 0.02 of the rate it learns as its base does, so that is the default of `finetune` there. DNR
   does not need it."""
+ABLATIONS_NOTE = """On the first fold, one run each. The papers' differences are those of their own clips and models."""
 EQUAL_TIME_NOTE = """Here models with an add-on have fewer epochs, so that their training takes about as long as the
 eight epochs of their base."""
 LONGER_NOTE = """A ResNet-18 with 32 to 96 channels, from random weights, with `{flags}`."""

@@ -61,13 +61,18 @@ def test_page_and_figure_are_made_of_the_lines(monkeypatch: pytest.MonkeyPatch, 
         for model, top1 in (("tsm", 0.7), ("arc_tsm", 0.75))
         for fold in (1, 2)
     ]
+    lines += [
+        {**_line(name, 1, 0.42, study="batches"), "flags": "--batch-size 2 --lr 0.0025"} for name in ("tsm", "tsm_gn")
+    ]
     text = page.page(lines)
     assert "| `arc_tsm - tsm` | +5.0 ± 0.0 |" in text
     assert "| `arc_tsm - tsm` | +3.0 ± 1.0 |" in text
     assert "| `tsm` | `--epochs 16` | 45.0 | 1 |" in text
     assert "| `arc_tsm` | 60.0 | 60.0 |" in text, "of the fold that all models have"
     assert "| `arc_tsm - tsm` | +9.0 ± 1.0 |" in text
-    assert "| `dnr_none` | 1d | 30.0 | -10.0 | 1 |" in text
+    assert "| `dnr_none` | 1d | 30.0 | -10.0 | -1.5 | yes |" in text
+    assert "| clips a step | 1 | 2 | 4 | 16 |" in text
+    assert "| `tsm` |  | 42.0 |  | 52.0 |" in text
     page.draw(lines, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000
 
