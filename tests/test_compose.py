@@ -142,7 +142,7 @@ def test_shift_and_recursion_share_one_convolution(backbone: str) -> None:
         ("hf-hub:timm/resnet18.a1_in1k", r"no model name .*backbone='resnet18', backbone_weights='a1_in1k'"),
         ("./weights", "'./weights', which is no model name of timm"),
         ("no such thing", "timm has no model"),
-        ("", "timm has no model|build: "),
+        ("", "timm has no model|compose: "),
         ("vit_tiny_patch16_224", "transformer on patches; use a convolutional backbone"),
         ("deit_tiny_patch16_224", "use a convolutional backbone"),
         ("swin_tiny_patch4_window7_224", "use a convolutional backbone"),

@@ -9,7 +9,7 @@ from helpers import REPO, load_file_as_module
 SCRIPT = load_file_as_module(REPO / "scripts" / "sites_by_family.py")
 TABLE: dict[str, dict[str, Any]] = json.loads((REPO / "tests" / "sites_by_family.json").read_text(encoding="utf-8"))
 QUICK = ("test_resnet", "efficientformer_l1")
-STARTS = ("build: ", "insert_before: ", "insert_after: ", "append_to_stage: ", "stage ", "thread_state: ")
+STARTS = ("compose: ", "insert_before: ", "insert_after: ", "append_to_stage: ", "stage ", "thread_state: ")
 
 
 def test_every_family_has_an_entry_for_every_part() -> None:

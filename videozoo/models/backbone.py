@@ -25,23 +25,23 @@ __all__ = ["load_backbone", "load_backbone_file"]
 def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> nn.Module:
     """Return the unchanged backbone of ``spec``, without a classifier."""
     if not isinstance(spec.backbone, str) or not spec.backbone:
-        raise ValueError(f"build: backbone is {spec.backbone!r}; pass a name of timm, such as 'resnet18'.")
+        raise ValueError(f"compose: backbone is {spec.backbone!r}; pass a name of timm, such as 'resnet18'.")
     if re.search(r"[:/\\]", spec.backbone):
         arch, _, tag = re.split(r"[:/\\]", spec.backbone)[-1].partition(".")
         hint = f", backbone_weights={tag!r}" if tag else ""
         hint = f" (backbone={arch!r}{hint})" if timm.is_model(arch) else ""
         raise ValueError(
-            f"build: backbone is {spec.backbone!r}, which is no model name of timm; pass one{hint}, and a "
+            f"compose: backbone is {spec.backbone!r}, which is no model name of timm; pass one{hint}, and a "
             "tag or a local file as backbone_weights."
         )
     arch, _, tag = spec.backbone.partition(".")
     if tag:
-        raise ValueError(f"build: backbone is {spec.backbone!r}; pass backbone={arch!r}, backbone_weights={tag!r}.")
+        raise ValueError(f"compose: backbone is {spec.backbone!r}; pass backbone={arch!r}, backbone_weights={tag!r}.")
     if is_model(arch):  # timm knows our names too
-        raise ValueError(f"build: {arch} is a model of videozoo itself; pass its backbone, an image model of timm.")
+        raise ValueError(f"compose: {arch} is a model of videozoo itself; pass its backbone, an image model of timm.")
     if not timm.is_model(arch):
         known = [name for name in timm.list_models() if not is_model(name)]
-        raise ValueError(f"build: timm has no model {arch!r}{near_names(arch, known, most=5)}.")
+        raise ValueError(f"compose: timm has no model {arch!r}{near_names(arch, known, most=5)}.")
     kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": spec.in_chans}
     if spec.drop_path_rate:  # models without residual branches do not take it
         kwargs["drop_path_rate"] = spec.drop_path_rate
@@ -58,9 +58,9 @@ def load_backbone(spec: ModelSpec, weights: str | Path | None = None, cache_dir:
         else:
             backbone = _create_started(arch, str(weights), kwargs, cache_dir)
     except TypeError as error:
-        raise ValueError(f"build: {arch} is not a backbone that videozoo can use ({error}).") from error
+        raise ValueError(f"compose: {arch} is not a backbone that videozoo can use ({error}).") from error
     if not hasattr(backbone, "forward_features") or getattr(backbone, "output_fmt", "NCHW") != "NCHW":
-        raise ValueError(f"build: {arch} gives no (B, C, H, W) feature maps; use a convolutional backbone.")
+        raise ValueError(f"compose: {arch} gives no (B, C, H, W) feature maps; use a convolutional backbone.")
     complete_backbone(backbone)
     if not find_blocks(backbone) and not isinstance(backbone, Backbone):
         _check_maps(arch, kwargs, hasattr(backbone, "patch_embed"))
@@ -75,7 +75,7 @@ def _positions(spec: ModelSpec) -> dict[str, int]:
         return {"num_frames": spec.num_frames, **({} if spec.img_size is None else {"img_size": spec.img_size})}
     if spec.img_size is not None:
         raise ValueError(
-            f"build: img_size is {spec.img_size}, but {spec.backbone} has no position embeddings that fit one size; "
+            f"compose: img_size is {spec.img_size}, but {spec.backbone} has no position embeddings that fit one size; "
             "leave img_size out, and give the model frames of the size that you want."
         )
     return {}
@@ -107,7 +107,7 @@ def _check_maps(arch: str, kwargs: dict[str, Any], has_patches: bool) -> None:
     if len(shape) != 4:
         what = f"features {tuple(shape)}" if shape else "features of several scales"
         why = "is a transformer on patches" if has_patches else f"gives {what}, not maps (B, C, H, W)"
-        raise ValueError(f"build: {arch} {why}; use a convolutional backbone.")
+        raise ValueError(f"compose: {arch} {why}; use a convolutional backbone.")
 
 
 def _create_tagged(arch: str, tag: str, kwargs: dict[str, Any]) -> nn.Module:

@@ -50,18 +50,18 @@ def build(spec: Spec, backbone_weights: Place = None, cache_dir: Place = None) -
     for option in ("drop_rate", "drop_path_rate"):
         rate = getattr(spec, option)
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
-            raise ValueError(f"build: {option} is {rate!r}; need a number from 0 to below 1.")
+            raise ValueError(f"compose: {option} is {rate!r}; need a number from 0 to below 1.")
     backbone = load_backbone(spec, backbone_weights, cache_dir)
     check_num_frames(backbone, spec, spec.num_frames)
     if is_3d(backbone) and type(spec.temporal) is not TSN:
         raise ValueError(
-            f"build: {spec.backbone} is a 3-D model and mixes time itself; {type(spec.temporal).__name__} is for 2-D "
+            f"compose: {spec.backbone} is a 3-D model and mixes time itself; {type(spec.temporal).__name__} is for 2-D "
             "backbones. Leave temporal out."
         )
     set_num_segments(backbone, spec.num_segments)  # of layers that the backbone itself has
     if hasattr(spec.temporal, "make_head") and any(type(part) is TPN for part in spec.augmenters):
         raise ValueError(
-            f"build: {type(spec.temporal).__name__} classifies the features of every frame, and TPN leaves one time "
+            f"compose: {type(spec.temporal).__name__} classifies the features of every frame, and TPN leaves one time "
             "step; take another temporal module, or leave TPN out."
         )
     temporal, *augmenters = _parts(spec)
@@ -83,15 +83,15 @@ def _parts(spec: ModelSpec) -> list[Any]:
     for part in (spec.temporal, *spec.augmenters):
         if isinstance(part, str | type) or not hasattr(part, "apply"):
             raise ValueError(
-                f"build: {part!r} is not a part; pass an instance such as TSM(shift_div=8) or ARC(num_steps=4)."
+                f"compose: {part!r} is not a part; pass an instance such as TSM(shift_div=8) or ARC(num_steps=4)."
             )
     swapped = [part for part in spec.augmenters if type(part) in TEMPORAL.values()]
     if type(spec.temporal) in AUGMENTERS.values() or swapped:
         raise ValueError(
-            f"build: temporal is {spec.temporal!r}, augmenters are {spec.augmenters!r}; pass one temporal module "
+            f"compose: temporal is {spec.temporal!r}, augmenters are {spec.augmenters!r}; pass one temporal module "
             "(TSN() for none) and a list of augmenters (ARC, DNR, TPN), as in compose(backbone, TSM(), [ARC()])."
         )
     kinds = [type(part) for part in spec.augmenters]
     if len(set(kinds)) < len(kinds):
-        raise ValueError(f"build: an augmenter is given twice: {[kind.__name__ for kind in kinds]}.")
+        raise ValueError(f"compose: an augmenter is given twice: {[kind.__name__ for kind in kinds]}.")
     return [spec.temporal, *spec.augmenters]
