@@ -6,11 +6,12 @@ Those of a model's config are in ``bounds``.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
+from typing import Any
 
 from videozoo.bounds import COUNTS, NUMBERS, SIDE
 
-__all__ = ["RANGES", "Range", "describe_problem"]
+__all__ = ["RANGES", "Range", "check_count", "describe_problem"]
 
 
 @dataclass(frozen=True)
@@ -136,3 +137,17 @@ def describe_problem(name: str, value: float | Iterable[float] | None) -> str | 
             text = f"{number:g}" if isinstance(number, float) else str(number)
             return f"is {text}; it must be {RANGES[name]}"
     return None
+
+
+def check_count(what: str, value: Any, least: int = 1) -> None:
+    """Refuse an argument that is not a whole number.
+
+    Args:
+        what: function and argument, such as ``"topk: k"``.
+        value: the argument.
+        least: the smallest number that it may be.
+    Raises:
+        ValueError: it is none, or too small.
+    """
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{what} is {value!r}; it must be a whole number, at least {least}.")

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from videozoo.ranges import check_count
 from videozoo.video.errors import VideoError
 
 from .clip_transform import ClipTransform, draws_from, find_clip_transform
@@ -95,9 +95,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
             kind = type(self.records).__name__
             raise TypeError(f"VideoDataset: records is a {kind}, not of VideoRecord; pass load_source(...).records.")
         for name in ("num_frames", "frame_stride", "frames_per_segment", "num_clips"):
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"VideoDataset: {name} is {value!r}; it must be a whole number, at least 1.")
+            check_count(f"VideoDataset: {name}", getattr(self, name))
         self.records = tuple(self.records)
         if not self.records:
             raise ValueError("VideoDataset: no records; pass load_source(...).records.")

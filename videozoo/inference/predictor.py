@@ -4,7 +4,6 @@ import copy
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from numbers import Integral
 from typing import Any, overload
 
 import numpy as np
@@ -19,6 +18,7 @@ from videozoo.devices import find_device
 from videozoo.jobs.clips import ClipBatch, iterate_batches
 from videozoo.jobs.prediction import Prediction
 from videozoo.probabilities import is_multi_label, probabilities
+from videozoo.ranges import check_count
 from videozoo.surgery.shared_copy import shared_copy
 
 from .inputs import Video, is_video, to_record, to_records
@@ -72,8 +72,7 @@ class Predictor:
         max_clips: int = 32,
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("max_clips", max_clips, 1)):
-            if not isinstance(value, Integral) or value < least:
-                raise ValueError(f"Predictor: {name} is {value!r}; it must be a whole number, at least {least}.")
+            check_count(f"Predictor: {name}", value, least)
         if amp not in PRECISIONS:
             raise ValueError(f"Predictor: amp is {amp!r}; choose from {', '.join(PRECISIONS)}.")
         if (

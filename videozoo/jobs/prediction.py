@@ -2,13 +2,13 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch import nn
 
 from videozoo.data import VideoRecord
+from videozoo.ranges import check_count
 
 
 def best_classes(scores: np.ndarray, k: int) -> np.ndarray:
@@ -77,8 +77,7 @@ class Prediction:
         Raises:
             ValueError: ``k`` is below 1.
         """
-        if not isinstance(k, Integral) or k < 1:
-            raise ValueError(f"topk: k is {k!r}; it must be a whole number, at least 1.")
+        check_count("topk: k", k)
         if self.scores is None:
             return []
         order = best_classes(self.scores, k).tolist()
