@@ -90,7 +90,7 @@ def test_of_an_exported_file_only_occlusion_is_drawn(
         net.pretrained_cfg = {"input_size": (3, 48, 48), "num_frames": 4}  # type: ignore[assignment]
         return net
 
-    monkeypatch.setattr("videozoo.inference.predictor.load_network", load)
+    monkeypatch.setattr("videozoo.inference.network.load_network", load)
     argv = ["explain", video, "--output", str(tmp_path / "out"), "--model"]
     assert main([*argv, "m.onnx"]) == 0
     assert "occlusion: 101 clips go through the model" in capsys.readouterr().err

@@ -107,7 +107,7 @@ class Explained:
         from videozoo.explain import read_clip
         from videozoo.explain.cam import find_class, find_stage
         from videozoo.explain.capture import check_model
-        from videozoo.inference.predictor import load_network
+        from videozoo.inference.network import load_network
 
         self.args, self.name, self.is_onnx = args, name, is_onnx(name)
         self.model: Any = load_network(name)

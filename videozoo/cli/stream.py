@@ -116,7 +116,7 @@ def _open_model(args: argparse.Namespace) -> "tuple[Callable[[LiveFrame], torch.
     """Return a function from a frame to the current probabilities, and the class names."""
     from videozoo.data import ClipNormalizer, create_transform, resolve_data_config
     from videozoo.devices import find_device
-    from videozoo.inference.predictor import load_network
+    from videozoo.inference.network import load_network
     from videozoo.layers.time_aware import time_aware_layers
     from videozoo.models import stream as stream_of
     from videozoo.models.causal import needs_nearest

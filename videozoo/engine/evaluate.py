@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from accelerate import Accelerator
@@ -15,6 +14,7 @@ from videozoo.engine.device import make_accelerator
 from videozoo.engine.distributed import explain_lost_process
 from videozoo.engine.errors import EngineError, TrainingError
 from videozoo.engine.eval_result import EvalResult, check_average
+from videozoo.engine.evaluation_mode import evaluation_mode
 from videozoo.engine.interrupts import Interrupts
 from videozoo.engine.loaders import Batch, prepare_loader, take, timed_batches
 from videozoo.probabilities import log_probabilities
@@ -288,16 +288,3 @@ def _rewind(loader: Iterable[Batch]) -> None:
     """Set samplers to epoch 0, since an evaluation has no epochs. No seed is changed."""
     if hasattr(loader, "set_epoch"):
         loader.set_epoch(0)
-
-
-@contextmanager
-def evaluation_mode(*models: nn.Module) -> Iterator[None]:
-    """Set evaluation mode inside, and restore each module's own mode afterwards (frozen norms stay frozen)."""
-    modes = [(module, module.training) for model in models for module in model.modules()]
-    for model in models:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module, was_training in modes:
-            module.training = was_training

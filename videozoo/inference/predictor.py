@@ -1,6 +1,5 @@
 """Predictions for videos: decoding in worker processes, scoring in batches, a result for every file."""
 
-import copy
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -19,9 +18,9 @@ from videozoo.jobs.clips import ClipBatch, iterate_batches
 from videozoo.jobs.prediction import Prediction
 from videozoo.probabilities import is_multi_label, probabilities
 from videozoo.ranges import check_count
-from videozoo.surgery.shared_copy import shared_copy
 
 from .inputs import Video, is_video, to_record, to_records
+from .network import copy_network, load_network
 from .segments import Segment, WindowScorer, WindowScores, score_windows
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -99,7 +98,7 @@ class Predictor:
                 self._check_onnx()
             model = load_network(self.source)
         else:
-            model = _copy(self.source, find_device(self._wish))
+            model = copy_network(self.source, find_device(self._wish))
         num_clips, num_crops = self.views or (None, None)
         self.config = resolve_data_config(model, test_num_clips=num_clips, test_num_crops=num_crops)
         self.normalizer = ClipNormalizer.of(self.config)
@@ -297,22 +296,3 @@ class Predictor:
 
         step = stream(self.model)
         return lambda frame: self._join(self._run(lambda clips: step(clips[:, :, 0]), frame)[None])[0].cpu().numpy()
-
-
-def _copy(model: nn.Module, device: torch.device) -> nn.Module:
-    """Return a copy of a model's modules for a device. Its tensors are the model's own where they are there already."""
-    is_there = all(tensor.device == device for tensor in (*model.parameters(), *model.buffers()))
-    return shared_copy(model) if is_there else copy.deepcopy(model)
-
-
-def load_network(name: str) -> Any:
-    """Return a model with its weights, or an exported ONNX file, for use.
-
-    Raises:
-        WeightsError, UnknownModelError, ExportError: no such model, weights or file.
-    """
-    from videozoo.export import OnnxNet
-    from videozoo.models import create_model
-
-    model = OnnxNet(name) if is_onnx(name) else create_model(name, pretrained=True)
-    return model.eval()

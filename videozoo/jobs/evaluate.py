@@ -13,8 +13,9 @@ from videozoo.data import ClipNormalizer, VideoRecord, resolve_data_config
 from videozoo.engine import EvalResult, TrainingError
 from videozoo.engine.device import make_accelerator
 from videozoo.engine.eval_result import check_average
-from videozoo.engine.evaluate import VideoScorer, evaluation_mode, join_results
+from videozoo.engine.evaluate import VideoScorer, join_results
 from videozoo.engine.evaluation_folder import SCORES
+from videozoo.engine.evaluation_mode import evaluation_mode
 from videozoo.engine.interrupts import Interrupts
 from videozoo.probabilities import is_multi_label
 

@@ -22,6 +22,7 @@ from .disk import write_whole
 from .errors import JobError
 from .listing import Shard
 from .prediction import Prediction
+from .same_job import check_same_job
 
 PARTS_FORMAT = 1
 # Rows wait in memory at most so long, and so many of them, before they are safe on disk.
@@ -276,28 +277,3 @@ def _as_utf8(text: str) -> str:
 def parts_folder(output: Path) -> Path:
     """Return the folder with the rows of an unfinished file."""
     return output.with_name(f"{output.name}.parts")
-
-
-def check_same_job(found: dict[str, Any], wanted: dict[str, Any], where: Path) -> None:
-    """Refuse to mix two jobs.
-
-    Raises:
-        JobError: names the first thing that differs.
-    """
-    key = find_difference(found, wanted)
-    if key is not None:
-        raise JobError(
-            f"{where}: belongs to another run ({key.replace('_', ' ')}: {_short(found.get(key))}, now "
-            f"{_short(wanted[key])}); remove it, or give another --output."
-        )
-
-
-def find_difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
-    """Return the first thing that one job depends on and the other has otherwise, None where they are the same."""
-    found = {"spec": wanted.get("spec"), **found}  # files of earlier versions do not name it
-    return next((key for key in wanted if found.get(key) != wanted[key]), None)
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:16]}...{text[-8:]}"

@@ -16,7 +16,8 @@ from videozoo.text import csv_text, json_text
 
 from .disk import write_whole
 from .errors import JobError
-from .output_parts import Parts, Rows, find_difference
+from .output_parts import Parts, Rows
+from .same_job import find_difference
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,9 +15,10 @@ from videozoo.choices import SCORE_FILES
 from .describe import describe_answers, describe_job, describe_network
 from .errors import JobError
 from .listing import Listing, Shard
-from .output_parts import STAMP_LENGTH, Parts, Rows, check_same_job, fill_parts, parts_folder, stamp_file
+from .output_parts import STAMP_LENGTH, Parts, Rows, fill_parts, parts_folder, stamp_file
 from .outputs import OUTPUTS, Output
 from .prediction import AnswersVideos, best_classes
+from .same_job import check_same_job
 from .shards import check_shard, check_suffix, shard_path
 
 

@@ -40,7 +40,7 @@ class Setup:
     def __init__(self, names: Sequence[str], data: Data, *, device: str, **where: Any) -> None:
         from videozoo.data import load_source
         from videozoo.engine.distributed import first_process_first
-        from videozoo.inference.predictor import load_network
+        from videozoo.inference.network import load_network
 
         self.names, self.data, self.device = list(names), describe_data(data), device
         folder = find_split(data, VAL_FOLDERS)
