@@ -17,6 +17,7 @@ from evidence_text import (
     ABLATIONS_NOTE,
     BATCHES_NOTE,
     EQUAL_TIME_NOTE,
+    FOUND,
     INTRODUCTION,
     LONGER_NOTE,
     PICTURES_NOTE,
@@ -114,25 +115,28 @@ def accuracy_table(scores: Scores, models: Sequence[str]) -> list[str]:
     return table(head, rows)
 
 
-def found_differences(scores: Scores, bases: Scores | None = None) -> Iterator[tuple[str, Difference]]:
+def found_differences(
+    scores: Scores, bases: Scores | None = None, column: str = "top1"
+) -> Iterator[tuple[str, Difference]]:
     """Yield each add-on against its base, where two splits or more have both. The bases can be of another study."""
     bases = scores if bases is None else bases
     for model, base in PAIRS:
         splits = sorted(set(scores.get(model, {})) & set(bases.get(base, {})))
         if len(splits) < 2:
             continue
-        found = compare(values(scores, model, "top1", splits), values(bases, base, "top1", splits))
+        found = compare(values(scores, model, column, splits), values(bases, base, column, splits))
         if found:
             yield f"{model} - {base}", found
 
 
-def difference_table(scores: Scores, bases: Scores | None = None) -> list[str]:
+def difference_table(scores: Scores, bases: Scores | None = None, column: str = "top1") -> list[str]:
     """Return the table of paired differences between add-ons and their bases, empty if there are none."""
     rows = []
-    for label, gap in found_differences(scores, bases):
+    for label, gap in found_differences(scores, bases, column):
         cells = [f"{gap.mean:+.1f} ± {gap.error:.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}", f"{gap.p:.3f}"]
         rows.append([f"`{label}`", *cells, "{} of {}".format(*gap.wins), f"{gap.visible:.1f}"])
-    head = ["difference in top-1", "mean ± standard error", "95 % interval", "p", "better in", "visible from"]
+    what, wins = ("top-1", "better in") if column == "top1" else ("clips taken for the partner", "more in")
+    head = [f"difference in {what}", "mean ± standard error", "95 % interval", "p", wins, "visible from"]
     return table(head, rows) if rows else []
 
 
@@ -241,15 +245,17 @@ def page(lines: Sequence[dict[str, str]]) -> str:
     count = len(list(all_runs()))
     if len(lines) < count:
         text += [f"**{len(lines)} of {count} runs are made so far.** Tables without runs are left out.", ""]
+    text += ["## What came out", "", FOUND, ""]
     if panels_of(lines):
         text += [f"![Differences in top-1 between models with and without ARC or DNR]({FIGURE.name})", ""]
     for clips, title in TITLES.items():
         scores = scores_of(lines, "models", clips)
         models = [model for model in (*MODELS, SAME) if model in scores]
         if models:
-            differences = difference_table(scores)
             text += [f"## {title}", "", *accuracy_table(scores, models), ""]
-            text += [*differences, ""] if differences else []
+            for column in ("top1", "partner") if clips == "strokes" else ("top1",):
+                differences = difference_table(scores, column=column)
+                text += [*differences, ""] if differences else []
     for kind, title in (("arc", "Parts of ARC"), ("dnr", "Parts of DNR")):
         rows = ablation_table(lines, kind)
         text += [f"## {title}", "", ABLATIONS_NOTE, "", *rows, ""] if rows else []
