@@ -13,8 +13,8 @@ t test finds in four of five cases. All numbers but p are points.
 
 DNR-TSN shifts an eighth of the channels over time as TSM does, so on this backbone DNR-TSM is the same network: both
 gave the same weights, bit by bit. What DNR itself adds is `dnr_tsn - tsm`."""
-FOUND = """* **DNR adds to TSM on strokes**, in each of the five folds, and the 95 % interval excludes zero. This agrees with
-  its paper.
+FOUND = """* **DNR adds to TSM on strokes**, in each of the five folds, and the 95 % interval excludes zero. This agrees
+  with its paper.
 * Most of what DNR-TSN gains on TSN is the temporal shift, which is a part of DNR-TSN. The paper prints 27.8 points on
   Something-Something V1 (17.8 to 45.6, ResNet-50, Table 4), and on strokes the gain is about as large. TSM alone has
   most of it.

@@ -92,3 +92,13 @@ def test_weights_are_those_of_the_best_validation(monkeypatch: pytest.MonkeyPatc
 def test_the_page_is_written_from_the_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     page = _script("evidence_page", monkeypatch)
     assert page.PAGE.read_text(encoding="utf-8") == page.page(page.read_csv(page.CSV))
+
+
+def test_the_readme_has_the_differences_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = _script("evidence_page", monkeypatch)
+    gaps = dict(page.found_differences(page.scores_of(page.read_csv(page.CSV), "models", "strokes")))
+    dnr, arc = (f"{gaps[pair].mean:.1f}" for pair in ("dnr_tsn - tsm", "arc_tsm - tsm"))
+    readme = " ".join((REPO / "README.md").read_text(encoding="utf-8").split())
+    errors = {pair: f"{gap.error:.1f}" for pair, gap in gaps.items()}
+    assert f"DNR adds {dnr} ± {errors['dnr_tsn - tsm']} points to TSM, ARC {arc} ± {errors['arc_tsm - tsm']}" in readme
+    assert f"DNR added {dnr} points to TSM" in (REPO / "docs/guides/choose.md").read_text(encoding="utf-8")
