@@ -5,7 +5,8 @@ ships weights for trials. A folder is published as ORG/<its name>; the ``best`` 
 ``last`` not at all. What is there already is not sent again.
 
 A folder named ``ARCHITECTURE.TAG`` becomes a tag: its row in videozoo/models/own_weights.json names the commit that has
-its files. Commit that file, and ``create_model("ARCHITECTURE.TAG", pretrained=True)`` loads them.
+its files. Then run scripts/write_names.py and scripts/results.py and commit what changed:
+``create_model("ARCHITECTURE.TAG", pretrained=True)`` loads the weights.
 """
 
 import argparse
