@@ -27,6 +27,7 @@ __all__ = [
 
 _MODELS = Path(__file__).parent / "models"
 _COSTS = Path(__file__).parent / "report" / "zoo_costs.json"
+_SOURCES = ("zoo.py", "public_weights.json", "own_weights.json")
 NAMES_FILE = _MODELS / "names.json"
 
 # Architectures in natural order; their tags, the default one first; of each tag dataset, top1, frames, size, views and
@@ -149,5 +150,5 @@ def _fits(name: str, patterns: str | Sequence[str]) -> bool:
 
 
 def _digest() -> str:
-    texts = [(_MODELS / file).read_text(encoding="utf-8") for file in ("zoo.py", "public_weights.json")]
+    texts = [(_MODELS / file).read_text(encoding="utf-8") for file in _SOURCES]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
