@@ -216,8 +216,9 @@ def batches_section(lines: Sequence[dict[str, str]]) -> list[str]:
 
 
 def panels_of(lines: Sequence[dict[str, str]]) -> list[str]:
-    """Return the sets on which an add-on and its base have two runs or more."""
-    return [clips for clips in TITLES if any(found_differences(scores_of(lines, "models", clips)))]
+    """Return the sets on which an add-on and its base have three runs or more: intervals of two are very wide."""
+    found = {clips: list(found_differences(scores_of(lines, "models", clips))) for clips in TITLES}
+    return [clips for clips, gaps in found.items() if any(gap.wins[1] > 2 for _, gap in gaps)]
 
 
 def draw(lines: Sequence[dict[str, str]], path: Path) -> None:

@@ -73,6 +73,9 @@ def test_page_and_figure_are_made_of_the_lines(monkeypatch: pytest.MonkeyPatch, 
     assert "| `dnr_none` | 1d | 30.0 | -10.0 | -1.5 | yes |" in text
     assert "| clips a step | 1 | 2 | 4 | 16 |" in text
     assert "| `tsm` |  | 42.0 |  | 52.0 |" in text
+    assert page.panels_of(lines) == []
+    lines += [_line("tsm", 3, 0.5), _line("arc_tsm", 3, 0.6)]
+    assert page.panels_of(lines) == ["strokes"]
     page.draw(lines, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000
 
