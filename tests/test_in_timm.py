@@ -32,6 +32,7 @@ def test_the_architectures_are_in_timms_registry(code: str) -> None:
     assert run(f"{code}; {KNOWN}") == "True 8\n"
 
 
+@pytest.mark.slow
 def test_the_import_hook_is_removed_once_timm_is_loaded() -> None:
     code = "import videozoo, timm, sys; print([f for f in sys.meta_path if type(f).__module__ == 'videozoo.in_timm'])"
     assert run(code) == "[]\n"

@@ -63,6 +63,7 @@ def test_a_run_does_not_inherit_the_accuracy_of_its_start(run_folder: Path, vide
     assert told.keys() & kept.keys() == {"license"}
 
 
+@pytest.mark.slow
 def test_dry_run_push_and_push_again(hub: FakeHub, run_folder: Path, capsys: Capture) -> None:
     flags = ["push", str(run_folder), "--repo", NAME]
     assert main([*flags, "--dry-run"]) == 0

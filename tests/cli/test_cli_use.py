@@ -263,6 +263,7 @@ def test_mirror_labels() -> None:
     assert "no class name has left, right" in describe_mirrors(["a", "b"], {})
 
 
+@pytest.mark.slow
 def test_quickstart_continues_after_an_interruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

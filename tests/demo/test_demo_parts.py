@@ -227,6 +227,7 @@ def test_models_are_offered_by_titles_alone(tmp_path: Path) -> None:
     assert bundled == {"arc", "dnr", "test"}
 
 
+@pytest.mark.slow
 def test_few_models_stay_in_memory(tmp_path: Path) -> None:
     folder = write_network(tmp_path / "mine", ("a", "b"))
     pool = ModelPool(["test_arc_tsm", "test_dnr_tsn", f"local-dir:{folder}"], has_registry=False, device="cpu")

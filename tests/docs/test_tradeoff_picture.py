@@ -86,6 +86,7 @@ def test_the_pictures_show_the_figures_of_the_files() -> None:
     assert _source("speed.png") == picture.digest(picture.measured(json.loads(speed.read_text())))
 
 
+@pytest.mark.slow
 def test_both_pictures_are_drawn(tmp_path: Path) -> None:
     figure = plt.figure(figsize=(8, 4), dpi=50)
     picture.draw_tradeoff(figure)

@@ -245,6 +245,7 @@ def test_frames_of_another_size(attention: str) -> None:
             net(clips(1, 4, 6))
 
 
+@pytest.mark.slow
 def test_weights_for_other_frames_are_interpolated(tmp_path: Path) -> None:
     model = randomize(videozoo.create_model("timesformer_joint_b", num_classes=2, img_size=32)).eval()
     save_weights(model.state_dict(), tmp_path)
@@ -263,6 +264,7 @@ def test_weights_for_other_frames_are_interpolated(tmp_path: Path) -> None:
         longer.backbone(clips(1, 4, 32))
 
 
+@pytest.mark.slow
 def test_explanations_and_features_of_layers() -> None:
     model = randomize(videozoo.create_model("timesformer_b", num_classes=3, img_size=48)).eval()
     x = clips(2, 8, 48)

@@ -121,6 +121,7 @@ def test_agrees_with_the_counter_of_torch(name: str) -> None:
     assert by_torch(model, shape) == pytest.approx(ours, rel=0.005)
 
 
+@pytest.mark.slow
 def test_model_is_not_changed() -> None:
     model = videozoo.create_model("dnr_tsm_r18", num_classes=5, num_frames=4).train()
     model.set_grad_checkpointing()
@@ -142,6 +143,7 @@ def test_model_is_not_changed() -> None:
     assert cost == count_cost(model.eval(), SMALL)
 
 
+@pytest.mark.slow
 def test_meta_parameters_and_other_types_count_the_same() -> None:
     real = videozoo.create_model("arc_tsm_r18", num_classes=5, num_frames=4)
     cost = count_cost(real, SMALL)

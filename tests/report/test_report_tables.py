@@ -88,6 +88,7 @@ def test_every_row_in_the_zoo_has_a_name() -> None:
         assert {row["table"] for row in data["rows"] if row["paper"] == paper} <= set(about["tables"])
 
 
+@pytest.mark.slow
 def test_rows_appear_with_their_names(monkeypatch: pytest.MonkeyPatch, only: Callable[..., Rows]) -> None:
     monkeypatch.setattr(tables, "list_models", lambda: list(set(list_models()) - {"tsm_r18", "msn_r50"}))
     assert [row["architecture"] for row in only(0, 1, 16)] == ["arc_tsm_r18"]  # rows 0 and 16 are those two
@@ -101,6 +102,7 @@ def test_match_is_the_printed_digits_or_half_a_percent(measured: float, printed:
     assert _is_match(measured, printed) is match
 
 
+@pytest.mark.slow
 def test_report_of_some_rows(only: Callable[..., Rows]) -> None:
     rows = only(0, 1, 4, 36, 43, 115)
     check_schema(rows)

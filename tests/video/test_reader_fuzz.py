@@ -35,6 +35,7 @@ def test_damaged_videos_give_frames_or_the_one_error(
     assert set(outcomes) == {"frames", "VideoError"}
 
 
+@pytest.mark.slow
 def test_a_process_that_crashes_or_hangs_is_noticed(robustness: ModuleType) -> None:
     line = "print('{\"number\": 3}', flush=True)"
     python = [sys.executable, "-S", "-c"]
