@@ -11,7 +11,7 @@ from helpers import one_of_each_family
 import videozoo
 from videozoo import Ensemble, UnknownModelError, VideoCfg, VideoNet, WeightsError
 from videozoo.models import model_entrypoint, register_architecture, spec_of
-from videozoo.models.registry import _BY_TAG_ONLY, _CFGS, _ENTRYPOINTS, pretrained_name
+from videozoo.models.registry import _CFGS, _ENTRYPOINTS, BY_TAG_ONLY, pretrained_name
 
 NAMES = videozoo.list_models()
 PROMISED = [
@@ -180,7 +180,7 @@ def test_a_custom_architecture() -> None:
     finally:
         for table in (_ENTRYPOINTS, _CFGS):
             table.pop("my_video_net", None)
-        _BY_TAG_ONLY.discard("my_video_net.small")
+        BY_TAG_ONLY.discard("my_video_net.small")
         registry = timm.models._registry
         registry._model_entrypoints.pop("my_video_net", None)
         for names in registry._module_to_models.values():

@@ -82,6 +82,16 @@ def test_offline_the_cached_weights_are_taken_and_else_the_bundled(
     assert "a small model, as no other weights are here" in caplog.messages[-1]
 
 
+def test_weights_of_a_tag_only_are_no_start_even_if_they_are_cached(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videozoo.create_model(SECOND, pretrained=True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert _chosen() == SECOND
+    monkeypatch.setattr(choose, "BY_TAG_ONLY", {SECOND})
+    assert _chosen() == "arc_tsm_narrow_r18.strokes_64px"
+
+
 def test_a_run_of_data_alone_is_trained_and_continued(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

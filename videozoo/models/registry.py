@@ -18,6 +18,7 @@ from videozoo.nets.registry import register_with_timm
 from videozoo.text import near_names, some
 
 __all__ = [
+    "BY_TAG_ONLY",
     "UnknownModelError",
     "get_pretrained_cfg",
     "is_model",
@@ -37,8 +38,8 @@ Entrypoint = Callable[..., Any]
 _ENTRYPOINTS: dict[str, Entrypoint] = {}
 # By architecture and tag; the tag "" is the architecture itself, which has no weights.
 _CFGS: dict[str, dict[str, VideoCfg]] = {}
-# Names of weights that are no default of their architecture.
-_BY_TAG_ONLY: set[str] = set()
+# Names of weights that are loaded by their tag only: nothing starts from them unasked.
+BY_TAG_ONLY: set[str] = set()
 _SPECS: dict[str, Spec] = {}
 
 
@@ -78,8 +79,7 @@ def register_architecture(
     if name in _ENTRYPOINTS or timm.is_model(name):
         owner = "videozoo" if name in _ENTRYPOINTS else "timm"
         raise ValueError(f"register_architecture: {owner} already has a model named {name!r}; choose another name.")
-    more_weights = more_weights or {}
-    rows = {**(weights or {}), **more_weights}
+    rows = {**(weights or {}), **(more_weights or {})}
     cfgs = {"": cfg, **{tag: replace(row, architecture=name, tag=tag) for tag, row in rows.items()}}
     without = [tag for tag, row in cfgs.items() if tag and not row.has_weights]
     if without:
@@ -87,7 +87,7 @@ def register_architecture(
     register_with_timm(fn, cfgs)
     _ENTRYPOINTS[name] = fn
     _CFGS[name] = cfgs
-    _BY_TAG_ONLY.update(f"{name}.{tag}" for tag in more_weights)
+    BY_TAG_ONLY.update(f"{name}.{tag}" for tag in more_weights or ())
     if spec is not None:
         _SPECS[name] = spec
     return fn
@@ -200,7 +200,7 @@ def pretrained_name(name: str) -> str:
     if tag:
         return name
     names = [f"{arch}.{tag}" for tag in _tags(arch)]
-    default = next((tagged for tagged in names if tagged not in _BY_TAG_ONLY), None)
+    default = next((tagged for tagged in names if tagged not in BY_TAG_ONLY), None)
     if default:
         return default
     if names:

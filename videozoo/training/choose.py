@@ -11,6 +11,7 @@ import torch
 from videozoo.catalog import select_rows
 from videozoo.models.default_start import Start, published_start
 from videozoo.models.published import bundled_names
+from videozoo.models.registry import BY_TAG_ONLY
 from videozoo.text import gmacs_text
 
 __all__ = ["BUNDLED_START", "CHOICES", "Choice", "Machine", "choice_for", "describe_weights", "good_starts"]
@@ -97,10 +98,10 @@ def good_starts(machine: Machine, facts: Mapping[str, Mapping[str, Any]]) -> Ite
     """
     choice = choice_for(machine)
     yield published_start(choice.weights)
-    placed = {choice.weights, *bundled_names()}
+    passed = {choice.weights, *bundled_names(), *BY_TAG_ONLY}
     suited = select_rows(facts, data_set="k400", max_gmacs=choice.max_gmacs, sort="top1")
     for name in dict.fromkeys([*suited, *select_rows(facts, sort="gmacs")]):
-        if name not in placed:
+        if name not in passed:
             start = published_start(name)
             if start.is_here:
                 yield start
