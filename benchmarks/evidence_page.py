@@ -151,14 +151,11 @@ def ablation_table(lines: Sequence[dict[str, str]], kind: str) -> list[str]:
             continue
         own, full = (values(scores, key, "top1", splits) for scores, key in ((ablations, name), (models, default)))
         gap = 100 * (statistics.mean(own) - statistics.mean(full))
-        paper = "" if variant.printed is None else f"{variant.printed - PRINTED[kind]:+.1f}"
-        same = "" if variant.printed is None else "yes" if gap * (variant.printed - PRINTED[kind]) > 0 else "no"
-        rows.append([f"`{name}`", variant.tables, mean_and_error(own), f"{gap:+.1f}", paper, same])
-    return (
-        table(["model", "table", "top-1", f"against `{default}`", "in the paper", "same direction"], rows)
-        if rows
-        else []
-    )
+        printed = None if variant.printed is None else variant.printed - PRINTED[kind]
+        paper = ["", ""] if printed is None else [f"{printed:+.1f}", "yes" if gap * printed > 0 else "no"]
+        rows.append([f"`{name}`", variant.tables, mean_and_error(own), f"{gap:+.1f}", *paper])
+    head = ["model", "table", "top-1", f"against `{default}`", "in the paper", "same direction"]
+    return table(head, rows) if rows else []
 
 
 def equal_time_section(lines: Sequence[dict[str, str]]) -> list[str]:
@@ -184,11 +181,11 @@ def longer_section(lines: Sequence[dict[str, str]]) -> list[str]:
             *difference_table(scores), ""]  # fmt: skip
 
 
-def flags_section(lines: Sequence[dict[str, str]], study: str, title: str, note: str) -> list[str]:
-    """Return the section about runs of some models with other flags, empty if there are none."""
+def starts_section(lines: Sequence[dict[str, str]]) -> list[str]:
+    """Return the section about ARC from a trained base, empty if there are no runs."""
     found: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     for line in lines:
-        if line["study"] == study:
+        if line["study"] == "starts":
             found[line["model"], line["flags"]].append(line)
     if not found:
         return []
@@ -196,11 +193,14 @@ def flags_section(lines: Sequence[dict[str, str]], study: str, title: str, note:
         [f"`{model}`", f"`{flags}`", mean_and_error([float(line["top1"]) for line in own]), str(len(own))]
         for (model, flags), own in found.items()
     ]
-    return [f"## {title}", "", note, "", *table(["model", "flags", "top-1", "folds"], rows), ""]
+    head = ["model", "flags", "top-1", "folds"]
+    return ["## Start from a trained base", "", STARTS_NOTE, "", *table(head, rows), ""]
 
 
 def batches_section(lines: Sequence[dict[str, str]]) -> list[str]:
     """Return the section about small batches, empty if there are none."""
+    if not any(line["study"] == "batches" for line in lines):
+        return []
     found: dict[str, dict[int, str]] = defaultdict(dict)
     for line in lines:
         is_whole = line["study"] in ("models", "ablations") and not line["flags"]
@@ -210,8 +210,6 @@ def batches_section(lines: Sequence[dict[str, str]]) -> list[str]:
             found[line["model"]][int(size[1])] = f"{100 * float(line['top1']):.1f}"
     sizes = (1, 2, 4, 16)
     rows = [[f"`{model}`", *(found[model].get(size, "") for size in sizes)] for model in BATCH_MODELS]
-    if not any(line["study"] == "batches" for line in lines):
-        return []
     return ["## Small batches", "", BATCHES_NOTE, "", *table(["clips a step", *map(str, sizes)], rows), ""]
 
 
@@ -263,7 +261,7 @@ def page(lines: Sequence[dict[str, str]]) -> str:
     text += longer_section(lines)
     text += equal_time_section(lines)
     text += batches_section(lines)
-    text += flags_section(lines, "starts", "Start from a trained base", STARTS_NOTE)
+    text += starts_section(lines)
     if all((FOLDER / name).is_file() for name in PICTURES):
         text += ["## One clip", "", PICTURES_NOTE, "", *(f"![{about}]({name})\n" for name, about in PICTURES.items())]
     text += ["## Predicted before the runs", "", PREDICTION, "", "## Recipe", "", RECIPE, "", *recipe_table(lines), ""]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import videozoo
-from videozoo import WeightsError, create_model, list_models, push_to_hub
+from videozoo import WeightsError, create_model, is_model, push_to_hub
 from videozoo.engine.checkpoint import replace_file
 from videozoo.models.published import OWN
 from videozoo.models.registry import split_name
@@ -84,7 +84,7 @@ def add_tag(name: str, folder: Path, place: str) -> None:
         place: ``ORG/NAME@COMMIT``.
     """
     arch, tag = split_name(name)
-    if not tag or arch not in list_models():
+    if not tag or not is_model(arch):
         return
     row: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))["pretrained_cfg"]
     table = json.loads(OWN.read_text(encoding="utf-8"))

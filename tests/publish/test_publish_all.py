@@ -103,7 +103,6 @@ def test_a_folder_named_after_a_tag_becomes_that_tag(
     table.write_text('{"tsn_r18": {"kept": {"num_classes": 3}}}')
     for module in (script, published):
         monkeypatch.setattr(module, "OWN", table)
-    published._own_table.cache_clear()
     monkeypatch.setattr(sys, "argv", ["publish_all.py", str(tmp_path / "weights"), "--org", "lab"])
     with FakeHub() as hub:
         hub.patch(monkeypatch, tmp_path / "home", TOKEN)
@@ -118,4 +117,3 @@ def test_a_folder_named_after_a_tag_becomes_that_tag(
         loaded = videozoo.create_model("tsm_r18.trial", pretrained=True)
         assert loaded.pretrained_cfg["label_names"] == ("a", "b")
         assert all(torch.equal(tensor, net.state_dict()[name]) for name, tensor in loaded.state_dict().items())
-    published._own_table.cache_clear()

@@ -22,15 +22,13 @@ OWN = _HERE / "own_weights.json"
 
 
 @cache
+def _read(path: Path) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return table
+
+
 def _table() -> dict[str, Any]:
-    table: dict[str, Any] = json.loads((_HERE / "public_weights.json").read_text(encoding="utf-8"))
-    return table
-
-
-@cache
-def _own_table() -> dict[str, Any]:
-    table: dict[str, Any] = json.loads(OWN.read_text(encoding="utf-8"))
-    return table
+    return _read(_HERE / "public_weights.json")
 
 
 @cache
@@ -59,7 +57,7 @@ def own_weights(arch: str) -> dict[str, VideoCfg]:
 
     Each names the commit that has its files.
     """
-    rows: dict[str, dict[str, Any]] = _own_table().get(arch, {})
+    rows: dict[str, dict[str, Any]] = _read(OWN).get(arch, {})
     return {tag: merge_cfg(VideoCfg(), row, {"architecture": arch, "tag": tag}) for tag, row in rows.items()}
 
 
