@@ -36,7 +36,7 @@ PICTURES = {
 POWER = 0.8
 TITLES = {
     "strokes": "Strokes: 38 classes in pairs, five folds by person",
-    "hard_motions": "Hard motions: 20 generated classes, three seeds",
+    "hard_motions": "Hard motions: 20 generated classes, a run a seed",
     "grid_words": "GRID words: 51 words of one speaker",
 }
 Scores = dict[str, dict[int, dict[str, str]]]  # line of the csv by model and split
