@@ -60,6 +60,7 @@ def acts(backbone: str, temporal: Any, augmenters: list[Any]) -> None:
     assert all(net.backbone.get_submodule(name) for names in net.sites.values() for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temporal", [pytest.param(TSN(), marks=pytest.mark.slow), TSM()])
 @pytest.mark.parametrize("augmenters", [[], [DNR(ct_group_frames=2)]], ids=["none", "dnr"])
 @pytest.mark.parametrize("backbone", FAMILIES)
@@ -67,6 +68,7 @@ def test_families_of_timm(backbone: str, temporal: Any, augmenters: list[Any]) -
     acts(backbone, temporal, augmenters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temporal", [TSN(), TSM()])
 @pytest.mark.parametrize("backbone", [name for name in FAMILIES if name not in WITHOUT_PLAIN_CONVOLUTIONS])
 def test_arc_where_there_are_plain_convolutions(backbone: str, temporal: Any) -> None:

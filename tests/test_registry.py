@@ -80,6 +80,7 @@ every_name = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @every_name
 def test_timm_creates_every_name(name: str) -> None:
     with torch.device("meta"):

@@ -18,6 +18,7 @@ def make(name: str) -> Any:
     return randomize(small_video_net(TEMPORAL[name]())).eval()
 
 
+@pytest.mark.slow
 @every_module
 def test_symbolic_tracing_and_extracted_features(name: str) -> None:
     net = make(name)

@@ -128,6 +128,7 @@ def test_weights_of_other_classes_leave_both_classifiers_new(tmp_path: Path) -> 
     assert torch.equal(other.aux_head.conv[0].weight, net.aux_head.conv[0].weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [(ARC(), TPN()), (DNR(), TPN()), (TPN(), ARC()), (ARC(), DNR(), TPN())])
 @pytest.mark.parametrize("backbone", ["small_bottleneck", "small_slowonly", "small_slowfast_basic", "bninception"])
 def test_stands_on_augmented_backbones(backbone: str, parts: tuple[Any, ...]) -> None:

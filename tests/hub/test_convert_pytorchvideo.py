@@ -85,6 +85,7 @@ def published(name: str) -> dict[str, Tensor]:
     return x3d_names(state) if name.startswith("X3D") else state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_published_model_is_recognized_and_keeps_every_tensor(name: str) -> None:
     backbone, frames, *_ = PUBLISHED[name]
@@ -113,6 +114,7 @@ def test_c2d_without_a_pooling_is_tsn() -> None:
     assert {key: value.shape for key, value in converted.state.items()} == {key: v.shape for key, v in own.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if "R101" in name else name for name in PUBLISHED]
 )

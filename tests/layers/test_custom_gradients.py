@@ -191,6 +191,7 @@ def test_exported_graphs_give_the_same(make) -> None:
         torch.testing.assert_close(program.module()(x), module(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_compiler_sees_one_graph_with_the_same_gradients(make) -> None:
     module = make().double()

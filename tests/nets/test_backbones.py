@@ -116,6 +116,7 @@ def test_the_head_is_the_global_average_and_takes_a_classifier(name: str) -> Non
     assert net.get_classifier() is net.fc
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_checkpointing_leaves_gradients_as_they_are(name: str) -> None:
     net = make(name).train()
