@@ -36,7 +36,8 @@ from videozoo.engine import save_checkpoint
 CSV = Path(__file__).resolve().parent / "evidence.csv"
 COLUMNS = (
     *("study", "clips", "model", "split", "flags", "epochs", "train_seconds"),
-    *("last_val_top1", "train_top1", "top1", "mean_class", "reversed_top1", "partner", "test_videos", "commit"),
+    *("last_val_top1", "train_top1", "top1", "mean_class", "reversed_top1"),
+    *("partner", "with_partner", "without_partner", "test_videos", "commit"),
 )
 IMAGENET = "weights/resnet18_in1k_to_layer3.safetensors"
 _LOCK = Lock()
@@ -147,19 +148,31 @@ def line_of(run: Run, folder: Path) -> dict[str, Any]:
     if tests:
         line |= {key: round(tests["test"][key], 6) for key in ("top1", "mean_class")}
         line |= {"test_videos": tests["test"]["num_videos"], "reversed_top1": round(tests["reversed"]["top1"], 6)}
-        line["partner"] = share_of_partners(run.clips, folder / "test" / "confusion.csv")
+        line |= partner_scores(run.clips, folder / "test" / "confusion.csv")
     return line
 
 
-def share_of_partners(clips: str, path: Path) -> float | str:
-    """Return the share of test videos that are taken for the class that is theirs backwards, or "" without such."""
+def partner_scores(clips: str, path: Path) -> dict[str, float]:
+    """Return what a confusion matrix says of the classes that have a partner, nothing where no class has one.
+
+    ``partner`` is the share of test videos that are taken for the partner of their class. Where only some classes have
+    one, ``with_partner`` and ``without_partner`` are the accuracies on both kinds.
+    """
     head, *rows = list(csv.reader(path.read_text().splitlines()))
+    counts = {row[0]: dict(zip(head[1:], map(int, row[1:]), strict=True)) for row in rows}
+    totals = {name: sum(row.values()) for name, row in counts.items()}
     partner = partners(clips, head[1:])
+
+    def top1(names: set[str]) -> float:
+        return round(sum(counts[name][name] for name in names) / sum(totals[name] for name in names), 6)
+
     if not partner:
-        return ""
-    total = sum(int(cell) for row in rows for cell in row[1:])
-    swapped = sum(int(row[head.index(partner[row[0]])]) for row in rows if row[0] in partner)
-    return round(swapped / total, 6)
+        return {}
+    swapped = sum(counts[name][other] for name, other in partner.items())
+    found = {"partner": round(swapped / sum(totals.values()), 6)}
+    if others := counts.keys() - partner.keys():
+        found |= {"with_partner": top1(set(partner)), "without_partner": top1(others)}
+    return found
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -140,6 +140,14 @@ def difference_table(scores: Scores, bases: Scores | None = None, column: str = 
     return table(head, rows) if rows else []
 
 
+def kinds_table(scores: Scores, models: Sequence[str]) -> list[str]:
+    """Return the table of accuracies on the classes with and without a partner, empty where all or none have one."""
+    columns = {"with_partner": "top-1 of classes with a partner", "without_partner": "of classes without"}
+    cells = {model: [mean_and_error(values(scores, model, column)) for column in columns] for model in models}
+    rows = [[f"`{model}`", *own] for model, own in cells.items() if all(own)]
+    return table(["model", *columns.values()], rows) if rows else []
+
+
 def ablation_table(lines: Sequence[dict[str, str]], kind: str) -> list[str]:
     """Return the table of one add-on's ablations on strokes, each against the paper's default on the same folds."""
     models, ablations = scores_of(lines, "models", "strokes"), scores_of(lines, "ablations", "strokes")
@@ -252,9 +260,9 @@ def page(lines: Sequence[dict[str, str]]) -> str:
         models = [model for model in (*MODELS, SAME) if model in scores]
         if models:
             text += [f"## {title}", "", *accuracy_table(scores, models), ""]
-            for column in ("top1", "partner") if clips == "strokes" else ("top1",):
-                differences = difference_table(scores, column=column)
-                text += [*differences, ""] if differences else []
+            more = [difference_table(scores, column="partner")] if clips == "strokes" else [kinds_table(scores, models)]
+            for rows in (difference_table(scores), *more):
+                text += [*rows, ""] if rows else []
     for kind, title in (("arc", "Parts of ARC"), ("dnr", "Parts of DNR")):
         rows = ablation_table(lines, kind)
         text += [f"## {title}", "", ABLATIONS_NOTE, "", *rows, ""] if rows else []
