@@ -12,7 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from evidence import CSV, read_csv
-from evidence_runs import BATCH_MODELS, COMMON, LONG, MODELS, PAIRS, PRINTED, SAME, SETS, VARIANTS, all_runs
+from evidence_runs import BATCH_MODELS, COMMON, INIT_FROM, LONG, MODELS, PAIRS, PRINTED, SAME, SETS, VARIANTS, all_runs
 from evidence_text import (
     ABLATIONS_NOTE,
     BATCHES_NOTE,
@@ -39,6 +39,18 @@ TITLES = {
     "hard_motions": "Hard motions: 20 generated classes, a run a seed",
     "grid_words": "GRID words: 51 words of one speaker",
 }
+STARTS_SHOWN = {
+    "tsm, 16 epochs": ("starts", "tsm", "--epochs 16"),
+    "arc_tsm, 16 epochs": ("starts", "arc_tsm", "--epochs 16"),
+    "arc_tsm from tsm": ("starts", "arc_tsm", INIT_FROM),
+    "dnr_tsn": ("models", "dnr_tsn", ""),
+    "dnr_tsn, keep_affine": ("starts", "dnr_keep_affine", ""),
+}
+"""Study, model and flags of the lines in the section about the start."""
+STARTS_PAIRS = (
+    *(("arc_tsm from tsm", f"{model}, 16 epochs") for model in ("arc_tsm", "tsm")),
+    ("dnr_tsn, keep_affine", "dnr_tsn"),
+)
 Scores = dict[str, dict[int, dict[str, str]]]  # line of the csv by model and split
 
 
@@ -116,11 +128,11 @@ def accuracy_table(scores: Scores, models: Sequence[str]) -> list[str]:
 
 
 def found_differences(
-    scores: Scores, bases: Scores | None = None, column: str = "top1"
+    scores: Scores, bases: Scores | None = None, column: str = "top1", pairs: Sequence[tuple[str, str]] = PAIRS
 ) -> Iterator[tuple[str, Difference]]:
-    """Yield each add-on against its base, where two splits or more have both. The bases can be of another study."""
+    """Yield the pairs, where two splits or more have both. The second of a pair can be of another study."""
     bases = scores if bases is None else bases
-    for model, base in PAIRS:
+    for model, base in pairs:
         splits = sorted(set(scores.get(model, {})) & set(bases.get(base, {})))
         if len(splits) < 2:
             continue
@@ -129,10 +141,12 @@ def found_differences(
             yield f"{model} - {base}", found
 
 
-def difference_table(scores: Scores, bases: Scores | None = None, column: str = "top1") -> list[str]:
-    """Return the table of paired differences between add-ons and their bases, empty if there are none."""
+def difference_table(
+    scores: Scores, bases: Scores | None = None, column: str = "top1", pairs: Sequence[tuple[str, str]] = PAIRS
+) -> list[str]:
+    """Return the table of paired differences, empty if there are none."""
     rows = []
-    for label, gap in found_differences(scores, bases, column):
+    for label, gap in found_differences(scores, bases, column, pairs):
         cells = [f"{gap.mean:+.1f} ± {gap.error:.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}", f"{gap.p:.3f}"]
         rows.append([f"`{label}`", *cells, "{} of {}".format(*gap.wins), f"{gap.visible:.1f}"])
     what, wins = ("top-1", "better in") if column == "top1" else ("clips taken for the partner", "more in")
@@ -190,19 +204,17 @@ def longer_section(lines: Sequence[dict[str, str]]) -> list[str]:
 
 
 def starts_section(lines: Sequence[dict[str, str]]) -> list[str]:
-    """Return the section about ARC from a trained base, empty if there are no runs."""
-    found: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    """Return the section about the start of ARC and DNR, empty if there are no runs."""
+    scores: Scores = defaultdict(dict)
     for line in lines:
-        if line["study"] == "starts":
-            found[line["model"], line["flags"]].append(line)
-    if not found:
+        for label, run in STARTS_SHOWN.items():
+            if (line["study"], line["model"], line["flags"], line["clips"]) == (*run, "strokes"):
+                scores[label][int(line["split"])] = line
+    order = [label for label in STARTS_SHOWN if label in scores]
+    if not any(STARTS_SHOWN[label][0] == "starts" for label in order):
         return []
-    rows = [
-        [f"`{model}`", f"`{flags}`", mean_and_error([float(line["top1"]) for line in own]), str(len(own))]
-        for (model, flags), own in found.items()
-    ]
-    head = ["model", "flags", "top-1", "folds"]
-    return ["## Start from a trained base", "", STARTS_NOTE, "", *table(head, rows), ""]
+    return ["## Start of ARC and DNR", "", STARTS_NOTE, "", *accuracy_table(scores, order), "",
+            *difference_table(scores, pairs=STARTS_PAIRS), ""]  # fmt: skip
 
 
 def batches_section(lines: Sequence[dict[str, str]]) -> list[str]:

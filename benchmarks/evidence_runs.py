@@ -147,8 +147,8 @@ RECIPES = (
 EQUAL_TIME = {"arc_tsn": 6, "arc_tsm": 6, "arc_msn": 6, "dnr_tsn": 7}
 """Epochs of strokes that take about as long as eight of the base model."""
 INIT_FROM = "--init-from {runs}/models-strokes-tsm-{split}/last"
-STARTS = (("arc_tsm", INIT_FROM), ("arc_tsm", "--epochs 16"), ("tsm", "--epochs 16"))
-"""ARC from a base that was trained for eight epochs, against as many epochs in all without."""
+STARTS = (("arc_tsm", INIT_FROM), ("arc_tsm", "--epochs 16"), ("tsm", "--epochs 16"), ("dnr_keep_affine", ""))
+"""ARC from a base that was trained for eight epochs, against as many epochs in all without. DNR with trained norms."""
 FEW_FOLDS = FOLDS[:3]
 BATCH_MODELS = ("tsm", "tsm_gn", "dnr_tsn", "dnr_gn")
 BATCHES = {1: "--batch-size 1 --lr 0.00125", 2: "--batch-size 2 --lr 0.0025", 4: "--batch-size 4 --lr 0.005"}
@@ -165,7 +165,8 @@ def all_runs() -> Iterator[Run]:
     yield from (Run("models", "grid_words", model, 1) for model in MODELS)
     for fold in FOLDS:
         yield from (Run("longer", "strokes", name, fold, LONG) for name in NARROW)
-    yield from (Run("ablations", "strokes", name, 1) for name in VARIANTS if name not in NARROW)
+    others = {*NARROW, *(model for model, _ in STARTS)}
+    yield from (Run("ablations", "strokes", name, 1) for name in VARIANTS if name not in others)
     for flags in BATCHES.values():
         yield from (Run("batches", "strokes", model, 1, flags) for model in BATCH_MODELS)
     for fold in FEW_FOLDS:

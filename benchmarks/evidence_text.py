@@ -57,6 +57,8 @@ eight epochs of their base."""
 LONGER_NOTE = """A ResNet-18 with 32 to 96 channels, from random weights, with `{flags}`."""
 BATCHES_NOTE = """Top-1 by the number of clips a step, with the rate in proportion, on the first fold. Models whose
 names end in `_gn` have group norms instead of batch norms (Table 3 of the DNR paper)."""
-STARTS_NOTE = """Sixteen epochs in all: eight of the base and eight of ARC, or sixteen of one of them."""
+STARTS_NOTE = """`arc_tsm from tsm` starts from the TSM that was trained for eight epochs (`finetune --init-from`) and
+has eight more, so as many in all as the models with sixteen. `keep_affine` keeps the trained scale and shift of the
+norms, which the paper drops. Both models with DNR have eight epochs."""
 PICTURES_NOTE = """The first test clip of the first fold that ARC-TSM gets right and TSM takes for its partner
 (`evidence_pictures.py`): heat maps of both, and the evolving state of ARC."""

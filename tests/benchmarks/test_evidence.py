@@ -81,7 +81,7 @@ def test_page_and_figure_are_made_of_the_lines(monkeypatch: pytest.MonkeyPatch, 
     text = page.page(lines)
     assert "| `arc_tsm - tsm` | +5.0 ± 0.0 |" in text
     assert "| `arc_tsm - tsm` | +3.0 ± 1.0 |" in text
-    assert "| `tsm` | `--epochs 16` | 45.0 | 1 |" in text
+    assert "| `tsm, 16 epochs` | 45.0 | 45.0 |" in text
     assert "| `arc_tsm` | 60.0 | 60.0 |" in text, "of the fold that all models have"
     assert "| `arc_tsm - tsm` | +9.0 ± 1.0 |" in text
     assert "| `dnr_none` | 1d | 30.0 | -10.0 | -1.5 | yes |" in text
