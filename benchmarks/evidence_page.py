@@ -12,7 +12,20 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from evidence import CSV, read_csv
-from evidence_runs import BATCH_MODELS, COMMON, INIT_FROM, LONG, MODELS, PAIRS, PRINTED, SAME, SETS, VARIANTS, all_runs
+from evidence_runs import (
+    BATCH_MODELS,
+    COMMON,
+    INIT_FROM,
+    LONG,
+    LONG_ADDON,
+    MODELS,
+    PAIRS,
+    PRINTED,
+    SAME,
+    SETS,
+    VARIANTS,
+    all_runs,
+)
 from evidence_text import (
     ABLATIONS_NOTE,
     BATCHES_NOTE,
@@ -198,7 +211,7 @@ def longer_section(lines: Sequence[dict[str, str]]) -> list[str]:
     if not scores:
         return []
     order = [model for model in MODELS if model in scores]
-    note = LONGER_NOTE.format(flags=LONG)
+    note = LONGER_NOTE.format(flags=LONG, addon=LONG_ADDON)
     return ["## Strokes, a narrow ResNet-18 trained for longer", "", note, "", *accuracy_table(scores, order), "",
             *difference_table(scores), ""]  # fmt: skip
 

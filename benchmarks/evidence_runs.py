@@ -127,6 +127,8 @@ VARIANTS: Mapping[str, Variant] = {
 NARROW = tuple(name for name, variant in VARIANTS.items() if variant.backbone == "narrow_resnet18")
 LONG = "--opt adamw --lr 2e-3 --weight-decay 0.05 --drop 0.2 --warmup-epochs 2 --epochs 40"
 """Flags with which a narrow network from random weights learns all that it can in the time of eight epochs."""
+LONG_ADDON = "--addon-lr-scale 0.1"
+"""Added to them for models with an add-on, as for the bundled models."""
 
 
 SGD, ADAMW = "--opt sgd --lr 0.02", "--opt adamw --lr 5e-4 --weight-decay 0.05"
@@ -138,8 +140,6 @@ RECIPES = (
     *(("arc_tsm", f"{ADAMW} --addon-lr-scale {factor}") for factor in (1, 0.1, 0.02)),
     *(("dnr_tsn", f"{ADAMW} --addon-lr-scale {factor}") for factor in (1, 0.1)),
     ("tsm", "--opt sgd --lr 0.05"),
-    *(("narrow_arc_tsm", f"{LONG} --addon-lr-scale {factor}") for factor in (0.02, 0.1, 1)),
-    *(("narrow_tsm", f"{LONG} --lr {rate}") for rate in ("2e-3", "1e-3")),
 )
 """Trials of the recipe, on the first fold of strokes. Only their accuracy on its validation clips was looked at."""
 
@@ -163,8 +163,9 @@ def all_runs() -> Iterator[Run]:
     for seed in (1, 2, 3):
         yield from (Run("models", "hard_motions", model, seed) for model in MODELS)
     yield from (Run("models", "grid_words", model, 1) for model in MODELS)
-    for fold in FOLDS:
-        yield from (Run("longer", "strokes", name, fold, LONG) for name in NARROW)
+    for fold in FEW_FOLDS:
+        for name in NARROW:
+            yield Run("longer", "strokes", name, fold, f"{LONG} {LONG_ADDON}" if VARIANTS[name].augmenters else LONG)
     others = {*NARROW, *(model for model, _ in STARTS)}
     yield from (Run("ablations", "strokes", name, 1) for name in VARIANTS if name not in others)
     for flags in BATCHES.values():

@@ -54,7 +54,8 @@ clip is 1.2 points, and differences below 10 points say little).
 ABLATIONS_NOTE = """On the first fold, one run each. The papers' differences are those of their own clips and models."""
 EQUAL_TIME_NOTE = """Here models with an add-on have fewer epochs, so that their training takes about as long as the
 eight epochs of their base."""
-LONGER_NOTE = """A ResNet-18 with 32 to 96 channels, from random weights, with `{flags}`."""
+LONGER_NOTE = """A ResNet-18 with 32 to 96 channels, from random weights, with `{flags}`, and `{addon}` for ARC and DNR:
+the flags of the bundled models (`scripts/train_bundled.py`), which were not chosen for this comparison."""
 BATCHES_NOTE = """Top-1 by the number of clips a step, with the rate in proportion, on the first fold. Models whose
 names end in `_gn` have group norms instead of batch norms (Table 3 of the DNR paper)."""
 STARTS_NOTE = """`arc_tsm from tsm` starts from the TSM that was trained for eight epochs (`finetune --init-from`) and
