@@ -62,6 +62,7 @@ STARTS_SHOWN = {
 """Study, model and flags of the lines in the section about the start."""
 STARTS_PAIRS = (
     *(("arc_tsm from tsm", f"{model}, 16 epochs") for model in ("arc_tsm", "tsm")),
+    ("arc_tsm, 16 epochs", "tsm, 16 epochs"),
     ("dnr_tsn, keep_affine", "dnr_tsn"),
 )
 Scores = dict[str, dict[int, dict[str, str]]]  # line of the csv by model and split
@@ -216,13 +217,19 @@ def longer_section(lines: Sequence[dict[str, str]]) -> list[str]:
             *difference_table(scores), ""]  # fmt: skip
 
 
-def starts_section(lines: Sequence[dict[str, str]]) -> list[str]:
-    """Return the section about the start of ARC and DNR, empty if there are no runs."""
+def start_scores(lines: Sequence[dict[str, str]]) -> Scores:
+    """Return the lines of `STARTS_SHOWN`, by label and fold."""
     scores: Scores = defaultdict(dict)
     for line in lines:
         for label, run in STARTS_SHOWN.items():
             if (line["study"], line["model"], line["flags"], line["clips"]) == (*run, "strokes"):
                 scores[label][int(line["split"])] = line
+    return scores
+
+
+def starts_section(lines: Sequence[dict[str, str]]) -> list[str]:
+    """Return the section about the start of ARC and DNR, empty if there are no runs."""
+    scores = start_scores(lines)
     order = [label for label in STARTS_SHOWN if label in scores]
     if not any(STARTS_SHOWN[label][0] == "starts" for label in order):
         return []

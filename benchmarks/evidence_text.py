@@ -30,6 +30,11 @@ FOUND = """* **DNR adds to TSM on strokes**, in each of the five folds, and the 
   the interval includes zero.
 * ARC-TSM, ARC-MSN and DNR-TSN take fewer clips of strokes for their partner than their bases. That fits what the papers
   say of order, but the intervals include zero. ARC-TSN takes more clips for their partner than TSN.
+* **ARC from a trained TSM is as good as ARC from ImageNet weights** for as many epochs in all, in less time, as half of
+  the epochs are those of the cheaper TSM. TSM alone for as many epochs is no worse than either on strokes, so twice the
+  epochs do not bring out a gain of ARC there.
+* **`keep_affine` does not help DNR** that starts from ImageNet weights: it is a little worse in each of three folds,
+  and the interval includes zero.
 * Wrong predictions: MSN was to be within 3 points of TSM and is far below. It fits the training clips no better than
   TSN, so eight epochs are too few for it. DNR gained more on strokes than predicted,
   and ARC far more on the hard motions.

@@ -127,3 +127,15 @@ def test_the_readme_has_the_differences_of_the_page(monkeypatch: pytest.MonkeyPa
     dnr, arc = gaps["hard_motions"]
     assert f"DNR added {gaps['strokes'][0].mean:.1f} points to TSM" in guide
     assert f"ARC added {arc.mean:.1f} points to TSM, and DNR {dnr.mean:.1f} (" in guide
+
+
+def test_the_guide_has_the_figures_of_the_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = _script("evidence_page", monkeypatch)
+    scores = page.start_scores(page.read_csv(page.CSV))
+    folds = sorted(scores["arc_tsm from tsm"])
+    found = {label: f"{100 * sum(page.values(scores, label, 'top1', folds)) / len(folds):.1f} %" for label in scores}
+    guide = " ".join((REPO / "docs/guides/finetune.md").read_text(encoding="utf-8").split())
+    assert f"reaches {found['arc_tsm from tsm']} after eight more" in guide
+    assert f"reaches {found['arc_tsm, 16 epochs']} after sixteen" in guide
+    assert f"reached {found['tsm, 16 epochs']} after sixteen" in guide
+    assert f"gave {found['dnr_tsn, keep_affine']} instead of {found['dnr_tsn']}" in guide
